@@ -1,0 +1,1 @@
+"""Who speaks: the application's own JWT, verified."""

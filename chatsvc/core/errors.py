@@ -1,0 +1,188 @@
+"""Every error that chatsvc raises on purpose, and what each asks of who catches it.
+
+::
+
+    ChatError
+    ├── RequestError            the caller's doing; told to the caller, changes nothing
+    │   ├── Malformed           not HTTP, not JSON, not UTF-8            (400)
+    │   ├── Unauthorized        no token, or one that is not good        (401)
+    │   ├── Forbidden           a good token, not for this               (403)
+    │   ├── NotFound                                                     (404)
+    │   ├── Conflict            the same client_id, another content      (409)
+    │   ├── TooLarge            a body beyond its bound                  (413)
+    │   ├── UnsupportedMedia    a body that is not JSON                  (415)
+    │   ├── Invalid             a value beyond its bound or of no sense  (422)
+    │   └── TooManyRequests     come back after ``retry_after`` seconds  (429)
+    ├── Unavailable             ours, and passing: try again             (503)
+    │   ├── LogUnavailable      nothing can be accepted now
+    │   └── StoreUnavailable    the database does not answer now
+    ├── StoreRejected           the database will never take this record
+    ├── LogDamaged              the log on disk is not what was written
+    ├── VersionTooNew           persisted by a newer program than this one
+    └── ConfigurationError      a setting that cannot be used; ends the program with 2
+
+``server/errors.py`` maps the first two groups to problem documents (RFC 9457) and
+error frames. Vendor errors (motor, sqlite3) never leave their adapter: they are
+translated to one of these where they occur.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class ChatError(Exception):
+    """The root of everything raised on purpose."""
+
+
+class Fault(NamedTuple):
+    """One thing wrong with a request.
+
+    ``pointer`` is a JSON pointer (RFC 6901) into the body, or ``/name`` of a query
+    parameter, path parameter or header; ``code`` is stable and machine-readable;
+    ``limit`` is the bound that was passed, if there is one.
+    """
+
+    pointer: str
+    code: str
+    detail: str
+    limit: int | None = None
+
+
+class RequestError(ChatError):
+    """The caller's doing. ``code`` is stable; ``detail`` is for people.
+
+    Args:
+        detail: one sentence that names the field and the bound.
+        code: stable, snake_case; defaults to the class's own.
+        faults: what exactly is wrong, one entry a field.
+        retry_after: seconds to wait before trying again, if waiting helps.
+        extra: further members of the problem document (RFC 9457 §3.2).
+    """
+
+    code = "bad_request"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        faults: tuple[Fault, ...] = (),
+        retry_after: float | None = None,
+        extra: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        if code is not None:
+            self.code = code
+        self.faults = faults
+        self.retry_after = retry_after
+        self.extra = extra or {}
+
+
+class Malformed(RequestError):
+    """Not HTTP, not JSON or not UTF-8."""
+
+    code = "malformed"
+
+
+class Unauthorized(RequestError):
+    """No token, or one that is not good; the detail says which claim."""
+
+    code = "token_invalid"
+
+
+class TokenExpired(Unauthorized):
+    """The token was good once. A client asks for a fresh one and comes back."""
+
+    code = "token_expired"
+
+
+class Forbidden(RequestError):
+    """A good token, but not for this. Unknown conversations answer alike."""
+
+    code = "forbidden"
+
+
+class NotFound(RequestError):
+    """There is no such thing, or it is not the caller's to know of."""
+
+    code = "not_found"
+
+
+class Conflict(RequestError):
+    """The ``client_id`` was used for another content; ``extra["id"]`` is the first's id."""
+
+    code = "client_id_conflict"
+
+
+class TooLarge(RequestError):
+    """A body beyond its bound."""
+
+    code = "body_too_large"
+
+
+class UnsupportedMedia(RequestError):
+    """A body that does not say it is JSON."""
+
+    code = "unsupported_media_type"
+
+
+class Invalid(RequestError):
+    """A value beyond its bound, of the wrong type or of no sense."""
+
+    code = "invalid"
+
+    @classmethod
+    def at(cls, pointer: str, code: str, detail: str, limit: int | None = None) -> Invalid:
+        """One fault at one place."""
+        return cls(detail, code=code, faults=(Fault(pointer, code, detail, limit),))
+
+
+class TooManyRequests(RequestError):
+    """Above a rate; ``retry_after`` says when to come back."""
+
+    code = "too_many_requests"
+
+
+class Unavailable(ChatError):
+    """Ours, and passing. ``retry_after`` is a hint in seconds."""
+
+    code = "unavailable"
+
+    def __init__(
+        self, detail: str, *, code: str | None = None, retry_after: float = 1.0
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        if code is not None:
+            self.code = code
+        self.retry_after = retry_after
+
+
+class LogUnavailable(Unavailable):
+    """Nothing can be accepted now: backlog or disk at its bound, or shutting down."""
+
+    code = "log_unavailable"
+
+
+class StoreUnavailable(Unavailable):
+    """The database does not answer now, or not with the durability asked for."""
+
+    code = "store_unavailable"
+
+
+class StoreRejected(ChatError):
+    """The database answered, and will never take this: the content is the cause."""
+
+
+class LogDamaged(ChatError):
+    """The log on disk is not what was written. The text names the place and the remedy."""
+
+
+class VersionTooNew(ChatError):
+    """Persisted by a newer program than this one, which therefore does not touch it."""
+
+
+class ConfigurationError(ChatError):
+    """A setting that cannot be used. The text is one line and names the variable."""

@@ -1,0 +1,155 @@
+"""What is said: content, metadata and client ids, and the message they make."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from chatsvc.core.errors import Invalid
+from chatsvc.core.record import KIND_MESSAGE, Draft
+
+MAX_CONTENT: Final = 16_000
+MAX_METADATA_BYTES: Final = 4096
+MAX_METADATA_DEPTH: Final = 5
+MAX_CLIENT_ID: Final = 64
+MAX_DEVICE: Final = 64
+
+_CLIENT_ID = re.compile(r"[\x20-\x7e]{1,64}\Z")
+_DEVICE = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_encode = msgspec.json.Encoder().encode
+_canonical = msgspec.json.Encoder(order="sorted").encode
+
+
+class _Rest(msgspec.Struct, omit_defaults=True, gc=False):
+    """The members of a message that are known before it is accepted, in their order."""
+
+    channel: str
+    sender: str
+    content: str
+    participants: tuple[str, ...]
+    client_id: str | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+def check_content(content: str, pointer: str = "/content", most: int = MAX_CONTENT) -> None:
+    """1 to ``most`` characters (code points), no NUL. Kept as sent.
+
+    Raises:
+        Invalid: at ``pointer``, with the bound.
+    """
+    if not content:
+        raise Invalid.at(pointer, "too_short", "content has at least 1 character", 1)
+    if len(content) > most:
+        raise Invalid.at(pointer, "too_long", f"content has at most {most} characters", most)
+    if "\0" in content:
+        raise Invalid.at(pointer, "nul", "content holds no NUL character")
+
+
+def check_metadata(
+    metadata: Mapping[str, Any],
+    pointer: str = "/metadata",
+    *,
+    most_bytes: int = MAX_METADATA_BYTES,
+    deepest: int = MAX_METADATA_DEPTH,
+) -> None:
+    """A JSON object of at most ``most_bytes`` as compact JSON, at most ``deepest`` deep.
+
+    Raises:
+        Invalid: at ``pointer``, with the bound.
+    """
+    if _depth(metadata, deepest) > deepest:
+        raise Invalid.at(pointer, "too_deep", f"metadata nests at most {deepest} deep", deepest)
+    size = len(_encode(metadata))
+    if size > most_bytes:
+        raise Invalid.at(
+            pointer, "too_long", f"metadata has at most {most_bytes} bytes as JSON", most_bytes
+        )
+
+
+def check_client_id(client_id: str, pointer: str = "/client_id") -> None:
+    """1 to 64 printable ASCII characters.
+
+    Raises:
+        Invalid: at ``pointer``.
+    """
+    if not _CLIENT_ID.match(client_id):
+        raise Invalid.at(
+            pointer,
+            "bad_client_id",
+            f"a client_id is 1 to {MAX_CLIENT_ID} printable ASCII characters",
+            MAX_CLIENT_ID,
+        )
+
+
+def check_device(device: str, pointer: str = "/device") -> None:
+    """1 to 64 of ``[A-Za-z0-9_-]``.
+
+    Raises:
+        Invalid: at ``pointer``.
+    """
+    if not _DEVICE.match(device):
+        raise Invalid.at(
+            pointer,
+            "bad_device",
+            f"a device is 1 to {MAX_DEVICE} of letters, digits, '_' and '-'",
+            MAX_DEVICE,
+        )
+
+
+def draft_message(
+    *,
+    channel: str,
+    participants: tuple[str, ...],
+    sender: str,
+    content: str,
+    origin: str,
+    client_id: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Draft:
+    """A message ready for the log. Everything is expected to be checked already."""
+    return Draft(
+        kind=KIND_MESSAGE,
+        channel=channel,
+        audience=participants,
+        sender=sender,
+        origin=origin,
+        client_id=client_id,
+        digest=content_digest(content, metadata),
+        rest=_encode(_Rest(channel, sender, content, participants, client_id, metadata)),
+    )
+
+
+def content_digest(content: str, metadata: Mapping[str, Any] | None) -> bytes:
+    """16 bytes that tell one content from another: BLAKE2b over content and metadata.
+
+    Metadata is taken with its keys sorted, so a retry by a client whose JSON writer
+    orders keys otherwise is still the same message.
+    """
+    digest = hashlib.blake2b(content.encode(), digest_size=16)
+    if metadata is not None:
+        digest.update(b"\0")
+        digest.update(_canonical(metadata))
+    return digest.digest()
+
+
+def _depth(value: object, limit: int) -> int:
+    """How deep the objects and arrays nest, counted no further than ``limit + 1``."""
+    deepest = 0
+    stack: list[tuple[object, int]] = [(value, 1)]
+    while stack:
+        item, depth = stack.pop()
+        if isinstance(item, Mapping):
+            children = list(item.values())
+        elif isinstance(item, list | tuple):
+            children = list(item)
+        else:
+            continue
+        if depth > limit:
+            return depth
+        deepest = max(deepest, depth)
+        stack.extend((child, depth + 1) for child in children)
+    return deepest

@@ -1,0 +1,114 @@
+"""Who speaks with whom: user ids, sets of participants, and the channel key.
+
+A conversation *is* its set of participants. The key is made by anyone who knows the
+set: the ids sorted by code point (= by their UTF-8 bytes; not JavaScript's
+``sort()``, which compares UTF-16 units), joined by commas.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from chatsvc.core.errors import Invalid
+
+MAX_USER_ID: Final = 128
+MAX_PARTICIPANTS: Final = 256
+MAX_CHANNEL_BYTES: Final = 255
+HASHED_PREFIX: Final = ",sha256:"
+GROUP_PREFIX: Final = ",g:"
+"""Kept for groups. Both prefixes start with a comma, which no user id may hold."""
+
+
+def user_id_fault(user: str, limit: int = MAX_USER_ID) -> tuple[str, str, int | None] | None:
+    """What is wrong with a user id as ``(code, sentence, limit)``, or ``None``."""
+    if user.isascii() and user.isalnum() and len(user) <= limit:
+        return None  # the usual case, decided by three C calls
+    if not user:
+        return ("too_short", "a user id has at least 1 character", 1)
+    if len(user) > limit:
+        return ("too_long", f"a user id has at most {limit} characters", limit)
+    if "," in user:
+        return ("comma", "a user id holds no comma: the channel key is joined by commas", None)
+    if user[0].isspace() or user[-1].isspace():
+        return ("white_space", "a user id neither starts nor ends with white space", None)
+    for char in user:
+        category = unicodedata.category(char)
+        if category == "Cc":
+            return ("control_character", "a user id holds no control characters", None)
+        if category == "Cs":
+            return ("lone_surrogate", "a user id is valid Unicode: no lone surrogates", None)
+    if not unicodedata.is_normalized("NFC", user):
+        return ("not_nfc", "a user id is in Unicode normalization form NFC", None)
+    return None
+
+
+def check_user_id(user: str, pointer: str, limit: int = MAX_USER_ID) -> None:
+    """Raises:
+    Invalid: at ``pointer``, with the bound.
+    """
+    fault = user_id_fault(user, limit)
+    if fault is not None:
+        raise Invalid.at(pointer, *fault)
+
+
+def normalize_participants(
+    users: Sequence[str],
+    pointer: str = "/participants",
+    *,
+    most: int = MAX_PARTICIPANTS,
+    longest: int = MAX_USER_ID,
+) -> tuple[str, ...]:
+    """The set, sorted by code point, duplicates dropped: 1 to ``most`` user ids.
+
+    Raises:
+        Invalid: naming the entry (``/participants/3``) and the bound. The bound on
+            the number is applied to what was sent, so a request's size is bounded too.
+    """
+    if not users:
+        raise Invalid.at(pointer, "too_few", "a conversation has at least 1 participant", 1)
+    if len(users) > most:
+        raise Invalid.at(
+            pointer, "too_many", f"a conversation has at most {most} participants", most
+        )
+    for index, user in enumerate(users):
+        fault = user_id_fault(user, longest)
+        if fault is not None:
+            raise Invalid.at(f"{pointer}/{index}", *fault)
+    return tuple(sorted(set(users)))
+
+
+def channel_key(participants: Iterable[str]) -> str:
+    """The key of a normalized set: ``alice,bob``.
+
+    A key of more than 255 bytes of UTF-8 becomes ``,sha256:`` and the digest of those
+    bytes in hex, everywhere.
+    """
+    key = ",".join(participants)
+    if len(key) <= MAX_CHANNEL_BYTES and key.isascii():
+        return key
+    raw = key.encode()
+    if len(raw) <= MAX_CHANNEL_BYTES:
+        return key
+    return HASHED_PREFIX + hashlib.sha256(raw).hexdigest()
+
+
+def channel_fault(channel: str) -> tuple[str, str, int | None] | None:
+    """What is wrong with a channel key given by a caller, or ``None``."""
+    if not channel:
+        return ("too_short", "a channel key has at least 1 character", 1)
+    if len(channel.encode("utf-8", "replace")) > MAX_CHANNEL_BYTES:
+        limit = MAX_CHANNEL_BYTES
+        return ("too_long", f"a channel key has at most {limit} bytes", limit)
+    if channel.startswith(","):
+        return None
+    users = channel.split(",")
+    for user in users:
+        fault = user_id_fault(user)
+        if fault is not None:
+            return fault
+    if users != sorted(set(users)):
+        return ("not_sorted", "a channel key joins its user ids sorted, each once", None)
+    return None

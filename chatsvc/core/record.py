@@ -1,0 +1,171 @@
+"""What the log carries: an envelope that can be read without decoding the body.
+
+Delivery, resume and the store's user index go by ``audience`` and nothing else. The
+body is the JSON that a client sees, made once; here it is bytes. An older program
+meets kinds it does not know: delivery passes them on unchanged, a persister stops.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+import msgspec
+
+from chatsvc.core.errors import LogDamaged, VersionTooNew
+from chatsvc.core.ids import created_at, format_id
+
+RECORD_VERSION: Final = 1
+KIND_MESSAGE: Final = "message"
+
+INDEX_COST: Final = 120
+"""Estimated bytes in memory of each place that lists a record (a user, a channel)."""
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A record before the log has given it its id.
+
+    ``rest`` is the body's JSON object without ``type``, ``id`` and ``created_at``,
+    which the log puts in front (:func:`compose_body`). ``audience`` is sorted and
+    holds whoever it goes to, the sender included. ``origin`` is the device or
+    connection that sent it. ``digest`` is of the content, for telling a retry from
+    another message under the same ``client_id``.
+    """
+
+    kind: str
+    channel: str
+    audience: tuple[str, ...]
+    sender: str
+    origin: str
+    client_id: str | None
+    digest: bytes
+    rest: bytes
+
+    @property
+    def key(self) -> tuple[str, str, str] | None:
+        """What idempotency goes by: sender, channel and ``client_id``."""
+        return None if self.client_id is None else (self.sender, self.channel, self.client_id)
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An accepted entry of the log. Its id is its position."""
+
+    id: int
+    kind: str
+    channel: str
+    audience: tuple[str, ...]
+    sender: str
+    origin: str
+    client_id: str | None
+    digest: bytes
+    body: bytes
+
+    @property
+    def cost(self) -> int:
+        """Estimated bytes in memory, lists included: what bounds are reckoned in."""
+        return 400 + len(self.body) + INDEX_COST * (len(self.audience) + 1)
+
+
+class _Packed(msgspec.Struct, array_like=True, gc=False):
+    """The persisted form, version 1: a MessagePack array. New fields go at the end."""
+
+    v: int
+    kind: str
+    channel: str
+    audience: tuple[str, ...]
+    sender: str
+    origin: str
+    client_id: str | None
+    digest: bytes
+    body: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Packed).decode
+
+
+def compose_body(kind: str, record_id: int, rest: bytes) -> bytes:
+    """The JSON that clients see: ``{"type":kind,"id":…,"created_at":…`` and ``rest``."""
+    head = f'{{"type":"{kind}","id":"{format_id(record_id)}","created_at":"{created_at(record_id)}"'
+    return head.encode() + (b"," + rest[1:] if len(rest) > 2 else b"}")
+
+
+def accept(draft: Draft, record_id: int) -> Record:
+    """The record that a draft becomes once the log has placed it."""
+    return Record(
+        id=record_id,
+        kind=draft.kind,
+        channel=draft.channel,
+        audience=draft.audience,
+        sender=draft.sender,
+        origin=draft.origin,
+        client_id=draft.client_id,
+        digest=draft.digest,
+        body=compose_body(draft.kind, record_id, draft.rest),
+    )
+
+
+def pack(record: Record) -> bytes:
+    """The persisted bytes, without the id, which is the row's key."""
+    return _encode(
+        _Packed(
+            RECORD_VERSION,
+            record.kind,
+            record.channel,
+            record.audience,
+            record.sender,
+            record.origin,
+            record.client_id,
+            record.digest,
+            record.body,
+        )
+    )
+
+
+def unpack(record_id: int, data: bytes) -> Record:
+    """The inverse of :func:`pack`.
+
+    Raises:
+        VersionTooNew: written by a newer program.
+        LogDamaged: not a record at all.
+    """
+    try:
+        packed = _decode(data)
+    except msgspec.MsgspecError as exc:
+        version = _peek_version(data)
+        if version is not None and version > RECORD_VERSION:
+            raise _too_new(record_id, version) from exc
+        raise LogDamaged(f"record {format_id(record_id)} cannot be read: {exc}") from exc
+    if packed.v > RECORD_VERSION:
+        raise _too_new(record_id, packed.v)
+    return Record(
+        id=record_id,
+        kind=packed.kind,
+        channel=packed.channel,
+        audience=packed.audience,
+        sender=packed.sender,
+        origin=packed.origin,
+        client_id=packed.client_id,
+        digest=packed.digest,
+        body=packed.body,
+    )
+
+
+def checksum(record_id: int, data: bytes) -> int:
+    """CRC-32 over the id and the bytes: a row that moved is as bad as one that changed."""
+    return zlib.crc32(data, zlib.crc32(record_id.to_bytes(8, "big")))
+
+
+def _too_new(record_id: int, version: int) -> VersionTooNew:
+    return VersionTooNew(
+        f"record {format_id(record_id)} has version {version}; this program knows up to "
+        f"{RECORD_VERSION}: run the version that wrote it, or a newer one"
+    )
+
+
+def _peek_version(data: bytes) -> int | None:
+    try:
+        first = msgspec.msgpack.decode(data, type=list[msgspec.Raw])[0]
+        return msgspec.msgpack.decode(first, type=int)
+    except (msgspec.MsgspecError, IndexError):
+        return None

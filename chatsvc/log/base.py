@@ -1,0 +1,77 @@
+"""The port of the log: what is acknowledged is in here, durable, in one order.
+
+Every implementation keeps these promises; ``tests/contract/test_log.py`` holds each
+to them.
+
+1. When :meth:`MessageLog.append`'s future has a result, the record survives the death
+   of the process and of the machine, as far as :attr:`MessageLog.durability` names.
+2. Ids are strictly increasing in the order in which records were appended.
+3. Drafts of the same key (sender, channel, ``client_id``) are one record, however many
+   are in flight at once: the others resolve when the first is durable, to its id.
+4. By the time a future resolves, the record is in :attr:`MessageLog.tail`.
+5. Nothing above the watermark is ever dropped.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+from typing import NamedTuple
+
+from chatsvc.core.record import Draft
+from chatsvc.log.tail import Tail
+
+
+class Appended(NamedTuple):
+    """What became of a draft. ``duplicate``: an earlier append of the same key is this one."""
+
+    id: int
+    body: bytes
+    duplicate: bool
+
+
+class MessageLog(abc.ABC):
+    """See the module's text for what is promised."""
+
+    tail: Tail
+    """In memory: everything above the watermark, and the recent below it."""
+
+    @property
+    @abc.abstractmethod
+    def epoch(self) -> str:
+        """Which life of the log this is: lower-case letters and digits."""
+
+    @property
+    @abc.abstractmethod
+    def durability(self) -> str:
+        """What an acknowledgement means, for ``/health``: for example ``fsync``."""
+
+    @property
+    @abc.abstractmethod
+    def keys_since_ms(self) -> int:
+        """Keys of records accepted from here on (Unix ms) are all remembered."""
+
+    @abc.abstractmethod
+    def append(self, draft: Draft) -> asyncio.Future[Appended]:
+        """Ask for a place in the log. Order of calls is order of ids.
+
+        The future raises:
+            Conflict: the key is known with another digest; ``extra["id"]`` is the first's.
+            LogUnavailable: a bound is reached, or the log is closing. Nothing was kept.
+        """
+
+    @abc.abstractmethod
+    def remembers(self, key: tuple[str, str, str]) -> bool:
+        """Whether the log itself can tell that this key was used."""
+
+    @abc.abstractmethod
+    def advance_watermark(self, watermark: int) -> None:
+        """The store now holds everything up to here. Never goes back.
+
+        What is below may be forgotten, from memory by its bound and from disk after
+        ``LOG_RETENTION_SECONDS``.
+        """
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Finish what was appended, then refuse the rest. Idempotent."""

@@ -1,0 +1,364 @@
+"""Every variable that chatsvc reads, in one table: its default, unit and meaning.
+
+``docs/operations.md`` documents each; a test holds the two together. Nothing else in
+the program reads the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from chatsvc.core.errors import ConfigurationError
+from chatsvc.core.limits import Limits
+
+Parser = Callable[[str], Any]
+
+_SUFFIXES: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _words(raw: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in raw.split(",") if word.strip())
+
+
+def _flag(raw: str) -> bool:
+    if raw.lower() in _TRUE:
+        return True
+    if raw.lower() in _FALSE:
+        return False
+    raise ValueError("is not true or false")
+
+
+def _choice(*allowed: str) -> Parser:
+    def parse(raw: str) -> str:
+        if raw not in allowed:
+            raise ValueError(f"is not one of {', '.join(allowed)}")
+        return raw
+
+    return parse
+
+
+def _whole(least: int, most: int) -> Parser:
+    def parse(raw: str) -> int:
+        try:
+            value = int(raw)
+        except ValueError:
+            raise ValueError("is not a whole number") from None
+        if not least <= value <= most:
+            raise ValueError(f"is not from {least} to {most}")
+        return value
+
+    return parse
+
+
+def _number(least: float, most: float) -> Parser:
+    def parse(raw: str) -> float:
+        try:
+            value = float(raw)
+        except ValueError:
+            raise ValueError("is not a number") from None
+        if not least <= value <= most:
+            raise ValueError(f"is not from {least:g} to {most:g}")
+        return value
+
+    return parse
+
+
+def _size(least: int, most: int) -> Parser:
+    whole = _whole(least, most)
+
+    def parse(raw: str) -> int:
+        for suffix, factor in _SUFFIXES.items():
+            if raw.endswith(suffix):
+                head = raw.removesuffix(suffix).strip()
+                if not head.isdigit():
+                    raise ValueError(f"is not a whole number of {suffix}")
+                return int(whole(str(int(head) * factor)))
+        return int(whole(raw))
+
+    return parse
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A row of the table. ``default`` is written as one would write it in the environment."""
+
+    name: str
+    parse: Parser
+    default: str
+    unit: str
+    meaning: str
+    group: str
+    secret: bool = False
+
+    @property
+    def attribute(self) -> str:
+        """Its name on :class:`Settings`."""
+        return self.name.lower()
+
+
+def _table() -> tuple[Variable, ...]:
+    rows: list[Variable] = []
+
+    def group(title: str, *entries: tuple[str, Parser, str, str, str]) -> None:
+        for name, parse, default, unit, meaning in entries:
+            secret = name in {"JWT_SECRET", "METRICS_TOKEN", "MONGO_URI"}
+            rows.append(Variable(name, parse, default, unit, meaning, title, secret))
+
+    mib = 1024**2
+    group(
+        "Server",
+        ("HOST", _text, "127.0.0.1", "address", "The address to listen on. The image says 0.0.0.0."),
+        ("PORT", _whole(0, 65535), "8080", "port", "The port to listen on; 0 takes a free one."),
+        ("MAX_CONNECTIONS", _whole(1, 1_000_000), "15000", "sockets",
+         "WebSockets at once; one more is closed with 1013. Keep it below the open-files limit."),
+        ("SHUTDOWN_SECONDS", _number(1, 600), "20", "seconds",
+         "From SIGTERM to exit at the latest: sockets are closed, requests answered, the log closed."),
+        ("CORS_ORIGINS", _words, "", "list",
+         "Origins whose pages may call the HTTP interface, or *; none by default."),
+        ("CONNECTIONS_REQUIRE_AUTH", _flag, "false", "boolean",
+         "Whether POST /api/connections asks for a token."),
+        ("METRICS_TOKEN", _text, "", "text",
+         "The bearer token for GET /metrics. Unset: answered to loopback addresses only."),
+        ("LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info", "level",
+         "The least level that is logged."),
+        ("LOG_FORMAT", _choice("auto", "console", "json"), "auto", "format",
+         "How log lines look; auto: console on a terminal, otherwise json."),
+    )  # fmt: skip
+    group(
+        "Tokens",
+        ("JWT_SECRET", _text, "", "text",
+         "The HS256 secret, at least 32 bytes; several, one a line, while rotating."),
+        ("JWT_SECRET_FILE", _text, "", "path", "A file that holds JWT_SECRET."),
+        ("JWT_PUBLIC_KEY", _text, "", "PEM",
+         "Public keys for RS256, ES256 or EdDSA; several PEM blocks while rotating."),
+        ("JWT_PUBLIC_KEY_FILE", _text, "", "path", "A file that holds JWT_PUBLIC_KEY."),
+        ("JWT_AUDIENCE", _words, "", "list", "Values of aud to accept; unset: aud is not looked at."),
+        ("JWT_ISSUER", _words, "", "list", "Values of iss to accept; unset: iss is not looked at."),
+        ("JWT_LEEWAY_SECONDS", _number(0, 600), "10", "seconds",
+         "How far clocks may differ when exp, nbf and iat are checked."),
+        ("JWT_USER_CLAIM", _text, "", "claim",
+         "The claim that is the user id; unset: id, or sub where there is no id."),
+        ("TOKEN_CACHE_SECONDS", _number(0, 60), "60", "seconds",
+         "How long a verified token is remembered, never past its exp."),
+        ("TOKEN_CACHE_SIZE", _whole(1, 10_000_000), "50000", "tokens", "How many are remembered."),
+        ("DEV_LOGIN", _choice("off", "loopback", "anywhere"), "off", "who",
+         "Whether POST /api/dev/token gives a token to whoever asks: for development alone."),
+    )  # fmt: skip
+    group(
+        "Log",
+        ("DATA_DIR", _text, "./data", "path",
+         "The folder of the log, the embedded store and the dev secret; one process at a time."),
+        ("IDEMPOTENCY_SECONDS", _whole(1, 86_400), "600", "seconds",
+         "How long a client_id is remembered by the log."),
+        ("IDEMPOTENCY_MAX_KEYS", _whole(1000, 100_000_000), "1000000", "keys",
+         "How many are remembered; beyond it the oldest stored ones go early, and a metric counts."),
+        ("RECENT_BYTES", _size(mib, 64 * 1024 * mib), "64MiB", "bytes",
+         "Memory for recent messages that are stored already: they resume clients without the store."),
+        ("BACKLOG_BYTES", _size(mib, 256 * 1024 * mib), "512MiB", "bytes",
+         "Messages accepted and not yet stored; beyond it sends get 503."),
+        ("LOG_RETENTION_SECONDS", _whole(0, 31_536_000), "86400", "seconds",
+         "How long the log on disk keeps what is stored already."),
+        ("MIN_FREE_BYTES", _size(0, 1024 * 1024 * mib), "256MiB", "bytes",
+         "Free space on DATA_DIR's disk below which sends get 503."),
+    )  # fmt: skip
+    group(
+        "Store",
+        ("STORE", _choice("auto", "mongodb", "sqlite"), "auto", "store",
+         "Where messages are kept; auto: MongoDB if MONGO_URI is set, otherwise SQLite in DATA_DIR."),
+        ("MONGO_URI", _text, "mongodb://localhost:27017", "URI", "The MongoDB to connect to."),
+        ("MONGO_DB", _text, "chatdb", "name", "The database."),
+        ("MONGO_COLLECTION", _text, "messages", "name",
+         "The collection of messages; others take their names from it."),
+        ("RETRY_ATTEMPTS", _whole(1, 100), "5", "tries",
+         "Tries of a batch in a round, with exponential backoff; rounds go on for as long as it takes."),
+        ("STORE_BATCH", _whole(1, 5000), "500", "messages",
+         "Messages stored in one go while keeping up; up to 5000 or 4 MiB when behind."),
+        ("STORE_BATCH_MS", _whole(0, 10_000), "50", "milliseconds",
+         "How long a batch waits for company while keeping up."),
+        ("MESSAGE_RETENTION_DAYS", _whole(0, 36_500), "0", "days",
+         "How long messages are kept in the store; 0: for ever."),
+    )  # fmt: skip
+    group(
+        "Bounds",
+        ("MAX_USER_ID", _whole(1, 128), "128", "characters", "Of a user id."),
+        ("MAX_PARTICIPANTS", _whole(1, 256), "256", "users", "Of a conversation."),
+        ("MAX_CONTENT", _whole(1, 60_000), "16000", "characters", "Of a message's content."),
+        ("MAX_METADATA_BYTES", _size(2, 65_536), "4096", "bytes", "Of a message's metadata, as JSON."),
+        ("MAX_METADATA_DEPTH", _whole(1, 50), "5", "levels", "To which metadata nests."),
+        ("MAX_BODY_BYTES", _size(1024, 16 * mib), "262144", "bytes",
+         "Of a request body or a client's frame."),
+    )  # fmt: skip
+    group(
+        "Sockets",
+        ("HEARTBEAT_SECONDS", _number(0.1, 600), "30", "seconds",
+         "Between pings; a socket silent for two of them is gone."),
+        ("RESUME_MAX", _whole(0, 1_000_000), "10000", "messages",
+         "The most that a resume replays; beyond it the client gets a gap to fetch."),
+        ("SOCKET_BUFFER_BYTES", _size(65_536, 1024 * mib), "1MiB", "bytes",
+         "Unsent bytes of one socket beyond which it is cut off."),
+        ("SOCKET_STALL_SECONDS", _number(0.1, 600), "10", "seconds",
+         "How long unsent bytes may not shrink before the socket is cut off."),
+        ("SOCKET_SNDBUF_BYTES", _size(4096, 64 * mib), "128KiB", "bytes",
+         "The kernel's send buffer of a socket (SO_SNDBUF)."),
+        ("SOCKET_UNACKED_MAX", _whole(1, 10_000), "64", "sends",
+         "Sends of one socket that may wait for their ack before it is no longer read."),
+    )  # fmt: skip
+    return tuple(rows)
+
+
+TABLE: Final = _table()
+_BY_NAME: Final = {row.name: row for row in TABLE}
+
+
+class Settings:
+    """The values, as attributes named like the variables in lower case.
+
+    ``source`` tells where each came from: ``default``, ``environment``, or what an
+    override was called (``chatsvc dev``, ``--port``).
+    """
+
+    host: str
+    port: int
+    max_connections: int
+    shutdown_seconds: float
+    cors_origins: tuple[str, ...]
+    connections_require_auth: bool
+    metrics_token: str
+    log_level: str
+    log_format: str
+    jwt_secret: str
+    jwt_secret_file: str
+    jwt_public_key: str
+    jwt_public_key_file: str
+    jwt_audience: tuple[str, ...]
+    jwt_issuer: tuple[str, ...]
+    jwt_leeway_seconds: float
+    jwt_user_claim: str
+    token_cache_seconds: float
+    token_cache_size: int
+    dev_login: str
+    data_dir: str
+    idempotency_seconds: int
+    idempotency_max_keys: int
+    recent_bytes: int
+    backlog_bytes: int
+    log_retention_seconds: int
+    min_free_bytes: int
+    store: str
+    mongo_uri: str
+    mongo_db: str
+    mongo_collection: str
+    retry_attempts: int
+    store_batch: int
+    store_batch_ms: int
+    message_retention_days: int
+    max_user_id: int
+    max_participants: int
+    max_content: int
+    max_metadata_bytes: int
+    max_metadata_depth: int
+    max_body_bytes: int
+    heartbeat_seconds: float
+    resume_max: int
+    socket_buffer_bytes: int
+    socket_stall_seconds: float
+    socket_sndbuf_bytes: int
+    socket_unacked_max: int
+
+    def __init__(self, values: Mapping[str, Any], source: Mapping[str, str]) -> None:
+        for row in TABLE:
+            setattr(self, row.attribute, values[row.name])
+        self.source = dict(source)
+
+    @property
+    def data_path(self) -> Path:
+        """``DATA_DIR`` as an absolute path."""
+        return Path(self.data_dir).expanduser().absolute()
+
+    @property
+    def chosen_store(self) -> str:
+        """``STORE`` with ``auto`` decided: ``mongodb`` or ``sqlite``."""
+        if self.store != "auto":
+            return self.store
+        return "sqlite" if self.source["MONGO_URI"] == "default" else "mongodb"
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds of requests."""
+        return Limits(
+            user_id_characters=self.max_user_id,
+            participants=self.max_participants,
+            content_characters=self.max_content,
+            metadata_bytes=self.max_metadata_bytes,
+            metadata_depth=self.max_metadata_depth,
+            body_bytes=self.max_body_bytes,
+        )
+
+
+def load(
+    environment: Mapping[str, str],
+    overrides: Mapping[str, tuple[str, str]] | None = None,
+) -> Settings:
+    """Read the table's variables.
+
+    Args:
+        environment: usually ``os.environ``; an empty value counts as unset.
+        overrides: name → (value as text, where it came from); wins.
+
+    Raises:
+        ConfigurationError: one line that names the variable.
+    """
+    values: dict[str, Any] = {}
+    source: dict[str, str] = {}
+    for row in TABLE:
+        raw, origin = row.default, "default"
+        if environment.get(row.name):
+            raw, origin = environment[row.name], "environment"
+        if overrides and row.name in overrides:
+            raw, origin = overrides[row.name]
+        try:
+            values[row.name] = row.parse(raw)
+        except ValueError as exc:
+            shown = "its value" if row.secret else repr(raw)
+            raise ConfigurationError(f"{row.name}: {shown} {exc} ({row.meaning})") from None
+        source[row.name] = origin
+    return Settings(values, source)
+
+
+def near_misses(environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Set variables that nearly match a known one: ``(as set, as meant)``.
+
+    ``MONGODB_URI`` for ``MONGO_URI``, ``JWT_KEY`` for ``JWT_SECRET``: ignored by
+    the program, and worth a warning.
+    """
+    aliases = {
+        "MONGODB_URI": "MONGO_URI",
+        "MONGO_URL": "MONGO_URI",
+        "MONGODB_URL": "MONGO_URI",
+        "MONGO_DATABASE": "MONGO_DB",
+        "JWT_KEY": "JWT_SECRET",
+        "SECRET_KEY": "JWT_SECRET",
+    }
+    found: list[tuple[str, str]] = []
+    for name in sorted(environment):
+        if name in _BY_NAME:
+            continue
+        if name in aliases:
+            found.append((name, aliases[name]))
+            continue
+        if "_" not in name:
+            continue  # PORTS, HOSTS and the like belong to others
+        close = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.85)
+        if close:
+            found.append((name, close[0]))
+    return found

@@ -1,0 +1,143 @@
+"""The port of the store: messages kept for good, and found again.
+
+Every adapter keeps these promises; ``tests/contract/test_store.py`` holds each to
+them, over a real connection.
+
+1. When :meth:`MessageStore.write` returns, every record that is not among the
+   rejections is stored durably (MongoDB: majority and journaled).
+2. Writing the same record again is success and changes nothing. The same id with
+   another digest is a rejection.
+3. A failure that may pass is :class:`~chatsvc.core.errors.StoreUnavailable`, and then
+   any part of the batch may have been stored. No vendor's error type leaves an adapter.
+4. A page is ascending by id, and its bodies equal, as JSON values, what was written.
+5. A conversation's document never goes back: an older record, written again, does not
+   replace a newer ``last_message``.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.record import Record
+
+
+class Rejection(NamedTuple):
+    """A record that the store will never take; ``code`` is stable, ``reason`` is for people."""
+
+    record: Record
+    code: str
+    reason: str
+
+
+class Conversation(NamedTuple):
+    """A conversation by its newest message, whose JSON is ``last_message``."""
+
+    channel: str
+    participants: tuple[str, ...]
+    last_id: int
+    last_message: bytes
+
+
+class DeadLetter(NamedTuple):
+    """What could not be stored: ``data`` is the record as packed by ``core.record.pack``.
+
+    ``at_ms`` is when it was put aside, in Unix milliseconds.
+    """
+
+    id: int
+    code: str
+    reason: str
+    at_ms: int
+    data: bytes
+
+
+class DeadLetters(abc.ABC):
+    """Records put aside, with their reason and their bytes. Keyed by id: putting one
+    aside again replaces its reason."""
+
+    @abc.abstractmethod
+    async def put(self, letters: Sequence[DeadLetter]) -> None:
+        """Durable on return."""
+
+    @abc.abstractmethod
+    async def list(self, *, after: int = 0, limit: int = 100) -> list[DeadLetter]:
+        """Ascending by id."""
+
+    @abc.abstractmethod
+    async def get(self, letter_id: int) -> DeadLetter | None:
+        """One of them, or ``None``."""
+
+    @abc.abstractmethod
+    async def drop(self, ids: Sequence[int]) -> int:
+        """Remove for good; how many there were."""
+
+    @abc.abstractmethod
+    async def count(self) -> int:
+        """How many there are."""
+
+
+class MessageStore(abc.ABC):
+    """See the module's text for what is promised.
+
+    Every method may raise :class:`~chatsvc.core.errors.StoreUnavailable`.
+    """
+
+    dead_letters: DeadLetters
+
+    @abc.abstractmethod
+    async def open(self) -> None:
+        """Make or check indexes and version. Safe to call again; a store that was away
+        at the first call is opened by a later one.
+
+        Raises:
+            VersionTooNew: written by a newer program.
+        """
+
+    @abc.abstractmethod
+    async def identity(self) -> str:
+        """A random name given to the store when it was made: watermarks belong to one."""
+
+    @abc.abstractmethod
+    async def head(self) -> int:
+        """The highest ``rev`` stored, 0 if there is none."""
+
+    @abc.abstractmethod
+    async def write(self, records: Sequence[Record]) -> list[Rejection]:
+        """Store a batch, ascending by id, with its conversations."""
+
+    @abc.abstractmethod
+    async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
+        """Messages of one conversation."""
+
+    @abc.abstractmethod
+    async def user_page(self, user: str, bounds: Bounds) -> list[Entry]:
+        """Messages whose audience holds the user, by ``rev``."""
+
+    @abc.abstractmethod
+    async def count_user(self, user: str, bounds: Bounds) -> int:
+        """How many :meth:`user_page` would find, counted up to ``bounds.limit``."""
+
+    @abc.abstractmethod
+    async def conversations(self, user: str, *, before: int, limit: int) -> list[Conversation]:
+        """Newest first, those whose ``last_id`` is below ``before``."""
+
+    @abc.abstractmethod
+    async def get(self, message_id: int) -> Entry | None:
+        """One message."""
+
+    @abc.abstractmethod
+    async def find_client_id(
+        self, sender: str, channel: str, client_id: str
+    ) -> tuple[int, bytes] | None:
+        """Id and digest of the first message under this key."""
+
+    @abc.abstractmethod
+    async def ping(self) -> None:
+        """Answers quickly or raises ``StoreUnavailable``."""
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Idempotent."""

@@ -1,0 +1,64 @@
+"""How a feature declares what it offers over HTTP; ``server/`` turns it into routes,
+problem documents and the OpenAPI document. No aiohttp here, nor in any feature.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+
+class Caller(Protocol):
+    """Who calls: a verified principal."""
+
+    @property
+    def user(self) -> str:
+        """The user id."""
+
+
+class Access(enum.Enum):
+    """Who may call an operation."""
+
+    USER = "user"
+    ANYBODY = "anybody"
+
+
+class Reply(NamedTuple):
+    """An answer: ``body`` is JSON bytes ready to send, or something msgspec encodes."""
+
+    status: int
+    body: bytes | msgspec.Struct
+    headers: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One call of the HTTP interface.
+
+    ``request`` is decoded strictly: from the JSON body where the method is POST, PUT
+    or PATCH, otherwise from the query string and the names in ``path``. ``headers`` is
+    a struct whose fields come from the request headers that ``header_names`` gives.
+    ``handler`` is called with (caller, request) or, where there are ``headers``, with
+    (caller, request, headers); the caller is ``None`` where ``access`` is ANYBODY and
+    no token was sent. ``errors`` are the classes of ``core/errors.py`` that it can
+    raise beside those that every operation can.
+    """
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    access: Access
+    request: type[msgspec.Struct]
+    responses: Mapping[int, tuple[str, type[Any]]]
+    handler: Callable[..., Awaitable[Reply]]
+    headers: type[msgspec.Struct] | None = None
+    header_names: Mapping[str, str] = field(default_factory=dict)
+    response_headers: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    errors: tuple[type[Exception], ...] = ()
+    tag: str = ""
+    description: str = ""
