@@ -1,0 +1,190 @@
+"""The log's recent end, in memory, listed by channel and by user.
+
+Above the watermark it holds everything, so history never has a hole while the store
+is behind or away. Below, it keeps what is recent up to a bound of bytes, so that a
+client that was away briefly is served without the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Final
+
+from chatsvc.core.page import Bounds
+from chatsvc.core.record import Record
+
+_by_id = attrgetter("id")
+_COMPACT_AT: Final = 64
+
+Listener = Callable[[Sequence[Record]], None]
+
+
+class _Lane:
+    """Records ascending by id; taken off the front without moving the rest each time."""
+
+    __slots__ = ("items", "start")
+
+    def __init__(self) -> None:
+        self.items: list[Record] = []
+        self.start = 0
+
+    def __len__(self) -> int:
+        return len(self.items) - self.start
+
+    def drop_first(self) -> None:
+        self.start += 1
+        if self.start >= _COMPACT_AT and self.start * 2 >= len(self.items):
+            del self.items[: self.start]
+            self.start = 0
+
+    def index_above(self, position: int) -> int:
+        return bisect_right(self.items, position, self.start, key=_by_id)
+
+    def page(self, bounds: Bounds) -> list[Record]:
+        low = self.index_above(bounds.after)
+        high = bisect_left(self.items, bounds.before, low, key=_by_id)
+        if bounds.newest:
+            return self.items[max(low, high - bounds.limit) : high]
+        return self.items[low : min(high, low + bounds.limit)]
+
+
+class Tail:
+    """Every record with ``floor < id <= head``; ``floor <= watermark <= head``.
+
+    Args:
+        recent_bytes: how much is kept of what the store holds already, in estimated
+            bytes of memory (:attr:`~chatsvc.core.record.Record.cost`).
+        watermark: where the store stands.
+        floor: everything above it will be added by :meth:`extend`.
+    """
+
+    def __init__(self, *, recent_bytes: int, watermark: int = 0, floor: int = 0) -> None:
+        self.watermark = watermark
+        self.floor = floor
+        self.head = max(watermark, floor)
+        self.unsaved_bytes = 0
+        self.unsaved_count = 0
+        self.recent_bytes = 0
+        self._recent_limit = recent_bytes
+        self._all = _Lane()
+        self._channels: dict[str, _Lane] = {}
+        self._users: dict[str, _Lane] = {}
+        self._listeners: list[Listener] = []
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def extend(self, records: Sequence[Record]) -> None:
+        """Add what the log accepted, ascending and above ``head``; then tell listeners."""
+        if not records:
+            return
+        channels, users = self._channels, self._users
+        for record in records:
+            self._all.items.append(record)
+            lane = channels.get(record.channel)
+            if lane is None:
+                lane = channels[record.channel] = _Lane()
+            lane.items.append(record)
+            for user in record.audience:
+                lane = users.get(user)
+                if lane is None:
+                    lane = users[user] = _Lane()
+                lane.items.append(record)
+            if record.id > self.watermark:
+                self.unsaved_bytes += record.cost
+                self.unsaved_count += 1
+            else:
+                self.recent_bytes += record.cost
+        self.head = records[-1].id
+        if self.recent_bytes > self._recent_limit:
+            self._evict()
+        for listener in self._listeners:
+            listener(records)
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def advance(self, watermark: int) -> None:
+        """The store holds everything up to here; never goes back, nor beyond ``head``."""
+        watermark = min(watermark, self.head)
+        if watermark <= self.watermark:
+            return
+        lane = self._all
+        for index in range(lane.index_above(self.watermark), lane.index_above(watermark)):
+            cost = lane.items[index].cost
+            self.unsaved_bytes -= cost
+            self.unsaved_count -= 1
+            self.recent_bytes += cost
+        self.watermark = watermark
+        self._evict()
+
+    def listen(self, listener: Listener) -> None:
+        """Call ``listener`` with every batch, in the step in which it becomes readable."""
+        self._listeners.append(listener)
+
+    async def wait_above(self, position: int) -> None:
+        """Return once there is a record above ``position``."""
+        while self.head <= position:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    def get(self, record_id: int) -> Record | None:
+        """One record, if it is here."""
+        lane = self._all
+        index = bisect_left(lane.items, record_id, lane.start, key=_by_id)
+        if index < len(lane.items) and lane.items[index].id == record_id:
+            return lane.items[index]
+        return None
+
+    def page(self, bounds: Bounds) -> list[Record]:
+        """Of everything, ascending."""
+        return self._all.page(bounds)
+
+    def batch(self, after: int, limit: int, most_bytes: int) -> list[Record]:
+        """The oldest above ``after``: at most ``limit``, and no more than ``most_bytes`` of
+        bodies unless the first alone is larger."""
+        lane = self._all
+        start = lane.index_above(after)
+        size = 0
+        for index in range(start, min(len(lane.items), start + limit)):
+            size += len(lane.items[index].body)
+            if size > most_bytes and index > start:
+                return lane.items[start:index]
+        return lane.items[start : start + limit]
+
+    def channel_page(self, channel: str, bounds: Bounds) -> list[Record]:
+        """Of one conversation, ascending."""
+        lane = self._channels.get(channel)
+        return lane.page(bounds) if lane is not None else []
+
+    def user_page(self, user: str, bounds: Bounds) -> list[Record]:
+        """Of those whose audience holds the user, ascending."""
+        lane = self._users.get(user)
+        return lane.page(bounds) if lane is not None else []
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def _evict(self) -> None:
+        lane = self._all
+        while self.recent_bytes > self._recent_limit and len(lane):
+            record = lane.items[lane.start]
+            if record.id > self.watermark:
+                return
+            lane.drop_first()
+            self._drop_from(self._channels, record.channel)
+            for user in record.audience:
+                self._drop_from(self._users, user)
+            self.recent_bytes -= record.cost
+            self.floor = record.id
+
+    @staticmethod
+    def _drop_from(lanes: dict[str, _Lane], name: str) -> None:
+        # The record leaving is the oldest of all, so it is the first of its every lane.
+        lane = lanes[name]
+        lane.drop_first()
+        if not len(lane):
+            del lanes[name]
