@@ -19,6 +19,10 @@ from chatsvc.core.record import Record
 _by_id = attrgetter("id")
 _COMPACT_AT: Final = 64
 
+_GONE: Final = Record(
+    id=0, kind="", channel="", audience=(), sender="", origin="", client_id=None, digest=b"", body=b""
+)
+
 Listener = Callable[[Sequence[Record]], None]
 
 
@@ -35,6 +39,7 @@ class _Lane:
         return len(self.items) - self.start
 
     def drop_first(self) -> None:
+        self.items[self.start] = _GONE  # or the memory would stay until the next compaction
         self.start += 1
         if self.start >= _COMPACT_AT and self.start * 2 >= len(self.items):
             del self.items[: self.start]
