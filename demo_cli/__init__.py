@@ -1,0 +1,1 @@
+"""An interactive terminal client, and a scriptable one, for a chatsvc server."""
