@@ -150,9 +150,7 @@ class Unavailable(ChatError):
 
     code = "unavailable"
 
-    def __init__(
-        self, detail: str, *, code: str | None = None, retry_after: float = 1.0
-    ) -> None:
+    def __init__(self, detail: str, *, code: str | None = None, retry_after: float = 1.0) -> None:
         super().__init__(detail)
         self.detail = detail
         if code is not None:

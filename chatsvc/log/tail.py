@@ -20,7 +20,15 @@ _by_id = attrgetter("id")
 _COMPACT_AT: Final = 64
 
 _GONE: Final = Record(
-    id=0, kind="", channel="", audience=(), sender="", origin="", client_id=None, digest=b"", body=b""
+    id=0,
+    kind="",
+    channel="",
+    audience=(),
+    sender="",
+    origin="",
+    client_id=None,
+    digest=b"",
+    body=b"",
 )
 
 Listener = Callable[[Sequence[Record]], None]

@@ -134,7 +134,7 @@ FrameType = Literal[
 ]  # fmt: skip
 
 _encoder = msgspec.json.Encoder()
-_client_decoder = msgspec.json.Decoder(ClientFrame)
+_client_decoder: msgspec.json.Decoder[ClientFrame] = msgspec.json.Decoder(ClientFrame)
 
 
 def encode_frame(frame: ServerFrame | ClientFrame) -> bytes:
