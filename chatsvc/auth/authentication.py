@@ -1,0 +1,89 @@
+"""What the settings say about tokens, put together: who verifies, and who may mint."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from chatsvc.auth.keys import Key, load_keys
+from chatsvc.auth.minting import dev_secret, mint
+from chatsvc.auth.tokens import TokenVerifier
+from chatsvc.core.errors import ConfigurationError
+from chatsvc.settings import Settings
+
+DEV_TOKEN_SECONDS: Final = 24 * 3600
+"""How long a token of the development login is good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """``mint_dev`` gives a token to whoever it is asked for; ``None`` where DEV_LOGIN is off."""
+
+    verifier: TokenVerifier
+    mint_dev: Callable[[str], str] | None
+
+
+def authentication(settings: Settings, *, clock: Callable[[], float] = time.time) -> Authentication:
+    """Read the keys, and make the development login where it is on.
+
+    Raises:
+        ConfigurationError: no key at all, one that cannot be used, or a development
+            login that others than this machine could reach without it being said.
+    """
+    keys = load_keys(settings)
+    mint_dev: Callable[[str], str] | None = None
+    if settings.dev_login != "off":
+        _check_reach(settings)
+        secret = dev_secret(settings.data_path)
+        keys = (*keys, Key("HS256", secret))
+
+        def mint_dev(user: str) -> str:
+            return mint(
+                secret,
+                user,
+                DEV_TOKEN_SECONDS,
+                claim=settings.jwt_user_claim,
+                audience=settings.jwt_audience,
+                issuer=settings.jwt_issuer,
+                clock=clock,
+            )
+
+    if not keys:
+        raise ConfigurationError(
+            "no key to verify tokens with: set JWT_SECRET (the HS256 secret that your login "
+            "signs with, at least 32 bytes) or JWT_PUBLIC_KEY (a PEM); to only try it out, run: "
+            "chatsvc dev"
+        )
+    verifier = TokenVerifier(
+        keys,
+        audience=settings.jwt_audience,
+        issuer=settings.jwt_issuer,
+        leeway=settings.jwt_leeway_seconds,
+        user_claim=settings.jwt_user_claim,
+        cache_seconds=settings.token_cache_seconds,
+        cache_size=settings.token_cache_size,
+        longest_user=settings.max_user_id,
+        clock=clock,
+    )
+    return Authentication(verifier, mint_dev)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this address is reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_reach(settings: Settings) -> None:
+    if settings.dev_login == "loopback" and not is_loopback(settings.host):
+        raise ConfigurationError(
+            f"DEV_LOGIN: loopback, but HOST is {settings.host!r}, which others can reach, and "
+            "they would get a token for any user: set HOST to 127.0.0.1, or DEV_LOGIN to off"
+        )

@@ -1,0 +1,235 @@
+"""A JSON Web Token (RFC 7519) becomes a :class:`Principal`, or is refused by name.
+
+Verified tokens are remembered by their digest, so that a busy client costs one
+SHA-256 and one look into a dictionary for each request. What is refused is not
+remembered: it would let a stranger push good tokens out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
+
+import jwt
+import msgspec
+
+from chatsvc.auth.keys import Key
+from chatsvc.auth.principal import Principal
+from chatsvc.core.errors import TokenExpired, Unauthorized
+from chatsvc.core.participants import MAX_USER_ID, user_id_fault
+
+MAX_TOKEN_BYTES: Final = 8192
+MAX_CACHE_SECONDS: Final = 60.0
+MAX_TIME: Final = 253_402_300_799
+"""The last second of the year 9999: a time beyond it is a mistake, such as milliseconds."""
+
+_SHOWN: Final = 40
+"""Characters of a token's own text that a refusal repeats at most."""
+
+
+class _Remembered(NamedTuple):
+    principal: Principal
+    since: float
+    until: float
+
+
+class TokenVerifier:
+    """Verifies tokens with pinned keys.
+
+    Args:
+        keys: each is tried whose algorithm the token names; none: every token is refused.
+        audience: accepted values of ``aud``; empty: ``aud`` is not looked at.
+        issuer: accepted values of ``iss``; empty: ``iss`` is not looked at.
+        leeway: seconds by which clocks may differ, for ``exp``, ``nbf`` and ``iat``.
+        user_claim: the claim that is the user id; empty: ``id``, or ``sub`` where there
+            is no ``id``, and both only if they are equal.
+        cache_seconds: how long a verified token is remembered, at most 60, never past
+            its ``exp``.
+        cache_size: how many are remembered; the oldest go first.
+        longest_user: characters of a user id at most.
+        clock: Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        keys: Iterable[Key],
+        *,
+        audience: Sequence[str] = (),
+        issuer: Sequence[str] = (),
+        leeway: float = 10.0,
+        user_claim: str = "",
+        cache_seconds: float = MAX_CACHE_SECONDS,
+        cache_size: int = 50_000,
+        longest_user: int = MAX_USER_ID,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._keys: dict[str, list[Key]] = {}
+        for key in keys:
+            self._keys.setdefault(key.algorithm, []).append(key)
+        self._audience = frozenset(audience)
+        self._issuer = frozenset(issuer)
+        self._leeway = leeway
+        self._user_claim = user_claim
+        self._cache_seconds = min(cache_seconds, MAX_CACHE_SECONDS)
+        self._cache_size = cache_size
+        self._longest_user = longest_user
+        self._clock = clock
+        self._jws = jwt.PyJWS(algorithms=list(self._keys))
+        self._cache: OrderedDict[bytes, _Remembered] = OrderedDict()
+
+    @property
+    def cached(self) -> int:
+        """How many verified tokens are remembered."""
+        return len(self._cache)
+
+    def verify(self, token: str) -> Principal:
+        """Who this token speaks for.
+
+        Raises:
+            TokenExpired: it was good until its ``exp``.
+            Unauthorized: anything else, naming the claim or the part at fault.
+        """
+        if len(token) > MAX_TOKEN_BYTES:
+            raise Unauthorized(f"the token is longer than {MAX_TOKEN_BYTES} bytes")
+        try:
+            digest = sha256(token.encode("ascii")).digest()
+        except UnicodeEncodeError:
+            raise Unauthorized("the token is not a JWT: it holds characters beyond ASCII") from None
+        found = self._cache.get(digest)
+        if found is not None:
+            # `since` guards against a clock that was set back: it must not prolong anything.
+            if found.since <= self._clock() < found.until:
+                return found.principal
+            del self._cache[digest]
+        now = self._clock()
+        principal = self._principal(self._claims(token), now)
+        self._remember(digest, principal, now)
+        return principal
+
+    def _remember(self, digest: bytes, principal: Principal, now: float) -> None:
+        until = min(now + self._cache_seconds, principal.expires_at)
+        if until <= now:
+            return  # good by the leeway alone
+        if len(self._cache) >= self._cache_size:
+            self._cache.popitem(last=False)
+        self._cache[digest] = _Remembered(principal, now, until)
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        """The payload, once a key has vouched for it."""
+        keys = self._candidates(token)
+        payload: bytes | None = None
+        for key in keys:
+            try:
+                payload = self._jws.decode_complete(
+                    token, key.material, algorithms=[key.algorithm]
+                )["payload"]
+                break
+            except jwt.InvalidSignatureError:
+                continue
+            except (jwt.PyJWTError, RecursionError):
+                raise Unauthorized("the token is not a JWT that can be read") from None
+        if payload is None:
+            raise Unauthorized(
+                "the token's signature does not match: it was made with another key, or changed"
+            )
+        try:
+            claims = msgspec.json.decode(payload)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            raise Unauthorized("the token's payload is not JSON") from None
+        if not isinstance(claims, dict):
+            raise Unauthorized("the token's payload is not a JSON object")
+        return claims
+
+    def _candidates(self, token: str) -> list[Key]:
+        """The keys pinned to the algorithm that the token names."""
+        try:
+            header = self._jws.get_unverified_header(token)
+        except (jwt.PyJWTError, RecursionError):
+            raise Unauthorized(
+                "the token is not a JWT: three parts of base64url, joined by dots"
+            ) from None
+        if "crit" in header:
+            raise Unauthorized("the token's header asks for extensions (crit) not known here")
+        algorithm = header.get("alg")
+        keys = self._keys.get(algorithm) if isinstance(algorithm, str) else None
+        if keys is None:
+            accepted = " or ".join(sorted(self._keys)) or "no algorithm at all"
+            raise Unauthorized(f"the token's alg is {_shown(algorithm)}; {accepted} is accepted")
+        return keys
+
+    def _principal(self, claims: dict[str, Any], now: float) -> Principal:
+        expires = _time(claims, "exp")
+        if expires is None:
+            raise Unauthorized("the token has no exp: one that never expires is not accepted")
+        if now >= expires + self._leeway:
+            raise TokenExpired(f"the token's exp has passed, {int(now - expires)} seconds ago")
+        for name, what in (("nbf", "is not good yet"), ("iat", "was issued in the future")):
+            since = _time(claims, name)
+            if since is not None and since > now + self._leeway:
+                raise Unauthorized(
+                    f"the token {what}: its {name} is {int(since - now)} seconds ahead"
+                )
+        self._check_audience(claims)
+        self._check_issuer(claims)
+        return Principal(self._user(claims), int(expires))
+
+    def _check_audience(self, claims: dict[str, Any]) -> None:
+        if not self._audience:
+            return
+        value = claims.get("aud")
+        if value is None:
+            raise Unauthorized("the token has no aud, and one is asked for")
+        values = value if isinstance(value, list) else [value]
+        if not any(isinstance(one, str) and one in self._audience for one in values):
+            raise Unauthorized("the token's aud is not this service")
+
+    def _check_issuer(self, claims: dict[str, Any]) -> None:
+        if not self._issuer:
+            return
+        value = claims.get("iss")
+        if value is None:
+            raise Unauthorized("the token has no iss, and one is asked for")
+        if not isinstance(value, str) or value not in self._issuer:
+            raise Unauthorized("the token's iss is not one that is trusted here")
+
+    def _user(self, claims: dict[str, Any]) -> str:
+        if self._user_claim:
+            name = self._user_claim
+        else:
+            name = "id" if "id" in claims else "sub"
+            if "id" in claims and "sub" in claims and claims["id"] != claims["sub"]:
+                raise Unauthorized(
+                    "the token's id and sub differ: which of them is the user? JWT_USER_CLAIM "
+                    "says it"
+                )
+        if name not in claims:
+            wanted = name if self._user_claim else "id or sub"
+            raise Unauthorized(f"the token has no {wanted}: it does not say who the user is")
+        user = claims[name]
+        if not isinstance(user, str):
+            raise Unauthorized(f"the token's {name} is not a string")
+        fault = user_id_fault(user, self._longest_user)
+        if fault is not None:
+            raise Unauthorized(f"the token's {name} is not a user id: {fault[1]}")
+        return user
+
+
+def _time(claims: dict[str, Any], name: str) -> float | None:
+    """A NumericDate (RFC 7519 §2: seconds, perhaps with a fraction), or ``None``."""
+    if name not in claims:
+        return None
+    value = claims[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Unauthorized(f"the token's {name} is not a number of seconds")
+    if not 0 <= value <= MAX_TIME:
+        raise Unauthorized(
+            f"the token's {name} is not a time: it is in seconds since 1970, up to the year 9999"
+        )
+    return value
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:_SHOWN]
