@@ -1,0 +1,65 @@
+# chatsvc: `make help` lists what there is. Needs Python 3.11 or newer and a package index.
+# Another Python: make PYTHON=/path/to/python3.12 …  More flags for pytest: make test ARGS="-k log"
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= auto
+FAULT_ROUNDS ?= 20
+export PYTHON VENV
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint format fault bench autobahn lock upgrade clean
+
+help: ## What can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
+
+run: $(VENV)/.run ## Serve on http://127.0.0.1:8080 with the embedded store (PORT=… for another port)
+	@exec $(BIN)/python -m chatsvc dev $(ARGS)
+
+demo: $(VENV)/.run ## The interactive terminal client, against a running server
+	@exec $(BIN)/python -m demo_cli $(ARGS)
+
+test: $(VENV)/.dev lint ## Everything that must pass
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not serial" $(ARGS)
+	$(BIN)/python -m pytest -m serial $(ARGS) || [ $$? -eq 5 ]  # 5: the flags left none
+
+lint: $(VENV)/.dev ## Style, types and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.dev ## Put style right where that can be done
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+fault: $(VENV)/.dev ## Break things on purpose, the long form (FAULT_ROUNDS=20)
+	$(BIN)/python -m pytest tests/fault --fault-rounds $(FAULT_ROUNDS) $(ARGS)
+
+bench: $(VENV)/.dev ## The measured claims of bench/README.md
+	$(BIN)/python -m bench $(ARGS)
+
+autobahn: $(VENV)/.dev ## Autobahn's WebSocket suite, from its container image (needs Docker)
+	scripts/autobahn.sh
+
+lock: $(VENV)/.uv ## Remake requirements/*.txt, keeping versions that still fit
+	UV=$(BIN)/uv PYTHON=$(BIN)/python scripts/lock.sh
+
+upgrade: $(VENV)/.uv ## Remake requirements/*.txt with the newest versions
+	UV=$(BIN)/uv PYTHON=$(BIN)/python scripts/lock.sh --upgrade
+
+clean: ## Remove what was made; data/ stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(VENV)/.run: requirements/demo.txt requirements/build.txt pyproject.toml scripts/environment.sh
+	@scripts/environment.sh demo build
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml scripts/environment.sh
+	@scripts/environment.sh dev
+	@touch $(VENV)/.run $@
+
+$(VENV)/.uv: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet uv
+	@touch $@
