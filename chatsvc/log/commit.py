@@ -1,0 +1,180 @@
+"""Group commit, in front of every kind of log.
+
+All that arrives while a commit is under way goes into the next one, so the cost of
+making things durable is shared by as many as there are, and nobody waits for company.
+Ids follow the order of arrival. Retries of one key meet here, in flight or later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from chatsvc.core.errors import Conflict, LogUnavailable
+from chatsvc.core.ids import format_id
+from chatsvc.core.record import Draft, Record, compose_body
+from chatsvc.log.base import Appended
+from chatsvc.log.keys import Key, KeyWindow
+
+COMMIT_RECORDS: Final = 256
+COMMIT_BYTES: Final = 4 * 1024 * 1024
+
+Done = Callable[[Sequence[Record] | None, LogUnavailable | None], None]
+Write = Callable[[list[Draft], Done], None]
+Accepted = Callable[[Sequence[Record]], None]
+
+
+class _Waiting(NamedTuple):
+    draft: Draft
+    future: asyncio.Future[Appended]
+
+
+class GroupCommit:
+    """Collects drafts, hands them to ``write`` a batch at a time, resolves their futures.
+
+    Args:
+        write: makes a batch durable and calls back, on the loop, with the records in the
+            order of the drafts, or with the reason why none was kept.
+        accepted: told of a durable batch before its futures resolve.
+        keys: the memory that tells a retry from something new.
+        admit: raises :class:`LogUnavailable` while nothing may be taken.
+    """
+
+    def __init__(
+        self,
+        write: Write,
+        accepted: Accepted,
+        keys: KeyWindow,
+        admit: Callable[[int], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._write = write
+        self._accepted = accepted
+        self._admit = admit
+        self.keys = keys
+        self.queued_bytes = 0
+        self._queue: deque[_Waiting] = deque()
+        self._in_flight: dict[Key, _Waiting] = {}
+        self._batch: list[_Waiting] = []
+        self._scheduled = False
+        self._idle: asyncio.Future[None] | None = None
+
+    def append(self, draft: Draft) -> asyncio.Future[Appended]:
+        """See :meth:`chatsvc.log.base.MessageLog.append`."""
+        future: asyncio.Future[Appended] = self._loop.create_future()
+        key = draft.key
+        if key is not None:
+            known = self.keys.get(key)
+            if known is not None:
+                _repeat(future, draft, known.id, known.digest)
+                return future
+            first = self._in_flight.get(key)
+            if first is not None:
+                _follow(first, draft, future)
+                return future
+        try:
+            self._admit(self.queued_bytes)
+        except LogUnavailable as exc:
+            future.set_exception(exc)
+            return future
+        waiting = _Waiting(draft, future)
+        if key is not None:
+            self._in_flight[key] = waiting
+        self._queue.append(waiting)
+        self.queued_bytes += len(draft.rest)
+        if not self._scheduled and not self._batch:
+            # At the end of this turn of the loop: what else arrives in it shares the commit.
+            self._scheduled = True
+            self._loop.call_soon(self._start)
+        return future
+
+    def in_flight(self, key: Key) -> bool:
+        """Whether a draft of this key is queued or being written."""
+        return key in self._in_flight
+
+    async def drained(self) -> None:
+        """Return once nothing is queued or being written."""
+        while self._queue or self._batch:
+            if self._idle is None:
+                self._idle = self._loop.create_future()
+            await asyncio.shield(self._idle)
+
+    def _start(self) -> None:
+        self._scheduled = False
+        batch = self._batch
+        size = 0
+        while self._queue and len(batch) < COMMIT_RECORDS and size < COMMIT_BYTES:
+            waiting = self._queue.popleft()
+            batch.append(waiting)
+            size += len(waiting.draft.rest)
+        if batch:
+            self.queued_bytes -= size
+            self._write([waiting.draft for waiting in batch], self._done)
+        elif self._idle is not None:
+            self._idle.set_result(None)
+            self._idle = None
+
+    def _done(self, records: Sequence[Record] | None, error: LogUnavailable | None) -> None:
+        batch, self._batch = self._batch, []
+        self._start()  # first of all: the disk works while we answer
+        if records is None:
+            for waiting in batch:
+                self._forget_in_flight(waiting)
+                if not waiting.future.done():
+                    waiting.future.set_exception(error or LogUnavailable("the log is away"))
+            return
+        keys = self.keys
+        for waiting, record in zip(batch, records, strict=True):
+            key = waiting.draft.key
+            if key is not None:
+                keys.add(key, record.id, record.digest)
+                self._in_flight.pop(key, None)
+        self._accepted(records)
+        for waiting, record in zip(batch, records, strict=True):
+            if not waiting.future.done():  # its caller may have gone away meanwhile
+                waiting.future.set_result(Appended(record.id, record.body, False))
+
+    def _forget_in_flight(self, waiting: _Waiting) -> None:
+        key = waiting.draft.key
+        if key is not None:
+            self._in_flight.pop(key, None)
+
+
+def _repeat(
+    future: asyncio.Future[Appended], draft: Draft, first_id: int, first_digest: bytes
+) -> None:
+    """Resolve a retry of what is durable already.
+
+    The body is made anew: the same digest is the same content, and everything else in it
+    is the key or the id.
+    """
+    if first_digest == draft.digest:
+        body = compose_body(draft.kind, first_id, draft.rest)
+        future.set_result(Appended(first_id, body, True))
+    else:
+        future.set_exception(
+            Conflict(
+                "this client_id was used for another message in this conversation",
+                extra={"id": format_id(first_id)},
+            )
+        )
+
+
+def _follow(first: _Waiting, draft: Draft, future: asyncio.Future[Appended]) -> None:
+    """Resolve a retry when the first, still in flight, is."""
+
+    def resolve(done: asyncio.Future[Appended]) -> None:
+        if future.done():
+            return
+        if done.cancelled():
+            future.set_exception(LogUnavailable("the first try of this client_id was given up"))
+            return
+        error = done.exception()
+        if error is not None:
+            future.set_exception(error)
+        else:
+            _repeat(future, draft, done.result().id, first.draft.digest)
+
+    first.future.add_done_callback(resolve)

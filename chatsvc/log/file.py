@@ -1,0 +1,250 @@
+"""The local log's file: SQLite in WAL mode, one row a record, each with a CRC.
+
+Everything here blocks; it runs in the log's own thread (``log/local.py``) or in the
+command line. sqlite3's errors are translated here and go no further.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sqlite3
+import string
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, NoReturn
+
+from chatsvc.core.errors import ConfigurationError, LogDamaged, LogUnavailable, VersionTooNew
+from chatsvc.core.ids import format_id, now_ms
+from chatsvc.core.record import Record, checksum, unpack
+from chatsvc.log.wal import inspect_wal
+
+SCHEMA_VERSION: Final = 1
+EXIT_DISK_FAILED: Final = 74  # EX_IOERR of sysexits.h
+_CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
+_PAGE: Final = 4096
+
+Row = tuple[int, int, bytes]
+"""``(id, crc, data)``."""
+
+_ACCESS_ERRORS: Final = frozenset(
+    {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
+)
+_IO_ERRORS: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+class LogFile:
+    """``DATA_DIR/log.db``, opened and verified.
+
+    Args:
+        path: the database file; made with a new epoch if it is not there.
+
+    Raises:
+        LogDamaged: the write-ahead log lost more than a crash can tear; nothing was
+            touched, and a copy was made.
+        VersionTooNew: written by a newer program.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.torn_at = _refuse_damage(path)
+        self._inserts: dict[int, str] = {}
+        self._since_checkpoint = 0
+        try:
+            self._db = sqlite3.connect(
+                path, isolation_level=None, check_same_thread=False, cached_statements=300
+            )
+            self._db.execute("PRAGMA busy_timeout=5000")
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA wal_autocheckpoint=0")
+            self._prepare()
+        except sqlite3.DatabaseError as exc:
+            if _primary_code(exc) in _ACCESS_ERRORS:
+                raise ConfigurationError(f"DATA_DIR: cannot use {path}: {exc}") from exc
+            raise LogDamaged(f"{path} cannot be opened as a log: {exc}; {_REMEDY}") from exc
+
+    def _prepare(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            self._db.close()
+            raise VersionTooNew(
+                f"{self.path} has version {version}; this program knows up to {SCHEMA_VERSION}"
+            )
+        if version == 0:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID")
+            self._db.execute(
+                "CREATE TABLE records (id INTEGER PRIMARY KEY, crc INTEGER NOT NULL,"
+                " data BLOB NOT NULL)"
+            )
+            self.set_meta("epoch", new_epoch())
+            self.set_meta("created_ms", now_ms())
+            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            self._db.execute("COMMIT")
+
+    def meta(self, key: str) -> object:
+        """A value kept beside the records, or ``None``."""
+        row = self._db.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def set_meta(self, key: str, value: str | int) -> None:
+        """Keep a value beside the records; durable on return unless in a transaction."""
+        self._write(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value=excluded.value",
+            (key, value),
+        )
+
+    def head(self) -> int:
+        """The highest id, 0 if there is none."""
+        return int(self._db.execute("SELECT max(id) FROM records").fetchone()[0] or 0)
+
+    def count(self) -> int:
+        """How many records are kept."""
+        return int(self._db.execute("SELECT count(*) FROM records").fetchone()[0])
+
+    def read(self, after: int) -> Iterator[Record]:
+        """Records above ``after``, ascending, each checked against its CRC.
+
+        Raises:
+            LogDamaged: a row is not what was written; names it and the remedy.
+        """
+        try:
+            for record_id, crc, data in self._db.execute(
+                "SELECT id, crc, data FROM records WHERE id > ? ORDER BY id", (after,)
+            ):
+                if checksum(record_id, data) != crc:
+                    raise LogDamaged(
+                        f"{self.path}: record {format_id(record_id)} fails its checksum; {_REMEDY}"
+                    )
+                yield unpack(record_id, data)
+        except sqlite3.DatabaseError as exc:
+            raise LogDamaged(f"{self.path} cannot be read: {exc}; {_REMEDY}") from exc
+
+    def bad_rows(self) -> Iterator[tuple[Row, str]]:
+        """Every row that fails its checksum or cannot be decoded, with the reason."""
+        for record_id, crc, data in self._db.execute("SELECT id, crc, data FROM records"):
+            if checksum(record_id, data) != crc:
+                yield (record_id, crc, data), "checksum"
+                continue
+            try:
+                unpack(record_id, data)
+            except LogDamaged as exc:
+                yield (record_id, crc, data), str(exc)
+
+    def insert(self, rows: Sequence[Row]) -> None:
+        """Make rows durable: one statement, which is its own transaction.
+
+        ``executemany`` would give up the interpreter's lock once a row, and wait for it
+        as often. A failed fsync or a damaged page ends the process: what is in the
+        kernel's cache after one is anybody's guess, and a retry would call it durable.
+
+        Raises:
+            LogUnavailable: the disk is full; nothing was kept.
+        """
+        statement = self._inserts.get(len(rows))
+        if statement is None:
+            values = ",".join(["(?,?,?)"] * len(rows))
+            statement = self._inserts[len(rows)] = f"INSERT INTO records VALUES {values}"
+        self._write(statement, [field for row in rows for field in row])
+        self._since_checkpoint += 3 * _PAGE + sum(len(row[2]) for row in rows)
+
+    def checkpoint_if_due(self) -> None:
+        """Move the write-ahead log's pages home, a few megabytes at a time."""
+        if self._since_checkpoint >= _CHECKPOINT_BYTES:
+            self._since_checkpoint = 0
+            self._checkpoint("PASSIVE")
+
+    def trim(self, up_to: int, most: int) -> int:
+        """Delete up to ``most`` of the oldest with ``id <= up_to``; how many went.
+
+        The newest of all stays whatever its age: the log's head is how a watermark is
+        known to belong to this file.
+        """
+        gone = self._write(
+            "DELETE FROM records WHERE id IN (SELECT id FROM records WHERE id <= ?"
+            " AND id < (SELECT max(id) FROM records) ORDER BY id LIMIT ?)",
+            (up_to, most),
+        )
+        self._since_checkpoint += gone * _PAGE // 8
+        return gone
+
+    def remove(self, ids: Sequence[int]) -> None:
+        """Delete single rows: what ``log verify --quarantine`` has put aside."""
+        for record_id in ids:
+            self._write("DELETE FROM records WHERE id=?", (record_id,))
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file, so that the next start reads none."""
+        self._checkpoint("TRUNCATE")
+        self._db.close()
+
+    def _write(self, statement: str, values: Sequence[str | int | bytes]) -> int:
+        try:
+            return self._db.execute(statement, values).rowcount
+        except sqlite3.Error as exc:
+            _after_failed_write(exc)
+
+    def _checkpoint(self, mode: str) -> None:
+        try:
+            self._db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        except sqlite3.Error as exc:
+            if _primary_code(exc) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY):
+                _after_failed_write(exc)
+            # Full or busy: the pages stay where they are, durable, for the next one.
+            self._since_checkpoint = _CHECKPOINT_BYTES // 2
+
+
+_REMEDY: Final = (
+    "run `chatsvc log verify` to see what is bad, and see the operations guide on a damaged log"
+)
+
+
+def new_epoch() -> str:
+    """A name for a new life of the log: 10 lower-case letters and digits."""
+    alphabet = string.ascii_lowercase + string.digits
+    return "".join(secrets.choice(alphabet) for _ in range(10))
+
+
+def _refuse_damage(path: Path) -> int | None:
+    """Where the write-ahead log is torn, in bytes, or ``None``.
+
+    Raises:
+        LogDamaged: it lost more than its end. A copy is made before anything opens it.
+    """
+    wal = path.with_name(path.name + "-wal")
+    report = inspect_wal(wal)
+    if not report.damaged:
+        return report.bad_offset
+    copies = path.with_name(f"damaged-{now_ms()}")
+    copies.mkdir()
+    for source in (path, wal):
+        if source.exists():
+            shutil.copy2(source, copies / source.name)
+    raise LogDamaged(
+        f"{wal} is damaged at byte {report.bad_offset}: {report.commits} commits before it are "
+        f"good, {report.commits_lost} at or behind it would be lost. Nothing was changed; a copy "
+        f"is in {copies}. Restore {path.name} and its -wal from a backup, or accept the loss with "
+        "`chatsvc log verify --accept-loss`"
+    )
+
+
+def _primary_code(exc: sqlite3.Error) -> int:
+    return (getattr(exc, "sqlite_errorcode", None) or 0) & 0xFF
+
+
+def _after_failed_write(exc: sqlite3.Error) -> NoReturn:
+    code = _primary_code(exc)
+    if code == sqlite3.SQLITE_FULL:
+        raise LogUnavailable(
+            "the log's disk is full", code="disk_full", retry_after=5.0
+        ) from exc
+    name = getattr(exc, "sqlite_errorname", "unknown")
+    if code in _IO_ERRORS:
+        sys.stderr.write(f"chatsvc: the log's disk failed ({name}: {exc}); ending at once\n")
+        sys.stderr.flush()
+        os._exit(EXIT_DISK_FAILED)
+    raise LogUnavailable(f"the log cannot write ({name})", retry_after=1.0) from exc

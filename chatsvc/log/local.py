@@ -1,0 +1,317 @@
+"""The local log: SQLite on this machine's disk, fsynced before anything is acknowledged.
+
+One thread owns the file and does nothing else. The loop gives it a batch of rows at a
+time, already encoded and numbered, and hears back when they are durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from chatsvc.core.errors import LogDamaged, LogUnavailable
+from chatsvc.core.ids import format_id, id_at, next_id, now_ms
+from chatsvc.core.record import Draft, Record, accept, checksum, pack
+from chatsvc.log.base import Appended, MessageLog
+from chatsvc.log.commit import Done, GroupCommit
+from chatsvc.log.file import LogFile, Row, new_epoch
+from chatsvc.log.keys import SKEW_MS, KeyWindow
+from chatsvc.log.tail import Tail
+
+_TRIM_ROWS: Final = 1000
+_HOUSEKEEPING_SECONDS: Final = 1.0
+
+Observe = Callable[[int, float], None]
+
+_logger = structlog.get_logger("chatsvc.log")
+
+
+class LocalLog(MessageLog):
+    """Open with :meth:`open`; every method but ``open`` is for the loop's thread.
+
+    ``observe`` is told of each commit: how many records, and its seconds.
+    """
+
+    durability = "fsync"
+
+    def __init__(
+        self,
+        file: LogFile,
+        *,
+        tail: Tail,
+        last: int,
+        keys: KeyWindow,
+        backlog_bytes: int,
+        min_free_bytes: int,
+        retention_ms: int,
+        observe: Observe | None = None,
+    ) -> None:
+        self.tail = tail
+        self._file = file
+        self._epoch = str(file.meta("epoch"))
+        self._last = last
+        self._keys = keys
+        self._backlog_bytes = backlog_bytes
+        self._min_free_bytes = min_free_bytes
+        self._retention_ms = retention_ms
+        self._observe = observe
+        self._loop = asyncio.get_running_loop()
+        self._commit = GroupCommit(self._write, self._accepted, keys, self._admit)
+        self._closing = False
+        self._refusal: LogUnavailable | None = None
+        self._saved_watermark = tail.watermark
+        self._trimmed_ms = 0
+        self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="chatsvc-log", daemon=True)
+        self._thread.start()
+        self._keeper = self._loop.create_task(self._keep_house(), name="log housekeeping")
+
+    @classmethod
+    async def open(
+        cls,
+        data_dir: Path,
+        *,
+        recent_bytes: int,
+        backlog_bytes: int,
+        idempotency_ms: int,
+        idempotency_keys: int,
+        retention_ms: int,
+        min_free_bytes: int = 0,
+        store_identity: str | None = None,
+        store_head: int | None = None,
+        observe: Observe | None = None,
+    ) -> LocalLog:
+        """Verify the file, read what lies above the watermark and within the key window.
+
+        Args:
+            data_dir: the folder; the caller holds its lock.
+            store_identity: the store's name, if it answers; the watermark is good for the
+                store it was reached with, and begins anew with another.
+            store_head: the highest id stored, if the store answers. Above the log's own
+                head it means that the log is an older one, put back: a new life begins.
+
+        Raises:
+            LogDamaged, VersionTooNew: as :class:`~chatsvc.log.file.LogFile`.
+        """
+        file = await asyncio.to_thread(LogFile, data_dir / "log.db")
+        if file.torn_at is not None:
+            _logger.warning("the log's end was torn by a crash", offset=file.torn_at)
+        head = max(file.head(), int(str(file.meta("base") or 0)))
+        watermark = _reconcile(file, head, store_identity, store_head)
+        window_ms = idempotency_ms
+        now = now_ms()
+        created_ms = int(str(file.meta("created_ms")))
+        keys = KeyWindow(window_ms=window_ms, most=idempotency_keys, since_ms=created_ms)
+        floor = min(watermark, id_at(now - window_ms - SKEW_MS))
+        tail = Tail(recent_bytes=recent_bytes, watermark=watermark, floor=floor)
+        await asyncio.to_thread(_load, file, tail, keys, floor)
+        return cls(
+            file,
+            tail=tail,
+            last=max(head, store_head or 0, tail.head),
+            keys=keys,
+            backlog_bytes=backlog_bytes,
+            min_free_bytes=min_free_bytes,
+            retention_ms=max(retention_ms, window_ms + SKEW_MS),
+            observe=observe,
+        )
+
+    @property
+    def epoch(self) -> str:
+        return self._epoch
+
+    @property
+    def keys_since_ms(self) -> int:
+        return self._keys.since_ms(now_ms())
+
+    @property
+    def keys_forgotten_early(self) -> int:
+        """How many keys went before their window was over, for the bound on their number."""
+        return self._keys.forgotten_early
+
+    @property
+    def refusal(self) -> LogUnavailable | None:
+        """Why sends are refused now, or ``None`` while they are taken."""
+        try:
+            self._admit(self._commit.queued_bytes)
+        except LogUnavailable as exc:
+            return exc
+        return None
+
+    def append(self, draft: Draft) -> asyncio.Future[Appended]:
+        return self._commit.append(draft)
+
+    def remembers(self, key: tuple[str, str, str]) -> bool:
+        return self._keys.get(key) is not None or self._commit.in_flight(key)
+
+    def advance_watermark(self, watermark: int) -> None:
+        self.tail.advance(watermark)
+
+    def raise_last(self, store_head: int) -> None:
+        """A store that was away at the start holds ids up to here: go on above them."""
+        if store_head > self._last:
+            _logger.warning("the store is ahead of the log", store_head=format_id(store_head))
+            self._last = store_head
+
+    async def close(self) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        await self._commit.drained()
+        self._keeper.cancel()
+        self._save_watermark()
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._file.close)
+
+    def _admit(self, queued_bytes: int) -> None:
+        if self._closing:
+            raise LogUnavailable("the service is shutting down", code="shutting_down")
+        if self._refusal is not None:
+            raise self._refusal
+        if self.tail.unsaved_bytes + queued_bytes > self._backlog_bytes:
+            raise LogUnavailable(
+                "too much is waiting to be stored", code="backlog_full", retry_after=2.0
+            )
+
+    def _write(self, drafts: list[Draft], done: Done) -> None:
+        records: list[Record] = []
+        rows: list[Row] = []
+        now = now_ms()
+        last = self._last
+        for draft in drafts:
+            last = next_id(last, now)
+            record = accept(draft, last)
+            data = pack(record)
+            records.append(record)
+            rows.append((last, checksum(last, data), data))
+        self._last = last
+        started = self._loop.time()
+
+        def durable(error: LogUnavailable | None) -> None:
+            if self._observe is not None:
+                self._observe(len(records), self._loop.time() - started)
+            done(None if error else records, error)
+
+        def job() -> None:
+            error: LogUnavailable | None = None
+            try:
+                self._file.insert(rows)
+            except LogUnavailable as exc:
+                error = exc
+            except Exception:
+                _logger.exception("a commit failed", records=len(rows))
+                error = LogUnavailable("the log cannot write")
+            self._loop.call_soon_threadsafe(durable, error)
+            self._file.checkpoint_if_due()
+
+        self._jobs.put(job)
+
+    def _accepted(self, records: Sequence[Record]) -> None:
+        self.tail.extend(records)
+        self._keys.forget(now_ms(), self.tail.watermark)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    async def _keep_house(self) -> None:
+        while True:
+            self._look_at_disk()
+            self._save_watermark()
+            self._trim()
+            await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+
+    def _look_at_disk(self) -> None:
+        disk = os.statvfs(self._file.path.parent)
+        free = disk.f_bavail * disk.f_frsize
+        if free >= self._min_free_bytes:
+            if self._refusal is not None:
+                _logger.info("the log's disk has room again", free_bytes=free)
+            self._refusal = None
+        elif self._refusal is None:
+            _logger.error("the log's disk is nearly full", free_bytes=free)
+            self._refusal = LogUnavailable(
+                "the log's disk is nearly full", code="disk_full", retry_after=5.0
+            )
+
+    def _save_watermark(self) -> None:
+        """Lazily: a lower watermark only means storing again what is stored already."""
+        watermark = self.tail.watermark
+        if watermark != self._saved_watermark:
+            self._saved_watermark = watermark
+            self._jobs.put(lambda: self._guarded(self._file.set_meta, "watermark", watermark))
+
+    def _trim(self) -> None:
+        up_to = min(self.tail.watermark, id_at(max(0, now_ms() - self._retention_ms)))
+
+        def job() -> None:
+            if self._guarded(self._file.trim, up_to, _TRIM_ROWS) == _TRIM_ROWS:
+                self._jobs.put(job)  # behind the commits that wait
+
+        self._jobs.put(job)
+
+    def _guarded(self, call: Callable[..., object], *args: object) -> object:
+        """Housekeeping that fails for want of room is done again later."""
+        try:
+            return call(*args)
+        except LogUnavailable as exc:
+            _logger.warning("housekeeping of the log was put off", error=str(exc))
+            return None
+
+
+def _reconcile(
+    file: LogFile, head: int, store_identity: str | None, store_head: int | None
+) -> int:
+    """The watermark to start from, and a new epoch where the log is not what it was.
+
+    Raises:
+        LogDamaged: the watermark is above everything in the log, which is a part of it.
+    """
+    watermark = int(str(file.meta("watermark") or 0))
+    if watermark > head:
+        raise LogDamaged(
+            f"{file.path}: its watermark {format_id(watermark)} is above its head "
+            f"{format_id(head)}: the end of the log is missing. Restore the whole file from a "
+            "backup, or move it away to begin a new log"
+        )
+    if store_identity is not None and store_identity != file.meta("store"):
+        if file.meta("store") is not None:
+            _logger.warning("another store than before: everything in the log goes to it")
+        watermark = 0
+        file.set_meta("watermark", 0)
+        file.set_meta("store", store_identity)
+    if store_head is None:
+        return watermark
+    if store_head > head:
+        if head:
+            _logger.warning("the log is older than the store: a new epoch begins")
+        # The store is filled in order: it holds all that this log had up to there.
+        file.set_meta("epoch", new_epoch())
+        file.set_meta("created_ms", now_ms())
+        file.set_meta("base", store_head)
+        file.set_meta("watermark", store_head)
+        return store_head
+    if store_head < watermark:
+        _logger.warning("the store is older than the log: what it lacks is stored again")
+        return store_head
+    return watermark
+
+
+def _load(file: LogFile, tail: Tail, keys: KeyWindow, after: int) -> None:
+    batch: list[Record] = []
+    for record in file.read(after):
+        if record.client_id is not None:
+            keys.add((record.sender, record.channel, record.client_id), record.id, record.digest)
+        batch.append(record)
+        if len(batch) == 1000:
+            tail.extend(batch)
+            batch.clear()
+    tail.extend(batch)
