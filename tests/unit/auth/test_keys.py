@@ -1,0 +1,194 @@
+"""Keys are pinned by the configuration, and a key that cannot be used stops the start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from chatsvc.auth.keys import load_keys, load_secrets
+from chatsvc.core.errors import ConfigurationError
+from chatsvc.settings import Settings, load
+
+SECRET = "a secret of exactly 32 bytes ----"[:32]
+PRIVATE = ec.generate_private_key(ec.SECP256R1())
+
+
+def settings(**variables: str) -> Settings:
+    return load(variables)
+
+
+def pem(private: object) -> str:
+    public = private.public_key()  # type: ignore[attr-defined]
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def refusal(**variables: str) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load_keys(settings(**variables))
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_nothing_set_is_no_key() -> None:
+    assert load_keys(settings()) == ()
+
+
+def test_a_secret_of_32_bytes_is_hs256() -> None:
+    (key,) = load_keys(settings(JWT_SECRET=SECRET))
+    assert (key.algorithm, key.material) == ("HS256", SECRET.encode())
+
+
+def test_bytes_are_counted_not_characters() -> None:
+    assert len(load_keys(settings(JWT_SECRET="é" * 16))) == 1
+
+
+def test_a_short_secret_is_refused_without_being_shown() -> None:
+    text = refusal(JWT_SECRET="hunter2-hunter2")
+    assert text.startswith("JWT_SECRET: ")
+    assert "15 bytes" in text
+    assert "32" in text
+    assert "hunter2" not in text
+
+
+def test_one_short_secret_among_good_ones_is_refused() -> None:
+    assert "5 bytes" in refusal(JWT_SECRET=f"{SECRET}\nshort")
+
+
+def test_several_secrets_one_a_line_in_order() -> None:
+    found = load_secrets(settings(JWT_SECRET=f"{SECRET}\r\n\n{SECRET[::-1]}\n"))
+    assert found == (SECRET.encode(), SECRET[::-1].encode())
+
+
+def test_a_key_does_not_show_in_its_repr() -> None:
+    assert SECRET not in repr(load_keys(settings(JWT_SECRET=SECRET)))
+
+
+def test_a_pem_as_secret_is_refused() -> None:
+    assert "JWT_PUBLIC_KEY" in refusal(JWT_SECRET=pem(PRIVATE))
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_file_is_read_without_its_last_newline(tmp_path: Path, end: str) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(f"{SECRET}{end}".encode())
+    (key,) = load_keys(settings(JWT_SECRET_FILE=str(file)))
+    assert key.material == SECRET.encode()
+
+
+@pytest.mark.parametrize("name", ["JWT_SECRET", "JWT_PUBLIC_KEY"])
+def test_a_value_and_a_file_together_are_refused(name: str) -> None:
+    text = refusal(**{name: SECRET, f"{name}_FILE": "/nowhere"})
+    assert name in text
+    assert f"{name}_FILE" in text
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    text = refusal(JWT_PUBLIC_KEY_FILE=str(tmp_path / "key.pem"))
+    assert text.startswith("JWT_PUBLIC_KEY_FILE: ")
+    assert "No such file" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"\n", "is empty"), (b"\xff" * 40, "not UTF-8"), (b"a" * 2**21, "more")]
+)
+def test_a_file_of_no_use_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(content)
+    assert said in refusal(JWT_SECRET_FILE=str(file))
+
+
+@pytest.mark.parametrize(
+    ("make", "algorithm"),
+    [
+        (lambda: rsa.generate_private_key(65537, 2048), "RS256"),
+        (lambda: ec.generate_private_key(ec.SECP256R1()), "ES256"),
+        (ed25519.Ed25519PrivateKey.generate, "EdDSA"),
+        (ed448.Ed448PrivateKey.generate, "EdDSA"),
+    ],
+)
+def test_the_keys_type_decides_the_algorithm(make: Callable[[], object], algorithm: str) -> None:
+    (key,) = load_keys(settings(JWT_PUBLIC_KEY=pem(make())))
+    assert key.algorithm == algorithm
+
+
+def test_secrets_and_blocks_are_all_taken_with_words_between() -> None:
+    text = f"the old one\n{pem(PRIVATE)}\nthe new one\n{pem(ed25519.Ed25519PrivateKey.generate())}"
+    keys = load_keys(settings(JWT_SECRET=SECRET, JWT_PUBLIC_KEY=text))
+    assert [key.algorithm for key in keys] == ["HS256", "ES256", "EdDSA"]
+
+
+def test_a_pem_on_one_line() -> None:
+    (key,) = load_keys(settings(JWT_PUBLIC_KEY=pem(PRIVATE).replace("\n", "\\n")))
+    assert key.algorithm == "ES256"
+
+
+def test_a_certificate_stands_for_its_key() -> None:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "login")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(PRIVATE.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(PRIVATE, hashes.SHA256())
+    )
+    (key,) = load_keys(settings(JWT_PUBLIC_KEY=certificate.public_bytes(Encoding.PEM).decode()))
+    assert key.algorithm == "ES256"
+
+
+def test_a_short_rsa_key_is_refused() -> None:
+    assert "1024 bits" in refusal(JWT_PUBLIC_KEY=pem(rsa.generate_private_key(65537, 1024)))
+
+
+@pytest.mark.parametrize("curve", [ec.SECP384R1(), ec.SECP256K1()])
+def test_another_curve_is_refused(curve: ec.EllipticCurve) -> None:
+    text = refusal(JWT_PUBLIC_KEY=pem(ec.generate_private_key(curve)))
+    assert curve.name in text
+    assert "P-256" in text
+
+
+def test_another_kind_of_key_is_refused() -> None:
+    assert "neither" in refusal(JWT_PUBLIC_KEY=pem(dsa.generate_private_key(2048)))
+
+
+@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
+def test_a_private_key_is_refused_and_not_shown(form: PrivateFormat) -> None:
+    private = PRIVATE.private_bytes(Encoding.PEM, form, NoEncryption()).decode()
+    text = refusal(JWT_PUBLIC_KEY=pem(PRIVATE) + private)
+    assert "key 2 is a private key" in text
+    assert private.splitlines()[1] not in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI",
+        '{"kty":"EC"}',
+        "-----BEGIN PUBLIC KEY-----\nMFkw",
+        "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END RSA PUBLIC KEY-----",
+    ],
+)
+def test_what_is_not_pem_is_refused(text: str) -> None:
+    assert "is not PEM" in refusal(JWT_PUBLIC_KEY=text)
+
+
+@pytest.mark.parametrize("label", ["PUBLIC KEY", "CERTIFICATE"])
+def test_pem_that_holds_no_key_is_refused(label: str) -> None:
+    text = refusal(JWT_PUBLIC_KEY=f"-----BEGIN {label}-----\nAAAA\n-----END {label}-----")
+    assert "cannot be read" in text

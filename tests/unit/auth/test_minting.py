@@ -1,0 +1,102 @@
+"""Tokens made here are good here; the development secret is made once and kept private."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import jwt
+import pytest
+
+from chatsvc.auth import minting
+from chatsvc.auth.keys import Key
+from chatsvc.auth.minting import dev_secret, mint
+from chatsvc.auth.tokens import TokenVerifier
+from chatsvc.core.errors import ConfigurationError, TokenExpired
+
+SECRET = b"0123456789abcdef0123456789abcdef"
+
+
+def test_a_minted_token_is_good_for_its_time_and_no_longer() -> None:
+    now = [1_800_000_000.9]
+    made = mint(SECRET, "alice", 60, clock=lambda: now[0])
+    verifier = TokenVerifier((Key("HS256", SECRET),), leeway=0, clock=lambda: now[0])
+    principal = verifier.verify(made)
+    assert (principal.user, principal.expires_at) == ("alice", 1_800_000_060)
+    now[0] += 60
+    with pytest.raises(TokenExpired):
+        verifier.verify(made)
+
+
+def test_it_carries_what_the_verifier_is_configured_to_ask_for() -> None:
+    made = mint(SECRET, "alice", 60, claim="email", audience=("a", "b"), issuer=("i", "j"))
+    verifier = TokenVerifier(
+        (Key("HS256", SECRET),), audience=("b",), issuer=("i",), user_claim="email"
+    )
+    assert verifier.verify(made).user == "alice"
+    assert "id" not in jwt.decode(made, options={"verify_signature": False})
+
+
+def test_the_secret_is_private_and_long_and_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "data"
+    first = dev_secret(folder)
+    assert len(first) >= 32
+    assert dev_secret(folder) == first
+    assert (folder / "dev-secret").stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in folder.iterdir()] == ["dev-secret"]
+    assert dev_secret(tmp_path / "other") != first
+
+
+def test_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        dev_secret(tmp_path)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "dev-secret").stat().st_mode & 0o777 == 0o600
+
+
+def test_one_that_others_can_read_is_closed_to_them(tmp_path: Path) -> None:
+    first = dev_secret(tmp_path)
+    (tmp_path / "dev-secret").chmod(0o644)
+    assert dev_secret(tmp_path) == first
+    assert (tmp_path / "dev-secret").stat().st_mode & 0o777 == 0o600
+
+
+def test_all_who_make_it_at_once_get_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All see that there is none before any of them writes."""
+    threads = 8
+    barrier = threading.Barrier(threads, timeout=30)
+    create = minting._create
+
+    def together(path: Path) -> None:
+        barrier.wait()
+        create(path)
+
+    monkeypatch.setattr(minting, "_create", together)
+    found: list[bytes] = []
+    workers = [
+        threading.Thread(target=lambda: found.append(dev_secret(tmp_path))) for _ in range(threads)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(30)
+    assert len(found) == threads
+    assert len(set(found)) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["dev-secret"]
+
+
+def test_a_file_that_was_not_made_here_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dev-secret").write_text("short\n")
+    with pytest.raises(ConfigurationError, match="remove it"):
+        dev_secret(tmp_path)
+
+
+def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match=r"^DATA_DIR: cannot use [^\n]*$"):
+        dev_secret(tmp_path / "file")
