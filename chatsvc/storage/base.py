@@ -54,6 +54,13 @@ class DeadLetter(NamedTuple):
     data: bytes
 
 
+class Versions(NamedTuple):
+    """Of the persisted form: ``found`` is 0 where nothing is there yet."""
+
+    found: int
+    current: int
+
+
 class DeadLetters(abc.ABC):
     """Records put aside, with their reason and their bytes. Keyed by id: putting one
     aside again replaces its reason."""
@@ -92,9 +99,15 @@ class MessageStore(abc.ABC):
         """Make or check indexes and version. Safe to call again; a store that was away
         at the first call is opened by a later one.
 
+        Tables of an older version are moved forward.
+
         Raises:
             VersionTooNew: written by a newer program.
         """
+
+    @abc.abstractmethod
+    async def versions(self) -> Versions:
+        """What version is there, and which this program writes; changes nothing."""
 
     @abc.abstractmethod
     async def identity(self) -> str:
@@ -133,6 +146,13 @@ class MessageStore(abc.ABC):
         self, sender: str, channel: str, client_id: str
     ) -> tuple[int, bytes] | None:
         """Id and digest of the first message under this key."""
+
+    @abc.abstractmethod
+    async def purge(self, before_id: int, *, limit: int = 1000) -> int:
+        """Delete the oldest messages below ``before_id``, at most ``limit``; how many went.
+
+        A conversation goes with its newest message. Call again until it returns 0.
+        """
 
     @abc.abstractmethod
     async def ping(self) -> None:

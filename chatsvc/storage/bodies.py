@@ -1,0 +1,64 @@
+"""What a store must be able to read of a record before it can keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from chatsvc.core.record import KIND_MESSAGE, Record
+from chatsvc.storage.base import Rejection
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Participants(msgspec.Struct, gc=False):
+    """The one member of a message's JSON that a conversation is listed with."""
+
+    participants: tuple[str, ...]
+
+
+decode_participants = msgspec.json.Decoder(Participants).decode
+
+
+class Readable(NamedTuple):
+    """A record with its body decoded."""
+
+    record: Record
+    body: dict[str, Any]
+
+
+def sift(records: Sequence[Record]) -> tuple[list[Readable], list[Rejection]]:
+    """Part what can be stored as a message from what never can.
+
+    Codes of the rejections: ``unknown_kind``, ``unreadable_body``.
+    """
+    readable: list[Readable] = []
+    rejections: list[Rejection] = []
+    for record in records:
+        if record.kind != KIND_MESSAGE:
+            reason = f"this program stores no records of kind {record.kind!r}"
+            rejections.append(Rejection(record, "unknown_kind", reason))
+            continue
+        try:
+            body = _decode(record.body)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as exc:
+            # The text of a decoder names a position or a type, never a value.
+            reason = f"the body is not a JSON object: {exc}"
+            rejections.append(Rejection(record, "unreadable_body", reason))
+            continue
+        participants = body.get("participants")
+        if not isinstance(participants, list) or not all(
+            isinstance(user, str) for user in participants
+        ):
+            reason = "the body's participants are not a list of user ids"
+            rejections.append(Rejection(record, "unreadable_body", reason))
+            continue
+        readable.append(Readable(record, body))
+    return readable, rejections
+
+
+def conflicting(record: Record) -> Rejection:
+    """The id is taken by another content."""
+    return Rejection(record, "digest_conflict", "the store holds another content under this id")
