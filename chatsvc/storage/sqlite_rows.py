@@ -1,0 +1,281 @@
+"""Records to rows of the embedded store, a batch in as few statements as it takes.
+
+``executemany`` gives up the interpreter's lock for every row, and beside a busy event
+loop waits for it as often; one statement with many rows waits once.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import chain, islice
+from typing import Any, Final
+
+import msgspec
+
+from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.record import Record
+from chatsvc.storage.base import Conversation, Rejection
+from chatsvc.storage.bodies import conflicting, decode_participants, sift
+
+MAX_ROW_ID: Final = (1 << 63) - 1
+"""Row ids are signed; ids of this service stay below until the year 6429."""
+
+_MOST_VARIABLES: Final = 6000
+_ENTRY: Final = "m.id, m.rev, m.channel, m.sender, m.origin, m.audience, m.body"
+_NAMED: Final = "(SELECT value FROM json_each(?))"
+# Row by row: SQLite walks the whole table for a list of (user, channel) pairs.
+_LEAVE: Final = "DELETE FROM members WHERE user = ? AND channel = ?"
+_names = msgspec.json.Encoder().encode
+
+
+@lru_cache(maxsize=256)
+def _placeholders(rows: int, width: int) -> str:
+    return ",".join(["(" + ",".join("?" * width) + ")"] * rows)
+
+
+def _in_bulk(
+    db: sqlite3.Connection, insert: str, rows: Iterable[Sequence[Any]], width: int
+) -> None:
+    """Run ``insert (VALUES (…),(…))`` over all rows, some thousand values at a time."""
+    remaining = iter(rows)
+    while part := list(islice(remaining, _MOST_VARIABLES // width)):
+        values = _placeholders(len(part), width)
+        db.execute(f"{insert} (VALUES {values})", list(chain.from_iterable(part)))
+
+
+def _json(names: Iterable[Any]) -> str:
+    return _names(list(names)).decode()
+
+
+def write_records(db: sqlite3.Connection, records: Sequence[Record]) -> list[Rejection]:
+    """Store a batch, in one transaction.
+
+    Raises:
+        sqlite3.Error: nothing of the batch was stored.
+    """
+    readable, rejections = sift(records)
+    fit: list[Record] = []
+    for record, _ in readable:
+        if 0 < record.id <= MAX_ROW_ID:
+            fit.append(record)
+        else:
+            rejections.append(Rejection(record, "id_out_of_range", "the id has more than 63 bits"))
+    if not fit:
+        return rejections
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        known = _known_digests(db, fit)
+        fresh: list[Record] = []
+        stored: list[Record] = []
+        for record in fit:
+            digest = known.setdefault(record.id, record.digest)
+            if digest != record.digest:
+                rejections.append(conflicting(record))
+                continue
+            if digest is record.digest:
+                fresh.append(record)
+            stored.append(record)
+        _insert(db, fresh)
+        _update_conversations(db, stored)
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    return rejections
+
+
+def _known_digests(db: sqlite3.Connection, records: Sequence[Record]) -> dict[int, bytes]:
+    newest = db.execute("SELECT max(id) FROM messages").fetchone()[0]
+    if newest is None or records[0].id > newest:
+        return {}  # the usual case: everything is new
+    found = db.execute(
+        f"SELECT id, digest FROM messages WHERE id IN {_NAMED}",
+        (_json(record.id for record in records),),
+    )
+    return dict(found.fetchall())
+
+
+def _insert(db: sqlite3.Connection, records: Sequence[Record]) -> None:
+    _in_bulk(
+        db,
+        "INSERT INTO messages"
+        " (id, rev, channel, sender, origin, client_id, digest, audience, body) SELECT * FROM",
+        (
+            (
+                record.id,
+                record.id,
+                record.channel,
+                record.sender,
+                record.origin,
+                record.client_id,
+                record.digest,
+                ",".join(record.audience),  # no user id holds a comma
+                record.body,
+            )
+            for record in records
+        ),
+        9,
+    )
+    _in_bulk(
+        db,
+        "INSERT INTO audience (user, rev, id) SELECT * FROM",
+        ((user, record.id, record.id) for record in records for user in record.audience),
+        3,
+    )
+
+
+def _update_conversations(db: sqlite3.Connection, records: Sequence[Record]) -> None:
+    newest: dict[str, Record] = {}
+    for record in records:
+        held = newest.get(record.channel)
+        if held is None or record.id > held.id:
+            newest[record.channel] = record
+    known = {
+        channel: (last_id, audience)
+        for channel, last_id, audience in db.execute(
+            "SELECT c.channel, c.last_id, m.audience FROM conversations c"
+            f" JOIN messages m ON m.id = c.last_id WHERE c.channel IN {_NAMED}",
+            (_json(newest),),
+        )
+    }
+    moved = [
+        record
+        for record in newest.values()
+        if record.channel not in known or record.id > known[record.channel][0]
+    ]
+    _in_bulk(
+        db,
+        "INSERT OR REPLACE INTO conversations (channel, last_id) SELECT * FROM",
+        ((record.channel, record.id) for record in moved),
+        2,
+    )
+    joining: list[tuple[str, str]] = []
+    leaving: list[tuple[str, str]] = []
+    for record in moved:
+        now = set(record.audience)
+        _, audience = known.get(record.channel, (0, ""))
+        before = set(_split(audience))
+        if now != before:
+            joining.extend((user, record.channel) for user in sorted(now - before))
+            leaving.extend((user, record.channel) for user in sorted(before - now))
+    _in_bulk(db, "INSERT OR IGNORE INTO members (user, channel) SELECT * FROM", joining, 2)
+    db.executemany(_LEAVE, leaving)
+
+
+def purge(db: sqlite3.Connection, before_id: int, limit: int) -> int:
+    """See :meth:`~chatsvc.storage.base.MessageStore.purge`."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        old = db.execute(
+            "SELECT id, rev, channel, audience FROM messages WHERE id < ? ORDER BY id LIMIT ?",
+            (min(before_id, MAX_ROW_ID), limit),
+        ).fetchall()
+        ids = _json(row[0] for row in old)
+        ended = db.execute(
+            "SELECT c.channel, m.audience FROM conversations c JOIN messages m ON m.id = c.last_id"
+            f" WHERE c.channel IN {_NAMED} AND c.last_id IN {_NAMED}",
+            (_json({row[2] for row in old}), ids),
+        ).fetchall()
+        members = ((user, channel) for channel, users in ended for user in _split(users))
+        db.executemany(_LEAVE, members)
+        db.execute(
+            f"DELETE FROM conversations WHERE channel IN {_NAMED}",
+            (_json(channel for channel, _ in ended),),
+        )
+        listed = ((user, rev) for _, rev, _, users in old for user in _split(users))
+        db.executemany("DELETE FROM audience WHERE user = ? AND rev = ?", listed)
+        db.execute(f"DELETE FROM messages WHERE id IN {_NAMED}", (ids,))
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    return len(old)
+
+
+def _split(audience: str) -> tuple[str, ...]:
+    return tuple(audience.split(",")) if audience else ()
+
+
+def _entry(row: tuple[int, int, str, str, str, str, bytes]) -> Entry:
+    return Entry(row[0], row[1], row[2], row[3], row[4], _split(row[5]), row[6])
+
+
+def _window(bounds: Bounds) -> tuple[int, int, int]:
+    return min(bounds.after, MAX_ROW_ID), min(bounds.before, MAX_ROW_ID), bounds.limit
+
+
+def _page(db: sqlite3.Connection, query: str, by: str, who: str, bounds: Bounds) -> list[Entry]:
+    order = "DESC" if bounds.newest else "ASC"
+    rows = db.execute(
+        f"{query} AND {by} > ? AND {by} < ? ORDER BY {by} {order} LIMIT ?", (who, *_window(bounds))
+    ).fetchall()
+    if bounds.newest:
+        rows.reverse()
+    return [_entry(row) for row in rows]
+
+
+def channel_page(db: sqlite3.Connection, channel: str, bounds: Bounds) -> list[Entry]:
+    """Messages of one conversation, ascending."""
+    query = f"SELECT {_ENTRY} FROM messages m WHERE m.channel = ?"
+    return _page(db, query, "m.id", channel, bounds)
+
+
+def user_page(db: sqlite3.Connection, user: str, bounds: Bounds) -> list[Entry]:
+    """Messages whose audience holds the user, ascending by ``rev``."""
+    query = f"SELECT {_ENTRY} FROM audience a CROSS JOIN messages m ON m.id = a.id WHERE a.user = ?"
+    return _page(db, query, "a.rev", user, bounds)
+
+
+def count_user(db: sqlite3.Connection, user: str, bounds: Bounds) -> int:
+    """How many of them, up to the bounds' limit."""
+    row = db.execute(
+        "SELECT count(*) FROM"
+        " (SELECT 1 FROM audience WHERE user = ? AND rev > ? AND rev < ? LIMIT ?)",
+        (user, *_window(bounds)),
+    ).fetchone()
+    return int(row[0])
+
+
+def conversations(db: sqlite3.Connection, user: str, before: int, limit: int) -> list[Conversation]:
+    """Newest first."""
+    rows = db.execute(
+        "SELECT m.channel, m.id, m.body FROM"
+        " (SELECT c.last_id FROM members k CROSS JOIN conversations c ON c.channel = k.channel"
+        "  WHERE k.user = ? AND c.last_id < ? ORDER BY c.last_id DESC LIMIT ?) newest"
+        " CROSS JOIN messages m ON m.id = newest.last_id ORDER BY m.id DESC",
+        (user, min(before, MAX_ROW_ID), limit),
+    ).fetchall()
+    return [
+        Conversation(channel, decode_participants(body).participants, last_id, body)
+        for channel, last_id, body in rows
+    ]
+
+
+def message(db: sqlite3.Connection, message_id: int) -> Entry | None:
+    """One message."""
+    row = db.execute(
+        f"SELECT {_ENTRY} FROM messages m WHERE m.id = ?", (min(message_id, MAX_ROW_ID),)
+    ).fetchone()
+    return _entry(row) if row else None
+
+
+def head(db: sqlite3.Connection) -> int:
+    """The highest ``rev``: as long as nothing changes a stored message, the highest id."""
+    row = db.execute("SELECT max(id) FROM messages").fetchone()
+    return int(row[0] or 0)
+
+
+def find_client_id(
+    db: sqlite3.Connection, sender: str, channel: str, client_id: str
+) -> tuple[int, bytes] | None:
+    """Id and digest of the first message under this key."""
+    row = db.execute(
+        "SELECT id, digest FROM messages"
+        " WHERE client_id = ? AND sender = ? AND channel = ? ORDER BY id LIMIT 1",
+        (client_id, sender, channel),
+    ).fetchone()
+    return (row[0], row[1]) if row else None
