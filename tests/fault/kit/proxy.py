@@ -43,9 +43,16 @@ class _Faults:
     jitter: float = 0.0
     bytes_per_second: float | None = None
     open: asyncio.Event = field(default_factory=asyncio.Event)
+    healed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.open.set()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, unless it heals first."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.healed.wait()
 
 
 class _Link:
@@ -123,6 +130,7 @@ class FaultProxy:
         for direction in directions:
             self._faults[direction].delay = seconds
             self._faults[direction].jitter = jitter
+            self._faults[direction].healed.clear()
 
     def throttle(
         self, bytes_per_second: float | None, *, directions: tuple[Direction, ...] = BOTH
@@ -130,6 +138,7 @@ class FaultProxy:
         """Forward no faster than this; ``None``: as fast as it goes."""
         for direction in directions:
             self._faults[direction].bytes_per_second = bytes_per_second
+            self._faults[direction].healed.clear()
 
     def black_hole(self, *directions: Direction) -> None:
         """Forward nothing and close nothing; without arguments, both directions."""
@@ -137,11 +146,12 @@ class FaultProxy:
             self._faults[direction].open.clear()
 
     def heal(self) -> None:
-        """Forward again, at once and all. What was cut stays cut."""
+        """Forward again, all that was held back at once. What was cut stays cut."""
         for faults in self._faults.values():
             faults.delay = faults.jitter = 0.0
             faults.bytes_per_second = None
             faults.open.set()
+            faults.healed.set()
 
     async def cut(self, *, reset: bool = True) -> int:
         """End every open connection, by RST or else by FIN; how many there were."""
@@ -226,22 +236,31 @@ class FaultProxy:
         faults = self._faults[direction]
         while True:
             await faults.open.wait()
-            rate = faults.bytes_per_second
-            size = _CHUNK if rate is None else max(1, min(_CHUNK, int(rate / 20)))
             try:
-                chunk = await loop.sock_recv(source, size)
+                chunk = await loop.sock_recv(source, _CHUNK)
             except OSError:
                 await faults.open.wait()  # a black hole swallows the RST as well
                 raise
             await faults.open.wait()
             if faults.delay or faults.jitter:
-                await asyncio.sleep(faults.delay + self._random.random() * faults.jitter)
-                await faults.open.wait()
+                await faults.pause(faults.delay + self._random.random() * faults.jitter)
             if not chunk:
+                await faults.open.wait()
                 with contextlib.suppress(OSError):  # half closed by hand before
                     sink.shutdown(socket.SHUT_WR)
                 return
-            await loop.sock_sendall(sink, chunk)
+            await self._forward(sink, chunk, faults)
             link.forwarded[direction] += len(chunk)
+
+    async def _forward(self, sink: socket.socket, chunk: bytes, faults: _Faults) -> None:
+        """Send, in slices of a twentieth of a second where it is throttled."""
+        loop = asyncio.get_running_loop()
+        rest = memoryview(chunk)
+        while rest:
+            await faults.open.wait()
+            rate = faults.bytes_per_second
+            size = len(rest) if rate is None else max(1, int(rate / 20))
+            await loop.sock_sendall(sink, rest[:size])
             if rate is not None:
-                await asyncio.sleep(len(chunk) / rate)
+                await faults.pause(size / rate)
+            rest = rest[size:]
