@@ -1,0 +1,198 @@
+"""Log lines: one JSON object or one console line each, on standard error.
+
+Everything goes the same way: structlog's loggers, the standard library's (aiohttp,
+motor) and warnings. Values of local variables are never part of a stack trace, and a
+guard over the finished line blots out what has the shape of a token or of a password in
+a URI, in case something else let it through. Message content is the callers' to keep out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable, MutableMapping
+from typing import Any, BinaryIO, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+
+from chatsvc.settings import Settings
+
+MASK: Final = "***"
+
+_SECRET_OPTION: Final = re.compile(r"password|secret|token|authmechanismproperties", re.IGNORECASE)
+_URI: Final = re.compile(rb"""(://[^\s/:@"']*:)[^\s"']*@""")
+_BEARER: Final = re.compile(rb"""(bearer[ .])[^\s"',]+""", re.IGNORECASE)
+_TOKEN: Final = re.compile(rb"eyJ[\w-]+\.[\w-]+\.[\w-]*")
+
+_QUIET: Final = {
+    "aiohttp.access": logging.WARNING,  # the server writes a line of its own for each request
+    "asyncio": logging.INFO,
+    "pymongo": logging.INFO,  # its debug lines hold whole commands, and so message content
+}
+
+Event = MutableMapping[str, Any]
+
+
+class Output:
+    """Where lines end. A line that cannot be written is counted in ``lost``: there is no
+    other place to say so, and a full pipe must not fail the request that was logged."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.lost = 0
+
+    def msg(self, line: bytes) -> None:
+        """Write one line."""
+        try:
+            self._file.write(line + b"\n")
+            self._file.flush()
+        except (OSError, ValueError):
+            self.lost += 1
+
+    log = debug = info = warn = warning = error = critical = exception = fatal = msg
+
+
+def configure(settings: Settings, file: BinaryIO | None = None) -> Output:
+    """Set up logging for the process, by ``LOG_LEVEL`` and ``LOG_FORMAT``; once, at the start.
+
+    Args:
+        file: where to write instead of standard error.
+    """
+    output = Output(sys.stderr.buffer if file is None else file)
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    terminal = file is None and sys.stderr.isatty()
+    console = settings.log_format == "console" or (settings.log_format == "auto" and terminal)
+    structlog.configure(
+        processors=_console(terminal) if console else _json(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_names: output,
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(handlers=[_Bridge(structlog.get_logger())], level=level, force=True)
+    for name, least in _QUIET.items():
+        logging.getLogger(name).setLevel(max(level, least))
+    logging.captureWarnings(True)
+    return output
+
+
+def on_loop_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """For ``loop.set_exception_handler``: what no one awaited is an error with its trace.
+
+    The context's callbacks and transports are left out: their ``repr`` may hold data.
+    """
+    task = context.get("task") or context.get("future")
+    error = context.get("exception")
+    structlog.get_logger().error(
+        "unhandled_exception",
+        detail=context.get("message", ""),
+        task=task.get_name() if isinstance(task, asyncio.Task) else None,
+        exc_info=error,
+    )
+
+
+def safe_uri(uri: str) -> str:
+    """A URI that may be shown: its password and secret options masked, its user kept.
+
+    Errs on the side of masking: everything up to the last ``@`` counts as the password.
+    """
+    head, at, tail = uri.rpartition("@")
+    if at:
+        scheme, separator, credentials = head.rpartition("://")
+        user, colon, _password = credentials.partition(":")
+        tail = f"{scheme}{separator}{user}{colon}{MASK if colon else ''}@{tail}"
+    address, question, query = tail.partition("?")
+    if not question:
+        return address
+    options = [
+        f"{name}={MASK if _SECRET_OPTION.search(name) else value}"
+        for name, value in parse_qsl(query, keep_blank_values=True)
+    ]
+    return f"{address}?{'&'.join(options)}"
+
+
+def redact(line: bytes) -> bytes:
+    """The line without what has the shape of a token or of a password in a URI."""
+    if b"://" in line and b"@" in line:
+        line = _URI.sub(rb"\1***@", line)
+    if b"eyJ" in line:
+        line = _TOKEN.sub(b"***", line)
+    if b"earer" in line or b"EARER" in line:
+        line = _BEARER.sub(rb"\1***", line)
+    return line
+
+
+class _Bridge(logging.Handler):
+    """Hands the standard library's records to structlog."""
+
+    def __init__(self, logger: Any) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            fields: dict[str, Any] = {"logger": record.name}
+            if record.exc_info:
+                fields["exc_info"] = record.exc_info
+            # Levels between the five named ones are rounded down to one of them.
+            level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
+            self._logger.log(level, record.getMessage(), **fields)
+        except Exception:  # noqa: BLE001 - the standard library's own way to say that logging failed
+            self.handleError(record)
+
+
+class _Stamp:
+    """Adds ``time`` (RFC 3339, UTC, milliseconds); a second's text is made once."""
+
+    def __init__(self) -> None:
+        self._second = (-1, "")
+
+    def __call__(self, _logger: Any, _level: str, event: Event) -> Event:
+        millis = int(time.time() * 1000)
+        second, text = self._second
+        if millis // 1000 != second:
+            second = millis // 1000
+            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second = (second, text)
+        event["time"] = f"{text}.{millis % 1000:03d}Z"
+        return event
+
+
+_stamp: Final = _Stamp()
+
+
+def _json() -> list[Callable[..., Any]]:
+    transform = ExceptionDictTransformer(show_locals=False, max_frames=50)
+    return [_stamp, structlog.processors.ExceptionRenderer(transform), _render_json]
+
+
+def _console(colors: bool) -> list[Callable[..., Any]]:
+    render = structlog.dev.ConsoleRenderer(
+        colors=colors,
+        timestamp_key="time",
+        # The default one shows the values of local variables.
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+
+    def finish(logger: Any, name: str, event: Event) -> bytes:
+        return redact(render(logger, name, event).encode("utf-8", "backslashreplace"))
+
+    return [_stamp, structlog.processors.add_log_level, finish]
+
+
+_encode: Final = msgspec.json.Encoder(enc_hook=repr).encode
+
+
+def _render_json(_logger: Any, level: str, event: Event) -> bytes:
+    fields = {"time": event.pop("time"), "level": level, "event": event.pop("event"), **event}
+    try:
+        line = _encode(fields)
+    except (TypeError, ValueError):
+        # Not encodable, such as a lone surrogate: shown as Python would, rather than not at all.
+        line = _encode({name: ascii(value) for name, value in fields.items()})
+    return redact(line)
