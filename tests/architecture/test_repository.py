@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import chatsvc
+from chatsvc.settings import TABLE, Settings, load
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
@@ -43,7 +44,7 @@ def test_no_configuration_names_a_package_index(path: Path) -> None:
     text = path.read_text("utf-8")
     hosts = {urlsplit(address).hostname for address in ADDRESS.findall(text)}
     assert hosts <= {"127.0.0.1", "localhost"}, f"{path.name} names {hosts}"
-    assert not re.search(r"--(extra-)?index-url|--find-links|\s-[if]\s", text)
+    assert not re.search(r"--(extra-)?index-url|--find-links|PIP_(EXTRA_)?INDEX", text)
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
@@ -117,17 +118,30 @@ def test_compose_publishes_on_loopback_only_and_keeps_both_volumes() -> None:
     }
     assert mounted == set(compose["volumes"])
     assert len(mounted) == 2
-    assert services["chatsvc"]["environment"]["STORE"] == "mongodb"
+    known = {variable.name for variable in TABLE}
+    assert set(services["chatsvc"]["environment"]) <= known
 
 
 def test_compose_gives_the_service_time_to_end_well() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
-    from chatsvc.settings import load
-
     service = compose["services"]["chatsvc"]
     grace = float(service["stop_grace_period"].removesuffix("s"))
-    settings = load({name: str(value) for name, value in service["environment"].items()})
-    assert grace > settings.shutdown_seconds
+    assert grace > compose_settings().shutdown_seconds
+
+
+def compose_settings() -> Settings:
+    """What the service in the compose file runs with when nothing is set outside it."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+    environment = compose["services"]["chatsvc"]["environment"]
+    unset = re.compile(r"\$\{\w+:-([^}]*)\}")
+    return load({name: unset.sub(r"\1", str(value)) for name, value in environment.items()})
+
+
+def test_compose_starts_with_nothing_set() -> None:
+    settings = compose_settings()
+    assert settings.chosen_store == "mongodb"
+    assert settings.dev_login == "anywhere"
+    assert settings.source["MONGO_URI"] == "environment"
 
 
 def test_the_image_does_not_run_as_root_and_checks_hashes() -> None:
