@@ -1,0 +1,90 @@
+"""The Python client of chatsvc: asyncio, typed events, reconnects and resumes by itself.
+
+Two participants in one program::
+
+    import asyncio
+    from chatsvc.client import ChatClient, MessageReceived
+
+    async def main(url: str, alice_token: str, bob_token: str) -> None:
+        async with ChatClient(url, alice_token) as alice, ChatClient(url, bob_token) as bob:
+            await bob.wait_connected()
+            await alice.send(["alice", "bob"], "Hello!")
+            async for event in bob:
+                if isinstance(event, MessageReceived):
+                    print(f"{event.sender}: {event.content}")
+                    break
+
+A token that is renewed, and a cursor that outlives the program::
+
+    async def fresh_token() -> str:
+        return await my_login.token()
+
+    async with ChatClient(url, fresh_token, since=load_cursor()) as client:
+        async for event in client:
+            await handle(event)
+            save_cursor(client.cursor)
+
+Without a socket, for a script: :class:`ChatApi`.
+"""
+
+from chatsvc.client.client import ChatClient
+from chatsvc.client.errors import (
+    ApiError,
+    ClientClosed,
+    ClientError,
+    FieldError,
+    GaveUp,
+    QueueFull,
+    Refused,
+    SendRefused,
+    TokenUnavailable,
+    Unreachable,
+)
+from chatsvc.client.events import (
+    CaughtUp,
+    Connected,
+    CursorMoved,
+    Disconnected,
+    Event,
+    Gap,
+    Message,
+    MessageReceived,
+    Reset,
+    Sent,
+)
+from chatsvc.client.http import ChatApi, Conversation, ConversationPage, Page, StoredMessage
+from chatsvc.client.policy import Backoff
+from chatsvc.client.tokens import Token
+from chatsvc.client.uuid7 import uuid7
+
+__all__ = [
+    "ApiError",
+    "Backoff",
+    "CaughtUp",
+    "ChatApi",
+    "ChatClient",
+    "ClientClosed",
+    "ClientError",
+    "Connected",
+    "Conversation",
+    "ConversationPage",
+    "CursorMoved",
+    "Disconnected",
+    "Event",
+    "FieldError",
+    "Gap",
+    "GaveUp",
+    "Message",
+    "MessageReceived",
+    "Page",
+    "QueueFull",
+    "Refused",
+    "Reset",
+    "SendRefused",
+    "Sent",
+    "StoredMessage",
+    "Token",
+    "TokenUnavailable",
+    "Unreachable",
+    "uuid7",
+]
