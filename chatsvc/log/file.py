@@ -239,9 +239,7 @@ def _primary_code(exc: sqlite3.Error) -> int:
 def _after_failed_write(exc: sqlite3.Error) -> NoReturn:
     code = _primary_code(exc)
     if code == sqlite3.SQLITE_FULL:
-        raise LogUnavailable(
-            "the log's disk is full", code="disk_full", retry_after=5.0
-        ) from exc
+        raise LogUnavailable("the log's disk is full", code="disk_full", retry_after=5.0) from exc
     name = getattr(exc, "sqlite_errorname", "unknown")
     if code in _IO_ERRORS:
         sys.stderr.write(f"chatsvc: the log's disk failed ({name}: {exc}); ending at once\n")

@@ -267,9 +267,7 @@ class LocalLog(MessageLog):
             return None
 
 
-def _reconcile(
-    file: LogFile, head: int, store_identity: str | None, store_head: int | None
-) -> int:
+def _reconcile(file: LogFile, head: int, store_identity: str | None, store_head: int | None) -> int:
     """The watermark to start from, and a new epoch where the log is not what it was.
 
     Raises:

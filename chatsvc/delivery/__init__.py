@@ -1,0 +1,1 @@
+"""From the log to sockets: who is connected, what each has been served, and resume."""

@@ -1,0 +1,124 @@
+"""A socket as delivery sees it: whose it is, what it waits for, and how full it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from chatsvc.delivery.fanout import Span
+
+LOW_WATER: Final = 16 * 1024
+HIGH_WATER: Final = 64 * 1024
+"""Unsent bytes from which a socket counts as slow, and below which a resume goes on."""
+
+
+class Connection(asyncio.Protocol):
+    """The writing half of a socket. Slotted: there are as many as there are users online.
+
+    ``device`` names where its sends come from; ``echo`` asks for what the same user sent
+    from elsewhere. ``waiting`` is owned by the fan-out.
+    """
+
+    __slots__ = (
+        "_drained",
+        "buffer_limit",
+        "device",
+        "echo",
+        "live",
+        "slow_since",
+        "slow_size",
+        "transport",
+        "user",
+        "waiting",
+    )
+
+    def __init__(self, user: str, device: str, *, echo: bool, buffer_limit: int) -> None:
+        self.user = user
+        self.device = device
+        self.echo = echo
+        self.buffer_limit = buffer_limit
+        self.transport: asyncio.Transport | None = None
+        self.waiting: Span | list[Span] | None = None
+        self.live = False
+        self.slow_since = 0.0
+        self.slow_size = 0
+        self._drained: asyncio.Future[None] | None = None
+
+    def wants(self, sender: str, origin: str) -> bool:
+        """Not one's own messages; with ``echo``, those that one's other devices sent."""
+        return sender != self.user or (self.echo and origin != self.device)
+
+    def write(self, data: bytes) -> None:
+        """One system call, or bytes into the buffer. A socket that is gone takes nothing.
+
+        uvloop raises for a write to a closed transport, and one such error would end the
+        sweep for everybody behind it.
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        transport.write(data)
+        if self.slow_since:
+            self._check_bound(transport)
+
+    def write_all(self, frames: Sequence[bytes]) -> None:
+        """Several frames in one system call."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        transport.writelines(frames)
+        if self.slow_since:
+            self._check_bound(transport)
+
+    def _check_bound(self, transport: asyncio.Transport) -> None:
+        if transport.get_write_buffer_size() > self.buffer_limit:
+            self.cut("slow")
+
+    def cut(self, reason: str) -> None:
+        """End the connection at once, unsent bytes and all; the client comes back with
+        ``since``. Subclasses note the reason."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def pause_writing(self) -> None:
+        """Called by the loop above :data:`HIGH_WATER`."""
+        loop = asyncio.get_running_loop()
+        self.slow_since = loop.time()
+        self.slow_size = 0
+        if self.transport is not None:
+            self.slow_size = self.transport.get_write_buffer_size()
+
+    def resume_writing(self) -> None:
+        """Called by the loop below :data:`LOW_WATER`."""
+        self.slow_since = 0.0
+        self._release()
+
+    def stalled(self, now: float, seconds: float) -> bool:
+        """Whether unsent bytes have not shrunk for ``seconds``."""
+        if not self.slow_since or self.transport is None:
+            return False
+        size = self.transport.get_write_buffer_size()
+        if size < self.slow_size:
+            self.slow_since = now
+        self.slow_size = size
+        return now - self.slow_since >= seconds
+
+    async def drained(self) -> None:
+        """Return once the socket is not slow, or is gone."""
+        while self.slow_since and self.transport is not None:
+            if self._drained is None:
+                self._drained = asyncio.get_running_loop().create_future()
+            await self._drained
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop when the socket is gone."""
+        self.transport = None
+        self.live = False
+        self._release()
+
+    def _release(self) -> None:
+        waiter, self._drained = self._drained, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)

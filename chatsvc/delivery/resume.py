@@ -1,0 +1,157 @@
+"""Resume without a gap: what a connection missed, in order, and then live.
+
+A connection carries the position that it has been served to. Pages come from the store
+up to where the tail begins, then from the tail's list of that user, written as the
+socket drains. When nothing is left, it joins the hub in the same step of the loop, so
+nothing can come between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
+
+from chatsvc.core.errors import Unavailable
+from chatsvc.core.ids import format_id
+from chatsvc.core.page import Bounds, Entry
+from chatsvc.delivery.connection import Connection
+from chatsvc.delivery.hub import Hub
+from chatsvc.log.tail import Tail
+from chatsvc.wire.cursor import Cursor, parse_cursor
+from chatsvc.wire.frames import encode_text
+from chatsvc.wire.protocol import CaughtUp, Gap, encode_frame
+
+_PAGE: Final = 100
+
+
+class Found(Protocol):
+    """A page of history."""
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """Ascending."""
+
+
+class Backfill(Protocol):
+    """History by user, the store included."""
+
+    async def user_page(self, user: str, bounds: Bounds) -> Found:
+        """Raises ``StoreUnavailable``."""
+
+    async def count_user(self, user: str, bounds: Bounds) -> int:
+        """Raises ``StoreUnavailable``."""
+
+
+class Plan(NamedTuple):
+    """Where a resuming connection starts. ``gap_from`` is set where it cannot be served
+    everything: what lies above it up to ``position`` is announced as a gap."""
+
+    position: int
+    recovered: bool
+    gap_from: int | None = None
+
+
+class Resumer:
+    """Brings connections from their cursor to live.
+
+    Args:
+        most: how many messages a resume replays; beyond it there is a gap to fetch.
+    """
+
+    def __init__(self, *, epoch: str, tail: Tail, hub: Hub, backfill: Backfill, most: int) -> None:
+        self.epoch = epoch
+        self._tail = tail
+        self._hub = hub
+        self._backfill = backfill
+        self._most = most
+        self.replayed = 0
+        self.gaps = 0
+
+    def cursor(self, position: int) -> str:
+        """The cursor that names a position in this life of the log."""
+        return str(Cursor(self.epoch, position))
+
+    async def plan(self, user: str, since: str) -> Plan:
+        """Decide before ``hello`` whether all that was missed can be sent."""
+        head = self._tail.head
+        cursor = parse_cursor(since)
+        if cursor is None:
+            return Plan(head, False, 0)
+        if cursor.epoch != self.epoch or cursor.id > head:
+            return Plan(head, False, min(cursor.id, head))
+        bounds = Bounds(limit=self._most + 1, after=cursor.id, newest=False)
+        try:
+            if cursor.id >= self._tail.floor:
+                missed = len(self._tail.user_page(user, bounds))
+            else:
+                missed = await self._backfill.count_user(user, bounds)
+        except Unavailable:
+            missed = self._most + 1
+        if missed > self._most:
+            return Plan(self._tail.head, False, cursor.id)
+        return Plan(cursor.id, True)
+
+    async def run(self, connection: Connection, plan: Plan) -> None:
+        """Send what was missed, then ``caught_up``, then live. Returns early if it closes."""
+        if plan.gap_from is not None:
+            self._gap(connection, plan.gap_from, plan.position)
+        position = plan.position
+        while connection.transport is not None:
+            if position >= self._tail.floor:
+                bounds = Bounds(limit=_PAGE, after=position, newest=False)
+                records = self._tail.user_page(connection.user, bounds)
+                if not records:
+                    self._join(connection)
+                    return
+                self._send(connection, records)
+                position = records[-1].id
+            else:
+                position = await self._from_store(connection, position)
+            await connection.drained()
+            await asyncio.sleep(0)  # others have a turn between two pages
+
+    async def _from_store(self, connection: Connection, position: int) -> int:
+        """One page below the tail; the position after it."""
+        floor = self._tail.floor
+        bounds = Bounds(limit=_PAGE, after=position, before=floor + 1, newest=False)
+        try:
+            page = await self._backfill.user_page(connection.user, bounds)
+        except Unavailable:
+            floor = self._tail.floor
+            self._gap(connection, position, floor)
+            return floor
+        if not page.entries:
+            return floor
+        self._send(connection, page.entries)
+        return page.entries[-1].rev
+
+    def _send(self, connection: Connection, messages: Sequence[Entry] | Sequence[_Sent]) -> None:
+        frames = [
+            encode_text(message.body)
+            for message in messages
+            if connection.wants(message.sender, message.origin)
+        ]
+        if frames:
+            self.replayed += len(frames)
+            connection.write_all(frames)
+
+    def _gap(self, connection: Connection, after: int, up_to: int) -> None:
+        self.gaps += 1
+        gap = Gap(from_=format_id(after), to=format_id(up_to))
+        connection.write(encode_text(encode_frame(gap)))
+
+    def _join(self, connection: Connection) -> None:
+        caught_up = CaughtUp(cursor=self.cursor(self._tail.head))
+        connection.write(encode_text(encode_frame(caught_up)))
+        if connection.transport is not None:
+            self._hub.add(connection)
+
+
+class _Sent(Protocol):
+    @property
+    def sender(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def body(self) -> bytes: ...

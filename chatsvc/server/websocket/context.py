@@ -1,0 +1,82 @@
+"""What all sockets share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from chatsvc.auth.principal import Principal
+from chatsvc.delivery.hub import Hub
+from chatsvc.delivery.resume import Resumer
+from chatsvc.log.base import Appended
+from chatsvc.log.tail import Tail
+
+if TYPE_CHECKING:
+    from chatsvc.server.websocket.socket import Socket
+
+
+class Submit(Protocol):
+    """Sends a message; a Task where the answer needs more than the log."""
+
+    def __call__(
+        self,
+        *,
+        sender: str,
+        origin: str,
+        participants: list[str],
+        content: str,
+        client_id: str | None,
+        metadata: dict[str, Any] | None,
+    ) -> asyncio.Future[Appended]:
+        """Raises ``RequestError`` for what cannot be accepted."""
+
+
+class SocketMetrics(Protocol):
+    """What the sockets count."""
+
+    def socket_opened(self) -> None:
+        """One more."""
+
+    def socket_closed(self, reason: str) -> None:
+        """One fewer."""
+
+
+@dataclass(kw_only=True)
+class SocketContext:
+    """Built once by the composition root. Times are in seconds, sizes in bytes."""
+
+    hub: Hub
+    tail: Tail
+    resumer: Resumer
+    submit: Submit
+    authenticate: Callable[[str], Principal]
+    metrics: SocketMetrics
+    server_name: str
+    heartbeat_seconds: float
+    stall_seconds: float
+    buffer_limit: int
+    max_frame: int
+    max_content: int
+    max_connections: int
+    unacked_max: int
+    sockets: set[Socket] = field(default_factory=set)
+    slow: set[Socket] = field(default_factory=set)
+    emptied: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    draining: bool = False
+
+    def forget(self, socket: Socket) -> None:
+        """The socket is gone."""
+        self.sockets.discard(socket)
+        self.slow.discard(socket)
+        if not self.sockets:
+            self.emptied.set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run beside the socket, and be remembered until done."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task

@@ -1,0 +1,277 @@
+"""The opening handshake (RFC 6455 §4.2), and taking the transport over from aiohttp."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import secrets
+from collections.abc import Mapping
+from typing import Final, NamedTuple, cast
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.web_request import BaseRequest
+
+from chatsvc.auth.principal import Principal
+from chatsvc.core.errors import (
+    ChatError,
+    Fault,
+    Invalid,
+    LogUnavailable,
+    Malformed,
+    TokenExpired,
+    Unauthorized,
+    Unavailable,
+)
+from chatsvc.core.message import check_device
+from chatsvc.server.websocket.context import SocketContext
+from chatsvc.server.websocket.socket import Socket
+from chatsvc.wire import close_codes, frames
+from chatsvc.wire.protocol import BEARER_PREFIX, PROTOCOL_VERSION
+
+_PARAMETERS: Final = frozenset({"since", "echo", "device"})
+_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
+_OVERLOAD_RETRY_MS: Final = 5000
+
+
+class _Wish(NamedTuple):
+    since: str | None
+    echo: bool
+    device: str | None
+
+
+class Upgraded(web.StreamResponse):
+    """Tells aiohttp that the answer is out: its connection is no longer its own."""
+
+    def __init__(self) -> None:
+        super().__init__(status=101)
+
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
+
+    @property
+    def keep_alive(self) -> bool | None:
+        return False
+
+
+class WebSocketEndpoint:
+    """``GET /ws``.
+
+    A client with an ``Authorization`` header is refused with a problem document. A
+    browser cannot read one, so where the token came by subprotocol the refusal is an
+    upgrade that is closed at once, with a code.
+    """
+
+    def __init__(self, context: SocketContext) -> None:
+        self._context = context
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        key = _handshake_key(request)
+        offered = _offered(request)
+        by_header = "Authorization" in request.headers or not offered
+        try:
+            wish = _wish(request)
+            principal = self._context.authenticate(_token(request, offered))
+            if offered and PROTOCOL_VERSION not in offered:
+                return self._refuse(
+                    request, key, offered, close_codes.PROTOCOL_VERSION, "protocol version"
+                )
+            self._admit()
+        except ChatError as exc:
+            if by_header:
+                raise
+            code, reason = _close_for(exc)
+            return self._refuse(request, key, offered, code, reason)
+        return await self._open(request, key, offered, principal, wish)
+
+    def _admit(self) -> None:
+        context = self._context
+        if context.draining:
+            raise LogUnavailable("the service is shutting down", code="shutting_down")
+        if len(context.sockets) >= context.max_connections:
+            limit = context.max_connections
+            raise Unavailable(
+                f"this gateway has its {limit} connections",
+                code="overload",
+                retry_after=_OVERLOAD_RETRY_MS / 1000,
+            )
+
+    async def _open(
+        self,
+        request: web.Request,
+        key: str,
+        offered: list[str],
+        principal: Principal,
+        wish: _Wish,
+    ) -> web.StreamResponse:
+        plan = None
+        if wish.since is not None:
+            plan = await self._context.resumer.plan(principal.user, wish.since)
+        connection_id = secrets.token_hex(8)
+        socket = Socket(
+            self._context,
+            principal,
+            connection_id=connection_id,
+            device=wish.device or connection_id,
+            echo=wish.echo,
+        )
+        taken = _take_over(request, socket, _accept(request, key, offered))
+        if taken is not None:
+            transport, early = taken
+            socket.begin(transport, plan)
+            if early:
+                socket.data_received(early)
+        return Upgraded()
+
+    def _refuse(
+        self, request: web.Request, key: str, offered: list[str], code: int, reason: str
+    ) -> web.StreamResponse:
+        transport = request.transport
+        answer = _accept(request, key, offered) + frames.encode_close(code, reason)
+        taken = _take_over(request, _Refused(), answer)
+        if taken is not None and transport is not None:
+            asyncio.get_running_loop().call_later(1.0, transport.abort)
+        return Upgraded()
+
+
+class _Refused(asyncio.Protocol):
+    """Waits for the client's close, or for whatever it sends first, and is gone."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+def _take_over(
+    request: web.Request, protocol: asyncio.Protocol, answer: bytes
+) -> tuple[asyncio.Transport, bytes] | None:
+    """Write ``answer`` and hand the transport to ``protocol``.
+
+    aiohttp's handler is let go (``connection_lost``), so that its server forgets it and
+    its buffers are freed. ``None`` where the client has left already. The bytes that
+    came right behind the handshake are returned with the transport.
+    """
+    handler = request.protocol
+    transport = handler.transport
+    if transport is None or transport.is_closing():
+        return None
+    real = transport
+    early = bytes(handler._message_tail)
+    real.write(answer)
+    real.set_protocol(protocol)
+    handler.transport = None
+    handler.connection_lost(None)
+    if isinstance(protocol, _Refused):
+        protocol.connection_made(real)
+    if real.is_closing():
+        return None
+    real.resume_reading()  # aiohttp pauses where much came behind the handshake
+    return real, early
+
+
+def _accept(request: web.Request, key: str, offered: list[str]) -> bytes:
+    lines = [
+        "HTTP/1.1 101 Switching Protocols",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Accept: {frames.accept_key(key)}",
+    ]
+    if offered:
+        # Of what was offered one must be chosen, or a browser fails the connection.
+        chosen = PROTOCOL_VERSION if PROTOCOL_VERSION in offered else offered[0]
+        lines.append(f"Sec-WebSocket-Protocol: {chosen}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def _handshake_key(request: web.Request) -> str:
+    headers = request.headers
+    if headers.get("Upgrade", "").lower() != "websocket" or "upgrade" not in {
+        part.strip().lower() for part in headers.get("Connection", "").split(",")
+    }:
+        raise UpgradeRequired("this is a WebSocket endpoint: send an upgrade")
+    if headers.get("Sec-WebSocket-Version") != "13":
+        raise UpgradeRequired("the WebSocket version is 13 (RFC 6455)")
+    key = headers.get("Sec-WebSocket-Key", "")
+    try:
+        good = len(base64.b64decode(key, validate=True)) == 16
+    except (binascii.Error, ValueError):
+        good = False
+    if not good:
+        raise Malformed("Sec-WebSocket-Key is 16 bytes in base64", code="bad_handshake")
+    return key
+
+
+def _offered(request: web.Request) -> list[str]:
+    return [
+        part.strip()
+        for value in request.headers.getall("Sec-WebSocket-Protocol", ())
+        for part in value.split(",")
+        if part.strip()
+    ]
+
+
+def _token(request: web.Request, offered: list[str]) -> str:
+    header = request.headers.get("Authorization")
+    if header is not None:
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Unauthorized("Authorization is 'Bearer' and a token", code="token_missing")
+        return token.strip()
+    for protocol in offered:
+        if protocol.startswith(BEARER_PREFIX):
+            return protocol.removeprefix(BEARER_PREFIX)
+    raise Unauthorized(
+        "a token is missing: Authorization, or the subprotocol bearer.<jwt>", code="token_missing"
+    )
+
+
+def _wish(request: web.Request) -> _Wish:
+    query = request.query
+    faults: list[Fault] = []
+    for name in query:
+        if name not in _PARAMETERS:
+            faults.append(Fault(f"/{name}", "unknown_parameter", f"there is no parameter {name!r}"))
+        elif len(query.getall(name)) > 1:
+            faults.append(Fault(f"/{name}", "repeated", f"{name} is given once"))
+    if faults:
+        raise Invalid(faults[0].detail, code=faults[0].code, faults=tuple(dict.fromkeys(faults)))
+    device = query.get("device")
+    if device is not None:
+        check_device(device)
+    return _Wish(query.get("since"), _flag(query, "echo"), device)
+
+
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    value = query.get(name, "false")
+    if value not in _FLAGS:
+        raise Invalid.at(f"/{name}", "bad_value", f"{name} is true or false")
+    return _FLAGS[value]
+
+
+def _close_for(exc: ChatError) -> tuple[int, str]:
+    if isinstance(exc, TokenExpired):
+        return close_codes.TOKEN_EXPIRED, "token expired"
+    if isinstance(exc, Unauthorized):
+        return close_codes.TOKEN_INVALID, exc.code
+    if isinstance(exc, LogUnavailable):
+        return close_codes.RESTART, close_codes.reason_with_retry("restart", 1000)
+    if isinstance(exc, Unavailable):
+        retry = close_codes.reason_with_retry("overload", _OVERLOAD_RETRY_MS)
+        return close_codes.OVERLOAD, retry
+    return close_codes.FORBIDDEN, getattr(exc, "code", "refused")
+
+
+class UpgradeRequired(Malformed):
+    """Not a WebSocket handshake, or of another version (RFC 9110 §15.5.22)."""
+
+    code = "upgrade_required"

@@ -1,0 +1,228 @@
+"""WebSocket framing (RFC 6455) without I/O: bytes in, messages out, and back.
+
+Server frames are built whole, once, and shared by every socket they go to: a server
+does not mask (§5.1). Compression is never negotiated.
+"""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import hashlib
+from typing import Final, NamedTuple
+
+from chatsvc.wire import close_codes
+
+CONTINUATION: Final = 0x0
+TEXT: Final = 0x1
+BINARY: Final = 0x2
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
+
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_FIN: Final = 0x80
+_MASKED: Final = 0x80
+_MAX_CONTROL: Final = 125
+_NO_STATUS: Final = 1005
+_CLOSE_CODES_ON_THE_WIRE: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
+
+_decode_utf8 = codecs.getincrementaldecoder("utf-8")
+
+
+class FramingError(Exception):
+    """The peer broke the framing; the connection is failed with ``code`` (§7.1.7)."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Event(NamedTuple):
+    """A whole message or control frame. ``opcode`` is TEXT, BINARY, PING, PONG or CLOSE.
+
+    Of a CLOSE, ``payload`` is its reason in UTF-8 and ``code`` its status, 1005 if none.
+    """
+
+    opcode: int
+    payload: bytes
+    code: int = 0
+
+
+def accept_key(key: str) -> str:
+    """``Sec-WebSocket-Accept`` for a ``Sec-WebSocket-Key`` (§4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key.encode() + _GUID).digest()).decode()
+
+
+def encode(opcode: int, payload: bytes) -> bytes:
+    """One unmasked frame with FIN set."""
+    size = len(payload)
+    if size < 126:
+        return bytes((_FIN | opcode, size)) + payload
+    if size < 65536:
+        return bytes((_FIN | opcode, 126, size >> 8, size & 0xFF)) + payload
+    return bytes((_FIN | opcode, 127)) + size.to_bytes(8, "big") + payload
+
+
+def encode_text(payload: bytes) -> bytes:
+    """A text message in one frame; ``payload`` is valid UTF-8."""
+    return encode(TEXT, payload)
+
+
+def encode_close(code: int, reason: str = "") -> bytes:
+    """A close frame; the reason is cut to the 123 bytes there is room for."""
+    text = reason.encode()[: _MAX_CONTROL - 2].decode(errors="ignore").encode()
+    return encode(CLOSE, code.to_bytes(2, "big") + text)
+
+
+def mask(payload: bytes, key: bytes) -> bytes:
+    """XOR with the four bytes of ``key``, over and over (§5.3): as one large number."""
+    size = len(payload)
+    if not size:
+        return b""
+    repeated = (key * ((size + 3) >> 2))[:size]
+    mixed = int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")
+    return mixed.to_bytes(size, "big")
+
+
+class FrameDecoder:
+    """Bytes of a client into events; holds nothing between whole frames.
+
+    Args:
+        max_message: the bound of a message's bytes, fragments together; beyond it the
+            connection fails with 1009 as soon as a frame's header says so.
+    """
+
+    __slots__ = ("_buffer", "_fragments", "_kind", "_max", "_size", "_utf8", "failure")
+
+    def __init__(self, max_message: int) -> None:
+        self.failure: FramingError | None = None
+        self._max = max_message
+        self._buffer: bytes | bytearray = b""
+        self._fragments: list[bytes] | None = None
+        self._kind = 0
+        self._size = 0
+        self._utf8: codecs.IncrementalDecoder | None = None
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The messages and control frames that ``data`` completes, in order.
+
+        Where the framing breaks, :attr:`failure` is set: what came before it is good and
+        is returned, what comes after it is not looked at.
+        """
+        if self.failure is not None:
+            return []
+        if self._buffer:
+            self._buffer += data  # a bytearray here: grows without copying each time
+            data = bytes(self._buffer)
+        events: list[Event] = []
+        position = 0
+        try:
+            while (end := self._frame(data, position, events)) != position:
+                position = end
+        except FramingError as exc:
+            self.failure = exc
+            self._buffer = b""
+            return events
+        if position < len(data):
+            self._buffer = bytearray(data[position:] if position else data)
+        else:
+            self._buffer = b""
+        return events
+
+    def _frame(self, data: bytes, start: int, events: list[Event]) -> int:
+        """Take one frame at ``start``; where the next begins, or ``start`` if incomplete."""
+        if len(data) - start < 2:
+            return start
+        first, second = data[start], data[start + 1]
+        opcode = first & 0x0F
+        self._check_head(first, second, opcode)
+        size = second & 0x7F
+        at = start + 2
+        if size == 126:
+            if len(data) < at + 2:
+                return start
+            size = (data[at] << 8) | data[at + 1]
+            at += 2
+        elif size == 127:
+            if len(data) < at + 8:
+                return start
+            size = int.from_bytes(data[at : at + 8], "big")
+            at += 8
+        if opcode < CLOSE and size + self._size > self._max:
+            raise FramingError(close_codes.TOO_BIG, f"a message has at most {self._max} bytes")
+        end = at + 4 + size
+        if len(data) < end:
+            return start
+        payload = mask(data[at + 4 : end], data[at : at + 4])
+        if opcode >= CLOSE:
+            events.append(_control(opcode, payload))
+        elif first & _FIN and opcode != CONTINUATION:
+            if opcode == TEXT:
+                _require_utf8(payload)
+            events.append(Event(opcode, payload))
+        else:
+            self._fragment(opcode, payload, final=bool(first & _FIN), events=events)
+        return end
+
+    def _check_head(self, first: int, second: int, opcode: int) -> None:
+        if first & 0x70:
+            raise FramingError(close_codes.PROTOCOL_ERROR, "reserved bits are set")
+        if not second & _MASKED:
+            raise FramingError(close_codes.PROTOCOL_ERROR, "a client masks its frames")
+        if opcode >= CLOSE:
+            if opcode > PONG:
+                raise FramingError(close_codes.PROTOCOL_ERROR, "unknown opcode")
+            if not first & _FIN:
+                raise FramingError(close_codes.PROTOCOL_ERROR, "a control frame is not fragmented")
+            if second & 0x7F > _MAX_CONTROL:
+                raise FramingError(close_codes.PROTOCOL_ERROR, "a control frame has 125 bytes")
+        elif opcode > BINARY:
+            raise FramingError(close_codes.PROTOCOL_ERROR, "unknown opcode")
+        elif (opcode == CONTINUATION) != (self._fragments is not None):
+            raise FramingError(close_codes.PROTOCOL_ERROR, "a fragment out of turn")
+
+    def _fragment(self, opcode: int, payload: bytes, *, final: bool, events: list[Event]) -> None:
+        if self._fragments is None:
+            self._fragments = []
+            self._kind = opcode
+            self._utf8 = _decode_utf8() if opcode == TEXT else None
+        if self._utf8 is not None:
+            try:
+                self._utf8.decode(payload, final)
+            except UnicodeDecodeError:
+                raise _not_utf8() from None
+        self._fragments.append(payload)
+        # An empty fragment counts too, or an endless run of them would cost nothing.
+        self._size += len(payload) + 1
+        if final:
+            events.append(Event(self._kind, b"".join(self._fragments)))
+            self._fragments = None
+            self._utf8 = None
+            self._size = 0
+
+
+def _control(opcode: int, payload: bytes) -> Event:
+    if opcode != CLOSE:
+        return Event(opcode, payload)
+    if not payload:
+        return Event(CLOSE, b"", _NO_STATUS)
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) < 2 or not (code in _CLOSE_CODES_ON_THE_WIRE or 3000 <= code <= 4999):
+        raise FramingError(close_codes.PROTOCOL_ERROR, "not a close code")
+    _require_utf8(payload[2:])
+    return Event(CLOSE, payload[2:], code)
+
+
+def _require_utf8(payload: bytes) -> None:
+    if payload.isascii():
+        return
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        raise _not_utf8() from None
+
+
+def _not_utf8() -> FramingError:
+    return FramingError(close_codes.INVALID_PAYLOAD, "text is UTF-8")
