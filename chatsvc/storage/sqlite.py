@@ -32,14 +32,7 @@ from chatsvc.storage.sqlite_schema import STEPS, bring_up, found_version
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
-_UNFIT: Final = (
-    sqlite3.DataError,
-    sqlite3.IntegrityError,
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,
-    OverflowError,
-    UnicodeError,
-)
+_UNFIT: Final = (sqlite3.DataError, sqlite3.IntegrityError, OverflowError, UnicodeError)
 """What a value can cause that SQLite cannot hold; anything else is the file's state."""
 
 

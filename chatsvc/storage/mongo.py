@@ -1,0 +1,385 @@
+"""The MongoDB store.
+
+Collections, by the name ``C`` of the messages': ``C`` itself, ``C_conversations``,
+``C_dead_letters`` (with ``C_dead_letters_parts``) and ``C_meta``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+
+from chatsvc.core.errors import StoreUnavailable, VersionTooNew
+from chatsvc.core.ids import format_id
+from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.record import Record
+from chatsvc.storage.base import Conversation, MessageStore, Rejection, Versions
+from chatsvc.storage.bodies import conflicting, sift
+from chatsvc.storage.mongo_connection import MongoConnection
+from chatsvc.storage.mongo_dead_letters import MongoDeadLetters
+from chatsvc.storage.mongo_documents import (
+    Document,
+    Encoded,
+    encode,
+    id_range,
+    to_conversation,
+    to_entry,
+)
+from chatsvc.storage.mongo_errors import (
+    CONTENT,
+    DUPLICATE_KEY,
+    cause_of,
+    is_about_content,
+    unavailable,
+)
+
+_MESSAGE_INDEXES: Final = (
+    IndexModel([("channel", ASCENDING), ("_id", ASCENDING)], name="channel_page"),
+    IndexModel([("audience", ASCENDING), ("rev", ASCENDING)], name="user_page"),
+    IndexModel(
+        [("sender", ASCENDING), ("channel", ASCENDING), ("client_id", ASCENDING)],
+        name="client_id",
+        partialFilterExpression={"client_id": {"$exists": True}},
+    ),
+)
+_CONVERSATION_INDEXES: Final = (
+    IndexModel([("audience", ASCENDING), ("last_id", DESCENDING)], name="user_conversations"),
+)
+
+
+class MongoStore(MessageStore):
+    """A :class:`~chatsvc.storage.base.MessageStore` in MongoDB.
+
+    Args:
+        uri, db, collection: where; the URI's own read and write concerns give way to
+            majority, journaled, from the primary.
+        read_seconds, write_seconds: the most a call of either kind takes.
+        selection_seconds: the most that finding a server takes.
+
+    Raises:
+        ConfigurationError: the URI cannot be used; the text does not repeat it.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        db: str,
+        collection: str,
+        *,
+        read_seconds: float = 4.0,
+        write_seconds: float = 20.0,
+        selection_seconds: float = 2.0,
+    ) -> None:
+        connection = MongoConnection(
+            uri,
+            db,
+            read_seconds=read_seconds,
+            write_seconds=write_seconds,
+            selection_seconds=selection_seconds,
+        )
+        self._connection = connection
+        self._messages = connection.to_write(collection)
+        self._conversations = connection.to_write(f"{collection}_conversations")
+        self._meta = connection.to_write(f"{collection}_meta")
+        self._read_messages = connection.to_read(collection)
+        self._read_conversations = connection.to_read(f"{collection}_conversations")
+        self._read_meta = connection.to_read(f"{collection}_meta")
+        self.dead_letters = MongoDeadLetters(connection, f"{collection}_dead_letters")
+        self._identity: str | None = None
+        self._opening = asyncio.Lock()
+
+    async def open(self) -> None:
+        async with self._opening:
+            if self._identity is not None:
+                return
+            meta = await self._claim_meta()
+            found = int(meta["v"])
+            if found > len(STEPS):
+                raise VersionTooNew(
+                    f"the store has version {found}; this program knows up to {len(STEPS)}: "
+                    "run the version that wrote it, or a newer one"
+                )
+            # Steps can be taken twice: two gateways may start at the same time.
+            for step in STEPS[found:]:
+                await step(self)
+            if found < len(STEPS):
+                newer = {"$max": {"v": len(STEPS)}}
+                await self._connection.write(lambda: self._meta.update_one(_STORE, newer))
+            self._identity = str(meta["identity"])
+
+    async def versions(self) -> Versions:
+        meta = await self._connection.read(lambda: self._read_meta.find_one(_STORE))
+        return Versions(int(meta["v"]) if meta else 0, len(STEPS))
+
+    async def identity(self) -> str:
+        self._require_open()
+        return str(self._identity)
+
+    async def head(self) -> int:
+        # As long as nothing changes a stored message, the highest rev is the highest id.
+        found = await self._find(self._read_messages, {}, by="_id", newest=True, limit=1)
+        return int(found[0]["rev"], 16) if found else 0
+
+    async def write(self, records: Sequence[Record]) -> list[Rejection]:
+        self._require_open()
+        if not records:
+            return []
+        encoded, rejections = await asyncio.to_thread(_encode_all, records)
+        refused = await self._insert(encoded)
+        rejections += refused
+        ids = {rejection.record.id for rejection in refused}
+        # Only after the messages: a conversation never tells of what is not there.
+        await self._update_conversations([one for one in encoded if one.record.id not in ids])
+        return rejections
+
+    async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
+        query = {"channel": channel, "_id": id_range(bounds)}
+        return await self._page(query, "_id", bounds)
+
+    async def user_page(self, user: str, bounds: Bounds) -> list[Entry]:
+        query = {"audience": user, "rev": id_range(bounds)}
+        return await self._page(query, "rev", bounds)
+
+    async def count_user(self, user: str, bounds: Bounds) -> int:
+        self._require_open()
+        if bounds.limit < 1:
+            return 0
+        query = {"audience": user, "rev": id_range(bounds)}
+        return await self._connection.read(
+            lambda: self._read_messages.count_documents(query, limit=bounds.limit)
+        )
+
+    async def conversations(self, user: str, *, before: int, limit: int) -> list[Conversation]:
+        query = {"audience": user, "last_id": id_range(Bounds(limit, before=before))}
+        found = await self._find(
+            self._read_conversations, query, by="last_id", newest=True, limit=limit
+        )
+        return [to_conversation(document) for document in found]
+
+    async def get(self, message_id: int) -> Entry | None:
+        self._require_open()
+        query = {"_id": format_id(message_id)}
+        found = await self._connection.read(lambda: self._read_messages.find_one(query))
+        return to_entry(found) if found else None
+
+    async def find_client_id(
+        self, sender: str, channel: str, client_id: str
+    ) -> tuple[int, bytes] | None:
+        query = {"sender": sender, "channel": channel, "client_id": client_id}
+        found = await self._find(self._read_messages, query, by="_id", newest=False, limit=1)
+        return (int(found[0]["_id"], 16), bytes(found[0]["digest"])) if found else None
+
+    async def purge(self, before_id: int, *, limit: int = 1000) -> int:
+        self._require_open()
+        cursor = self._messages.find({"_id": {"$lt": format_id(before_id)}}, {"channel": 1})
+        oldest = cursor.sort("_id", ASCENDING).limit(limit)
+        old = await self._connection.write(lambda: oldest.to_list(None))
+        if not old:
+            return 0
+        ids = [document["_id"] for document in old]
+        channels = list({document["channel"] for document in old})
+        # First the conversations: left behind, one would never be found again.
+        ended = {"_id": {"$in": channels}, "last_id": {"$in": ids}}
+        await self._connection.write(lambda: self._conversations.delete_many(ended))
+        gone = {"_id": {"$in": ids}}
+        deleted = await self._connection.write(lambda: self._messages.delete_many(gone))
+        return int(deleted.deleted_count)
+
+    async def ping(self) -> None:
+        await self._connection.ping()
+
+    async def close(self) -> None:
+        self._identity = None
+        self._connection.close()
+
+    async def _make_indexes(self) -> None:
+        for collection, indexes in (
+            (self._messages, _MESSAGE_INDEXES),
+            (self._conversations, _CONVERSATION_INDEXES),
+        ):
+            await self._create_indexes(collection, indexes)
+
+    async def _create_indexes(self, collection: Any, indexes: Sequence[IndexModel]) -> None:
+        await self._connection.write(lambda: collection.create_indexes(list(indexes)))
+
+    async def _claim_meta(self) -> Document:
+        """The one document of version and identity, made by whoever is first."""
+        fresh = {"$setOnInsert": {"v": 0, "identity": secrets.token_hex(16)}}
+        try:
+            found = await self._connection.attempt(
+                lambda: self._meta.find_one_and_update(
+                    _STORE, fresh, upsert=True, return_document=ReturnDocument.AFTER
+                )
+            )
+        except DuplicateKeyError:  # another was first, in the same moment
+            return await self._meta_document()
+        except PyMongoError as exc:
+            raise unavailable(exc) from cause_of(exc)
+        return dict(found)
+
+    async def _meta_document(self) -> Document:
+        found = await self._connection.write(lambda: self._meta.find_one(_STORE))
+        if found is None:
+            raise StoreUnavailable("the store's own document is gone")
+        return found
+
+    async def _insert(self, encoded: Sequence[Encoded]) -> list[Rejection]:
+        """All that can go in, does; what cannot is told apart document by document."""
+        if not encoded:
+            return []
+        documents = [one.document for one in encoded]
+        try:
+            await self._connection.attempt(
+                lambda: self._messages.insert_many(documents, ordered=False)
+            )
+        except BulkWriteError as exc:
+            return await self._sort_out(encoded, exc)
+        except PyMongoError as exc:
+            if not is_about_content(exc):
+                raise unavailable(exc) from cause_of(exc)
+            if len(encoded) == 1:
+                return await self._blame(encoded[0], exc)
+        else:
+            return []
+        middle = len(encoded) // 2
+        return await self._insert(encoded[:middle]) + await self._insert(encoded[middle:])
+
+    async def _blame(self, one: Encoded, exc: PyMongoError) -> list[Rejection]:
+        # A server that refuses every write the same way is at fault, not the document.
+        # (``BadValue`` is also what one without a journal answers to ``j: true``.)
+        control = {"_id": "control"}
+        change = {"$set": {"last": one.record.channel}}
+        await self._connection.write(lambda: self._meta.update_one(control, change, upsert=True))
+        error = getattr(exc, "details", None) or {}
+        return [Rejection(one.record, f"mongodb_{getattr(exc, 'code', 0)}", _reason(error))]
+
+    async def _sort_out(self, encoded: Sequence[Encoded], exc: BulkWriteError) -> list[Rejection]:
+        details = exc.details or {}
+        if details.get("writeConcernErrors"):
+            raise unavailable(exc) from None
+        duplicates: list[Record] = []
+        rejections: list[Rejection] = []
+        for error in details.get("writeErrors", ()):
+            record = encoded[error["index"]].record
+            if error.get("code") == DUPLICATE_KEY:
+                duplicates.append(record)
+            elif error.get("code") in CONTENT:
+                code = f"mongodb_{error['code']}"
+                rejections.append(Rejection(record, code, _reason(error)))
+            else:
+                raise unavailable(exc) from None
+        # With majority, the server has waited for what these ids were first written with.
+        return rejections + await self._judge_duplicates(duplicates)
+
+    async def _judge_duplicates(self, records: Sequence[Record]) -> list[Rejection]:
+        if not records:
+            return []
+        query = {"_id": {"$in": [format_id(record.id) for record in records]}}
+        held = await self._connection.write(
+            lambda: self._messages.find(query, {"digest": 1}).to_list(None)
+        )
+        digests = {int(document["_id"], 16): bytes(document["digest"]) for document in held}
+        rejections: list[Rejection] = []
+        for record in records:
+            if record.id not in digests:
+                reason = "a unique index that is not chatsvc's refuses it"
+                rejections.append(Rejection(record, "duplicate_key", reason))
+            elif digests[record.id] != record.digest:
+                rejections.append(conflicting(record))
+        return rejections
+
+    async def _update_conversations(self, encoded: Sequence[Encoded]) -> None:
+        newest = {one.record.channel: one for one in encoded}  # ascending: the last one stays
+        changes = list(newest.values())
+        if not changes:
+            return
+        updates = [_conversation_update(one, upsert=True) for one in changes]
+        try:
+            await self._connection.attempt(
+                lambda: self._conversations.bulk_write(updates, ordered=False)
+            )
+        except BulkWriteError as exc:
+            details = exc.details or {}
+            errors = details.get("writeErrors", ())
+            if details.get("writeConcernErrors") or any(
+                error.get("code") != DUPLICATE_KEY for error in errors
+            ):
+                raise unavailable(exc) from None
+            # Either a newer message is there already, or another writer made the document
+            # in between: once it exists, the same update without upsert tells them apart.
+            again = [
+                _conversation_update(changes[error["index"]], upsert=False) for error in errors
+            ]
+            await self._connection.write(
+                lambda: self._conversations.bulk_write(again, ordered=False)
+            )
+        except PyMongoError as exc:
+            raise unavailable(exc) from cause_of(exc)
+
+    async def _page(self, query: Document, by: str, bounds: Bounds) -> list[Entry]:
+        found = await self._find(
+            self._read_messages, query, by=by, newest=bounds.newest, limit=bounds.limit
+        )
+        if bounds.newest:
+            found.reverse()
+        return [to_entry(document) for document in found]
+
+    async def _find(
+        self, collection: Any, query: Document, *, by: str, newest: bool, limit: int
+    ) -> list[Document]:
+        self._require_open()
+        if limit < 1:
+            return []  # to MongoDB, a limit of 0 is none
+        order = DESCENDING if newest else ASCENDING
+        cursor = collection.find(query).sort(by, order).limit(limit).batch_size(limit)
+        found: list[Document] = await self._connection.read(lambda: cursor.to_list(None))
+        return found
+
+    def _require_open(self) -> None:
+        if self._identity is None:
+            raise StoreUnavailable("the store is not open yet")
+
+
+_STORE: Final = {"_id": "store"}
+
+STEPS: tuple[Callable[[MongoStore], Awaitable[None]], ...] = (MongoStore._make_indexes,)
+"""Step *n* (from 0) moves a store of version *n* to *n + 1*; each can be taken twice."""
+
+
+def _encode_all(records: Sequence[Record]) -> tuple[list[Encoded], list[Rejection]]:
+    readable, rejections = sift(records)
+    encoded: list[Encoded] = []
+    for one in readable:
+        result = encode(one)
+        if isinstance(result, Encoded):
+            encoded.append(result)
+        else:
+            rejections.append(result)
+    return encoded, rejections
+
+
+def _conversation_update(one: Encoded, *, upsert: bool) -> UpdateOne:
+    position = format_id(one.record.id)
+    return UpdateOne(
+        {"_id": one.record.channel, "last_id": {"$lt": position}},
+        {
+            "$set": {
+                "participants": one.participants,
+                "audience": list(one.record.audience),
+                "last_id": position,
+                "last_message": one.document,
+            }
+        },
+        upsert=upsert,
+    )
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    """The code's name; the server's message may quote the document."""
+    name = error.get("codeName")
+    return f"MongoDB refuses it: {name}" if name else "MongoDB refuses it"

@@ -1,0 +1,131 @@
+"""Two clients of one MongoDB, and calls that are never cancelled.
+
+Writes have a client, and so a pool, of their own: readers that wait for a slow server
+do not hold up what is to be stored. A cancelled motor call keeps its thread until the
+server answers, so calls are shielded and end by the driver's own time-outs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
+from pymongo import ReadPreference, WriteConcern
+from pymongo.errors import PyMongoError
+
+from chatsvc.core.errors import ConfigurationError, StoreUnavailable
+from chatsvc.storage.mongo_documents import Document
+from chatsvc.storage.mongo_errors import bad_uri, cause_of, unavailable
+
+T = TypeVar("T")
+
+Collection = AsyncIOMotorCollection[Document]
+
+_MAJORITY: Final = WriteConcern("majority", j=True)
+
+# Motor runs all its calls on one pool of five threads a core; writes always find some.
+_READS_AT_ONCE: Final = max(1, (os.cpu_count() or 1) * 5 - 4)
+
+
+class MongoConnection:
+    """See the module's text.
+
+    Args:
+        uri: ``mongodb://`` or ``mongodb+srv://``.
+        read_seconds, write_seconds: the most a call takes, its retries included.
+        selection_seconds: the most that finding a server to talk to takes.
+
+    Raises:
+        ConfigurationError: the URI cannot be used.
+    """
+
+    def __init__(
+        self, uri: str, db: str, *, read_seconds: float, write_seconds: float,
+        selection_seconds: float,
+    ) -> None:  # fmt: skip
+        self._db = db
+        try:
+            self._reader = _client(uri, read_seconds, selection_seconds, _READS_AT_ONCE)
+            self._writer = _client(uri, write_seconds, selection_seconds, 4)
+        except (PyMongoError, ValueError, TypeError) as exc:
+            raise bad_uri(uri, exc) from None
+        try:
+            self._reader.get_database(db)
+        except PyMongoError as exc:
+            raise ConfigurationError(f"MONGO_DB: cannot be used: {exc}") from None
+        self._reading = asyncio.Semaphore(_READS_AT_ONCE)
+        self._failures = 0
+
+    def to_read(self, name: str) -> Collection:
+        """A collection for :meth:`read`: from the primary, whatever the URI says."""
+        return self._reader[self._db].get_collection(name, read_preference=ReadPreference.PRIMARY)
+
+    def to_write(self, name: str) -> Collection:
+        """A collection for :meth:`write`: majority and journaled, whatever the URI says."""
+        return self._writer[self._db].get_collection(
+            name, read_preference=ReadPreference.PRIMARY, write_concern=_MAJORITY
+        )
+
+    async def read(self, call: Callable[[], Awaitable[T]]) -> T:
+        """The result of a call on the readers' client; a bounded number goes on at once.
+
+        Raises:
+            StoreUnavailable: also, at once, for whoever was waiting for a turn while
+                another call failed.
+        """
+        failures = self._failures
+        await self._reading.acquire()
+        if self._failures != failures:
+            self._reading.release()
+            raise StoreUnavailable("MongoDB does not answer")
+        future = asyncio.ensure_future(call())
+        # Released when the call ends, not when its caller goes: the thread is held till then.
+        future.add_done_callback(lambda _: self._reading.release())
+        try:
+            return await asyncio.shield(future)
+        except PyMongoError as exc:
+            self._failures += 1
+            raise unavailable(exc) from cause_of(exc)
+
+    async def write(self, call: Callable[[], Awaitable[T]]) -> T:
+        """The result of a call on the writers' client.
+
+        Raises:
+            StoreUnavailable: whatever the driver raised.
+        """
+        try:
+            return await self.attempt(call)
+        except PyMongoError as exc:
+            raise unavailable(exc) from cause_of(exc)
+
+    async def attempt(self, call: Callable[[], Awaitable[T]]) -> T:
+        """As :meth:`write`, for who looks at the driver's error first."""
+        return await asyncio.shield(asyncio.ensure_future(call()))
+
+    async def ping(self) -> None:
+        """Raises:
+        StoreUnavailable: no answer.
+        """
+        await self.read(lambda: self._reader[self._db].command("ping"))
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._reader.close()
+        self._writer.close()
+
+
+def _client(
+    uri: str, seconds: float, selection_seconds: float, pool: int
+) -> AsyncIOMotorClient[dict[str, Any]]:
+    return AsyncIOMotorClient(
+        uri,
+        appname="chatsvc",
+        timeoutMS=round(seconds * 1000),
+        serverSelectionTimeoutMS=round(selection_seconds * 1000),
+        connectTimeoutMS=round(selection_seconds * 1000),
+        maxPoolSize=pool,
+        tz_aware=True,
+    )

@@ -1,0 +1,103 @@
+"""Dead letters in MongoDB. Bytes too many for one document are kept in parts."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from pymongo import ASCENDING, ReplaceOne
+
+from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.ids import format_id
+from chatsvc.storage.base import DeadLetter, DeadLetters
+from chatsvc.storage.mongo_connection import Collection, MongoConnection
+from chatsvc.storage.mongo_documents import Document
+
+_PART_BYTES: Final = 8 * 1024 * 1024
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+class MongoDeadLetters(DeadLetters):
+    """In a collection of their own: ``_id``, ``code``, ``reason``, ``at``, ``size`` and
+    ``data``, or the number of ``parts`` that are found as ``<_id>:<n>`` beside it."""
+
+    def __init__(self, connection: MongoConnection, name: str) -> None:
+        self._connection = connection
+        self._letters = connection.to_write(name)
+        self._parts = connection.to_write(f"{name}_parts")
+
+    async def put(self, letters: Sequence[DeadLetter]) -> None:
+        for letter in letters:
+            position = format_id(letter.id)
+            document: Document = {
+                "_id": position,
+                "code": letter.code,
+                "reason": letter.reason,
+                "at": _EPOCH + letter.at_ms * _MILLISECOND,
+                "size": len(letter.data),
+            }
+            if len(letter.data) <= _PART_BYTES:
+                document["data"] = letter.data
+            else:
+                document["parts"] = await self._put_parts(position, letter.data)
+            await self._replace(self._letters, document)
+
+    async def list(self, *, after: int = 0, limit: int = 100) -> builtins.list[DeadLetter]:
+        if limit < 1:
+            return []
+        query = {"_id": {"$gt": format_id(after)}}
+        cursor = self._letters.find(query).sort("_id", ASCENDING).limit(limit)
+        found = await self._connection.write(lambda: cursor.to_list(None))
+        return [await self._letter(document) for document in found]
+
+    async def get(self, letter_id: int) -> DeadLetter | None:
+        query = {"_id": format_id(letter_id)}
+        found = await self._connection.write(lambda: self._letters.find_one(query))
+        return await self._letter(found) if found else None
+
+    async def drop(self, ids: Sequence[int]) -> int:
+        positions = [format_id(letter_id) for letter_id in ids]
+        query = {"_id": {"$in": positions}}
+        deleted = await self._connection.write(lambda: self._letters.delete_many(query))
+        parts = {"letter": {"$in": positions}}
+        await self._connection.write(lambda: self._parts.delete_many(parts))
+        return int(deleted.deleted_count)
+
+    async def count(self) -> int:
+        return await self._connection.write(lambda: self._letters.count_documents({}))
+
+    async def _put_parts(self, position: str, data: bytes) -> int:
+        pieces = range(0, len(data), _PART_BYTES)
+        for number, start in enumerate(pieces):
+            await self._replace(
+                self._parts,
+                {
+                    "_id": f"{position}:{number:03d}",
+                    "letter": position,
+                    "data": data[start : start + _PART_BYTES],
+                },
+            )
+        return len(pieces)
+
+    async def _replace(self, collection: Collection, document: Document) -> None:
+        replacement = ReplaceOne({"_id": document["_id"]}, document, upsert=True)
+        await self._connection.write(lambda: collection.bulk_write([replacement]))
+
+    async def _letter(self, document: Document) -> DeadLetter:
+        data = bytes(document.get("data", b""))
+        if "parts" in document:
+            cursor = self._parts.find({"letter": document["_id"]}).sort("_id", ASCENDING)
+            parts = await self._connection.write(lambda: cursor.to_list(None))
+            data = b"".join(bytes(part["data"]) for part in parts)
+        if len(data) != document["size"]:
+            raise StoreUnavailable(f"the bytes of dead letter {document['_id']} are not all there")
+        return DeadLetter(
+            id=int(document["_id"], 16),
+            code=document["code"],
+            reason=document["reason"],
+            at_ms=(document["at"] - _EPOCH) // _MILLISECOND,
+            data=data,
+        )
