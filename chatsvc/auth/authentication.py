@@ -20,10 +20,11 @@ DEV_TOKEN_SECONDS: Final = 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Authentication:
-    """``mint_dev`` gives a token to whoever it is asked for; ``None`` where DEV_LOGIN is off."""
+    """``mint_dev`` makes a token for any user id, and says until when it is good (Unix
+    seconds); ``None`` where DEV_LOGIN is off."""
 
     verifier: TokenVerifier
-    mint_dev: Callable[[str], str] | None
+    mint_dev: Callable[[str], tuple[str, int]] | None
 
 
 def authentication(settings: Settings, *, clock: Callable[[], float] = time.time) -> Authentication:
@@ -34,22 +35,24 @@ def authentication(settings: Settings, *, clock: Callable[[], float] = time.time
             login that others than this machine could reach without it being said.
     """
     keys = load_keys(settings)
-    mint_dev: Callable[[str], str] | None = None
+    mint_dev: Callable[[str], tuple[str, int]] | None = None
     if settings.dev_login != "off":
         _check_reach(settings)
         secret = dev_secret(settings.data_path)
         keys = (*keys, Key("HS256", secret))
 
-        def mint_dev(user: str) -> str:
-            return mint(
+        def mint_dev(user: str) -> tuple[str, int]:
+            now = int(clock())
+            token = mint(
                 secret,
                 user,
                 DEV_TOKEN_SECONDS,
                 claim=settings.jwt_user_claim,
                 audience=settings.jwt_audience,
                 issuer=settings.jwt_issuer,
-                clock=clock,
+                clock=lambda: now,
             )
+            return token, now + DEV_TOKEN_SECONDS
 
     if not keys:
         raise ConfigurationError(

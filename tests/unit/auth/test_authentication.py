@@ -8,6 +8,7 @@ import pytest
 
 from chatsvc.auth.authentication import authentication, is_loopback
 from chatsvc.auth.minting import dev_secret, mint
+from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import ConfigurationError, Unauthorized
 from chatsvc.settings import load
 
@@ -86,7 +87,8 @@ def test_the_development_login_mints_what_is_accepted(tmp_path: Path, who: str) 
     )
     found = authentication(settings)
     assert found.mint_dev is not None
-    assert found.verifier.verify(found.mint_dev("alice")).user == "alice"
+    token, expires_at = found.mint_dev("alice")
+    assert found.verifier.verify(token) == Principal("alice", expires_at)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])

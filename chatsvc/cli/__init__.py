@@ -1,0 +1,175 @@
+"""The command line. Exit status: 0 done, 1 not done, 2 cannot be done as asked or configured.
+
+Each command imports what it needs when it runs, so that ``--version`` and
+``healthcheck`` start quickly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from chatsvc import __version__
+
+_DESCRIPTION: Final = """\
+A self-hosted chat backend for applications that already have users.
+Settings are environment variables: `chatsvc config` lists them all."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit status.
+
+    What a person can mend is one line on standard error: a setting, a port that is
+    taken, a folder in use, files of a newer version, a damaged log, a store that is away.
+    """
+    arguments = _parser().parse_args(argv)
+
+    from chatsvc.core.errors import (
+        ConfigurationError,
+        LogDamaged,
+        Unavailable,
+        VersionTooNew,
+    )
+
+    try:
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except (ConfigurationError, LogDamaged, VersionTooNew) as exc:
+        return _complain(str(exc), 2)
+    except Unavailable as exc:
+        return _complain(exc.detail, 1)
+    except BrokenPipeError:
+        # Whoever read our output has enough of it. What is left must not be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _complain(text: str, status: int) -> int:
+    sys.stderr.write(f"chatsvc: {' '.join(text.split())}\n")
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="chatsvc",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"chatsvc {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    data = argparse.ArgumentParser(add_help=False)
+    data.add_argument("--data-dir", metavar="PATH", help="instead of DATA_DIR")
+    store = argparse.ArgumentParser(add_help=False)
+    store.add_argument("--store", metavar="STORE", help="instead of STORE: auto, mongodb or sqlite")
+    listen = argparse.ArgumentParser(add_help=False)
+    listen.add_argument("--host", metavar="ADDRESS", help="instead of HOST")
+    listen.add_argument("--port", metavar="N", help="instead of PORT; 0 takes a free one")
+
+    serve = commands.add_parser("serve", parents=[listen, data, store], help="run the service")
+    serve.set_defaults(run=_serve)
+    dev = commands.add_parser(
+        "dev",
+        parents=[listen, data, store],
+        help="run it on this machine alone, with tokens for whoever asks",
+    )
+    dev.set_defaults(run=_dev)
+
+    token = commands.add_parser("token", parents=[data], help="print a token for a user")
+    token.add_argument("user", metavar="USER")
+    token.add_argument("--ttl", default="1h", metavar="TIME", help="90, 15m, 1h (default), 30d")
+    token.set_defaults(run=_token)
+
+    config = commands.add_parser(
+        "config",
+        parents=[listen, data, store],
+        help="show every setting, its value and where it came from",
+    )
+    config.set_defaults(run=_config)
+
+    migrate = commands.add_parser(
+        "migrate", parents=[data, store], help="bring the log and the store to this version"
+    )
+    migrate.add_argument(
+        "--check", action="store_true", help="only say what there is to do; 1 if anything"
+    )
+    migrate.set_defaults(run=_migrate)
+
+    _add_dead_letters(commands, [data, store])
+
+    health = commands.add_parser("healthcheck", help="ask a running service whether it lives")
+    health.add_argument("--url", help="instead of http://127.0.0.1:PORT")
+    health.set_defaults(run=_healthcheck)
+    return parser
+
+
+def _add_dead_letters(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    parents: list[argparse.ArgumentParser],
+) -> None:
+    letters = commands.add_parser(
+        "dead-letters", help="what could not be stored; may be used while the service runs"
+    )
+    actions = letters.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", parents=parents, help="one a line, oldest first")
+    listing.set_defaults(action="list")
+    show = actions.add_parser("show", parents=parents, help="all that is known of one, as JSON")
+    show.add_argument("id", metavar="ID")
+    show.set_defaults(action="show")
+    replay = actions.add_parser("replay", parents=parents, help="store it now; then it is gone")
+    replay.add_argument("ids", nargs="*", metavar="ID")
+    replay.add_argument("--all", action="store_true", help="every one there is")
+    replay.set_defaults(action="replay")
+    drop = actions.add_parser("drop", parents=parents, help="remove for good")
+    drop.add_argument("ids", nargs="+", metavar="ID")
+    drop.set_defaults(action="drop")
+    for action in (listing, show, replay, drop):
+        action.set_defaults(run=_dead_letters)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from chatsvc.cli.serving import serve
+
+    return serve(arguments)
+
+
+def _dev(arguments: argparse.Namespace) -> int:
+    from chatsvc.cli.serving import dev
+
+    return dev(arguments)
+
+
+def _token(arguments: argparse.Namespace) -> int:
+    from chatsvc.cli.token import token
+
+    return token(arguments)
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    from chatsvc.cli.config import config
+
+    return config(arguments)
+
+
+def _migrate(arguments: argparse.Namespace) -> int:
+    from chatsvc.cli.migrate import migrate
+
+    return migrate(arguments)
+
+
+def _dead_letters(arguments: argparse.Namespace) -> int:
+    from chatsvc.cli.dead_letters import dead_letters
+
+    return dead_letters(arguments)
+
+
+def _healthcheck(arguments: argparse.Namespace) -> int:
+    from chatsvc.cli.healthcheck import healthcheck
+
+    return healthcheck(arguments)

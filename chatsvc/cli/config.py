@@ -1,0 +1,41 @@
+"""``chatsvc config``: every setting, its value and where it came from."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from chatsvc.cli.options import say, settings_from, warn_of_near_misses
+from chatsvc.logs import MASK, safe_uri
+from chatsvc.settings import TABLE, Settings, Variable
+
+
+def config(arguments: argparse.Namespace) -> int:
+    """Print the table; secrets are masked."""
+    settings = settings_from(arguments)
+    warn_of_near_misses()
+    rows = [(row.name, shown(row, settings), settings.source[row.name]) for row in TABLE]
+    name_width = max(len(name) for name, _, _ in rows)
+    value_width = max(len(value) for _, value, _ in rows if len(value) <= 40)
+    for name, value, source in rows:
+        say(f"{name:<{name_width}}  {value:<{value_width}}  {source}")
+    return 0
+
+
+def shown(row: Variable, settings: Settings) -> str:
+    """A value as it would be written, or ``***``; ``-`` where there is none."""
+    value: Any = getattr(settings, row.attribute)
+    if row.name == "MONGO_URI":
+        return safe_uri(value)
+    if value in ("", ()):
+        return "-"
+    if row.secret:
+        return MASK
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(value)
+    if row.name == "STORE" and value == "auto":
+        return f"auto ({settings.chosen_store})"
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return " ".join(text.split())

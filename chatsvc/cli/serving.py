@@ -1,0 +1,136 @@
+"""``chatsvc serve`` and ``chatsvc dev``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import importlib.util
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from chatsvc import __version__
+from chatsvc.cli.options import Overrides, say, settings_from, warn_of_near_misses
+from chatsvc.core.errors import ChatError, ConfigurationError
+from chatsvc.logs import configure, safe_uri
+from chatsvc.settings import Settings
+
+if TYPE_CHECKING:
+    from chatsvc.app import Running
+
+_DEV: Final = "chatsvc dev"
+_DEV_USERS: Final = ("alice", "bob")
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    settings = settings_from(arguments)
+    warn_of_near_misses()
+    return _run(settings, None)
+
+
+def dev(arguments: argparse.Namespace) -> int:
+    """Serve on this machine alone, with the development login, and say how to try it."""
+    settings = settings_from(arguments, _dev_preset())
+    warn_of_near_misses()
+    return _run(settings, _introduce)
+
+
+def _dev_preset() -> Overrides:
+    """What ``dev`` sets. What the environment says about logs and the login is left alone;
+    HOST is not, or a variable meant for a server would open this one to others."""
+    preset = {"HOST": ("127.0.0.1", _DEV)}
+    for name, value in (
+        ("DEV_LOGIN", "loopback"),
+        ("LOG_LEVEL", "warning"),
+        ("LOG_FORMAT", "console"),
+    ):
+        if not os.environ.get(name):
+            preset[name] = (value, _DEV)
+    return preset
+
+
+def _run(settings: Settings, on_started: Callable[[Running], None] | None) -> int:
+    configure(settings)
+    from chatsvc.app import run
+
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(run(settings, on_started=on_started))
+    except ChatError:
+        raise
+    except Exception as exc:
+        refusal = _listen_refusal(settings, exc) if isinstance(exc, OSError) else None
+        if refusal is not None:
+            raise refusal from exc
+        structlog.get_logger().exception("crashed")
+        return 1
+    return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's where it is installed: not on every platform."""
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+def _listen_refusal(settings: Settings, exc: OSError) -> ConfigurationError | None:
+    """The line to show if it was the address that could not be had."""
+    if isinstance(exc, socket.gaierror):
+        return ConfigurationError(f"HOST: {settings.host!r} is not a known address")
+    if exc.errno == errno.EADDRINUSE:
+        return ConfigurationError(
+            f"PORT: {settings.port} on {settings.host} is taken: stop what listens there, or "
+            f"choose another with PORT={_neighbour(settings.port)} or "
+            f"--port {_neighbour(settings.port)}"
+        )
+    if exc.errno == errno.EADDRNOTAVAIL:
+        return ConfigurationError(f"HOST: {settings.host!r} is no address of this machine")
+    if exc.errno == errno.EACCES and 0 < settings.port < 1024:
+        return ConfigurationError(
+            f"PORT: {settings.port} is for privileged processes: choose one from 1024 on"
+        )
+    return None
+
+
+def _neighbour(port: int) -> int:
+    return port + 1 if port < 65535 else port - 1
+
+
+def _introduce(running: Running) -> None:
+    """What a newcomer wants to know, and three commands that work as they stand."""
+    settings, url = running.settings, running.url
+    data = settings.data_path
+    store = (
+        str(data / "store.db")
+        if settings.chosen_store == "sqlite"
+        else f"{safe_uri(settings.mongo_uri)}, database {settings.mongo_db}"
+    )
+    sender, other = _DEV_USERS
+    token = running.dev_token(sender)
+    say(f"chatsvc {__version__} listens on {url} (documentation: {url}/docs)")
+    say(f"  log:   {data / 'log.db'}")
+    say(f"  store: {store}")
+    if token is None:
+        say("\nThe development login is off: tokens come from your application's login.")
+    else:
+        say(f"\nTo try it from another terminal, as {sender}:\n")
+        say(f"export TOKEN={token}")
+        say(
+            f'curl -sS {url}/api/messages -H "Authorization: Bearer $TOKEN" '
+            f'--json \'{{"participants":["{sender}","{other}"],"content":"Hello!"}}\''
+        )
+        say(
+            f"curl -sS '{url}/api/messages/get?participants={sender},{other}' "
+            '-H "Authorization: Bearer $TOKEN"'
+        )
+    say("\nCtrl-C ends it.")
+    sys.stdout.flush()

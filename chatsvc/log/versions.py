@@ -1,0 +1,28 @@
+"""Which version the log's file has, without opening it for writing."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from chatsvc.core.errors import LogDamaged
+from chatsvc.log.file import SCHEMA_VERSION
+
+
+def log_versions(path: Path) -> tuple[int, int]:
+    """The file's version (0: there is none yet) and the one that this program writes.
+
+    Raises:
+        LogDamaged: not a log at all.
+    """
+    if not path.exists():
+        return 0, SCHEMA_VERSION
+    try:
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            found = int(db.execute("PRAGMA user_version").fetchone()[0])
+        finally:
+            db.close()
+    except sqlite3.Error as exc:
+        raise LogDamaged(f"{path} cannot be read as a log: {exc}") from exc
+    return found, SCHEMA_VERSION
