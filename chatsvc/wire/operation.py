@@ -28,11 +28,15 @@ class Access(enum.Enum):
 
 
 class Reply(NamedTuple):
-    """An answer: ``body`` is JSON bytes ready to send, or something msgspec encodes."""
+    """An answer: ``body`` is JSON bytes ready to send, or something msgspec encodes.
+
+    ``message_id`` is the message that the call was about, for the line in the log.
+    """
 
     status: int
     body: bytes | msgspec.Struct
     headers: Mapping[str, str] | None = None
+    message_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +45,16 @@ class Operation:
 
     ``request`` is decoded strictly: from the JSON body where the method is POST, PUT
     or PATCH, otherwise from the query string and the names in ``path``. ``headers`` is
-    a struct whose fields come from the request headers that ``header_names`` gives.
-    ``handler`` is called with (caller, request) or, where there are ``headers``, with
-    (caller, request, headers); the caller is ``None`` where ``access`` is ANYBODY and
-    no token was sent. ``errors`` are the classes of ``core/errors.py`` that it can
-    raise beside those that every operation can.
+    a struct of ``str | None`` fields, in the order of ``header_names``, which gives the
+    request header that each comes from. ``handler`` is called with (caller, request) or,
+    where there are ``headers``, with (caller, request, headers); the caller is ``None``
+    where ``access`` is ANYBODY. ``errors`` are the classes of ``core/errors.py`` that it
+    can raise beside those that every operation can.
+
+    ``bounds`` holds JSON Schema keywords by field of ``request`` (``participants``, or
+    ``participants/items``) for what its type does not say. ``local_only`` refuses whoever
+    does not come straight from this machine. ``quiet``: asked every few seconds by
+    machines, so its line in the log is of level debug.
     """
 
     name: str
@@ -62,3 +71,6 @@ class Operation:
     errors: tuple[type[Exception], ...] = ()
     tag: str = ""
     description: str = ""
+    bounds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    local_only: bool = False
+    quiet: bool = False

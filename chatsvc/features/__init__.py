@@ -1,0 +1,1 @@
+"""What the service offers, one room each; none knows another."""

@@ -1,0 +1,42 @@
+"""``POST /api/connections``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chatsvc.core.limits import Limits
+from chatsvc.features.connections.model import Connections, ConnectionsRequest
+from chatsvc.features.connections.service import ConnectionService
+from chatsvc.wire.operation import Access, Caller, Operation, Reply
+
+
+def operations(
+    service: ConnectionService, limits: Limits, *, require_auth: bool
+) -> tuple[Operation, ...]:
+    """The one operation. ``require_auth``: whether it asks for a token."""
+
+    async def handle(caller: Caller | None, request: ConnectionsRequest) -> Reply:
+        return Reply(200, Connections(connections=await service.count(request.users)))
+
+    bounds: dict[str, dict[str, Any]] = {
+        "users": {"minItems": 1, "maxItems": limits.connection_lookup},
+        "users/items": {
+            "minLength": 1,
+            "maxLength": limits.user_id_characters,
+            "pattern": r"^[^,\u0000-\u001f\u007f-\u009f]+$",
+        },
+    }
+    return (
+        Operation(
+            name="count_connections",
+            method="POST",
+            path="/api/connections",
+            summary="How many sockets users have open",
+            access=Access.USER if require_auth else Access.ANYBODY,
+            request=ConnectionsRequest,
+            responses={200: ("Each of the users, and how many sockets.", Connections)},
+            handler=handle,
+            tag="connections",
+            bounds=bounds,
+        ),
+    )

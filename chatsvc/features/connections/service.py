@@ -1,0 +1,42 @@
+"""How many sockets users have open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from chatsvc.core.errors import Invalid
+from chatsvc.core.limits import Limits
+from chatsvc.core.participants import user_id_fault
+
+
+class Presence(Protocol):
+    """Where connections are counted."""
+
+    async def count(self, users: Sequence[str]) -> dict[str, int]:
+        """Every one of ``users``, and how many sockets it has open."""
+
+
+class ConnectionService:
+    """Looks users up, within bounds."""
+
+    def __init__(self, *, presence: Presence, limits: Limits) -> None:
+        self._presence = presence
+        self._most = limits.connection_lookup
+        self._longest = limits.user_id_characters
+
+    async def count(self, users: list[str]) -> dict[str, int]:
+        """Raises:
+        Invalid: at ``/users`` or an entry of it.
+        """
+        if not users:
+            raise Invalid.at("/users", "too_few", "users has at least 1 entry", 1)
+        if len(users) > self._most:
+            raise Invalid.at(
+                "/users", "too_many", f"users has at most {self._most} entries", self._most
+            )
+        for index, user in enumerate(users):
+            fault = user_id_fault(user, self._longest)
+            if fault is not None:
+                raise Invalid.at(f"/users/{index}", *fault)
+        return await self._presence.count(list(dict.fromkeys(users)))

@@ -1,0 +1,41 @@
+"""``GET /api/conversations``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.limits import Limits
+from chatsvc.features.conversations.model import Conversations, ConversationsRequest
+from chatsvc.features.conversations.service import ConversationService
+from chatsvc.wire.operation import Access, Caller, Operation, Reply
+
+
+def operations(service: ConversationService, limits: Limits) -> tuple[Operation, ...]:
+    """The one operation."""
+
+    async def handle(caller: Caller, request: ConversationsRequest) -> Reply:
+        return Reply(200, await service.page(caller.user, request))
+
+    bounds: dict[str, dict[str, Any]] = {
+        "limit": {"minimum": 1, "maximum": limits.page},
+        "before": {
+            "pattern": "^[0-9a-f]{16}$",
+            "description": "Only conversations whose newest message has a lower id.",
+        },
+    }
+    return (
+        Operation(
+            name="list_conversations",
+            method="GET",
+            path="/api/conversations",
+            summary="The caller's conversations, newest first",
+            access=Access.USER,
+            request=ConversationsRequest,
+            responses={200: ("The page, newest first.", Conversations)},
+            errors=(StoreUnavailable,),
+            handler=handle,
+            tag="conversations",
+            bounds=bounds,
+        ),
+    )

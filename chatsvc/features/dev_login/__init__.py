@@ -1,0 +1,1 @@
+"""Tokens for whoever asks: for development alone."""

@@ -1,0 +1,42 @@
+"""``POST /api/dev/token``; there only when the development login is on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chatsvc.core.errors import Forbidden
+from chatsvc.core.limits import Limits
+from chatsvc.features.dev_login.model import Token, TokenRequest
+from chatsvc.features.dev_login.service import DevLogin
+from chatsvc.wire.operation import Access, Caller, Operation, Reply
+
+
+def operations(service: DevLogin, limits: Limits, *, local_only: bool) -> tuple[Operation, ...]:
+    """The one operation. ``local_only``: to whoever comes straight from this machine."""
+
+    async def handle(caller: Caller | None, request: TokenRequest) -> Reply:
+        return Reply(200, service.token(request.user))
+
+    bounds: dict[str, dict[str, Any]] = {
+        "user": {
+            "minLength": 1,
+            "maxLength": limits.user_id_characters,
+            "pattern": r"^[^,\u0000-\u001f\u007f-\u009f]+$",
+        },
+    }
+    return (
+        Operation(
+            name="development_token",
+            method="POST",
+            path="/api/dev/token",
+            summary="A token for whoever asks: for development alone",
+            access=Access.ANYBODY,
+            request=TokenRequest,
+            responses={200: ("The token.", Token)},
+            errors=(Forbidden,) if local_only else (),
+            handler=handle,
+            tag="development",
+            bounds=bounds,
+            local_only=local_only,
+        ),
+    )

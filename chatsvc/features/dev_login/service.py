@@ -1,0 +1,28 @@
+"""Tokens for whoever asks: for development alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chatsvc.core.limits import Limits
+from chatsvc.core.participants import check_user_id
+from chatsvc.features.dev_login.model import Token
+
+Mint = Callable[[str], tuple[str, int]]
+"""From a user id to a token and its expiry in Unix seconds."""
+
+
+class DevLogin:
+    """Mints with the development secret, which is not the application's own."""
+
+    def __init__(self, *, mint: Mint, limits: Limits) -> None:
+        self._mint = mint
+        self._longest = limits.user_id_characters
+
+    def token(self, user: str) -> Token:
+        """Raises:
+        Invalid: at ``/user``.
+        """
+        check_user_id(user, "/user", self._longest)
+        token, expires_at = self._mint(user)
+        return Token(token=token, user=user, expires_at=expires_at)

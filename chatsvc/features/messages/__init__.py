@@ -1,0 +1,1 @@
+"""Speak to a set of people, and read back what was said."""

@@ -1,0 +1,194 @@
+"""``/api/messages``: the operations, and the bytes of their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from chatsvc.core.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    LogUnavailable,
+    NotFound,
+    StoreUnavailable,
+)
+from chatsvc.core.ids import format_id
+from chatsvc.core.limits import Limits
+from chatsvc.core.message import check_client_id, check_device
+from chatsvc.core.page import Entry
+from chatsvc.features.messages.model import (
+    Message,
+    MessagePage,
+    MessageRequest,
+    PageRequest,
+    SendHeaders,
+    SendRequest,
+    StatedMessage,
+    page_bounds,
+    send_bounds,
+)
+from chatsvc.features.messages.reading import HistoryPage, MessageReader, Stretch, read_id
+from chatsvc.features.messages.service import MessageService
+from chatsvc.wire.operation import Access, Caller, Operation, Reply
+
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+DEVICE: Final = "Chatsvc-Device"
+
+_LOCATION_DOC: Final = {"Location": "Where the message can be read."}
+
+
+def operations(
+    service: MessageService, reader: MessageReader, limits: Limits
+) -> tuple[Operation, ...]:
+    """Everything under ``/api/messages``."""
+    return (
+        _send(service, limits),
+        _page(reader, limits, "get_conversation", "/api/messages/get", required=True),
+        _page(reader, limits, "list_messages", "/api/messages", required=False),
+        _message(reader),
+    )
+
+
+def _send(service: MessageService, limits: Limits) -> Operation:
+    submit = service.submit
+
+    async def handle(caller: Caller, request: SendRequest, headers: SendHeaders) -> Reply:
+        client_id = request.client_id
+        if headers.idempotency_key is not None:
+            client_id = _one_client_id(client_id, headers.idempotency_key)
+        if headers.device is not None:
+            check_device(headers.device, f"/{DEVICE}")
+        appended = await submit(
+            caller.user,
+            headers.device or "",
+            request.participants,
+            request.content,
+            client_id,
+            request.metadata,
+        )
+        message_id = format_id(appended.id)
+        location = f"/api/messages/{message_id}"
+        if appended.duplicate:
+            replayed = {"Location": location, "Idempotent-Replayed": "true"}
+            return Reply(200, appended.body, replayed, message_id)
+        return Reply(201, appended.body, {"Location": location}, message_id)
+
+    return Operation(
+        name="send_message",
+        method="POST",
+        path="/api/messages",
+        summary="Speak to a set of people",
+        description=(
+            "Answered once the message is durable. Everybody among the participants but the "
+            "sender gets it at once. With a `client_id` (a UUIDv7 is best) it can be sent again "
+            "without fear: the same `client_id` with the same content is the same message."
+        ),
+        access=Access.USER,
+        request=SendRequest,
+        headers=SendHeaders,
+        header_names={"idempotency_key": IDEMPOTENCY_KEY, "device": DEVICE},
+        responses={
+            201: ("Accepted, and durable.", Message),
+            200: ("Accepted before under this client_id; the first message.", Message),
+        },
+        response_headers={
+            201: _LOCATION_DOC,
+            200: _LOCATION_DOC | {"Idempotent-Replayed": "`true`."},
+        },
+        errors=(Forbidden, Conflict, LogUnavailable, StoreUnavailable),
+        handler=handle,
+        tag="messages",
+        bounds=send_bounds(limits),
+    )
+
+
+def _one_client_id(in_body: str | None, in_header: str) -> str:
+    check_client_id(in_header, f"/{IDEMPOTENCY_KEY}")
+    if in_body is not None and in_body != in_header:
+        raise Invalid.at(
+            f"/{IDEMPOTENCY_KEY}",
+            "client_id_mismatch",
+            f"client_id and {IDEMPOTENCY_KEY} are the same where both are given",
+        )
+    return in_header
+
+
+def _page(
+    reader: MessageReader, limits: Limits, name: str, path: str, *, required: bool
+) -> Operation:
+    async def handle(caller: Caller, request: PageRequest) -> Reply:
+        stretch = reader.stretch(request)
+        channel = reader.channel(caller.user, request)
+        if channel is None and required:
+            raise Invalid.at("/participants", "missing", "give participants or channel")
+        page = await reader.page(caller.user, channel, stretch)
+        return Reply(200, page_body(page, stretch, by_rev=channel is None))
+
+    return Operation(
+        name=name,
+        method="GET",
+        path=path,
+        summary=(
+            "A page of one conversation" if required else "A page of all the caller's messages"
+        ),
+        description=(
+            "The newest messages; with `before` the newest below it, with `after` the oldest "
+            "above it, with `around` both sides of it. Bounds are exclusive and need not exist."
+            + ("" if required else " Without participants and channel, of every conversation.")
+        ),
+        access=Access.USER,
+        request=PageRequest,
+        responses={200: ("The page, oldest first.", MessagePage)},
+        errors=(Forbidden, StoreUnavailable),
+        handler=handle,
+        tag="messages",
+        bounds=page_bounds(limits),
+    )
+
+
+def _message(reader: MessageReader) -> Operation:
+    async def handle(caller: Caller, request: MessageRequest) -> Reply:
+        entry, state = await reader.message(caller.user, read_id(request.id, "/id"))
+        body = entry.body[:-1] + f',"state":"{state}"}}'.encode()
+        return Reply(200, body, message_id=request.id)
+
+    return Operation(
+        name="get_message",
+        method="GET",
+        path="/api/messages/{id}",
+        summary="One message, and whether it is stored",
+        access=Access.USER,
+        request=MessageRequest,
+        responses={200: ("The message.", StatedMessage)},
+        errors=(NotFound, StoreUnavailable),
+        handler=handle,
+        tag="messages",
+        bounds={"id": {"pattern": "^[0-9a-f]{16}$"}},
+    )
+
+
+def page_body(page: HistoryPage, stretch: Stretch, *, by_rev: bool) -> bytes:
+    """The page as JSON; the messages' own bytes are used as they are.
+
+    ``by_rev``: positions are those of a user's replay, not of a conversation's page.
+    """
+    entries = page.entries
+    if entries:
+        first, last = _position(entries, 0, by_rev), _position(entries, -1, by_rev)
+    else:
+        first = last = "null" if stretch.given is None else f'"{stretch.given}"'
+    tail = (
+        f'],"has_more":{_bool(page.has_more)},"before":{first},"after":{last},'
+        f'"complete":{_bool(page.complete)}}}'
+    )
+    return b'{"messages":[' + b",".join([entry.body for entry in entries]) + tail.encode()
+
+
+def _position(entries: Sequence[Entry], index: int, by_rev: bool) -> str:
+    entry = entries[index]
+    return f'"{format_id(entry.rev if by_rev else entry.id)}"'
+
+
+def _bool(value: bool) -> str:
+    return "true" if value else "false"

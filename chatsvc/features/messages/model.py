@@ -1,0 +1,149 @@
+"""What ``/api/messages`` takes and answers, as structs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from chatsvc.core.limits import Limits
+from chatsvc.core.message import MAX_CLIENT_ID
+from chatsvc.core.participants import MAX_CHANNEL_BYTES
+
+DEFAULT_PAGE: Final = 100
+
+MessageId = Annotated[
+    str,
+    msgspec.Meta(
+        pattern="^[0-9a-f]{16}$",
+        examples=["019aa7c3f2100000"],
+        description="16 lower-case hex digits: the position in the log. Ids sort as strings.",
+    ),
+]
+
+
+class SendRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
+    """Speak to a set of people. The sender, from the token, is one of ``participants``."""
+
+    participants: list[str]
+    content: str
+    client_id: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class SendHeaders(msgspec.Struct, gc=False):
+    """``idempotency_key`` is another place for ``client_id``."""
+
+    idempotency_key: str | None = None
+    device: str | None = None
+
+
+class PageRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A page of messages: at most one of ``before``, ``after`` and ``around``.
+
+    ``participants`` are user ids joined by commas, in any order.
+    """
+
+    participants: str | None = None
+    channel: str | None = None
+    limit: int = DEFAULT_PAGE
+    before: str | None = None
+    after: str | None = None
+    around: str | None = None
+
+
+class MessageRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One message."""
+
+    id: str
+
+
+class Message(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A message, the same as JSON value in the 201, in the socket's frame and in history.
+
+    It will grow: ignore members that you do not know.
+    """
+
+    type: Literal["message"]
+    id: MessageId
+    created_at: Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+    channel: str
+    sender: str
+    content: str
+    participants: list[str]
+    client_id: str | msgspec.UnsetType = msgspec.UNSET
+    metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class StatedMessage(Message, kw_only=True, omit_defaults=True):
+    """A message and where it is: ``accepted`` is durable in the log, ``stored`` also in
+    the store."""
+
+    state: Literal["accepted", "stored"]
+
+
+class MessagePage(msgspec.Struct, kw_only=True):
+    """Messages, oldest first.
+
+    ``has_more`` speaks of the direction that was asked for. ``before`` and ``after`` are
+    the ids of the first and the last message here, to ask for the next page with; of an
+    empty page, the bound that was given. ``complete`` is false when the store was away
+    and only the recent end could be read.
+    """
+
+    messages: list[Message]
+    has_more: bool
+    before: MessageId | None
+    after: MessageId | None
+    complete: bool
+
+
+def send_bounds(limits: Limits) -> dict[str, dict[str, Any]]:
+    """JSON Schema keywords for the fields of :class:`SendRequest`."""
+    return {
+        "participants": {"minItems": 1, "maxItems": limits.participants},
+        "participants/items": {
+            "minLength": 1,
+            "maxLength": limits.user_id_characters,
+            "pattern": r"^[^,\u0000-\u001f\u007f-\u009f]+$",
+            "description": (
+                "A user id: Unicode in NFC, no comma, no control character, no white space "
+                "at either end. Compared byte by byte."
+            ),
+        },
+        "content": {
+            "minLength": 1,
+            "maxLength": limits.content_characters,
+            "pattern": r"^[^\u0000]+$",
+        },
+        "client_id": {"minLength": 1, "maxLength": MAX_CLIENT_ID, "pattern": r"^[\u0020-\u007e]+$"},
+        "metadata": {
+            "description": (
+                f"Carried unread: at most {limits.metadata_bytes} bytes as compact JSON, "
+                f"nested at most {limits.metadata_depth} deep."
+            ),
+        },
+    }
+
+
+def page_bounds(limits: Limits) -> dict[str, dict[str, Any]]:
+    """JSON Schema keywords for the fields of :class:`PageRequest`."""
+    message_id = {"pattern": "^[0-9a-f]{16}$"}
+    return {
+        "participants": {
+            "minLength": 1,
+            "description": "User ids joined by commas, in any order.",
+            "example": "alice,bob",
+        },
+        "channel": {
+            "minLength": 1,
+            "maxLength": MAX_CHANNEL_BYTES,
+            "description": "The conversation's key, as in its messages.",
+        },
+        "limit": {"minimum": 1, "maximum": limits.page},
+        "before": message_id
+        | {"description": "Only messages with a lower id, the newest of them."},
+        "after": message_id
+        | {"description": "Only messages with a higher id, the oldest of them."},
+        "around": message_id | {"description": "The messages on both sides of this id."},
+    }

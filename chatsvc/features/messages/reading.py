@@ -1,0 +1,191 @@
+"""Pages of what was said, and single messages, for those they went to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from chatsvc.core.errors import Fault, Forbidden, Invalid, NotFound
+from chatsvc.core.ids import parse_id
+from chatsvc.core.limits import Limits
+from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.participants import channel_fault, channel_key, normalize_participants
+from chatsvc.features.messages.model import PageRequest
+
+
+class HistoryPage(Protocol):
+    """Entries ascending by id."""
+
+    @property
+    def entries(self) -> Sequence[Entry]: ...
+
+    @property
+    def has_more(self) -> bool: ...
+
+    @property
+    def complete(self) -> bool: ...
+
+
+class History(Protocol):
+    """The store up to the watermark, then the log's tail, as one.
+
+    Every method may raise :class:`~chatsvc.core.errors.StoreUnavailable`.
+    """
+
+    async def channel_page(self, channel: str, bounds: Bounds) -> HistoryPage: ...
+
+    async def user_page(self, user: str, bounds: Bounds) -> HistoryPage: ...
+
+    async def channel_around(self, channel: str, message_id: int, limit: int) -> HistoryPage: ...
+
+    async def user_around(self, user: str, message_id: int, limit: int) -> HistoryPage: ...
+
+    async def get(self, message_id: int) -> tuple[Entry, str] | None: ...
+
+
+class Stretch(NamedTuple):
+    """What a page was asked to hold. ``around`` excludes ``bounds``' ids.
+
+    ``given`` is the one bound of the request as it was written.
+    """
+
+    bounds: Bounds
+    around: int | None
+    given: str | None
+
+
+class MessageReader:
+    """Reads for a user what the user may read, and says 403 alike for the rest."""
+
+    def __init__(self, *, history: History, limits: Limits) -> None:
+        self._history = history
+        self._limits = limits
+
+    def stretch(self, request: PageRequest) -> Stretch:
+        """Check limit and bounds.
+
+        Raises:
+            Invalid: at ``/limit``, or at the bound that is wrong or one too many.
+        """
+        check_limit(request.limit, self._limits.page)
+        given = [
+            (name, value)
+            for name, value in (
+                ("before", request.before),
+                ("after", request.after),
+                ("around", request.around),
+            )
+            if value is not None
+        ]
+        if len(given) > 1:
+            raise Invalid.at(
+                f"/{given[1][0]}",
+                "one_bound",
+                "a page takes one of before, after and around",
+            )
+        if not given:
+            return Stretch(Bounds(request.limit), None, None)
+        name, text = given[0]
+        position = read_id(text, f"/{name}")
+        if name == "before":
+            return Stretch(Bounds(request.limit, before=position), None, text)
+        if name == "after":
+            return Stretch(Bounds(request.limit, after=position, newest=False), None, text)
+        return Stretch(Bounds(request.limit), position, text)
+
+    def channel(self, user: str, request: PageRequest) -> str | None:
+        """The channel that the request names, or ``None`` where it names none.
+
+        Raises:
+            Invalid: at ``/participants`` or ``/channel``.
+            Forbidden: the user is not one of the participants that either names.
+        """
+        if request.participants is not None:
+            if request.channel is not None:
+                raise Invalid.at(
+                    "/channel", "one_conversation", "give participants or channel, not both"
+                )
+            people = normalize_participants(
+                request.participants.split(",") if request.participants else [],
+                most=self._limits.participants,
+                longest=self._limits.user_id_characters,
+            )
+            if user not in people:
+                raise _not_yours("/participants")
+            return channel_key(people)
+        if request.channel is None:
+            return None
+        fault = channel_fault(request.channel)
+        if fault is not None:
+            raise Invalid.at("/channel", *fault)
+        if not request.channel.startswith(",") and user not in request.channel.split(","):
+            raise _not_yours("/channel")
+        return request.channel
+
+    async def page(self, user: str, channel: str | None, stretch: Stretch) -> HistoryPage:
+        """A page of one conversation, or of all the user's where ``channel`` is ``None``.
+
+        Raises:
+            Forbidden: there is no such conversation of the user's.
+            StoreUnavailable: what was asked for lies in the store, which is away.
+        """
+        if channel is None:
+            if stretch.around is not None:
+                return await self._history.user_around(user, stretch.around, stretch.bounds.limit)
+            return await self._history.user_page(user, stretch.bounds)
+        if stretch.around is not None:
+            found = await self._history.channel_around(
+                channel, stretch.around, stretch.bounds.limit
+            )
+        else:
+            found = await self._history.channel_page(channel, stretch.bounds)
+        if channel.startswith(","):
+            await self._check_audience(user, channel, found)
+        return found
+
+    async def message(self, user: str, message_id: int) -> tuple[Entry, str]:
+        """One message, and ``accepted`` or ``stored``.
+
+        Raises:
+            NotFound: there is none, or it did not go to the user: alike.
+            StoreUnavailable: it is not in the log's recent end, and the store is away.
+        """
+        found = await self._history.get(message_id)
+        if found is None or user not in found[0].audience:
+            raise NotFound("there is no message of yours with this id")
+        return found
+
+    async def _check_audience(self, user: str, channel: str, found: HistoryPage) -> None:
+        """A key that does not name its people is the caller's if a message of it was."""
+        entries = found.entries
+        if not entries:
+            entries = (await self._history.channel_page(channel, Bounds(1))).entries
+        if not any(user in entry.audience for entry in entries):
+            raise _not_yours("/channel")
+
+
+def read_id(text: str, pointer: str) -> int:
+    """Raises:
+    Invalid: at ``pointer``, not 16 lower-case hex digits.
+    """
+    try:
+        return parse_id(text)
+    except ValueError as exc:
+        raise Invalid.at(pointer, "bad_id", str(exc), 16) from None
+
+
+def check_limit(limit: int, most: int) -> None:
+    """Raises:
+    Invalid: at ``/limit``, not from 1 to ``most``.
+    """
+    if limit < 1:
+        raise Invalid.at("/limit", "too_small", "limit is at least 1", 1)
+    if limit > most:
+        raise Invalid.at("/limit", "too_large", f"limit is at most {most}", most)
+
+
+def _not_yours(pointer: str) -> Forbidden:
+    detail = "you are not in this conversation, or there is none"
+    return Forbidden(
+        detail, code="not_a_participant", faults=(Fault(pointer, "not_a_participant", detail),)
+    )

@@ -1,0 +1,207 @@
+"""May this sender speak here, to whom does it go, and is it the same again?
+
+:meth:`MessageService.submit` is the one way in, for HTTP and for sockets alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from typing import Any, Final, Protocol
+
+from chatsvc.core.errors import Conflict, Fault, Forbidden, StoreUnavailable
+from chatsvc.core.ids import format_id, uuid7_ms
+from chatsvc.core.limits import Limits
+from chatsvc.core.message import (
+    check_client_id,
+    check_content,
+    check_metadata,
+    draft_message,
+)
+from chatsvc.core.page import Entry
+from chatsvc.core.participants import channel_key, normalize_participants
+from chatsvc.core.record import Draft
+from chatsvc.log.base import Appended, MessageLog
+
+KNOWN_NAMES: Final = 65_536
+"""How many user ids the remembered sets of participants hold together."""
+
+
+class Policy(Protocol):
+    """Whether a sender may speak to a set of people; the application's own rules."""
+
+    def check(self, sender: str, participants: tuple[str, ...]) -> Awaitable[None] | None:
+        """``None`` where the answer is yes at once; otherwise something to await.
+
+        Raises:
+            Forbidden: at once, or when awaited.
+        """
+
+
+class AllowAll:
+    """Everybody may speak to everybody."""
+
+    def check(self, sender: str, participants: tuple[str, ...]) -> None:
+        """Yes."""
+
+
+class ClientIds(Protocol):
+    """What the store knows of ``client_id``s that the log has forgotten."""
+
+    async def find_client_id(
+        self, sender: str, channel: str, client_id: str
+    ) -> tuple[int, bytes] | None:
+        """Id and digest of the first message under this key.
+
+        Raises:
+            StoreUnavailable: it cannot be told now.
+        """
+
+
+class SingleReader(Protocol):
+    """One message by its id."""
+
+    async def get(self, message_id: int) -> tuple[Entry, str] | None:
+        """The message, and ``accepted`` or ``stored``."""
+
+
+class MessageService:
+    """Args:
+    log: where what is accepted goes.
+    policy: who may speak to whom.
+    history: reads the first message again when a ``client_id`` is repeated.
+    client_ids: asked for ``client_id``s older than what the log remembers.
+    limits: the bounds of what a message may hold.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: MessageLog,
+        policy: Policy,
+        history: SingleReader,
+        client_ids: ClientIds,
+        limits: Limits,
+    ) -> None:
+        self._log = log
+        self._policy = policy
+        self._history = history
+        self._client_ids = client_ids
+        self._limits = limits
+        self._most_content = limits.content_characters
+        self._known: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {}
+        self._known_names = 0
+
+    def submit(
+        self,
+        sender: str,
+        origin: str,
+        participants: list[str],
+        content: str,
+        client_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> asyncio.Future[Appended]:
+        """Accept a message. Order of calls is order of ids, unless the policy or the
+        store has to be waited for.
+
+        Args:
+            origin: the device or connection that sends, empty if there is none.
+
+        Raises:
+            Invalid: at once; the first thing that is wrong, with its pointer.
+            Forbidden: at once, or through the future: not the sender's to say here.
+
+        The future raises:
+            Conflict: this ``client_id`` was used for another content.
+            LogUnavailable: a bound is reached; nothing was kept.
+            StoreUnavailable: whether an old ``client_id`` was used cannot be told now.
+        """
+        raw = tuple(participants)
+        known = self._known.get(raw)
+        people, channel = known if known is not None else self._conversation(raw)
+        check_content(content, most=self._most_content)
+        if client_id is not None:
+            check_client_id(client_id)
+        if metadata is not None:
+            check_metadata(
+                metadata,
+                most_bytes=self._limits.metadata_bytes,
+                deepest=self._limits.metadata_depth,
+            )
+        if sender not in people:
+            raise _not_a_participant()
+        permission = self._policy.check(sender, people)
+        draft = draft_message(
+            channel=channel,
+            participants=people,
+            sender=sender,
+            content=content,
+            origin=origin,
+            client_id=client_id,
+            metadata=metadata,
+        )
+        if permission is not None:
+            return asyncio.ensure_future(self._once_permitted(permission, draft))
+        if client_id is not None and self._forgotten(draft, client_id):
+            return asyncio.ensure_future(self._after_asking_store(draft, client_id))
+        return self._log.append(draft)
+
+    def conversation(self, participants: list[str]) -> tuple[tuple[str, ...], str]:
+        """The normalized set and its channel key.
+
+        Raises:
+            Invalid: at ``/participants`` or an entry of it.
+        """
+        raw = tuple(participants)
+        return self._known.get(raw) or self._conversation(raw)
+
+    def _conversation(self, raw: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+        people = normalize_participants(
+            raw, most=self._limits.participants, longest=self._limits.user_id_characters
+        )
+        found = (people, channel_key(people))
+        while self._known and self._known_names + len(raw) > KNOWN_NAMES:
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._known_names -= len(oldest)
+        self._known[raw] = found
+        self._known_names += len(raw)
+        return found
+
+    def _forgotten(self, draft: Draft, client_id: str) -> bool:
+        """Whether this key may have been used before what the log remembers."""
+        made_ms = uuid7_ms(client_id)
+        if made_ms is None or made_ms >= self._log.keys_since_ms:
+            return False
+        return not self._log.remembers((draft.sender, draft.channel, client_id))
+
+    async def _once_permitted(self, permission: Awaitable[None], draft: Draft) -> Appended:
+        await permission
+        client_id = draft.client_id
+        if client_id is not None and self._forgotten(draft, client_id):
+            return await self._after_asking_store(draft, client_id)
+        return await self._log.append(draft)
+
+    async def _after_asking_store(self, draft: Draft, client_id: str) -> Appended:
+        found = await self._client_ids.find_client_id(draft.sender, draft.channel, client_id)
+        if found is None:
+            return await self._log.append(draft)
+        first, digest = found
+        if digest != draft.digest:
+            raise Conflict(
+                f"client_id {client_id!r} was used for another message in this conversation",
+                extra={"id": format_id(first)},
+            )
+        read = await self._history.get(first)
+        if read is None:
+            raise StoreUnavailable(f"message {format_id(first)} cannot be read again now")
+        return Appended(first, read[0].body, True)
+
+
+def _not_a_participant() -> Forbidden:
+    detail = "the sender, as named by the token, is one of the participants"
+    return Forbidden(
+        detail,
+        code="sender_not_participant",
+        faults=(Fault("/participants", "sender_not_participant", detail),),
+    )

@@ -1,0 +1,1 @@
+"""HTTP: operations become routes, errors become problem documents."""

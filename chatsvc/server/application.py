@@ -1,0 +1,112 @@
+"""The aiohttp application: every route, and the one middleware around them."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import msgspec
+from aiohttp import web
+
+from chatsvc.core.errors import Forbidden, Unauthorized
+from chatsvc.core.limits import Limits
+from chatsvc.server import asyncapi, docs_page, health, openapi
+from chatsvc.server.decoding import bearer_token
+from chatsvc.server.health import HealthReport
+from chatsvc.server.loopback import from_this_machine
+from chatsvc.server.metrics import CONTENT_TYPE, Metrics
+from chatsvc.server.middleware import EXCHANGE, Cors, exchange_middleware
+from chatsvc.server.operations import Authenticate, route
+from chatsvc.server.responses import ReadyResponse
+from chatsvc.wire.operation import Operation
+
+
+class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What of the settings concerns HTTP alone.
+
+    ``metrics_token`` empty: ``/metrics`` is for this machine. ``cors_origins`` empty: no
+    page of another origin may call.
+    """
+
+    version: str
+    cors_origins: tuple[str, ...] = ()
+    metrics_token: str = ""
+
+
+def build_application(
+    *,
+    operations: Sequence[Operation],
+    authenticate: Authenticate,
+    limits: Limits,
+    health_report: Callable[[], HealthReport],
+    metrics: Metrics,
+    options: ServerOptions,
+    extra_routes: Iterable[web.AbstractRouteDef] = (),
+) -> web.Application:
+    """Run it with :class:`~chatsvc.server.protocol.ProblemRunner`.
+
+    Args:
+        operations: what the features offer.
+        authenticate: from a token to whom it speaks for; raises ``Unauthorized``.
+        health_report: called for each question about health.
+        extra_routes: the socket's.
+    """
+    everything = (*operations, *health.operations(health_report, options.version))
+    application = web.Application(
+        middlewares=[
+            exchange_middleware(
+                observe=metrics.requests.observe,
+                cors=Cors(options.cors_origins) if options.cors_origins else None,
+            )
+        ],
+        client_max_size=limits.body_bytes,
+    )
+    application.add_routes([route(operation, authenticate, limits) for operation in everything])
+    application.add_routes(
+        [
+            _document("/", _pointer(options.version)),
+            _document("/openapi.json", openapi.document(everything, options.version)),
+            _document("/asyncapi.json", asyncapi.document(limits, options.version)),
+            web.get("/metrics", _metrics(metrics, options.metrics_token)),
+            *docs_page.routes(),
+            *extra_routes,
+        ]
+    )
+    return application
+
+
+def _pointer(version: str) -> bytes:
+    return msgspec.json.encode(
+        {
+            "name": "chatsvc",
+            "version": version,
+            "docs": "/docs",
+            "openapi": "/openapi.json",
+            "asyncapi": "/asyncapi.json",
+            "socket": "/ws",
+        }
+    )
+
+
+def _document(path: str, body: bytes) -> web.RouteDef:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return ReadyResponse(200, body)
+
+    return web.get(path, handle)
+
+
+def _metrics(
+    metrics: Metrics, token: str
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        request[EXCHANGE].quiet = True
+        if token:
+            if not hmac.compare_digest(bearer_token(request).encode(), token.encode()):
+                raise Unauthorized("the token is not that of METRICS_TOKEN")
+        elif not from_this_machine(request):
+            raise Forbidden(
+                "without METRICS_TOKEN metrics are for this machine alone", code="not_local"
+            )
+        return ReadyResponse(200, metrics.render(), content_type=CONTENT_TYPE)
+
+    return handle

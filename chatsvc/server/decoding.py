@@ -1,0 +1,247 @@
+"""From a request's bytes to the struct that an operation takes; strict throughout."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+from aiohttp import web
+from aiohttp.web_protocol import RequestPayloadError
+
+from chatsvc.core.errors import (
+    Fault,
+    Invalid,
+    Malformed,
+    TooLarge,
+    Unauthorized,
+    UnsupportedMedia,
+)
+from chatsvc.server.errors import RequestTimeout, invalid_from_msgspec
+from chatsvc.wire.operation import Operation
+
+BODY_SECONDS: Final = 30.0
+"""How long a body may take to arrive once its head has."""
+
+_MOST_PARAMETERS: Final = 32
+_JSON_TYPE: Final = re.compile(
+    r'application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?;?\s*\Z', re.IGNORECASE
+)
+_PATH_NAME: Final = re.compile(r"\{(\w+)\}")
+
+
+def bearer_token(request: web.BaseRequest) -> str:
+    """The token of ``Authorization: Bearer …`` (RFC 6750 §2.1), not verified.
+
+    Raises:
+        Unauthorized: there is none, or it is of another scheme.
+    """
+    values = request.headers.getall("Authorization", None)
+    if not values:
+        raise Unauthorized(
+            "a token is needed: send Authorization: Bearer <token>", code="token_missing"
+        )
+    scheme, _, token = values[0].partition(" ")
+    if scheme != "Bearer" and scheme.lower() != "bearer":
+        raise Unauthorized("the Authorization header is of the scheme Bearer", code="token_scheme")
+    token = token.strip(" ")
+    if len(values) > 1 or not token or not token.isascii():
+        raise Unauthorized("the Authorization header holds one token, once", code="token_invalid")
+    return token
+
+
+async def read_body(request: web.Request, most: int) -> bytes:
+    """The whole body, at most ``most`` bytes, of a request that says it is JSON.
+
+    A body that says it is longer is refused before it is read.
+
+    Raises:
+        UnsupportedMedia: it says that it is something else, or nothing.
+        TooLarge: beyond the bound.
+        RequestTimeout: it did not arrive within :data:`BODY_SECONDS`.
+        Malformed: its chunks are not as RFC 9112 has them.
+    """
+    check_media(request)
+    length = request.content_length
+    if length is not None and length > most:
+        raise too_large(most)
+    content = request.content
+    if content.is_eof() and content.exception() is None:  # it came in one piece with the head
+        body = content.read_nowait(-1)
+    else:
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _read_within(request, most)
+        except TimeoutError:
+            raise RequestTimeout(
+                f"the body did not arrive within {BODY_SECONDS:g} seconds"
+            ) from None
+        except RequestPayloadError:
+            raise Malformed("the body is not framed as HTTP/1.1 has it", code="bad_body") from None
+    if len(body) > most:
+        raise too_large(most)
+    return body
+
+
+async def _read_within(request: web.Request, most: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while part := await request.content.readany():
+        size += len(part)
+        if size > most:
+            raise too_large(most)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def too_large(most: int) -> TooLarge:
+    """The error of a body beyond its bound."""
+    detail = f"a body has at most {most} bytes"
+    return TooLarge(detail, faults=(Fault("", "body_too_large", detail, most),))
+
+
+def check_media(request: web.BaseRequest) -> None:
+    """Raises:
+    UnsupportedMedia: the header to send is in the detail.
+    """
+    headers = request.headers
+    if "Content-Encoding" in headers and headers["Content-Encoding"].lower() != "identity":
+        raise _media(
+            "/Content-Encoding",
+            "unsupported_content_encoding",
+            "a body is sent as it is: without Content-Encoding",
+        )
+    kind = headers.get("Content-Type", "")
+    if kind != "application/json" and not _JSON_TYPE.match(kind):
+        raise _media(
+            "/Content-Type",
+            "unsupported_media_type",
+            "a body is JSON in UTF-8 and says so: send Content-Type: application/json",
+        )
+
+
+def _media(pointer: str, code: str, detail: str) -> UnsupportedMedia:
+    return UnsupportedMedia(detail, code=code, faults=(Fault(pointer, code, detail),))
+
+
+def body_decoder(kind: type[msgspec.Struct]) -> Callable[[bytes], Any]:
+    """A function from JSON bytes to the struct.
+
+    It raises:
+        Malformed: not JSON, or not UTF-8, or nested deeper than can be read.
+        Invalid: JSON, but not what the struct says; with a pointer.
+    """
+    decode = msgspec.json.Decoder(kind).decode
+
+    def read(body: bytes) -> Any:
+        try:
+            return decode(body)
+        except msgspec.ValidationError as exc:
+            raise invalid_from_msgspec(exc) from None
+        except msgspec.DecodeError as exc:
+            text = str(exc) if body else "it is empty"
+            raise Malformed(f"the body is not JSON: {text}", code="malformed_json") from None
+        except UnicodeDecodeError:
+            raise Malformed("the body is not UTF-8", code="not_utf8") from None
+        except RecursionError:
+            raise Malformed("the body nests too deep to be read", code="malformed_json") from None
+
+    return read
+
+
+def parameter_decoder(operation: Operation) -> Callable[[web.Request], Any]:
+    """A function from a request's query string and path to the operation's struct.
+
+    It raises:
+        Malformed: the query string is not UTF-8.
+        Invalid: a parameter that is unknown, repeated, missing or of the wrong type.
+    """
+    names = tuple(_PATH_NAME.findall(operation.path))
+    kind = operation.request
+
+    def read(request: web.Request) -> Any:
+        values = _query(request.rel_url.raw_query_string)
+        for name in names:
+            if name in values:
+                raise _unknown(name)
+            values[name] = request.match_info[name]
+        try:
+            return msgspec.convert(values, kind, strict=False)
+        except msgspec.ValidationError as exc:
+            raise invalid_from_msgspec(exc) from None
+
+    return read
+
+
+def check_no_query(request: web.Request) -> None:
+    """Raises:
+    Invalid: there is a query parameter, where only a body is taken.
+    """
+    for name in _query(request.rel_url.raw_query_string):
+        raise _unknown(name)
+
+
+def _query(raw: str) -> dict[str, str]:
+    if not raw:
+        return {}
+    try:
+        raw.encode()  # bytes beyond ASCII that are not UTF-8 are surrogates here
+        pairs = parse_qsl(
+            raw, keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS
+        )
+    except UnicodeError:
+        raise Malformed("the query string is not UTF-8", code="not_utf8") from None
+    except ValueError:
+        raise Invalid.at(
+            "",
+            "too_many",
+            f"a query has at most {_MOST_PARAMETERS} parameters",
+            _MOST_PARAMETERS,
+        ) from None
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Invalid.at(
+            f"/{_shown(twice)}", "repeated", f"parameter {_shown(twice)!r} is given once"
+        )
+    return values
+
+
+def _unknown(name: str) -> Invalid:
+    return Invalid.at(
+        f"/{_shown(name)}", "unknown_field", f"there is no parameter {_shown(name)!r}"
+    )
+
+
+def _shown(name: str) -> str:
+    return name[:128].replace("~", "~0").replace("/", "~1")
+
+
+def header_decoder(operation: Operation) -> Callable[[web.Request], Any] | None:
+    """A function from a request's header to the operation's struct, if it has one.
+
+    It raises:
+        Invalid: a header field that is given twice.
+    """
+    kind = operation.headers
+    if kind is None:
+        return None
+    names = tuple(operation.header_names.values())
+
+    def read(request: web.Request) -> Any:
+        getall = request.headers.getall
+        return kind(*[_once(getall(name, None), name) for name in names])
+
+    return read
+
+
+def _once(values: list[str] | None, name: str) -> str | None:
+    if values is None:
+        return None
+    if len(values) > 1:
+        raise Invalid.at(f"/{name}", "repeated", f"{name} is given once")
+    return values[0]

@@ -1,0 +1,228 @@
+"""From exceptions to problem documents (RFC 9457).
+
+One shape for every error of every route, the HTTP parser's own included.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+from chatsvc.core.errors import (
+    Conflict,
+    Fault,
+    Forbidden,
+    Invalid,
+    Malformed,
+    NotFound,
+    RequestError,
+    TooLarge,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMedia,
+)
+
+PROBLEM_TYPE: Final = "application/problem+json"
+
+
+class MethodNotAllowed(RequestError):
+    """Another method than the path has; ``allow`` are those it has."""
+
+    code = "method_not_allowed"
+
+    def __init__(self, detail: str, *, allow: tuple[str, ...]) -> None:
+        super().__init__(detail)
+        self.allow = allow
+
+
+class RequestTimeout(RequestError):
+    """A body that did not arrive in time."""
+
+    code = "request_timeout"
+
+
+class UriTooLong(RequestError):
+    """A request line beyond its bound."""
+
+    code = "uri_too_long"
+
+
+class HeadersTooLarge(RequestError):
+    """A header field beyond its bound, or too many of them."""
+
+    code = "headers_too_large"
+
+
+class ExpectationFailed(RequestError):
+    """An ``Expect`` header that asks for something else than 100-continue."""
+
+    code = "expectation_failed"
+
+
+STATUS: Final[dict[type[Exception], int]] = {
+    Malformed: 400,
+    RequestError: 400,
+    Unauthorized: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    MethodNotAllowed: 405,
+    RequestTimeout: 408,
+    Conflict: 409,
+    TooLarge: 413,
+    UriTooLong: 414,
+    UnsupportedMedia: 415,
+    ExpectationFailed: 417,
+    Invalid: 422,
+    TooManyRequests: 429,
+    HeadersTooLarge: 431,
+    Unavailable: 503,
+}
+
+
+class ProblemFault(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One thing wrong: a JSON pointer into the body, or ``/name`` of a parameter or header."""
+
+    pointer: str
+    code: str
+    detail: str
+    limit: int | None = None
+
+
+class Problem(msgspec.Struct, kw_only=True):
+    """RFC 9457. ``code`` is stable; ``detail`` is for people. It may have further members:
+    ``id`` of a conflict is the first message's."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    request_id: str
+    errors: list[ProblemFault]
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """An error as it goes out: status, problem document and header fields."""
+
+    status: int
+    code: str
+    body: bytes
+    headers: dict[str, str]
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def status_of(exc: BaseException) -> int:
+    """The HTTP status that an exception answers with; 500 for what nobody raised on purpose."""
+    for cls in type(exc).__mro__:
+        status = STATUS.get(cls)
+        if status is not None:
+            return status
+    return 500
+
+
+def failure(exc: BaseException, request_id: str) -> Failure:
+    """The answer to whoever caused or met the exception.
+
+    Of an exception that nobody raised on purpose nothing is told but that it happened.
+    """
+    status = status_of(exc)
+    code, detail = "internal_error", "something is wrong on our side; the log has it by request_id"
+    faults: tuple[Fault, ...] = ()
+    extra: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    if isinstance(exc, RequestError):
+        code, detail, faults, extra = exc.code, exc.detail, exc.faults, exc.extra
+        headers = _headers(exc)
+    elif isinstance(exc, Unavailable):
+        code, detail = exc.code, exc.detail
+        headers = {"Retry-After": _seconds(exc.retry_after)}
+    document: dict[str, object] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "request_id": request_id,
+        "errors": [
+            ProblemFault(pointer=f.pointer, code=f.code, detail=f.detail, limit=f.limit)
+            for f in faults
+        ],
+    }
+    body = _encode({**extra, **document})
+    return Failure(status=status, code=code, body=body, headers=headers)
+
+
+_AT = re.compile(r" - at `(?P<path>[^`]*)`\Z")
+_STEP = re.compile(r"\.(?P<name>[^.\[\]]+)|\[(?P<index>\d+|\.\.\.)\]")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`\Z", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<name>.*)`\Z", re.DOTALL)
+_TYPE = re.compile(r"Expected `(?P<want>[^`]*)`(, got `(?P<got>[^`]*)`)?")
+_NAME_SHOWN: Final = 128
+
+
+def invalid_from_msgspec(exc: msgspec.ValidationError) -> Invalid:
+    """What msgspec says of a value, with a JSON pointer and a code of ours."""
+    text = str(exc)
+    at = _AT.search(text)
+    pointer = "" if at is None else _pointer(at["path"])
+    said = text if at is None else text[: at.start()]
+    if match := _UNKNOWN.match(said):
+        name = match["name"][:_NAME_SHOWN]
+        return Invalid.at(
+            f"{pointer}/{_escape(name)}", "unknown_field", f"there is no field {name!r}"
+        )
+    if match := _MISSING.match(said):
+        name = match["name"]
+        return Invalid.at(f"{pointer}/{_escape(name)}", "missing", f"{name} is required")
+    where = pointer or "the body"
+    if match := _TYPE.match(said):
+        got = f", not {match['got']}" if match["got"] else ""
+        return Invalid.at(pointer, "wrong_type", f"{where} is of type {match['want']}{got}")
+    return Invalid.at(pointer, "bad_value", f"{where}: {said[:200].lower()}")
+
+
+def _pointer(path: str) -> str:
+    """From ``$.participants[3]`` to ``/participants/3`` (RFC 6901)."""
+    parts: list[str] = []
+    for step in _STEP.finditer(path):
+        if step["name"] is not None:
+            parts.append("/" + _escape(step["name"]))
+        elif step["index"] != "...":
+            parts.append("/" + step["index"])
+    return "".join(parts)
+
+
+def _escape(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _headers(exc: RequestError) -> dict[str, str]:
+    if isinstance(exc, Unauthorized):
+        return {"WWW-Authenticate": _challenge(exc)}
+    if isinstance(exc, MethodNotAllowed):
+        return {"Allow": ", ".join(exc.allow)}
+    if isinstance(exc, UnsupportedMedia) and exc.code == "unsupported_content_encoding":
+        return {"Accept-Encoding": "identity"}
+    if exc.retry_after is not None:
+        return {"Retry-After": _seconds(exc.retry_after)}
+    return {}
+
+
+def _challenge(exc: Unauthorized) -> str:
+    """RFC 6750 §3: without a token no error is named; the description is plain ASCII."""
+    if exc.code == "token_missing":
+        return 'Bearer realm="chatsvc"'
+    said = re.sub(r'[^\x20-\x7e]|["\\]', " ", exc.detail)[:200]
+    return f'Bearer realm="chatsvc", error="invalid_token", error_description="{said}"'
+
+
+def _seconds(value: float) -> str:
+    """Whole seconds, at least one (RFC 9110 §10.2.3)."""
+    return str(max(1, math.ceil(value)))

@@ -1,0 +1,55 @@
+"""Whether a request came straight from this machine, and not through a proxy on it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp import web
+
+from chatsvc.core.errors import Forbidden
+
+_FORWARDING: Final = frozenset({"forwarded", "x-real-ip", "via", "x-client-ip", "true-client-ip"})
+_LOCAL_HOST: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?\Z", re.IGNORECASE)
+
+
+def from_this_machine(request: web.BaseRequest) -> bool:
+    """A loopback peer, and no header field by which a proxy says that it forwards."""
+    return _is_loopback(request.transport) and not _forwarded(request.headers)
+
+
+def check_local(request: web.BaseRequest) -> None:
+    """Also asks for a ``Host`` that names this machine, or a page could be made to resolve
+    its own name to 127.0.0.1 and call us from a browser (DNS rebinding).
+
+    Raises:
+        Forbidden: saying which of the three it was.
+    """
+    if not _is_loopback(request.transport):
+        raise _refused("it is answered to connections from this machine alone")
+    if _forwarded(request.headers):
+        raise _refused("it is not answered through a proxy")
+    hosts = request.headers.getall("Host", [])
+    if len(hosts) != 1 or not _LOCAL_HOST.match(hosts[0]):
+        raise _refused("it is answered to the Host localhost, 127.0.0.1 or [::1] alone")
+
+
+def _forwarded(headers: Mapping[str, str]) -> bool:
+    return any(
+        name.lower() in _FORWARDING or name.lower().startswith("x-forwarded") for name in headers
+    )
+
+
+def _is_loopback(transport: object) -> bool:
+    peer = transport.get_extra_info("peername") if hasattr(transport, "get_extra_info") else None
+    if not isinstance(peer, tuple):
+        return False
+    address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _refused(detail: str) -> Forbidden:
+    return Forbidden(detail, code="not_local")

@@ -1,0 +1,158 @@
+"""What is counted, and its text for Prometheus.
+
+The layers below know nothing of this: the composition root hands them ``inc`` and
+``observe`` functions, or has their own numbers read through :meth:`Metrics.watch`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from typing import Final, Literal
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+COMMIT_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0)
+BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 5000)
+
+_LE: Final = {**{bound: str(bound) for bound in SECONDS}, float("inf"): "+Inf"}
+
+
+class RequestStats(Collector):
+    """Requests by method, route and status, with their durations.
+
+    Plain numbers, turned into samples when they are asked for: a request costs one look
+    into a dict and three additions.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str, int], list[float]] = {}
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one request. ``route`` is a pattern, so there are few of them."""
+        row = self._rows.get((method, route, status))
+        if row is None:
+            row = self._rows[method, route, status] = [0.0] * (len(SECONDS) + 2)
+        row[bisect_left(SECONDS, seconds)] += 1
+        row[-1] += seconds
+
+    def collect(self) -> Iterable[Metric]:
+        """The histogram, whose count is the number of requests."""
+        family = HistogramMetricFamily(
+            "chatsvc_http_request_duration_seconds",
+            "HTTP requests by method, route and status, and how long they took.",
+            labels=["method", "route", "status"],
+        )
+        for (method, route, status), row in list(self._rows.items()):
+            total = 0.0
+            buckets: list[tuple[str, float]] = []
+            for bound, count in zip((*SECONDS, float("inf")), row, strict=False):
+                total += count
+                buckets.append((_LE[bound], total))
+            family.add_metric([method, route, str(status)], buckets, sum_value=row[-1])
+        yield family
+
+
+class _Watched(Collector):
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, str, str, Callable[[], float]]] = []
+
+    def collect(self) -> Iterable[Metric]:
+        for name, text, kind, read in self.rows:
+            if kind == "counter":
+                yield CounterMetricFamily(name, text, value=read())
+            else:
+                yield GaugeMetricFamily(name, text, value=read())
+
+
+class Metrics:
+    """Every metric of the service; nothing global.
+
+    Args:
+        registry: where they are registered; a new one if there is none.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry = registry if registry is not None else CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self.requests = RequestStats()
+        registry.register(self.requests)
+        self._watched = _Watched()
+        registry.register(self._watched)
+
+        def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+            return Counter(f"chatsvc_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(f"chatsvc_{name}", text, buckets=buckets, registry=registry)
+
+        self.accepted = counter("messages_accepted", "Messages that were acknowledged as new.")
+        self.duplicates = counter(
+            "messages_duplicate", "Sends that were an earlier message again, by client_id."
+        )
+        self.delivered = counter("messages_delivered", "Messages written to a socket.")
+        self.connections = Gauge("chatsvc_connections", "Open WebSockets.", registry=registry)
+        self.disconnects = counter("disconnects", "WebSockets closed, by reason.", ("reason",))
+        self.sockets_aborted = counter(
+            "sockets_aborted", "Sockets cut off because they did not read."
+        )
+        self.resume_replayed = counter("resume_replayed", "Messages replayed to resuming sockets.")
+        self.gaps = counter("gaps", "Gaps that a resume announced.")
+        self.append_batch = histogram("log_append_batch", "Records a commit of the log.", BATCH)
+        self.commit_seconds = histogram(
+            "log_commit_seconds", "How long a commit of the log takes, fsync included.",
+            COMMIT_SECONDS,
+        )  # fmt: skip
+        self.keys_forgotten = counter(
+            "idempotency_keys_forgotten_early",
+            "client_ids forgotten before their time, because there were too many.",
+        )
+        self.store_batch = histogram("store_batch", "Records a batch of the store.", BATCH)
+        self.store_seconds = histogram("store_write_seconds", "How long a batch takes.", SECONDS)
+        self.store_retries = counter("store_retries", "Batches that were tried again.")
+        self.dead_letters = counter("dead_letters", "Records put aside as dead letters.")
+
+    def socket_opened(self) -> None:
+        """One more connection."""
+        self.connections.inc()
+
+    def socket_closed(self, reason: str) -> None:
+        """One fewer; ``reason`` is one of a few words of ours, never the peer's text."""
+        self.connections.dec()
+        self.disconnects.labels(reason).inc()
+
+    def watch(
+        self,
+        name: str,
+        text: str,
+        read: Callable[[], float],
+        kind: Literal["gauge", "counter"] = "gauge",
+    ) -> None:
+        """Export a number that lives elsewhere; it is read when metrics are asked for.
+
+        Args:
+            name: without the prefix ``chatsvc_``.
+        """
+        self._watched.rows.append((f"chatsvc_{name}", text, kind, read))
+
+    def render(self) -> bytes:
+        """The text format, version 0.0.4."""
+        return generate_latest(self.registry)

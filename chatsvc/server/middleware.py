@@ -1,0 +1,211 @@
+"""Around every request: its id, its errors, its line in the log, its place in the metrics."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from chatsvc.core.errors import ChatError, NotFound, TooLarge
+from chatsvc.server.errors import (
+    PROBLEM_TYPE,
+    ExpectationFailed,
+    MethodNotAllowed,
+    failure,
+)
+from chatsvc.server.responses import ReadyResponse, header_lines
+
+REQUEST_ID: Final = "X-Request-Id"
+UNMATCHED: Final = "unmatched"
+_SANE_ID: Final = re.compile(r"[A-Za-z0-9._:+/=-]{1,64}\Z")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_ALLOWED_HEADERS: Final = (
+    "Authorization, Content-Type, Idempotency-Key, Chatsvc-Device, X-Request-Id"
+)
+_EXPOSED_HEADERS: Final = (
+    "Location, Idempotent-Replayed, Retry-After, WWW-Authenticate, X-Request-Id"
+)
+
+Observe = Callable[[str, str, int, float], None]
+"""Called with method, route, status and seconds, once a request."""
+
+_log: Any = structlog.get_logger("chatsvc.http")
+
+
+class Exchange:
+    """What is known of a request while it is under way; whoever learns more writes it here."""
+
+    __slots__ = ("message_id", "quiet", "request_id", "route", "user")
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self.route: str | None = None
+        self.user: str | None = None
+        self.message_id: str | None = None
+        self.quiet = False
+
+
+EXCHANGE: Final = web.RequestKey("exchange", Exchange)
+
+_process = secrets.token_hex(4)
+_numbers = itertools.count(1)
+
+
+def new_request_id() -> str:
+    """Unique over processes, without asking the system for random bytes each time."""
+    return f"{_process}-{next(_numbers):x}"
+
+
+def _request_id(request: web.BaseRequest) -> str:
+    given = request.headers.get(REQUEST_ID)
+    if given is not None and _SANE_ID.match(given):
+        return given
+    return new_request_id()
+
+
+class Cors:
+    """Which pages may call us from a browser (the Fetch standard's CORS protocol).
+
+    Args:
+        origins: as in ``Origin``; ``*`` for any.
+    """
+
+    def __init__(self, origins: Iterable[str]) -> None:
+        self._origins = frozenset(origins)
+        self._any = "*" in self._origins
+
+    def lines(self, request: web.BaseRequest) -> str:
+        """Header lines of an answer."""
+        origin = request.headers.get("Origin")
+        if self._any:
+            allowed = "Access-Control-Allow-Origin: *\r\n"
+        elif origin in self._origins:
+            allowed = f"Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n"
+        else:
+            return "Vary: Origin\r\n"
+        return f"{allowed}Access-Control-Expose-Headers: {_EXPOSED_HEADERS}\r\n"
+
+    def preflight(self, request: web.BaseRequest, allow: str) -> str:
+        """Further lines for the answer to OPTIONS."""
+        if "Access-Control-Request-Method" not in request.headers:
+            return ""
+        return (
+            f"Access-Control-Allow-Methods: {allow}\r\n"
+            f"Access-Control-Allow-Headers: {_ALLOWED_HEADERS}\r\n"
+            "Access-Control-Max-Age: 600\r\n"
+        )
+
+
+def problem_response(exc: BaseException, request_id: str) -> ReadyResponse:
+    """The problem document of an exception."""
+    told = failure(exc, request_id)
+    return ReadyResponse(told.status, told.body, header_lines(told.headers), PROBLEM_TYPE)
+
+
+def of_aiohttp(exc: web.HTTPException) -> Exception:
+    """aiohttp's own refusals, as ours."""
+    if isinstance(exc, web.HTTPMethodNotAllowed):
+        allow = _allow(exc)
+        return MethodNotAllowed(f"this path takes {', '.join(allow)}", allow=allow)
+    if isinstance(exc, web.HTTPRequestEntityTooLarge):
+        return TooLarge("the body is too large")
+    if isinstance(exc, web.HTTPExpectationFailed):
+        return ExpectationFailed("the only expectation that is met is 100-continue")
+    if exc.status < 500:
+        return NotFound("there is nothing at this path")
+    return exc
+
+
+def _allow(exc: web.HTTPMethodNotAllowed) -> tuple[str, ...]:
+    return tuple(sorted({*exc.allowed_methods, "OPTIONS"}))
+
+
+def exchange_middleware(*, observe: Observe, cors: Cors | None = None) -> Middleware:
+    """The one middleware."""
+
+    @web.middleware
+    async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.perf_counter()
+        exchange = Exchange(_request_id(request))
+        request[EXCHANGE] = exchange
+        try:
+            response = await handler(request)
+        except web.HTTPMethodNotAllowed as exc:
+            if request.method == "OPTIONS":
+                response = _options(request, exc, cors)
+            else:
+                response = problem_response(of_aiohttp(exc), exchange.request_id)
+        except web.HTTPException as exc:
+            response = problem_response(of_aiohttp(exc), exchange.request_id)
+        except ChatError as exc:
+            response = problem_response(exc, exchange.request_id)
+        except Exception as exc:  # noqa: BLE001 -- told as 500, logged with its stack
+            _log.exception("request_failed", request_id=exchange.request_id, user=exchange.user)
+            response = problem_response(exc, exchange.request_id)
+        _add_lines(request, response, exchange, cors)
+        _finish(request, response, exchange, observe, time.perf_counter() - started)
+        return response
+
+    return around
+
+
+def _options(
+    request: web.Request, exc: web.HTTPMethodNotAllowed, cors: Cors | None
+) -> ReadyResponse:
+    allow = ", ".join(_allow(exc))
+    lines = f"Allow: {allow}\r\n"
+    if cors is not None:
+        lines += cors.preflight(request, allow)
+    return ReadyResponse(204, b"", lines)
+
+
+def _add_lines(
+    request: web.Request, response: web.StreamResponse, exchange: Exchange, cors: Cors | None
+) -> None:
+    lines = f"{REQUEST_ID}: {exchange.request_id}\r\n"
+    if cors is not None:
+        lines += cors.lines(request)
+    if isinstance(response, ReadyResponse):
+        response.lines += lines
+    elif not response.prepared:
+        for line in lines.splitlines():
+            name, _, value = line.partition(": ")
+            response.headers[name] = value
+
+
+def _finish(
+    request: web.Request,
+    response: web.StreamResponse,
+    exchange: Exchange,
+    observe: Observe,
+    seconds: float,
+) -> None:
+    route = exchange.route
+    if route is None:
+        resource = request.match_info.route.resource
+        route = UNMATCHED if resource is None else resource.canonical
+    method = request.method if request.method in _METHODS else "other"
+    status = response.status
+    observe(method, route, status, seconds)
+    write = _log.info
+    if status >= 500:
+        write = _log.warning
+    elif exchange.quiet:
+        write = _log.debug
+    write(
+        "request",
+        method=method,
+        route=route,
+        status=status,
+        ms=round(seconds * 1000, 2),
+        user=exchange.user,
+        request_id=exchange.request_id,
+        message_id=exchange.message_id,
+    )

@@ -1,0 +1,198 @@
+"""The OpenAPI 3.1 document, from the operations and the structs that decode requests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from chatsvc.core.errors import Malformed, TooLarge, Unauthorized, UnsupportedMedia
+from chatsvc.server.errors import PROBLEM_TYPE, STATUS, Problem
+from chatsvc.server.operations import WITH_BODY
+from chatsvc.wire.operation import Access, Operation
+
+REF: Final = "#/components/schemas/{name}"
+_DESCRIPTION: Final = (
+    "Speak to a set of people, and it arrives, stays and can be read back. The frames of the "
+    "WebSocket at `/ws` are in `/asyncapi.json`. Errors are problem documents (RFC 9457), of "
+    "one shape; answers may grow members that a client ignores."
+)
+_REASONS: Final = {
+    400: "Not HTTP, not JSON or not UTF-8.",
+    401: "No token, or one that is not good; the detail says why.",
+    403: "A good token, but not for this.",
+    404: "There is no such thing, or it is not the caller's to know of.",
+    408: "The body did not arrive in time.",
+    409: "The same `client_id` was used for another content; `id` is the first message's.",
+    413: "The body is beyond its bound.",
+    415: "The body does not say that it is JSON.",
+    422: "A value beyond its bound or of no sense; `errors` names it.",
+    503: "Passing: try again after `Retry-After` seconds.",
+}
+_NAME: Final = re.compile(r"\{(\w+)\}")
+
+Schema = dict[str, Any]
+
+
+def document(operations: Sequence[Operation], version: str) -> bytes:
+    """The document as JSON."""
+    kinds: list[type[Any]] = [Problem]
+    for operation in operations:
+        kinds.append(operation.request)
+        kinds.extend(kind for _, kind in operation.responses.values())
+    _, components = msgspec.json.schema_components(dict.fromkeys(kinds), ref_template=REF)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        entry = _operation(operation, components)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = entry
+        if operation.method in WITH_BODY:
+            _tighten(components[operation.request.__name__]["properties"], operation.bounds)
+    for operation in operations:
+        if operation.method not in WITH_BODY:
+            components.pop(operation.request.__name__, None)  # its fields are parameters
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "chatsvc",
+                "version": version,
+                "description": _DESCRIPTION,
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            },
+            "servers": [{"url": "/"}],
+            "paths": paths,
+            "components": {
+                "schemas": components,
+                "responses": {str(status): _problem(status) for status in _REASONS},
+                "securitySchemes": {
+                    "token": {
+                        "type": "http",
+                        "scheme": "bearer",
+                        "bearerFormat": "JWT",
+                        "description": "The application's own JWT; it names the user.",
+                    }
+                },
+            },
+        }
+    )
+
+
+def _operation(operation: Operation, components: Mapping[str, Schema]) -> Schema:
+    entry: Schema = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "tags": [operation.tag] if operation.tag else [],
+        "parameters": [*_parameters(operation, components), *_headers(operation)],
+        "responses": _responses(operation),
+        "security": [{"token": []}] if operation.access is Access.USER else [],
+    }
+    if operation.description:
+        entry["description"] = operation.description
+    if operation.method in WITH_BODY:
+        reference = {"$ref": REF.format(name=operation.request.__name__)}
+        entry["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": reference}},
+        }
+    return entry
+
+
+def _parameters(operation: Operation, components: Mapping[str, Schema]) -> list[Schema]:
+    if operation.method in WITH_BODY:
+        return []
+    in_path = set(_NAME.findall(operation.path))
+    schema = components[operation.request.__name__]
+    properties = {name: _without_null(one) for name, one in schema["properties"].items()}
+    _tighten(properties, operation.bounds)
+    parameters: list[Schema] = []
+    for name, one in properties.items():
+        parameter: Schema = {
+            "name": name,
+            "in": "path" if name in in_path else "query",
+            "required": name in in_path or name in schema.get("required", ()),
+        }
+        for key in ("description", "example"):
+            if key in one:
+                parameter[key] = one.pop(key)
+        parameters.append(parameter | {"schema": one})
+    return parameters
+
+
+def _headers(operation: Operation) -> list[Schema]:
+    if operation.headers is None:
+        return []
+    return [
+        {
+            "name": operation.header_names[field.name],
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string"} | dict(operation.bounds.get(f"headers/{field.name}", {})),
+        }
+        for field in msgspec.structs.fields(operation.headers)
+    ]
+
+
+def _without_null(schema: Schema) -> Schema:
+    """A parameter that is not there is not null either."""
+    kept = {key: value for key, value in schema.items() if key != "default" or value is not None}
+    options = kept.pop("anyOf", None)
+    if options is not None:
+        rest = [option for option in options if option != {"type": "null"}]
+        kept |= rest[0] if len(rest) == 1 else {"anyOf": rest}
+    return kept
+
+
+def _tighten(properties: dict[str, Schema], bounds: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put in what the struct's types do not say."""
+    for where, keywords in bounds.items():
+        name, _, below = where.partition("/")
+        if name == "headers":
+            continue
+        schema = properties[name]
+        for option in schema.get("anyOf", ()):
+            if option.get("type") != "null":
+                schema = option
+        (schema["items"] if below == "items" else schema).update(keywords)
+
+
+def _responses(operation: Operation) -> Schema:
+    answers: Schema = {}
+    headers = {"X-Request-Id": "The id of this request, also in the log."}
+    for status, (description, kind) in operation.responses.items():
+        named = headers | dict(operation.response_headers.get(status, {}))
+        answers[str(status)] = {
+            "description": description,
+            "headers": {
+                name: {"description": text, "schema": {"type": "string"}}
+                for name, text in named.items()
+            },
+            "content": {"application/json": {"schema": {"$ref": REF.format(name=kind.__name__)}}},
+        }
+    for status in sorted(_error_statuses(operation)):
+        if str(status) not in answers:
+            answers[str(status)] = {"$ref": f"#/components/responses/{status}"}
+    return answers
+
+
+def _error_statuses(operation: Operation) -> set[int]:
+    statuses = {400, 422}
+    if operation.access is Access.USER:
+        statuses.add(STATUS[Unauthorized])
+    if operation.method in WITH_BODY:
+        statuses |= {STATUS[kind] for kind in (Malformed, TooLarge, UnsupportedMedia)} | {408}
+    for error in operation.errors:
+        statuses.add(next(STATUS[cls] for cls in error.__mro__ if cls in STATUS))
+    return statuses
+
+
+def _problem(status: int) -> Schema:
+    answer: Schema = {
+        "description": _REASONS[status],
+        "content": {PROBLEM_TYPE: {"schema": {"$ref": REF.format(name=Problem.__name__)}}},
+    }
+    name = {401: "WWW-Authenticate", 503: "Retry-After"}.get(status)
+    if name is not None:
+        answer["headers"] = {name: {"schema": {"type": "string"}}}
+    return answer

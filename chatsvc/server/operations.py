@@ -1,0 +1,109 @@
+"""Operations become routes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from chatsvc.core.limits import Limits
+from chatsvc.server.decoding import (
+    bearer_token,
+    body_decoder,
+    check_no_query,
+    header_decoder,
+    parameter_decoder,
+    read_body,
+    too_large,
+)
+from chatsvc.server.errors import ExpectationFailed
+from chatsvc.server.loopback import check_local
+from chatsvc.server.middleware import EXCHANGE, new_request_id, problem_response
+from chatsvc.server.responses import ReadyResponse, header_lines
+from chatsvc.wire.operation import Access, Caller, Operation, Reply
+
+Authenticate = Callable[[str], Caller]
+"""From a token to whom it speaks for; raises ``Unauthorized``."""
+
+WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+_encode = msgspec.json.Encoder().encode
+
+
+def route(operation: Operation, authenticate: Authenticate, limits: Limits) -> web.RouteDef:
+    """The route that an operation is."""
+    return web.route(
+        operation.method,
+        operation.path,
+        handler(operation, authenticate, limits),
+        name=operation.name,
+        expect_handler=_expect(limits.body_bytes),
+    )
+
+
+def handler(
+    operation: Operation, authenticate: Authenticate, limits: Limits
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Authenticate, decode, call, answer; errors are the middleware's."""
+    call = operation.handler
+    needs_user = operation.access is Access.USER
+    has_body = operation.method in WITH_BODY
+    decode_body = body_decoder(operation.request)
+    decode_parameters = parameter_decoder(operation)
+    decode_headers = header_decoder(operation)
+    most = limits.body_bytes
+    path, quiet, local_only = operation.path, operation.quiet, operation.local_only
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        exchange = request[EXCHANGE]
+        exchange.route = path
+        exchange.quiet = quiet
+        caller: Caller | None = None
+        if local_only:
+            check_local(request)
+        if needs_user:
+            caller = authenticate(bearer_token(request))
+            exchange.user = caller.user
+        if has_body:
+            if "?" in request.raw_path:
+                check_no_query(request)
+            value = decode_body(await read_body(request, most))
+        else:
+            value = decode_parameters(request)
+        if decode_headers is None:
+            reply: Reply = await call(caller, value)
+        else:
+            reply = await call(caller, value, decode_headers(request))
+        exchange.message_id = reply.message_id
+        body = reply.body if isinstance(reply.body, bytes) else _encode(reply.body)
+        lines = "" if reply.headers is None else header_lines(reply.headers)
+        return ReadyResponse(reply.status, body, lines)
+
+    return handle
+
+
+def _expect(most: int) -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:
+    """``Expect: 100-continue`` (RFC 9110 §10.1.1): a body that will be refused for its
+    length is not asked for."""
+
+    async def expect(request: web.Request) -> web.StreamResponse | None:
+        if request.headers.get("Expect", "").lower() != "100-continue":
+            exc = ExpectationFailed("the only expectation that is met is 100-continue")
+            return _refused(exc)
+        length = request.content_length
+        if length is not None and length > most:
+            return _refused(too_large(most))
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # or an error would be taken for one in mid-answer
+        return None
+
+    return expect
+
+
+def _refused(exc: Exception) -> ReadyResponse:
+    request_id = new_request_id()
+    response = problem_response(exc, request_id)
+    response.lines += f"X-Request-Id: {request_id}\r\n"
+    response.force_close()
+    return response

@@ -1,0 +1,134 @@
+"""aiohttp's HTTP/1.1 connection, with its own errors as problem documents too."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+
+from chatsvc.core.errors import Malformed
+from chatsvc.server.errors import HeadersTooLarge, UriTooLong, status_of
+from chatsvc.server.middleware import (
+    REQUEST_ID,
+    UNMATCHED,
+    Observe,
+    new_request_id,
+    of_aiohttp,
+    problem_response,
+)
+
+REQUEST_LINE_BYTES: Final = 64 * 1024
+HEADER_FIELD_BYTES: Final = 16 * 1024
+KEEP_ALIVE_SECONDS: Final = 75.0
+LINGER_SECONDS: Final = 5.0
+"""How long an unread body is thrown away after a refusal, so that the refusal arrives."""
+
+_log: Any = structlog.get_logger("chatsvc.http")
+
+
+class ProblemHandler(RequestHandler):
+    """One connection."""
+
+    __slots__ = ("_observe",)
+
+    def __init__(self, manager: web.Server, *, observe: Observe, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._observe = observe
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What could not be read as HTTP, and what went wrong outside the routes.
+
+        Raises:
+            ConnectionError: an answer was begun already; nothing can be said any more.
+        """
+        request_id = new_request_id()
+        if isinstance(exc, HttpProcessingError):
+            told: BaseException = _of_parser(exc)
+            _log.info("not_http", request_id=request_id, code=getattr(told, "code", None))
+        else:
+            told = exc if exc is not None else RuntimeError(f"status {status}")
+            _log.error("request_failed", request_id=request_id, exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer was begun already")
+        self._observe("other", UNMATCHED, status_of(told), 0.0)
+        response = problem_response(told, request_id)
+        response.lines += f"{REQUEST_ID}: {request_id}\r\n"
+        response.force_close()
+        return response
+
+    async def finish_response(
+        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """aiohttp's refusals that were raised outside the routes are ours too."""
+        if isinstance(resp, web.HTTPException):
+            request_id = new_request_id()
+            problem = problem_response(of_aiohttp(resp), request_id)
+            problem.lines += f"{REQUEST_ID}: {request_id}\r\n"
+            resp = problem
+        return await super().finish_response(request, resp, start_time)
+
+
+class ProblemServer(web.Server):
+    """Makes a :class:`ProblemHandler` for each connection."""
+
+    def __init__(self, handler: Any, *, observe: Observe, **options: Any) -> None:
+        super().__init__(handler, **options)
+        self._observe = observe
+
+    def __call__(self) -> RequestHandler:
+        return ProblemHandler(self, observe=self._observe, loop=self._loop, **self._kwargs)
+
+
+class ProblemRunner(web.AppRunner):
+    """Runs an application on a :class:`ProblemServer`.
+
+    Args:
+        shutdown_timeout: seconds for requests in flight, once the listener is closed.
+    """
+
+    def __init__(
+        self, app: web.Application, *, observe: Observe, shutdown_timeout: float = 60.0
+    ) -> None:
+        super().__init__(
+            app,
+            shutdown_timeout=shutdown_timeout,
+            access_log=None,
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            max_line_size=REQUEST_LINE_BYTES,
+            max_field_size=HEADER_FIELD_BYTES,
+            auto_decompress=False,
+        )
+        self._observe = observe
+
+    async def _make_server(self) -> web.Server:
+        usual = await super()._make_server()
+        return ProblemServer(
+            usual.request_handler,
+            observe=self._observe,
+            request_factory=usual.request_factory,
+            loop=usual._loop,
+            **usual._kwargs,
+        )
+
+
+def _of_parser(exc: HttpProcessingError) -> Malformed | UriTooLong | HeadersTooLarge:
+    """The parser's words may quote the request, a token among it: they are not passed on."""
+    if isinstance(exc, LineTooLong):
+        limit = exc.args[1] if len(exc.args) > 1 else None
+        if limit == REQUEST_LINE_BYTES:
+            return UriTooLong(f"a request line has at most {REQUEST_LINE_BYTES} bytes")
+        return HeadersTooLarge(f"a header field has at most {HEADER_FIELD_BYTES} bytes")
+    if "Too many headers" in str(exc):
+        return HeadersTooLarge("a request has at most 128 header fields")
+    return Malformed("this is not a request of HTTP/1.1", code="not_http")

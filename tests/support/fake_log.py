@@ -1,0 +1,167 @@
+"""A log in memory that accepts at once, and a history over its tail: for tests of what
+stands above."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from chatsvc.core.errors import Conflict, LogUnavailable, StoreUnavailable
+from chatsvc.core.ids import MAX_ID, format_id, next_id, now_ms
+from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.record import Draft, Record, accept
+from chatsvc.log.base import Appended, MessageLog
+from chatsvc.log.tail import Tail
+from chatsvc.storage.base import Conversation
+
+
+class FakeLog(MessageLog):
+    """Keeps the promises of the port but durability.
+
+    ``refusing`` makes every append fail as a log at its bound does.
+    """
+
+    def __init__(self) -> None:
+        self.tail = Tail(recent_bytes=64 * 1024 * 1024)
+        self.records: list[Record] = []
+        self.refusing = False
+        self.keys_since = 0
+        self._keys: dict[tuple[str, str, str], Record] = {}
+
+    @property
+    def epoch(self) -> str:
+        return "fake"
+
+    @property
+    def durability(self) -> str:
+        return "none"
+
+    @property
+    def keys_since_ms(self) -> int:
+        return self.keys_since
+
+    def append(self, draft: Draft) -> asyncio.Future[Appended]:
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        known = self._keys.get(draft.key) if draft.key is not None else None
+        if self.refusing:
+            future.set_exception(LogUnavailable("the backlog is at its bound", retry_after=2.5))
+        elif known is not None and known.digest != draft.digest:
+            future.set_exception(
+                Conflict("used for another content", extra={"id": format_id(known.id)})
+            )
+        elif known is not None:
+            future.set_result(Appended(known.id, known.body, True))
+        else:
+            record = accept(draft, next_id(self.tail.head, now_ms()))
+            self.records.append(record)
+            if draft.key is not None:
+                self._keys[draft.key] = record
+            self.tail.extend([record])
+            future.set_result(Appended(record.id, record.body, False))
+        return future
+
+    def remembers(self, key: tuple[str, str, str]) -> bool:
+        return key in self._keys
+
+    def forget_keys(self) -> None:
+        """As if the window had passed: keys made before now are the store's to know."""
+        self._keys.clear()
+        self.keys_since = now_ms() + 1000
+
+    def advance_watermark(self, watermark: int) -> None:
+        self.tail.advance(watermark)
+
+    async def close(self) -> None:
+        self.refusing = True
+
+
+class Page(NamedTuple):
+    entries: list[Entry]
+    has_more: bool
+    complete: bool
+
+
+class Conversations(NamedTuple):
+    conversations: list[Conversation]
+    has_more: bool
+    complete: bool
+
+
+def entry_of(record: Record) -> Entry:
+    return Entry(
+        record.id,
+        record.id,
+        record.channel,
+        record.sender,
+        record.origin,
+        record.audience,
+        record.body,
+    )
+
+
+class FakeHistory:
+    """Reads what a :class:`FakeLog` holds; plain and slow, so that it can be trusted.
+
+    ``away`` makes every read fail as it does with the store away.
+    """
+
+    def __init__(self, log: FakeLog) -> None:
+        self._log = log
+        self.away = False
+
+    async def channel_page(self, channel: str, bounds: Bounds) -> Page:
+        return self._page([r for r in self._all() if r.channel == channel], bounds)
+
+    async def user_page(self, user: str, bounds: Bounds) -> Page:
+        return self._page([r for r in self._all() if user in r.audience], bounds)
+
+    async def channel_around(self, channel: str, message_id: int, limit: int) -> Page:
+        return self._around([r for r in self._all() if r.channel == channel], message_id, limit)
+
+    async def user_around(self, user: str, message_id: int, limit: int) -> Page:
+        return self._around([r for r in self._all() if user in r.audience], message_id, limit)
+
+    async def get(self, message_id: int) -> tuple[Entry, str] | None:
+        for record in self._all():
+            if record.id == message_id:
+                stored = record.id <= self._log.tail.watermark
+                return entry_of(record), "stored" if stored else "accepted"
+        return None
+
+    async def conversations(self, user: str, *, before: int, limit: int) -> Conversations:
+        newest: dict[str, Record] = {}
+        for record in self._all():
+            if user in record.audience:
+                newest[record.channel] = record
+        found = sorted((r for r in newest.values() if r.id < before), key=lambda r: -r.id)
+        rows = [Conversation(r.channel, r.audience, r.id, r.body) for r in found]
+        return Conversations(rows[:limit], len(rows) > limit, True)
+
+    async def find_client_id(
+        self, sender: str, channel: str, client_id: str
+    ) -> tuple[int, bytes] | None:
+        for record in self._all():
+            if (record.sender, record.channel, record.client_id) == (sender, channel, client_id):
+                return record.id, record.digest
+        return None
+
+    def _all(self) -> Sequence[Record]:
+        if self.away:
+            raise StoreUnavailable("the store does not answer", retry_after=1.0)
+        return self._log.records
+
+    @staticmethod
+    def _page(records: list[Record], bounds: Bounds) -> Page:
+        inside = [r for r in records if bounds.after < r.id < bounds.before]
+        taken = inside[-bounds.limit :] if bounds.newest else inside[: bounds.limit]
+        return Page([entry_of(r) for r in taken], len(inside) > len(taken), True)
+
+    @classmethod
+    def _around(cls, records: list[Record], message_id: int, limit: int) -> Page:
+        older = cls._page(records, Bounds(limit // 2 or 1, before=message_id))
+        rest = limit - len(older.entries)
+        newer = cls._page(
+            records, Bounds(max(rest, 1), after=message_id - 1, before=MAX_ID, newest=False)
+        )
+        return Page([*older.entries, *newer.entries][:limit], older.has_more, True)

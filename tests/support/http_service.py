@@ -1,0 +1,172 @@
+"""The HTTP side over a log in memory, on a port of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from multidict import CIMultiDict
+
+from chatsvc.auth.principal import Principal
+from chatsvc.core.errors import TokenExpired, Unauthorized
+from chatsvc.core.limits import Limits
+from chatsvc.features.connections import api as connections_api
+from chatsvc.features.connections.service import ConnectionService
+from chatsvc.features.conversations import api as conversations_api
+from chatsvc.features.conversations.service import ConversationService
+from chatsvc.features.dev_login import api as dev_login_api
+from chatsvc.features.dev_login.service import DevLogin
+from chatsvc.features.messages import api as messages_api
+from chatsvc.features.messages.reading import MessageReader
+from chatsvc.features.messages.service import AllowAll, MessageService, Policy
+from chatsvc.server.application import ServerOptions, build_application
+from chatsvc.server.health import Check, HealthReport
+from chatsvc.server.metrics import Metrics
+from chatsvc.server.protocol import ProblemRunner
+from tests.support.fake_log import FakeHistory, FakeLog
+
+
+def authenticate(token: str) -> Principal:
+    """A token is ``token-of-`` and the user."""
+    if token == "expired":
+        raise TokenExpired("the token's exp has passed")
+    user = token.removeprefix("token-of-")
+    if user == token:
+        raise Unauthorized("the token's signature is not good")
+    return Principal(user, 4_102_444_800)
+
+
+class FakePresence:
+    """Who is said to be connected."""
+
+    def __init__(self) -> None:
+        self.open = {"alice": 2}
+
+    async def count(self, users: Sequence[str]) -> dict[str, int]:
+        return {user: self.open.get(user, 0) for user in users}
+
+
+class HttpService:
+    """Everything that a test may want to look into or to change."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        policy: Policy | None = None,
+        options: ServerOptions | None = None,
+        connections_need_token: bool = False,
+        dev_login: bool = True,
+        extra_routes: Sequence[web.AbstractRouteDef] = (),
+    ) -> None:
+        self.limits = limits or Limits()
+        self.log = FakeLog()
+        self.history = FakeHistory(self.log)
+        self.metrics = Metrics()
+        self.presence = FakePresence()
+        self.health = HealthReport(
+            status="ok", durability="none", checks={"log": Check(status="ok")}, ready=True
+        )
+        self.messages = MessageService(
+            log=self.log,
+            policy=policy or AllowAll(),
+            history=self.history,
+            client_ids=self.history,
+            limits=self.limits,
+        )
+        reader = MessageReader(history=self.history, limits=self.limits)
+        conversations = ConversationService(history=self.history, limits=self.limits)
+        connections = ConnectionService(presence=self.presence, limits=self.limits)
+        login = DevLogin(mint=lambda user: (f"token-of-{user}", 4_102_444_800), limits=self.limits)
+        self.operations = (
+            *messages_api.operations(self.messages, reader, self.limits),
+            *conversations_api.operations(conversations, self.limits),
+            *connections_api.operations(
+                connections, self.limits, require_auth=connections_need_token
+            ),
+            *(dev_login_api.operations(login, self.limits, local_only=True) if dev_login else ()),
+        )
+        self.application = build_application(
+            operations=self.operations,
+            authenticate=authenticate,
+            limits=self.limits,
+            health_report=lambda: self.health,
+            metrics=self.metrics,
+            options=options or ServerOptions(version="0.0.0"),
+            extra_routes=extra_routes,
+        )
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> web.AppRunner:
+        runner = ProblemRunner(
+            self.application, observe=self.metrics.requests.observe, shutdown_timeout=5
+        )
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.port = runner.addresses[0][1]
+        return runner
+
+
+class Client:
+    """Requests as one user."""
+
+    def __init__(self, session: aiohttp.ClientSession, service: HttpService) -> None:
+        self.session = session
+        self.service = service
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        user: str | None = "alice",
+        headers: dict[str, str] | None = None,
+        **options: Any,
+    ) -> Answer:
+        """``user`` ``None``: without a token."""
+        sent = {} if user is None else {"Authorization": f"Bearer token-of-{user}"}
+        async with self.session.request(
+            method, self.service.url + path, headers=sent | (headers or {}), **options
+        ) as response:
+            return Answer(response.status, response.headers.copy(), await response.read())
+
+    async def send(self, *participants: str, content: str = "hello", **more: Any) -> Answer:
+        """As the first participant."""
+        headers = more.pop("headers", None)
+        body = {"participants": list(participants), "content": content, **more}
+        return await self.call(
+            "POST", "/api/messages", user=participants[0], json=body, headers=headers
+        )
+
+
+class Answer:
+    """Status, header fields and body of a response."""
+
+    def __init__(self, status: int, headers: CIMultiDict[str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @property
+    def json(self) -> Any:
+        import json
+
+        return json.loads(self.body)
+
+
+@asynccontextmanager
+async def running(service: HttpService) -> AsyncIterator[Client]:
+    """The service on a port of its own, and a client of it."""
+    runner = await service.start()
+    try:
+        async with aiohttp.ClientSession() as session:
+            yield Client(session, service)
+    finally:
+        await runner.cleanup()
