@@ -1,0 +1,87 @@
+"""What an operator does with dead letters: look at them, try again, let them go."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
+
+import structlog
+
+from chatsvc.core.errors import LogDamaged, VersionTooNew
+from chatsvc.core.ids import format_id, now_ms
+from chatsvc.core.record import unpack
+from chatsvc.storage.base import DeadLetter, MessageStore
+
+_logger = structlog.get_logger("chatsvc.dead_letters")
+
+
+class Replay(NamedTuple):
+    """What became of a letter: stored and gone, or still here for this ``reason``."""
+
+    id: int
+    stored: bool
+    reason: str | None = None
+
+
+class DeadLetterDesk:
+    """Over an open store. Every method may raise
+    :class:`~chatsvc.core.errors.StoreUnavailable`."""
+
+    def __init__(self, store: MessageStore) -> None:
+        self._store = store
+        self._letters = store.dead_letters
+
+    async def count(self) -> int:
+        """How many there are."""
+        return await self._letters.count()
+
+    async def list(self, *, after: int = 0, limit: int = 100) -> Sequence[DeadLetter]:
+        """Ascending by id."""
+        return await self._letters.list(after=after, limit=limit)
+
+    async def all(self) -> AsyncIterator[DeadLetter]:
+        """Every one, ascending by id."""
+        after = 0
+        while page := await self._letters.list(after=after, limit=100):
+            for letter in page:
+                yield letter
+            after = page[-1].id
+
+    async def show(self, letter_id: int) -> DeadLetter | None:
+        """One of them, with its bytes."""
+        return await self._letters.get(letter_id)
+
+    async def replay(self, ids: Sequence[int] | None = None) -> Sequence[Replay]:
+        """Store them again, those named or all; what is stored is dropped.
+
+        Writing is idempotent, so a replay that was cut off can be repeated. An id that
+        is not there is passed over.
+        """
+        if ids is None:
+            return [await self._replay(letter) async for letter in self.all()]
+        found = [await self._letters.get(letter_id) for letter_id in ids]
+        return [await self._replay(letter) for letter in found if letter is not None]
+
+    async def drop(self, ids: Sequence[int]) -> int:
+        """Remove for good; how many there were."""
+        dropped = await self._letters.drop(ids)
+        _logger.warning(
+            "dead_letters_dropped",
+            count=dropped,
+            message_ids=[format_id(letter_id) for letter_id in ids],
+        )
+        return dropped
+
+    async def _replay(self, letter: DeadLetter) -> Replay:
+        try:
+            record = unpack(letter.id, letter.data)
+        except (LogDamaged, VersionTooNew) as exc:
+            return Replay(letter.id, False, str(exc))
+        rejections = await self._store.write([record])
+        if rejections:
+            _, code, reason = rejections[0]
+            await self._letters.put([letter._replace(code=code, reason=reason, at_ms=now_ms())])
+            return Replay(letter.id, False, reason)
+        await self._letters.drop([letter.id])
+        _logger.info("dead_letter_stored", message_id=format_id(letter.id))
+        return Replay(letter.id, True)

@@ -1,0 +1,303 @@
+"""History: the store up to where the tail begins, then the log's tail.
+
+The store holds everything up to the watermark, and the tail everything above its
+floor, which is never above the watermark. So a reader that takes the floor once, and
+the tail's part before it waits for the store, sees each message once, whatever moves
+from the one to the other meanwhile; and sees what it was just told was accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.record import KIND_MESSAGE, Record
+from chatsvc.log.tail import Tail
+from chatsvc.storage.base import Conversation, MessageStore
+from chatsvc.storage.bodies import decode_participants
+from chatsvc.storage.retention import oldest_kept
+
+T = TypeVar("T")
+
+_FromTail = Callable[[Bounds], list[Record]]
+_FromStore = Callable[[Bounds], Awaitable[list[Entry]]]
+
+
+class Page(NamedTuple):
+    """Entries ascending by id.
+
+    ``has_more`` speaks of the direction asked: older ones for the newest of a stretch,
+    newer ones for the oldest. ``complete`` is false where the store was away and only
+    what the log's tail holds is here.
+    """
+
+    entries: list[Entry]
+    has_more: bool
+    complete: bool
+
+
+class ConversationPage(NamedTuple):
+    """Conversations, newest first; the rest as in :class:`Page`."""
+
+    conversations: list[Conversation]
+    has_more: bool
+    complete: bool
+
+
+class Breaker:
+    """After a failure, calls fail at once for a while, and then one is tried.
+
+    Finding out that a database is away takes a driver seconds; without this, every
+    reader would wait them.
+
+    Args:
+        seconds: how long.
+        clock: seconds that only go up.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] | None = None) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._fails_until: float | None = None
+
+    async def run(self, call: Callable[[], Awaitable[T]]) -> T:
+        """The call's result.
+
+        Raises:
+            StoreUnavailable: the call's own, or at once.
+        """
+        if self._fails_until is not None:
+            now = self._now()
+            if now < self._fails_until:
+                wait = self._fails_until - now
+                raise StoreUnavailable("the store does not answer", retry_after=wait)
+            self._fails_until = now + self._seconds  # this one tries; the others need not
+        try:
+            result = await call()
+        except StoreUnavailable:
+            self._fails_until = self._now() + self._seconds
+            raise
+        self._fails_until = None
+        return result
+
+    def _now(self) -> float:
+        return self._clock() if self._clock else asyncio.get_running_loop().time()
+
+
+class History:
+    """Reads over store and tail.
+
+    Every method raises :class:`~chatsvc.core.errors.StoreUnavailable` where the store
+    is needed and away, and the tail has nothing that would be an answer.
+
+    Args:
+        store: the store.
+        tail: the log's.
+        breaker_seconds: how long reads fail at once after the store did not answer.
+        retention_days: messages older than this are not shown, whether or not the store
+            has come to delete them; 0 shows all.
+    """
+
+    def __init__(
+        self,
+        store: MessageStore,
+        tail: Tail,
+        *,
+        breaker_seconds: float = 1.0,
+        retention_days: int = 0,
+    ) -> None:
+        self._store = store
+        self._tail = tail
+        self._breaker = Breaker(breaker_seconds)
+        self._retention_days = retention_days
+
+    async def channel_page(self, channel: str, bounds: Bounds) -> Page:
+        """Messages of one conversation."""
+        return await self._page(*self._channel(channel), bounds)
+
+    async def user_page(self, user: str, bounds: Bounds) -> Page:
+        """Messages whose audience holds the user, over all conversations."""
+        return await self._page(*self._user(user), bounds)
+
+    async def channel_around(self, channel: str, message_id: int, limit: int) -> Page:
+        """Up to half of ``limit`` below the id, the id itself if it exists, the rest above.
+
+        ``has_more``: there are older ones.
+        """
+        return await self._around(*self._channel(channel), message_id, limit)
+
+    async def user_around(self, user: str, message_id: int, limit: int) -> Page:
+        """As :meth:`channel_around`, over all the user's conversations."""
+        return await self._around(*self._user(user), message_id, limit)
+
+    async def count_user(self, user: str, bounds: Bounds) -> int:
+        """How many messages :meth:`user_page` would find, counted up to the limit."""
+        bounds = self._visible(bounds)
+        from_tail, _ = self._user(user)
+        floor = self._tail.floor
+        above = len(_messages(from_tail, bounds._replace(after=max(bounds.after, floor))))
+        if above >= bounds.limit or bounds.after >= floor:
+            return above
+        rest = bounds._replace(limit=bounds.limit - above, before=min(bounds.before, floor + 1))
+        return above + await self._breaker.run(lambda: self._store.count_user(user, rest))
+
+    async def conversations(self, user: str, *, before: int, limit: int) -> ConversationPage:
+        """The user's conversations, by their newest message, below ``before``."""
+        tail = self._tail
+        seen = tail.head
+        oldest = oldest_kept(self._retention_days)
+        newest = self._newest_by_channel(user, above=tail.watermark)
+        rows: list[Conversation] = []
+        complete = True
+        if tail.floor > 0:  # else the tail holds everything there ever was
+            try:
+                rows = await self._stored_conversations(user, before, limit + 1, newest)
+            except StoreUnavailable:
+                newest = self._newest_by_channel(user, above=tail.floor)
+                if not any(record.id < before for record in newest.values()):
+                    raise
+                complete = False
+        # What moved while the store was read is newer than anything it could answer.
+        newest |= self._newest_by_channel(user, above=seen)
+        found = [row for row in rows if row.channel not in newest]
+        found.extend(_conversation(record) for record in newest.values() if record.id < before)
+        found = [conversation for conversation in found if conversation.last_id >= oldest]
+        found.sort(key=lambda conversation: conversation.last_id, reverse=True)
+        has_more = max(len(found), len(rows)) > limit or not complete
+        return ConversationPage(found[:limit], has_more, complete)
+
+    async def get(self, message_id: int) -> tuple[Entry, str] | None:
+        """One message, and ``stored`` or only ``accepted``."""
+        tail = self._tail
+        if message_id < oldest_kept(self._retention_days):
+            return None
+        record = tail.get(message_id)
+        if record is not None:
+            if record.kind != KIND_MESSAGE:
+                return None
+            return entry_of(record), "accepted" if message_id > tail.watermark else "stored"
+        if message_id > tail.floor:
+            return None
+        entry = await self._breaker.run(lambda: self._store.get(message_id))
+        return (entry, "stored") if entry is not None else None
+
+    def _channel(self, channel: str) -> tuple[_FromTail, _FromStore]:
+        return (
+            lambda bounds: self._tail.channel_page(channel, bounds),
+            lambda bounds: self._store.channel_page(channel, bounds),
+        )
+
+    def _user(self, user: str) -> tuple[_FromTail, _FromStore]:
+        return (
+            lambda bounds: self._tail.user_page(user, bounds),
+            lambda bounds: self._store.user_page(user, bounds),
+        )
+
+    def _visible(self, bounds: Bounds) -> Bounds:
+        oldest = oldest_kept(self._retention_days)
+        return bounds._replace(after=max(bounds.after, oldest - 1)) if oldest else bounds
+
+    async def _page(self, from_tail: _FromTail, from_store: _FromStore, bounds: Bounds) -> Page:
+        bounds = self._visible(bounds)
+        floor = self._tail.floor
+        limit = bounds.limit
+        one_more = bounds._replace(limit=limit + 1)
+        # Taken before any wait: what the tail lets go of meanwhile is in here.
+        above = _messages(from_tail, one_more._replace(after=max(bounds.after, floor)))
+        if bounds.after >= floor or (bounds.newest and len(above) > limit):
+            return _cut(above, bounds)
+        below = one_more._replace(before=min(bounds.before, floor + 1))
+        if bounds.newest:
+            below = below._replace(limit=limit + 1 - len(above))
+        try:
+            stored = await self._breaker.run(lambda: from_store(below))
+        except StoreUnavailable:
+            # From the other end there would be a hole between ``after`` and the first.
+            if not bounds.newest or not above:
+                raise
+            return Page(above, has_more=True, complete=False)
+        return _cut(stored + above, bounds)
+
+    async def _around(
+        self, from_tail: _FromTail, from_store: _FromStore, message_id: int, limit: int
+    ) -> Page:
+        older = Page([], has_more=True, complete=False)
+        away: StoreUnavailable | None = None
+        try:
+            bounds = Bounds(limit // 2, before=message_id)
+            older = await self._page(from_tail, from_store, bounds)
+        except StoreUnavailable as exc:
+            away = exc
+        rest = Bounds(limit - len(older.entries), after=max(message_id - 1, 0), newest=False)
+        newer = await self._page(from_tail, from_store, rest)
+        if away is not None and not newer.entries:
+            raise away
+        return Page(older.entries + newer.entries, older.has_more, older.complete)
+
+    async def _stored_conversations(
+        self, user: str, before: int, wanted: int, replaced: dict[str, Record]
+    ) -> list[Conversation]:
+        """Until there are as many as wanted, not counting what the tail replaces."""
+        found: list[Conversation] = []
+        while len(found) < wanted:
+            call = partial(self._store.conversations, user, before=before, limit=wanted)
+            rows = await self._breaker.run(call)
+            found.extend(row for row in rows if row.channel not in replaced)
+            if len(rows) < wanted:
+                break
+            before = rows[-1].last_id
+        return found[:wanted]
+
+    def _newest_by_channel(self, user: str, *, above: int) -> dict[str, Record]:
+        everything = Bounds(limit=max(len(self._tail), 1), after=above)
+        return {
+            record.channel: record
+            for record in self._tail.user_page(user, everything)
+            if record.kind == KIND_MESSAGE
+        }
+
+
+def entry_of(record: Record) -> Entry:
+    """A record as a reader needs it."""
+    return Entry(
+        id=record.id,
+        rev=record.id,
+        channel=record.channel,
+        sender=record.sender,
+        origin=record.origin,
+        audience=record.audience,
+        body=record.body,
+    )
+
+
+def _conversation(record: Record) -> Conversation:
+    participants = decode_participants(record.body).participants
+    return Conversation(record.channel, participants, record.id, record.body)
+
+
+def _messages(from_tail: _FromTail, bounds: Bounds) -> list[Entry]:
+    """A page of the tail's messages: records of other kinds do not count."""
+    found: list[Entry] = []
+    while True:
+        wanted = bounds.limit - len(found)
+        records = from_tail(bounds._replace(limit=wanted))
+        entries = [entry_of(record) for record in records if record.kind == KIND_MESSAGE]
+        found = entries + found if bounds.newest else found + entries
+        if len(records) < wanted or len(entries) == wanted:
+            return found
+        if bounds.newest:
+            bounds = bounds._replace(before=records[0].id)
+        else:
+            bounds = bounds._replace(after=records[-1].id)
+
+
+def _cut(entries: list[Entry], bounds: Bounds) -> Page:
+    limit = bounds.limit
+    if len(entries) <= limit:
+        return Page(entries, has_more=False, complete=True)
+    kept = entries[len(entries) - limit :] if bounds.newest else entries[:limit]
+    return Page(kept, has_more=True, complete=True)
