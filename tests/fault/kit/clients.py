@@ -173,6 +173,7 @@ class Delivery:
     recorder: Recorder
     process: str
     random: random.Random
+    attempted: Callable[[str | Refused | Undecided], Awaitable[None]]
     abandon: float = 0.02
     twins: float = 0.05
     patience: float = 60.0
@@ -206,6 +207,13 @@ class Delivery:
         return None
 
     async def _attempt(
+        self, message: Outgoing, transport: Callable[[Outgoing], Awaitable[tuple[str, bool]]]
+    ) -> str | Refused | Undecided:
+        outcome = await self._try(message, transport)
+        await self.attempted(outcome)
+        return outcome
+
+    async def _try(
         self, message: Outgoing, transport: Callable[[Outgoing], Awaitable[tuple[str, bool]]]
     ) -> str | Refused | Undecided:
         call: Call = self.recorder.invoke(self.process, "send", **message.recorded)

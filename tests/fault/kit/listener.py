@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from aiohttp import WSMsgType
 
 from tests.fault.kit.clients import LOST, Http, Outgoing, Refused, Undecided, brief, decode
 from tests.fault.kit.recorder import Recorder
@@ -27,6 +28,8 @@ FETCH_SECONDS = 300.0
 
 class Listener:
     """One user's socket, over all its connections; it can send as well.
+
+    While ``reading`` is cleared it reads nothing, and what is sent to it piles up.
 
     Args:
         drop_after: mean seconds until it drops its own connection; ``None``: never.
@@ -59,6 +62,8 @@ class Listener:
         self.received = 0
         self.connected = asyncio.Event()
         self.moved = asyncio.Event()
+        self.reading = asyncio.Event()
+        self.reading.set()
         self._epoch = ""
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._refs = itertools.count(1)
@@ -147,8 +152,14 @@ class Listener:
                         future.set_exception(ConnectionError("the connection ended"))
 
     async def _listen(self, connection: aiohttp.ClientWebSocketResponse, since: str | None) -> None:
-        async for message in connection:
-            if message.type is not aiohttp.WSMsgType.TEXT:
+        while True:
+            await self.reading.wait()
+            message = await connection.receive()
+            if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
+                break
+            if message.type is WSMsgType.ERROR:
+                raise ConnectionError(repr(message.data))
+            if message.type is not WSMsgType.TEXT:
                 continue
             frame = decode(message.data)
             if frame["type"] == "hello":

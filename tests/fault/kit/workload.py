@@ -22,7 +22,7 @@ from typing import Self
 
 import aiohttp
 
-from tests.fault.kit.clients import Delivery, Http, Outgoing, brief
+from tests.fault.kit.clients import Delivery, Http, Outgoing, Refused, Undecided, brief
 from tests.fault.kit.listener import Listener
 from tests.fault.kit.recorder import Recorder
 
@@ -67,6 +67,8 @@ class Workload:
         self.conversations = self._overlapping()
         self.listeners: list[Listener] = []
         self.acknowledged = 0
+        self.unknown = 0
+        self.refused = 0
         self._progress = asyncio.Condition()
         self._newest: dict[tuple[str, ...], dict[str, str]] = {}
         self._stop_sending = asyncio.Event()
@@ -140,12 +142,25 @@ class Workload:
         Raises:
             WorkloadError: they were not, in time.
         """
+        await self.until(lambda: self.acknowledged >= count, f"{count} acknowledged", seconds)
+
+    async def unknown_reach(self, count: int, seconds: float = 60.0) -> None:
+        """Wait until so many attempts ended without anybody knowing how."""
+        await self.until(lambda: self.unknown >= count, f"{count} unknown", seconds)
+
+    async def until(self, met: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+        """Wait for a condition, looked at after every attempt to send.
+
+        Raises:
+            WorkloadError: it was not met in time.
+        """
         try:
             async with asyncio.timeout(seconds), self._progress:
-                await self._progress.wait_for(lambda: self.acknowledged >= count)
+                await self._progress.wait_for(met)
         except TimeoutError:
             raise WorkloadError(
-                f"{self.acknowledged} of {count} acknowledged after {seconds:g} s"
+                f"not {what} after {seconds:g} s: {self.acknowledged} acknowledged, "
+                f"{self.unknown} unknown, {self.refused} refused"
             ) from None
         self._raise_failures()
 
@@ -203,7 +218,12 @@ class Workload:
         transport: Callable[[Outgoing], Awaitable[tuple[str, bool]]],
         device: str,
     ) -> None:
-        delivery = Delivery(self.recorder, process, random.Random(self.random.getrandbits(32)))
+        delivery = Delivery(
+            self.recorder,
+            process,
+            random.Random(self.random.getrandbits(32)),
+            attempted=self._attempted,
+        )
         self._senders.append(asyncio.create_task(self._send(user, delivery, transport, device)))
 
     async def _send(
@@ -226,6 +246,12 @@ class Workload:
                 await self._acknowledge(conversation, user, got)
             if self.mix.pause:
                 await asyncio.sleep(delivery.random.expovariate(1 / self.mix.pause))
+
+    async def _attempted(self, outcome: str | Refused | Undecided) -> None:
+        async with self._progress:
+            self.unknown += isinstance(outcome, Undecided)
+            self.refused += isinstance(outcome, Refused)
+            self._progress.notify_all()
 
     async def _acknowledge(self, conversation: tuple[str, ...], sender: str, got: str) -> None:
         newest = self._newest.setdefault(conversation, {})
