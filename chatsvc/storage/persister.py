@@ -19,9 +19,9 @@ from tenacity import (
     retry_if_exception_type,
     stop_after_attempt,
     stop_any,
-    stop_base,
     wait_random_exponential,
 )
+from tenacity.stop import stop_base
 
 from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import format_id, now_ms
