@@ -21,7 +21,7 @@ demo: $(VENV)/.run ## The interactive terminal client, against a running server
 	@exec $(BIN)/python -m demo_cli $(ARGS)
 
 test: $(VENV)/.dev lint ## Everything that must pass
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not serial" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not serial" $(ARGS)
 	$(BIN)/python -m pytest -m serial $(ARGS) || [ $$? -eq 5 ]  # 5: the flags left none
 
 lint: $(VENV)/.dev ## Style, types and who may import whom
