@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import errno
 import importlib.util
 import os
-import socket
+import resource
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -16,7 +15,7 @@ import structlog
 
 from chatsvc import __version__
 from chatsvc.cli.options import Overrides, say, settings_from, warn_of_near_misses
-from chatsvc.core.errors import ChatError, ConfigurationError
+from chatsvc.core.errors import ChatError
 from chatsvc.logs import configure, safe_uri
 from chatsvc.settings import Settings
 
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
 _DEV: Final = "chatsvc dev"
 _DEV_USERS: Final = ("alice", "bob")
+_OTHER_FILES: Final = 200
+"""Descriptors that are no client's socket: files, the store's connections."""
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -57,6 +58,7 @@ def _dev_preset() -> Overrides:
 
 def _run(settings: Settings, on_started: Callable[[Running], None] | None) -> int:
     configure(settings)
+    _allow_open_files(settings)
     from chatsvc.app import run
 
     try:
@@ -64,10 +66,7 @@ def _run(settings: Settings, on_started: Callable[[Running], None] | None) -> in
             runner.run(run(settings, on_started=on_started))
     except ChatError:
         raise
-    except Exception as exc:
-        refusal = _listen_refusal(settings, exc) if isinstance(exc, OSError) else None
-        if refusal is not None:
-            raise refusal from exc
+    except Exception:  # noqa: BLE001 - the last place where it can be logged in the common form
         structlog.get_logger().exception("crashed")
         return 1
     return 0
@@ -82,27 +81,21 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _listen_refusal(settings: Settings, exc: OSError) -> ConfigurationError | None:
-    """The line to show if it was the address that could not be had."""
-    if isinstance(exc, socket.gaierror):
-        return ConfigurationError(f"HOST: {settings.host!r} is not a known address")
-    if exc.errno == errno.EADDRINUSE:
-        return ConfigurationError(
-            f"PORT: {settings.port} on {settings.host} is taken: stop what listens there, or "
-            f"choose another with PORT={_neighbour(settings.port)} or "
-            f"--port {_neighbour(settings.port)}"
+def _allow_open_files(settings: Settings) -> None:
+    """Take as many descriptors as the system grants: shells and init give few by default."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+        except (OSError, ValueError) as exc:  # macOS refuses what it calls unlimited
+            structlog.get_logger().warning("open_files_limit_stays", limit=soft, error=str(exc))
+    if soft not in (-1, resource.RLIM_INFINITY) and soft < settings.max_connections + _OTHER_FILES:
+        structlog.get_logger().warning(
+            "open_files_limit_below_max_connections",
+            limit=soft,
+            max_connections=settings.max_connections,
         )
-    if exc.errno == errno.EADDRNOTAVAIL:
-        return ConfigurationError(f"HOST: {settings.host!r} is no address of this machine")
-    if exc.errno == errno.EACCES and 0 < settings.port < 1024:
-        return ConfigurationError(
-            f"PORT: {settings.port} is for privileged processes: choose one from 1024 on"
-        )
-    return None
-
-
-def _neighbour(port: int) -> int:
-    return port + 1 if port < 65535 else port - 1
 
 
 def _introduce(running: Running) -> None:
@@ -126,7 +119,8 @@ def _introduce(running: Running) -> None:
         say(f"export TOKEN={token}")
         say(
             f'curl -sS {url}/api/messages -H "Authorization: Bearer $TOKEN" '
-            f'--json \'{{"participants":["{sender}","{other}"],"content":"Hello!"}}\''
+            "-H 'Content-Type: application/json' "
+            f'-d \'{{"participants":["{sender}","{other}"],"content":"Hello!"}}\''
         )
         say(
             f"curl -sS '{url}/api/messages/get?participants={sender},{other}' "

@@ -1,0 +1,129 @@
+"""``chatsvc dead-letters``: what the store would not take. May run beside the service."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from chatsvc import logs
+from chatsvc.cli.options import say, settings_from, warn_of_near_misses
+from chatsvc.core.errors import ConfigurationError, LogDamaged, VersionTooNew
+from chatsvc.core.ids import format_id, parse_id
+from chatsvc.core.record import unpack
+from chatsvc.settings import Settings
+from chatsvc.storage.base import DeadLetter
+from chatsvc.storage.dead_letters import DeadLetterDesk
+
+
+def dead_letters(arguments: argparse.Namespace) -> int:
+    """List, show, replay or drop. 1 if something asked for is not there or not stored."""
+    settings = settings_from(arguments)
+    warn_of_near_misses()
+    logs.configure(settings)
+    texts: list[str] = getattr(arguments, "ids", None) or []
+    if arguments.action == "show":
+        texts = [arguments.id]
+    ids = [_id(text) for text in texts]
+    if arguments.action == "replay" and bool(ids) == arguments.all:
+        raise ConfigurationError("dead-letters replay: name the ids, or say --all; one of the two")
+    return asyncio.run(_act(settings, arguments.action, ids))
+
+
+def _id(text: str) -> int:
+    try:
+        return parse_id(text)
+    except ValueError as exc:
+        raise ConfigurationError(f"ID: {text!r}: {exc}") from None
+
+
+async def _act(settings: Settings, action: str, ids: Sequence[int]) -> int:
+    from chatsvc.app import open_store
+
+    store = open_store(settings)
+    try:
+        if (await store.versions()).found == 0:
+            # To look into a store that was never made must not make it.
+            return _missing(ids)
+        await store.open()
+        desk = DeadLetterDesk(store)
+        if action == "list":
+            return await _list(desk)
+        if action == "show":
+            return await _show(desk, ids[0])
+        if action == "replay":
+            return await _replay(desk, ids)
+        return await _drop(desk, ids)
+    finally:
+        await store.close()
+
+
+async def _list(desk: DeadLetterDesk) -> int:
+    async for letter in desk.all():
+        reason = " ".join(letter.reason.split())
+        say(f"{format_id(letter.id)}  {_when(letter)}  {letter.code}  {reason}")
+    return 0
+
+
+async def _show(desk: DeadLetterDesk, letter_id: int) -> int:
+    letter = await desk.show(letter_id)
+    if letter is None:
+        return _missing([letter_id])
+    shown: dict[str, Any] = {
+        "id": format_id(letter.id),
+        "code": letter.code,
+        "reason": letter.reason,
+        "put_aside_at": _when(letter),
+        "bytes": len(letter.data),
+    }
+    try:
+        record = unpack(letter.id, letter.data)
+    except (LogDamaged, VersionTooNew) as exc:
+        shown |= {"unreadable": str(exc), "data": letter.data.hex()}
+    else:
+        shown |= {
+            "kind": record.kind,
+            "channel": record.channel,
+            "sender": record.sender,
+            "audience": record.audience,
+            "client_id": record.client_id,
+            "body": msgspec.Raw(record.body),
+        }
+    say(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode())
+    return 0
+
+
+async def _replay(desk: DeadLetterDesk, ids: Sequence[int]) -> int:
+    outcomes = await desk.replay(ids or None)
+    status = 0
+    for outcome in outcomes:
+        if outcome.stored:
+            say(f"{format_id(outcome.id)}  stored")
+        else:
+            sys.stderr.write(f"chatsvc: {format_id(outcome.id)} is kept: {outcome.reason}\n")
+            status = 1
+    found = {outcome.id for outcome in outcomes}
+    return max(status, _missing([one for one in ids if one not in found]))
+
+
+async def _drop(desk: DeadLetterDesk, ids: Sequence[int]) -> int:
+    missing = [one for one in ids if await desk.show(one) is None]
+    dropped = await desk.drop(ids)
+    say(f"{dropped} dropped")
+    return _missing(missing)
+
+
+def _missing(ids: Sequence[int]) -> int:
+    for one in ids:
+        sys.stderr.write(f"chatsvc: there is no dead letter {format_id(one)}\n")
+    return 1 if ids else 0
+
+
+def _when(letter: DeadLetter) -> str:
+    at = datetime.fromtimestamp(letter.at_ms / 1000, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
