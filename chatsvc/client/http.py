@@ -25,6 +25,20 @@ _T = TypeVar("_T")
 _LOST: Final = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
 
 
+class _LostOnce(aiohttp.ClientPayloadError):
+    """A lost connection, under a name at which aiohttp does not try again by itself."""
+
+
+async def _one_try(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    # aiohttp silently repeats a GET once; with ours on top, three tries would be six.
+    try:
+        return await send(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
+        raise _LostOnce(describe(exc)) from exc
+
+
 class Page(NamedTuple):
     """Messages, oldest first. ``before`` and ``after`` page on, towards older and newer;
     ``complete`` is false while the server's store is away and older ones may be missing."""
@@ -266,7 +280,7 @@ class ChatApi:
             except TimeoutError as exc:
                 raise Unreachable(f"{method} /{path}: no answer in time") from exc
             else:
-                if answer.status < 400:
+                if answer.status < 300:
                     return answer
                 failure = _problem(answer)
                 if answer.status == 401 and self.tokens.refreshable and not refreshed:
@@ -299,6 +313,7 @@ class ChatApi:
             headers=headers,
             timeout=self._timeout,
             allow_redirects=False,
+            middlewares=(_one_try,),
         ) as response:
             return _Answer(response.status, response.headers, await response.read())
 

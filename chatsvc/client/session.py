@@ -181,7 +181,7 @@ class Session:
                 return data
             try:
                 await self._handle(data)
-            except msgspec.DecodeError as exc:
+            except (msgspec.DecodeError, ValueError) as exc:
                 await self._drop()
                 return Closed(ABNORMAL, f"a frame that cannot be read: {exc}")
 

@@ -1,0 +1,33 @@
+"""A scripted server, and clients that come back to it at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from chatsvc.client import Backoff, ChatClient
+from tests.support.scripted_server import ScriptedServer
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ScriptedServer]:
+    async with ScriptedServer().serve() as running:
+        yield running
+
+
+Connect = Callable[..., Any]
+
+
+@pytest.fixture
+async def connect(server: ScriptedServer) -> AsyncIterator[Connect]:
+    """Make an open client; closed at the end of the test."""
+    async with AsyncExitStack() as stack:
+
+        async def make(token: Any = "token", **more: Any) -> ChatClient:
+            more.setdefault("backoff", Backoff(first=0.01, most=0.02))
+            return await stack.enter_async_context(ChatClient(server.url, token, **more))
+
+        yield make

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from chatsvc.client import Connected, Disconnected, GaveUp
+from tests.support.client_events import soon, until
+from tests.support.scripted_server import ScriptedServer
+
+Connect = Callable[..., Any]
+
+
+class Tokens:
+    """Gives ``token-1``, ``token-2``, …"""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def __call__(self) -> str:
+        self.asked += 1
+        return f"token-{self.asked}"
+
+
+@pytest.mark.parametrize("code", [4001, 4002, 4003])
+async def test_a_refused_token_is_replaced_by_a_fresh_one(
+    server: ScriptedServer, connect: Connect, code: int
+) -> None:
+    await connect(Tokens())
+    peer = await server.greet()
+    assert peer.token == "token-1"
+    await peer.close(code, "no good")
+    assert (await server.greet()).token == "token-2"
+
+
+async def test_a_token_is_kept_while_nobody_refuses_it(
+    server: ScriptedServer, connect: Connect
+) -> None:
+    tokens = Tokens()
+    await connect(tokens)
+    for _ in range(3):
+        peer = await server.greet()
+        assert peer.token == "token-1"
+        peer.drop()
+    assert tokens.asked == 1
+
+
+async def test_a_function_may_also_just_return_it(server: ScriptedServer, connect: Connect) -> None:
+    await connect(lambda: "plain")
+    assert (await server.accept()).token == "plain"
+
+
+@pytest.mark.parametrize("code", [4001, 4002, 4003])
+async def test_without_another_token_it_gives_up(
+    server: ScriptedServer, connect: Connect, code: int
+) -> None:
+    client = await connect("the only one")
+    peer = await server.greet()
+    await peer.close(code, "no good")
+    with pytest.raises(GaveUp, match="no other"):
+        await soon(client, type(None))
+    with pytest.raises(GaveUp):
+        await client.wait_connected()
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, 4001), (403, 4003)])
+async def test_a_refused_upgrade_says_the_same(
+    server: ScriptedServer, connect: Connect, status: int, code: int
+) -> None:
+    server.refusals.append(web.json_response({}, status=status))
+    client = await connect(Tokens())
+    assert (await soon(client, Disconnected)).code == code
+    assert (await server.greet()).token == "token-2"
+    await soon(client, Connected)
+
+
+async def test_an_expired_token_is_told_apart(server: ScriptedServer, connect: Connect) -> None:
+    challenge = 'Bearer error="invalid_token", error_description="the token expired"'
+    refusal = web.Response(status=401, headers={"WWW-Authenticate": challenge})
+    server.refusals.append(refusal)
+    client = await connect(Tokens())
+    lost = await soon(client, Disconnected)
+    assert lost.code == 4002
+    assert "the token expired" in lost.reason
+
+
+async def test_an_upgrade_refused_for_now_waits_as_long_as_asked(
+    server: ScriptedServer, connect: Connect
+) -> None:
+    server.refusals.append(web.Response(status=503, headers={"Retry-After": "0.02"}))
+    client = await connect(draw=lambda: 0.0)
+    assert (await soon(client, Disconnected)).retry_in == 0.02
+    await server.greet()
+    await soon(client, Connected)
+
+
+async def test_it_gives_up_after_so_many_attempts(server: ScriptedServer, connect: Connect) -> None:
+    for _ in range(3):
+        server.refusals.append(web.Response(status=502))
+    client = await connect(max_attempts=3)
+    with pytest.raises(GaveUp, match="3 attempts"):
+        await soon(client, type(None))
+    assert len(server.refusals) == 0
+
+
+async def test_nobody_listening_is_an_attempt(server: ScriptedServer, connect: Connect) -> None:
+    from chatsvc.client import Backoff, ChatClient
+
+    backoff = Backoff(first=0.001, most=0.001)
+    url = "http://127.0.0.1:1"
+    async with ChatClient(url, "t", max_attempts=2, backoff=backoff) as client:
+        lost = await soon(client, Disconnected)
+        assert lost.code == 1006
+        assert "cannot connect" in lost.reason
+        with pytest.raises(GaveUp):
+            await soon(client, type(None))
+
+
+async def test_a_function_that_fails_is_asked_again(
+    server: ScriptedServer, connect: Connect
+) -> None:
+    asked = 0
+
+    async def token() -> str:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise OSError("the login is away")
+        return "good"
+
+    client = await connect(token)
+    assert "the login is away" in (await soon(client, Disconnected)).reason
+    assert (await server.accept()).token == "good"
+
+
+async def test_a_token_that_ends_soon_is_renewed_on_the_open_socket(
+    server: ScriptedServer, connect: Connect
+) -> None:
+    tokens = Tokens()
+    client = await connect(tokens)
+    peer = await server.greet()
+    await peer.say({"type": "auth_expiring", "in_seconds": 30})
+    heard = await peer.hear()
+    assert (heard["type"], heard["token"]) == ("auth", "token-2")
+    await peer.say({"type": "auth_ok", "expires_at": 2_000_000_000, "ref": heard["ref"]})
+    await peer.close(1001)
+    await soon(client, Disconnected)
+    assert (await server.accept()).token == "token-2"
+
+
+async def test_a_string_that_ends_soon_is_warned_of(
+    server: ScriptedServer, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await connect("the only one")
+    peer = await server.greet()
+    await soon(client, Connected)
+    await peer.say({"type": "auth_expiring", "in_seconds": 30})
+    await until(lambda: "ends soon" in caplog.text)

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from chatsvc.client import ApiError, Backoff, ChatApi, Sent, Unreachable
+from chatsvc.client.http import base_url, retry_after_seconds
+from chatsvc.core.ids import uuid7_ms
+from tests.support.scripted_server import ScriptedServer, message, message_id
+
+
+@pytest.fixture
+async def api(server: ScriptedServer) -> AsyncIterator[ChatApi]:
+    quick = Backoff(first=0.001, most=0.001)
+    async with ChatApi(server.url, "secret", device="tv", backoff=quick) as open_api:
+        yield open_api
+
+
+async def test_a_post(server: ScriptedServer, api: ChatApi) -> None:
+    server.answer(201, message(1, "hi", sender="alice"))
+    sent = await api.post(["alice", "bob"], "hi", metadata={"a": 1})
+    (request,) = server.requests
+    body = json.loads(await request.read())
+    assert (request.method, request.path) == ("POST", "/api/messages")
+    assert request.headers["Authorization"] == "Bearer secret"
+    assert request.headers["Chatsvc-Device"] == "tv"
+    assert request.headers["Content-Type"] == "application/json"
+    assert uuid7_ms(body.pop("client_id")) is not None
+    assert body == {"participants": ["alice", "bob"], "content": "hi", "metadata": {"a": 1}}
+    assert (sent.id, sent.duplicate) == (message_id(1), False)
+
+
+async def test_a_post_that_was_accepted_before(server: ScriptedServer, api: ChatApi) -> None:
+    server.answer(200, message(1))
+    sent = await api.post(["alice", "bob"], "hi", client_id="mine")
+    assert sent == Sent(message_id(1), "2026-11-21T12:00:00.000Z", "mine", True)
+
+
+async def test_three_tries_on_5xx_and_lost_connections_with_the_same_client_id(
+    server: ScriptedServer, api: ChatApi
+) -> None:
+    server.answer(503, {"code": "log_unavailable"}, Retry_After="0")
+    server.hang_up()
+    server.answer(201, message(1))
+    await api.post(["alice", "bob"], "hi")
+    bodies = [await request.read() for request in server.requests]
+    assert len(bodies) == 3
+    assert len(set(bodies)) == 1
+
+
+async def test_three_and_no_more(server: ScriptedServer, api: ChatApi) -> None:
+    for _ in range(4):
+        server.answer(502)
+    with pytest.raises(ApiError) as caught:
+        await api.message(message_id(1))
+    assert (caught.value.status, caught.value.code) == (502, "http_502")
+    assert len(server.requests) == 3
+
+
+async def test_no_answer_at_all(server: ScriptedServer, api: ChatApi) -> None:
+    for _ in range(4):
+        server.hang_up()
+    with pytest.raises(Unreachable, match="GET /api/conversations"):
+        await api.conversations()
+    assert len(server.requests) == 3
+
+
+async def test_retry_after_is_honoured_and_one_too_long_is_the_callers(
+    server: ScriptedServer, api: ChatApi
+) -> None:
+    server.answer(503, {"code": "log_unavailable", "detail": "full"}, Retry_After="3600")
+    with pytest.raises(ApiError) as caught:
+        await api.conversations()
+    assert caught.value.retry_after == 3600
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 413, 422, 429])
+async def test_what_is_refused_is_not_tried_again(
+    server: ScriptedServer, api: ChatApi, status: int
+) -> None:
+    server.answer(status, {"code": "x", "detail": "y"})
+    with pytest.raises(ApiError) as caught:
+        await api.conversations()
+    assert caught.value.status == status
+    assert len(server.requests) == 1
+
+
+async def test_a_problem_document_as_an_exception(server: ScriptedServer, api: ChatApi) -> None:
+    server.answer(
+        422,
+        {
+            "type": "about:blank",
+            "title": "Unprocessable",
+            "status": 422,
+            "code": "too_long",
+            "detail": "a user id has at most 128 characters",
+            "request_id": "r",
+            "errors": [
+                {"pointer": "/participants/3", "code": "too_long", "detail": "d", "limit": 128}
+            ],
+        },
+    )
+    with pytest.raises(ApiError, match="at most 128 characters") as caught:
+        await api.post(["a"], "b")
+    assert caught.value.code == "too_long"
+    (error,) = caught.value.errors
+    assert (error.pointer, error.code, error.limit) == ("/participants/3", "too_long", 128)
+
+
+async def test_a_conflict_names_the_first_id(server: ScriptedServer, api: ChatApi) -> None:
+    server.answer(409, {"code": "client_id_conflict", "detail": "used", "id": message_id(3)})
+    with pytest.raises(ApiError) as caught:
+        await api.post(["a"], "b", client_id="x")
+    assert caught.value.first_id == message_id(3)
+
+
+async def test_an_answer_that_is_not_the_protocols(server: ScriptedServer, api: ChatApi) -> None:
+    server.answer(200, ["captive portal"])
+    with pytest.raises(ApiError) as caught:
+        await api.conversations()
+    assert caught.value.code == "unreadable_answer"
+
+
+async def test_history(server: ScriptedServer, api: ChatApi) -> None:
+    server.history = [message(n) for n in range(5)]
+    page = await api.history(limit=3, after=message_id(0))
+    assert [one.content for one in page.messages] == ["number 1", "number 2", "number 3"]
+    assert (page.has_more, page.complete) == (True, True)
+    assert (page.before, page.after) == (message_id(1), message_id(3))
+
+
+async def test_history_of_one_conversation_names_it(server: ScriptedServer, api: ChatApi) -> None:
+    await api.history(["zoë & co", "alice"], limit=1, before="f" * 16)
+    await api.history(channel=",sha256:00", around=message_id(1))
+    by_set, by_channel = server.requests
+    assert dict(by_set.query) == {
+        "participants": "zoë & co,alice",
+        "limit": "1",
+        "before": "f" * 16,
+    }
+    assert dict(by_channel.query) == {
+        "channel": ",sha256:00",
+        "limit": "100",
+        "around": message_id(1),
+    }
+
+
+async def test_one_message_and_its_state(server: ScriptedServer, api: ChatApi) -> None:
+    server.answer(200, message(1) | {"state": "stored"})
+    found = await api.message("a/b")
+    assert (found.message.id, found.state) == (message_id(1), "stored")
+    assert server.requests[0].raw_path == "/api/messages/a%2Fb"
+
+
+async def test_conversations(server: ScriptedServer, api: ChatApi) -> None:
+    one = {"channel": "alice,bob", "participants": ["alice", "bob"], "last_message": message(4)}
+    server.answer(
+        200, {"conversations": [one], "has_more": True, "before": message_id(4), "complete": False}
+    )
+    page = await api.conversations(limit=1, before=message_id(9))
+    (found,) = page.conversations
+    assert (found.channel, found.participants) == ("alice,bob", ("alice", "bob"))
+    assert found.last_message.content == "number 4"
+    assert (page.has_more, page.before, page.complete) == (True, message_id(4), False)
+
+
+async def test_connections(server: ScriptedServer, api: ChatApi) -> None:
+    server.answer(200, {"connections": {"alice": 2, "bob": 0}})
+    assert await api.connections(["alice", "bob"]) == {"alice": 2, "bob": 0}
+
+
+async def test_a_refused_token_is_asked_for_anew_once(server: ScriptedServer) -> None:
+    given: list[str] = []
+
+    def token() -> str:
+        given.append(f"t{len(given)}")
+        return given[-1]
+
+    server.answer(401, {"code": "token_expired"})
+    server.answer(200, {"connections": {}})
+    async with ChatApi(server.url, token) as api:
+        await api.connections(["a"])
+        assert [one.headers["Authorization"] for one in server.requests] == [
+            "Bearer t0",
+            "Bearer t1",
+        ]
+        server.answer(401, {"code": "token_invalid"})
+        server.answer(401, {"code": "token_invalid"})
+        with pytest.raises(ApiError) as caught:
+            await api.connections(["a"])
+    assert caught.value.status == 401
+
+
+async def test_a_redirect_does_not_take_the_token_along(
+    server: ScriptedServer, api: ChatApi
+) -> None:
+    server.answer(302, Location="http://127.0.0.1:1/elsewhere")
+    with pytest.raises(ApiError) as caught:
+        await api.conversations()
+    assert caught.value.status == 302
+
+
+async def test_it_says_that_it_is_not_open() -> None:
+    with pytest.raises(RuntimeError, match="async with"):
+        await ChatApi("http://127.0.0.1:1", "t").conversations()
+
+
+@pytest.mark.parametrize(
+    ("given", "root"),
+    [
+        ("http://h:8080", "http://h:8080"),
+        ("https://h/chat/", "https://h/chat"),
+        ("ws://h", "http://h"),
+        ("wss://[::1]:1/?x=1#y", "https://[::1]:1"),
+    ],
+)
+def test_the_root(given: str, root: str) -> None:
+    assert base_url(given) == root
+
+
+@pytest.mark.parametrize("given", ["localhost:8080", "ftp://h", "http://", "", "h"])
+def test_what_is_no_url(given: str) -> None:
+    with pytest.raises(ValueError, match="http"):
+        base_url(given)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("2", 2.0), ("0.5", 0.5), ("", None), ("Fri, 31 Dec 1999 23:59:59 GMT", None),
+     ("-1", None), ("inf", None), ("nan", None)],
+)  # fmt: skip
+def test_retry_after(text: str, seconds: float | None) -> None:
+    assert retry_after_seconds({"Retry-After": text}) == seconds
