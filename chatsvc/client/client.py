@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 
 import aiohttp
 
+from chatsvc.client.context import Closed, Context, OwnSends, Pending
 from chatsvc.client.errors import ClientClosed, ClientError, GaveUp, TokenUnavailable
 from chatsvc.client.events import Disconnected, Event, Sent
 from chatsvc.client.http import (
@@ -25,7 +26,7 @@ from chatsvc.client.http import (
 from chatsvc.client.inbox import Inbox
 from chatsvc.client.outbox import DEFAULT_CAPACITY, Outbox
 from chatsvc.client.policy import Backoff, ReconnectPolicy
-from chatsvc.client.session import ABNORMAL, Closed, Context, OwnSends, Pending, Session
+from chatsvc.client.session import ABNORMAL, Session
 from chatsvc.client.tokens import Token, TokenSource
 from chatsvc.client.uuid7 import uuid7
 from chatsvc.wire import close_codes

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import OrderedDict
 from collections.abc import Coroutine
-from typing import Final, NamedTuple
+from typing import Final
 
 import aiohttp
 import msgspec
 
 from chatsvc.client.catchup import CatchUp
+from chatsvc.client.context import Closed, Context
 from chatsvc.client.errors import FieldError, SendRefused, TokenUnavailable
 from chatsvc.client.events import (
     CaughtUp,
@@ -28,11 +28,6 @@ from chatsvc.client.events import (
     Sent,
     decode_received,
 )
-from chatsvc.client.http import ChatApi
-from chatsvc.client.inbox import Inbox
-from chatsvc.client.outbox import Outbox
-from chatsvc.client.policy import Backoff
-from chatsvc.client.tokens import TokenSource
 from chatsvc.core.ids import format_id, parse_id
 from chatsvc.wire import protocol as wire
 from chatsvc.wire.close_codes import HEARTBEAT_MISSED, TOO_BIG, UNSUPPORTED_DATA
@@ -47,52 +42,6 @@ _PASSING: Final = frozenset(
 )
 _AUTH_REF: Final = "auth"
 _logger = logging.getLogger("chatsvc.client")
-
-
-class Closed(NamedTuple):
-    """How a connection ended; ``lasted`` is in seconds since ``hello``, if there was one."""
-
-    code: int
-    reason: str
-    lasted: float | None = None
-
-
-class Pending(NamedTuple):
-    """A caller who waits for an ack."""
-
-    client_id: str
-    result: asyncio.Future[Sent]
-
-
-class OwnSends:
-    """The ``client_id`` of recent sends: history holds them, the consumer does not want them."""
-
-    def __init__(self, most: int = 20_000) -> None:
-        self._known: OrderedDict[str, None] = OrderedDict()
-        self._most = most
-
-    def add(self, client_id: str) -> None:
-        """Remember it, and forget the oldest beyond the bound."""
-        self._known[client_id] = None
-        if len(self._known) > self._most:
-            self._known.popitem(last=False)
-
-    def __contains__(self, client_id: str | None) -> bool:
-        return client_id in self._known
-
-
-class Context(NamedTuple):
-    """What outlives a connection."""
-
-    api: ChatApi
-    tokens: TokenSource
-    inbox: Inbox
-    outbox: Outbox[Pending]
-    own: OwnSends
-    outbox_changed: asyncio.Event
-    backoff: Backoff
-    echo: bool
-    fill_gaps: bool
 
 
 class _Type(msgspec.Struct):
