@@ -47,7 +47,7 @@ def free_port() -> int:
     raise ServiceError("no free port from 20000 to 32000")
 
 
-def token(user: str, seconds: int = 86_400) -> str:
+def token(user: str, seconds: int = 30 * 86_400) -> str:
     """A token for the user, signed with the kit's secret."""
     return jwt.encode({"sub": user, "exp": int(time.time()) + seconds}, SECRET, "HS256")
 

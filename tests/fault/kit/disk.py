@@ -1,0 +1,98 @@
+"""Disks that fill up, fail and dawdle; files that are damaged."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+
+
+@contextmanager
+def small_disk(folder: Path, size: int) -> Iterator[Path]:
+    """A file system of ``size`` bytes, mounted at ``folder``; skips where that is not allowed."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"needs the right to mount a small disk: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path, leave: int) -> Path:
+    """A ballast file that leaves so many bytes free; delete it to make room again."""
+    disk = os.statvfs(folder)
+    ballast = folder / "ballast"
+    with ballast.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, disk.f_bavail * disk.f_frsize - leave)
+    return ballast
+
+
+@asynccontextmanager
+async def failing_calls(pid: int, path: Path, inject: str) -> AsyncIterator[None]:
+    """Tamper with the system calls that a running process makes on one file.
+
+    ``inject`` is strace's: ``fdatasync,fsync:error=EIO`` or
+    ``fdatasync,fsync:delay_enter=200000`` (microseconds). Skips where strace is missing
+    or may not attach.
+    """
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace")
+    calls = inject.partition(":")[0]
+    command = ["strace", "-f", "-p", str(pid), "-e", f"trace={calls}", "-e", f"inject={inject}"]
+    tracer = await asyncio.create_subprocess_exec(
+        *command, "-P", str(path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        await _attached(tracer, pid)
+        yield
+    finally:
+        if tracer.returncode is None:
+            tracer.terminate()  # it detaches, and the process goes on
+        if tracer.stderr is not None:
+            await tracer.stderr.read()
+        await tracer.wait()
+
+
+async def _attached(tracer: asyncio.subprocess.Process, pid: int) -> None:
+    """Until every thread of the process has the tracer."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if tracer.returncode is not None:
+            said = await tracer.stderr.read() if tracer.stderr else b""
+            pytest.skip(f"strace may not attach here: {said.decode().strip()}")
+        if all(_tracer_of(task) == tracer.pid for task in Path(f"/proc/{pid}/task").iterdir()):
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError(f"strace did not attach to {pid}")
+
+
+def _tracer_of(task: Path) -> int:
+    for line in (task / "status").read_text().splitlines():
+        if line.startswith("TracerPid:"):
+            return int(line.split()[1])
+    return 0
+
+
+def flip_bit(path: Path, offset: int) -> None:
+    """One bit of one byte; a negative offset is from the end."""
+    with path.open("r+b") as file:
+        file.seek(offset, os.SEEK_SET if offset >= 0 else os.SEEK_END)
+        place = file.tell()
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 0x10]))
+
+
+def cut_short(path: Path, by: int) -> None:
+    """Drop the last ``by`` bytes."""
+    os.truncate(path, path.stat().st_size - by)

@@ -1,0 +1,197 @@
+"""Files that are not what was written: cut short, with flipped bits, put back from long ago."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.fault.conftest import MakeService
+from tests.fault.kit.clients import Http, Outgoing
+from tests.fault.kit.disk import cut_short, flip_bit
+from tests.fault.kit.service import Service, free_port
+from tests.fault.kit.trial import trial
+from tests.fault.kit.workload import Mix
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+
+REFUSED = 2
+NO_STORE = {
+    "STORE": "mongodb",
+    "MONGO_URI": f"mongodb://127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=200",
+}
+"""Away throughout: what is read back comes from the log alone."""
+
+
+async def say(service: Service, first: int, count: int) -> list[str]:
+    """Messages one after another, each in a commit of its own; their ids."""
+    async with aiohttp.ClientSession() as session:
+        http = Http(session, service.url)
+        return [
+            (await http.send(Outgoing("a", ("a", "b"), f"number {number}", "d")))[0]
+            for number in range(first, first + count)
+        ]
+
+
+async def known(service: Service) -> list[str]:
+    """The ids that the service finds now, the store being away or not."""
+    async with aiohttp.ClientSession() as session:
+        page = await Http(session, service.url).page("b", limit=1000)
+    assert page is not None, service.stderr()[-3000:]
+    return [message["id"] for message in page["messages"]]
+
+
+async def killed_with(service: Service, count: int) -> list[str]:
+    """A service that said so much and was killed, its write-ahead log as it was."""
+    await service.start()
+    ids = await say(service, 0, count)
+    await service.kill()
+    return ids
+
+
+async def refused(service: Service) -> str:
+    """It must not start; what it says."""
+    before = len(service.stderr())
+    await service.start(ready=False)
+    assert await service.wait_exit() == REFUSED, service.stderr()[-3000:]
+    return service.stderr()[before:]
+
+
+def wal_of(service: Service) -> Path:
+    return service.data_dir / "log.db-wal"
+
+
+def frame_size(wal: Path) -> int:
+    """Of a frame with its page, from the header (sqlite.org/fileformat2, 4.1)."""
+    return 24 + int.from_bytes(wal.read_bytes()[8:12], "big")
+
+
+async def test_undamaged(make_service: MakeService) -> None:
+    """So that what the tests below find is the damage."""
+    service = make_service(NO_STORE)
+    ids = await killed_with(service, 20)
+    await service.start()
+    assert await known(service) == ids
+
+
+async def test_torn_end(make_service: MakeService) -> None:
+    """Half of the last frame is missing, as after a crash in the middle of a write."""
+    service = make_service(NO_STORE)
+    ids = await killed_with(service, 20)
+    wal = wal_of(service)
+    cut_short(wal, frame_size(wal) // 2)
+    await service.start()
+    assert await known(service) == ids[:-1]
+    assert "torn" in service.stderr()
+    more = await say(service, 20, 5)
+    assert more[0] > ids[-1], "an id that was given away is given to another message"
+    assert await known(service) == ids[:-1] + more
+
+
+async def test_bit_flipped_at_the_end(make_service: MakeService) -> None:
+    service = make_service(NO_STORE)
+    ids = await killed_with(service, 20)
+    flip_bit(wal_of(service), -100)
+    await service.start()
+    assert await known(service) == ids[:-1]
+    assert "torn" in service.stderr()
+
+
+async def test_bit_flipped_in_the_middle(make_service: MakeService) -> None:
+    """SQLite alone would drop what is behind it, and say nothing."""
+    service = make_service(NO_STORE)
+    await killed_with(service, 20)
+    wal = wal_of(service)
+    before = {path.name: path.read_bytes() for path in (service.data_dir / "log.db", wal)}
+    middle = 32 + frame_size(wal) * 10
+    flip_bit(wal, middle + 500)
+    damaged = wal.read_bytes()
+    said = await refused(service)
+    assert str(middle) in said, said
+    copies = list(service.data_dir.glob("damaged-*"))
+    assert len(copies) == 1
+    assert (copies[0] / wal.name).read_bytes() == damaged
+    assert wal.read_bytes() == damaged, "it touched what it refused"
+    wal.write_bytes(before[wal.name])
+    await service.start()
+    assert len(await known(service)) == 20
+
+
+async def test_header_damaged(make_service: MakeService) -> None:
+    """SQLite alone would take the whole of it for nothing."""
+    service = make_service(NO_STORE)
+    await killed_with(service, 20)
+    flip_bit(wal_of(service), 17)
+    said = await refused(service)
+    assert "damaged" in said
+
+
+async def test_bit_flipped_in_a_row(make_service: MakeService) -> None:
+    """In the database file, which has no checksums of its own: ours find it."""
+    service = make_service(NO_STORE)
+    await service.start()
+    await say(service, 0, 20)
+    assert await service.terminate() == 0
+    log = service.data_dir / "log.db"
+    place = log.read_bytes().index(b"number 10")
+    flip_bit(log, place)
+    said = await refused(service)
+    assert "checksum" in said
+
+
+async def test_log_cut_short(make_service: MakeService) -> None:
+    service = make_service(NO_STORE)
+    await service.start()
+    await say(service, 0, 200)
+    assert await service.terminate() == 0
+    log = service.data_dir / "log.db"
+    cut_short(log, log.stat().st_size // 2)
+    said = await refused(service)
+    assert "log.db" in said
+
+
+async def test_watermark_above_the_head(make_service: MakeService) -> None:
+    """The end of the log is gone, though the store was once told of it."""
+    service = make_service()
+    await service.start()
+    async with trial(service, Mix(pause=0.005)) as held:
+        await held.load.more(50)
+    assert await service.terminate() == 0
+    with sqlite3.connect(service.data_dir / "log.db") as log:
+        newest = "SELECT id FROM records ORDER BY id DESC LIMIT 10"
+        assert log.execute(f"DELETE FROM records WHERE id IN ({newest})").rowcount == 10
+    log.close()
+    said = await refused(service)
+    assert "watermark" in said
+
+
+async def test_older_log_put_back(service: Service, judge) -> None:
+    """From a backup, beside a store that went on: a new life begins, and nobody is misled."""
+    backup = service.data_dir.parent / "log.backup"
+    async with trial(service, Mix(pause=0.005)) as held:
+        await held.load.more(100)
+        assert await service.terminate() == 0
+        shutil.copy2(service.data_dir / "log.db", backup)
+        await service.start()
+        await held.load.more(100)
+        assert await service.terminate() == 0
+        shutil.copy2(backup, service.data_dir / "log.db")
+        await service.start()
+        await held.load.more(100)
+    verdict = judge(held)
+    assert verdict.totals["gaps announced"] >= 1
+
+
+async def test_log_lost(service: Service, judge) -> None:
+    """All of it, after everything was stored: what was said is in the store."""
+    async with trial(service, Mix(pause=0.005)) as held:
+        await held.load.more(100)
+        assert await service.terminate() == 0
+        for path in service.data_dir.glob("log.db*"):
+            path.unlink()
+        await service.start()
+        await held.load.more(100)
+    judge(held)
