@@ -185,6 +185,14 @@ class History:
         entry = await self._breaker.run(lambda: self._store.get(message_id))
         return (entry, "stored") if entry is not None else None
 
+    async def find_client_id(
+        self, sender: str, channel: str, client_id: str
+    ) -> tuple[int, bytes] | None:
+        """Id and digest of the first stored message under this key; the tail is not asked."""
+        return await self._breaker.run(
+            lambda: self._store.find_client_id(sender, channel, client_id)
+        )
+
     def _channel(self, channel: str) -> tuple[_FromTail, _FromStore]:
         return (
             lambda bounds: self._tail.channel_page(channel, bounds),
