@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
-from tests.fault.kit.service import Service
+from tests.fault.kit.service import MakeService, Service
 from tests.fault.kit.trial import Trial, require_clean
 
 _FIGURES = "figures"
@@ -29,18 +29,6 @@ def rounds(request: pytest.FixtureRequest) -> int:
     """How often to strike."""
     # The option is unknown when the whole of tests/ runs: this file is read too late then.
     return int(request.config.getoption("--fault-rounds", default=_SHORT))
-
-
-class MakeService(Protocol):
-    """Makes a service that is not started; whatever runs at the end is killed."""
-
-    def __call__(
-        self,
-        env: Mapping[str, str] | None = None,
-        *,
-        data_dir: Path | None = None,
-        prefix: Sequence[str] = (),
-    ) -> Service: ...
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault.conftest import MakeService
-from tests.fault.kit.service import Service
+from tests.fault.kit.service import MakeService, Service
 from tests.fault.kit.trial import trial
 from tests.fault.kit.workload import Mix
 

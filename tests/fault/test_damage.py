@@ -9,10 +9,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.fault.conftest import MakeService
 from tests.fault.kit.clients import Http, Outgoing
 from tests.fault.kit.disk import cut_short, flip_bit
-from tests.fault.kit.service import Service, free_port
+from tests.fault.kit.service import MakeService, Service, free_port
 from tests.fault.kit.trial import trial
 from tests.fault.kit.workload import Mix
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import aiohttp
 import jwt
@@ -210,3 +210,15 @@ class Service:
 
     def _error(self, text: str) -> ServiceError:
         return ServiceError(f"{text}; the last of its stderr:\n{self.stderr()[-4000:]}")
+
+
+class MakeService(Protocol):
+    """Makes a service that is not started; whatever runs at the end is killed."""
+
+    def __call__(
+        self,
+        env: Mapping[str, str] | None = None,
+        *,
+        data_dir: Path | None = None,
+        prefix: Sequence[str] = (),
+    ) -> Service: ...

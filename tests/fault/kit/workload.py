@@ -134,6 +134,11 @@ class Workload:
                     listener.moved.clear()
                     await listener.moved.wait()
 
+    @property
+    def newest_acknowledged(self) -> str:
+        """The highest id that anybody was told."""
+        return max(known for newest in self._newest.values() for known in newest.values())
+
     # -- what a test waits for --------------------------------------------------------
 
     async def acknowledged_reach(self, count: int, seconds: float = 60.0) -> None:
