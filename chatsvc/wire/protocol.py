@@ -76,7 +76,6 @@ class Ack(msgspec.Struct, tag="ack", omit_defaults=True, kw_only=True, gc=False)
     id: str
     created_at: str
     ref: str | None = None
-    client_id: str | None = None
     duplicate: bool = False
 
 
