@@ -1,0 +1,64 @@
+"""``POST /api/dev/token`` over real HTTP."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.http_service import HttpService, running
+
+
+async def test_a_token_for_whoever_asks() -> None:
+    async with running(HttpService()) as client:
+        answer = await client.call("POST", "/api/dev/token", user=None, json={"user": "alice"})
+        assert answer.status == 200
+        assert answer.json == {
+            "token": "token-of-alice",
+            "user": "alice",
+            "expires_at": 4_102_444_800,
+        }
+
+
+async def test_off_there_is_no_such_route() -> None:
+    async with running(HttpService(dev_login=False)) as client:
+        answer = await client.call("POST", "/api/dev/token", user=None, json={"user": "alice"})
+        assert answer.status == 404
+        assert "/api/dev/token" not in (await client.call("GET", "/openapi.json")).json["paths"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Forwarded": "for=192.0.2.1"},
+        {"X-Forwarded-For": "192.0.2.1"},
+        {"X-Forwarded-Host": "chat.example.org"},
+        {"X-Forwarded-Anything": "1"},
+        {"X-Real-IP": "192.0.2.1"},
+        {"Via": "1.1 proxy"},
+        {"Host": "chat.example.org"},
+        {"Host": "localhost.example.org"},
+        {"Host": "127.0.0.1.nip.io:8080"},
+    ],
+)
+async def test_it_is_refused_through_a_proxy_or_under_another_name(headers: dict[str, str]) -> None:
+    async with running(HttpService()) as client:
+        answer = await client.call(
+            "POST", "/api/dev/token", user=None, json={"user": "alice"}, headers=headers
+        )
+    assert answer.status == 403
+    assert answer.json["code"] == "not_local"
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "127.0.0.1", "[::1]:8080"])
+async def test_names_of_this_machine(host: str) -> None:
+    async with running(HttpService()) as client:
+        answer = await client.call(
+            "POST", "/api/dev/token", user=None, json={"user": "alice"}, headers={"Host": host}
+        )
+    assert answer.status == 200
+
+
+async def test_the_user_is_checked() -> None:
+    async with running(HttpService()) as client:
+        answer = await client.call("POST", "/api/dev/token", user=None, json={"user": "a,b"})
+    assert answer.status == 422
+    assert answer.json["errors"][0]["pointer"] == "/user"
