@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from chatsvc.core.errors import LogDamaged, LogUnavailable
+from chatsvc.core.errors import LogDamaged, LogUnavailable, StoreUnavailable
 from chatsvc.core.ids import format_id, id_at, next_id, now_ms
 from chatsvc.core.record import Draft, Record, accept, checksum, pack
 from chatsvc.log.base import Appended, MessageLog
@@ -56,6 +56,8 @@ class LocalLog(MessageLog):
         self.tail = tail
         self._file = file
         self._epoch = str(file.meta("epoch"))
+        store = file.meta("store")
+        self._store = None if store is None else str(store)
         self._last = last
         self._keys = keys
         self._backlog_bytes = backlog_bytes
@@ -115,7 +117,7 @@ class LocalLog(MessageLog):
         return cls(
             file,
             tail=tail,
-            last=max(head, store_head or 0, tail.head),
+            last=max(head, store_head or 0, tail.head, watermark),
             keys=keys,
             backlog_bytes=backlog_bytes,
             min_free_bytes=min_free_bytes,
@@ -154,11 +156,22 @@ class LocalLog(MessageLog):
     def advance_watermark(self, watermark: int) -> None:
         self.tail.advance(watermark)
 
-    def raise_last(self, store_head: int) -> None:
-        """A store that was away at the start holds ids up to here: go on above them."""
-        if store_head > self._last:
-            _logger.warning("the store is ahead of the log", store_head=format_id(store_head))
-            self._last = store_head
+    def meet_store(self, identity: str, head: int) -> None:
+        """A store that was away at the start answers: is it the one this log fills?
+
+        Raises:
+            StoreUnavailable: it is another, or ahead of the log. A restart, with the store
+                there, sorts it out; until then nothing is stored and all of it is kept.
+        """
+        if self._store is None:
+            self._store = identity
+            self._jobs.put(lambda: self._guarded(self._file.set_meta, "store", identity))
+        if identity != self._store or head > self._last:
+            raise StoreUnavailable(
+                "this is not the store that the log was filling before, or it is ahead of the "
+                "log: restart the service, which brings the two together",
+                code="store_is_another",
+            )
 
     async def close(self) -> None:
         if self._closing:
@@ -287,6 +300,11 @@ def _reconcile(file: LogFile, head: int, store_identity: str | None, store_head:
         file.set_meta("watermark", 0)
         file.set_meta("store", store_identity)
     if store_head is None:
+        if head == 0:
+            # A new log, and a store that may hold anything: what was before is its affair.
+            watermark = id_at(now_ms())
+            file.set_meta("base", watermark)
+            file.set_meta("watermark", watermark)
         return watermark
     if store_head > head:
         if head:

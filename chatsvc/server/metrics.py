@@ -114,17 +114,11 @@ class Metrics:
         self.sockets_aborted = counter(
             "sockets_aborted", "Sockets cut off because they did not read."
         )
-        self.resume_replayed = counter("resume_replayed", "Messages replayed to resuming sockets.")
-        self.gaps = counter("gaps", "Gaps that a resume announced.")
         self.append_batch = histogram("log_append_batch", "Records a commit of the log.", BATCH)
         self.commit_seconds = histogram(
             "log_commit_seconds", "How long a commit of the log takes, fsync included.",
             COMMIT_SECONDS,
         )  # fmt: skip
-        self.keys_forgotten = counter(
-            "idempotency_keys_forgotten_early",
-            "client_ids forgotten before their time, because there were too many.",
-        )
         self.store_batch = histogram("store_batch", "Records a batch of the store.", BATCH)
         self.store_seconds = histogram("store_write_seconds", "How long a batch takes.", SECONDS)
         self.store_retries = counter("store_retries", "Batches that were tried again.")
@@ -135,9 +129,12 @@ class Metrics:
         self.connections.inc()
 
     def socket_closed(self, reason: str) -> None:
-        """One fewer; ``reason`` is one of a few words of ours, never the peer's text."""
+        """One fewer; ``reason`` is ours, never the peer's text, and its first word is one of
+        few."""
         self.connections.dec()
-        self.disconnects.labels(reason).inc()
+        self.disconnects.labels(reason.partition(" ")[0]).inc()
+        if reason in {"slow", "stalled"}:
+            self.sockets_aborted.inc()
 
     def watch(
         self,
