@@ -1,0 +1,104 @@
+"""The arguments of the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from chatsvc.client import uuid7
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+_EPILOG = """\
+Without a command: an interactive menu. The token is --token, or CHATSVC_TOKEN in the
+environment, or what the server's development login gives for --user.
+
+Exit status: 0 done, 1 refused, 2 wrong arguments or no token, 3 no answer from the
+server, 4 the time was up (listen).
+"""
+
+
+def split_users(text: str) -> list[str]:
+    """User ids joined by commas, with or without spaces, each once, in their order."""
+    return list(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse, or end the program with 2 and a line that says what is wrong."""
+    common = argparse.ArgumentParser(add_help=False)
+    # Given before or after the command: the default must not undo what came before it.
+    quiet = argparse.SUPPRESS
+    common.add_argument("--url", default=quiet, help=f"the server (default: {DEFAULT_URL})")
+    common.add_argument("--token", default=quiet, help="the user's token")
+    common.add_argument("--user", default=quiet, help="the user id, for the development login")
+
+    parser = argparse.ArgumentParser(
+        prog="chatsvc-demo",
+        description="A terminal client for a chatsvc server.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common],
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    send = commands.add_parser("send", parents=[common], help="send a message")
+    send.add_argument("participants", type=_users, help="user ids joined by commas")
+    send.add_argument("text", help="the content; - reads standard input")
+    send.add_argument("--client-id", help="makes a repeated send the same message")
+
+    listen = commands.add_parser("listen", parents=[common], help="print messages as they come")
+    listen.add_argument("--count", type=_positive, help="end after so many messages")
+    listen.add_argument("--timeout", type=_seconds, help="end after so many seconds")
+    listen.add_argument("--since", help="a cursor to go on from")
+    listen.add_argument("--echo", action="store_true", help="one's own from other devices too")
+
+    history = commands.add_parser("history", parents=[common], help="print past messages")
+    history.add_argument("participants", type=_users, help="user ids joined by commas")
+    history.add_argument("--limit", type=_positive, default=100, help="at most (default: 100)")
+    bounds = history.add_mutually_exclusive_group()
+    bounds.add_argument("--before", metavar="ID", help="older than this message")
+    bounds.add_argument("--after", metavar="ID", help="newer than this message")
+
+    who = commands.add_parser("who", parents=[common], help="say who is connected")
+    who.add_argument("users", type=_users, help="user ids joined by commas")
+
+    for command in (send, listen, history, who):
+        command.add_argument("--json", action="store_true", help="one JSON object a line")
+    arguments = parser.parse_args(argv)
+    _complete(arguments)
+    return arguments
+
+
+def _complete(arguments: argparse.Namespace) -> None:
+    """What the environment says where the arguments say nothing."""
+    for name, default in (
+        ("url", os.environ.get("CHATSVC_URL") or DEFAULT_URL),
+        ("token", os.environ.get("CHATSVC_TOKEN") or None),
+        ("user", None),
+    ):
+        if not hasattr(arguments, name):
+            setattr(arguments, name, default)
+    if arguments.command == "send" and arguments.client_id is None:
+        arguments.client_id = uuid7()
+
+
+def _users(text: str) -> list[str]:
+    users = split_users(text)
+    if not users:
+        raise argparse.ArgumentTypeError("at least one user id")
+    return users
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError("a number of seconds above 0")
+    return seconds

@@ -1,0 +1,90 @@
+"""Where the demo has its token from."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import aiohttp
+
+from chatsvc.client.http import base_url
+from demo_cli.exits import Exit, Failure
+
+_PATIENCE = aiohttp.ClientTimeout(total=15)
+
+
+class Login:
+    """The token that was given, or the server's development login.
+
+    Args:
+        url: the server.
+        token: used as it is, if given.
+        user: for whom the development login is asked.
+    """
+
+    def __init__(self, url: str, token: str | None, user: str | None) -> None:
+        try:
+            self._root = base_url(url)
+        except ValueError as exc:
+            raise Failure(f"--url: {exc}", Exit.USAGE) from None
+        self._token = token
+        self.user = user or (user_of(token) if token else None)
+        if self._token is None and not self.user:
+            raise Failure(
+                "who are you? give --token or CHATSVC_TOKEN, or --user with a server that has "
+                "a development login",
+                Exit.USAGE,
+            )
+
+    async def token(self) -> str:
+        """A token, a fresh one where that can be had.
+
+        Raises:
+            Failure: there is none to be had.
+        """
+        if self._token is not None:
+            return self._token
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=_PATIENCE) as session,
+                session.post(f"{self._root}/api/dev/token", json={"user": self.user}) as answer,
+            ):
+                body = await answer.read()
+                status = answer.status
+        except (aiohttp.ClientError, TimeoutError) as exc:
+            raise Failure(f"no answer from {self._root}: {exc}", Exit.UNREACHABLE) from exc
+        if status == 404:
+            raise Failure(
+                f"{self._root} has no development login: give --token or CHATSVC_TOKEN", Exit.USAGE
+            )
+        return _token_in(body, status)
+
+    @property
+    def source(self) -> str | None:
+        """The token that was given; ``None`` where the development login is asked."""
+        return self._token
+
+
+def user_of(token: str) -> str | None:
+    """The user that a JWT names, unverified: it is the server that verifies."""
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        user = claims.get("id") or claims.get("sub")
+    except (IndexError, ValueError, AttributeError):
+        return None
+    return user if isinstance(user, str) else None
+
+
+def _token_in(body: bytes, status: int) -> str:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = {}
+    if not isinstance(answer, dict):
+        answer = {}
+    token = answer.get("token")
+    if status < 300 and isinstance(token, str):
+        return token
+    why = answer.get("detail") or f"the server answered {status}"
+    raise Failure(f"no token: {why}", Exit.REFUSED)
