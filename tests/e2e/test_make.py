@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,28 @@ def test_what_is_installed_is_not_installed_again(tmp_path: Path, target: str, s
     assert "scripts/environment.sh" in plan()
     (tmp_path / stamp).touch()
     assert "scripts/environment.sh" not in plan()
+
+
+def test_a_taken_port_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    """Through ``make run``, in an environment that stands as if installed."""
+    (tmp_path / "bin").mkdir()
+    install(tmp_path / "bin", "python", '#!/bin/sh\nexec {real} "$@"\n')
+    (tmp_path / ".run").touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            ["make", "--no-print-directory", "run", f"VENV={tmp_path}", f"PORT={port}"],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path / "data")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    line = complaint(done)
+    assert str(port) in line
+    assert "taken" in line
+    assert f"PORT={port + 1}" in line or f"PORT={port - 1}" in line
 
 
 def test_help_names_every_target(path: Path, tmp_path: Path) -> None:
