@@ -105,7 +105,8 @@ async def _replay(desk: DeadLetterDesk, ids: Sequence[int]) -> int:
         if outcome.stored:
             say(f"{format_id(outcome.id)}  stored")
         else:
-            sys.stderr.write(f"chatsvc: {format_id(outcome.id)} is kept: {outcome.reason}\n")
+            reason = " ".join((outcome.reason or "").split())
+            sys.stderr.write(f"chatsvc: {format_id(outcome.id)} is kept: {reason}\n")
             status = 1
     found = {outcome.id for outcome in outcomes}
     return max(status, _missing([one for one in ids if one not in found]))

@@ -1,0 +1,106 @@
+"""``chatsvc migrate``: what is older is moved forward, what is newer is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from chatsvc.cli import main
+from chatsvc.log.file import LogFile
+from chatsvc.log.lock import DataDirLock
+from chatsvc.storage.sqlite import SqliteStore
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def data(folder: Path) -> Path:
+    """A folder with log and store of this version."""
+    path = folder / "data"
+    LogFile(path / "log.db").close()
+
+    async def make() -> None:
+        store = SqliteStore(path / "store.db")
+        await store.open()
+        await store.close()
+
+    asyncio.run(make())
+    return path
+
+
+def make_newer(path: Path, statement: str) -> None:
+    db = sqlite3.connect(path)
+    db.execute(statement)
+    db.commit()
+    db.close()
+
+
+def test_up_to_date(data: Path, capsys: Captured) -> None:
+    for argv in (["migrate", "--check"], ["migrate"]):
+        assert main(argv) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split(":")[0] for line in lines] == ["log", "store"]
+        assert all(line.endswith("up to date") for line in lines)
+
+
+def test_a_check_of_an_empty_folder_makes_nothing(folder: Path, capsys: Captured) -> None:
+    assert main(["migrate", "--check"]) == 0
+    assert capsys.readouterr().out.count("there is none yet") == 2
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("argv", [["migrate"], ["migrate", "--check"]])
+@pytest.mark.parametrize(
+    ("name", "statement"),
+    [
+        ("log", "PRAGMA user_version=99"),
+        ("store", "UPDATE meta SET value='99' WHERE name='version'"),
+    ],
+)
+def test_what_a_newer_program_wrote_is_left_alone(
+    data: Path, capsys: Captured, argv: list[str], name: str, statement: str
+) -> None:
+    file = data / f"{name}.db"
+    make_newer(file, statement)
+    before = file.read_bytes()
+    assert main(argv) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"chatsvc: the {name} has version 99")
+    assert err.count("\n") == 1
+    assert file.read_bytes() == before
+
+
+def test_what_is_no_log_is_said_to_be_none(data: Path, capsys: Captured) -> None:
+    (data / "log.db").write_bytes(b"not a database at all, but long enough to be looked at" * 100)
+    assert main(["migrate", "--check"]) == 2
+    assert "cannot be read as a log" in capsys.readouterr().err
+
+
+def test_not_beside_a_running_service(data: Path, capsys: Captured) -> None:
+    lock = DataDirLock(data)
+    lock.acquire()
+    try:
+        assert main(["migrate"]) == 2
+        assert "in use by process" in capsys.readouterr().err
+        assert main(["migrate", "--check"]) == 0
+    finally:
+        lock.release()
+
+
+def test_an_older_store_is_reported_and_moved(
+    data: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next version's step stands in: there is no older version than the first."""
+    from chatsvc.storage import sqlite, sqlite_schema
+
+    steps = (*sqlite_schema.STEPS, "CREATE TABLE added_later (x)")
+    monkeypatch.setattr(sqlite, "STEPS", steps)
+    monkeypatch.setattr(sqlite, "bring_up", lambda db: sqlite_schema.bring_up(db, steps))
+    assert main(["migrate", "--check"]) == 1
+    assert "version 1, to be moved to 2" in capsys.readouterr().out
+    assert main(["migrate"]) == 0
+    assert "store: version 2, up to date" in capsys.readouterr().out
+    assert main(["migrate", "--check"]) == 0
