@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote, unquote
 
 import aiohttp
 from aiohttp import web
@@ -30,13 +31,13 @@ from tests.support.fake_log import FakeHistory, FakeLog
 
 
 def authenticate(token: str) -> Principal:
-    """A token is ``token-of-`` and the user."""
+    """A token is ``token-of-`` and the user, percent-encoded."""
     if token == "expired":
         raise TokenExpired("the token's exp has passed")
     user = token.removeprefix("token-of-")
     if user == token:
         raise Unauthorized("the token's signature is not good")
-    return Principal(user, 4_102_444_800)
+    return Principal(unquote(user), 4_102_444_800)
 
 
 class FakePresence:
@@ -131,7 +132,7 @@ class Client:
         **options: Any,
     ) -> Answer:
         """``user`` ``None``: without a token."""
-        sent = {} if user is None else {"Authorization": f"Bearer token-of-{user}"}
+        sent = {} if user is None else {"Authorization": f"Bearer token-of-{quote(user)}"}
         async with self.session.request(
             method, self.service.url + path, headers=sent | (headers or {}), **options
         ) as response:

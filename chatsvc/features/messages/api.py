@@ -119,11 +119,11 @@ def _page(
 ) -> Operation:
     async def handle(caller: Caller, request: PageRequest) -> Reply:
         stretch = reader.stretch(request)
-        channel = reader.channel(caller.user, request)
-        if channel is None and required:
+        conversation = reader.conversation(caller.user, request)
+        if conversation is None and required:
             raise Invalid.at("/participants", "missing", "give participants or channel")
-        page = await reader.page(caller.user, channel, stretch)
-        return Reply(200, page_body(page, stretch, by_rev=channel is None))
+        page = await reader.page(caller.user, conversation, stretch)
+        return Reply(200, page_body(page, stretch, by_rev=conversation is None))
 
     return Operation(
         name=name,

@@ -54,6 +54,13 @@ class Stretch(NamedTuple):
     given: str | None
 
 
+class Conversation(NamedTuple):
+    """``proven``: that the caller is in it follows from the request alone."""
+
+    channel: str
+    proven: bool
+
+
 class MessageReader:
     """Reads for a user what the user may read, and says 403 alike for the rest."""
 
@@ -93,8 +100,8 @@ class MessageReader:
             return Stretch(Bounds(request.limit, after=position, newest=False), None, text)
         return Stretch(Bounds(request.limit), position, text)
 
-    def channel(self, user: str, request: PageRequest) -> str | None:
-        """The channel that the request names, or ``None`` where it names none.
+    def conversation(self, user: str, request: PageRequest) -> Conversation | None:
+        """The conversation that the request names, or ``None`` where it names none.
 
         Raises:
             Invalid: at ``/participants`` or ``/channel``.
@@ -112,34 +119,39 @@ class MessageReader:
             )
             if user not in people:
                 raise _not_yours("/participants")
-            return channel_key(people)
+            return Conversation(channel_key(people), True)
         if request.channel is None:
             return None
         fault = channel_fault(request.channel)
         if fault is not None:
             raise Invalid.at("/channel", *fault)
-        if not request.channel.startswith(",") and user not in request.channel.split(","):
+        if request.channel.startswith(","):
+            return Conversation(request.channel, False)
+        if user not in request.channel.split(","):
             raise _not_yours("/channel")
-        return request.channel
+        return Conversation(request.channel, True)
 
-    async def page(self, user: str, channel: str | None, stretch: Stretch) -> HistoryPage:
-        """A page of one conversation, or of all the user's where ``channel`` is ``None``.
+    async def page(
+        self, user: str, conversation: Conversation | None, stretch: Stretch
+    ) -> HistoryPage:
+        """A page of one conversation, or of all the user's where there is ``None``.
 
         Raises:
             Forbidden: there is no such conversation of the user's.
             StoreUnavailable: what was asked for lies in the store, which is away.
         """
-        if channel is None:
+        if conversation is None:
             if stretch.around is not None:
                 return await self._history.user_around(user, stretch.around, stretch.bounds.limit)
             return await self._history.user_page(user, stretch.bounds)
+        channel = conversation.channel
         if stretch.around is not None:
             found = await self._history.channel_around(
                 channel, stretch.around, stretch.bounds.limit
             )
         else:
             found = await self._history.channel_page(channel, stretch.bounds)
-        if channel.startswith(","):
+        if not conversation.proven:
             await self._check_audience(user, channel, found)
         return found
 

@@ -202,3 +202,9 @@ async def test_a_store_that_is_away_is_503(client: Client) -> None:
     assert answer.status == 503
     assert answer.json["code"] == "store_unavailable"
     assert answer.headers["Retry-After"] == "1"
+
+
+async def test_a_large_set_that_never_spoke_is_an_empty_page_for_its_people(client: Client) -> None:
+    people = ",".join(f"user-{n:03d}-{'x' * 100}" for n in range(4))
+    page = await client.call("GET", f"/api/messages/get?participants=alice,{people}")
+    assert contents(page) == []
