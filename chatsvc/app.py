@@ -161,6 +161,7 @@ class Service:
                 limits=settings.limits,
             )
             context = self._context = self._socket_context(log, history, service, who)
+            log.tail.watch(context.tell_stored)
             application = build_application(
                 operations=self._operations(service, history, who),
                 authenticate=who.verifier.verify,

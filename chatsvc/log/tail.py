@@ -86,6 +86,7 @@ class Tail:
         self._channels: dict[str, _Lane] = {}
         self._users: dict[str, _Lane] = {}
         self._listeners: list[Listener] = []
+        self._watchers: list[Callable[[int], None]] = []
         self._waiters: list[asyncio.Future[None]] = []
 
     def extend(self, records: Sequence[Record]) -> None:
@@ -132,6 +133,12 @@ class Tail:
             self.recent_bytes += cost
         self.watermark = watermark
         self._evict()
+        for watcher in self._watchers:
+            watcher(watermark)
+
+    def watch(self, watcher: Callable[[int], None]) -> None:
+        """Call ``watcher`` with the watermark each time it advances."""
+        self._watchers.append(watcher)
 
     def listen(self, listener: Listener) -> None:
         """Call ``listener`` with every batch, in the step in which it becomes readable."""

@@ -7,7 +7,7 @@ everything is open: it ignores fields and types it does not know.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
@@ -79,6 +79,13 @@ class Ack(msgspec.Struct, tag="ack", omit_defaults=True, kw_only=True, gc=False)
     duplicate: bool = False
 
 
+class Stored(msgspec.Struct, tag="stored", kw_only=True):
+    """Every message up to this id is in the store. For a socket that asked for receipts,
+    about what it sent."""
+
+    up_to: str
+
+
 class Error(msgspec.Struct, tag="error", omit_defaults=True, kw_only=True):
     """A frame that was refused; the connection goes on. ``retry_after`` in seconds."""
 
@@ -125,13 +132,18 @@ class Reset(msgspec.Struct, tag="reset", kw_only=True):
 
 
 ServerFrame = (
-    Hello | CaughtUp | CursorMoved | Ack | Error | Pong | AuthOk | AuthExpiring | Gap | Reset
+    Hello
+    | CaughtUp
+    | CursorMoved
+    | Ack
+    | Stored
+    | Error
+    | Pong
+    | AuthOk
+    | AuthExpiring
+    | Gap
+    | Reset
 )
-FrameType = Literal[
-    "hello", "caught_up", "cursor", "ack", "error", "pong", "auth_ok", "auth_expiring", "gap",
-    "reset", "message",
-]  # fmt: skip
-
 _encoder = msgspec.json.Encoder()
 _client_decoder: msgspec.json.Decoder[ClientFrame] = msgspec.json.Decoder(ClientFrame)
 

@@ -63,6 +63,8 @@ class SocketContext:
     unacked_max: int
     sockets: set[Socket] = field(default_factory=set)
     slow: set[Socket] = field(default_factory=set)
+    unstored: set[Socket] = field(default_factory=set)
+    """Sockets that asked for receipts, and have sent what is not stored yet."""
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     draining: bool = False
@@ -71,8 +73,14 @@ class SocketContext:
         """The socket is gone."""
         self.sockets.discard(socket)
         self.slow.discard(socket)
+        self.unstored.discard(socket)
         if not self.sockets:
             self.emptied.set()
+
+    def tell_stored(self, watermark: int) -> None:
+        """The store holds everything up to here: those who asked are told."""
+        for socket in list(self.unstored):
+            socket.tell_stored(watermark)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run beside the socket, and be remembered until done."""

@@ -38,13 +38,14 @@ from chatsvc.wire.protocol import (
     Pong,
     Send,
     ServerFrame,
+    Stored,
     encode_frame,
 )
 
 CLOSE_SECONDS: Final = 3.0
 """How long the peer may take to answer a close frame."""
 EXPIRY_WARNING_SECONDS: Final = 60
-FEATURES: Final = ["resume", "echo"]
+FEATURES: Final = ["resume", "echo", "receipts"]
 
 _logger = structlog.get_logger("chatsvc.socket")
 
@@ -60,12 +61,14 @@ class Socket(Connection):
         "_inbox",
         "_outbox",
         "_unacked",
+        "_unstored",
         "announced",
         "close_reason",
         "connection_id",
         "expires_at",
         "heard",
         "opened_at",
+        "receipts",
     )
 
     def __init__(
@@ -76,6 +79,7 @@ class Socket(Connection):
         connection_id: str,
         device: str,
         echo: bool,
+        receipts: bool = False,
     ) -> None:
         super().__init__(principal.user, device, echo=echo, buffer_limit=context.buffer_limit)
         self._context = context
@@ -89,6 +93,8 @@ class Socket(Connection):
         self._closing = False
         self._held = False
         self._unacked = 0
+        self._unstored = 0
+        self.receipts = receipts
         self._inbox: deque[bytes] | None = None
         self._outbox: list[bytes] | None = None
 
@@ -293,8 +299,25 @@ class Socket(Connection):
                     )
                 )
             )
+            if self.receipts:
+                self._await_store(message_id)
         if self._held and self.transport is not None:
             self._let_go()
+
+    def _await_store(self, message_id: int) -> None:
+        watermark = self._context.tail.watermark
+        self._unstored = max(self._unstored, message_id)
+        if self.transport is None:
+            return
+        self._context.unstored.add(self)
+        if message_id <= watermark:
+            self.tell_stored(watermark)
+
+    def tell_stored(self, watermark: int) -> None:
+        """What this socket sent, up to ``watermark``, is in the store."""
+        if watermark >= self._unstored:
+            self._context.unstored.discard(self)
+        self._reply(encode_frame(Stored(up_to=format_id(watermark))))
 
     def _let_go(self) -> None:
         """Go on with frames that were held, as far as they go without another wait."""

@@ -30,7 +30,7 @@ from chatsvc.server.websocket.socket import Socket
 from chatsvc.wire import close_codes, frames
 from chatsvc.wire.protocol import BEARER_PREFIX, PROTOCOL_VERSION
 
-_PARAMETERS: Final = frozenset({"since", "echo", "device"})
+_PARAMETERS: Final = frozenset({"since", "echo", "device", "receipts"})
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 _OVERLOAD_RETRY_MS: Final = 5000
 
@@ -39,6 +39,7 @@ class _Wish(NamedTuple):
     since: str | None
     echo: bool
     device: str | None
+    receipts: bool
 
 
 class Upgraded(web.StreamResponse):
@@ -118,6 +119,7 @@ class WebSocketEndpoint:
             connection_id=connection_id,
             device=wish.device or connection_id,
             echo=wish.echo,
+            receipts=wish.receipts,
         )
         taken = _take_over(request, socket, _accept(request, key, offered))
         if taken is not None:
@@ -248,7 +250,10 @@ def _wish(request: web.Request) -> _Wish:
     device = query.get("device")
     if device is not None:
         check_device(device)
-    return _Wish(query.get("since"), _flag(query, "echo"), device)
+    receipts = query.get("receipts")
+    if receipts not in (None, "stored"):
+        raise Invalid.at("/receipts", "bad_value", "receipts is 'stored', or not given")
+    return _Wish(query.get("since"), _flag(query, "echo"), device, receipts is not None)
 
 
 def _flag(query: Mapping[str, str], name: str) -> bool:
