@@ -150,10 +150,11 @@ class History:
         tail = self._tail
         seen = tail.head
         oldest = oldest_kept(self._retention_days)
-        newest = self._newest_by_channel(user, above=tail.watermark)
+        needs_store = tail.floor > 0  # else the tail holds everything there ever was
+        newest = self._newest_by_channel(user, above=tail.watermark if needs_store else 0)
         rows: list[Conversation] = []
         complete = True
-        if tail.floor > 0:  # else the tail holds everything there ever was
+        if needs_store:
             try:
                 rows = await self._stored_conversations(user, before, limit + 1, newest)
             except StoreUnavailable:

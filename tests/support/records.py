@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chatsvc.core.ids import STEP, id_at
@@ -77,8 +76,3 @@ def with_body(plain: Record, body: bytes) -> Record:
         digest=plain.digest,
         body=body,
     )
-
-
-def numbers(first: int = 1) -> Iterator[int]:
-    """Of records that follow one another."""
-    return itertools.count(first)

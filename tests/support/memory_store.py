@@ -1,0 +1,173 @@
+"""A store in memory whose failures are scripted: for tests of what stands above."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import Callable, Sequence
+
+from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.record import Record
+from chatsvc.storage.base import (
+    Conversation,
+    DeadLetter,
+    DeadLetters,
+    MessageStore,
+    Rejection,
+    Versions,
+)
+from chatsvc.storage.bodies import decode_participants
+
+
+class MemoryLetters(DeadLetters):
+    """Kept in a dict. ``away`` makes the next so many calls of :meth:`put` fail."""
+
+    def __init__(self) -> None:
+        self.held: dict[int, DeadLetter] = {}
+        self.away = 0
+
+    async def put(self, letters: Sequence[DeadLetter]) -> None:
+        if self.away:
+            self.away -= 1
+            raise StoreUnavailable("no letters now")
+        self.held |= {letter.id: letter for letter in letters}
+
+    async def list(self, *, after: int = 0, limit: int = 100) -> builtins.list[DeadLetter]:
+        return [self.held[key] for key in sorted(self.held) if key > after][:limit]
+
+    async def get(self, letter_id: int) -> DeadLetter | None:
+        return self.held.get(letter_id)
+
+    async def drop(self, ids: Sequence[int]) -> int:
+        return sum(self.held.pop(key, None) is not None for key in ids)
+
+    async def count(self) -> int:
+        return len(self.held)
+
+
+class MemoryStore(MessageStore):
+    """Keeps the promises of the port, slowly and plainly.
+
+    ``away`` makes every call fail; ``failures`` the next so many writes. ``gate``, where
+    there is one, is waited for before a read looks and before a write writes; ``reads``
+    and ``batches`` tell what was asked. ``refuse`` says for which records it never will.
+    """
+
+    def __init__(self) -> None:
+        self.records: dict[int, Record] = {}
+        self.letters = MemoryLetters()
+        self.dead_letters = self.letters
+        self.opened = 0
+        self.away = False
+        self.failures = 0
+        self.open_error: Exception | None = None
+        self.write_error: Exception | None = None
+        self.gate: asyncio.Event | None = None
+        self.before_read: Callable[[], None] | None = None
+        self.reads = 0
+        self.batches: list[int] = []
+        self.refuse: Callable[[Record], bool] = lambda _: False
+
+    async def open(self) -> None:
+        if self.open_error is not None:
+            raise self.open_error
+        self._check()
+        self.opened += 1
+
+    async def versions(self) -> Versions:
+        return Versions(1, 1)
+
+    async def identity(self) -> str:
+        return "memory"
+
+    async def head(self) -> int:
+        return max(self.records, default=0)
+
+    async def write(self, records: Sequence[Record]) -> builtins.list[Rejection]:
+        if self.gate is not None:
+            await self.gate.wait()
+        self._check()
+        if self.write_error is not None:
+            raise self.write_error
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("not now")
+        self.batches.append(len(records))
+        refused = [one for one in records if self.refuse(one)]
+        self.records |= {one.id: one for one in records if one not in refused}
+        return [Rejection(one, "refused", "a test says so") for one in refused]
+
+    async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
+        return await self._page(lambda one: one.channel == channel, bounds)
+
+    async def user_page(self, user: str, bounds: Bounds) -> list[Entry]:
+        return await self._page(lambda one: user in one.audience, bounds)
+
+    async def count_user(self, user: str, bounds: Bounds) -> int:
+        return len(await self.user_page(user, bounds))
+
+    async def conversations(self, user: str, *, before: int, limit: int) -> list[Conversation]:
+        await self._wait()
+        newest = {self.records[key].channel: self.records[key] for key in sorted(self.records)}
+        found = [
+            Conversation(one.channel, decode_participants(one.body).participants, one.id, one.body)
+            for one in newest.values()
+            if user in one.audience and one.id < before
+        ]
+        return sorted(found, key=lambda one: -one.last_id)[:limit]
+
+    async def get(self, message_id: int) -> Entry | None:
+        await self._wait()
+        one = self.records.get(message_id)
+        return entry(one) if one is not None else None
+
+    async def find_client_id(
+        self, sender: str, channel: str, client_id: str
+    ) -> tuple[int, bytes] | None:
+        await self._wait()
+        for key in sorted(self.records):
+            one = self.records[key]
+            if (one.sender, one.channel, one.client_id) == (sender, channel, client_id):
+                return one.id, one.digest
+        return None
+
+    async def purge(self, before_id: int, *, limit: int = 1000) -> int:
+        self._check()
+        old = sorted(key for key in self.records if key < before_id)[:limit]
+        for key in old:
+            del self.records[key]
+        return len(old)
+
+    async def ping(self) -> None:
+        self._check()
+
+    async def close(self) -> None:
+        self.away = True
+
+    async def _page(self, ours: Callable[[Record], bool], bounds: Bounds) -> list[Entry]:
+        await self._wait()
+        found = [
+            entry(self.records[key])
+            for key in sorted(self.records)
+            if bounds.after < key < bounds.before and ours(self.records[key])
+        ]
+        if not bounds.newest:
+            return found[: bounds.limit]
+        return found[max(len(found) - bounds.limit, 0) :]
+
+    async def _wait(self) -> None:
+        self.reads += 1
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.before_read is not None:
+            self.before_read()
+        self._check()
+
+    def _check(self) -> None:
+        if self.away:
+            raise StoreUnavailable("the store is away")
+
+
+def entry(one: Record) -> Entry:
+    return Entry(one.id, one.id, one.channel, one.sender, one.origin, one.audience, one.body)

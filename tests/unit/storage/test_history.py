@@ -1,0 +1,381 @@
+"""History reads each message once, wherever it lies, and never less than was accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.ids import MAX_ID, STEP, id_at, now_ms
+from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.record import Record, accept
+from chatsvc.log.tail import Tail
+from chatsvc.storage.history import Breaker, History
+from tests.support.memory_store import MemoryStore
+from tests.support.records import START, draft, other_kind, record, records
+
+
+def ids(entries: list[Entry]) -> list[int]:
+    return [entry.id for entry in entries]
+
+
+def at(*numbers: int) -> list[int]:
+    return [START + number * STEP for number in numbers]
+
+
+class World:
+    """A log's tail, a store, and history over both.
+
+    Records 1 to ``evicted`` are in the store alone, those up to ``stored`` in both, and
+    the rest, up to ``accepted``, in the tail alone.
+    """
+
+    def __init__(self, evicted: int, stored: int, accepted: int) -> None:
+        everything = [self.make(n) for n in range(1, accepted + 1)]
+        self.store = MemoryStore()
+        self.store.records = {one.id: one for one in everything[:stored]}
+        floor = everything[evicted - 1].id if evicted else 0
+        self.tail = Tail(recent_bytes=1 << 30, watermark=floor, floor=floor)
+        self.tail.extend(everything[evicted:])
+        if stored:
+            self.tail.advance(everything[stored - 1].id)
+        self.history = History(self.store, self.tail)
+
+    @staticmethod
+    def make(number: int) -> Record:
+        return record(number)
+
+
+@pytest.mark.parametrize(("evicted", "stored"), [(0, 0), (0, 5), (3, 3), (3, 6), (9, 9), (6, 9)])
+@pytest.mark.parametrize("newest", [True, False])
+async def test_every_stretch_over_every_seam(evicted: int, stored: int, newest: bool) -> None:
+    world = World(evicted, stored, 9)
+    for after in range(10):
+        for before in range(after, 12):
+            for limit in (1, 2, 3, 9, 20):
+                bounds = Bounds(limit, START + after * STEP, START + before * STEP, newest)
+                inside = [START + n * STEP for n in range(1, 10) if after < n < before]
+                kept = inside[-limit:] if newest else inside[:limit]
+                for page in (
+                    await world.history.channel_page("alice,bob", bounds),
+                    await world.history.user_page("bob", bounds),
+                ):
+                    assert ids(page.entries) == kept
+                    assert page.has_more == (len(inside) > limit)
+                    assert page.complete
+                assert await world.history.count_user("bob", bounds) == len(kept)
+
+
+@pytest.mark.parametrize("evicted", [0, 4, 9])
+async def test_around_an_id(evicted: int) -> None:
+    world = World(evicted, 9, 9)
+    for read in (
+        lambda at, limit: world.history.channel_around("alice,bob", at, limit),
+        lambda at, limit: world.history.user_around("alice", at, limit),
+    ):
+        page = await read(START + 5 * STEP, 5)
+        assert (ids(page.entries), page.has_more) == (at(3, 4, 5, 6, 7), True)
+        page = await read(START + 5 * STEP + 1, 4)  # no such id
+        assert (ids(page.entries), page.has_more) == (at(4, 5, 6, 7), True)
+        page = await read(START + STEP, 4)  # nothing below: the rest comes from above
+        assert (ids(page.entries), page.has_more) == (at(1, 2, 3, 4), False)
+        page = await read(START + 2 * STEP, 1)
+        assert (ids(page.entries), page.has_more) == (at(2), True)
+        assert ids((await read(0, 2)).entries) == at(1, 2)
+        assert ids((await read(MAX_ID, 2)).entries) == at(9)
+
+
+async def test_what_lies_in_the_tail_never_touches_the_store() -> None:
+    world = World(evicted=3, stored=6, accepted=9)
+    history = world.history
+    for read in (
+        history.channel_page("alice,bob", Bounds(5)),
+        history.channel_page("alice,bob", Bounds(3, before=START + 8 * STEP)),
+        history.channel_page("alice,bob", Bounds(50, after=START + 3 * STEP, newest=False)),
+        history.user_page("alice", Bounds(50, after=START + 4 * STEP, newest=False)),
+        history.count_user("alice", Bounds(50, after=START + 4 * STEP)),
+        history.get(START + 4 * STEP),
+        history.get(START + 99 * STEP),
+    ):
+        await read
+    assert world.store.reads == 0
+
+
+async def test_records_of_other_kinds_are_no_messages() -> None:
+    world = World(0, 0, 2)
+    world.tail.extend([other_kind(n) for n in range(3, 8)])
+    world.tail.extend(records(2, first=8))
+    world.tail.extend([other_kind(10)])
+    history = world.history
+    assert ids((await history.channel_page("alice,bob", Bounds(3))).entries) == at(2, 8, 9)
+    oldest = await history.user_page("alice", Bounds(3, newest=False))
+    assert (ids(oldest.entries), oldest.has_more) == (at(1, 2, 8), True)
+    assert await history.count_user("alice", Bounds(50)) == 4
+    assert await history.get(START + 4 * STEP) is None
+    (conversation,) = (await history.conversations("bob", before=MAX_ID, limit=5)).conversations
+    assert conversation.last_id == START + 9 * STEP
+
+
+async def test_one_message_is_accepted_then_stored() -> None:
+    world = World(evicted=2, stored=4, accepted=6)
+    for number, state in ((1, "stored"), (3, "stored"), (4, "stored"), (5, "accepted")):
+        found = await world.history.get(START + number * STEP)
+        assert found is not None
+        assert (found[0].id, found[1]) == (START + number * STEP, state)
+    assert await world.history.get(START + STEP + 1) is None
+
+
+async def test_a_message_that_moves_while_the_store_is_read_is_seen_once() -> None:
+    world = World(evicted=3, stored=3, accepted=8)
+    small = Tail(recent_bytes=1, watermark=world.tail.floor, floor=world.tail.floor)
+    small.extend([World.make(n) for n in range(4, 9)])
+    history = History(world.store, small)
+
+    def persist_and_evict() -> None:
+        for number in range(4, 9):
+            one = World.make(number)
+            world.store.records[one.id] = one
+        small.advance(small.head)
+        assert len(small) == 0
+
+    world.store.before_read = persist_and_evict
+    page = await history.channel_page("alice,bob", Bounds(50))
+    assert ids(page.entries) == at(*range(1, 9))
+    page = await history.user_page("alice", Bounds(50, newest=False))
+    assert ids(page.entries) == at(*range(1, 9))
+
+
+# --- the store is away
+
+
+async def test_the_newest_page_says_that_it_is_not_complete() -> None:
+    world = World(evicted=3, stored=5, accepted=9)
+    world.store.away = True
+    page = await world.history.channel_page("alice,bob", Bounds(50))
+    assert (ids(page.entries), page.has_more, page.complete) == (at(*range(4, 10)), True, False)
+    page = await world.history.user_around("bob", START + 5 * STEP, 8)
+    assert (ids(page.entries), page.complete) == (at(4, 5, 6, 7, 8, 9), False)
+    page = await world.history.user_around("bob", START + 4 * STEP, 4)
+    assert (ids(page.entries), page.has_more, page.complete) == (at(4, 5, 6, 7), True, False)
+
+
+async def test_what_the_tail_holds_whole_is_complete_even_then() -> None:
+    world = World(evicted=3, stored=5, accepted=9)
+    world.store.away = True
+    page = await world.history.channel_page("alice,bob", Bounds(6, before=START + 8 * STEP))
+    assert not page.complete
+    page = await world.history.channel_page("alice,bob", Bounds(3, before=START + 8 * STEP))
+    assert (ids(page.entries), page.complete) == (at(5, 6, 7), True)
+    page = await world.history.user_page("alice", Bounds(50, after=START + 3 * STEP, newest=False))
+    assert (ids(page.entries), page.complete) == (at(*range(4, 10)), True)
+
+
+async def test_older_pages_and_pages_with_a_hole_are_refused() -> None:
+    world = World(evicted=3, stored=5, accepted=9)
+    world.store.away = True
+    history = world.history
+    for read in (
+        history.channel_page("alice,bob", Bounds(5, before=START + 4 * STEP)),
+        history.channel_page("alice,bob", Bounds(50, after=START + 2 * STEP, newest=False)),
+        history.channel_page("alice,carol", Bounds(5)),
+        history.user_around("alice", START + 2 * STEP, 9),
+        history.count_user("alice", Bounds(50)),
+        history.get(START + STEP),
+        history.conversations("carol", before=MAX_ID, limit=5),
+        history.find_client_id("alice", "alice,bob", "k"),
+    ):
+        with pytest.raises(StoreUnavailable):
+            await read
+
+
+async def test_after_a_failure_reads_fail_at_once_for_a_while() -> None:
+    now = 0.0
+    breaker = Breaker(1.0, clock=lambda: now)
+    calls = 0
+    away = True
+
+    async def call() -> int:
+        nonlocal calls
+        calls += 1
+        if away:
+            raise StoreUnavailable("away")
+        return calls
+
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await breaker.run(call)
+    assert calls == 1
+    now = 1.0
+    with pytest.raises(StoreUnavailable):
+        await breaker.run(call)
+    assert calls == 2
+    now, away = 1.5, False
+    with pytest.raises(StoreUnavailable) as refused:
+        await breaker.run(call)
+    assert refused.value.retry_after == pytest.approx(0.5)
+    now = 2.0
+    assert await breaker.run(call) == 3
+    assert await breaker.run(call) == 4
+
+
+async def test_while_one_read_tries_the_others_need_not() -> None:
+    now = 0.0
+    breaker = Breaker(1.0, clock=lambda: now)
+    gate = asyncio.Event()
+
+    async def fail() -> None:
+        raise StoreUnavailable("away")
+
+    async def slow() -> str:
+        await gate.wait()
+        return "back"
+
+    with pytest.raises(StoreUnavailable):
+        await breaker.run(fail)
+    now = 1.0
+    trial = asyncio.ensure_future(breaker.run(slow))
+    await asyncio.sleep(0)
+    with pytest.raises(StoreUnavailable):
+        await breaker.run(slow)
+    gate.set()
+    assert await trial == "back"
+    assert await breaker.run(slow) == "back"
+
+
+# --- conversations
+
+
+class Many(World):
+    """The conversations of alice: with user1, user2 and user3 in turn."""
+
+    @staticmethod
+    def make(number: int) -> Record:
+        return record(number, to=("alice", f"user{number % 3}"))
+
+
+@pytest.mark.parametrize(("evicted", "stored"), [(0, 0), (0, 4), (0, 9), (2, 2), (3, 5), (9, 9), (8, 9)])
+@pytest.mark.parametrize("limit", [1, 2, 3, 5])
+async def test_conversations_page_over_every_seam(evicted: int, stored: int, limit: int) -> None:
+    world = Many(evicted, stored, 9)
+    found: list[tuple[str, int]] = []
+    before = MAX_ID
+    for _ in range(10):
+        page = await world.history.conversations("alice", before=before, limit=limit)
+        assert page.complete
+        found += [(one.channel, one.last_id) for one in page.conversations]
+        if not page.has_more:
+            break
+        before = page.conversations[-1].last_id
+    assert found == [
+        ("alice,user0", START + 9 * STEP),
+        ("alice,user2", START + 8 * STEP),
+        ("alice,user1", START + 7 * STEP),
+    ]
+
+
+async def test_conversations_without_the_store() -> None:
+    world = Many(evicted=7, stored=8, accepted=9)
+    world.store.away = True
+    page = await world.history.conversations("alice", before=MAX_ID, limit=5)
+    assert [one.last_id for one in page.conversations] == at(9, 8)
+    assert (page.has_more, page.complete) == (True, False)
+
+
+async def test_a_conversation_that_moves_while_the_store_is_read_is_seen_once() -> None:
+    world = Many(evicted=9, stored=9, accepted=9)
+
+    def speak() -> None:
+        world.store.before_read = None
+        fresh = Many.make(10)
+        world.tail.extend([fresh])
+        world.store.records[fresh.id] = fresh
+        world.tail.advance(fresh.id)
+
+    world.store.before_read = speak
+    page = await world.history.conversations("alice", before=MAX_ID, limit=5)
+    assert [(one.channel, one.last_id) for one in page.conversations] == [
+        ("alice,user1", START + 10 * STEP),
+        ("alice,user0", START + 9 * STEP),
+        ("alice,user2", START + 8 * STEP),
+    ]
+
+
+# --- retention
+
+
+async def test_what_is_too_old_is_not_shown_wherever_it_lies() -> None:
+    old, young = id_at(now_ms() - 3 * 86_400_000), id_at(now_ms())
+    tail, store = Tail(recent_bytes=1 << 30), MemoryStore()
+    ancient = accept(draft("ancient", to=("alice", "zoe")), old)
+    store.records[ancient.id] = ancient
+    tail = Tail(recent_bytes=1 << 30, watermark=old, floor=old)
+    tail.extend([accept(draft("old"), old + STEP), accept(draft("young"), young)])
+    history = History(store, tail, retention_days=2)
+    assert ids((await history.user_page("alice", Bounds(9))).entries) == [young]
+    assert ids((await history.channel_page("alice,zoe", Bounds(9))).entries) == []
+    assert await history.count_user("alice", Bounds(9)) == 1
+    assert await history.get(old) is None
+    assert await history.get(old + STEP) is None
+    shown = (await history.conversations("alice", before=MAX_ID, limit=9)).conversations
+    assert [one.channel for one in shown] == ["alice,bob"]
+
+
+# --- any interleaving
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 2**32), recent=st.sampled_from([1, 1500, 4000, 1 << 30]))
+def test_any_interleaving_gives_exactly_the_truth(seed: int, recent: int) -> None:
+    """Appends, advances and evictions between and during reads: a reader sees all that
+    was accepted before it began, once, in order, and nothing that never was."""
+    dice = random.Random(seed)
+    asyncio.run(_interleave(dice, recent))
+
+
+async def _interleave(dice: random.Random, recent: int) -> None:
+    tail, store = Tail(recent_bytes=recent), MemoryStore()
+    history = History(store, tail)
+    truth: list[Record] = []
+
+    def move() -> None:
+        for _ in range(dice.randrange(4)):
+            if dice.random() < 0.5:
+                other = f"user{dice.randrange(3)}"
+                truth.append(record(len(truth) + 1, to=("alice", other)))
+                tail.extend([truth[-1]])
+            else:
+                for one in tail.batch(tail.watermark, dice.randrange(1, 4), 1 << 20):
+                    store.records[one.id] = one
+                    if dice.random() < 0.8:
+                        tail.advance(one.id)
+
+    store.before_read = move
+    for _ in range(12):
+        move()
+        before_read = len(truth)
+        bounds = Bounds(
+            dice.randrange(1, 8),
+            after=START + dice.randrange(-1, 6) * STEP,
+            before=dice.choice([MAX_ID, START + dice.randrange(8) * STEP]),
+            newest=dice.random() < 0.5,
+        )
+        page = await history.user_page("alice", bounds)
+        inside = [one.id for one in truth[:before_read] if bounds.after < one.id < bounds.before]
+        kept = inside[-bounds.limit :] if bounds.newest else inside[: bounds.limit]
+        assert ids(page.entries) == kept
+        assert page.has_more == (len(inside) > bounds.limit)
+
+        already = len(truth)
+        listing = await history.conversations("alice", before=MAX_ID, limit=9)
+        shown = {one.channel: one.last_id for one in listing.conversations}
+        assert len(shown) == len(listing.conversations)
+        newest = {one.channel: one.id for one in truth[:already]}
+        assert shown.keys() >= newest.keys()
+        known = {one.id for one in truth}
+        for channel, last_id in shown.items():
+            assert last_id in known
+            assert last_id >= newest.get(channel, 0)
