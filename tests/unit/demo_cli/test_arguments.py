@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from demo_cli.arguments import DEFAULT_URL, parse, split_users
+
+
+def test_without_a_command_it_is_the_menu() -> None:
+    arguments = parse([])
+    assert (arguments.command, arguments.url, arguments.token, arguments.user) == (
+        None, DEFAULT_URL, None, None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--url", "http://h", "--user", "a", "send", "a, b,a", "hi"],
+        ["send", "a, b,a", "hi", "--url", "http://h", "--user", "a"],
+    ],
+)
+def test_common_options_stand_before_or_after_the_command(argv: list[str]) -> None:
+    arguments = parse(argv)
+    assert (arguments.url, arguments.user) == ("http://h", "a")
+    assert (arguments.participants, arguments.text) == (["a", "b"], "hi")
+    assert arguments.client_id
+
+
+def test_the_environment_is_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATSVC_TOKEN", "from-environment")
+    monkeypatch.setenv("CHATSVC_URL", "http://env")
+    assert parse(["who", "a"]).token == "from-environment"
+    assert parse(["who", "a"]).url == "http://env"
+    assert parse(["who", "a", "--token", "given"]).token == "given"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["shout"],
+        ["send", "a"],
+        ["send", " , ", "hi"],
+        ["listen", "--count", "0"],
+        ["listen", "--timeout", "-1"],
+        ["listen", "--timeout", "inf"],
+        ["history", "a", "--limit", "many"],
+        ["history", "a", "--before", "1", "--after", "2"],
+    ],
+)
+def test_wrong_arguments_end_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(argv)
+    assert caught.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def test_users() -> None:
+    assert split_users("bob, alice ,,bob") == ["bob", "alice"]
+    assert split_users(" ") == []
