@@ -257,7 +257,9 @@ class Many(World):
         return record(number, to=("alice", f"user{number % 3}"))
 
 
-@pytest.mark.parametrize(("evicted", "stored"), [(0, 0), (0, 4), (0, 9), (2, 2), (3, 5), (9, 9), (8, 9)])
+@pytest.mark.parametrize(
+    ("evicted", "stored"), [(0, 0), (0, 4), (0, 9), (2, 2), (3, 5), (9, 9), (8, 9)]
+)
 @pytest.mark.parametrize("limit", [1, 2, 3, 5])
 async def test_conversations_page_over_every_seam(evicted: int, stored: int, limit: int) -> None:
     world = Many(evicted, stored, 9)
