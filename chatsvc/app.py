@@ -352,6 +352,12 @@ class Service:
         watch("backlog_messages", "Accepted and not yet stored.", lambda: log.tail.unsaved_count)
         watch("recent_bytes", "Stored, and kept in memory.", lambda: log.tail.recent_bytes)
         watch(
+            "messages_duplicate",
+            "Sends under a client_id that was used already.",
+            lambda: log.repeats,
+            "counter",
+        )
+        watch(
             "idempotency_keys_forgotten_early",
             "client_ids forgotten before their time, because there were too many.",
             lambda: log.keys_forgotten_early,

@@ -60,6 +60,8 @@ class GroupCommit:
         self._batch: list[_Waiting] = []
         self._scheduled = False
         self._idle: asyncio.Future[None] | None = None
+        self.repeats = 0
+        """Appends whose key was used already."""
 
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
         """See :meth:`chatsvc.log.base.MessageLog.append`."""
@@ -68,10 +70,12 @@ class GroupCommit:
         if key is not None:
             known = self.keys.get(key)
             if known is not None:
+                self.repeats += 1
                 _repeat(future, draft, known.id, known.digest)
                 return future
             first = self._in_flight.get(key)
             if first is not None:
+                self.repeats += 1
                 _follow(first, draft, future)
                 return future
         try:

@@ -105,13 +105,14 @@ class LocalLog(MessageLog):
         file = await asyncio.to_thread(LogFile, data_dir / "log.db")
         if file.torn_at is not None:
             _logger.warning("the log's end was torn by a crash", offset=file.torn_at)
-        head = max(file.head(), int(str(file.meta("base") or 0)))
+        head = max(file.head(), _base(file))
         watermark = _reconcile(file, head, store_identity, store_head)
         window_ms = idempotency_ms
         now = now_ms()
         created_ms = int(str(file.meta("created_ms")))
         keys = KeyWindow(window_ms=window_ms, most=idempotency_keys, since_ms=created_ms)
-        floor = min(watermark, id_at(now - window_ms - SKEW_MS))
+        # Never below the base: there the store holds what this log does not.
+        floor = max(min(watermark, id_at(now - window_ms - SKEW_MS)), _base(file))
         tail = Tail(recent_bytes=recent_bytes, watermark=watermark, floor=floor)
         await asyncio.to_thread(_load, file, tail, keys, floor)
         return cls(
@@ -137,6 +138,11 @@ class LocalLog(MessageLog):
     def keys_forgotten_early(self) -> int:
         """How many keys went before their window was over, for the bound on their number."""
         return self._keys.forgotten_early
+
+    @property
+    def repeats(self) -> int:
+        """Appends whose key was used already."""
+        return self._commit.repeats
 
     @property
     def refusal(self) -> LogUnavailable | None:
@@ -280,6 +286,11 @@ class LocalLog(MessageLog):
             return None
 
 
+def _base(file: LogFile) -> int:
+    """Where this life of the log began: the head of a store that was ahead of it, else 0."""
+    return int(str(file.meta("base") or 0))
+
+
 def _reconcile(file: LogFile, head: int, store_identity: str | None, store_head: int | None) -> int:
     """The watermark to start from, and a new epoch where the log is not what it was.
 
@@ -291,7 +302,7 @@ def _reconcile(file: LogFile, head: int, store_identity: str | None, store_head:
         raise LogDamaged(
             f"{file.path}: its watermark {format_id(watermark)} is above its head "
             f"{format_id(head)}: the end of the log is missing. Restore the whole file from a "
-            "backup, or move it away to begin a new log"
+            "backup, or accept the loss with `chatsvc log verify --accept-loss`"
         )
     if store_identity is not None and store_identity != file.meta("store"):
         if file.meta("store") is not None:

@@ -105,9 +105,6 @@ class Metrics:
             return Histogram(f"chatsvc_{name}", text, buckets=buckets, registry=registry)
 
         self.accepted = counter("messages_accepted", "Messages that were acknowledged as new.")
-        self.duplicates = counter(
-            "messages_duplicate", "Sends that were an earlier message again, by client_id."
-        )
         self.delivered = counter("messages_delivered", "Messages written to a socket.")
         self.connections = Gauge("chatsvc_connections", "Open WebSockets.", registry=registry)
         self.disconnects = counter("disconnects", "WebSockets closed, by reason.", ("reason",))
