@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     migrate.set_defaults(run=_migrate)
 
     _add_dead_letters(commands, [data, store])
+    _add_log(commands, [data, store])
 
     health = commands.add_parser("healthcheck", help="ask a running service whether it lives")
     health.add_argument("--url", help="instead of http://127.0.0.1:PORT")
@@ -133,6 +134,24 @@ def _add_dead_letters(
         action.set_defaults(run=_dead_letters)
 
 
+def _add_log(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    parents: list[argparse.ArgumentParser],
+) -> None:
+    log = commands.add_parser("log", help="the log on disk; the service must be stopped")
+    actions = log.add_subparsers(title="actions", metavar="ACTION", required=True)
+    verify = actions.add_parser("verify", parents=parents, help="whether it is what was written")
+    verify.add_argument(
+        "--quarantine", action="store_true", help="move bad records to the dead letters"
+    )
+    verify.add_argument(
+        "--accept-loss",
+        action="store_true",
+        help="go on without what cannot be read; a copy is kept, and a new epoch begins",
+    )
+    verify.set_defaults(run=_log_verify)
+
+
 def _serve(arguments: argparse.Namespace) -> int:
     from chatsvc.cli.serving import serve
 
@@ -155,6 +174,12 @@ def _config(arguments: argparse.Namespace) -> int:
     from chatsvc.cli.config import config
 
     return config(arguments)
+
+
+def _log_verify(arguments: argparse.Namespace) -> int:
+    from chatsvc.cli.log import log_verify
+
+    return log_verify(arguments)
 
 
 def _migrate(arguments: argparse.Namespace) -> int:

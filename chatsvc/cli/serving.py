@@ -117,14 +117,9 @@ def _introduce(running: Running) -> None:
     else:
         say(f"\nTo try it from another terminal, as {sender}:\n")
         say(f"export TOKEN={token}")
-        say(
-            f'curl -sS {url}/api/messages -H "Authorization: Bearer $TOKEN" '
-            "-H 'Content-Type: application/json' "
-            f'-d \'{{"participants":["{sender}","{other}"],"content":"Hello!"}}\''
-        )
-        say(
-            f"curl -sS '{url}/api/messages/get?participants={sender},{other}' "
-            '-H "Authorization: Bearer $TOKEN"'
-        )
+        curl = "curl -sS -w '\\n' -H \"Authorization: Bearer $TOKEN\""
+        message = f'{{"participants":["{sender}","{other}"],"content":"Hello!"}}'
+        say(f"{curl} -H 'Content-Type: application/json' -d '{message}' {url}/api/messages")
+        say(f"{curl} '{url}/api/messages/get?participants={sender},{other}'")
     say("\nCtrl-C ends it.")
     sys.stdout.flush()

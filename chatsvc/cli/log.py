@@ -1,0 +1,69 @@
+"""``chatsvc log verify``: whether the log on disk is what was written."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+
+from chatsvc import logs
+from chatsvc.cli.options import say, settings_from, warn_of_near_misses
+from chatsvc.core.errors import ConfigurationError
+from chatsvc.core.ids import format_id, now_ms
+from chatsvc.log.lock import DataDirLock
+from chatsvc.log.verify import BadRow, Verdict, accept_loss, remove, verify
+from chatsvc.settings import Settings
+from chatsvc.storage.base import DeadLetter
+
+
+def log_verify(arguments: argparse.Namespace) -> int:
+    """Check; put bad rows aside, or go on without what is lost, if asked. 1 if it is bad.
+
+    The service must be stopped.
+    """
+    settings = settings_from(arguments)
+    warn_of_near_misses()
+    logs.configure(settings)
+    path = settings.data_path / "log.db"
+    if not path.exists():
+        raise ConfigurationError(f"DATA_DIR: there is no log in {settings.data_path}")
+    lock = DataDirLock(settings.data_path)
+    lock.acquire()
+    try:
+        if arguments.accept_loss:
+            say(f"a copy of the files as they were is in {accept_loss(path)}")
+        verdict = verify(path)
+        _report(verdict)
+        if verdict.rows and arguments.quarantine:
+            asyncio.run(_put_aside(settings, path, verdict.rows))
+            return 1 if verdict.faults else 0
+    finally:
+        lock.release()
+    return 0 if verdict.good else 1
+
+
+def _report(verdict: Verdict) -> None:
+    for fault in verdict.faults:
+        say(f"bad: {fault}")
+    for row in verdict.rows:
+        say(f"bad: record {format_id(row.id)}: {row.reason}")
+    if verdict.good:
+        say(f"good: {verdict.records} records")
+    elif verdict.rows and not verdict.faults:
+        say("--quarantine moves these records to the dead letters, and the service can start")
+
+
+async def _put_aside(settings: Settings, path: Path, rows: tuple[BadRow, ...]) -> None:
+    from chatsvc.app import open_store
+
+    store = open_store(settings)
+    try:
+        await store.open()
+        at_ms = now_ms()
+        await store.dead_letters.put(
+            [DeadLetter(row.id, "log_damaged", row.reason, at_ms, row.data) for row in rows]
+        )
+    finally:
+        await store.close()
+    await asyncio.to_thread(remove, path, rows)
+    say(f"{len(rows)} moved to the dead letters: chatsvc dead-letters list")

@@ -1,0 +1,242 @@
+"""The command line as a person uses it: real processes, real files, real ports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import urllib.request
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatsvc.core.ids import format_id
+from chatsvc.core.record import pack
+from chatsvc.storage.base import DeadLetter
+from chatsvc.storage.sqlite import SqliteStore
+from tests.support.process import Process, command, environment, running
+from tests.support.records import record
+
+SECRET = "0123456789abcdef0123456789abcdef"
+LISTENS = r"listens on (http://\S+)"
+STARTED = r'"event":"started","url":"(http://[^"]+)"'
+
+
+def request(url: str, token: str, body: object = None) -> dict[str, Any]:
+    """A call with a token; a body makes it a POST."""
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    asked = urllib.request.Request(url, data, headers)
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        found: dict[str, Any] = json.loads(answer.read())
+        return found
+
+
+def one_line(done: subprocess.CompletedProcess[str], *, status: int = 2) -> str:
+    """It ended with this status, and said why in one line."""
+    assert done.returncode == status, done
+    assert done.stderr.startswith("chatsvc: "), done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stdout == ""
+    return done.stderr
+
+
+# chatsvc dev
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl to paste commands into")
+def test_dev_says_where_everything_is_and_its_commands_work_as_they_stand(tmp_path: Path) -> None:
+    with running(tmp_path, "dev", "--port", "0") as dev:
+        dev.wait_for("Ctrl-C")
+        assert f"log:   {tmp_path / 'data' / 'log.db'}" in dev.out
+        assert f"store: {tmp_path / 'data' / 'store.db'}" in dev.out
+        commands = [line for line in dev.out.splitlines() if line.startswith(("export ", "curl "))]
+        assert len(commands) == 3
+        done = subprocess.run(
+            ["sh", "-ec", "\n".join(commands)],
+            env=environment(), capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        sent, history = (json.loads(line) for line in done.stdout.splitlines())
+        assert history["messages"] == [sent]
+        assert sent["content"] == "Hello!"
+        assert dev.err == ""
+        assert dev.stop(signal.SIGINT) == 0
+
+
+def test_dev_stays_on_this_machine_whatever_the_environment_says(tmp_path: Path) -> None:
+    with running(tmp_path, "dev", "--port", "0", HOST="0.0.0.0") as dev:
+        assert dev.wait_for(LISTENS)[1].startswith("http://127.0.0.1:")
+
+
+def test_dev_does_not_open_its_login_to_others(tmp_path: Path) -> None:
+    done = command(tmp_path, "dev", "--port", "0", "--host", "0.0.0.0")
+    assert "DEV_LOGIN: loopback, but HOST is '0.0.0.0'" in one_line(done)
+
+
+def test_dev_logs_calmly(tmp_path: Path) -> None:
+    with running(tmp_path, "dev", "--port", "0") as dev:
+        url = dev.wait_for(LISTENS)[1]
+        token = dev.wait_for(r"TOKEN=(\S+)")[1]
+        request(f"{url}/api/messages", token, {"participants": ["alice"], "content": "x"})
+        assert dev.stop() == 0
+        assert dev.err == ""
+
+
+def test_a_token_from_the_same_folder_is_good(tmp_path: Path) -> None:
+    with running(tmp_path, "dev", "--port", "0") as dev:
+        url = dev.wait_for(LISTENS)[1]
+        minted = command(tmp_path, "token", "bob", "--ttl", "5m")
+        assert minted.returncode == 0, minted
+        sent = request(
+            f"{url}/api/messages",
+            minted.stdout.strip(),
+            {"participants": ["bob", "carol"], "content": "hi"},
+        )
+        assert sent["sender"] == "bob"
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = one_line(command(tmp_path, "dev", "--port", str(port)))
+    assert f"PORT: {port}" in line
+    assert "--port " in line
+
+
+# chatsvc serve
+
+
+def serving(folder: Path, *argv: str, **variables: str) -> Any:
+    settings = {"JWT_SECRET": SECRET, "PORT": "0", "LOG_FORMAT": "json", **variables}
+    return running(folder, "serve", *argv, **settings)
+
+
+def events(process: Process) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in process.err.splitlines()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_it_is_told_to_stop(tmp_path: Path, number: int) -> None:
+    with serving(tmp_path) as process:
+        url = process.wait_for(STARTED, err=True)[1]
+        assert command(tmp_path, "healthcheck", "--url", url).returncode == 0
+        assert process.stop(number) == 0
+        assert process.out == ""
+        assert [event["event"] for event in events(process)][-1] == "stopped"
+        assert command(tmp_path, "healthcheck", "--url", url).returncode == 1
+
+
+def test_without_a_key_it_does_not_start(tmp_path: Path) -> None:
+    line = one_line(command(tmp_path, "serve", PORT="0"))
+    assert "JWT_SECRET" in line
+    assert "chatsvc dev" in line
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"JWT_SECRET": "short-hunter2"}, "JWT_SECRET: a secret of 13 bytes"),
+        ({"PORT": "many"}, "PORT: 'many' is not a whole number"),
+        ({"STORE": "mongodb", "MONGO_URI": "http://chat:hunter2@db"}, "MONGO_URI"),
+        ({"STORE": "mongodb", "MONGO_URI": "mongodb://chat:hunter2@db:x"}, "MONGO_URI"),
+        ({"HOST": "192.0.2.1"}, "HOST"),
+        ({"DATA_DIR": "/dev/null/x"}, "DATA_DIR"),
+        ({"DEV_LOGIN": "loopback", "HOST": "0.0.0.0"}, "DEV_LOGIN"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line_that_names_it(
+    tmp_path: Path, variables: dict[str, str], said: str
+) -> None:
+    done = command(tmp_path, "serve", **{"JWT_SECRET": SECRET, "PORT": "0", **variables})
+    line = one_line(done)
+    assert said in line
+    assert "hunter2" not in line
+
+
+def test_the_second_in_a_folder_names_the_first(tmp_path: Path) -> None:
+    with serving(tmp_path) as first:
+        first.wait_for(STARTED, err=True)
+        line = one_line(command(tmp_path, "serve", JWT_SECRET=SECRET, PORT="0"))
+    assert f"process {first.pid};" in line
+
+
+def test_a_log_of_a_newer_program_is_left_alone(tmp_path: Path) -> None:
+    with serving(tmp_path) as first:
+        first.wait_for(STARTED, err=True)
+        assert first.stop() == 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "log.db")) as log:
+        log.execute("PRAGMA user_version=99")
+    line = one_line(command(tmp_path, "serve", JWT_SECRET=SECRET, PORT="0"))
+    assert "version 99" in line
+
+
+def test_variables_that_nearly_match_are_warned_of(tmp_path: Path) -> None:
+    with serving(tmp_path, MONGODB_URI="mongodb://chat:hunter2@db", JWT_KEY="x") as process:
+        process.wait_for(STARTED, err=True)
+        assert "MONGODB_URI is set, and is not read: MONGO_URI is" in process.err
+        assert "JWT_KEY is set, and is not read: JWT_SECRET is" in process.err
+        assert "hunter2" not in process.err
+
+
+def test_no_log_line_holds_content_or_a_token(tmp_path: Path) -> None:
+    variables = {"LOG_LEVEL": "debug", "DEV_LOGIN": "loopback"}
+    with serving(tmp_path, **variables) as process:
+        url = process.wait_for(STARTED, err=True)[1]
+        token = str(request(f"{url}/api/dev/token", "", {"user": "alice"})["token"])
+        message = {"participants": ["alice", "bob"], "content": "for no log", "client_id": "c-1"}
+        sent = request(f"{url}/api/messages", token, message)
+        request(f"{url}/api/messages/get?participants=alice,bob", token)
+        process.wait_for('"route":"/api/messages/get"', err=True)
+        assert process.stop() == 0
+        lines = events(process)
+        assert "for no log" not in process.err
+        assert token not in process.err
+        assert token.split(".")[2] not in process.err
+        (line,) = (one for one in lines if one.get("status") == 201)
+        assert (line["user"], line["message_id"]) == ("alice", sent["id"])
+        assert line["request_id"]
+
+
+# chatsvc dead-letters
+
+
+def test_dead_letters_beside_the_running_service(tmp_path: Path) -> None:
+    """What was put aside is listed, replayed and then in history, without a restart."""
+    refused, stored = record(1, "refused long ago"), record(2, "stored long ago")
+    path = tmp_path / "data" / "store.db"
+    asyncio.run(with_store(path, lambda store: store.write([stored])))
+    with serving(tmp_path, DEV_LOGIN="loopback") as process:
+        url = process.wait_for(STARTED, err=True)[1]
+        token = str(request(f"{url}/api/dev/token", "", {"user": "alice"})["token"])
+        message = {"participants": ["alice", "bob"], "content": "new"}
+        sent = request(f"{url}/api/messages", token, message)
+        letter = DeadLetter(refused.id, "test", "by a test", 0, pack(refused))
+        asyncio.run(with_store(path, lambda store: store.dead_letters.put([letter])))
+        listed = command(tmp_path, "dead-letters", "list")
+        assert listed.returncode == 0, listed
+        assert listed.stdout.startswith(f"{format_id(refused.id)}  ")
+        history = f"{url}/api/messages/get?participants=alice,bob"
+        assert request(history, token)["messages"] == [json.loads(stored.body), sent]
+        replayed = command(tmp_path, "dead-letters", "replay", "--all")
+        assert replayed.returncode == 0, replayed
+        assert replayed.stdout == f"{format_id(refused.id)}  stored\n"
+        assert command(tmp_path, "dead-letters", "list").stdout == ""
+        everything = [json.loads(refused.body), json.loads(stored.body), sent]
+        assert request(history, token)["messages"] == everything
+
+
+async def with_store(path: Path, work: Callable[[SqliteStore], Awaitable[object]]) -> None:
+    """Do something with the file, which the service may have open too."""
+    store = SqliteStore(path)
+    await store.open()
+    try:
+        await work(store)
+    finally:
+        await store.close()
