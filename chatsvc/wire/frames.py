@@ -94,15 +94,15 @@ class FrameDecoder:
             connection fails with 1009 as soon as a frame's header says so.
     """
 
-    __slots__ = ("_buffer", "_fragments", "_kind", "_max", "_size", "_utf8", "failure")
+    __slots__ = ("_buffer", "_fragments", "_kind", "_max", "_need", "_utf8", "failure")
 
     def __init__(self, max_message: int) -> None:
         self.failure: FramingError | None = None
         self._max = max_message
         self._buffer: bytes | bytearray = b""
-        self._fragments: list[bytes] | None = None
+        self._need = 0  # bytes of the frame that is not whole yet, as far as its head says
+        self._fragments: bytearray | None = None  # one piece: empty fragments cost nothing
         self._kind = 0
-        self._size = 0
         self._utf8: codecs.IncrementalDecoder | None = None
 
     def feed(self, data: bytes) -> list[Event]:
@@ -115,6 +115,8 @@ class FrameDecoder:
             return []
         if self._buffer:
             self._buffer += data  # a bytearray here: grows without copying each time
+            if len(self._buffer) < self._need:
+                return []  # or a frame that comes in drops would be copied once a drop
             data = bytes(self._buffer)
         events: list[Event] = []
         position = 0
@@ -133,6 +135,7 @@ class FrameDecoder:
 
     def _frame(self, data: bytes, start: int, events: list[Event]) -> int:
         """Take one frame at ``start``; where the next begins, or ``start`` if incomplete."""
+        self._need = 2
         if len(data) - start < 2:
             return start
         first, second = data[start], data[start + 1]
@@ -142,18 +145,22 @@ class FrameDecoder:
         at = start + 2
         if size == 126:
             if len(data) < at + 2:
+                self._need = 4
                 return start
             size = (data[at] << 8) | data[at + 1]
             at += 2
         elif size == 127:
             if len(data) < at + 8:
+                self._need = 10
                 return start
             size = int.from_bytes(data[at : at + 8], "big")
             at += 8
-        if opcode < CLOSE and size + self._size > self._max:
+        held = len(self._fragments) if self._fragments is not None else 0
+        if opcode < CLOSE and size + held > self._max:
             raise FramingError(close_codes.TOO_BIG, f"a message has at most {self._max} bytes")
         end = at + 4 + size
         if len(data) < end:
+            self._need = end - start
             return start
         payload = mask(data[at + 4 : end], data[at : at + 4])
         if opcode >= CLOSE:
@@ -185,7 +192,7 @@ class FrameDecoder:
 
     def _fragment(self, opcode: int, payload: bytes, *, final: bool, events: list[Event]) -> None:
         if self._fragments is None:
-            self._fragments = []
+            self._fragments = bytearray()
             self._kind = opcode
             self._utf8 = _decode_utf8() if opcode == TEXT else None
         if self._utf8 is not None:
@@ -193,14 +200,11 @@ class FrameDecoder:
                 self._utf8.decode(payload, final)
             except UnicodeDecodeError:
                 raise _not_utf8() from None
-        self._fragments.append(payload)
-        # An empty fragment counts too, or an endless run of them would cost nothing.
-        self._size += len(payload) + 1
+        self._fragments += payload
         if final:
-            events.append(Event(self._kind, b"".join(self._fragments)))
+            events.append(Event(self._kind, bytes(self._fragments)))
             self._fragments = None
             self._utf8 = None
-            self._size = 0
 
 
 def _control(opcode: int, payload: bytes) -> Event:
