@@ -1,0 +1,363 @@
+"""Framing against RFC 6455: with another implementation as the client, and raw bytes."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.client import ClientProtocol
+from websockets.frames import Close, Frame, Opcode
+from websockets.protocol import OPEN
+from websockets.uri import parse_uri
+
+from chatsvc.wire import frames
+from chatsvc.wire.frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    Event,
+    FrameDecoder,
+    accept_key,
+    encode,
+    encode_close,
+    encode_text,
+    mask,
+)
+
+MAX = 256 * 1024
+KEY = b"\x37\xfa\x21\x3d"
+
+
+def frame(
+    opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, key: bytes | None = KEY
+) -> bytes:
+    """A frame as a client sends it, or as none should."""
+    size = len(payload)
+    masked = 0x80 if key is not None else 0
+    head = bytes([(0x80 if fin else 0) | rsv << 4 | opcode])
+    if size < 126:
+        head += bytes([masked | size])
+    elif size < 65536:
+        head += bytes([masked | 126]) + struct.pack(">H", size)
+    else:
+        head += bytes([masked | 127]) + struct.pack(">Q", size)
+    if key is None:
+        return head + payload
+    return head + key + bytes(byte ^ key[at % 4] for at, byte in enumerate(payload))
+
+
+def decode(data: bytes, max_message: int = MAX) -> tuple[list[Event], int | None]:
+    """What comes out, and the code that the connection fails with."""
+    decoder = FrameDecoder(max_message)
+    events = decoder.feed(data)
+    return events, decoder.failure.code if decoder.failure else None
+
+
+def websockets_client() -> ClientProtocol:
+    return ClientProtocol(parse_uri("ws://localhost/"), state=OPEN, max_size=None)
+
+
+def test_the_accept_key_is_the_rfcs_own_example() -> None:
+    assert accept_key("dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 70000])
+def test_another_implementation_reads_our_frames(size: int) -> None:
+    client = websockets_client()
+    client.receive_data(encode_text(b"x" * size) + encode(PING, b"p"))
+    text, ping = client.events_received()
+    assert isinstance(text, Frame)
+    assert (text.opcode, bytes(text.data), text.fin) == (Opcode.TEXT, b"x" * size, True)
+    assert isinstance(ping, Frame)
+    assert (ping.opcode, bytes(ping.data)) == (Opcode.PING, b"p")
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 70000])
+def test_we_read_another_implementations_frames(size: int) -> None:
+    client = websockets_client()
+    client.send_text(b"y" * size)
+    client.send_binary(b"\xff" * size)
+    client.send_ping(b"p")
+    client.send_pong(b"q")
+    client.send_text(b"frag", fin=False)
+    client.send_continuation(b"ment", fin=True)
+    client.send_close(1001, "going")
+    assert decode(b"".join(client.data_to_send())) == (
+        [
+            Event(TEXT, b"y" * size),
+            Event(BINARY, b"\xff" * size),
+            Event(PING, b"p"),
+            Event(PONG, b"q"),
+            Event(TEXT, b"fragment"),
+            Event(CLOSE, b"going", 1001),
+        ],
+        None,
+    )
+
+
+@pytest.mark.parametrize("code", [1000, 1012, 4001])
+def test_another_implementation_reads_our_close(code: int) -> None:
+    client = websockets_client()
+    client.receive_data(encode_close(code, "why"))
+    assert client.close_rcvd == Close(code, "why")
+
+
+@pytest.mark.parametrize("reason", ["x" * 200, "é" * 100, "x" + "é" * 100, "\U0001f600" * 50])
+def test_a_long_reason_is_cut_at_a_character(reason: str) -> None:
+    data = encode_close(1011, reason)
+    client = websockets_client()
+    client.receive_data(data)
+    assert client.close_rcvd is not None
+    assert reason.startswith(client.close_rcvd.reason)
+    assert 120 <= len(client.close_rcvd.reason.encode()) <= 123
+
+
+def test_a_message_in_fragments() -> None:
+    data = (
+        frame(TEXT, b"a", fin=False)
+        + frame(CONTINUATION, b"", fin=False)
+        + frame(CONTINUATION, b"c")
+    )
+    assert decode(data) == ([Event(TEXT, b"ac")], None)
+    data = frame(BINARY, b"\xff", fin=False) + frame(CONTINUATION, b"\xfe")
+    assert decode(data) == ([Event(BINARY, b"\xff\xfe")], None)
+
+
+def test_control_frames_between_fragments_come_at_once() -> None:
+    data = (
+        frame(TEXT, b"a", fin=False)
+        + frame(PING, b"1")
+        + frame(CONTINUATION, b"b", fin=False)
+        + frame(PONG, b"2")
+        + frame(CONTINUATION, b"c")
+        + frame(TEXT, b"next")
+    )
+    assert decode(data) == (
+        [Event(PING, b"1"), Event(PONG, b"2"), Event(TEXT, b"abc"), Event(TEXT, b"next")],
+        None,
+    )
+
+
+def test_a_close_between_fragments() -> None:
+    data = frame(TEXT, b"a", fin=False) + frame(CLOSE, b"\x03\xe8")
+    assert decode(data) == ([Event(CLOSE, b"", 1000)], None)
+
+
+@pytest.mark.parametrize("cut", range(1, 10))
+def test_utf8_may_be_split_over_fragments(cut: int) -> None:
+    text = "κόσμε".encode()
+    data = frame(TEXT, text[:cut], fin=False) + frame(CONTINUATION, text[cut:])
+    assert decode(data) == ([Event(TEXT, text)], None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xff",
+        b"\xc0\xaf",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
+        b"caf\xe9",
+        b"\xe2\x82",
+        b"ok\x80",
+    ],
+)
+def test_text_that_is_not_utf8_fails_with_1007(text: bytes) -> None:
+    assert decode(frame(TEXT, text)) == ([], 1007)
+    assert decode(frame(TEXT, b"a", fin=False) + frame(CONTINUATION, text)) == ([], 1007)
+    assert decode(frame(BINARY, text)) == ([Event(BINARY, text)], None)
+
+
+def test_bad_utf8_fails_in_the_fragment_that_holds_it() -> None:
+    decoder = FrameDecoder(MAX)
+    decoder.feed(frame(TEXT, b"\xce\xba\xed\xa0\x80", fin=False))
+    assert decoder.failure is not None
+    assert decoder.failure.code == 1007
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000, 65535])
+def test_close_codes_that_are_not_for_the_wire_fail_with_1002(code: int) -> None:
+    assert decode(frame(CLOSE, code.to_bytes(2, "big"))) == ([], 1002)
+
+
+@pytest.mark.parametrize(
+    "code", [1000, 1001, 1002, 1003, *range(1007, 1015), 3000, 3999, 4000, 4999]
+)
+def test_close_codes_for_the_wire(code: int) -> None:
+    data = frame(CLOSE, code.to_bytes(2, "big") + b"bye")
+    assert decode(data) == ([Event(CLOSE, b"bye", code)], None)
+
+
+def test_a_close_without_code_with_half_a_code_and_with_a_bad_reason() -> None:
+    assert decode(frame(CLOSE)) == ([Event(CLOSE, b"", 1005)], None)
+    assert decode(frame(CLOSE, b"\x03")) == ([], 1002)
+    assert decode(frame(CLOSE, b"\x03\xe8\xff")) == ([], 1007)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (frame(TEXT, b"x", rsv=1), "reserved"),
+        (frame(TEXT, b"x", rsv=2), "reserved"),
+        (frame(PING, b"x", rsv=4), "reserved"),
+        (frame(TEXT, b"x", key=None), "masks"),
+        (frame(CLOSE, b"\x03\xe8", key=None), "masks"),
+        *((frame(opcode), "opcode") for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)),
+        (frame(PING, b"x", fin=False), "fragmented"),
+        (frame(CLOSE, b"", fin=False), "fragmented"),
+        (frame(PING, b"x" * 126), "125"),
+        (frame(CLOSE, b"\x03\xe8" + b"x" * 124), "125"),
+        (frame(CONTINUATION, b"x"), "turn"),
+        (frame(CONTINUATION, b"x", fin=False), "turn"),
+        (frame(TEXT, b"x", fin=False) + frame(TEXT, b"y"), "turn"),
+        (frame(TEXT, b"x", fin=False) + frame(BINARY, b"y", fin=False), "turn"),
+        (frame(TEXT, b"x", fin=False) + frame(CONTINUATION, b"y") + frame(CONTINUATION), "turn"),
+    ],
+)
+def test_broken_framing_fails_with_1002(data: bytes, what: str) -> None:
+    decoder = FrameDecoder(MAX)
+    decoder.feed(data)
+    assert decoder.failure is not None
+    assert decoder.failure.code == 1002
+    assert what in decoder.failure.reason
+
+
+def test_what_came_before_the_break_is_good_and_what_follows_is_not_looked_at() -> None:
+    decoder = FrameDecoder(MAX)
+    events = decoder.feed(frame(TEXT, b"1") + frame(TEXT, b"2", rsv=1) + frame(TEXT, b"3"))
+    assert events == [Event(TEXT, b"1")]
+    assert decoder.feed(frame(TEXT, b"4")) == []
+
+
+@pytest.mark.parametrize("size", [101, 126, 65536, 1 << 40, (1 << 64) - 1])
+def test_too_large_is_known_by_the_header_alone(size: int) -> None:
+    if size < 126:
+        head = bytes([0x81, 0x80 | size])
+    elif size < 65536:
+        head = bytes([0x81, 0x80 | 126]) + struct.pack(">H", size)
+    else:
+        head = bytes([0x81, 0x80 | 127]) + struct.pack(">Q", size)
+    assert decode(head, max_message=100) == ([], 1009)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 10])
+def test_the_bound_is_of_the_message_however_it_is_cut(parts: int) -> None:
+    def cut(size: int) -> bytes:
+        sizes = [size // parts] * (parts - 1)
+        sizes.append(size - sum(sizes))
+        data = b""
+        for at, part in enumerate(sizes):
+            opcode = TEXT if at == 0 else CONTINUATION
+            data += frame(opcode, b"x" * part, fin=at == parts - 1)
+        return data
+
+    assert decode(cut(1000), max_message=1000) == ([Event(TEXT, b"x" * 1000)], None)
+    assert decode(cut(1001), max_message=1000) == ([], 1009)
+
+
+def test_control_frames_do_not_count_towards_the_bound() -> None:
+    data = frame(TEXT, b"x" * 100, fin=False) + frame(PING, b"p" * 125) + frame(CONTINUATION)
+    assert decode(data, max_message=100) == (
+        [Event(PING, b"p" * 125), Event(TEXT, b"x" * 100)],
+        None,
+    )
+
+
+def test_many_small_fragments_cost_no_more_than_their_bytes() -> None:
+    decoder = FrameDecoder(MAX)
+    decoder.feed(frame(TEXT, b"", fin=False))
+    empty = frame(CONTINUATION, b"", fin=False) * 1000
+    for _ in range(20):
+        assert decoder.feed(empty) == []
+    assert decoder.failure is None
+    assert decoder.feed(frame(CONTINUATION, b"x")) == [Event(TEXT, b"x")]
+
+
+FRAMES = st.lists(
+    st.one_of(
+        st.tuples(st.just(TEXT), st.text(max_size=200).map(str.encode)),
+        st.tuples(st.just(BINARY), st.binary(max_size=300)),
+        st.tuples(st.sampled_from([PING, PONG]), st.binary(max_size=125)),
+    ),
+    max_size=6,
+)
+
+
+@given(FRAMES, st.data())
+def test_fed_in_any_pieces_it_is_the_same(
+    sent: list[tuple[int, bytes]], data: st.DataObject
+) -> None:
+    wire = bytearray()
+    for opcode, payload in sent:
+        if opcode < CLOSE and data.draw(st.booleans(), label="fragmented"):
+            cut = data.draw(st.integers(0, len(payload)))
+            wire += frame(opcode, payload[:cut], fin=False) + frame(CONTINUATION, payload[cut:])
+        else:
+            wire += frame(opcode, payload)
+    tail = data.draw(st.sampled_from([b"", frame(TEXT, b"x", rsv=1), frame(CLOSE, b"\x03\xe8")]))
+    wire += tail
+    whole = FrameDecoder(MAX)
+    expected = whole.feed(bytes(wire))
+    assert [tuple(event[:2]) for event in expected[: len(sent)]] == sent
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=8)))
+    pieces = FrameDecoder(MAX)
+    got: list[Event] = []
+    for start, end in itertools.pairwise([0, *cuts, len(wire)]):
+        got += pieces.feed(bytes(wire[start:end]))
+    assert got == expected
+    assert (pieces.failure is None) == (whole.failure is None)
+
+
+@given(FRAMES)
+def test_fed_byte_by_byte_it_is_the_same(sent: list[tuple[int, bytes]]) -> None:
+    wire = b"".join(frame(opcode, payload) for opcode, payload in sent)
+    decoder = FrameDecoder(MAX)
+    got = [event for at in range(len(wire)) for event in decoder.feed(wire[at : at + 1])]
+    assert [(event.opcode, event.payload) for event in got] == sent
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise(data: bytes) -> None:
+    decoder = FrameDecoder(100)
+    for event in decoder.feed(data):
+        assert event.opcode in {TEXT, BINARY, PING, PONG, CLOSE}
+    if decoder.failure is not None:
+        assert decoder.failure.code in {1002, 1007, 1009}
+
+
+def test_a_frame_that_comes_in_drops_is_not_copied_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = 0
+    real = FrameDecoder._frame
+
+    def counting(self: FrameDecoder, data: bytes, start: int, events: list[Event]) -> int:
+        nonlocal looked
+        looked += 1
+        return real(self, data, start, events)
+
+    monkeypatch.setattr(FrameDecoder, "_frame", counting)
+    wire = frame(TEXT, b"x" * 10_000)
+    decoder = FrameDecoder(MAX)
+    got = [event for at in range(len(wire)) for event in decoder.feed(wire[at : at + 1])]
+    assert got == [Event(TEXT, b"x" * 10_000)]
+    assert looked < 50
+
+
+@given(st.binary(max_size=300), st.binary(min_size=4, max_size=4))
+def test_masking_is_its_own_inverse_and_what_the_rfc_says(payload: bytes, key: bytes) -> None:
+    masked = mask(payload, key)
+    assert masked == bytes(byte ^ key[at % 4] for at, byte in enumerate(payload))
+    assert mask(masked, key) == payload
+
+
+def test_the_opcodes_are_the_rfcs() -> None:
+    assert (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG) == (0, 1, 2, 8, 9, 10)
+    assert frames.encode(TEXT, b"Hello") == b"\x81\x05Hello"
+    assert decode(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58")[0] == [Event(TEXT, b"Hello")]
