@@ -11,18 +11,15 @@ import pytest
 
 from tests.fault.kit.clients import Http, Outgoing
 from tests.fault.kit.disk import cut_short, flip_bit
-from tests.fault.kit.service import MakeService, Service, free_port
+from tests.fault.kit.service import MakeService, Service
 from tests.fault.kit.trial import trial
 from tests.fault.kit.workload import Mix
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
 REFUSED = 2
-NO_STORE = {
-    "STORE": "mongodb",
-    "MONGO_URI": f"mongodb://127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=200",
-}
-"""Away throughout: what is read back comes from the log alone."""
+LOG_ALONE = {"STORE_BATCH_MS": "10000"}
+"""Nothing is stored before it is killed: what is read back comes from the log."""
 
 
 async def say(service: Service, first: int, count: int) -> list[str]:
@@ -36,7 +33,7 @@ async def say(service: Service, first: int, count: int) -> list[str]:
 
 
 async def known(service: Service) -> list[str]:
-    """The ids that the service finds now, the store being away or not."""
+    """The ids that the service finds now."""
     async with aiohttp.ClientSession() as session:
         page = await Http(session, service.url).page("b", limit=1000)
     assert page is not None, service.stderr()[-3000:]
@@ -63,6 +60,15 @@ def wal_of(service: Service) -> Path:
     return service.data_dir / "log.db-wal"
 
 
+def checkpointed(service: Service) -> Path:
+    """The database file, with all that the write-ahead log held."""
+    path = service.data_dir / "log.db"
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    return path
+
+
 def frame_size(wal: Path) -> int:
     """Of a frame with its page, from the header (sqlite.org/fileformat2, 4.1)."""
     return 24 + int.from_bytes(wal.read_bytes()[8:12], "big")
@@ -70,7 +76,7 @@ def frame_size(wal: Path) -> int:
 
 async def test_undamaged(make_service: MakeService) -> None:
     """So that what the tests below find is the damage."""
-    service = make_service(NO_STORE)
+    service = make_service(LOG_ALONE)
     ids = await killed_with(service, 20)
     await service.start()
     assert await known(service) == ids
@@ -78,7 +84,7 @@ async def test_undamaged(make_service: MakeService) -> None:
 
 async def test_torn_end(make_service: MakeService) -> None:
     """Half of the last frame is missing, as after a crash in the middle of a write."""
-    service = make_service(NO_STORE)
+    service = make_service(LOG_ALONE)
     ids = await killed_with(service, 20)
     wal = wal_of(service)
     cut_short(wal, frame_size(wal) // 2)
@@ -91,7 +97,7 @@ async def test_torn_end(make_service: MakeService) -> None:
 
 
 async def test_bit_flipped_at_the_end(make_service: MakeService) -> None:
-    service = make_service(NO_STORE)
+    service = make_service(LOG_ALONE)
     ids = await killed_with(service, 20)
     flip_bit(wal_of(service), -100)
     await service.start()
@@ -101,7 +107,7 @@ async def test_bit_flipped_at_the_end(make_service: MakeService) -> None:
 
 async def test_bit_flipped_in_the_middle(make_service: MakeService) -> None:
     """SQLite alone would drop what is behind it, and say nothing."""
-    service = make_service(NO_STORE)
+    service = make_service(LOG_ALONE)
     await killed_with(service, 20)
     wal = wal_of(service)
     before = {path.name: path.read_bytes() for path in (service.data_dir / "log.db", wal)}
@@ -121,7 +127,7 @@ async def test_bit_flipped_in_the_middle(make_service: MakeService) -> None:
 
 async def test_header_damaged(make_service: MakeService) -> None:
     """SQLite alone would take the whole of it for nothing."""
-    service = make_service(NO_STORE)
+    service = make_service(LOG_ALONE)
     await killed_with(service, 20)
     flip_bit(wal_of(service), 17)
     said = await refused(service)
@@ -130,11 +136,9 @@ async def test_header_damaged(make_service: MakeService) -> None:
 
 async def test_bit_flipped_in_a_row(make_service: MakeService) -> None:
     """In the database file, which has no checksums of its own: ours find it."""
-    service = make_service(NO_STORE)
-    await service.start()
-    await say(service, 0, 20)
-    assert await service.terminate() == 0
-    log = service.data_dir / "log.db"
+    service = make_service(LOG_ALONE)
+    await killed_with(service, 20)
+    log = checkpointed(service)
     place = log.read_bytes().index(b"number 10")
     flip_bit(log, place)
     said = await refused(service)
@@ -142,11 +146,9 @@ async def test_bit_flipped_in_a_row(make_service: MakeService) -> None:
 
 
 async def test_log_cut_short(make_service: MakeService) -> None:
-    service = make_service(NO_STORE)
-    await service.start()
-    await say(service, 0, 200)
-    assert await service.terminate() == 0
-    log = service.data_dir / "log.db"
+    service = make_service(LOG_ALONE)
+    await killed_with(service, 200)
+    log = checkpointed(service)
     cut_short(log, log.stat().st_size // 2)
     said = await refused(service)
     assert "log.db" in said

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault.kit.disk import failing_calls, fill, small_disk
+from tests.fault.kit.disk import MIB, failing_calls, fill, small_disk
 from tests.fault.kit.service import MakeService, Service
 from tests.fault.kit.trial import Trial, trial
 from tests.fault.kit.workload import Mix
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
-MIB = 1024 * 1024
 MIX = Mix(pause=0.005, request_seconds=2.0)
 EXIT_DISK_FAILED = 74
 

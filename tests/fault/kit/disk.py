@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
+
+MIB = 1024 * 1024
 
 
 @contextmanager
@@ -30,11 +33,16 @@ def small_disk(folder: Path, size: int) -> Iterator[Path]:
 
 def fill(folder: Path, leave: int) -> Path:
     """A ballast file that leaves so many bytes free; delete it to make room again."""
-    disk = os.statvfs(folder)
     ballast = folder / "ballast"
     with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, disk.f_bavail * disk.f_frsize - leave)
-    return ballast
+        while True:
+            disk = os.statvfs(folder)
+            free = disk.f_bavail * disk.f_frsize
+            if free <= leave:
+                return ballast
+            size = file.seek(0, os.SEEK_END)
+            with contextlib.suppress(OSError):  # somebody else took it meanwhile
+                os.posix_fallocate(file.fileno(), size, min(free - leave, MIB))
 
 
 @asynccontextmanager
