@@ -40,6 +40,7 @@ class LogFile:
 
     Args:
         path: the database file; made with a new epoch if it is not there.
+        accept_loss: open it whatever its write-ahead log has lost.
 
     Raises:
         LogDamaged: the write-ahead log lost more than a crash can tear; nothing was
@@ -47,10 +48,10 @@ class LogFile:
         VersionTooNew: written by a newer program.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, accept_loss: bool = False) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.torn_at = _refuse_damage(path)
+        self.torn_at = None if accept_loss else _refuse_damage(path)
         self._inserts: dict[int, str] = {}
         self._since_checkpoint = 0
         try:
@@ -123,6 +124,14 @@ class LogFile:
                 yield unpack(record_id, data)
         except sqlite3.DatabaseError as exc:
             raise LogDamaged(f"{self.path} cannot be read: {exc}; {_REMEDY}") from exc
+
+    def integrity(self) -> list[str]:
+        """What SQLite finds wrong with the file's pages; nothing, if all is well."""
+        try:
+            found = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(20)")]
+        except sqlite3.DatabaseError as exc:
+            return [str(exc)]
+        return [] if found == ["ok"] else found
 
     def bad_rows(self) -> Iterator[tuple[Row, str]]:
         """Every row that fails its checksum or cannot be decoded, with the reason."""
@@ -219,17 +228,28 @@ def _refuse_damage(path: Path) -> int | None:
     report = inspect_wal(wal)
     if not report.damaged:
         return report.bad_offset
-    copies = path.with_name(f"damaged-{now_ms()}")
-    copies.mkdir()
-    for source in (path, wal):
-        if source.exists():
-            shutil.copy2(source, copies / source.name)
+    copies = keep_copy(path, f"damaged-at-{report.bad_offset}-of-{wal.stat().st_size}")
     raise LogDamaged(
         f"{wal} is damaged at byte {report.bad_offset}: {report.commits} commits before it are "
         f"good, {report.commits_lost} at or behind it would be lost. Nothing was changed; a copy "
         f"is in {copies}. Restore {path.name} and its -wal from a backup, or accept the loss with "
         "`chatsvc log verify --accept-loss`"
     )
+
+
+def keep_copy(path: Path, name: str) -> Path:
+    """Copy the log's files, as they are, into a folder beside them; once for each ``name``,
+    or a supervisor's restarts would fill the disk."""
+    copies = path.with_name(name)
+    if not copies.exists():
+        unfinished = path.with_name(f"{name}.part")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        for source in (path, path.with_name(path.name + "-wal")):
+            if source.exists():
+                shutil.copy2(source, unfinished / source.name)
+        unfinished.rename(copies)
+    return copies
 
 
 def _primary_code(exc: sqlite3.Error) -> int:

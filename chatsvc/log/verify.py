@@ -1,0 +1,95 @@
+"""Looking a log over while nobody serves from it, and going on without what is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from chatsvc.core.ids import format_id, id_at, now_ms
+from chatsvc.log.file import LogFile, keep_copy, new_epoch
+from chatsvc.log.wal import inspect_wal
+
+
+class BadRow(NamedTuple):
+    """A row that is not what was written; ``data`` are its bytes as they are."""
+
+    id: int
+    reason: str
+    data: bytes
+
+
+class Verdict(NamedTuple):
+    """What was found. ``faults`` are sentences; ``rows`` can be put aside one by one."""
+
+    records: int
+    faults: tuple[str, ...]
+    rows: tuple[BadRow, ...]
+
+    @property
+    def good(self) -> bool:
+        """Nothing is wrong."""
+        return not self.faults and not self.rows
+
+
+def verify(path: Path) -> Verdict:
+    """Check the write-ahead log, the pages, every row's CRC, and the watermark.
+
+    Changes nothing where the write-ahead log is damaged: then it is not even opened.
+    """
+    report = inspect_wal(path.with_name(path.name + "-wal"))
+    if report.damaged:
+        fault = (
+            f"the write-ahead log is damaged at byte {report.bad_offset}: {report.commits} "
+            f"commits are good, {report.commits_lost} behind would be lost"
+        )
+        return Verdict(0, (fault,), ())
+    file = LogFile(path)
+    try:
+        faults = [f"a page is damaged: {text}" for text in file.integrity()]
+        if faults:
+            return Verdict(0, tuple(faults), ())
+        rows = tuple(BadRow(row[0], reason, row[2]) for row, reason in file.bad_rows())
+        watermark, head = _marks(file)
+        if watermark > head:
+            faults.append(
+                f"the watermark {format_id(watermark)} is above the head {format_id(head)}: "
+                "the end of the log is missing"
+            )
+        return Verdict(file.count(), tuple(faults), rows)
+    finally:
+        file.close()
+
+
+def remove(path: Path, rows: tuple[BadRow, ...]) -> None:
+    """Take rows out of the log that were put aside elsewhere, durably, before."""
+    file = LogFile(path)
+    try:
+        file.remove([row.id for row in rows])
+    finally:
+        file.close()
+
+
+def accept_loss(path: Path) -> Path:
+    """Open the log without what cannot be read, and begin a new life of it.
+
+    New ids start above everything that may have been handed out, and cursors of the old
+    life are answered with a gap.
+
+    Returns:
+        The folder with a copy of the files as they were.
+    """
+    copies = keep_copy(path, f"before-accepted-loss-{now_ms()}")
+    file = LogFile(path, accept_loss=True)
+    try:
+        watermark, head = _marks(file)
+        file.set_meta("base", max(watermark, head, id_at(now_ms())))
+        file.set_meta("epoch", new_epoch())
+        file.set_meta("created_ms", now_ms())
+    finally:
+        file.close()
+    return copies
+
+
+def _marks(file: LogFile) -> tuple[int, int]:
+    watermark = int(str(file.meta("watermark") or 0))
+    return watermark, max(file.head(), int(str(file.meta("base") or 0)))
