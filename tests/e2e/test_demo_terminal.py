@@ -1,0 +1,255 @@
+"""People at terminals of their own, talking through a server that is a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.dev_server import DevServer
+from tests.support.terminal import ROOT, Terminal, TmuxPane
+
+pytestmark = pytest.mark.e2e
+
+ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | {
+    "PYTHONUNBUFFERED": "1",
+    "LANG": "C.UTF-8",
+}
+
+
+class Service:
+    """``chatsvc dev`` on one folder and, after its first start, one port."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._port = "0"
+        self._server: DevServer | None = None
+        self.url = ""
+
+    def start(self) -> None:
+        data = ["--data-dir", str(self._data_dir)]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "chatsvc", "dev", "--port", self._port, *data],
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._server = DevServer(process)
+        self._server.wait_for_url()
+        self.url = self._server.url
+        self._port = self.url.rsplit(":", 1)[1]
+
+    def stop(self) -> int:
+        assert self._server is not None
+        return self._server.stop()
+
+    def kill(self) -> None:
+        """As a crash would end it."""
+        assert self._server is not None
+        self._server.process.send_signal(signal.SIGKILL)
+        self._server.stop()
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    running = Service(tmp_path / "data")
+    running.start()
+    yield running
+    running.stop()
+
+
+Sit = Callable[..., Terminal]
+
+
+@pytest.fixture
+def sit(service: Service) -> Iterator[Sit]:
+    """Sit down at a terminal of one's own, as somebody."""
+    terminals: list[Terminal] = []
+
+    def down(user: str, *, connect: bool = True) -> Terminal:
+        command = [sys.executable, "-m", "demo_cli", "--url", service.url]
+        terminal = Terminal(command, ENVIRONMENT)
+        terminals.append(terminal)
+        terminal.see("Your user id:")
+        terminal.type(user)
+        terminal.see("7 exit")
+        if connect:
+            terminal.type("1")
+            terminal.see(f"Connected as {user}.")
+        return terminal
+
+    yield down
+    for terminal in terminals:
+        terminal.kill()
+
+
+def say(terminal: Terminal, participants: str, text: str, *, times: int = 1) -> None:
+    """Menu item 2, until it is acknowledged."""
+    terminal.type("2")
+    terminal.see("Participants", times=times)
+    terminal.type(participants)
+    terminal.see("Message:", times=times)
+    terminal.type(text)
+    terminal.see("Sent.", times=times)
+
+
+def test_two_people_talk(sit: Sit) -> None:
+    alice, bob = sit("alice"), sit("bob")
+    say(alice, "alice, bob", "Shall we?")
+    bob.see("[Channel: alice, bob]\nalice: Shall we?\n")
+    say(bob, "alice, bob", "We shall!")
+    alice.see("[Channel: alice, bob]\nbob: We shall!\n")
+    # Neither got their own.
+    assert "alice: Shall we?" not in alice.text
+    assert "bob: We shall!" not in bob.text
+
+    alice.type("3")
+    alice.see("Participants", times=2)
+    alice.type("bob")
+    alice.see("alice: Shall we?")
+    alice.see("bob: We shall!", times=2)
+    alice.type("5")
+    alice.see("Users:")
+    alice.type("alice, bob, charlie")
+    alice.see("alice: connected, 1 time\nbob: connected, 1 time\ncharlie: not connected\n")
+    bob.type("4")
+    bob.see("bob: We shall!")
+    bob.type("6")
+    bob.see("Disconnected.")
+    for terminal in (alice, bob):
+        terminal.type("7")
+        assert terminal.end() == 0
+
+
+def test_three_people_talk(sit: Sit) -> None:
+    alice, bob, charlie = sit("alice"), sit("bob"), sit("charlie")
+    say(alice, "bob, charlie, alice", "Hello team!")
+    for other in (bob, charlie):
+        other.see("[Channel: alice, bob, charlie]\nalice: Hello team!\n")
+    say(charlie, "alice, bob", "Hello from Charlie")  # oneself is added
+    for other in (alice, bob):
+        other.see("[Channel: alice, bob, charlie]\ncharlie: Hello from Charlie\n")
+    # A conversation is its participants: what two say, the third does not hear.
+    say(alice, "bob", "Between us", times=2)
+    bob.see("[Channel: alice, bob]\nalice: Between us\n")
+    say(bob, "charlie, alice", "To all")
+    charlie.see("bob: To all\n")
+    assert "Between us" not in charlie.text
+
+
+@pytest.mark.parametrize("end", ["stopped", "killed"])
+def test_a_restart_of_the_server_is_survived_and_said(service: Service, sit: Sit, end: str) -> None:
+    alice, bob = sit("alice"), sit("bob")
+    say(alice, "bob", "before")
+    bob.see("alice: before")
+    if end == "stopped":
+        assert service.stop() == 0
+    else:
+        service.kill()
+    for terminal in (alice, bob):
+        terminal.see("The connection was lost. Reconnecting in")
+    # Said while the server is away: it goes out when it is back, once.
+    alice.type("2")
+    alice.see("Participants", times=2)
+    alice.type("")
+    alice.see("Message:", times=2)
+    alice.type("meanwhile")
+    alice.see("Not there yet; it goes out when the connection is back.")
+    service.start()
+    alice.see("Connected again as alice.")
+    alice.see("Sent.", times=2)
+    bob.see("Connected again as bob.")
+    bob.see("alice: meanwhile")
+    say(alice, "bob", "after", times=3)
+    bob.see("alice: after")
+    assert bob.text.count("alice: before") == 1
+    assert bob.text.count("alice: meanwhile") == 1
+    bob.type("3")
+    bob.see("Participants")
+    bob.type("alice")
+    bob.see("alice: after", times=2)
+    assert bob.text.count("alice: meanwhile") == 2
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+def test_what_arrives_while_one_types_does_not_tear_the_line(service: Service) -> None:
+    # tmux has the screen as it looks in the end, whatever the cursor did meanwhile.
+    command = [sys.executable, "-m", "demo_cli", "--url", service.url, "--user", "bob"]
+    pane = TmuxPane(command, ENVIRONMENT)
+    try:
+        pane.see(lambda lines: lines[-1:] == [">"])
+        pane.type("1", "Enter")
+        pane.see(lambda lines: "Connected as bob." in lines)
+        pane.type("2", "Enter")
+        pane.see(lambda lines: lines[-1] == "Participants:")
+        pane.type("alice", "Enter")
+        pane.see(lambda lines: lines[-1] == "Message:")
+        pane.type("half a sen")
+        pane.see(lambda lines: lines[-1] == "Message: half a sen")
+        for text in ("Hello team!", "[bold]second[/] \x1b[2Jpage"):
+            scripted(service, "send", "bob,charlie", text, user="alice")
+        shown = pane.see(lambda lines: any("second" in line for line in lines))
+        start = shown.index("[Channel: alice, bob, charlie]")
+        assert shown[start:] == [
+            "[Channel: alice, bob, charlie]",
+            "alice: Hello team!",
+            "[Channel: alice, bob, charlie]",
+            "alice: [bold]second[/] \\x1b[2Jpage",
+            "Message: half a sen",
+        ]
+        pane.type("tence", "Enter")
+        pane.see(lambda lines: "Sent." in lines)
+        done = scripted(service, "history", "alice", "--json", user="bob")
+        assert json.loads(done.stdout)["content"] == "half a sentence"
+    finally:
+        pane.kill()
+
+
+def scripted(service: Service, *arguments: str, user: str) -> subprocess.CompletedProcess[str]:
+    """A command of the scriptable form, which is to succeed."""
+    return subprocess.run(
+        [sys.executable, "-m", "demo_cli", "--url", service.url, "--user", user, *arguments],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+
+def test_the_scriptable_form(service: Service, tmp_path: Path) -> None:
+    with (tmp_path / "err").open("w") as err:
+        listening = subprocess.Popen(
+            [sys.executable, "-m", "demo_cli", "--url", service.url, "--user", "bob",
+             "listen", "--count", "2", "--timeout", "60", "--json"],
+            cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=err, text=True,
+        )  # fmt: skip
+        try:
+            who = ["who", "bob"]
+            while scripted(service, *who, user="alice").stdout != "bob: 1\n":
+                assert listening.poll() is None
+            first = scripted(service, "send", "bob", "one", user="alice").stdout
+            assert first.startswith("sent ")
+            same = ["send", "bob", "two", "--client-id", "mine", "--json"]
+            assert json.loads(scripted(service, *same, user="alice").stdout)["duplicate"] is False
+            assert json.loads(scripted(service, *same, user="alice").stdout)["duplicate"] is True
+            out, _ = listening.communicate(timeout=60)
+        finally:
+            listening.kill()
+            listening.wait()
+    assert listening.returncode == 0
+    heard = [json.loads(line) for line in out.splitlines()]
+    assert [message["content"] for message in heard] == ["one", "two"]
+    past = scripted(service, "history", "bob", "--limit", "1", user="alice").stdout
+    assert past.startswith("[Channel: alice, bob]\n")
+    assert past.endswith("  alice: two\n")
