@@ -64,6 +64,12 @@ class ExpectationFailed(RequestError):
     code = "expectation_failed"
 
 
+class UpgradeRequired(RequestError):
+    """Not a WebSocket handshake, or one of another version."""
+
+    code = "upgrade_required"
+
+
 STATUS: Final[dict[type[Exception], int]] = {
     Malformed: 400,
     RequestError: 400,
@@ -78,6 +84,7 @@ STATUS: Final[dict[type[Exception], int]] = {
     UnsupportedMedia: 415,
     ExpectationFailed: 417,
     Invalid: 422,
+    UpgradeRequired: 426,
     TooManyRequests: 429,
     HeadersTooLarge: 431,
     Unavailable: 503,
@@ -206,6 +213,9 @@ def _escape(name: str) -> str:
 def _headers(exc: RequestError) -> dict[str, str]:
     if isinstance(exc, Unauthorized):
         return {"WWW-Authenticate": _challenge(exc)}
+    if isinstance(exc, UpgradeRequired):
+        # RFC 9110 §15.5.22 and RFC 6455 §4.4.
+        return {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
     if isinstance(exc, MethodNotAllowed):
         return {"Allow": ", ".join(exc.allow)}
     if isinstance(exc, UnsupportedMedia) and exc.code == "unsupported_content_encoding":

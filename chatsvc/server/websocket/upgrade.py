@@ -25,6 +25,8 @@ from chatsvc.core.errors import (
     Unavailable,
 )
 from chatsvc.core.message import check_device
+from chatsvc.server.errors import UpgradeRequired
+from chatsvc.server.middleware import EXCHANGE
 from chatsvc.server.websocket.context import SocketContext
 from chatsvc.server.websocket.socket import Socket
 from chatsvc.wire import close_codes, frames
@@ -77,6 +79,7 @@ class WebSocketEndpoint:
         try:
             wish = _wish(request)
             principal = self._context.authenticate(_token(request, offered))
+            request[EXCHANGE].user = principal.user
             if offered and PROTOCOL_VERSION not in offered:
                 return self._refuse(
                     request, key, offered, close_codes.PROTOCOL_VERSION, "protocol version"
@@ -274,9 +277,3 @@ def _close_for(exc: ChatError) -> tuple[int, str]:
         retry = close_codes.reason_with_retry("overload", _OVERLOAD_RETRY_MS)
         return close_codes.OVERLOAD, retry
     return close_codes.FORBIDDEN, getattr(exc, "code", "refused")
-
-
-class UpgradeRequired(Malformed):
-    """Not a WebSocket handshake, or of another version (RFC 9110 §15.5.22)."""
-
-    code = "upgrade_required"
