@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import shutil
 import signal
 import socket
@@ -21,7 +22,7 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.record import pack
 from chatsvc.storage.base import DeadLetter
 from chatsvc.storage.sqlite import SqliteStore
-from tests.support.process import Process, command, environment, running
+from tests.support.process import ROOT, Process, command, environment, running
 from tests.support.records import record
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -202,6 +203,17 @@ def test_no_log_line_holds_content_or_a_token(tmp_path: Path) -> None:
         (line,) = (one for one in lines if one.get("status") == 201)
         assert (line["user"], line["message_id"]) == ("alice", sent["id"])
         assert line["request_id"]
+
+
+def test_the_operations_guide_lists_every_metric_and_no_other(tmp_path: Path) -> None:
+    with serving(tmp_path) as process:
+        url = process.wait_for(STARTED, err=True)[1]
+        with urllib.request.urlopen(f"{url}/metrics", timeout=30) as answer:
+            text = answer.read().decode()
+    kinds = dict(re.findall(r"^# TYPE (chatsvc_\w+) (\w+)$", text, flags=re.MULTILINE))
+    served = {name: kind for name, kind in kinds.items() if not name.endswith("_created")}
+    guide = (ROOT / "docs" / "operations.md").read_text()
+    assert dict(re.findall(r"^\| `(chatsvc_\w+)` \| (\w+) \|", guide, re.MULTILINE)) == served
 
 
 # chatsvc dead-letters
