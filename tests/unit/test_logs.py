@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import json
 import logging
 import warnings
@@ -177,6 +178,7 @@ TOKEN = mint(b"x" * 32, "alice", 60)
         ("mongodb://chat:hunter2@db.example.org:27017/?x=1", "hunter2"),
         ("cannot reach mongodb+srv://chat:p@ss/word@db", "ss/word"),
     ],
+    ids=itertools.count(),  # the token is another at each run
 )
 def test_tokens_and_passwords_are_blotted_out(form: str, text: str, secret: str) -> None:
     file = logging_to(form)
