@@ -30,10 +30,12 @@ def log_verify(arguments: argparse.Namespace) -> int:
     lock = DataDirLock(settings.data_path)
     lock.acquire()
     try:
-        if arguments.accept_loss:
-            say(f"a copy of the files as they were is in {accept_loss(path)}")
         verdict = verify(path)
         _report(verdict)
+        if verdict.faults and arguments.accept_loss:
+            say(f"a copy of the files as they were is in {accept_loss(path)}")
+            verdict = verify(path)
+            _report(verdict)
         if verdict.rows and arguments.quarantine:
             asyncio.run(_put_aside(settings, path, verdict.rows))
             return 1 if verdict.faults else 0
