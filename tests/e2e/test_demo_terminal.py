@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,50 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.dev_server import DevServer
+from tests.support.restartable import ENVIRONMENT, Service
 from tests.support.terminal import ROOT, Terminal, TmuxPane
 
 pytestmark = pytest.mark.e2e
-
-ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | {
-    "PYTHONUNBUFFERED": "1",
-    "LANG": "C.UTF-8",
-}
-
-
-class Service:
-    """``chatsvc dev`` on one folder and, after its first start, one port."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
-        self._port = "0"
-        self._server: DevServer | None = None
-        self.url = ""
-
-    def start(self) -> None:
-        data = ["--data-dir", str(self._data_dir)]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "chatsvc", "dev", "--port", self._port, *data],
-            cwd=ROOT,
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self._server = DevServer(process)
-        self._server.wait_for_url()
-        self.url = self._server.url
-        self._port = self.url.rsplit(":", 1)[1]
-
-    def stop(self) -> int:
-        assert self._server is not None
-        return self._server.stop()
-
-    def kill(self) -> None:
-        """As a crash would end it."""
-        assert self._server is not None
-        self._server.process.send_signal(signal.SIGKILL)
-        self._server.stop()
 
 
 @pytest.fixture

@@ -9,6 +9,9 @@ from typing import TypeVar
 from chatsvc.client import ChatClient, MessageReceived
 from tests.support.scripted_server import PATIENCE
 
+LONG_PATIENCE = 60.0
+"""Seconds, where real processes are waited for."""
+
 E = TypeVar("E")
 
 
@@ -28,6 +31,6 @@ async def contents(client: ChatClient, count: int) -> list[str]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Return once it holds."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(LONG_PATIENCE):
         while not condition():  # noqa: ASYNC110  any condition, no event to hang it on
             await asyncio.sleep(0.001)
