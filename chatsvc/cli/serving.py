@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from chatsvc import __version__
-from chatsvc.cli.options import Overrides, say, settings_from, warn_of_near_misses
+from chatsvc.cli.options import Overrides, say, settings_from
 from chatsvc.core.errors import ChatError
 from chatsvc.logs import configure, safe_uri
-from chatsvc.settings import Settings
+from chatsvc.settings import Settings, near_misses
 
 if TYPE_CHECKING:
     from chatsvc.app import Running
@@ -30,16 +30,12 @@ _OTHER_FILES: Final = 200
 
 def serve(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
-    settings = settings_from(arguments)
-    warn_of_near_misses()
-    return _run(settings, None)
+    return _run(settings_from(arguments), None)
 
 
 def dev(arguments: argparse.Namespace) -> int:
     """Serve on this machine alone, with the development login, and say how to try it."""
-    settings = settings_from(arguments, _dev_preset())
-    warn_of_near_misses()
-    return _run(settings, _introduce)
+    return _run(settings_from(arguments, _dev_preset()), _introduce)
 
 
 def _dev_preset() -> Overrides:
@@ -58,6 +54,8 @@ def _dev_preset() -> Overrides:
 
 def _run(settings: Settings, on_started: Callable[[Running], None] | None) -> int:
     configure(settings)
+    for found, meant in near_misses(os.environ):
+        structlog.get_logger().warning("variable_not_read", found=found, meant=meant)
     _allow_open_files(settings)
     from chatsvc.app import run
 
