@@ -1,0 +1,214 @@
+"""Replies that no server can be brought to give at will, and what is asked of it, played
+by a scripted server (mockupdb) over the wire protocol."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from mockupdb import MockupDB
+
+from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.ids import format_id
+from chatsvc.core.page import Bounds
+from chatsvc.storage.mongo import MongoStore
+from tests.support.records import record, records
+
+Answer = Callable[[dict[str, Any]], dict[str, Any]]
+DUPLICATE = {"code": 11000, "errmsg": "E11000 duplicate key"}
+
+
+class Script:
+    """A server: ``answers`` by the name of the command, ``asked`` in their order."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.answers: dict[str, Answer] = {
+            "insert": lambda ask: {"ok": 1, "n": len(ask["documents"])},
+            "update": lambda ask: {"ok": 1, "n": len(ask["updates"]), "nModified": 1},
+            "find": lambda _: found(),
+            "createIndexes": lambda _: {"ok": 1},
+            "findAndModify": lambda _: {"ok": 1, "value": {"v": 0, "identity": "i" * 32}},
+            "endSessions": lambda _: {"ok": 1},
+            "ping": lambda _: {"ok": 1},
+        }
+        self.server = MockupDB(
+            auto_ismaster={
+                "ismaster": True,
+                "helloOk": True,
+                "minWireVersion": 0,
+                "maxWireVersion": 21,
+                "maxBsonObjectSize": 16 * 1024 * 1024,
+                "maxMessageSizeBytes": 48_000_000,
+                "maxWriteBatchSize": 100_000,
+            }
+        )
+        self.server.autoresponds(self._answer)
+
+    def _answer(self, request: Any) -> bool:
+        ask = dict(request.doc)
+        name = next(iter(ask))
+        if name not in self.answers:
+            return False
+        self.asked.append((name, ask))
+        request.reply(self.answers[name](ask))
+        return True
+
+    def last(self, name: str) -> dict[str, Any]:
+        return [ask for command, ask in self.asked if command == name][-1]
+
+    def count(self, name: str) -> int:
+        return sum(command == name for command, _ in self.asked)
+
+
+def found(*documents: dict[str, Any]) -> dict[str, Any]:
+    return {"ok": 1, "cursor": {"id": 0, "ns": "chat.messages", "firstBatch": list(documents)}}
+
+
+@pytest.fixture
+def script() -> Iterator[Script]:
+    script = Script()
+    script.server.run()
+    yield script
+    script.server.stop()
+
+
+@pytest.fixture
+async def store(script: Script) -> AsyncIterator[MongoStore]:
+    uri = f"{script.server.uri}/?w=0&journal=false&readPreference=secondary"
+    store = MongoStore(uri, "chat", "messages", read_seconds=2, write_seconds=2)
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def test_writes_ask_for_a_journaled_majority_whatever_the_uri_says(
+    script: Script, store: MongoStore
+) -> None:
+    await store.write(records(2))
+    await store.dead_letters.put([])
+    for command in ("insert", "update", "findAndModify"):
+        asked = script.last(command)
+        assert asked["writeConcern"] == {"w": "majority", "j": True}, command
+    assert script.last("insert")["ordered"] is False
+
+
+async def test_reads_ask_the_primary_whatever_the_uri_says(
+    script: Script, store: MongoStore
+) -> None:
+    await store.channel_page("alice,bob", Bounds(7))
+    asked = script.last("find")
+    assert asked.get("$readPreference", {"mode": "primary"}) == {"mode": "primary"}
+    assert asked["limit"] == 7
+    assert asked["sort"] == {"_id": -1}
+    assert set(asked["filter"]) == {"channel", "_id"}
+
+
+async def test_every_call_has_a_time_limit(script: Script, store: MongoStore) -> None:
+    await store.write(records(1))
+    await store.channel_page("alice,bob", Bounds(7))
+    for command in ("insert", "update", "find"):
+        assert 0 < script.last(command)["maxTimeMS"] <= 2000, command
+
+
+async def test_conversations_are_written_only_after_their_messages(
+    script: Script, store: MongoStore
+) -> None:
+    script.asked.clear()
+    script.answers["insert"] = lambda _: {"ok": 0, "code": 14031, "errmsg": "disk full"}
+    with pytest.raises(StoreUnavailable):
+        await store.write(records(1))
+    assert script.count("update") == 0
+    script.answers["insert"] = lambda _: {"ok": 1, "n": 1}
+    await store.write(records(1))
+    assert [name for name, _ in script.asked if name in ("insert", "update")][-2:] == [
+        "insert",
+        "update",
+    ]
+
+
+async def test_write_errors_beside_a_write_concern_error_prove_nothing(
+    script: Script, store: MongoStore
+) -> None:
+    script.answers["insert"] = lambda _: {
+        "ok": 1,
+        "n": 1,
+        "writeErrors": [{"index": 0, **DUPLICATE}],
+        "writeConcernError": {"code": 64, "errmsg": "waiting for replication timed out"},
+    }
+    with pytest.raises(StoreUnavailable) as refused:
+        await store.write(records(2))
+    assert refused.value.__cause__ is None  # the driver's text holds the documents
+    assert "64" in str(refused.value)
+
+
+async def test_one_document_at_fault_is_told_by_its_own_error(
+    script: Script, store: MongoStore
+) -> None:
+    script.answers["insert"] = lambda _: {
+        "ok": 1,
+        "n": 2,
+        "writeErrors": [{"index": 1, "code": 121, "errmsg": "Document failed: message 2"}],
+    }
+    rejections = await store.write(records(3))
+    assert [(one.record, one.code) for one in rejections] == [(record(2), "mongodb_121")]
+    assert "message" not in rejections[0].reason
+    (update,) = script.last("update")["updates"]
+    assert update["u"]["$set"]["last_id"] == format_id(record(3).id)
+
+
+async def test_an_error_of_the_server_among_the_documents_is_nobodys_fault(
+    script: Script, store: MongoStore
+) -> None:
+    script.answers["insert"] = lambda _: {
+        "ok": 1,
+        "n": 1,
+        "writeErrors": [
+            {"index": 0, "code": 121, "errmsg": "Document failed"},
+            {"index": 1, "code": 11602, "errmsg": "interrupted"},
+        ],
+    }
+    with pytest.raises(StoreUnavailable):
+        await store.write(records(3))
+
+
+async def test_duplicates_are_told_apart_by_digest(script: Script, store: MongoStore) -> None:
+    same, another = records(2)
+    script.answers["insert"] = lambda _: {
+        "ok": 1,
+        "n": 0,
+        "writeErrors": [{"index": 0, **DUPLICATE}, {"index": 1, **DUPLICATE}],
+    }
+    script.answers["find"] = lambda _: found(
+        {"_id": format_id(same.id), "digest": same.digest},
+        {"_id": format_id(another.id), "digest": b"another"},
+    )
+    rejections = await store.write([same, another])
+    assert [(one.record, one.code) for one in rejections] == [(another, "digest_conflict")]
+
+
+async def test_a_lost_race_for_a_new_conversation_is_run_again(
+    script: Script, store: MongoStore
+) -> None:
+    # Another writer made the document between this update's look and its insert.
+    replies = [
+        {"ok": 1, "n": 0, "nModified": 0, "writeErrors": [{"index": 0, **DUPLICATE}]},
+        {"ok": 1, "n": 1, "nModified": 1},
+    ]
+    script.answers["update"] = lambda _: replies.pop(0)
+    script.asked.clear()
+    assert await store.write(records(1)) == []
+    first, second = [ask["updates"][0] for name, ask in script.asked if name == "update"]
+    assert first["upsert"] is True
+    assert not second.get("upsert")
+    assert (first["q"], first["u"]) == (second["q"], second["u"])
+
+
+async def test_a_lost_race_for_the_stores_own_document_takes_the_winners(script: Script) -> None:
+    script.answers["findAndModify"] = lambda _: {"ok": 0, **DUPLICATE}
+    script.answers["find"] = lambda _: found({"_id": "store", "v": 1, "identity": "winner"})
+    store = MongoStore(script.server.uri, "chat", "messages", write_seconds=2)
+    await store.open()
+    assert await store.identity() == "winner"
+    await store.close()
