@@ -119,7 +119,7 @@ class FrameDecoder:
                 return []  # or a frame that comes in drops would be copied once a drop
             data = bytes(self._buffer)
         events: list[Event] = []
-        position = 0
+        position = self._need = 0
         try:
             while (end := self._frame(data, position, events)) != position:
                 position = end
