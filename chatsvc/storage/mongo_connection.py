@@ -35,7 +35,8 @@ class MongoConnection:
 
     Args:
         uri: ``mongodb://`` or ``mongodb+srv://``.
-        read_seconds, write_seconds: the most a call takes, its retries included.
+        read_seconds: the most a read takes, its retries included.
+        write_seconds: the most that one answer to a write takes.
         selection_seconds: the most that finding a server to talk to takes.
 
     Raises:
@@ -49,7 +50,7 @@ class MongoConnection:
         self._db = db
         try:
             self._reader = _client(uri, read_seconds, selection_seconds, _READS_AT_ONCE)
-            self._writer = _client(uri, write_seconds, selection_seconds, 4)
+            self._writer = _client(uri, write_seconds, selection_seconds, 4, whole=False)
         except (PyMongoError, ValueError, TypeError) as exc:
             raise bad_uri(uri, exc) from None
         try:
@@ -118,14 +119,17 @@ class MongoConnection:
 
 
 def _client(
-    uri: str, seconds: float, selection_seconds: float, pool: int
+    uri: str, seconds: float, selection_seconds: float, pool: int, *, whole: bool = True
 ) -> AsyncIOMotorClient[dict[str, Any]]:
+    """``whole``: ``seconds`` bound a call with all in it, finding a server too, which may
+    then take as long; otherwise each answer, and a server that is away is known sooner."""
+    bound: dict[str, Any] = {"timeoutMS" if whole else "socketTimeoutMS": round(seconds * 1000)}
     return AsyncIOMotorClient(
         uri,
         appname="chatsvc",
-        timeoutMS=round(seconds * 1000),
         serverSelectionTimeoutMS=round(selection_seconds * 1000),
         connectTimeoutMS=round(selection_seconds * 1000),
         maxPoolSize=pool,
         tz_aware=True,
+        **bound,
     )
