@@ -93,10 +93,9 @@ class FaultProxy:
         self._faults = {direction: _Faults() for direction in Direction}
         self._links: set[_Link] = set()
         self._listener: socket.socket | None = None
-        self._accepting: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        await self.listen()
+        self.listen()
         return self
 
     async def __aexit__(
@@ -105,7 +104,7 @@ class FaultProxy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.refuse()
+        self.refuse()
         await self.cut(reset=True)
 
     @property
@@ -173,17 +172,14 @@ class FaultProxy:
                 with contextlib.suppress(OSError):  # it may be half closed already
                     link.sockets[receiving].shutdown(socket.SHUT_WR)
 
-    async def refuse(self) -> None:
+    def refuse(self) -> None:
         """Stop listening: new connections are refused, open ones go on."""
-        if self._accepting is not None:
-            self._accepting.cancel()
-            await asyncio.gather(self._accepting, return_exceptions=True)
-            self._accepting = None
         if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
             self._listener.close()
             self._listener = None
 
-    async def listen(self) -> None:
+    def listen(self) -> None:
         """Listen, on the same port as before if there was one."""
         if self._listener is not None:
             return
@@ -194,20 +190,21 @@ class FaultProxy:
         listener.setblocking(False)
         self.port = listener.getsockname()[1]
         self._listener = listener
-        self._accepting = asyncio.create_task(self._accept(listener))
+        asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
     # -- forwarding -------------------------------------------------------------------
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            client, _ = await loop.sock_accept(listener)
-            client.setblocking(False)
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.accepted += 1
-            link = _Link(client)
-            self._links.add(link)
-            link.task = asyncio.create_task(self._serve(link))
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            client, _ = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # it went again before its turn came
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.accepted += 1
+        link = _Link(client)
+        self._links.add(link)
+        link.task = asyncio.create_task(self._serve(link))
 
     async def _serve(self, link: _Link) -> None:
         """Until both directions ended, or either broke: then the other is reset too."""

@@ -236,13 +236,13 @@ async def test_throttle(proxy: FaultProxy, pair: tuple[Peer, Peer]) -> None:
 async def test_refuse_and_listen_again_on_the_same_port(
     server: Server, proxy: FaultProxy, pair: tuple[Peer, Peer]
 ) -> None:
-    await proxy.refuse()
+    proxy.refuse()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", proxy.port)
     client, behind = pair
     client.writer.write(b"open ones go on")
     assert await got(behind, 15) == b"open ones go on"
-    await proxy.listen()
+    proxy.listen()
     again = Peer(*await asyncio.open_connection("127.0.0.1", proxy.port))
     async with asyncio.timeout(SOON):
         await server.peers.get()
