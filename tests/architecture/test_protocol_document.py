@@ -1,0 +1,113 @@
+"""``docs/protocol.md`` says what the code does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from chatsvc.core.participants import channel_key, normalize_participants
+from chatsvc.features.messages.model import Message, MessagePage
+from chatsvc.server.errors import STATUS, Problem
+from chatsvc.wire import close_codes, protocol
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text("utf-8")
+EXAMPLES: list[Any] = [
+    json.loads(block) for block in re.findall(r"^```json\n(.*?)^```$", TEXT, re.M | re.S)
+]
+
+
+def section(title: str) -> str:
+    """From a heading to the next of its level or above."""
+    match = re.search(rf"^(#+) {re.escape(title)}\n", TEXT, re.M)
+    assert match, title
+    rest = TEXT[match.end() :]
+    end = re.search(rf"^#{{1,{len(match[1])}}} ", rest, re.M)
+    return rest[: end.start()] if end else rest
+
+
+def frames_of(union: Any) -> dict[str, set[str]]:
+    """Type → fields as they are called on the wire."""
+    return {
+        str(struct.__struct_config__.tag): {
+            field.encode_name for field in msgspec.structs.fields(struct)
+        }
+        for struct in union.__args__
+    }
+
+
+def documented_frames(title: str) -> dict[str, set[str]]:
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \|", section(title), re.M)
+    return {name: set(re.findall(r"`(\w+)`", fields)) for name, fields in rows}
+
+
+def test_channel_keys_are_as_documented() -> None:
+    (vectors,) = [example for example in EXAMPLES if isinstance(example, list)]
+    assert len(vectors) >= 7
+    for vector in vectors:
+        key = channel_key(normalize_participants(vector["participants"]))
+        assert key == vector["channel"]
+    # One vector tells code points from UTF-16 units, or a client could pass by accident.
+    assert any(
+        sorted(v["participants"]) != sorted(v["participants"], key=lambda u: u.encode("utf-16-be"))
+        for v in vectors
+    )
+
+
+@pytest.mark.parametrize(
+    ("title", "union"),
+    [("From the client", protocol.ClientFrame), ("From the server", protocol.ServerFrame)],
+)
+def test_every_frame_is_documented_with_its_fields(title: str, union: Any) -> None:
+    documented = documented_frames(title)
+    documented.pop("message", None)  # the message itself, held by the test of examples
+    known = frames_of(union)
+    known.pop("hello", None)
+    assert documented == known
+
+
+def test_the_documented_hello_is_one() -> None:
+    (hello,) = [example for example in EXAMPLES if _type(example) == "hello"]
+    assert set(hello) - {"type"} == frames_of(protocol.ServerFrame)["hello"]
+    msgspec.convert(hello, protocol.Hello)
+
+
+def test_the_documented_message_problem_and_send_are_such() -> None:
+    (message,) = [example for example in EXAMPLES if _type(example) == "message"]
+    assert set(message) == {field.encode_name for field in msgspec.structs.fields(Message)}
+    msgspec.convert(message, Message)
+    (problem,) = [example for example in EXAMPLES if _type(example) == "about:blank"]
+    assert set(problem) == {field.encode_name for field in msgspec.structs.fields(Problem)}
+    msgspec.convert(problem, Problem)
+    (send,) = [example for example in EXAMPLES if _type(example) == "send"]
+    protocol.decode_client_frame(json.dumps(send).encode())
+
+
+def test_a_page_is_documented_with_its_members() -> None:
+    page = re.search(r"A page is `\{(.*?)\}`", TEXT)
+    assert page
+    assert set(re.findall(r'"(\w+)"', page[1])) == {
+        field.encode_name for field in msgspec.structs.fields(MessagePage)
+    }
+
+
+def test_every_close_code_is_documented() -> None:
+    codes = {
+        value for name, value in vars(close_codes).items() if name.isupper() and type(value) is int
+    }
+    documented = {int(code) for code in re.findall(r"\b(\d{4})\b", section("Close codes"))}
+    assert codes <= documented
+
+
+def test_every_status_a_client_can_meet_in_earnest_is_documented() -> None:
+    documented = {int(code) for code in re.findall(r"\b([45]\d\d)\b", section("Errors"))}
+    # The parser's own about request lines, headers and Expect need no advice.
+    assert set(STATUS.values()) - {408, 414, 417, 431} <= documented
+
+
+def _type(example: Any) -> str | None:
+    return example.get("type") if isinstance(example, dict) else None
