@@ -108,6 +108,8 @@ def _bound(schemas: dict[str, Any], limits: Limits) -> None:
     properties = schemas[Send.__name__]["properties"]
     for where, keywords in send_bounds(limits).items():
         name, _, below = where.partition("/")
+        if name == "headers":
+            continue
         schema = properties[name]
         (schema["items"] if below else schema).update(keywords)
     for schema in schemas.values():

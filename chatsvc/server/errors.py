@@ -90,6 +90,9 @@ STATUS: Final[dict[type[Exception], int]] = {
     Unavailable: 503,
 }
 
+TITLES: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
+"""As RFC 9110 has them; what Python calls them depends on its version."""
+
 
 class ProblemFault(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One thing wrong: a JSON pointer into the body, or ``/name`` of a parameter or header."""
@@ -152,7 +155,7 @@ def failure(exc: BaseException, request_id: str) -> Failure:
         headers = {"Retry-After": _seconds(exc.retry_after)}
     document: dict[str, object] = {
         "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
+        "title": TITLES.get(status) or HTTPStatus(status).phrase,
         "status": status,
         "code": code,
         "detail": detail,

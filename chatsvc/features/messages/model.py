@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from chatsvc.core.limits import Limits
-from chatsvc.core.message import MAX_CLIENT_ID
+from chatsvc.core.message import MAX_CLIENT_ID, MAX_DEVICE
 from chatsvc.core.participants import MAX_CHANNEL_BYTES
 
 DEFAULT_PAGE: Final = 100
@@ -117,6 +117,12 @@ def send_bounds(limits: Limits) -> dict[str, dict[str, Any]]:
             "pattern": r"^[^\u0000]+$",
         },
         "client_id": {"minLength": 1, "maxLength": MAX_CLIENT_ID, "pattern": r"^[\u0020-\u007e]+$"},
+        "headers/idempotency_key": {
+            "minLength": 1,
+            "maxLength": MAX_CLIENT_ID,
+            "pattern": r"^[\u0020-\u007e]+$",
+        },
+        "headers/device": {"pattern": f"^[A-Za-z0-9_-]{{1,{MAX_DEVICE}}}$"},
         "metadata": {
             "description": (
                 f"Carried unread: at most {limits.metadata_bytes} bytes as compact JSON, "
