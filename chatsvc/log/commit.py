@@ -27,8 +27,12 @@ Accepted = Callable[[Sequence[Record]], None]
 
 
 class _Waiting(NamedTuple):
+    """``followers``: retries that came before the first was durable. They hang on the
+    write, not on the first's caller, who may go away."""
+
     draft: Draft
     future: asyncio.Future[Appended]
+    followers: list[tuple[Draft, asyncio.Future[Appended]]]
 
 
 class GroupCommit:
@@ -76,14 +80,14 @@ class GroupCommit:
             first = self._in_flight.get(key)
             if first is not None:
                 self.repeats += 1
-                _follow(first, draft, future)
+                first.followers.append((draft, future))
                 return future
         try:
             self._admit(self.queued_bytes)
         except LogUnavailable as exc:
             future.set_exception(exc)
             return future
-        waiting = _Waiting(draft, future)
+        waiting = _Waiting(draft, future, [])
         if key is not None:
             self._in_flight[key] = waiting
         self._queue.append(waiting)
@@ -126,8 +130,9 @@ class GroupCommit:
         if records is None:
             for waiting in batch:
                 self._forget_in_flight(waiting)
-                if not waiting.future.done():
-                    waiting.future.set_exception(error or LogUnavailable("the log is away"))
+                for future in (waiting.future, *(other for _, other in waiting.followers)):
+                    if not future.done():
+                        future.set_exception(error or LogUnavailable("the log is away"))
             return
         keys = self.keys
         for waiting, record in zip(batch, records, strict=True):
@@ -139,6 +144,9 @@ class GroupCommit:
         for waiting, record in zip(batch, records, strict=True):
             if not waiting.future.done():  # its caller may have gone away meanwhile
                 waiting.future.set_result(Appended(record.id, record.body, False))
+            for draft, future in waiting.followers:
+                if not future.done():
+                    _repeat(future, draft, record.id, record.digest)
 
     def _forget_in_flight(self, waiting: _Waiting) -> None:
         key = waiting.draft.key
@@ -164,21 +172,3 @@ def _repeat(
                 extra={"id": format_id(first_id)},
             )
         )
-
-
-def _follow(first: _Waiting, draft: Draft, future: asyncio.Future[Appended]) -> None:
-    """Resolve a retry when the first, still in flight, is."""
-
-    def resolve(done: asyncio.Future[Appended]) -> None:
-        if future.done():
-            return
-        if done.cancelled():
-            future.set_exception(LogUnavailable("the first try of this client_id was given up"))
-            return
-        error = done.exception()
-        if error is not None:
-            future.set_exception(error)
-        else:
-            _repeat(future, draft, done.result().id, first.draft.digest)
-
-    first.future.add_done_callback(resolve)
