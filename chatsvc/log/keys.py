@@ -41,7 +41,7 @@ class KeyWindow:
         self._most = most
         self._since_ms = since_ms
         self._known: dict[Key, Known] = {}
-        self._order: deque[tuple[int, Key]] = deque()
+        self._order: deque[tuple[int, int, Key]] = deque()  # due (Unix ms), id, key
         self.forgotten_early = 0
 
     def since_ms(self, now_ms: int) -> int:
@@ -55,7 +55,7 @@ class KeyWindow:
     def add(self, key: Key, record_id: int, digest: bytes) -> None:
         """Remember an accepted record's key."""
         self._known[key] = Known(record_id, digest)
-        self._order.append((id_ms(record_id), key))
+        self._order.append((id_ms(record_id), record_id, key))
 
     def forget(self, now_ms: int, watermark: int) -> None:
         """Let go of what is past the window and stored; a bounded amount a call."""
@@ -63,22 +63,28 @@ class KeyWindow:
         for _ in range(_FORGET_AT_ONCE):
             if not self._order:
                 return
-            accepted_ms, key = self._order[0]
+            due_ms, record_id, key = self._order[0]
             early = len(self._order) > self._most
-            if accepted_ms >= horizon and not early:
+            if due_ms >= horizon and not early:
                 return
-            known = self._known[key]
-            if known.id > watermark:
+            known = self._known.get(key)
+            if known is None or known.id != record_id:
+                self._order.popleft()  # a log read back may hold a key twice: the later counts
+                continue
+            if record_id > watermark:
                 return
             self._order.popleft()
             minted_ms = uuid7_ms(key[2])
             if not early and minted_ms is not None and minted_ms >= horizon:
                 # Minted by a clock far ahead: forgotten now, it would look fresh later.
-                self._order.append((min(minted_ms, now_ms + self._window_ms), key))
+                due_ms = min(minted_ms, now_ms + self._window_ms)
+                self._order.append((due_ms, record_id, key))
                 continue
-            if accepted_ms >= horizon:
+            if due_ms >= horizon:
                 self.forgotten_early += 1
-                self._since_ms = max(self._since_ms, accepted_ms + 1)
+                # By whichever clock it looks younger: a retry must then be looked up.
+                age_ms = max(due_ms, min(minted_ms or 0, now_ms + self._window_ms))
+                self._since_ms = max(self._since_ms, age_ms + 1)
             del self._known[key]
 
     def __len__(self) -> int:
