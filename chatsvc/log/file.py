@@ -186,6 +186,10 @@ class LogFile:
         for record_id in ids:
             self._write("DELETE FROM records WHERE id=?", (record_id,))
 
+    def abandon(self) -> None:
+        """Let go of the file without asking anything of it."""
+        self._db.close()
+
     def close(self) -> None:
         """Fold the write-ahead log into the file, so that the next start reads none."""
         self._checkpoint("TRUNCATE")

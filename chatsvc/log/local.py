@@ -111,10 +111,21 @@ class LocalLog(MessageLog):
         now = now_ms()
         created_ms = int(str(file.meta("created_ms")))
         keys = KeyWindow(window_ms=window_ms, most=idempotency_keys, since_ms=created_ms)
-        # Never below the base: there the store holds what this log does not.
-        floor = max(min(watermark, id_at(now - window_ms - SKEW_MS)), _base(file))
-        tail = Tail(recent_bytes=recent_bytes, watermark=watermark, floor=floor)
-        await asyncio.to_thread(_load, file, tail, keys, floor)
+        # Below the base the store may hold what this log does not: only what it has yet to
+        # get of that is kept in memory.
+        base = _base(file)
+        read_from = min(watermark, id_at(now - window_ms - SKEW_MS))
+        tail = Tail(
+            recent_bytes=recent_bytes,
+            watermark=watermark,
+            floor=min(watermark, max(read_from, base)),
+            complete_above=base,
+        )
+        try:
+            await asyncio.to_thread(_load, file, tail, keys, read_from)
+        except BaseException:
+            file.abandon()
+            raise
         return cls(
             file,
             tail=tail,
@@ -229,7 +240,7 @@ class LocalLog(MessageLog):
                 _logger.exception("a commit failed", records=len(rows))
                 error = LogUnavailable("the log cannot write")
             self._loop.call_soon_threadsafe(durable, error)
-            self._file.checkpoint_if_due()
+            self._guarded(self._file.checkpoint_if_due)
 
         self._jobs.put(job)
 
@@ -249,7 +260,11 @@ class LocalLog(MessageLog):
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
 
     def _look_at_disk(self) -> None:
-        disk = os.statvfs(self._file.path.parent)
+        try:
+            disk = os.statvfs(self._file.path.parent)
+        except OSError as exc:
+            _logger.error("the log's disk cannot be looked at", error=str(exc))
+            return
         free = disk.f_bavail * disk.f_frsize
         if free >= self._min_free_bytes:
             if self._refusal is not None:
@@ -307,8 +322,13 @@ def _reconcile(file: LogFile, head: int, store_identity: str | None, store_head:
     if store_identity is not None and store_identity != file.meta("store"):
         if file.meta("store") is not None:
             _logger.warning("another store than before: everything in the log goes to it")
-        watermark = 0
-        file.set_meta("watermark", 0)
+        if file.head():
+            file.set_meta("watermark", 0)
+            file.set_meta("base", max(head, store_head or 0))
+            if store_head is not None and store_head > head:
+                _begin_anew(file, store_head)
+            file.set_meta("store", store_identity)  # last: a crash before it does all again
+            return 0
         file.set_meta("store", store_identity)
     if store_head is None:
         if head == 0:
@@ -321,9 +341,7 @@ def _reconcile(file: LogFile, head: int, store_identity: str | None, store_head:
         if head:
             _logger.warning("the log is older than the store: a new epoch begins")
         # The store is filled in order: it holds all that this log had up to there.
-        file.set_meta("epoch", new_epoch())
-        file.set_meta("created_ms", now_ms())
-        file.set_meta("base", store_head)
+        _begin_anew(file, store_head)
         file.set_meta("watermark", store_head)
         return store_head
     if store_head < watermark:
@@ -332,12 +350,21 @@ def _reconcile(file: LogFile, head: int, store_identity: str | None, store_head:
     return watermark
 
 
+def _begin_anew(file: LogFile, base: int) -> None:
+    """A new life of the log, above ``base``: cursors and keys of the old one are not its."""
+    file.set_meta("epoch", new_epoch())
+    file.set_meta("created_ms", now_ms())
+    file.set_meta("base", base)
+
+
 def _load(file: LogFile, tail: Tail, keys: KeyWindow, after: int) -> None:
+    """Keys of all above ``after``; into the tail what is above its floor."""
     batch: list[Record] = []
     for record in file.read(after):
         if record.client_id is not None:
             keys.add((record.sender, record.channel, record.client_id), record.id, record.digest)
-        batch.append(record)
+        if record.id > tail.floor:
+            batch.append(record)
         if len(batch) == 1000:
             tail.extend(batch)
             batch.clear()

@@ -13,9 +13,12 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Final
 
+import structlog
+
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 
+_logger = structlog.get_logger("chatsvc.log")
 _by_id = attrgetter("id")
 _COMPACT_AT: Final = 64
 
@@ -72,9 +75,18 @@ class Tail:
             bytes of memory (:attr:`~chatsvc.core.record.Record.cost`).
         watermark: where the store stands.
         floor: everything above it will be added by :meth:`extend`.
+        complete_above: up to here the store may hold what the log does not; records at or
+            below it are let go of as soon as they are stored, so that readers ask the store.
     """
 
-    def __init__(self, *, recent_bytes: int, watermark: int = 0, floor: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        recent_bytes: int,
+        watermark: int = 0,
+        floor: int = 0,
+        complete_above: int = 0,
+    ) -> None:
         self.watermark = watermark
         self.floor = floor
         self.head = max(watermark, floor)
@@ -82,6 +94,7 @@ class Tail:
         self.unsaved_count = 0
         self.recent_bytes = 0
         self._recent_limit = recent_bytes
+        self._complete_above = complete_above
         self._all = _Lane()
         self._channels: dict[str, _Lane] = {}
         self._users: dict[str, _Lane] = {}
@@ -111,10 +124,15 @@ class Tail:
             else:
                 self.recent_bytes += record.cost
         self.head = records[-1].id
-        if self.recent_bytes > self._recent_limit:
+        if self.recent_bytes > self._recent_limit or self.floor < self._complete_above:
             self._evict()
         for listener in self._listeners:
-            listener(records)
+            try:
+                listener(records)
+            except Exception:
+                # The records are durable and in here: whoever sent them is told so, and
+                # readers find them, whatever became of the delivery.
+                _logger.exception("a listener of the log failed", records=len(records))
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -190,16 +208,19 @@ class Tail:
 
     def _evict(self) -> None:
         lane = self._all
-        while self.recent_bytes > self._recent_limit and len(lane):
+        while len(lane):
             record = lane.items[lane.start]
-            if record.id > self.watermark:
-                return
+            spare = self.recent_bytes > self._recent_limit or record.id <= self._complete_above
+            if record.id > self.watermark or not spare:
+                break
             lane.drop_first()
             self._drop_from(self._channels, record.channel)
             for user in record.audience:
                 self._drop_from(self._users, user)
             self.recent_bytes -= record.cost
             self.floor = record.id
+        if not len(lane) or lane.items[lane.start].id > self._complete_above:
+            self.floor = max(self.floor, self._complete_above)
 
     @staticmethod
     def _drop_from(lanes: dict[str, _Lane], name: str) -> None:

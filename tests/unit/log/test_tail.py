@@ -1,0 +1,196 @@
+"""The tail against a plain list: whatever happens, it holds what it says it holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from chatsvc.core.page import Bounds
+from chatsvc.core.record import Record
+from chatsvc.log.tail import Tail
+from tests.support.records import record
+
+USERS = ("alice", "bob", "carol", "dave")
+POSITIONS = st.integers(0, 400)
+BOUNDS = st.builds(
+    Bounds,
+    limit=st.integers(1, 20),
+    after=POSITIONS,
+    before=POSITIONS,
+    newest=st.booleans(),
+)
+
+
+def cut(records: Sequence[Record], bounds: Bounds) -> list[Record]:
+    inside = [entry for entry in records if bounds.after < entry.id < bounds.before]
+    return inside[-bounds.limit :] if bounds.newest else inside[: bounds.limit]
+
+
+class TailAgainstAList(RuleBasedStateMachine):
+    """``accepted`` is everything there ever was; the tail is its end above the floor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tail = Tail(recent_bytes=5_000)
+        self.accepted: list[Record] = []
+        self.heard: list[Record] = []
+        self.tail.listen(self.heard.extend)
+
+    @rule(
+        sizes=st.lists(
+            st.tuples(
+                st.integers(1, 3),
+                st.sampled_from(USERS),
+                st.sets(st.sampled_from(USERS), min_size=1),
+                st.integers(0, 800),
+            ),
+            max_size=5,
+        )
+    )
+    def extend(self, sizes: list[tuple[int, str, set[str], int]]) -> None:
+        batch = []
+        last = self.tail.head
+        for step, sender, others, size in sizes:
+            last += step
+            batch.append(record(last, "x" * (size + 1), sender=sender, to=tuple(others)))
+        self.tail.extend(batch)
+        self.accepted += batch
+
+    @precondition(lambda self: bool(self.accepted))
+    @rule(data=st.data())
+    def advance(self, data: st.DataObject) -> None:
+        before = self.tail.watermark
+        to = data.draw(st.integers(0, self.tail.head + 5))
+        self.tail.advance(to)
+        assert self.tail.watermark == max(before, min(to, self.tail.head))
+
+    @rule(bounds=BOUNDS, user=st.sampled_from(USERS))
+    def read(self, bounds: Bounds, user: str) -> None:
+        held = self.held()
+        assert self.tail.page(bounds) == cut(held, bounds)
+        own = [entry for entry in held if user in entry.audience]
+        assert self.tail.user_page(user, bounds) == cut(own, bounds)
+        for channel in {entry.channel for entry in self.accepted}:
+            there = [entry for entry in held if entry.channel == channel]
+            assert self.tail.channel_page(channel, bounds) == cut(there, bounds)
+
+    @rule(after=POSITIONS, limit=st.integers(1, 10), most=st.integers(1, 3_000))
+    def batch(self, after: int, limit: int, most: int) -> None:
+        above = [entry for entry in self.held() if entry.id > after]
+        expected: list[Record] = []
+        size = 0
+        for entry in above[:limit]:
+            size += len(entry.body)
+            if size > most and expected:
+                break
+            expected.append(entry)
+        assert self.tail.batch(after, limit, most) == expected
+
+    @rule(position=POSITIONS)
+    def get(self, position: int) -> None:
+        held = {entry.id: entry for entry in self.held()}
+        assert self.tail.get(position) == held.get(position)
+
+    def held(self) -> list[Record]:
+        return [entry for entry in self.accepted if entry.id > self.tail.floor]
+
+    @invariant()
+    def keeps_its_word(self) -> None:
+        tail, held = self.tail, self.held()
+        assert tail.floor <= tail.watermark <= tail.head
+        assert len(tail) == len(held)
+        unsaved = [entry for entry in held if entry.id > tail.watermark]
+        recent = [entry for entry in held if entry.id <= tail.watermark]
+        assert tail.unsaved_count == len(unsaved)
+        assert tail.unsaved_bytes == sum(entry.cost for entry in unsaved)
+        assert tail.recent_bytes == sum(entry.cost for entry in recent) <= 5_000
+        assert self.heard == self.accepted
+
+
+TestTailAgainstAList = TailAgainstAList.TestCase
+TestTailAgainstAList.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_nothing_above_the_watermark_is_ever_dropped() -> None:
+    tail = Tail(recent_bytes=0)
+    tail.extend([record(at, "x" * 10_000) for at in range(1, 50)])
+    assert len(tail) == 49
+    tail.advance(20)
+    assert (tail.floor, len(tail)) == (20, 29)
+
+
+def test_what_the_log_may_lack_is_let_go_of_once_it_is_stored() -> None:
+    tail = Tail(recent_bytes=1 << 20, watermark=0, floor=0, complete_above=10)
+    tail.extend([record(3), record(7)])
+    assert tail.floor == 0, "unsaved: it must be here"
+    tail.advance(3)
+    assert (tail.floor, len(tail)) == (3, 1)
+    tail.advance(7)
+    assert (tail.floor, len(tail)) == (10, 0)
+    tail.extend([record(12)])
+    tail.advance(12)
+    assert (tail.floor, len(tail)) == (10, 1)
+
+
+def test_a_record_that_goes_takes_its_lanes_with_it() -> None:
+    tail = Tail(recent_bytes=0)
+    tail.extend([record(1, to=("bob",)), record(2, to=("carol",))])
+    tail.advance(1)
+    everything = Bounds(10)
+    assert tail.user_page("bob", everything) == []
+    assert [entry.id for entry in tail.user_page("alice", everything)] == [2]
+    assert "bob" not in tail._users, "or every user there ever was would stay in memory"
+
+
+def test_a_listener_that_fails_keeps_nobody_else_from_hearing() -> None:
+    tail = Tail(recent_bytes=0)
+    heard: list[int] = []
+
+    def broken(_: Sequence[Record]) -> None:
+        raise RuntimeError("a listener's own trouble")
+
+    tail.listen(broken)
+    tail.listen(lambda records: heard.extend(entry.id for entry in records))
+    tail.extend([record(1)])
+    assert heard == [1]
+    assert tail.head == 1
+
+
+async def test_wait_above_returns_once_there_is_something_above() -> None:
+    tail = Tail(recent_bytes=0, watermark=5)
+    await asyncio.wait_for(tail.wait_above(4), 5)
+    waiting = [asyncio.create_task(tail.wait_above(position)) for position in (5, 6, 7)]
+    waiting[1].cancel()
+    await asyncio.wait([waiting[1]])
+    tail.extend([record(6)])
+    await asyncio.wait_for(waiting[0], 5)
+    assert not waiting[2].done()
+    tail.extend([record(9)])
+    await asyncio.wait_for(waiting[2], 5)
+
+
+@given(st.lists(st.integers(1, 3), max_size=200), st.integers(0, 50))
+def test_lanes_compact_without_losing_their_place(steps: list[int], keep: int) -> None:
+    tail = Tail(recent_bytes=0)
+    last = 0
+    for step in steps:
+        last += step
+        tail.extend([record(last)])
+        tail.advance(last - keep)
+    held = [entry.id for entry in tail.page(Bounds(1000))]
+    assert held == [entry for entry in held if entry > tail.floor]
+    assert held == sorted(held)
+    assert len(tail) == len(held)
+
+
+@pytest.mark.parametrize("newest", [True, False])
+def test_bounds_are_exclusive(newest: bool) -> None:
+    tail = Tail(recent_bytes=0)
+    tail.extend([record(at) for at in (10, 20, 30)])
+    page = tail.page(Bounds(10, after=10, before=30, newest=newest))
+    assert [entry.id for entry in page] == [20]
