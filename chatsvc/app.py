@@ -44,7 +44,6 @@ from chatsvc.server.websocket.upgrade import WebSocketEndpoint
 from chatsvc.settings import Settings
 from chatsvc.storage.base import MessageStore
 from chatsvc.storage.history import History
-from chatsvc.storage.mongo import MongoStore
 from chatsvc.storage.persister import Persister, PersisterEvents
 from chatsvc.storage.retention import Retention
 from chatsvc.storage.sqlite import SqliteStore
@@ -67,6 +66,8 @@ def open_store(settings: Settings) -> MessageStore:
         ConfigurationError: a MongoDB URI that cannot be used.
     """
     if settings.chosen_store == "mongodb":
+        from chatsvc.storage.mongo import MongoStore  # a quarter of a second to import
+
         return MongoStore(settings.mongo_uri, settings.mongo_db, settings.mongo_collection)
     return SqliteStore(settings.data_path / "store.db")
 
@@ -366,6 +367,7 @@ class Service:
         watch("resume_replayed", "Messages replayed to resuming sockets.",
               lambda: context.resumer.replayed, "counter")  # fmt: skip
         watch("gaps", "Gaps that a resume announced.", lambda: context.resumer.gaps, "counter")
+        watch("log_lines_lost", "Log lines that could not be written.", logs.lines_lost, "counter")
         watch("sockets_slow", "Sockets with unsent bytes.", lambda: len(context.slow))
 
 
@@ -420,9 +422,10 @@ def _listen(settings: Settings) -> socket.socket:
         listener = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
+            other = port + 1 if port < 65535 else 8080
             raise ConfigurationError(
                 f"PORT: {port} on {host} is taken by another program; stop it, or choose "
-                f"another: --port {port + 1} or PORT={port + 1}"
+                f"another: --port {other} or PORT={other}"
             ) from exc
         raise ConfigurationError(f"HOST: cannot listen on {host}:{port}: {exc.strerror}") from exc
     # Accepted sockets inherit it: a slow reader then fills our buffer, which is bounded and

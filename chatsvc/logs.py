@@ -58,13 +58,22 @@ class Output:
     log = debug = info = warn = warning = error = critical = exception = fatal = msg
 
 
+_output: Output | None = None
+
+
+def lines_lost() -> int:
+    """How many lines could not be written."""
+    return _output.lost if _output is not None else 0
+
+
 def configure(settings: Settings, file: BinaryIO | None = None) -> Output:
     """Set up logging for the process, by ``LOG_LEVEL`` and ``LOG_FORMAT``; once, at the start.
 
     Args:
         file: where to write instead of standard error.
     """
-    output = Output(sys.stderr.buffer if file is None else file)
+    global _output
+    output = _output = Output(sys.stderr.buffer if file is None else file)
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     terminal = file is None and sys.stderr.isatty()
     console = settings.log_format == "console" or (settings.log_format == "auto" and terminal)
