@@ -1,41 +1,78 @@
-"""Drafts and records for tests, with as little said as the test needs."""
+"""Records as the log would have accepted them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chatsvc.core.ids import STEP, id_at
 from chatsvc.core.message import draft_message
 from chatsvc.core.participants import channel_key, normalize_participants
 from chatsvc.core.record import Draft, Record, accept
 
+START = id_at(1_795_000_000_000)
+"""An id of November 2026."""
+
 
 def draft(
-    content: str = "hello",
+    content: str = "Hello team!",
     *,
-    sender: str = "alice",
-    to: tuple[str, ...] = ("bob",),
-    origin: str = "phone",
+    to: Sequence[str] = ("alice", "bob"),
+    sender: str | None = None,
+    origin: str = "laptop",
     client_id: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> Draft:
-    """A message of ``sender`` to ``to`` and itself."""
-    participants = normalize_participants([sender, *to])
+    """A message from the first of ``to``, unless another sends it."""
+    participants = normalize_participants(to)
     return draft_message(
         channel=channel_key(participants),
         participants=participants,
-        sender=sender,
+        sender=sender or to[0],
         content=content,
         origin=origin,
         client_id=client_id,
+        metadata=metadata,
     )
 
 
-def record(
-    record_id: int,
-    content: str = "hello",
-    *,
-    sender: str = "alice",
-    to: tuple[str, ...] = ("bob",),
-    origin: str = "phone",
-    client_id: str | None = None,
-) -> Record:
-    """The same, accepted under an id."""
-    made = draft(content, sender=sender, to=to, origin=origin, client_id=client_id)
-    return accept(made, record_id)
+def record(number: int, content: str | None = None, **options: Any) -> Record:
+    """The ``number``-th of the log."""
+    text = f"message {number}" if content is None else content
+    return accept(draft(text, **options), START + number * STEP)
+
+
+def records(count: int, *, first: int = 1, **options: Any) -> list[Record]:
+    """``count`` of them, one after another."""
+    return [record(number, **options) for number in range(first, first + count)]
+
+
+def other_kind(number: int, kind: str = "reaction", to: Sequence[str] = ("alice", "bob")) -> Record:
+    """A record of a kind that this program does not know."""
+    plain = record(number, to=to)
+    return Record(
+        id=plain.id,
+        kind=kind,
+        channel=plain.channel,
+        audience=plain.audience,
+        sender=plain.sender,
+        origin=plain.origin,
+        client_id=None,
+        digest=plain.digest,
+        body=b'{"type":"reaction"}',
+    )
+
+
+def with_body(plain: Record, body: bytes) -> Record:
+    """The same record around another body."""
+    return Record(
+        id=plain.id,
+        kind=plain.kind,
+        channel=plain.channel,
+        audience=plain.audience,
+        sender=plain.sender,
+        origin=plain.origin,
+        client_id=plain.client_id,
+        digest=plain.digest,
+        body=body,
+    )

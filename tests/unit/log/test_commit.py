@@ -14,7 +14,7 @@ from chatsvc.core.record import Draft, Record, accept
 from chatsvc.log.base import Appended
 from chatsvc.log.commit import COMMIT_RECORDS, Done, GroupCommit
 from chatsvc.log.keys import KeyWindow
-from tests.support.records import draft
+from tests.support.drafts import draft
 
 
 class Disk:

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
-from tests.support.records import record
+from tests.support.drafts import record
 
 USERS = ("alice", "bob", "carol", "dave")
 POSITIONS = st.integers(0, 400)
