@@ -1,0 +1,230 @@
+"""What is the embedded store's own: its file, its threads, its versions."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from chatsvc.core.errors import StoreUnavailable, VersionTooNew
+from chatsvc.core.page import Bounds
+from chatsvc.core.record import Record
+from chatsvc.storage import sqlite_rows
+from chatsvc.storage.base import DeadLetter
+from chatsvc.storage.sqlite import SqliteStore
+from chatsvc.storage.sqlite_schema import STEPS, bring_up, found_version
+from tests.support.numbered_records import record, records
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(path, busy_seconds=0.05)
+    await store.open()
+    yield store
+    await store.close()
+
+
+def pragma(db: sqlite3.Connection, name: str) -> object:
+    return db.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+async def test_what_is_stored_has_been_through_fsync(store: SqliteStore) -> None:
+    writer = store._writer
+    assert await writer.run(lambda db: pragma(db, "synchronous")) == 2  # FULL
+    assert await writer.run(lambda db: pragma(db, "journal_mode")) == "wal"
+
+
+async def test_a_reader_does_not_wait_for_a_batch(store: SqliteStore) -> None:
+    await store.write(records(3))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(db: sqlite3.Connection) -> None:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("DELETE FROM messages")
+        begun.set()
+        go_on.wait(20)
+        db.execute("ROLLBACK")
+
+    writing = asyncio.ensure_future(store._writer.run(hold))
+    await asyncio.to_thread(begun.wait, 20)
+    found = await asyncio.wait_for(store.channel_page("alice,bob", Bounds(10)), 10)
+    assert len(found) == 3
+    assert not writing.done()
+    go_on.set()
+    await writing
+
+
+async def test_a_file_that_another_holds_is_unavailable_until_it_lets_go(
+    store: SqliteStore, path: Path
+) -> None:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for attempt in (
+        store.write(records(1)),
+        store.purge(1),
+        store.dead_letters.put([DeadLetter(1, "c", "r", 1, b"")]),
+    ):
+        with pytest.raises(StoreUnavailable, match="locked"):
+            await attempt
+    other.execute("ROLLBACK")
+    other.close()
+    assert await store.write(records(1)) == []
+
+
+async def test_a_full_disk_is_unavailable_and_nothing_is_half_stored(store: SqliteStore) -> None:
+    await store.write(records(3))
+    pages = await store._writer.run(lambda db: pragma(db, "page_count"))
+    await store._writer.run(lambda db: pragma(db, f"max_page_count={pages}"))
+    large = [record(n, "x" * 10_000) for n in range(4, 40)]
+    with pytest.raises(StoreUnavailable, match="full"):
+        await store.write(large)
+    assert len(await store.channel_page("alice,bob", Bounds(100))) == 3
+    await store._writer.run(lambda db: pragma(db, "max_page_count=1000000"))
+    assert await store.write(large) == []
+    assert len(await store.channel_page("alice,bob", Bounds(100))) == 39
+
+
+async def test_a_value_that_sqlite_cannot_hold_is_found_among_the_others(
+    store: SqliteStore,
+) -> None:
+    def twice(one: Record) -> Record:
+        return Record(
+            id=one.id,
+            kind=one.kind,
+            channel=one.channel,
+            audience=("alice", "alice"),
+            sender=one.sender,
+            origin=one.origin,
+            client_id=None,
+            digest=one.digest,
+            body=one.body,
+        )
+
+    bad = twice(record(3))
+    rejections = await store.write([*records(2), bad, *records(4, first=4)])
+    assert [(one.record, one.code) for one in rejections] == [(bad, "unfit")]
+    found = await store.channel_page("alice,bob", Bounds(100))
+    assert [entry.id for entry in found] == [record(n).id for n in (1, 2, 4, 5, 6, 7)]
+
+
+async def test_an_id_beyond_63_bits_is_refused(store: SqliteStore) -> None:
+    plain = record(1)
+    far = Record(
+        id=1 << 63,
+        kind=plain.kind,
+        channel=plain.channel,
+        audience=plain.audience,
+        sender=plain.sender,
+        origin=plain.origin,
+        client_id=None,
+        digest=plain.digest,
+        body=plain.body,
+    )
+    rejections = await store.write([plain, far])
+    assert [(one.record, one.code) for one in rejections] == [(far, "id_out_of_range")]
+
+
+async def test_a_file_that_is_no_store_is_unavailable(path: Path) -> None:
+    path.write_bytes(b"something else entirely, long enough to be looked at" * 100)
+    store = SqliteStore(path)
+    with pytest.raises(StoreUnavailable, match="not a database"):
+        await store.open()
+    with pytest.raises(StoreUnavailable):
+        await store.versions()
+    await store.close()
+
+
+async def test_a_folder_that_cannot_be_made_is_unavailable_until_it_can(tmp_path: Path) -> None:
+    blocker = tmp_path / "data"
+    blocker.write_text("a file where the folder should be")
+    store = SqliteStore(blocker / "store.db")
+    with pytest.raises(StoreUnavailable):
+        await store.open()
+    blocker.unlink()
+    await store.open()
+    assert await store.write(records(1)) == []
+    await store.close()
+
+
+# --- versions
+
+
+def open_db(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None)
+
+
+def test_an_older_store_is_moved_forward_step_by_step(path: Path) -> None:
+    db = open_db(path)
+    bring_up(db, STEPS)
+    sqlite_rows.write_records(db, records(3))
+    identity = db.execute("SELECT value FROM meta WHERE name='identity'").fetchone()
+    steps = (
+        *STEPS,
+        "ALTER TABLE messages ADD COLUMN edited INTEGER; UPDATE messages SET edited = 0",
+        "ALTER TABLE messages RENAME COLUMN edited TO changed",
+    )
+    bring_up(db, steps)
+    assert found_version(db) == len(steps)
+    assert db.execute("SELECT sum(changed), count(*) FROM messages").fetchone() == (0, 3)
+    assert db.execute("SELECT value FROM meta WHERE name='identity'").fetchone() == identity
+    bring_up(db, steps)  # nothing left to do
+    with pytest.raises(VersionTooNew):
+        bring_up(db, STEPS)
+    db.close()
+
+
+def test_a_step_that_fails_leaves_the_store_as_it_was(path: Path) -> None:
+    db = open_db(path)
+    bring_up(db, STEPS)
+    broken = (*STEPS, "ALTER TABLE messages ADD COLUMN edited INTEGER; SELECT nonsense")
+    with pytest.raises(sqlite3.OperationalError):
+        bring_up(db, broken)
+    assert found_version(db) == len(STEPS)
+    columns = [row[1] for row in db.execute("PRAGMA table_info(messages)")]
+    assert "edited" not in columns
+    db.close()
+
+
+# --- how queries find their rows
+
+
+@pytest.mark.parametrize("newest", [True, False])
+def test_pages_walk_an_index_and_sort_nothing(path: Path, newest: bool) -> None:
+    db = open_db(path)
+    bring_up(db)
+    sqlite_rows.write_records(db, records(5))
+    statements: list[str] = []
+    db.set_trace_callback(statements.append)
+    bounds = Bounds(2, 1, 1 << 62, newest)
+    sqlite_rows.channel_page(db, "alice,bob", bounds)
+    sqlite_rows.user_page(db, "alice", bounds)
+    sqlite_rows.count_user(db, "alice", bounds)
+    sqlite_rows.find_client_id(db, "alice", "alice,bob", "k")
+    sqlite_rows.message(db, 1)
+    sqlite_rows.head(db)
+    db.set_trace_callback(None)
+    assert len(statements) == 6
+    for statement in statements:
+        plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}")]
+        assert not any("TEMP B-TREE" in line for line in plan), (statement, plan)
+        assert not any(line.startswith("SCAN m") for line in plan), (statement, plan)
+    db.close()
+
+
+def test_a_batch_takes_few_statements(path: Path) -> None:
+    db = open_db(path)
+    bring_up(db)
+    statements: list[str] = []
+    db.set_trace_callback(statements.append)
+    sqlite_rows.write_records(db, [record(n, to=("alice", f"u{n}")) for n in range(1, 501)])
+    assert len(statements) <= 10
+    db.close()
