@@ -78,6 +78,7 @@ class MongoStore(MessageStore):
         connection = MongoConnection(
             uri,
             db,
+            collection,
             read_seconds=read_seconds,
             write_seconds=write_seconds,
             selection_seconds=selection_seconds,

@@ -24,8 +24,6 @@ T = TypeVar("T")
 
 Collection = AsyncIOMotorCollection[Document]
 
-_MAJORITY: Final = WriteConcern("majority", j=True)
-
 # Motor runs all its calls on one pool of five threads a core; writes always find some.
 _READS_AT_ONCE: Final = max(1, (os.cpu_count() or 1) * 5 - 4)
 
@@ -35,16 +33,18 @@ class MongoConnection:
 
     Args:
         uri: ``mongodb://`` or ``mongodb+srv://``.
+        db: the database.
+        collection: whose name all others begin with.
         read_seconds: the most a read takes, its retries included.
         write_seconds: the most that one answer to a write takes.
         selection_seconds: the most that finding a server to talk to takes.
 
     Raises:
-        ConfigurationError: the URI cannot be used.
+        ConfigurationError: one of these names cannot be used; says which variable.
     """
 
     def __init__(
-        self, uri: str, db: str, *, read_seconds: float, write_seconds: float,
+        self, uri: str, db: str, collection: str, *, read_seconds: float, write_seconds: float,
         selection_seconds: float,
     ) -> None:  # fmt: skip
         self._db = db
@@ -57,6 +57,13 @@ class MongoConnection:
             self._reader.get_database(db)
         except PyMongoError as exc:
             raise ConfigurationError(f"MONGO_DB: cannot be used: {exc}") from None
+        try:
+            self._reader[db].get_collection(collection)
+        except PyMongoError as exc:
+            raise ConfigurationError(f"MONGO_COLLECTION: cannot be used: {exc}") from None
+        # The server gives up first, so that it can still say why.
+        patience = max(1, round(write_seconds * 800))
+        self._majority = WriteConcern("majority", j=True, wtimeout=patience)
         self._reading = asyncio.Semaphore(_READS_AT_ONCE)
         self._failures = 0
 
@@ -67,7 +74,7 @@ class MongoConnection:
     def to_write(self, name: str) -> Collection:
         """A collection for :meth:`write`: majority and journaled, whatever the URI says."""
         return self._writer[self._db].get_collection(
-            name, read_preference=ReadPreference.PRIMARY, write_concern=_MAJORITY
+            name, read_preference=ReadPreference.PRIMARY, write_concern=self._majority
         )
 
     async def read(self, call: Callable[[], Awaitable[T]]) -> T:
