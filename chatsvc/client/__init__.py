@@ -51,6 +51,7 @@ from chatsvc.client.events import (
     MessageReceived,
     Reset,
     Sent,
+    StoredUpTo,
 )
 from chatsvc.client.http import ChatApi, Conversation, ConversationPage, Page, StoredMessage
 from chatsvc.client.policy import Backoff
@@ -83,6 +84,7 @@ __all__ = [
     "SendRefused",
     "Sent",
     "StoredMessage",
+    "StoredUpTo",
     "Token",
     "TokenUnavailable",
     "Unreachable",

@@ -31,7 +31,7 @@ from chatsvc.client.tokens import Token, TokenSource
 from chatsvc.client.uuid7 import uuid7
 from chatsvc.wire import close_codes
 from chatsvc.wire.cursor import parse_cursor
-from chatsvc.wire.protocol import Hello, Send, encode_frame
+from chatsvc.wire.protocol import PROTOCOL_VERSION, Hello, Send, encode_frame
 
 CONNECT_SECONDS: Final = 15.0
 MAX_FRAME_BYTES: Final = 16 * 1024**2
@@ -65,6 +65,8 @@ class ChatClient:
             or says that it ends soon.
         device: names this device, 1 to 64 of ``[A-Za-z0-9_-]``.
         echo: receive also what the same user sent from other devices.
+        receipts: hear by :class:`~chatsvc.client.events.StoredUpTo` which of what was sent
+            is in the server's database by now.
         queue_size: messages that may wait for the consumer.
         outbox_size: sends that may wait for their ack; one more raises ``QueueFull``.
         max_attempts: connection attempts in a row that may fail before it gives up;
@@ -82,6 +84,7 @@ class ChatClient:
         *,
         device: str | None = None,
         echo: bool = False,
+        receipts: bool = False,
         queue_size: int = 1000,
         outbox_size: int = DEFAULT_CAPACITY,
         max_attempts: int | None = None,
@@ -92,6 +95,7 @@ class ChatClient:
     ) -> None:
         self._socket_url = f"{base_url(url)}/ws"
         self._device = device
+        self._receipts = receipts
         start = parse_cursor(since) if since is not None else None
         if since is not None and start is None:
             raise ValueError("since is a cursor: epoch.id")
@@ -335,11 +339,14 @@ class ChatClient:
         query = {"since": self._context.inbox.cursor, "device": self._device}
         if self._context.echo:
             query["echo"] = "true"
+        if self._receipts:
+            query["receipts"] = "stored"
         return await self.api.session.ws_connect(
             self._socket_url,
             params={name: value for name, value in query.items() if value is not None},
             headers={"Authorization": f"Bearer {await self._tokens.get()}"},
             timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+            protocols=(PROTOCOL_VERSION,),
             max_msg_size=MAX_FRAME_BYTES,
             decode_text=False,
         )
@@ -359,10 +366,8 @@ def _refused_handshake(error: aiohttp.WSServerHandshakeError) -> Closed:
     """The close code that says the same as the status."""
     headers: Mapping[str, str] = error.headers or {}
     if error.status == 401:
-        why = headers.get("WWW-Authenticate", "")
-        expired = "expired" in why
-        code = close_codes.TOKEN_EXPIRED if expired else close_codes.TOKEN_INVALID
-        return Closed(code, f"the token was refused: {why}" if why else "the token was refused")
+        why = headers.get("WWW-Authenticate", "no reason given")
+        return Closed(close_codes.TOKEN_INVALID, f"the token was refused: {why}")
     if error.status == 403:
         return Closed(close_codes.FORBIDDEN, "refused")
     retry_after = retry_after_seconds(headers)

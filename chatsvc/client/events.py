@@ -93,7 +93,16 @@ class Reset:
     from_id: str
 
 
-Event = MessageReceived | Connected | Disconnected | CaughtUp | CursorMoved | Gap | Reset
+@dataclass(frozen=True, slots=True)
+class StoredUpTo:
+    """What this client sent, up to this id, is in the server's database; see ``receipts``."""
+
+    message_id: str
+
+
+Event = (
+    MessageReceived | Connected | Disconnected | CaughtUp | CursorMoved | Gap | Reset | StoredUpTo
+)
 
 
 class Sent(NamedTuple):

@@ -21,6 +21,7 @@ from chatsvc.client.events import (
     Gap,
     MessageReceived,
     Reset,
+    StoredUpTo,
 )
 from chatsvc.core.ids import parse_id
 from chatsvc.wire.cursor import Cursor
@@ -28,6 +29,7 @@ from chatsvc.wire.cursor import Cursor
 STATUS_RESERVE: Final = 64
 """Events that are not messages may pass the bound by this many, then are left out: a
 consumer that stands still must not keep the client from reconnecting."""
+Status = Connected | Disconnected | CaughtUp | CursorMoved | Reset | StoredUpTo
 _REMEMBERED: Final = 4096
 
 _logger = logging.getLogger("chatsvc.client")
@@ -103,10 +105,10 @@ class Inbox:
         self._put(message)
         return True
 
-    def put_status(self, event: Connected | Disconnected | CaughtUp | CursorMoved | Reset) -> None:
+    def put_status(self, event: Status) -> None:
         """Queue what befell the connection; see :data:`STATUS_RESERVE`."""
-        if isinstance(event, CursorMoved) and self._queue:
-            if isinstance(self._queue[-1], CursorMoved):
+        if isinstance(event, CursorMoved | StoredUpTo) and self._queue:
+            if type(self._queue[-1]) is type(event):
                 self._queue[-1] = event
                 return
             if self.full:

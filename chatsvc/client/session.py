@@ -17,7 +17,7 @@ import aiohttp
 import msgspec
 
 from chatsvc.client.catchup import CatchUp
-from chatsvc.client.context import Closed, Context
+from chatsvc.client.context import Closed, Context, Pending
 from chatsvc.client.errors import FieldError, SendRefused, TokenUnavailable
 from chatsvc.client.events import (
     CaughtUp,
@@ -26,8 +26,11 @@ from chatsvc.client.events import (
     MessageReceived,
     Reset,
     Sent,
+    StoredUpTo,
     decode_received,
 )
+from chatsvc.client.http import TRIES
+from chatsvc.client.outbox import Entry
 from chatsvc.core.ids import format_id, parse_id
 from chatsvc.wire import protocol as wire
 from chatsvc.wire.close_codes import HEARTBEAT_MISSED, TOO_BIG, UNSUPPORTED_DATA
@@ -40,6 +43,8 @@ DROP_SECONDS: Final = 1.0
 _PASSING: Final = frozenset(
     {"log_unavailable", "store_unavailable", "unavailable", "too_many_requests"}
 )
+_FAULT: Final = "internal_error"
+"""The server's fault: tried again as an answer of 500 would be, but not for ever."""
 _AUTH_REF: Final = "auth"
 _logger = logging.getLogger("chatsvc.client")
 
@@ -51,7 +56,9 @@ class _Type(msgspec.Struct):
 _decode_type = msgspec.json.Decoder(_Type).decode
 _decode_hello = msgspec.json.Decoder(wire.Hello).decode
 _decode_frame = msgspec.json.Decoder(wire.ServerFrame).decode
-_KNOWN: Final = frozenset({"caught_up", "cursor", "ack", "error", "auth_expiring", "gap", "reset"})
+_KNOWN: Final = frozenset(
+    {"caught_up", "cursor", "ack", "stored", "error", "auth_expiring", "gap", "reset"}
+)
 
 
 class Session:
@@ -160,6 +167,8 @@ class Session:
             match _decode_frame(data):
                 case wire.Ack() as ack:
                     self._acknowledged(ack)
+                case wire.Stored(up_to=message_id):
+                    self._inbox.put_status(StoredUpTo(message_id))
                 case wire.Error() as error:
                     self._refused(error)
                 case wire.CaughtUp(cursor=cursor):
@@ -282,23 +291,26 @@ class Session:
         if error.ref is None or error.ref == _AUTH_REF:
             _logger.warning("the server says: %s (%s)", error.detail, error.code)
             return
-        if error.retry_after is not None or error.code in _PASSING:
-            self._try_later(error)
-        else:
-            entry = self._outbox.finish(error.ref)
-            if entry is not None and not entry.waiter.result.done():
-                entry.waiter.result.set_exception(_send_refused(error))
+        if error.retry_after is not None or error.code in _PASSING or error.code == _FAULT:
+            entry = self._try_later(error)
+            if error.code != _FAULT or entry is None or entry.refusals < TRIES:
+                self._context.outbox_changed.set()
+                return
+        entry = self._outbox.finish(error.ref)
+        if entry is not None and not entry.waiter.result.done():
+            entry.waiter.result.set_exception(_send_refused(error))
         self._context.outbox_changed.set()
 
-    def _try_later(self, error: wire.Error) -> None:
+    def _try_later(self, error: wire.Error) -> Entry[Pending] | None:
         entry = self._outbox.put_back(error.ref)
         if entry is None:
-            return
+            return None
         wait = error.retry_after
         if wait is None:
             wait = random.random() * self._context.backoff.ceiling(entry.refusals - 1)
         until = asyncio.get_running_loop().time() + wait
         self._resume_writing_at = max(self._resume_writing_at, until)
+        return entry
 
     def _blame_largest(self) -> None:
         """Closed for a frame too big: let it go, or every connection would end the same way."""

@@ -179,7 +179,7 @@ class ScriptedServer:
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         if self.refusals:
             return self.refusals.popleft()
-        socket = web.WebSocketResponse(autoping=True, compress=False)
+        socket = web.WebSocketResponse(compress=False, protocols=("chatsvc.v1",))
         await socket.prepare(request)
         peer = Peer(socket, request, asyncio.Event())
         self._all.append(peer)

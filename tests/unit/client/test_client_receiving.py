@@ -49,6 +49,7 @@ async def test_the_token_is_a_header_and_never_in_the_url(
     peer = await server.accept()
     assert peer.token == "secret-token"
     assert "secret" not in str(peer.request.url)
+    assert peer.request.headers["Sec-WebSocket-Protocol"] == "chatsvc.v1"
     assert dict(peer.request.query) == {"device": "phone-1", "echo": "true"}
 
 

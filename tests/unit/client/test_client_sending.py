@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatsvc.client import ClientClosed, Connected, QueueFull, SendRefused, Sent
+from chatsvc.client import ClientClosed, Connected, QueueFull, SendRefused, Sent, StoredUpTo
 from chatsvc.core.ids import uuid7_ms
 from tests.support.client_events import soon
 from tests.support.scripted_server import PATIENCE, ScriptedServer, message_id
@@ -183,6 +183,34 @@ async def test_what_is_refused_for_now_is_sent_again_under_the_same_client_id(
     assert again == heard
     await peer.ack(1, again)
     assert (await task).id == message_id(1)
+
+
+async def test_a_fault_of_the_server_is_tried_three_times(
+    server: ScriptedServer, connect: Connect
+) -> None:
+    client = await connect()
+    peer = await server.greet()
+    failing, fine = sending(client, "failing", "fine")
+    for number in range(3):
+        heard = await peer.hear()
+        assert heard["content"] == "failing"
+        if number == 0:
+            await peer.ack(1, await peer.hear())
+        await peer.say(
+            {"type": "error", "ref": heard["ref"], "code": "internal_error", "detail": "ours"}
+        )
+    with pytest.raises(SendRefused, match="ours"):
+        await failing
+    assert (await fine).id == message_id(1)
+    assert client.unsent == 0
+
+
+async def test_receipts_are_asked_for_and_told(server: ScriptedServer, connect: Connect) -> None:
+    client = await connect(receipts=True)
+    peer = await server.greet()
+    assert peer.request.query["receipts"] == "stored"
+    await peer.say({"type": "stored", "up_to": message_id(1)})
+    assert (await soon(client, StoredUpTo)).message_id == message_id(1)
 
 
 async def test_a_caller_who_goes_away_takes_its_send_along(

@@ -76,13 +76,14 @@ async def test_a_refused_upgrade_says_the_same(
     await soon(client, Connected)
 
 
-async def test_an_expired_token_is_told_apart(server: ScriptedServer, connect: Connect) -> None:
+async def test_what_is_wrong_with_the_token_is_told(
+    server: ScriptedServer, connect: Connect
+) -> None:
     challenge = 'Bearer error="invalid_token", error_description="the token expired"'
-    refusal = web.Response(status=401, headers={"WWW-Authenticate": challenge})
-    server.refusals.append(refusal)
-    client = await connect(Tokens())
+    server.refusals.append(web.Response(status=401, headers={"WWW-Authenticate": challenge}))
+    client = await connect("the only one")
     lost = await soon(client, Disconnected)
-    assert lost.code == 4002
+    assert (lost.code, lost.retry_in) == (4001, None)
     assert "the token expired" in lost.reason
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import jwt
 import pytest
 
-from chatsvc.client import Backoff, ChatClient, Gap, MessageReceived, Sent
+from chatsvc.client import Backoff, ChatClient, Gap, GaveUp, MessageReceived, Sent
 from demo_cli.login import Login
 from tests.support.client_events import until
 from tests.support.restartable import Service
@@ -120,3 +122,35 @@ async def test_a_second_device_stays_in_step(service: Service) -> None:
         await laptop.post(["alice", "bob"], "from the laptop")
         assert [m.content for m in await receive(laptop, 1)] == ["from the phone"]
         assert [m.content for m in await receive(phone, 1)] == ["from the laptop"]
+
+
+async def test_tokens_that_end_are_replaced_while_messages_flow(tmp_path: Path) -> None:
+    secret = "a secret for this test alone, 32 bytes"
+    asked = 0
+
+    async def brief() -> str:
+        nonlocal asked
+        asked += 1
+        return jwt.encode({"id": "bob", "exp": int(time.time()) + 2}, secret, "HS256")
+
+    service = Service(tmp_path / "data", JWT_SECRET=secret, JWT_LEEWAY_SECONDS="0")
+    service.start()
+    try:
+        lasting = jwt.encode({"id": "alice", "exp": int(time.time()) + 600}, secret, "HS256")
+        async with (
+            asyncio.timeout(PATIENCE),
+            ChatClient(service.url, brief, backoff=QUICK) as bob,
+            ChatClient(service.url, lasting) as alice,
+        ):
+            await bob.wait_connected()
+            count = 0
+            while asked < 3:
+                await alice.send(["alice", "bob"], str(count))
+                (heard,) = await receive(bob, 1)
+                assert heard.content == str(count)
+                count += 1
+            with pytest.raises(GaveUp, match="token"):
+                async with ChatClient(service.url, "not.a.token") as stranger:
+                    await stranger.wait_connected()
+    finally:
+        service.stop()
