@@ -17,7 +17,7 @@ from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import Bounds, Entry
 from chatsvc.core.record import Record, pack, unpack
 from chatsvc.storage.base import DeadLetter, MessageStore
-from tests.support.numbered_records import START, other_kind, record, records, with_body
+from tests.support.records import START, other_kind, record, records, with_body
 
 
 class Place(Protocol):

@@ -16,7 +16,7 @@ from chatsvc.core.page import Bounds
 from chatsvc.storage import mongo
 from chatsvc.storage.mongo import MongoStore
 from tests.support import mongod
-from tests.support.numbered_records import record, records, with_body
+from tests.support.records import record, records, with_body
 from tests.support.waiting import until
 
 Fail = Any

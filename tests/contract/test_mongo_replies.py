@@ -13,7 +13,7 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds
 from chatsvc.storage.mongo import MongoStore
-from tests.support.numbered_records import record, records
+from tests.support.records import record, records
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 DUPLICATE = {"code": 11000, "errmsg": "E11000 duplicate key"}

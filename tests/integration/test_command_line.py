@@ -23,7 +23,7 @@ from chatsvc.core.record import pack
 from chatsvc.storage.base import DeadLetter
 from chatsvc.storage.sqlite import SqliteStore
 from tests.support.process import ROOT, Process, command, environment, running
-from tests.support.numbered_records import record
+from tests.support.records import record
 
 SECRET = "0123456789abcdef0123456789abcdef"
 LISTENS = r"listens on (http://\S+)"

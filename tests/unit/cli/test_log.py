@@ -14,7 +14,7 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.record import checksum, pack
 from chatsvc.log.file import LogFile
 from chatsvc.log.lock import DataDirLock
-from tests.support.numbered_records import records
+from tests.support.records import records
 
 Captured = pytest.CaptureFixture[str]
 RECORDS = records(20, first=1)

@@ -9,7 +9,7 @@ from chatsvc.core.record import Record, pack
 from chatsvc.storage.base import DeadLetter
 from chatsvc.storage.dead_letters import DeadLetterDesk
 from tests.support.memory_store import MemoryStore
-from tests.support.numbered_records import record, records
+from tests.support.records import record, records
 
 
 def letter(one: Record) -> DeadLetter:

@@ -16,7 +16,7 @@ from chatsvc.core.record import Record, accept
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history import Breaker, History
 from tests.support.memory_store import MemoryStore
-from tests.support.numbered_records import START, draft, other_kind, record, records
+from tests.support.records import START, draft, other_kind, record, records
 
 
 def ids(entries: list[Entry]) -> list[int]:

@@ -16,7 +16,7 @@ from chatsvc.storage.base import MessageStore
 from chatsvc.storage.persister import Persister, PersisterEvents
 from tests.support.fake_log import FakeLog
 from tests.support.memory_store import MemoryStore
-from tests.support.numbered_records import START, other_kind, record, records
+from tests.support.records import START, other_kind, record, records
 from tests.support.waiting import until
 
 Make = Callable[..., Persister]

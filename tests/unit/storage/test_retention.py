@@ -11,7 +11,7 @@ from chatsvc.core.record import Record, accept
 from chatsvc.log.tail import Tail
 from chatsvc.storage.retention import Retention, oldest_kept
 from tests.support.memory_store import MemoryStore
-from tests.support.numbered_records import draft
+from tests.support.records import draft
 from tests.support.waiting import until
 
 DAY_MS = 86_400_000

@@ -17,7 +17,7 @@ from chatsvc.storage import sqlite_rows
 from chatsvc.storage.base import DeadLetter
 from chatsvc.storage.sqlite import SqliteStore
 from chatsvc.storage.sqlite_schema import STEPS, bring_up, found_version
-from tests.support.numbered_records import record, records
+from tests.support.records import record, records
 
 
 @pytest.fixture
