@@ -238,7 +238,7 @@ async def test_a_slow_consumer_makes_the_socket_wait_and_loses_nothing(
     server: ScriptedServer, connect: Connect
 ) -> None:
     client = await connect(queue_size=5)
-    peer = await server.greet(heartbeat_seconds=0.1)
+    peer = await server.greet()
     await soon(client, Connected)
     for number in range(1, 41):
         await peer.say(message(number))
@@ -293,9 +293,9 @@ async def test_pings_are_answered_and_are_a_sign_of_life(
     server: ScriptedServer, connect: Connect
 ) -> None:
     client = await connect()
-    peer = await server.greet(heartbeat_seconds=0.2)
+    peer = await server.greet(heartbeat_seconds=0.4)
     hearing = asyncio.create_task(peer.socket.receive())
-    for _ in range(10):
+    for _ in range(20):
         await peer.socket.ping()
         await asyncio.sleep(0.1)  # altogether twice the silence that ends a connection
     await peer.say(message(1))
