@@ -18,6 +18,7 @@ _HEADER: Final = 32
 _FRAME: Final = 24
 _MAGIC_LITTLE: Final = 0x377F0682
 _MAGIC_BIG: Final = 0x377F0683
+_PAGE_SIZES: Final = tuple(1 << power for power in range(9, 17))
 _MASK: Final = 0xFFFFFFFF
 
 
@@ -54,7 +55,9 @@ def inspect_wal(path: Path) -> WalReport:
         and _checksum(data[:24], 0, 0, little=little) == (sum1, sum2)
     )
     if not good_header:
-        lost = _commits_from(data, _HEADER, size or 4096, salts=None)
+        # The page size may be what is wrong. Frames carry 64 bits of salt: at a wrong size
+        # none but the first is found.
+        lost = max(_commits_from(data, _HEADER, guess, salts=None) for guess in _PAGE_SIZES)
         return WalReport(0, 0, lost)
     commits = 0
     position = _HEADER
