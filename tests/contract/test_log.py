@@ -1,0 +1,51 @@
+"""Every log, held to what the port promises."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from chatsvc.log.base import MessageLog
+from chatsvc.log.local import LocalLog
+from tests.contract.log_suite import Backend, LogSuite
+
+
+class LocalBackend(Backend):
+    """A folder; a death is the folder as it was, copied while the log was open."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator[MessageLog]:
+        log = await LocalLog.open(
+            self.folder,
+            recent_bytes=1 << 20,
+            backlog_bytes=1 << 30,
+            idempotency_ms=600_000,
+            idempotency_keys=1_000_000,
+            retention_ms=86_400_000,
+        )
+        try:
+            yield log
+        finally:
+            await log.close()
+
+    @contextlib.asynccontextmanager
+    async def died(self) -> AsyncIterator[MessageLog]:
+        before = self.folder
+        async with self.opened() as log:
+            yield log
+            self.folder = before.with_name(before.name + "-after")
+            await asyncio.to_thread(shutil.copytree, before, self.folder)
+
+
+class TestLocalLog(LogSuite):
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> Backend:
+        return LocalBackend(tmp_path / "data")
