@@ -1,0 +1,437 @@
+"""The local log over restarts, stores that come and go, and disks that fill."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatsvc.core.errors import (
+    ConfigurationError,
+    LogDamaged,
+    LogUnavailable,
+    StoreUnavailable,
+    VersionTooNew,
+)
+from chatsvc.core.ids import STEP, id_at, now_ms
+from chatsvc.core.page import Bounds
+from chatsvc.core.record import accept, checksum, pack
+from chatsvc.log import local
+from chatsvc.log.base import Appended
+from chatsvc.log.file import LogFile, Row
+from chatsvc.log.local import LocalLog
+from tests.support.drafts import draft
+from tests.support.waiting import until
+
+ALL = Bounds(limit=100_000, newest=False)
+HOUR = 3_600_000
+WINDOW = 600_000
+Open = Callable[..., Awaitable[LocalLog]]
+
+
+@pytest.fixture
+async def opened(tmp_path: Path) -> AsyncIterator[Open]:
+    """Opens the log in this test's folder; closes what the test has left open."""
+    logs: list[LocalLog] = []
+
+    async def open_log(**options: Any) -> LocalLog:
+        values: dict[str, Any] = {
+            "recent_bytes": 1 << 20,
+            "backlog_bytes": 1 << 30,
+            "idempotency_ms": WINDOW,
+            "idempotency_keys": 1000,
+            "retention_ms": HOUR,
+        }
+        log = await LocalLog.open(tmp_path, **(values | options))
+        logs.append(log)
+        return log
+
+    yield open_log
+    for log in logs:
+        await log.close()
+
+
+async def send(log: LocalLog, content: str = "x", **options: Any) -> Appended:
+    return await asyncio.wait_for(log.append(draft(content, **options)), 30)
+
+
+def old_row(ms_ago: int, at: int = 0, client_id: str | None = None) -> Row:
+    record = accept(draft(f"old {at}", client_id=client_id), id_at(now_ms() - ms_ago) + at * STEP)
+    data = pack(record)
+    return record.id, checksum(record.id, data), data
+
+
+def write(folder: Path, rows: list[Row], **meta: str | int) -> None:
+    """A log as an earlier run left it."""
+    file = LogFile(folder / "log.db")
+    if rows:
+        file.insert(rows)
+    file.set_meta("created_ms", now_ms() - 24 * HOUR)
+    for key, value in meta.items():
+        file.set_meta(key, value)
+    file.close()
+
+
+def ids(log: LocalLog) -> list[int]:
+    return [record.id for record in log.tail.page(ALL)]
+
+
+async def test_a_restart_brings_back_records_watermark_and_epoch(opened: Open) -> None:
+    log = await opened(store_identity="s", store_head=0)
+    sent = [await send(log, str(at)) for at in range(5)]
+    log.advance_watermark(sent[2].id)
+    epoch = log.epoch
+    await log.close()
+    again = await opened(store_identity="s", store_head=sent[2].id)
+    assert again.epoch == epoch
+    assert again.tail.watermark == sent[2].id
+    assert again.tail.unsaved_count == 2
+    assert ids(again) == [entry.id for entry in sent]
+    assert (await send(again)).id > sent[-1].id
+
+
+async def test_only_what_is_needed_is_read_at_the_start(tmp_path: Path, opened: Open) -> None:
+    rows = [old_row(3 * HOUR, at) for at in range(50)] + [old_row(1000, at) for at in range(3)]
+    write(tmp_path, rows, watermark=rows[-1][0])
+    log = await opened()
+    assert ids(log) == [row[0] for row in rows[-3:]]
+    assert log.tail.floor >= rows[49][0]
+
+
+async def test_keys_outlive_a_restart_and_unstored_ones_the_window(
+    tmp_path: Path, opened: Open
+) -> None:
+    rows = [
+        old_row(3 * HOUR, 0, client_id="stored long ago"),
+        old_row(3 * HOUR, 1, client_id="unstored"),
+        old_row(60_000, 2, client_id="lately"),
+    ]
+    write(tmp_path, rows, watermark=rows[0][0])
+    log = await opened()
+    assert (await send(log, "old 1", client_id="unstored")).id == rows[1][0]
+    assert (await send(log, "old 2", client_id="lately")).id == rows[2][0]
+    assert not log.remembers(("alice", "alice,bob", "stored long ago"))
+    assert log.keys_since_ms > rows[0][0] >> 16
+
+
+async def test_a_log_that_holds_a_key_twice_opens_and_goes_on(tmp_path: Path, opened: Open) -> None:
+    rows = [old_row(3 * HOUR, 0, client_id="k"), old_row(2 * HOUR, 1, client_id="k")]
+    write(tmp_path, rows)
+    log = await opened()
+    log.advance_watermark(rows[-1][0])
+    for _ in range(3):
+        await send(log)
+    assert not log.remembers(("alice", "alice,bob", "k"))
+
+
+async def test_ids_go_on_above_the_logs_and_the_stores_head(tmp_path: Path, opened: Open) -> None:
+    ahead = old_row(-24 * HOUR)
+    write(tmp_path, [ahead])
+    log = await opened()
+    assert (await send(log)).id == ahead[0] + STEP, "the clock went back a day meanwhile"
+    await log.close()
+    store_head = id_at(now_ms() + 48 * HOUR)
+    log = await opened(store_identity="s", store_head=store_head)
+    assert (await send(log)).id == store_head + STEP
+
+
+async def test_a_store_ahead_begins_a_new_life_above_it(tmp_path: Path, opened: Open) -> None:
+    rows = [old_row(5 * 60_000, at, client_id=f"k{at}") for at in range(3)]
+    write(tmp_path, rows, watermark=rows[1][0], store="s", epoch="before")
+    store_head = id_at(now_ms() - 60_000)
+    log = await opened(store_identity="s", store_head=store_head)
+    assert log.epoch != "before"
+    assert log.tail.watermark == log.tail.head == store_head
+    assert log.tail.floor == store_head, "between the log's end and there only the store knows"
+    assert log.keys_since_ms > store_head >> 16, "keys of the old life are the store's to tell"
+    epoch = log.epoch
+    sent = await send(log)
+    assert sent.id > store_head
+    await log.close()
+    log = await opened(store_identity="s", store_head=store_head)
+    assert (log.epoch, log.tail.floor, ids(log)) == (epoch, store_head, [sent.id])
+
+
+async def test_a_new_log_beside_a_store_with_messages(opened: Open) -> None:
+    store_head = id_at(now_ms() - 1000)
+    log = await opened(store_identity="s", store_head=store_head)
+    assert log.tail.floor == log.tail.watermark == store_head
+    assert (await send(log)).id > store_head
+
+
+async def test_a_new_log_with_the_store_away_leaves_the_past_to_it(opened: Open) -> None:
+    before = id_at(now_ms())
+    log = await opened()
+    assert log.tail.floor == log.tail.watermark >= before
+    assert (await send(log)).id > log.tail.floor
+
+
+async def test_a_store_behind_gets_again_what_it_lacks(tmp_path: Path, opened: Open) -> None:
+    rows = [old_row(HOUR // 2, at) for at in range(10)]
+    write(tmp_path, rows, watermark=rows[8][0], store="s", epoch="before")
+    log = await opened(store_identity="s", store_head=rows[3][0])
+    assert log.epoch == "before"
+    assert log.tail.watermark == rows[3][0]
+    assert ids(log) == [row[0] for row in rows[4:]]
+    assert log.tail.unsaved_count == 6
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["store behind", "store ahead"])
+async def test_another_store_gets_everything(tmp_path: Path, opened: Open, ahead: bool) -> None:
+    rows = [old_row(3 * HOUR, at) for at in range(10)]
+    write(tmp_path, rows, watermark=rows[9][0], store="s", epoch="before")
+    store_head = id_at(now_ms()) if ahead else rows[2][0] - 1
+    log = await opened(store_identity="another", store_head=store_head)
+    assert log.tail.watermark == 0
+    assert log.tail.unsaved_count == 10
+    assert ids(log) == [row[0] for row in rows]
+    assert (log.epoch != "before") == ahead
+    base = max(store_head, rows[-1][0])
+    new = await send(log)
+    assert new.id > base
+    log.advance_watermark(rows[-1][0])
+    assert ids(log) == [new.id], "below may be messages that only the other store has"
+    assert rows[-1][0] <= log.tail.floor < new.id
+    assert log.tail.floor == base
+    await log.close()
+    log = await opened(store_identity="another", store_head=max(store_head, rows[-1][0]))
+    assert log.tail.watermark >= rows[-1][0]
+    assert ids(log) == [new.id]
+
+
+async def test_keys_are_remembered_below_the_base_too(tmp_path: Path, opened: Open) -> None:
+    rows = [old_row(60_000, 0, client_id="k")]
+    write(tmp_path, rows, watermark=rows[0][0], store="s")
+    log = await opened(store_identity="another", store_head=0)
+    log.advance_watermark(rows[0][0])
+    await log.close()
+    log = await opened(store_identity="another", store_head=rows[0][0])
+    assert ids(log) == []
+    assert (await send(log, "old 0", client_id="k")).id == rows[0][0]
+
+
+async def test_a_watermark_above_the_head_is_damage(tmp_path: Path, opened: Open) -> None:
+    row = old_row(HOUR)
+    write(tmp_path, [row], watermark=row[0] + STEP)
+    with pytest.raises(LogDamaged, match="the end of the log is missing"):
+        await opened()
+
+
+async def test_a_row_that_fails_its_checksum_is_damage_and_is_named(
+    tmp_path: Path, opened: Open
+) -> None:
+    rows = [old_row(1000, at) for at in range(3)]
+    write(tmp_path, rows)
+    with sqlite3.connect(tmp_path / "log.db") as db:
+        db.execute("UPDATE records SET data = zeroblob(length(data)) WHERE id=?", (rows[1][0],))
+    db.close()
+    with pytest.raises(LogDamaged, match=f"{rows[1][0]:016x} fails its checksum"):
+        await opened()
+
+
+async def test_a_row_that_moved_is_damage(tmp_path: Path, opened: Open) -> None:
+    row = old_row(1000)
+    write(tmp_path, [(row[0] + STEP, row[1], row[2])])
+    with pytest.raises(LogDamaged, match="checksum"):
+        await opened()
+
+
+async def test_a_file_that_is_no_log_is_damage(tmp_path: Path, opened: Open) -> None:
+    (tmp_path / "log.db").write_bytes(b"something else entirely" * 1000)
+    with pytest.raises(LogDamaged, match="cannot be opened as a log"):
+        await opened()
+
+
+async def test_a_newer_file_is_not_touched(tmp_path: Path, opened: Open) -> None:
+    write(tmp_path, [])
+    with sqlite3.connect(tmp_path / "log.db") as db:
+        db.execute("PRAGMA user_version=99")
+    db.close()
+    with pytest.raises(VersionTooNew, match="version 99"):
+        await opened()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+async def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, opened: Open) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(ConfigurationError, match="DATA_DIR"):
+        await opened()
+
+
+async def test_a_full_disk_refuses_keeps_nothing_and_goes_on_by_itself(opened: Open) -> None:
+    log = await opened()
+    first = await send(log)
+    db = log._file._db
+    pages = db.execute("PRAGMA page_count").fetchone()[0]
+    db.execute(f"PRAGMA max_page_count={pages + 2}")
+    with pytest.raises(LogUnavailable) as raised:
+        await send(log, "x" * 15_000, client_id="k")
+    assert raised.value.code == "disk_full"
+    assert raised.value.retry_after > 0
+    assert ids(log) == [first.id]
+    db.execute("PRAGMA max_page_count=1000000")
+    again = await send(log, "x" * 15_000, client_id="k")
+    assert not again.duplicate
+    assert ids(log) == [first.id, again.id]
+    await log.close()
+    reopened = await opened()
+    assert ids(reopened) == [first.id, again.id]
+
+
+async def test_a_disk_nearly_full_refuses_before_it_is_full(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = 10_000
+
+    class Disk:
+        f_frsize = 1
+
+        @property
+        def f_bavail(self) -> int:
+            return free
+
+    monkeypatch.setattr(local.os, "statvfs", lambda _: Disk())
+    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    log = await opened(min_free_bytes=5_000)
+    await send(log)
+    assert log.refusal is None
+    free = 4_999
+    await until(lambda: log.refusal is not None)
+    with pytest.raises(LogUnavailable) as raised:
+        await send(log)
+    assert raised.value.code == "disk_full"
+    free = 5_000
+    await until(lambda: log.refusal is None)
+    await send(log)
+
+
+async def test_too_much_that_is_not_stored_refuses_until_it_is(opened: Open) -> None:
+    log = await opened(backlog_bytes=20_000)
+    sent = []
+    with pytest.raises(LogUnavailable) as raised:
+        while len(sent) < 100:
+            sent.append(await send(log, "x" * 1000))
+    assert raised.value.code == "backlog_full"
+    assert 5 < len(sent) < 50
+    assert log.refusal is not None
+    log.advance_watermark(sent[-1].id)
+    assert log.refusal is None
+    await send(log)
+
+
+async def test_what_is_queued_counts_towards_the_backlog(opened: Open) -> None:
+    log = await opened(backlog_bytes=50_000)
+    futures = [log.append(draft("x" * 5000)) for _ in range(50)]
+    done, _ = await asyncio.wait(futures, timeout=30)
+    refused = [future for future in done if future.exception() is not None]
+    assert len(done) == 50
+    assert len(refused) >= 35
+
+
+async def test_trim_takes_what_is_old_and_stored_but_never_the_newest(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_TRIM_ROWS", 7)
+    rows = [old_row(5 * HOUR, at) for at in range(50)]
+    write(tmp_path, rows, watermark=rows[29][0])
+    log = await opened()
+    await until(lambda: rows_on_disk(tmp_path) == 20)
+    log.advance_watermark(rows[-1][0])
+    await log.close()
+    log = await opened()
+    await until(lambda: rows_on_disk(tmp_path) == 1)
+    await log.close()
+    log = await opened()
+    assert log.tail.head == rows[-1][0]
+    assert (await send(log)).id > rows[-1][0]
+
+
+def rows_on_disk(folder: Path) -> int:
+    db = sqlite3.connect(f"{(folder / 'log.db').as_uri()}?mode=ro", uri=True)
+    try:
+        return int(db.execute("SELECT count(*) FROM records").fetchone()[0])
+    finally:
+        db.close()
+
+
+async def test_retention_is_never_shorter_than_the_key_window(tmp_path: Path, opened: Open) -> None:
+    rows = [old_row(5 * HOUR, 0), old_row(WINDOW - 30_000, 1, client_id="k"), old_row(10, 2)]
+    write(tmp_path, rows, watermark=rows[-1][0])
+    log = await opened(retention_ms=0)
+    await until(lambda: rows_on_disk(tmp_path) == 2)
+    await log.close()
+    log = await opened(retention_ms=0)
+    assert (await send(log, "old 1", client_id="k")).duplicate
+
+
+async def test_the_write_ahead_log_stays_small(tmp_path: Path, opened: Open) -> None:
+    log = await opened()
+    for _ in range(12):
+        await asyncio.gather(*(log.append(draft("x" * 10_000)) for _ in range(100)))
+    assert (tmp_path / "log.db-wal").stat().st_size < 12 * 1024 * 1024
+    assert (tmp_path / "log.db").stat().st_size > 4 * 1024 * 1024
+
+
+async def test_a_checkpoint_that_fails_stops_nobody(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await opened()
+
+    def fails() -> None:
+        raise LogUnavailable("the log cannot write (SQLITE_LOCKED)")
+
+    monkeypatch.setattr(log._file, "checkpoint_if_due", fails)
+    await send(log)
+    await send(log)
+    monkeypatch.undo()
+
+
+async def test_the_watermark_is_saved_without_being_asked(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    log = await opened()
+    sent = await send(log)
+    log.advance_watermark(sent.id)
+    await until(lambda: log._file.meta("watermark") == sent.id)
+
+
+async def test_commits_are_observed(opened: Open) -> None:
+    seen: list[tuple[int, float]] = []
+    log = await opened(observe=lambda records, seconds: seen.append((records, seconds)))
+    await asyncio.gather(*(log.append(draft()) for _ in range(10)))
+    assert sum(records for records, _ in seen) == 10
+    assert all(seconds >= 0 for _, seconds in seen)
+
+
+async def test_closing_ends_its_thread(opened: Open) -> None:
+    log = await opened()
+    await send(log)
+    thread = log._thread
+    assert thread in threading.enumerate()
+    await log.close()
+    await log.close()
+    assert not thread.is_alive()
+    with pytest.raises(LogUnavailable) as raised:
+        await send(log)
+    assert raised.value.code == "shutting_down"
+
+
+async def test_a_store_that_comes_later_is_met(opened: Open) -> None:
+    log = await opened()
+    log.meet_store("s", 0)
+    await send(log)
+    log.meet_store("s", log.tail.head)
+    for identity, head in (("another", 0), ("s", log.tail.head + STEP)):
+        with pytest.raises(StoreUnavailable, match="not the store"):
+            log.meet_store(identity, head)
+    await log.close()
+    log = await opened()
+    with pytest.raises(StoreUnavailable, match="not the store"):
+        log.meet_store("another", 0)
