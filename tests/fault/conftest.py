@@ -12,23 +12,44 @@ from tests.fault.kit.service import MakeService, Service
 from tests.fault.kit.trial import Trial, require_clean
 
 _FIGURES = "figures"
-_SHORT = 2
+_SHORT = 1
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fault-rounds",
         type=int,
-        default=_SHORT,
-        help="how often each nemesis strikes (default: %(default)s)",
+        help="the long form: every nemesis, each striking so often, the slow ones a fifth",
     )
+
+
+def _rounds_asked(config: pytest.Config) -> int | None:
+    # The option is unknown when the whole of tests/ runs: this file is read too late then.
+    asked: int | None = config.getoption("--fault-rounds", default=None)
+    return asked
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The short form leaves out what takes long and shows little that others do not."""
+    if _rounds_asked(config) is not None:
+        return
+    here = Path(__file__).parent
+    long = [item for item in items if here in item.path.parents and item.get_closest_marker("slow")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture
 def rounds(request: pytest.FixtureRequest) -> int:
     """How often to strike."""
-    # The option is unknown when the whole of tests/ runs: this file is read too late then.
-    return int(request.config.getoption("--fault-rounds", default=_SHORT))
+    return _rounds_asked(request.config) or _SHORT
+
+
+@pytest.fixture
+def few_rounds(rounds: int) -> int:
+    """How often to strike where each time takes many seconds."""
+    return max(1, rounds // 5)
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ async def test_half_closed(service: Service, direction: Direction, judge) -> Non
     assert verdict.totals["resumes"] >= STEADY.listeners
 
 
+@pytest.mark.slow
 async def test_delayed_and_throttled(service: Service, judge) -> None:
     async with FaultProxy(service.address) as proxy:
         url = f"http://127.0.0.1:{proxy.port}"
@@ -74,25 +75,26 @@ async def test_delayed_and_throttled(service: Service, judge) -> None:
         judge(held)
 
 
-async def test_vanish_without_a_fin(make_service: MakeService, rounds: int, judge) -> None:
+async def test_vanish_without_a_fin(make_service: MakeService, few_rounds: int, judge) -> None:
     """A tunnel: not a byte comes through, for longer than the service waits for a pong."""
     service = make_service(QUICK)
     await service.start()
     async with FaultProxy(service.address) as proxy:
         url = f"http://127.0.0.1:{proxy.port}"
         async with trial(service, STEADY, socket_url=url) as held:
-            for _ in range(rounds):
+            for _ in range(few_rounds):
                 await held.load.more(100)
                 await until_connections(service, held.load.users, STEADY.listeners)
                 proxy.black_hole()
                 await until_connections(service, held.load.users, 0)
                 proxy.heal()
             await held.load.more(100)
-            held.notes["tunnels"] = rounds
+            held.notes["tunnels"] = few_rounds
         verdict = judge(held)
-    assert verdict.totals["resumes"] >= STEADY.listeners * rounds
+    assert verdict.totals["resumes"] >= STEADY.listeners * few_rounds
 
 
+@pytest.mark.slow
 async def test_one_way_only(make_service: MakeService, judge) -> None:
     """What the service says arrives, what the clients say does not: no pong, so cut."""
     service = make_service(QUICK)

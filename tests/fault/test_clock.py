@@ -48,6 +48,7 @@ async def accepted_at(held) -> str:
     return page["messages"][-1]["created_at"]
 
 
+@pytest.mark.slow
 async def test_the_kit_sets_the_clock(service: Service, clock: Clock, judge) -> None:
     """Forward, where ids follow it: so the tests below do turn the clock they mean to."""
     async with trial(service, MIX) as held:

@@ -19,28 +19,29 @@ EXIT_DISK_FAILED = 74
 
 async def refusing(held: Trial) -> None:
     """Wait until sends are refused, which health says as well."""
-    unknown = held.load.unknown
-    await held.load.unknown_reach(unknown + 10)
+    turned_away = held.load.turned_away + 10
+    await held.load.until(lambda: held.load.turned_away >= turned_away, "turned away")
 
 
-async def test_full(make_service: MakeService, tmp_path: Path, rounds: int, judge) -> None:
+async def test_full(make_service: MakeService, tmp_path: Path, few_rounds: int, judge) -> None:
     """Not a byte is left for the log; room again, and it goes on by itself."""
     with small_disk(tmp_path / "disk", 48 * MIB) as disk:
         service = make_service(data_dir=disk / "data")
         await service.start()
         async with trial(service, MIX) as held:
-            for _ in range(rounds):
+            for _ in range(few_rounds):
                 await held.load.more(50)
                 ballast = fill(disk, leave=64 * 1024)
                 await refusing(held)
                 ballast.unlink()
                 await held.load.more(50)
             assert service.lives == 1
-            held.notes["full disks"] = rounds
+            held.notes["full disks"] = few_rounds
         judge(held)
         await service.kill()
 
 
+@pytest.mark.slow
 async def test_killed_when_full(make_service: MakeService, tmp_path: Path, judge) -> None:
     with small_disk(tmp_path / "disk", 48 * MIB) as disk:
         service = make_service(data_dir=disk / "data")
@@ -79,18 +80,18 @@ async def test_nearly_full(make_service: MakeService, tmp_path: Path, judge) -> 
         await service.kill()
 
 
-async def test_log_fails_to_sync(service: Service, rounds: int, judge) -> None:
+async def test_log_fails_to_sync(service: Service, few_rounds: int, judge) -> None:
     """A failed fdatasync ends the process at once: what it was to make durable was not
     acknowledged, and nothing is acknowledged after it."""
     async with trial(service, MIX) as held:
-        for _ in range(rounds):
+        for _ in range(few_rounds):
             await held.load.more(50)
             log = service.data_dir / "log.db-wal"
             async with failing_calls(service.pid, log, "fdatasync,fsync:error=EIO"):
                 assert await service.wait_exit() == EXIT_DISK_FAILED, service.stderr()[-3000:]
             await service.start()
         await held.load.more(50)
-        held.notes["failed syncs"] = rounds
+        held.notes["failed syncs"] = few_rounds
     judge(held)
 
 
@@ -108,6 +109,7 @@ async def test_store_fails_to_sync(service: Service, judge) -> None:
     assert service.lives == 1
 
 
+@pytest.mark.slow
 async def test_slow_to_sync(service: Service, judge) -> None:
     """Each fdatasync of the log takes a fifth of a second: slower, and nothing else."""
     async with trial(service, Mix(pause=0.005)) as held:

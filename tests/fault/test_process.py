@@ -31,6 +31,7 @@ async def test_kill(service: Service, rounds: int, judge) -> None:
     assert verdict.totals["resumes"] > 0
 
 
+@pytest.mark.slow
 async def test_kill_twice_in_a_row(service: Service, rounds: int, judge) -> None:
     """The second strikes while the first life is being recovered from."""
     async with trial(service, BURST) as held:
@@ -70,6 +71,7 @@ async def test_stand_still(service: Service, rounds: int, judge) -> None:
     assert verdict.totals["sends unknown"] >= 3 * rounds
 
 
+@pytest.mark.slow
 async def test_killed_while_it_stands_still(service: Service, judge) -> None:
     async with trial(service, Mix(pause=0.005, request_seconds=0.5)) as held:
         await held.load.more(100)

@@ -60,7 +60,11 @@ class Refused(Exception):
 
 
 class Undecided(Exception):
-    """Nobody can say whether it was accepted."""
+    """Nobody can say whether it was accepted; ``told``: the service asked to try again."""
+
+    def __init__(self, what: str, *, told: bool = False) -> None:
+        super().__init__(what)
+        self.told = told
 
 
 @dataclass(slots=True)
@@ -128,7 +132,7 @@ class Http:
         if answer.status in (200, 201):
             return decode(body)["id"], answer.status == 200
         if answer.status >= 500:  # a 503 may have been accepted all the same
-            raise Undecided(f"{answer.status} {body[:200]!r}")
+            raise Undecided(f"{answer.status} {body[:200]!r}", told=True)
         raise Refused(f"{answer.status} {body[:200]!r}", again=answer.status == 429)
 
     async def page(self, user: str, **query: str | int) -> dict[str, Any] | None:

@@ -118,7 +118,7 @@ class Listener:
         if answer["type"] == "ack":
             return answer["id"], answer.get("duplicate", False)
         if "retry_after" in answer:
-            raise Undecided(answer["code"])
+            raise Undecided(answer["code"], told=True)
         raise Refused(answer["code"], again=False)
 
     async def _live(self) -> None:

@@ -69,6 +69,7 @@ class Workload:
         self.acknowledged = 0
         self.unknown = 0
         self.refused = 0
+        self.turned_away = 0
         self._progress = asyncio.Condition()
         self._newest: dict[tuple[str, ...], dict[str, str]] = {}
         self._stop_sending = asyncio.Event()
@@ -165,7 +166,7 @@ class Workload:
         except TimeoutError:
             raise WorkloadError(
                 f"not {what} after {seconds:g} s: {self.acknowledged} acknowledged, "
-                f"{self.unknown} unknown, {self.refused} refused"
+                f"{self.unknown} unknown ({self.turned_away} turned away), {self.refused} refused"
             ) from None
         self._raise_failures()
 
@@ -256,6 +257,7 @@ class Workload:
         async with self._progress:
             self.unknown += isinstance(outcome, Undecided)
             self.refused += isinstance(outcome, Refused)
+            self.turned_away += isinstance(outcome, Undecided) and outcome.told
             self._progress.notify_all()
 
     async def _acknowledge(self, conversation: tuple[str, ...], sender: str, got: str) -> None:
