@@ -41,8 +41,13 @@ from chatsvc.storage.mongo_errors import (
 _MESSAGE_INDEXES: Final = (
     IndexModel([("channel", ASCENDING), ("_id", ASCENDING)], name="channel_page"),
     IndexModel([("audience", ASCENDING), ("rev", ASCENDING)], name="user_page"),
-    IndexModel(
-        [("sender", ASCENDING), ("channel", ASCENDING), ("client_id", ASCENDING)],
+    IndexModel(  # the first of a key comes first, without a sort
+        [
+            ("sender", ASCENDING),
+            ("channel", ASCENDING),
+            ("client_id", ASCENDING),
+            ("_id", ASCENDING),
+        ],
         name="client_id",
         partialFilterExpression={"client_id": {"$exists": True}},
     ),

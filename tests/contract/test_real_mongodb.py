@@ -1,0 +1,126 @@
+"""What only MongoDB itself can show: the index of each query, and a replica set's word."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import AutoReconnect
+from pymongo.read_concern import ReadConcern
+
+from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.ids import MAX_ID
+from chatsvc.core.page import Bounds
+from chatsvc.storage.mongo import MongoStore
+from tests.support import mongod
+from tests.support.records import record, records
+
+pytestmark = pytest.mark.real_mongodb
+
+LIMIT = 10
+Profile = list[dict[str, Any]]
+
+
+@pytest.fixture
+async def store(mongo_uri: str, mongo_db: str) -> AsyncIterator[MongoStore]:
+    store = MongoStore(mongo_uri, mongo_db, "messages")
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def other(mongo_uri: str) -> Iterator[MongoClient[dict[str, Any]]]:
+    with mongod.client(mongo_uri) as client:
+        yield client
+
+
+def winning_stages(plan: dict[str, Any]) -> set[str]:
+    """The names of all stages of a plan."""
+    stages = {plan["stage"]} if "stage" in plan else set()
+    for value in plan.values():
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, dict):
+                stages |= winning_stages(inner)
+    return stages
+
+
+async def test_every_read_walks_an_index_and_little_more_than_it_returns(
+    store: MongoStore, mongo_db: str, other: MongoClient[dict[str, Any]]
+) -> None:
+    for first in range(1, 2000, 500):
+        await store.write(
+            [
+                record(n, to=("alice", f"user{n % 20}"), client_id=f"k{n}")
+                for n in range(first, first + 500)
+            ]
+        )
+    database = other[mongo_db]
+    database.command("profile", 2)
+    await store.channel_page("alice,user7", Bounds(LIMIT, before=record(1500).id))
+    await store.user_page("user7", Bounds(LIMIT, after=record(300).id, newest=False))
+    await store.count_user("user7", Bounds(LIMIT))
+    await store.conversations("alice", before=MAX_ID, limit=LIMIT)
+    await store.find_client_id("alice", "alice,user7", "k7")
+    await store.get(record(9).id)
+    await store.head()
+    database.command("profile", 0)
+    reads: Profile = list(
+        database["system.profile"].find({"op": {"$in": ["query", "command"]}, "ns": {
+            "$in": [f"{mongo_db}.messages", f"{mongo_db}.messages_conversations"]}})
+    )  # fmt: skip
+    assert len(reads) == 7
+    for read in reads:
+        assert read["docsExamined"] <= LIMIT + 1, read
+        assert read["keysExamined"] <= LIMIT + 2, read
+        assert not read.get("hasSortStage"), read
+        assert any(word in read["planSummary"] for word in ("IXSCAN", "IDHACK")), read
+
+
+async def test_the_optional_index_is_used_for_client_ids(
+    store: MongoStore, mongo_db: str, other: MongoClient[dict[str, Any]]
+) -> None:
+    await store.write([record(n, client_id=f"k{n}") for n in range(1, 50)])
+    query = {"sender": "alice", "channel": "alice,bob", "client_id": "k7"}
+    explained = other[mongo_db]["messages"].find(query).sort("_id", 1).limit(1).explain()
+    assert "client_id" in str(explained["queryPlanner"]["winningPlan"])
+    assert "COLLSCAN" not in winning_stages(explained["queryPlanner"]["winningPlan"])
+
+
+@pytest.fixture
+def set_name(mongo_uri: str) -> str:
+    name = mongod.replica_set(mongo_uri)
+    if name is None:
+        pytest.skip("only a replica set can show this; the server here stands alone")
+    return name
+
+
+async def test_what_is_stored_is_committed_by_the_majority(
+    set_name: str, store: MongoStore, mongo_db: str, other: MongoClient[dict[str, Any]]
+) -> None:
+    committed = other[mongo_db].get_collection("messages", read_concern=ReadConcern("majority"))
+    for first in range(1, 200, 20):
+        await store.write(records(20, first=first))
+        assert committed.count_documents({}) == first + 19
+
+
+async def test_an_election_is_got_over(
+    set_name: str, store: MongoStore, other: MongoClient[dict[str, Any]]
+) -> None:
+    await store.write(records(5))
+    try:
+        other.admin.command("replSetStepDown", 1, secondaryCatchUpPeriodSecs=0, force=True)
+    except AutoReconnect:
+        print("the primary closed its connections, as it may")
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                assert await store.write(records(5, first=4)) == []
+                break
+            except StoreUnavailable:
+                await asyncio.sleep(0.2)
+    found = await store.channel_page("alice,bob", Bounds(100))
+    assert [entry.id for entry in found] == [one.id for one in records(8)]
