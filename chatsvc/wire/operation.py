@@ -52,9 +52,9 @@ class Operation:
     can raise beside those that every operation can.
 
     ``bounds`` holds JSON Schema keywords by field of ``request`` (``participants``, or
-    ``participants/items``) and of ``headers`` (``headers/device``) for what its type does not say. ``local_only`` refuses whoever
-    does not come straight from this machine. ``quiet``: asked every few seconds by
-    machines, so its line in the log is of level debug.
+    ``participants/items``) and of ``headers`` (``headers/device``) for what its type does not say.
+    ``local_only`` refuses whoever does not come straight from this machine. ``quiet``: asked
+    every few seconds by machines, so its line in the log is of level debug.
     """
 
     name: str
