@@ -1,0 +1,1 @@
+"""Measured claims: each beside the command that makes it, and beside somebody else's figure."""

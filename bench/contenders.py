@@ -1,0 +1,188 @@
+"""Who is measured: chatsvc, and servers that do less.
+
+Each is started by a command, takes sockets by a handshake, and a publish by a request
+whose answer's body is the frame's payload. Payloads are of the same size for all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jwt
+
+from bench.http_load import request
+from bench.processes import Failed, Server, started
+from bench.sockets import handshake
+
+ROOT = Path(__file__).resolve().parents[1]
+PEERS = ROOT / "bench" / "peers"
+BUILT = ROOT / "build" / "bench"
+SECRET = "the bench's own secret, of 32 bytes or more"
+CONTENT = "The quick brown fox jumps over the lazy dog. " * 2
+
+
+def token(user: str) -> str:
+    """A token for ``user``, good for a day."""
+    return jwt.encode({"sub": user, "exp": int(time.time()) + 86_400}, SECRET, "HS256")
+
+
+def people(count: int) -> list[str]:
+    """Names of ``count`` listeners, all of one length."""
+    return [f"u{number:05}" for number in range(count)]
+
+
+def sample(names: Sequence[str]) -> bytes:
+    """A message as chatsvc makes it, byte for byte in size: what the peers carry."""
+    everybody = sorted({"sender", *names})
+    message = {
+        "type": "message",
+        "id": "019aa5b1c2d30000",
+        "created_at": "2026-01-01T00:00:00.000Z",
+        "channel": ",".join(everybody),
+        "sender": "sender",
+        "content": CONTENT,
+        "participants": everybody,
+    }
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True)
+class Contender:
+    """``share``: the part of the usual number of publishes that it gets, being slower."""
+
+    name: str
+    note: str
+    command: Sequence[str]
+    greeted: bool
+    opening: Callable[[str], bytes]
+    publishing: Callable[[Sequence[str]], bytes]
+    environment: dict[str, str] = field(default_factory=dict)
+    share: float = 1.0
+
+    @contextlib.contextmanager
+    def run(self, folder: Path, core: set[int], **environment: str) -> Iterator[Server]:
+        """Started, until the block ends. Raises ``Failed``."""
+        settings = {
+            **self.environment,
+            "DATA_DIR": str(folder / "data"),
+            "PYTHONPATH": str(ROOT),
+            **environment,
+        }
+        with started(self.command, settings, folder, core) as server:
+            yield server
+
+
+def chatsvc(log_level: str = "info") -> Contender:
+    """The service as it is run: fsynced log, embedded store, a line for each request.
+
+    Its log lines go to a file. Heartbeats are put off, or they would be counted as
+    messages; RECENT_BYTES is small, so that memory does not grow during a run.
+    """
+    return Contender(
+        name="chatsvc" if log_level == "info" else f"chatsvc ({log_level})",
+        note="fsynced before 201, stored in SQLite, tokens checked",
+        command=(sys.executable, "-m", "chatsvc", "serve"),
+        greeted=True,
+        opening=lambda user: handshake("/ws", {"Authorization": f"Bearer {token(user)}"}),
+        publishing=send_request,
+        environment={
+            "HOST": "127.0.0.1",
+            "JWT_SECRET": SECRET,
+            "STORE": "sqlite",
+            "LOG_FORMAT": "json",
+            "LOG_LEVEL": log_level,
+            "HEARTBEAT_SECONDS": "600",
+            "RECENT_BYTES": "8MiB",
+        },
+    )
+
+
+def send_request(names: Sequence[str], sender: str = "sender", content: str = CONTENT) -> bytes:
+    """``POST /api/messages`` from ``sender`` to ``names``."""
+    body = json.dumps({"participants": [sender, *names], "content": content}).encode()
+    return request("POST", "/api/messages", {"Authorization": f"Bearer {token(sender)}"}, body)
+
+
+def _peer(name: str, note: str, command: Sequence[str], share: float = 1.0) -> Contender:
+    return Contender(
+        name=name,
+        note=note,
+        command=command,
+        greeted=False,
+        opening=lambda _user: handshake("/ws", {}),
+        publishing=lambda names: request("POST", "/publish", {}, sample(names)),
+        share=share,
+    )
+
+
+def bare() -> Contender:
+    """The floor."""
+    return _peer(
+        "bare uvloop", "memory only; no framework", (sys.executable, "-m", "bench.peers.bare")
+    )
+
+
+def aiohttp_gather() -> Contender:
+    """What one writes first."""
+    return _peer(
+        "aiohttp gather",
+        "memory only",
+        (sys.executable, "-m", "bench.peers.aiohttp_gather"),
+        share=0.2,
+    )
+
+
+def node_ws() -> Contender:
+    """Needs node and npm, and a package registry once.
+
+    Raises:
+        Failed: they are not there.
+    """
+    folder = BUILT / "node"
+    _need("node", "npm")
+    if not (folder / "node_modules").exists():
+        shutil.copytree(PEERS / "node", folder, dirs_exist_ok=True)
+        _make(["npm", "ci", "--no-audit", "--no-fund"], folder)
+    return _peer("node ws", "memory only", ("node", str(folder / "server.js")), share=0.5)
+
+
+def go_gorilla() -> Contender:
+    """Needs go, and a module proxy once.
+
+    Raises:
+        Failed: it is not there.
+    """
+    program = BUILT / "go-peer"
+    _need("go")
+    if not program.exists():
+        BUILT.mkdir(parents=True, exist_ok=True)
+        _make(["go", "build", "-o", str(program), "."], PEERS / "go")
+    return _peer("go gorilla", "memory only; one core", (str(program),), share=0.5)
+
+
+PEER_MAKERS: dict[str, Callable[[], Contender]] = {
+    "bare": bare,
+    "aiohttp": aiohttp_gather,
+    "node": node_ws,
+    "go": go_gorilla,
+}
+
+
+def _need(*programs: str) -> None:
+    for program in programs:
+        if shutil.which(program) is None:
+            raise Failed(f"{program} is not on the PATH")
+
+
+def _make(command: Sequence[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failed(f"{' '.join(command)}: {done.stderr[-1000:]}")

@@ -1,0 +1,158 @@
+"""Many sockets in a process of their own, told what to do by lines of JSON.
+
+``python -m bench.listeners`` reads commands from standard input and answers each with
+one line on standard output. :class:`Listeners` is the other end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import uvloop
+
+from bench.processes import Failed, on
+from bench.sockets import Client, open_client
+
+WAVE = 100
+WAIT_SECONDS = 120.0
+_LINE_BYTES = 64 * 1024 * 1024
+
+
+class _Crowd:
+    def __init__(self) -> None:
+        self.clients: list[Client] = []
+        self.total = 0
+        self._target = 0
+        self._reached = asyncio.Event()
+
+    def _received(self, count: int) -> None:
+        self.total += count
+        if self.total >= self._target:
+            self._reached.set()
+
+    async def open(self, port: int, openings: list[str], greeted: bool) -> dict[str, Any]:
+        """In waves, so that no queue of the kernel's overflows."""
+        for start in range(0, len(openings), WAVE):
+            self.clients += await asyncio.gather(
+                *[
+                    open_client(port, one.encode(), greeted=greeted, received=self._received)
+                    for one in openings[start : start + WAVE]
+                ]
+            )
+        return {"open": len(self.clients)}
+
+    async def wait(self, each: int) -> dict[str, Any]:
+        """Until each has had so many frames since :meth:`reset`; tells the least and the most."""
+        self._target = each * len(self.clients)
+        self._reached.clear()
+        if self.total < self._target:
+            try:
+                await asyncio.wait_for(self._reached.wait(), WAIT_SECONDS)
+            except TimeoutError:
+                print(f"{self.total} of {self._target} frames came", file=sys.stderr)
+        counts = [client.counter.count for client in self.clients]
+        return {"least": min(counts), "most": max(counts)}
+
+    async def reset(self, frame: int) -> dict[str, Any]:
+        """Forget what came, and count frames of this size."""
+        self.total = 0
+        for client in self.clients:
+            client.counter.count = 0
+            client.counter.size = frame
+        return {}
+
+    async def close(self) -> dict[str, Any]:
+        """All of them; answered once they are gone."""
+        for client in self.clients:
+            client.transport.abort()
+        self.clients.clear()
+        return {}
+
+
+async def _serve() -> None:
+    crowd = _Crowd()
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=_LINE_BYTES)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        command = json.loads(line)
+        try:
+            answer = await getattr(crowd, command.pop("do"))(**command)
+        except (Failed, OSError, TimeoutError) as exc:
+            answer = {"failed": repr(exc)}
+        print(json.dumps(answer), flush=True)
+
+
+class Listeners:
+    """The process, for as long as the block lasts."""
+
+    def __init__(self, core: set[int]) -> None:
+        self._core = core
+
+    async def __aenter__(self) -> Self:
+        with on(self._core):
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "bench.listeners",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=_LINE_BYTES,
+            )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
+
+    async def _do(self, what: str, **values: Any) -> dict[str, Any]:
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps({"do": what, **values}).encode() + b"\n")
+        await process.stdin.drain()
+        line = await process.stdout.readline()
+        if not line:
+            raise Failed("the listeners ended")
+        answer: dict[str, Any] = json.loads(line)
+        if "failed" in answer:
+            raise Failed(answer["failed"])
+        return answer
+
+    async def open(self, port: int, openings: Sequence[bytes], *, greeted: bool) -> None:
+        """One more socket for each handshake. Raises ``Failed``."""
+        texts = [one.decode() for one in openings]
+        await self._do("open", port=port, openings=texts, greeted=greeted)
+
+    async def reset(self, frame: int) -> None:
+        """Count frames of so many bytes from here on."""
+        await self._do("reset", frame=frame)
+
+    async def wait(self, each: int) -> None:
+        """Until each had exactly so many frames.
+
+        Raises:
+            Failed: some had fewer when the time was up, or more.
+        """
+        answer = await self._do("wait", each=each)
+        if answer["least"] != each or answer["most"] != each:
+            raise Failed(f"not everybody had everything: {answer}, expected {each}")
+
+    async def close_all(self) -> None:
+        """Drop every socket."""
+        await self._do("close")
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve())

@@ -1,0 +1,35 @@
+"""How large a run is, and where."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.contenders import Contender
+from bench.processes import Cores, cores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """``publishes`` by how many are under way at once; the rest are counts."""
+
+    sockets: int = 500
+    people: int = 10
+    publishes: dict[int, int] = field(default_factory=lambda: {1: 400, 8: 1600, 64: 6400})
+    sends: dict[int, int] = field(default_factory=lambda: {1: 2000, 8: 8000, 64: 20_000})
+    idle: int = 5000
+    pages: int = 2000
+    entries: int = 1_000_000
+    peers: tuple[Contender, ...] = ()
+    log_level: str = "info"
+    folder: Path | None = None
+    cores: Cores = field(default_factory=cores)
+
+    @contextmanager
+    def temporary(self) -> Iterator[Path]:
+        """A folder on the disk that is measured, gone afterwards."""
+        with tempfile.TemporaryDirectory(prefix="chatsvc-bench-", dir=self.folder) as name:
+            yield Path(name)

@@ -1,0 +1,56 @@
+"""Sockets that do nothing: memory of each, and the CPU that it takes to connect."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bench.contenders import Contender, chatsvc, people
+from bench.listeners import Listeners
+from bench.options import Options
+from bench.processes import Server
+from bench.report import Figures, micros_per
+
+_WARM = 200
+_SETTLE_SECONDS = 1.0
+
+
+async def run(options: Options, figures: Figures) -> None:
+    """``options.idle`` sockets, each of a user of its own, with a token seen first here.
+
+    They are then dropped and come again, now with tokens that are remembered. Some are
+    opened beforehand, so that what is made once is not counted.
+    """
+    for contender in (chatsvc(options.log_level), *options.peers):
+        with (
+            options.temporary() as folder,
+            contender.run(folder, options.cores.server) as server,
+        ):
+            async with Listeners(options.cores.load) as listeners:
+                await _measure(options, figures, contender, server, listeners)
+
+
+async def _measure(
+    options: Options,
+    figures: Figures,
+    contender: Contender,
+    server: Server,
+    listeners: Listeners,
+) -> None:
+    scenario = f"{options.idle:,} idle sockets"
+    names = people(options.idle + _WARM)
+    openings = [contender.opening(name) for name in names]
+    await listeners.open(server.port, openings[options.idle :], greeted=contender.greeted)
+    openings = openings[: options.idle]
+    await asyncio.sleep(_SETTLE_SECONDS)
+    memory = server.memory()
+    for what in ("CPU to connect", "CPU to connect again"):
+        before = server.cpu()
+        await listeners.open(server.port, openings, greeted=contender.greeted)
+        spent = micros_per(server.cpu() - before, options.idle)
+        if what == "CPU to connect":
+            await asyncio.sleep(_SETTLE_SECONDS)
+            each = (server.memory() - memory) / options.idle / 1000
+            figures.add(scenario, contender.name, "memory of each", "kB", each)
+            await listeners.close_all()
+            await asyncio.sleep(_SETTLE_SECONDS)
+        figures.add(scenario, contender.name, what, "µs", spent)
