@@ -100,6 +100,10 @@ def _query() -> dict[str, Any]:
                 "description": "Also what the same user sent from another device.",
             },
             "device": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+            "receipts": {
+                "enum": ["stored"],
+                "description": "Also frames that say up to where what was sent is stored.",
+            },
         },
     }
 
