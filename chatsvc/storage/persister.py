@@ -89,6 +89,8 @@ class Persister:
         first_wait: the scale of the backoff within a round, in seconds.
         first_pause: between the first two rounds, in seconds; it doubles up to
             :data:`LONGEST_PAUSE`.
+        probe_seconds: how often, in such a pause, a store that is gone is asked whether
+            it is back.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Persister:
         on_open: Callable[[MessageStore], Awaitable[None]] | None = None,
         first_wait: float = 0.1,
         first_pause: float = 1.0,
+        probe_seconds: float = 2.0,
     ) -> None:
         self._log = log
         self._store = store
@@ -111,6 +114,7 @@ class Persister:
         self._events = events or PersisterEvents()
         self._on_open = on_open
         self._first_pause = first_pause
+        self._probe_seconds = probe_seconds
         self._opened = False
         self._position = log.tail.watermark
         self._stopping = asyncio.Event()
@@ -163,6 +167,13 @@ class Persister:
             await asyncio.wait({task})
 
     async def _run(self) -> None:
+        try:
+            await self._work_until_stopped()
+        except Exception as exc:  # not the store's: the log's, or a fault in here
+            _logger.exception("persister_died")
+            self._halt("persister_stopped", type(exc).__name__)
+
+    async def _work_until_stopped(self) -> None:
         while not self._stopping.is_set() and self._status != "stopped":
             await self._gather()
             if not self._stopping.is_set() and self._has_work():
@@ -177,7 +188,7 @@ class Persister:
             if self._status == "stopped" or self._stopping.is_set():
                 return
             longest = min(LONGEST_PAUSE, self._first_pause * 2 ** min(self._rounds_failed - 1, 16))
-            await self._pause(longest * random.uniform(0.5, 1.0))
+            await self._rest(longest * random.uniform(0.5, 1.0))
 
     async def _round(self) -> bool:
         """Attempts at the next batch; whether it is stored."""
@@ -304,6 +315,29 @@ class Persister:
     def _on_records(self, _: Sequence[Record]) -> None:
         if self._idle or self._is_full():
             self._wake.set()
+
+    async def _rest(self, seconds: float) -> None:
+        """Between rounds: until the time is over, or a store that was gone answers again.
+
+        One that answers, and still takes no writes, is left alone for the whole time.
+        """
+        now = asyncio.get_running_loop().time
+        deadline = now() + seconds
+        gone = False
+        while not self._stopping.is_set() and (left := deadline - now()) > 0:
+            if await self._answers():
+                if not gone:
+                    await self._pause(deadline - now())
+                return
+            gone = True
+            await self._pause(min(self._probe_seconds, left))
+
+    async def _answers(self) -> bool:
+        try:
+            await self._store.ping()
+        except StoreUnavailable:
+            return False
+        return True
 
     async def _pause(self, seconds: float) -> None:
         """Sleep, unless it is time to stop."""

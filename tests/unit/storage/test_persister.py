@@ -74,7 +74,7 @@ async def make(log: WatchedLog, store: MemoryStore) -> AsyncIterator[Make]:
     made: list[Persister] = []
 
     def build(**options: Any) -> Persister:
-        quick = {"batch_ms": 1, "first_wait": 0.001, "first_pause": 0.005}
+        quick = {"batch_ms": 1, "first_wait": 0.001, "first_pause": 0.005, "probe_seconds": 0.005}
         persister = Persister(log, store, **(quick | options))
         made.append(persister)
         return persister
@@ -183,6 +183,32 @@ async def test_after_a_failed_round_it_is_degraded_and_goes_on(
     assert told.count("store_recovered") == 1
 
 
+async def test_a_store_that_comes_back_is_noticed_within_a_pause(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    store.away = True
+    persister = make(attempts=1, first_pause=10_000, probe_seconds=0.005)
+    persister.start()
+    log.tail.extend(records(3))
+    await until(lambda: persister.health.status == "degraded")
+    store.away = False
+    await until(lambda: log.tail.watermark == log.tail.head)
+
+
+async def test_a_store_that_answers_and_takes_nothing_is_left_alone(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    events = Counted()
+    store.failures = 1_000_000
+    persister = make(attempts=1, first_pause=10_000, probe_seconds=0.001, events=events)
+    persister.start()
+    log.tail.extend(records(3))
+    await until(lambda: events.total("round_failed"))
+    await asyncio.sleep(0.05)
+    assert events.total("round_failed") == 1
+    await persister.stop(drain=False)
+
+
 async def test_a_store_that_was_away_at_the_start_is_opened_later(
     make: Make, log: WatchedLog, store: MemoryStore
 ) -> None:
@@ -267,6 +293,23 @@ async def test_an_error_that_nobody_foresaw_does_not_end_it(
     assert persister.health.error == "ZeroDivisionError"
     store.write_error = None
     await until(lambda: log.tail.watermark == log.tail.head)
+
+
+async def test_a_log_that_fails_stops_it_aloud(
+    make: Make, log: WatchedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError("a fault of the log")
+
+    monkeypatch.setattr(log, "advance_watermark", fail)
+    persister = make()
+    with capture_logs() as lines:
+        persister.start()
+        log.tail.extend(records(2))
+        await until(lambda: persister.health.status == "stopped")
+    assert persister.health.error == "OSError"
+    assert {"persister_died", "persister_stopped"} <= {line["event"] for line in lines}
+    await persister.stop(drain=True)
 
 
 async def test_what_another_persister_stored_is_not_stored_again(
