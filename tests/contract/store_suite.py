@@ -379,7 +379,7 @@ class StoreSuite:
     async def test_a_conversation_never_goes_back(self, store: MessageStore) -> None:
         await store.write([record(5)])
         await store.write(records(3))
-        await store.write([record(5)])
+        await store.write([record(4)])
         (conversation,) = await store.conversations("bob", before=MAX_ID, limit=5)
         assert conversation.last_id == START + 5 * STEP
         assert value(conversation.last_message) == value(record(5).body)

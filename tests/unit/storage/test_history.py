@@ -14,6 +14,7 @@ from chatsvc.core.ids import MAX_ID, STEP, id_at, now_ms
 from chatsvc.core.page import Bounds, Entry
 from chatsvc.core.record import Record, accept
 from chatsvc.log.tail import Tail
+from chatsvc.storage.base import Conversation
 from chatsvc.storage.history import Breaker, History
 from tests.support.memory_store import MemoryStore
 from tests.support.records import START, draft, other_kind, record, records
@@ -304,6 +305,23 @@ async def test_a_conversation_that_moves_while_the_store_is_read_is_seen_once() 
         ("alice,user0", START + 9 * STEP),
         ("alice,user2", START + 8 * STEP),
     ]
+
+
+async def test_a_conversation_that_a_torn_listing_missed_comes_from_the_tail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = Many(evicted=9, stored=9, accepted=9)
+    whole = world.store.conversations
+
+    async def torn(user: str, *, before: int, limit: int) -> list[Conversation]:
+        # user1's moved to the top of the index after the walk had passed there.
+        found = await whole(user, before=before, limit=limit)
+        world.tail.extend([Many.make(10)])
+        return [one for one in found if one.channel != "alice,user1"]
+
+    monkeypatch.setattr(world.store, "conversations", torn)
+    page = await world.history.conversations("alice", before=MAX_ID, limit=5)
+    assert [one.last_id for one in page.conversations] == at(10, 9, 8)
 
 
 # --- retention
