@@ -18,7 +18,8 @@ class Connection(asyncio.Protocol):
     """The writing half of a socket. Slotted: there are as many as there are users online.
 
     ``device`` names where its sends come from; ``echo`` asks for what the same user sent
-    from elsewhere. ``waiting`` is owned by the fan-out.
+    from elsewhere. ``waiting`` is owned by the fan-out. A ``sealed`` connection takes nothing
+    more: a close frame is the last that goes out (RFC 6455 §5.5.1).
     """
 
     __slots__ = (
@@ -27,6 +28,7 @@ class Connection(asyncio.Protocol):
         "device",
         "echo",
         "live",
+        "sealed",
         "slow_since",
         "slow_size",
         "transport",
@@ -42,6 +44,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.waiting: Span | list[Span] | None = None
         self.live = False
+        self.sealed = False
         self.slow_since = 0.0
         self.slow_size = 0
         self._drained: asyncio.Future[None] | None = None
@@ -57,7 +60,7 @@ class Connection(asyncio.Protocol):
         sweep for everybody behind it.
         """
         transport = self.transport
-        if transport is None or transport.is_closing():
+        if transport is None or self.sealed or transport.is_closing():
             return
         transport.write(data)
         if self.slow_since:
@@ -66,7 +69,7 @@ class Connection(asyncio.Protocol):
     def write_all(self, frames: Sequence[bytes]) -> None:
         """Several frames in one system call."""
         transport = self.transport
-        if transport is None or transport.is_closing():
+        if transport is None or self.sealed or transport.is_closing():
             return
         transport.writelines(frames)
         if self.slow_since:

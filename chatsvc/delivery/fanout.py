@@ -160,7 +160,7 @@ class Fanout:
             except Exception:
                 # One socket's trouble is not everybody's: the rest of the sweep goes on.
                 _logger.exception("a socket could not be served", user=connection.user)
-                connection.cut("error")
+                self._give_up(connection)
             for span in spans:
                 self._served(span)
         if sent and self._delivered is not None:
@@ -169,6 +169,14 @@ class Fanout:
             self._loop.call_soon(self._sweep)
         else:
             self._sweeping = False
+
+    def _give_up(self, connection: Connection) -> None:
+        """End a connection that raises, whatever it raises."""
+        try:
+            connection.cut("error")
+        except Exception:
+            _logger.exception("a socket could not be cut off", user=connection.user)
+            self._hub.discard(connection)
 
     @staticmethod
     def _serve(connection: Connection, spans: Sequence[Span]) -> int:

@@ -9,13 +9,15 @@ nothing can come between.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
+
+import structlog
 
 from chatsvc.core.errors import Unavailable
 from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds, Entry
-from chatsvc.delivery.connection import Connection
+from chatsvc.delivery.connection import HIGH_WATER, Connection
 from chatsvc.delivery.hub import Hub
 from chatsvc.log.tail import Tail
 from chatsvc.wire.cursor import Cursor, parse_cursor
@@ -23,6 +25,7 @@ from chatsvc.wire.frames import encode_text
 from chatsvc.wire.protocol import CaughtUp, Gap, encode_frame
 
 _PAGE: Final = 100
+_logger = structlog.get_logger("chatsvc.delivery")
 
 
 class Found(Protocol):
@@ -94,21 +97,28 @@ class Resumer:
 
     async def run(self, connection: Connection, plan: Plan) -> None:
         """Send what was missed, then ``caught_up``, then live. Returns early if it closes."""
+        try:
+            await self._run(connection, plan)
+        except Exception:
+            # Neither caught up nor live it would wait for ever; cut off, it comes back.
+            _logger.exception("a resume failed", user=connection.user)
+            connection.cut("error")
+
+    async def _run(self, connection: Connection, plan: Plan) -> None:
         if plan.gap_from is not None:
             self._gap(connection, plan.gap_from, plan.position)
         position = plan.position
-        while connection.transport is not None:
+        while connection.transport is not None and not connection.sealed:
             if position >= self._tail.floor:
                 bounds = Bounds(limit=_PAGE, after=position, newest=False)
                 records = self._tail.user_page(connection.user, bounds)
                 if not records:
                     self._join(connection)
                     return
-                self._send(connection, records)
+                await self._send(connection, records)
                 position = records[-1].id
             else:
                 position = await self._from_store(connection, position)
-            await connection.drained()
             await asyncio.sleep(0)  # others have a turn between two pages
 
     async def _from_store(self, connection: Connection, position: int) -> int:
@@ -123,18 +133,25 @@ class Resumer:
             return floor
         if not page.entries:
             return floor
-        self._send(connection, page.entries)
+        await self._send(connection, page.entries)
         return page.entries[-1].rev
 
-    def _send(self, connection: Connection, messages: Sequence[Entry] | Sequence[_Sent]) -> None:
+    async def _send(
+        self, connection: Connection, messages: Sequence[Entry] | Sequence[_Sent]
+    ) -> None:
+        """In pieces, each when the one before has drained: a page of long messages is many
+        times what a socket may hold unsent."""
         frames = [
             encode_text(message.body)
             for message in messages
             if connection.wants(message.sender, message.origin)
         ]
-        if frames:
-            self.replayed += len(frames)
-            connection.write_all(frames)
+        for piece in _pieces(frames, HIGH_WATER):
+            self.replayed += len(piece)
+            connection.write_all(piece)
+            await connection.drained()
+            if connection.transport is None or connection.sealed:
+                return
 
     def _gap(self, connection: Connection, after: int, up_to: int) -> None:
         self.gaps += 1
@@ -146,6 +163,20 @@ class Resumer:
         connection.write(encode_text(encode_frame(caught_up)))
         if connection.transport is not None:
             self._hub.add(connection)
+
+
+def _pieces(frames: Sequence[bytes], size: int) -> Iterator[list[bytes]]:
+    """Runs of frames of at most ``size`` bytes together, or of one that is longer."""
+    piece: list[bytes] = []
+    room = size
+    for frame in frames:
+        if piece and len(frame) > room:
+            yield piece
+            piece, room = [], size
+        piece.append(frame)
+        room -= len(frame)
+    if piece:
+        yield piece
 
 
 class _Sent(Protocol):

@@ -105,6 +105,11 @@ class FrameDecoder:
         self._kind = 0
         self._utf8: codecs.IncrementalDecoder | None = None
 
+    @property
+    def failed(self) -> bool:
+        """Whether the framing broke: nothing more can be read."""
+        return self.failure is not None
+
     def feed(self, data: bytes) -> list[Event]:
         """The messages and control frames that ``data`` completes, in order.
 

@@ -60,7 +60,13 @@ class SocketKeeper:
     async def _beat(self, due: deque[Socket], share: int) -> None:
         """Everybody once an interval, spread over its ticks."""
         for count in range(min(share, len(due))):
-            due.popleft().beat()
+            socket = due.popleft()
+            try:
+                socket.beat()
+            except Exception:
+                # One socket's trouble must not stop everybody's heartbeat.
+                _logger.exception("a heartbeat failed", connection=socket.connection_id)
+                socket.cut("error")
             if count % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
 

@@ -62,6 +62,7 @@ class Socket(Connection):
         "_outbox",
         "_unacked",
         "_unstored",
+        "_warned",
         "announced",
         "close_reason",
         "connection_id",
@@ -94,6 +95,7 @@ class Socket(Connection):
         self._held = False
         self._unacked = 0
         self._unstored = 0
+        self._warned = 0
         self.receipts = receipts
         self._inbox: deque[bytes] | None = None
         self._outbox: list[bytes] | None = None
@@ -138,6 +140,8 @@ class Socket(Connection):
 
     def data_received(self, data: bytes) -> None:
         self.heard = True
+        if self._decoder.failed:
+            return  # the close frame is out; what still comes cannot be read
         events = self._decoder.feed(data)
         for event in events:
             if event.opcode == frames.TEXT:
@@ -153,7 +157,7 @@ class Socket(Connection):
         failure = self._decoder.failure
         if failure is not None:
             self.close(failure.code, failure.reason)
-            self._finish()  # what comes after a broken frame cannot be read, a close neither
+            self._half_close()
 
     def eof_received(self) -> None:
         self.close_reason = self.close_reason or "client went away"
@@ -182,7 +186,7 @@ class Socket(Connection):
         self._closing = True
         self.close_reason = f"{code} {reason}"
         self._context.hub.discard(self)
-        self.write(frames.encode_close(code, reason))
+        self._last_word(code, reason)
         asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._abort)
 
     def pause_writing(self) -> None:
@@ -202,7 +206,7 @@ class Socket(Connection):
         """A heartbeat: gone if nothing came since the last; else a ping, and the position."""
         if self._closing or self.transport is None:
             return
-        if not self.heard:
+        if not self.heard and not self._held:  # held: it is we who do not read
             self.close(close_codes.HEARTBEAT_MISSED, "heartbeat missed")
             self._finish()
             return
@@ -225,8 +229,10 @@ class Socket(Connection):
         expires_at = self.expires_at
         if left <= soon:
             loop.call_later(max(0.0, left), self._expire, expires_at)
-        if EXPIRY_WARNING_SECONDS < left <= EXPIRY_WARNING_SECONDS + soon:
-            loop.call_later(left - EXPIRY_WARNING_SECONDS, self._warn_of_expiry, expires_at)
+        until_warning = left - EXPIRY_WARNING_SECONDS
+        if left > 0 and until_warning <= soon and self._warned != expires_at:
+            self._warned = expires_at
+            loop.call_later(max(0.0, until_warning), self._warn_of_expiry, expires_at)
 
     def _warn_of_expiry(self, expires_at: int) -> None:
         if self.expires_at == expires_at and not self._closing and self.transport is not None:
@@ -273,7 +279,7 @@ class Socket(Connection):
         # A Task has not reached the log yet: what follows it must not overtake it.
         if isinstance(future, asyncio.Task) or self._unacked >= self._context.unacked_max:
             self._held = True
-            if self.transport is not None:
+            if self.transport is not None and not self.transport.is_closing():
                 self.transport.pause_reading()
         ref = command.ref
         future.add_done_callback(lambda done: self._answered(done, ref))
@@ -362,8 +368,24 @@ class Socket(Connection):
             self._closing = True
             self.close_reason = f"client closed {event.code}"
             code = close_codes.NORMAL if event.code == 1005 else event.code
-            self.write(frames.encode_close(code))
+            self._last_word(code, "")
         self._finish()
+
+    def _last_word(self, code: int, reason: str) -> None:
+        """What was answered so far, then the close frame; nothing may follow it."""
+        self._flush()
+        self.write(frames.encode_close(code, reason))
+        self.sealed = True
+
+    def _half_close(self) -> None:
+        """Say no more, and read on into nothing until the peer ends it, or is cut off.
+
+        Closed with bytes unread, the kernel would reset the connection, and with it the
+        close frame that says why.
+        """
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write_eof()
+            self.transport.resume_reading()
 
     def _finish(self) -> None:
         """Send what is buffered and close; cut off if even that takes too long."""

@@ -25,6 +25,7 @@ from chatsvc.core.errors import (
     Unavailable,
 )
 from chatsvc.core.message import check_device
+from chatsvc.delivery.resume import Plan
 from chatsvc.server.errors import UpgradeRequired
 from chatsvc.server.middleware import EXCHANGE
 from chatsvc.server.websocket.context import SocketContext
@@ -85,12 +86,19 @@ class WebSocketEndpoint:
                     request, key, offered, close_codes.PROTOCOL_VERSION, "protocol version"
                 )
             self._admit()
+            plan = await self._plan(principal, wish)
+            self._admit()  # the store may have taken its time
         except ChatError as exc:
             if by_header:
                 raise
             code, reason = _close_for(exc)
             return self._refuse(request, key, offered, code, reason)
-        return await self._open(request, key, offered, principal, wish)
+        return self._open(request, key, offered, principal, wish, plan)
+
+    async def _plan(self, principal: Principal, wish: _Wish) -> Plan | None:
+        if wish.since is None:
+            return None
+        return await self._context.resumer.plan(principal.user, wish.since)
 
     def _admit(self) -> None:
         context = self._context
@@ -104,17 +112,15 @@ class WebSocketEndpoint:
                 retry_after=_OVERLOAD_RETRY_MS / 1000,
             )
 
-    async def _open(
+    def _open(
         self,
         request: web.Request,
         key: str,
         offered: list[str],
         principal: Principal,
         wish: _Wish,
+        plan: Plan | None,
     ) -> web.StreamResponse:
-        plan = None
-        if wish.since is not None:
-            plan = await self._context.resumer.plan(principal.user, wish.since)
         connection_id = secrets.token_hex(8)
         socket = Socket(
             self._context,
