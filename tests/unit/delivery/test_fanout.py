@@ -1,0 +1,311 @@
+"""The fan-out: everybody but the sender, in the order of ids, in few writes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatsvc.core.record import Record
+from chatsvc.delivery.connection import Connection
+from chatsvc.delivery.fanout import SLICE, Fanout
+from chatsvc.delivery.hub import Hub
+from tests.support.drafts import record
+from tests.support.sockets import FakeTransport, attach, connection, texts
+
+
+class House:
+    """A hub with a fan-out, and what each connection got."""
+
+    def __init__(self) -> None:
+        self.hub = Hub()
+        self.delivered = 0
+        self.fanout = Fanout(self.hub, self._count)
+
+    def _count(self, frames: int) -> None:
+        self.delivered += frames
+
+    def join(self, user: str, device: str = "", **options: Any) -> FakeTransport:
+        one = connection(user, device, **options)
+        transport = attach(one)
+        self.hub.add(one)
+        return transport
+
+    async def settle(self) -> None:
+        async with asyncio.timeout(10):
+            await asyncio.sleep(0)
+            while self.fanout._sweeping:  # noqa: ASYNC110 - it goes by turns of the loop
+                await asyncio.sleep(0)
+        assert self.fanout._runs == {}, "nothing is kept that nobody waits for"
+
+    async def send(self, *records: Record) -> None:
+        self.fanout.accept(records)
+        await self.settle()
+
+
+@pytest.fixture
+async def house() -> House:
+    return House()
+
+
+def got(transport: FakeTransport) -> list[int]:
+    return [int(frame["id"], 16) for frame in texts(transport.wire)]
+
+
+async def test_everybody_but_the_sender_on_all_their_sockets(house: House) -> None:
+    alice = [house.join("alice"), house.join("alice")]
+    bob = [house.join("bob"), house.join("bob")]
+    carol = house.join("carol")
+    await house.send(record(1, sender="alice", to=("bob",)))
+    assert [got(one) for one in (*alice, *bob, carol)] == [[], [], [1], [1], []]
+    assert house.delivered == 2
+
+
+async def test_the_frame_is_the_message(house: House) -> None:
+    bob = house.join("bob")
+    made = record(1, "hello")
+    await house.send(made)
+    (frame,) = texts(bob.wire)
+    assert frame["type"] == "message"
+    assert bob.wire.endswith(made.body)
+
+
+async def test_echo_brings_what_other_devices_sent(house: House) -> None:
+    phone = house.join("alice", "phone", echo=True)
+    laptop = house.join("alice", "laptop", echo=True)
+    plain = house.join("alice", "tablet")
+    await house.send(record(1, origin="phone"), record(2, origin="laptop"), record(3, origin="tv"))
+    assert (got(phone), got(laptop), got(plain)) == ([2, 3], [1, 3], [])
+
+
+async def test_a_message_to_oneself_goes_to_echo_alone(house: House) -> None:
+    plain, echo = house.join("alice"), house.join("alice", "laptop", echo=True)
+    await house.send(record(1, to=(), origin="phone"))
+    assert (got(plain), got(echo)) == ([], [1])
+
+
+async def test_across_conversations_the_order_is_by_id(house: House) -> None:
+    bob = house.join("bob")
+    await house.send(
+        record(1, sender="zoe"),
+        record(2, sender="alice"),
+        record(3, sender="zoe"),
+        record(4, sender="carol"),
+        record(5, sender="alice"),
+    )
+    assert got(bob) == [1, 2, 3, 4, 5]
+    assert len(bob.writes) == 1, "all of it in one write"
+
+
+async def test_a_batch_in_which_one_speaks_and_listens(house: House) -> None:
+    alice, bob, carol = house.join("alice"), house.join("bob"), house.join("carol")
+    both = ("alice", "bob", "carol")
+    await house.send(
+        record(1, sender="alice", to=both),
+        record(2, sender="bob", to=both),
+        record(3, sender="alice", to=both),
+    )
+    assert (got(alice), got(bob), got(carol)) == ([2], [1, 3], [1, 2, 3])
+
+
+async def test_what_comes_while_one_waits_is_in_the_same_write(house: House) -> None:
+    bob = house.join("bob")
+    for at in range(1, 6):
+        house.fanout.accept([record(at)])
+    house.fanout.accept([record(6, sender="zoe")])
+    house.fanout.accept([record(7)])
+    await house.settle()
+    assert got(bob) == [1, 2, 3, 4, 5, 6, 7]
+    assert len(bob.writes) == 1
+
+
+async def test_one_that_waits_and_then_speaks_does_not_hear_itself(house: House) -> None:
+    bob, carol = house.join("bob"), house.join("carol")
+    both = ("alice", "bob", "carol")
+    house.fanout.accept([record(1, sender="alice", to=both)])
+    house.fanout.accept([record(2, sender="bob", to=both)])
+    await house.settle()
+    assert (got(bob), got(carol)) == ([1], [1, 2])
+
+
+async def test_who_joins_while_others_wait_gets_what_came_since(house: House) -> None:
+    bob = house.join("bob")
+    house.fanout.accept([record(1)])
+    late = house.join("bob", "late")
+    house.fanout.accept([record(2)])
+    await house.settle()
+    assert (got(bob), got(late)) == ([1, 2], [2])
+
+
+async def test_who_leaves_while_it_waits_is_passed_over(house: House) -> None:
+    gone, bob = house.join("bob"), house.join("bob")
+    house.fanout.accept([record(1)])
+    house.hub.discard(gone.connection)
+    gone.lose()
+    house.fanout.accept([record(2)])
+    await house.settle()
+    assert (got(gone), got(bob)) == ([], [1, 2])
+
+
+async def test_another_audience_in_the_same_conversation(house: House) -> None:
+    bob, carol = house.join("bob"), house.join("carol")
+    channel = "alice,bob,carol"
+
+    def to(at: int, *audience: str) -> Record:
+        made = record(at, to=("bob", "carol"))
+        assert made.channel == channel
+        return Record(
+            id=made.id,
+            kind=made.kind,
+            channel=channel,
+            audience=audience,
+            sender=made.sender,
+            origin=made.origin,
+            client_id=None,
+            digest=made.digest,
+            body=made.body,
+        )
+
+    await house.send(
+        to(1, "alice", "bob"), to(2, "alice", "bob", "carol"), to(3, "alice", "carol"),
+        to(4, "alice", "bob"),
+    )  # fmt: skip
+    assert (got(bob), got(carol)) == ([1, 2, 4], [2, 3])
+
+
+async def test_a_socket_that_raises_stops_nobody(house: House) -> None:
+    transports = [house.join(f"user{at:03}") for at in range(3 * SLICE)]
+    for at in (0, 5, SLICE, 2 * SLICE + 1):
+        transports[at].broken = True
+    everybody = tuple(one.connection.user for one in transports)
+    await house.send(record(1, to=everybody))
+    await house.send(record(2, to=everybody))
+    for one in transports:
+        assert got(one) == ([] if one.broken else [1, 2])
+        assert one.aborted == one.broken
+
+
+async def test_one_that_raises_even_when_it_is_cut_stops_nobody(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = house.join("bob"), house.join("bob")
+
+    def fails(self: Connection, reason: str) -> None:
+        raise RuntimeError("no")
+
+    bad.broken = True
+    monkeypatch.setattr(Connection, "cut", fails)
+    await house.send(record(1))
+    await house.send(record(2))
+    assert got(good) == [1, 2]
+    assert house.hub.of("bob") == (good.connection,)
+
+
+async def test_large_audiences_are_served_in_slices_with_turns_between(house: House) -> None:
+    count = 3 * SLICE + 1
+    transports = [house.join(f"user{at:03}") for at in range(count)]
+    house.fanout.accept([record(1, to=tuple(one.connection.user for one in transports))])
+    served: list[int] = []
+    async with asyncio.timeout(10):
+        while not served or served[-1] < count:
+            served.append(sum(bool(one.wire) for one in transports))
+            await asyncio.sleep(0)
+    steps = [b - a for a, b in itertools.pairwise(served) if b > a]
+    assert max(steps) <= SLICE
+    assert len(steps) == 4
+
+
+async def test_senders_are_answered_before_anybody_is_served(house: House) -> None:
+    bob = house.join("bob")
+    order: list[str] = []
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+    # As a socket does: the future's callback collects, the turn after it writes.
+    future.add_done_callback(lambda _: loop.call_soon(order.append, "ack"))
+    house.fanout.accept([record(1)])
+    future.set_result(None)
+    async with asyncio.timeout(10):
+        while not bob.wire:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    order.append("served")
+    assert order == ["ack", "served"]
+
+
+async def test_a_slow_reader_is_cut_at_its_bound_and_nobody_else(house: House) -> None:
+    slow = connection("bob", buffer_limit=200_000)
+    stuck = attach(slow, room=0)
+    house.hub.add(slow)
+    quick = house.join("bob")
+    for at in range(1, 40):
+        await house.send(record(at, "x" * 10_000))
+    assert stuck.aborted
+    assert stuck.most_buffered < 220_000
+    assert len(got(quick)) == 39
+
+
+USERS = ("ann", "ben", "cem", "dan")
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("send"),
+            st.lists(
+                st.tuples(
+                    st.sampled_from(USERS), st.sets(st.sampled_from(USERS)), st.integers(0, 1)
+                ),
+                min_size=1,
+                max_size=4,
+            ),
+        ),
+        st.tuples(st.just("join"), st.sampled_from(USERS), st.booleans(), st.integers(0, 1)),
+        st.tuples(st.just("leave"), st.integers(0, 5)),
+        st.tuples(st.just("turn"), st.integers(1, 4)),
+    ),
+    max_size=25,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(STEPS)
+def test_any_interleaving_gives_each_what_it_should_have_once_in_order(
+    steps: list[tuple[Any, ...]],
+) -> None:
+    async def run() -> None:
+        house = House()
+        here: list[tuple[FakeTransport, list[int]]] = []
+        gone: list[tuple[FakeTransport, list[int]]] = []
+        last = 0
+        for step, *rest in steps:
+            if step == "send":
+                batch = []
+                for sender, to, device in rest[0]:
+                    last += 1
+                    made = record(last, sender=sender, to=tuple(to), origin=f"d{device}")
+                    batch.append(made)
+                    for transport, expected in here:
+                        one = transport.connection
+                        if one.user in made.audience and one.wants(sender, made.origin):
+                            expected.append(last)
+                house.fanout.accept(batch)
+            elif step == "join":
+                user, echo, device = rest
+                here.append((house.join(user, f"d{device}", echo=echo), []))
+            elif step == "leave" and here:
+                leaving = here.pop(rest[0] % len(here))
+                house.hub.discard(leaving[0].connection)
+                leaving[0].lose()
+                gone.append(leaving)
+            else:
+                for _ in range(rest[0]):
+                    await asyncio.sleep(0)
+        await house.settle()
+        for transport, expected in here:
+            assert got(transport) == expected
+        for transport, expected in gone:
+            part = got(transport)
+            assert part == expected[: len(part)], "a prefix: no hole for a cursor to hide"
+
+    asyncio.run(run())
