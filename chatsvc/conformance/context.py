@@ -1,0 +1,166 @@
+"""What a check has in its hands: users, conversations, calls and sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import aiohttp
+
+from chatsvc.conformance.expect import Failed
+from chatsvc.conformance.http import Answer, Api
+from chatsvc.conformance.raw_socket import RawSocket
+from chatsvc.conformance.sockets import Socket
+from chatsvc.conformance.tokens import User, Users, fresh_name
+from chatsvc.core.limits import Limits
+
+_T = TypeVar("_T")
+_POLL_SECONDS = 0.05
+
+
+class Conversation(NamedTuple):
+    """People, and the key that the protocol gives them."""
+
+    participants: list[str]
+    channel: str
+
+
+def conversation_of(*people: str) -> Conversation:
+    """The key as ``docs/protocol.md`` has it, written down a second time on purpose."""
+    ids = sorted({person.encode() for person in people})
+    key = b",".join(ids)
+    if len(key) > 255:
+        key = b",sha256:" + hashlib.sha256(key).hexdigest().encode()
+    return Conversation([person.decode() for person in ids], key.decode())
+
+
+class Context:
+    """One check's view of the server; :meth:`close` ends what it left open.
+
+    Args:
+        patience: seconds that anything may take.
+        limits: the bounds in force.
+    """
+
+    def __init__(self, api: Api, users: Users, patience: float, limits: Limits) -> None:
+        self.api = api
+        self.patience = patience
+        self.limits = limits
+        self._users = users
+        self._sockets: list[Socket] = []
+        self._raw: list[RawSocket] = []
+
+    async def users(self, count: int) -> list[User]:
+        """So many users. Raises ``Skipped`` where there are fewer."""
+        return await self._users.take(count)
+
+    def sign(self, claims: Mapping[str, Any]) -> str:
+        """A token with just these claims. Raises ``Skipped`` where nothing can be signed."""
+        return self._users.sign(claims)
+
+    def conversation(self, *users: User) -> Conversation:
+        """One that nobody used before: with somebody in it who exists nowhere else."""
+        return conversation_of(*(user.id for user in users), fresh_name())
+
+    async def post(
+        self,
+        user: User,
+        conversation: Conversation,
+        content: str = "hello",
+        *,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> Answer:
+        """``POST /api/messages``."""
+        body = {"participants": conversation.participants, "content": content, **more}
+        return await self.api.call(
+            "POST", "/api/messages", token=user.token, json=body, headers=headers
+        )
+
+    async def send(
+        self, user: User, conversation: Conversation, content: str = "hello", **more: Any
+    ) -> dict[str, Any]:
+        """The message of a send that is answered with 201."""
+        message: dict[str, Any] = (await self.post(user, conversation, content, **more)).expect(201)
+        return message
+
+    async def get(self, user: User, path: str, **query: str) -> Answer:
+        """A call of a user; parameters as given."""
+        return await self.api.call("GET", path, token=user.token, query=query)
+
+    async def page(
+        self, user: User, conversation: Conversation | None, **query: str
+    ) -> dict[str, Any]:
+        """A page of one conversation, or of all the user's."""
+        path = "/api/messages"
+        if conversation is not None:
+            path, query = "/api/messages/get", {"channel": conversation.channel, **query}
+        page: dict[str, Any] = (await self.get(user, path, **query)).expect(200)
+        return page
+
+    async def connect(self, user: User, **query: str) -> Socket:
+        """A socket that was greeted, its token in the header."""
+        headers = {"Authorization": f"Bearer {user.token}"}
+        socket = await self.upgrade(headers=headers, query=query)
+        await socket.greeted()
+        return socket
+
+    async def upgrade(
+        self,
+        *,
+        headers: Mapping[str, str] | None = None,
+        protocols: tuple[str, ...] = (),
+        query: Mapping[str, str] | None = None,
+    ) -> Socket:
+        """A socket after its handshake, whatever comes then.
+
+        Raises:
+            Failed: the server did not upgrade.
+        """
+        try:
+            async with asyncio.timeout(self.patience):
+                ws = await self.api.session.ws_connect(
+                    self.api.url("/ws", query), headers=headers, protocols=protocols, max_msg_size=0
+                )
+        except TimeoutError:
+            raise Failed("GET /ws: no answer in time") from None
+        except (aiohttp.ClientError, OSError) as exc:
+            raise Failed(f"GET /ws: {type(exc).__name__} {exc}") from None
+        socket = Socket(ws, self.patience)
+        self._sockets.append(socket)
+        return socket
+
+    async def raw(self, user: User) -> RawSocket:
+        """A socket by hand, of which ``hello`` was read."""
+        raw = await RawSocket.open(self.api.base, user.token, self.patience)
+        self._raw.append(raw)
+        await raw.frame()
+        return raw
+
+    async def until(
+        self, read: Callable[[], Awaitable[_T]], good: Callable[[_T], object], what: str
+    ) -> _T:
+        """Ask again until the answer is good.
+
+        Raises:
+            Failed: it never was.
+        """
+        deadline = asyncio.get_running_loop().time() + self.patience
+        while not good(value := await read()):
+            if asyncio.get_running_loop().time() > deadline:
+                raise Failed(f"{what}, after {self.patience:g} s: {value!r}")
+            await asyncio.sleep(_POLL_SECONDS)
+        return value
+
+    def client_id(self) -> str:
+        """One that was never used."""
+        return secrets.token_hex(16)
+
+    async def close(self) -> None:
+        """End every socket."""
+        for raw in self._raw:
+            await raw.end()
+        await asyncio.gather(*(socket.close() for socket in self._sockets))

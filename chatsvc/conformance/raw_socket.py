@@ -1,0 +1,244 @@
+"""A WebSocket by hand: bytes out as the caller has them, frames in.
+
+For what no library lets one do: broken frames, handshakes and closings (RFC 6455).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import ssl
+from collections.abc import Awaitable, Iterable
+from types import TracebackType
+from typing import Final, NamedTuple, TypeVar
+
+from yarl import URL
+
+from chatsvc.conformance.expect import Failed
+from chatsvc.wire import frames
+
+_T = TypeVar("_T")
+
+KEY: Final = base64.b64encode(b"the sample nonce").decode()
+
+
+class RawFrame(NamedTuple):
+    """A frame as it came; ``reserved`` is RSV1 to RSV3 as a number."""
+
+    fin: bool
+    reserved: int
+    opcode: int
+    masked: bool
+    payload: bytes
+
+    @property
+    def close_code(self) -> int | None:
+        """Of a close frame, its code; ``None`` where it carries none."""
+        return int.from_bytes(self.payload[:2], "big") if self.payload else None
+
+
+def client_frame(
+    opcode: int,
+    payload: bytes = b"",
+    *,
+    fin: bool = True,
+    reserved: int = 0,
+    masked: bool = True,
+    length_bytes: int | None = None,
+) -> bytes:
+    """A frame of a client (RFC 6455 §5.2), right or wrong as the arguments have it.
+
+    Args:
+        length_bytes: 0, 2 or 8 bytes of extended length; by default as few as are needed.
+    """
+    size = len(payload)
+    if length_bytes is None:
+        length_bytes = 0 if size < 126 else 2 if size < 65_536 else 8
+    short = {0: size, 2: 126, 8: 127}[length_bytes]
+    head = bytes((fin << 7 | reserved << 4 | opcode, masked << 7 | short))
+    head += size.to_bytes(length_bytes, "big") if length_bytes else b""
+    if not masked:
+        return head + payload
+    key = os.urandom(4)
+    return head + key + frames.mask(payload, key)
+
+
+def handshake(
+    host: str,
+    target: str,
+    lines: Iterable[str] = (),
+    *,
+    method: str = "GET",
+    version: str = "HTTP/1.1",
+    without: Iterable[str] = (),
+) -> bytes:
+    """The opening request (RFC 6455 §4.1).
+
+    Args:
+        lines: further header lines; one whose name is among the usual replaces it.
+        without: names of usual header lines to leave out, in lower case.
+    """
+    further = list(lines)
+    replaced = {line.partition(":")[0].lower() for line in further} | set(without)
+    usual = [
+        f"Host: {host}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Key: {KEY}",
+        "Sec-WebSocket-Version: 13",
+    ]
+    kept = [line for line in usual if line.partition(":")[0].lower() not in replaced]
+    return "\r\n".join([f"{method} {target} {version}", *kept, *further, "", ""]).encode()
+
+
+class RawSocket:
+    """A connection to a server; a context manager that ends it.
+
+    Every wait ends after ``patience`` seconds with :class:`Failed`.
+    """
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, patience: float
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._patience = patience
+
+    @classmethod
+    async def connect(cls, base: str, patience: float) -> RawSocket:
+        """A connection on which nothing was said yet.
+
+        Raises:
+            Failed: there is nobody.
+        """
+        url = URL(base)
+        secure = ssl.create_default_context() if url.scheme in ("https", "wss") else None
+        try:
+            async with asyncio.timeout(patience):
+                reader, writer = await asyncio.open_connection(url.host, url.port, ssl=secure)
+        except (OSError, TimeoutError) as exc:
+            raise Failed(f"no connection to {url.host}:{url.port}: {exc}") from None
+        return cls(reader, writer, patience)
+
+    @classmethod
+    async def open(cls, base: str, token: str, patience: float, query: str = "") -> RawSocket:
+        """A WebSocket after its handshake; ``hello`` is not read yet.
+
+        Raises:
+            Failed: the server did not upgrade.
+        """
+        raw = await cls.connect(base, patience)
+        url = URL(base.rstrip("/") + "/ws" + query)
+        raw.write(handshake(url.authority, url.raw_path_qs, [f"Authorization: Bearer {token}"]))
+        head = await raw.head()
+        if not head.startswith("HTTP/1.1 101 "):
+            await raw.end()
+            raise Failed(f"the handshake is answered with {head.splitlines()[0]!r}")
+        return raw
+
+    async def __aenter__(self) -> RawSocket:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.end()
+
+    def write(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self._writer.write(data)
+
+    def send(self, opcode: int, payload: bytes = b"", **how: bool | int) -> None:
+        """Send one frame; for ``how`` see :func:`client_frame`."""
+        self._writer.write(client_frame(opcode, payload, **how))  # type: ignore[arg-type]
+
+    def half_close(self) -> None:
+        """Nothing more will be sent; what comes is still read."""
+        self._writer.write_eof()
+
+    async def head(self) -> str:
+        """An HTTP response up to its empty line."""
+        return (await self._wait(self._reader.readuntil(b"\r\n\r\n"), "response")).decode("latin-1")
+
+    async def response(self) -> tuple[str, bytes]:
+        """Head and body of a response whose length is in its head."""
+        head = await self.head()
+        length = 0
+        for line in head.splitlines():
+            name, _, value = line.partition(":")
+            if name.lower() == "content-length":
+                length = int(value)
+        return head, await self._wait(self._reader.readexactly(length), "body")
+
+    async def frame(self) -> RawFrame:
+        """The next frame.
+
+        Raises:
+            Failed: none came in time, or the connection ended.
+        """
+        return await self._wait(self._frame(), "frame")
+
+    async def frame_of(self, opcode: int) -> RawFrame:
+        """The next frame of this opcode; others before it are passed over."""
+        while (frame := await self.frame()).opcode != opcode:
+            if frame.opcode == frames.CLOSE:
+                raise Failed(f"it is closed with {frame.close_code}")
+        return frame
+
+    async def close_code(self) -> int | None:
+        """Of the close frame that comes; ``None`` where it carries no code."""
+        return (await self.frame_of_close()).close_code
+
+    async def frame_of_close(self) -> RawFrame:
+        """The close frame that comes; what comes before it is passed over."""
+        while (frame := await self.frame()).opcode != frames.CLOSE:
+            continue
+        return frame
+
+    async def ended(self) -> None:
+        """Return once the server has closed the connection; what it still says is read.
+
+        Raises:
+            Failed: it stays open.
+        """
+        await self._wait(self._drain(), "end of the connection")
+
+    async def end(self) -> None:
+        """Cut it off."""
+        self._writer.transport.abort()
+        try:
+            await self._writer.wait_closed()
+        except OSError:
+            return
+
+    async def _drain(self) -> None:
+        try:
+            while await self._reader.read(65_536):
+                continue
+        except ConnectionError:
+            return  # it was closed with bytes of ours unread
+
+    async def _frame(self) -> RawFrame:
+        first, second = await self._reader.readexactly(2)
+        size = second & 0x7F
+        if size >= 126:
+            size = int.from_bytes(await self._reader.readexactly(2 if size == 126 else 8), "big")
+        masked = bool(second & 0x80)
+        key = await self._reader.readexactly(4) if masked else b""
+        payload = await self._reader.readexactly(size)
+        if masked:
+            payload = frames.mask(payload, key)
+        return RawFrame(bool(first & 0x80), first >> 4 & 7, first & 0x0F, masked, payload)
+
+    async def _wait(self, work: Awaitable[_T], what: str) -> _T:
+        try:
+            async with asyncio.timeout(self._patience):
+                return await work
+        except TimeoutError:
+            raise Failed(f"no {what} within {self._patience:g} s") from None
+        except (asyncio.IncompleteReadError, ConnectionError):
+            raise Failed(f"no {what}: the connection ended") from None

@@ -1,0 +1,131 @@
+"""Runs checks one after the other, each on users and sockets of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import aiohttp
+
+from chatsvc.conformance.bounds import bounds_in_force
+from chatsvc.conformance.check import Check, Outcome
+from chatsvc.conformance.checks import ALL
+from chatsvc.conformance.context import Context
+from chatsvc.conformance.expect import Failed, Skipped
+from chatsvc.conformance.http import Api
+from chatsvc.conformance.tokens import DevLoginUsers, GivenUsers, SignedUsers, User, Users
+from chatsvc.core.limits import Limits
+
+PATIENCE_SECONDS: Final = 10.0
+_CHECK_FACTOR: Final = 6
+"""A check waits for several things; together they may take so many times the patience."""
+
+
+class Unusable(Exception):
+    """The run cannot begin; one line says why."""
+
+
+def chosen(names: Sequence[str]) -> tuple[Check, ...]:
+    """The checks of these names or groups, in their usual order; all where there are none.
+
+    Raises:
+        Unusable: there is no check or group of a name.
+    """
+    for name in names:
+        if not any(_named(check, name) for check in ALL):
+            raise Unusable(f"there is no check {name!r}: --list shows them")
+    return tuple(check for check in ALL if not names or any(_named(check, name) for name in names))
+
+
+def _named(check: Check, name: str) -> bool:
+    return check.name == name or check.name.startswith(f"{name}.")
+
+
+@asynccontextmanager
+async def reached(url: str, patience: float) -> AsyncIterator[Api]:
+    """The server at a URL.
+
+    Raises:
+        Unusable: it is no URL of HTTP, or there is nobody.
+    """
+    if not re.match(r"https?://[^/?#]+", url):
+        raise Unusable(f"{url!r} is not a URL such as http://127.0.0.1:8080")
+    limit = aiohttp.ClientTimeout(total=patience)
+    async with aiohttp.ClientSession(timeout=limit) as session:
+        api = Api(session, url)
+        try:
+            await api.call("GET", "/health/live")
+        except Failed as exc:
+            raise Unusable(f"nothing to check at {url}: {exc}") from None
+        yield api
+
+
+async def users_for(
+    api: Api, *, secret: bytes | None = None, claim: str = "id", given: Sequence[User] = ()
+) -> Users:
+    """Where users come from: the secret, else the tokens given, else the development login.
+
+    Raises:
+        Unusable: there is none of them.
+    """
+    if secret is not None:
+        return SignedUsers(secret, claim=claim)
+    if given:
+        return GivenUsers(given)
+    login = DevLoginUsers(api)
+    if await login.offered():
+        return login
+    raise Unusable(
+        "no tokens: give --secret, or --token for a few users (there is no development login here)"
+    )
+
+
+async def run(
+    api: Api,
+    users: Users,
+    checks: Iterable[Check],
+    *,
+    patience: float = PATIENCE_SECONDS,
+    told: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Run the checks; ``told`` hears of each as it ends.
+
+    Raises:
+        Unusable: the server went away before the first.
+    """
+    try:
+        limits = await bounds_in_force(api)
+    except Failed as exc:
+        raise Unusable(str(exc)) from None
+    outcomes: list[Outcome] = []
+    for check in checks:
+        outcome = await _run_one(check, api, users, patience, limits)
+        outcomes.append(outcome)
+        told(outcome)
+    return outcomes
+
+
+async def _run_one(
+    check: Check, api: Api, users: Users, patience: float, limits: Limits
+) -> Outcome:
+    outcome = Outcome(name=check.name, section=check.section, says=check.says, result="pass")
+    context = Context(api, users, patience, limits)
+    try:
+        async with asyncio.timeout(patience * _CHECK_FACTOR):
+            await check.body(context)
+    except Skipped as exc:
+        outcome.result, outcome.reason = "skipped", str(exc)
+    except Failed as exc:
+        outcome.result, outcome.reason = "fail", str(exc)
+    except TimeoutError:
+        outcome.result, outcome.reason = "fail", "it did not come to an end in time"
+    except (LookupError, TypeError, ValueError, AttributeError) as exc:
+        # An answer of another shape than the protocol has, met where it was used.
+        outcome.result = "fail"
+        outcome.reason = f"an answer is not as the protocol has it: {type(exc).__name__} {exc}"
+    finally:
+        await context.close()
+    return outcome
