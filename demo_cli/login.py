@@ -7,7 +7,7 @@ import json
 
 import aiohttp
 
-from chatsvc.client.http import base_url
+from chatsvc.client.http import base_url, describe
 from demo_cli.exits import Exit, Failure
 
 _PATIENCE = aiohttp.ClientTimeout(total=15)
@@ -52,7 +52,9 @@ class Login:
                 body = await answer.read()
                 status = answer.status
         except (aiohttp.ClientError, TimeoutError) as exc:
-            raise Failure(f"no answer from {self._root}: {exc}", Exit.UNREACHABLE) from exc
+            raise Failure(
+                f"no answer from {self._root}: {describe(exc)}", Exit.UNREACHABLE
+            ) from exc
         if status == 404:
             raise Failure(
                 f"{self._root} has no development login: give --token or CHATSVC_TOKEN", Exit.USAGE

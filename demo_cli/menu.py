@@ -16,6 +16,7 @@ from chatsvc.client import (
     Gap,
     MessageReceived,
 )
+from chatsvc.core.participants import user_id_fault
 from demo_cli.arguments import split_users
 from demo_cli.exits import Exit, Failure
 from demo_cli.login import Login, user_of
@@ -66,7 +67,7 @@ class Menu:
         try:
             user = self._given_user or (self._given_token and user_of(self._given_token))
             while not user:
-                user = (await self._lines.ask("Your user id: ")).strip()
+                user = await self._ask_user()
         except (EOFError, KeyboardInterrupt):
             return Exit.OK
         self._login = Login(self._url, self._given_token, user)
@@ -78,6 +79,15 @@ class Menu:
             finally:
                 await self._disconnect()
         return Exit.OK
+
+    async def _ask_user(self) -> str:
+        """A user id; empty if what was typed is none, and why was told."""
+        user = (await self._lines.ask("Your user id: ")).strip()
+        fault = user_id_fault(user) if user else None
+        if fault is not None:
+            self._screen.warn(f"That cannot be a user id: {fault[1]}.")
+            return ""
+        return user
 
     async def _choose(self) -> None:
         actions: dict[str, Callable[[], Awaitable[None]]] = {
@@ -120,7 +130,7 @@ class Menu:
         self._start(self._watch(client))
 
     async def _watch(self, client: ChatClient) -> None:
-        before = False
+        before = lost = False
         try:
             async for event in client:
                 match event:
@@ -129,9 +139,10 @@ class Menu:
                     case Connected(hello=hello):
                         again = " again" if before else ""
                         self._screen.note(f"Connected{again} as {hello.user}.")
-                        before = True
-                    case Disconnected(retry_in=float(wait)) if before:
+                        before, lost = True, False
+                    case Disconnected(retry_in=float(wait)) if before and not lost:
                         self._screen.warn(f"The connection was lost. Reconnecting in {wait:.1f} s.")
+                        lost = True
                     case Disconnected(reason=reason, retry_in=float(wait)):
                         self._screen.warn(f"Not connected: {reason}. Trying again in {wait:.1f} s.")
                     case Gap():
@@ -160,8 +171,8 @@ class Menu:
 
     async def _send(self) -> None:
         participants = await self._ask_participants()
-        content = await self._lines.ask("Message: ")
-        if not content:
+        content = (await self._lines.ask("Message: ")).rstrip("\n")  # a paste often ends in one
+        if not content.strip():
             self._screen.note("Nothing to send.")
         elif self._client is None:
             await self._api.post(participants, content)
@@ -216,7 +227,7 @@ class Menu:
 
     async def _ask_participants(self) -> list[str]:
         """The others; oneself is added. Nothing typed means those of the last time."""
-        last = ", ".join(self._participants)
+        last = ", ".join(sorted(self._participants))
         prompt = f"Participants ({last}): " if last else "Participants: "
         users = split_users(await self._lines.ask(prompt)) or self._participants
         me = self._login.user

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final
 
 from chatsvc.client import Message
@@ -45,8 +46,12 @@ def message_line(message: Message) -> str:
 
 
 def clock(created_at: str) -> str:
-    """``2026-11-21 15:04`` of an RFC 3339 time."""
-    return visible(created_at[:16].replace("T", " "))
+    """``2026-11-21 15:04``, on the clock of whoever reads, of an RFC 3339 time."""
+    try:
+        time = datetime.fromisoformat(created_at).astimezone()
+    except (ValueError, OverflowError):
+        return visible(created_at[:16])  # not what the protocol says: shown as it is
+    return time.strftime("%Y-%m-%d %H:%M")
 
 
 def _shown(char: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
@@ -342,7 +343,14 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
 
 
 def describe(error: BaseException) -> str:
-    """An exception in words: some of aiohttp's have none of their own."""
+    """An exception in words: some of aiohttp's have none of their own, others too many."""
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(
+        error, aiohttp.ClientSSLError
+    ):
+        cause = error.os_error
+        if cause.errno is not None and cause.errno > 0:  # names that are not found have others
+            return os.strerror(cause.errno)
+        return cause.strerror or str(cause)
     return str(error) or type(error).__name__
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -65,6 +66,15 @@ async def test_no_answer_at_all(server: ScriptedServer, api: ChatApi) -> None:
     with pytest.raises(Unreachable, match="GET /api/conversations"):
         await api.conversations()
     assert len(server.requests) == 3
+
+
+async def test_nobody_listening_is_said_in_plain_words() -> None:
+    with socket.socket() as taken:  # bound and not listening: nobody else can have it
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        async with ChatApi(url, "t", backoff=Backoff(0.001, 0.001)) as api:
+            with pytest.raises(Unreachable, match=r": Connection refused$"):
+                await api.conversations()
 
 
 async def test_retry_after_is_honoured_and_one_too_long_is_the_callers(

@@ -1,11 +1,18 @@
-"""What the environment of the machine says does not reach these tests."""
+"""One clock for all, wherever the tests run."""
 
 from __future__ import annotations
+
+import time
+from collections.abc import Iterator
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CHATSVC_URL", "CHATSVC_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+def utc() -> Iterator[None]:
+    """Local time is UTC; a test may set ``TZ`` to another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()

@@ -54,6 +54,13 @@ async def test_it_asks_who_it_is_until_it_knows_and_shows_the_menu(server: Scrip
     assert "7 exit" in out.getvalue()
 
 
+async def test_what_cannot_be_a_user_id_is_told_and_asked_for_again(server: ScriptedServer) -> None:
+    out, person = io.StringIO(), Person("alice, bob", "alice", "7")
+    assert await sit(server, person, out, user=None) == Exit.OK
+    assert "That cannot be a user id: a user id holds no comma" in out.getvalue()
+    assert person.prompts == ["Your user id: ", "Your user id: ", "> "]
+
+
 @pytest.mark.parametrize("end", [EOFError, KeyboardInterrupt])
 async def test_leaving_by_key(server: ScriptedServer, end: type[BaseException]) -> None:
     assert await sit(server, Person(end), io.StringIO(), user=None) == Exit.OK
@@ -63,12 +70,12 @@ async def test_leaving_by_key(server: ScriptedServer, end: type[BaseException]) 
 async def test_sending_without_a_connection(server: ScriptedServer) -> None:
     server.answer(201, message(1))
     server.answer(201, message(2))
-    out, person = io.StringIO(), Person("2", "bob", "hi", "2", "", "again", "2", "", "", "7")
+    out, person = io.StringIO(), Person("2", "bob", "hi", "2", "", "again\n", "2", "", " ", "7")
     await sit(server, person, out)
     bodies = [json.loads(await request.read()) for request in server.requests]
     assert [body["content"] for body in bodies] == ["hi", "again"]
     assert all(body["participants"] == ["bob", "alice"] for body in bodies)
-    assert person.prompts[4] == "Participants (bob, alice): "
+    assert person.prompts[4] == "Participants (alice, bob): "
     assert out.getvalue().count("Sent.") == 2
     assert "Nothing to send." in out.getvalue()
 
