@@ -90,13 +90,17 @@ class MongoConnection:
             self._reading.release()
             raise StoreUnavailable("MongoDB does not answer")
         future = asyncio.ensure_future(call())
-        # Released when the call ends, not when its caller goes: the thread is held till then.
-        future.add_done_callback(lambda _: self._reading.release())
+        future.add_done_callback(self._read_ended)
         try:
             return await asyncio.shield(future)
         except PyMongoError as exc:
-            self._failures += 1
             raise unavailable(exc) from cause_of(exc)
+
+    def _read_ended(self, future: asyncio.Future[Any]) -> None:
+        # Not when its caller goes: a cancelled call holds its thread until here.
+        if not future.cancelled() and isinstance(future.exception(), PyMongoError):
+            self._failures += 1
+        self._reading.release()
 
     async def write(self, call: Callable[[], Awaitable[T]]) -> T:
         """The result of a call on the writers' client.
