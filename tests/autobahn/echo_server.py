@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest import mock
@@ -23,6 +24,7 @@ from aiohttp import web
 from chatsvc.auth.principal import Principal
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Plan
+from chatsvc.server.middleware import EXCHANGE, Exchange
 from chatsvc.server.websocket import upgrade
 from chatsvc.server.websocket.context import SocketContext
 from chatsvc.server.websocket.socket import Socket
@@ -85,9 +87,18 @@ def context() -> SocketContext:
     )
 
 
+@web.middleware
+async def exchange(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """What the service's own middleware gives the handshake to write the user into."""
+    request[EXCHANGE] = Exchange("echo")
+    return await handler(request)
+
+
 async def serve(port: int) -> None:
     """Until it is killed."""
-    application = web.Application()
+    application = web.Application(middlewares=[exchange])
     application.router.add_get("/ws", upgrade.WebSocketEndpoint(context()))
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
