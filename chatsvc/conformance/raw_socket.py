@@ -64,6 +64,24 @@ def client_frame(
     return head + key + frames.mask(payload, key)
 
 
+async def read_frame(reader: asyncio.StreamReader) -> RawFrame:
+    """The next frame of either side.
+
+    Raises:
+        asyncio.IncompleteReadError: the connection ended before it.
+    """
+    first, second = await reader.readexactly(2)
+    size = second & 0x7F
+    if size >= 126:
+        size = int.from_bytes(await reader.readexactly(2 if size == 126 else 8), "big")
+    masked = bool(second & 0x80)
+    key = await reader.readexactly(4) if masked else b""
+    payload = await reader.readexactly(size)
+    if masked:
+        payload = frames.mask(payload, key)
+    return RawFrame(bool(first & 0x80), first >> 4 & 7, first & 0x0F, masked, payload)
+
+
 def handshake(
     host: str,
     target: str,
@@ -180,7 +198,7 @@ class RawSocket:
         Raises:
             Failed: none came in time, or the connection ended.
         """
-        return await self._wait(self._frame(), "frame")
+        return await self._wait(read_frame(self._reader), "frame")
 
     async def frame_of(self, opcode: int) -> RawFrame:
         """The next frame of this opcode; others before it are passed over."""
@@ -221,18 +239,6 @@ class RawSocket:
                 continue
         except ConnectionError:
             return  # it was closed with bytes of ours unread
-
-    async def _frame(self) -> RawFrame:
-        first, second = await self._reader.readexactly(2)
-        size = second & 0x7F
-        if size >= 126:
-            size = int.from_bytes(await self._reader.readexactly(2 if size == 126 else 8), "big")
-        masked = bool(second & 0x80)
-        key = await self._reader.readexactly(4) if masked else b""
-        payload = await self._reader.readexactly(size)
-        if masked:
-            payload = frames.mask(payload, key)
-        return RawFrame(bool(first & 0x80), first >> 4 & 7, first & 0x0F, masked, payload)
 
     async def _wait(self, work: Awaitable[_T], what: str) -> _T:
         try:

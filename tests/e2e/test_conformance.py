@@ -1,0 +1,113 @@
+"""The service keeps every promise of the protocol; a server that breaks one is caught."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chatsvc.conformance.check import Outcome
+from chatsvc.conformance.checks import ALL
+from chatsvc.conformance.runner import chosen, reached, run, users_for
+from tests.support.broken_promises import BROKEN, BROKEN_HEARTBEAT, Broken
+from tests.support.faulty_proxy import Fault, faulty
+from tests.support.process import ROOT, environment, running
+
+pytestmark = pytest.mark.e2e
+
+SECRET = "0123456789abcdef0123456789abcdef"
+STARTED = r'"event":"started","url":"(http://[^"]+)"'
+BEATS = ("socket.heartbeat", "socket.heartbeat-missed")
+QUICK = 3.0
+"""Seconds after which a broken server is not waited for any more."""
+
+
+def _serving(folder: Path, **variables: str) -> Iterator[str]:
+    given = {"JWT_SECRET": SECRET, "PORT": "0", "LOG_FORMAT": "json", "STORE": "sqlite"}
+    with running(folder, "serve", **given, **variables) as process:
+        yield process.wait_for(STARTED, err=True)[1]
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    yield from _serving(tmp_path_factory.mktemp("service"))
+
+
+@pytest.fixture(scope="module")
+def beating_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    yield from _serving(tmp_path_factory.mktemp("beating"), HEARTBEAT_SECONDS="0.2")
+
+
+async def outcomes(url: str, *names: str, patience: float = 30.0) -> dict[str, Outcome]:
+    async with reached(url, patience) as api:
+        users = await users_for(api, secret=SECRET.encode())
+        return {
+            outcome.name: outcome
+            for outcome in await run(api, users, chosen(names), patience=patience)
+        }
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "chatsvc.conformance", *arguments],
+        env=environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def test_the_service_conforms(url: str) -> None:
+    done = command(url, "--secret", SECRET, "--json", "--patience", "30")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    results = {check["name"]: check["result"] for check in report["checks"]}
+    assert len(results) == len(ALL)
+    assert {name for name, result in results.items() if result != "pass"} == set(BEATS)
+    assert (report["failed"], report["skipped"]) == (0, len(BEATS))
+
+
+async def test_the_service_conforms_in_its_heartbeat(beating_url: str) -> None:
+    found = await outcomes(beating_url, *BEATS)
+    assert {name: one.result for name, one in found.items()} == dict.fromkeys(BEATS, "pass")
+
+
+async def test_a_proxy_that_breaks_nothing_conforms(url: str) -> None:
+    async with faulty(url, Fault()) as proxied:
+        found = await outcomes(proxied)
+    failed = {name: one.reason for name, one in found.items() if one.result == "fail"}
+    assert failed == {}
+
+
+@pytest.mark.parametrize("broken", [pytest.param(b, id=name) for name, b in BROKEN.items()])
+async def test_a_broken_promise_is_caught(url: str, broken: Broken) -> None:
+    async with faulty(url, broken.fault) as proxied:
+        found = await outcomes(proxied, *broken.caught_by, patience=QUICK)
+    missed = [name for name, one in found.items() if one.result != "fail"]
+    assert missed == []
+    assert all(one.reason for one in found.values())
+
+
+@pytest.mark.parametrize(
+    "broken", [pytest.param(b, id=name) for name, b in BROKEN_HEARTBEAT.items()]
+)
+async def test_a_broken_heartbeat_is_caught(beating_url: str, broken: Broken) -> None:
+    async with faulty(beating_url, broken.fault) as proxied:
+        found = await outcomes(proxied, *broken.caught_by, patience=QUICK)
+    assert [one.result for one in found.values()] == ["fail"]
+
+
+def test_every_check_was_seen_to_fail() -> None:
+    caught = {
+        name
+        for table in (BROKEN, BROKEN_HEARTBEAT)
+        for broken in table.values()
+        for name in broken.caught_by
+    }
+    assert caught == {check.name for check in ALL}
