@@ -134,14 +134,15 @@ class Page:
         """Wait until a JavaScript expression is true.
 
         Raises:
-            TimeoutError: it never was.
+            AssertionError: it never was.
         """
+        vain = json.dumps(f"waited in vain for {condition}")
         await self.run(
             "new Promise((good, bad) => {"
             f"  const last = Date.now() + {PATIENCE * 1000};"
             "  const look = () => {"
             f"    if ({condition}) good();"
-            "    else if (Date.now() > last) bad(new Error('never came true'));"
+            f"    else if (Date.now() > last) bad(new Error({vain}));"
             "    else setTimeout(look, 10);"
             "  };"
             "  look();"
