@@ -117,6 +117,8 @@ class Resumer:
                     return
                 await self._send(connection, records)
                 position = records[-1].id
+                if len(records) < _PAGE:
+                    continue  # that was the rest: join now, or a busy user never would
             else:
                 position = await self._from_store(connection, position)
             await asyncio.sleep(0)  # others have a turn between two pages
