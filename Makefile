@@ -20,8 +20,10 @@ run: $(VENV)/.run ## Serve on http://127.0.0.1:8080 with the embedded store (POR
 demo: $(VENV)/.run ## The interactive terminal client, against a running server
 	@exec $(BIN)/python -m demo_cli $(ARGS)
 
+# A file stays with one worker, which makes its servers and environments once. In the order of
+# the folders: the long files are not last.
 test: $(VENV)/.dev lint ## Everything that must pass
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not serial" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not serial" $(ARGS)
 	$(BIN)/python -m pytest -m serial $(ARGS) || [ $$? -eq 5 ]  # 5: the flags left none
 
 lint: $(VENV)/.dev ## Style, types and who may import whom

@@ -24,7 +24,7 @@ import pytest
 
 from tests.support.dev_server import DevServer, dev_server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("documented")]
+pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).resolve().parents[2]
 README = "README.md"

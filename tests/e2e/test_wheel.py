@@ -21,7 +21,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.slow,
     pytest.mark.timeout(600),
-    pytest.mark.xdist_group("wheel"),  # one environment for them all
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
