@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from chatsvc.delivery.fanout import Span
+from chatsvc.delivery.spans import Span
 
 LOW_WATER: Final = 16 * 1024
 HIGH_WATER: Final = 64 * 1024

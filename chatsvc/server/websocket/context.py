@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from chatsvc.auth.principal import Principal
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
 from chatsvc.log.base import Appended
 from chatsvc.log.tail import Tail
-
-if TYPE_CHECKING:
-    from chatsvc.server.websocket.socket import Socket
 
 
 class Submit(Protocol):
@@ -43,6 +40,28 @@ class SocketMetrics(Protocol):
         """One fewer."""
 
 
+class OpenSocket(Protocol):
+    """A socket, as those who look after all of them see it."""
+
+    user: str
+    connection_id: str
+
+    def beat(self) -> None:
+        """A heartbeat is due."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake."""
+
+    def cut(self, reason: str) -> None:
+        """End it at once."""
+
+    def stalled(self, now: float, seconds: float) -> bool:
+        """Whether unsent bytes have not shrunk for so long."""
+
+    def tell_stored(self, watermark: int) -> None:
+        """The store holds everything up to here."""
+
+
 @dataclass(kw_only=True)
 class SocketContext:
     """Built once by the composition root. Times are in seconds, sizes in bytes."""
@@ -61,15 +80,15 @@ class SocketContext:
     max_content: int
     max_connections: int
     unacked_max: int
-    sockets: set[Socket] = field(default_factory=set)
-    slow: set[Socket] = field(default_factory=set)
-    unstored: set[Socket] = field(default_factory=set)
+    sockets: set[OpenSocket] = field(default_factory=set)
+    slow: set[OpenSocket] = field(default_factory=set)
+    unstored: set[OpenSocket] = field(default_factory=set)
     """Sockets that asked for receipts, and have sent what is not stored yet."""
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     draining: bool = False
 
-    def forget(self, socket: Socket) -> None:
+    def forget(self, socket: OpenSocket) -> None:
         """The socket is gone."""
         self.sockets.discard(socket)
         self.slow.discard(socket)

@@ -13,8 +13,7 @@ from typing import Final
 
 import structlog
 
-from chatsvc.server.websocket.context import SocketContext
-from chatsvc.server.websocket.socket import Socket
+from chatsvc.server.websocket.context import OpenSocket, SocketContext
 from chatsvc.wire import close_codes
 
 _TICK_SECONDS: Final = 0.25
@@ -44,7 +43,7 @@ class SocketKeeper:
         loop = asyncio.get_running_loop()
         interval = self._context.heartbeat_seconds
         tick = min(_TICK_SECONDS, interval / 4)
-        due: deque[Socket] = deque()
+        due: deque[OpenSocket] = deque()
         share = 0
         next_round = loop.time()
         while True:
@@ -57,7 +56,7 @@ class SocketKeeper:
                 share = math.ceil(len(due) * tick / interval)
             await self._beat(due, share)
 
-    async def _beat(self, due: deque[Socket], share: int) -> None:
+    async def _beat(self, due: deque[OpenSocket], share: int) -> None:
         """Everybody once an interval, spread over its ticks."""
         for count in range(min(share, len(due))):
             socket = due.popleft()
