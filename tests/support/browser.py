@@ -127,7 +127,7 @@ class Page:
         answer = await self.call(
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
         )
-        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        assert "exceptionDetails" not in answer, (answer["exceptionDetails"], self.problems)
         return answer["result"].get("value")
 
     async def see(self, condition: str) -> None:
