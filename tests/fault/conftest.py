@@ -21,6 +21,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         help="the long form: every nemesis, each striking so often, the slow ones a fifth",
     )
+    parser.addoption(
+        "--outage-seconds",
+        type=int,
+        default=30,
+        help="how long the database stays away under 500 sends a second (default: %(default)s)",
+    )
 
 
 def _rounds_asked(config: pytest.Config) -> int | None:

@@ -16,12 +16,17 @@ from tests.fault.kit.workload import Mix, Workload
 
 @dataclass(slots=True)
 class Trial:
-    """What a test holds while the load runs. ``notes`` are figures for the report."""
+    """What a test holds while the load runs.
+
+    ``notes`` are figures for the report; a test that reads the histories itself clears
+    ``histories``.
+    """
 
     service: Service
     load: Workload
     recording: Path
     notes: dict[str, str | int | float] = field(default_factory=dict)
+    histories: bool = True
 
 
 @asynccontextmanager
@@ -34,7 +39,7 @@ async def trial(
         async with Workload(recorder, service.url, mix, socket_url=socket_url) as load:
             held = Trial(service, load, recording)
             yield held
-            await load.finish()
+            await load.finish(histories=held.histories)
 
 
 def require_clean(held: Trial) -> Verdict:

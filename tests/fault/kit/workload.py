@@ -75,6 +75,7 @@ class Workload:
         self._stop_sending = asyncio.Event()
         self._senders: list[asyncio.Task[None]] = []
         self._others: list[asyncio.Task[None]] = []
+        self._listening: dict[str, asyncio.Task[None]] = {}
         self._session: aiohttp.ClientSession | None = None
 
     def _overlapping(self) -> list[tuple[str, ...]]:
@@ -102,7 +103,7 @@ class Workload:
                 seed=self.random.getrandbits(32),
             )
             self.listeners.append(listener)
-            self._others.append(asyncio.create_task(listener.run()))
+            self.come_back(listener)
         await self._all_connected()
         for number in range(self.mix.http_senders):
             user = self.users[number % len(self.users)]
@@ -174,8 +175,10 @@ class Workload:
         """Wait for so many more acknowledgements than there are now."""
         await self.acknowledged_reach(self.acknowledged + count, seconds)
 
-    async def finish(self, seconds: float = 60.0) -> None:
+    async def finish(self, seconds: float = 60.0, *, histories: bool = True) -> None:
         """End the sending, let every listener catch up, read every history to its end.
+
+        Without ``histories`` the last is left to the caller, who has another way.
 
         A listener that has not caught up in time settles nevertheless: the checker then
         says what it lacks.
@@ -186,10 +189,25 @@ class Workload:
         for listener in self.listeners:
             await self._settle(listener, deadline)
         self._raise_failures()
+        if not histories:
+            return
         for conversation in self.conversations:
             await self._history(self.random.choice(conversation), ",".join(conversation), seconds)
         for user in self.users:
             await self._history(user, None, seconds)
+
+    async def leave(self, listener: Listener) -> None:
+        """A listener goes offline, with its cursor in hand."""
+        task = self._listening.pop(listener.name)
+        self._others.remove(task)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    def come_back(self, listener: Listener) -> None:
+        """After :meth:`leave`, or for the first time."""
+        task = asyncio.create_task(listener.run())
+        self._listening[listener.name] = task
+        self._others.append(task)
 
     def _raise_failures(self) -> None:
         for task in [*self._senders, *self._others]:
@@ -249,7 +267,7 @@ class Workload:
             message = Outgoing(user, tuple(given), f"{delivery.process} {number}", device)
             got = await delivery.deliver(message, transport)
             if got is not None:
-                await self._acknowledge(conversation, user, got)
+                await self.acknowledge(conversation, user, got)
             if self.mix.pause:
                 await asyncio.sleep(delivery.random.expovariate(1 / self.mix.pause))
 
@@ -260,7 +278,8 @@ class Workload:
             self.turned_away += isinstance(outcome, Undecided) and outcome.told
             self._progress.notify_all()
 
-    async def _acknowledge(self, conversation: tuple[str, ...], sender: str, got: str) -> None:
+    async def acknowledge(self, conversation: tuple[str, ...], sender: str, got: str) -> None:
+        """Somebody was told this id."""
         newest = self._newest.setdefault(conversation, {})
         newest[sender] = max(newest.get(sender, ""), got)
         async with self._progress:
