@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from aiohttp import web
 
 from chatsvc import __version__, logs
 from chatsvc.auth.authentication import Authentication, authentication
-from chatsvc.core.errors import ConfigurationError, StoreUnavailable
+from chatsvc.core.errors import StoreUnavailable
 from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
@@ -36,6 +34,7 @@ from chatsvc.log.local import LocalLog
 from chatsvc.log.lock import DataDirLock
 from chatsvc.server.application import ServerOptions, build_application
 from chatsvc.server.health import Check, HealthReport
+from chatsvc.server.listener import LISTEN_BACKLOG, listen, url_of
 from chatsvc.server.metrics import Metrics
 from chatsvc.server.protocol import ProblemRunner
 from chatsvc.server.websocket.context import SocketContext
@@ -49,8 +48,6 @@ from chatsvc.storage.retention import Retention
 from chatsvc.storage.sqlite import SqliteStore
 from chatsvc.wire.operation import Operation
 
-LISTEN_BACKLOG: Final = 4096
-"""The kernel's 128 makes a storm of 10,000 reconnects take 15 seconds instead of 2."""
 SWITCH_SECONDS: Final = 0.0005
 """How long a thread may hold the interpreter while the log's thread waits for it."""
 _STORE_START_SECONDS: Final = 5.0
@@ -147,7 +144,7 @@ class Service:
         settings = self._settings
         self._lock.acquire()
         who = authentication(settings)
-        listener = _listen(settings)
+        listener = listen(settings)
         try:
             store = self._store = open_store(settings)
             log = self._log = await self._open_log(store)
@@ -197,7 +194,7 @@ class Service:
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again
         gc.set_threshold(10_000, 50, 50)
-        url = _url(settings.host, listener)
+        url = url_of(settings.host, listener)
         _logger.info(
             "started",
             url=url,
@@ -413,29 +410,3 @@ async def _open_when_there(store: MessageStore) -> None:
             await asyncio.sleep(_STORE_RETRY_SECONDS)
         else:
             return
-
-
-def _listen(settings: Settings) -> socket.socket:
-    host, port = settings.host, settings.port
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
-    except OSError as exc:
-        if exc.errno == errno.EADDRINUSE:
-            other = port + 1 if port < 65535 else 8080
-            raise ConfigurationError(
-                f"PORT: {port} on {host} is taken by another program; stop it, or choose "
-                f"another: --port {other} or PORT={other}"
-            ) from exc
-        raise ConfigurationError(f"HOST: cannot listen on {host}:{port}: {exc.strerror}") from exc
-    # Accepted sockets inherit it: a slow reader then fills our buffer, which is bounded and
-    # watched, and not four megabytes of the kernel's.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.socket_sndbuf_bytes)
-    listener.setblocking(False)
-    return listener
-
-
-def _url(host: str, listener: socket.socket) -> str:
-    port = listener.getsockname()[1]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}"
