@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from chatsvc.core.errors import Forbidden, Unauthorized
 from chatsvc.core.limits import Limits
@@ -17,6 +19,7 @@ from chatsvc.server.loopback import from_this_machine
 from chatsvc.server.metrics import CONTENT_TYPE, Metrics
 from chatsvc.server.middleware import EXCHANGE, Cors, exchange_middleware
 from chatsvc.server.operations import Authenticate, route
+from chatsvc.server.protocol import DIRECT
 from chatsvc.server.responses import ReadyResponse
 from chatsvc.wire.operation import Operation
 
@@ -52,16 +55,19 @@ def build_application(
         extra_routes: the socket's.
     """
     everything = (*operations, *health.operations(health_report, options.version))
-    application = web.Application(
-        middlewares=[
-            exchange_middleware(
-                observe=metrics.requests.observe,
-                cors=Cors(options.cors_origins) if options.cors_origins else None,
-            )
-        ],
-        client_max_size=limits.body_bytes,
+    around = exchange_middleware(
+        observe=metrics.requests.observe,
+        cors=Cors(options.cors_origins) if options.cors_origins else None,
     )
-    application.add_routes([route(operation, authenticate, limits) for operation in everything])
+    application = web.Application(middlewares=[around], client_max_size=limits.body_bytes)
+    routes = [route(operation, authenticate, limits) for operation in everything]
+    application.add_routes(routes)
+    direct: dict[tuple[str, str], Handler] = {
+        (one.method, one.path): partial(around, handler=one.handler)
+        for one in routes
+        if "{" not in one.path
+    }
+    application[DIRECT] = direct
     application.add_routes(
         [
             _document("/", _pointer(options.version)),

@@ -7,6 +7,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
@@ -26,6 +27,9 @@ HEADER_FIELD_BYTES: Final = 16 * 1024
 KEEP_ALIVE_SECONDS: Final = 75.0
 LINGER_SECONDS: Final = 5.0
 """How long an unread body is thrown away after a refusal, so that the refusal arrives."""
+
+DIRECT: Final = web.AppKey("direct", dict[tuple[str, str], Handler])
+"""Method and path to a handler, its middleware included, of routes without variable parts."""
 
 _log: Any = structlog.get_logger("chatsvc.http")
 
@@ -65,6 +69,12 @@ class ProblemHandler(RequestHandler):
         response.lines += f"{REQUEST_ID}: {request_id}\r\n"
         response.force_close()
         return response
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """aiohttp asks for this after each piece of a body that was read, paused or not, and
+        has its parser look for more each time."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
     async def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -114,12 +124,25 @@ class ProblemRunner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         usual = await super()._make_server()
         return ProblemServer(
-            usual.request_handler,
+            _direct(self.app.get(DIRECT, {}), usual.request_handler),
             observe=self._observe,
             request_factory=usual.request_factory,
             loop=usual._loop,
             **usual._kwargs,
         )
+
+
+def _direct(table: dict[tuple[str, str], Handler], route: Handler) -> Handler:
+    """Past aiohttp's router for the paths that are written as they are declared; what is
+    not in the table, in a spelling of its own or with an ``Expect`` goes the usual way."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        found = table.get((request.method, request.raw_path.partition("?")[0]))
+        if found is None or "Expect" in request.headers:
+            return await route(request)
+        return await found(request)
+
+    return handle
 
 
 def _of_parser(exc: HttpProcessingError) -> Malformed | UriTooLong | HeadersTooLarge:
