@@ -13,6 +13,7 @@ from aiohttp.web_request import BaseRequest
 
 from chatsvc.core.errors import Malformed
 from chatsvc.server.errors import HeadersTooLarge, UriTooLong, status_of
+from chatsvc.server.foreign_upgrade import UpgradeWary
 from chatsvc.server.middleware import (
     REQUEST_ID,
     UNMATCHED,
@@ -34,7 +35,7 @@ DIRECT: Final = web.AppKey("direct", dict[tuple[str, str], Handler])
 _log: Any = structlog.get_logger("chatsvc.http")
 
 
-class ProblemHandler(RequestHandler):
+class ProblemHandler(UpgradeWary):
     """One connection."""
 
     __slots__ = ("_observe",)

@@ -1,0 +1,63 @@
+"""Requests that ask for a protocol that is not spoken here, such as ``Upgrade: h2c``.
+
+They are answered in HTTP/1.1, as RFC 9110 §7.8 allows. aiohttp's parser throws away what
+came behind such a request in the same read: the next request, or the first half of one,
+whose second half would be taken for a request of its own. So where that may have
+happened, its connection is closed with its answer; a client then sends again what was
+not answered (RFC 9112 §9.3.2). Where nothing came behind it the connection is kept:
+some clients ask with every request.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.http import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+
+_HEAD_END: Final = b"\r\n\r\n"
+
+
+class UpgradeWary(RequestHandler):
+    """A connection that loses no request behind an upgrade without saying so."""
+
+    __slots__ = ("_foreign_body", "_lost")
+
+    def __init__(self, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._foreign_body: StreamReader | None = None
+        self._lost = False
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and see whether all of it was taken."""
+        body, count = self._foreign_body, self._request_count
+        fed = 0 if body is None else body.total_bytes
+        super().data_received(data)
+        if body is not None:
+            self._watch(body, body.total_bytes - fed == len(data))
+        if self._request_count != count and self._messages:
+            message, payload = self._messages[-1]
+            if isinstance(message, RawRequestMessage) and _is_foreign(message):
+                alone = self._request_count == count + 1
+                head = data.find(_HEAD_END) + len(_HEAD_END)
+                self._watch(payload, alone and head + payload.total_bytes == len(data))
+
+    def _watch(self, body: StreamReader, all_taken: bool) -> None:
+        self._lost = not all_taken
+        self._foreign_body = None if self._lost or body.is_eof() else body
+
+    async def finish_response(
+        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Close with the answer where something was lost, or may yet be."""
+        unsure = self._lost or self._foreign_body is not None
+        if unsure and _is_foreign(request._message):
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
+
+
+def _is_foreign(message: RawRequestMessage) -> bool:
+    return message.upgrade and message.headers.get("Upgrade", "").lower() != "websocket"
