@@ -171,7 +171,9 @@ class Service:
                     cors_origins=settings.cors_origins,
                     metrics_token=settings.metrics_token,
                 ),
-                extra_routes=[web.get("/ws", WebSocketEndpoint(context).__call__)],
+                extra_routes=[
+                    web.get("/ws", WebSocketEndpoint(context).__call__, allow_head=False)
+                ],
             )
             self._runner = ProblemRunner(
                 application,

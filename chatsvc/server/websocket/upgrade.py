@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Final, NamedTuple, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_request import BaseRequest
 
@@ -206,6 +206,8 @@ def _accept(request: web.Request, key: str, offered: list[str]) -> bytes:
 
 def _handshake_key(request: web.Request) -> str:
     headers = request.headers
+    if request.version < HttpVersion11:
+        raise UpgradeRequired("a WebSocket handshake is a request of HTTP/1.1")
     if headers.get("Upgrade", "").lower() != "websocket" or "upgrade" not in {
         part.strip().lower() for part in headers.get("Connection", "").split(",")
     }:
