@@ -24,13 +24,17 @@ KEY: Final = base64.b64encode(b"the sample nonce").decode()
 
 
 class RawFrame(NamedTuple):
-    """A frame as it came; ``reserved`` is RSV1 to RSV3 as a number."""
+    """A frame as it came; ``reserved`` is RSV1 to RSV3 as a number.
+
+    ``length_bytes`` is 0, 2 or 8: how many followed the head to say its length.
+    """
 
     fin: bool
     reserved: int
     opcode: int
     masked: bool
     payload: bytes
+    length_bytes: int
 
     @property
     def close_code(self) -> int | None:
@@ -68,18 +72,28 @@ async def read_frame(reader: asyncio.StreamReader) -> RawFrame:
     """The next frame of either side.
 
     Raises:
-        asyncio.IncompleteReadError: the connection ended before it.
+        asyncio.IncompleteReadError: the connection ended; ``partial`` is empty where it
+            ended before the frame, and not within it.
     """
-    first, second = await reader.readexactly(2)
+    head = await reader.readexactly(2)
+    try:
+        return await _frame_after(head, reader)
+    except asyncio.IncompleteReadError as exc:
+        raise asyncio.IncompleteReadError(head + exc.partial, exc.expected) from None
+
+
+async def _frame_after(head: bytes, reader: asyncio.StreamReader) -> RawFrame:
+    first, second = head
     size = second & 0x7F
-    if size >= 126:
-        size = int.from_bytes(await reader.readexactly(2 if size == 126 else 8), "big")
+    length_bytes = {126: 2, 127: 8}.get(size, 0)
+    if length_bytes:
+        size = int.from_bytes(await reader.readexactly(length_bytes), "big")
     masked = bool(second & 0x80)
     key = await reader.readexactly(4) if masked else b""
     payload = await reader.readexactly(size)
     if masked:
         payload = frames.mask(payload, key)
-    return RawFrame(bool(first & 0x80), first >> 4 & 7, first & 0x0F, masked, payload)
+    return RawFrame(bool(first & 0x80), first >> 4 & 7, first & 0x0F, masked, payload, length_bytes)
 
 
 def handshake(
@@ -174,6 +188,10 @@ class RawSocket:
         """Send one frame; for ``how`` see :func:`client_frame`."""
         self._writer.write(client_frame(opcode, payload, **how))  # type: ignore[arg-type]
 
+    async def flush(self) -> None:
+        """Return once what was written is with the system."""
+        await self._writer.drain()
+
     def half_close(self) -> None:
         """Nothing more will be sent; what comes is still read."""
         self._writer.write_eof()
@@ -217,13 +235,13 @@ class RawSocket:
             continue
         return frame
 
-    async def ended(self) -> None:
-        """Return once the server has closed the connection; what it still says is read.
+    async def rest(self) -> list[RawFrame]:
+        """All frames up to the end of the connection.
 
         Raises:
-            Failed: it stays open.
+            Failed: it stays open, or ends within a frame.
         """
-        await self._wait(self._drain(), "end of the connection")
+        return await self._wait(self._rest(), "end of the connection")
 
     async def end(self) -> None:
         """Cut it off."""
@@ -233,12 +251,17 @@ class RawSocket:
         except OSError:
             return
 
-    async def _drain(self) -> None:
-        try:
-            while await self._reader.read(65_536):
-                continue
-        except ConnectionError:
-            return  # it was closed with bytes of ours unread
+    async def _rest(self) -> list[RawFrame]:
+        found: list[RawFrame] = []
+        while True:
+            try:
+                found.append(await read_frame(self._reader))
+            except asyncio.IncompleteReadError as exc:
+                if exc.partial:
+                    raise
+                return found
+            except ConnectionError:
+                return found  # it was closed with bytes of ours unread
 
     async def _wait(self, work: Awaitable[_T], what: str) -> _T:
         try:

@@ -21,7 +21,7 @@ async def _closed_after(context: Context, data: bytes, code: int) -> None:
     raw.write(data)
     same(await raw.close_code(), code, "the close code")
     raw.send(frames.CLOSE, code.to_bytes(2, "big"))
-    await raw.ended()
+    await raw.rest()
 
 
 async def _pong(raw: RawSocket) -> None:
@@ -118,7 +118,7 @@ async def close(context: Context) -> None:
         code = await raw.close_code()
         if payload:
             same(code, int.from_bytes(payload[:2], "big"), "the code that is sent back")
-        await raw.ended()
+        await raw.rest()
 
 
 @check("framing.no-handshake", "Errors", "426 | `/ws` without a WebSocket handshake of version 13")
