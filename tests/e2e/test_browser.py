@@ -105,10 +105,10 @@ def service(
     running.stop()
 
 
-@pytest.fixture
-def closed_service(devtools: str, tmp_path: Path) -> Iterator[Service]:
+@pytest.fixture(scope="module")
+def closed_service(devtools: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Lets no page of another origin call."""
-    running = Service(tmp_path / "data", JWT_SECRET=SECRET)
+    running = Service(tmp_path_factory.mktemp("closed"), JWT_SECRET=SECRET)
     running.start()
     yield running
     running.stop()
