@@ -17,8 +17,9 @@ class Steady:
     grows, it is the load that could not keep up.
     """
 
-    def __init__(self, load: Workload, rate: float, *, seed: int = 2) -> None:
+    def __init__(self, load: Workload, rate: float, *, padding: int = 0, seed: int = 2) -> None:
         self.load = load
+        self.padding = " " + "x" * padding
         self.rate = rate
         self.sent = 0
         self.not_accepted = 0
@@ -41,7 +42,7 @@ class Steady:
     async def _send(self, number: int) -> None:
         conversation = self._random.choice(self.load.conversations)
         sender = self._random.choice(conversation)
-        message = Outgoing(sender, conversation, f"steady {number}", "steady")
+        message = Outgoing(sender, conversation, f"steady {number}{self.padding}", "steady")
         self.sent += 1
         got = await self._delivery.deliver(message, self.load.http.send)
         if got is not None:
