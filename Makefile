@@ -9,7 +9,7 @@ FAULT_ROUNDS ?= 20
 export PYTHON VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format fault bench autobahn lock upgrade clean
+.PHONY: help run demo test lint format fault bench transcripts autobahn lock upgrade clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -41,6 +41,9 @@ fault: $(VENV)/.dev ## Break things on purpose, the long form (FAULT_ROUNDS=20)
 
 bench: $(VENV)/.dev ## The measured claims of bench/README.md
 	$(BIN)/python -m bench $(ARGS)
+
+transcripts: $(VENV)/.dev ## Remake docs/transcripts/ (needs tmux, and a MongoDB: MONGOD=…)
+	$(BIN)/python -m scripts.transcripts $(ARGS)
 
 autobahn: $(VENV)/.dev ## Autobahn's WebSocket suite, from its container image (needs Docker)
 	scripts/autobahn.sh

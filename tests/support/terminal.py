@@ -73,12 +73,19 @@ class Terminal:
 class TmuxPane:
     """A program in tmux, which keeps the screen as a person would see it."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        columns: int = COLUMNS,
+        rows: int = ROWS,
+    ) -> None:
         tmux = shutil.which("tmux")
         assert tmux is not None
         # A server of its own, apart from any that the person at the machine has.
         self._tmux = [tmux, "-L", f"chatsvc-{uuid.uuid4().hex}", "-f", "/dev/null"]
-        size = ["-x", str(COLUMNS), "-y", str(ROWS)]
+        size = ["-x", str(columns), "-y", str(rows)]
         subprocess.run(
             [*self._tmux, "new-session", "-d", "-s", "demo", *size, *command],
             cwd=ROOT,
