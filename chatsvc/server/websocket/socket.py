@@ -59,6 +59,7 @@ class Socket(Connection):
         "_decoder",
         "_held",
         "_inbox",
+        "_looking_up",
         "_outbox",
         "_unacked",
         "_unstored",
@@ -93,6 +94,7 @@ class Socket(Connection):
         self.close_reason = ""
         self._closing = False
         self._held = False
+        self._looking_up: asyncio.Future[Appended] | None = None
         self._unacked = 0
         self._unstored = 0
         self._warned = 0
@@ -277,7 +279,9 @@ class Socket(Connection):
         )
         self._unacked += 1
         # A Task has not reached the log yet: what follows it must not overtake it.
-        if isinstance(future, asyncio.Task) or self._unacked >= self._context.unacked_max:
+        if isinstance(future, asyncio.Task):
+            self._looking_up = future
+        if self._looking_up is not None or self._unacked >= self._context.unacked_max:
             self._held = True
             if self.transport is not None and not self.transport.is_closing():
                 self.transport.pause_reading()
@@ -286,6 +290,8 @@ class Socket(Connection):
 
     def _answered(self, done: asyncio.Future[Appended], ref: str | None) -> None:
         self._unacked -= 1
+        if done is self._looking_up:
+            self._looking_up = None
         try:
             appended = done.result()
         except ChatError as exc:
@@ -307,7 +313,7 @@ class Socket(Connection):
             )
             if self.receipts:
                 self._await_store(message_id)
-        if self._held and self.transport is not None:
+        if self._held and self._looking_up is None and self.transport is not None:
             self._let_go()
 
     def _await_store(self, message_id: int) -> None:
