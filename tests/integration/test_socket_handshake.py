@@ -1,0 +1,261 @@
+"""How a socket opens, and how it is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+import websockets
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from chatsvc import __version__
+from chatsvc.auth.minting import mint
+from tests.integration.conftest import Serve
+from tests.support.process import Process
+from tests.support.talking import (
+    SOON,
+    Raw,
+    bearer,
+    handshake,
+    log_lines,
+    masked,
+    talk,
+    token,
+    ws_url,
+)
+from tests.support.waiting import until
+
+OTHER_KEY = b"another secret of thirty-two bytes!"
+
+
+def minted(which: str) -> str:
+    """Tokens by name: made when they are used, so that they are young then."""
+    return {
+        "GOOD": token("ann"),
+        "FORGED": mint(OTHER_KEY, "ann", 600),
+        "EXPIRED": token("ann", -3600),
+    }.get(which, which)
+
+
+async def refused(url: str, headers: dict[str, str]) -> tuple[int, dict[str, str], Any]:
+    """The answer to a handshake that is not taken."""
+    fields = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(url, headers=fields | headers) as answer,
+    ):
+        assert answer.content_type == "application/problem+json"
+        return answer.status, dict(answer.headers), await answer.json()
+
+
+async def closed_with(url: str, *offered: str) -> tuple[int, str]:
+    """What a browser sees: an upgrade, and a close with its code."""
+    protocols = [Subprotocol(name) for name in offered]
+    async with websockets.connect(ws_url(url), subprotocols=protocols, proxy=None) as ws:
+        assert ws.subprotocol in offered
+        with pytest.raises(ConnectionClosed) as raised:
+            await asyncio.wait_for(ws.recv(), SOON)
+    assert raised.value.rcvd is not None
+    return raised.value.rcvd.code, raised.value.rcvd.reason
+
+
+async def test_hello_says_all_that_a_client_needs(url: str) -> None:
+    async with talk(url, "ann") as one:
+        hello = one.hello
+    assert hello.keys() == {
+        "type", "user", "connection_id", "protocol", "server", "features", "epoch", "cursor",
+        "heartbeat_seconds", "max_content", "expires_at",
+    }  # fmt: skip
+    assert (hello["type"], hello["user"], hello["protocol"]) == ("hello", "ann", "chatsvc.v1")
+    assert hello["server"] == f"chatsvc/{__version__}"
+    assert (hello["heartbeat_seconds"], hello["max_content"]) == (30.0, 16000)
+    assert {"resume", "echo"} <= set(hello["features"])
+    assert hello["cursor"].startswith(hello["epoch"] + ".")
+
+
+async def test_a_browser_brings_its_token_by_subprotocol(url: str) -> None:
+    async with talk(url, "ann", browser=True) as one:
+        assert one.hello["user"] == "ann"
+        assert one.ws.subprotocol == "chatsvc.v1"
+
+
+async def test_the_order_of_subprotocols_does_not_matter(url: str) -> None:
+    offered = [Subprotocol(f"bearer.{token('ann')}"), Subprotocol("chatsvc.v1")]
+    async with websockets.connect(ws_url(url), subprotocols=offered, proxy=None) as ws:
+        assert ws.subprotocol == "chatsvc.v1"
+        assert json.loads(await ws.recv())["user"] == "ann"
+
+
+async def test_aiohttps_client_talks_too(url: str) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(url + "/ws", headers=bearer("ann"), autoping=True) as ws,
+    ):
+        assert (await ws.receive_json(timeout=SOON))["user"] == "ann"
+        await ws.send_json({"type": "send", "participants": ["ann"], "content": "x", "ref": "1"})
+        assert (await ws.receive_json(timeout=SOON))["type"] == "ack"
+        await ws.ping(b"p")
+        await ws.send_json({"type": "ping"})
+        assert await ws.receive_json(timeout=SOON) == {"type": "pong"}
+    assert ws.close_code == 1000
+
+
+@pytest.mark.parametrize(
+    ("authorization", "code"),
+    [
+        (None, "token_missing"),
+        ("Bearer", "token_missing"),
+        ("Basic YTpi", "token_missing"),
+        ("Bearer not.a.token", "token_invalid"),
+        ("Bearer FORGED", "token_invalid"),
+        ("Bearer EXPIRED", "token_expired"),
+    ],
+)
+async def test_a_bad_token_in_the_header_is_a_problem_and_no_upgrade(
+    url: str, authorization: str | None, code: str
+) -> None:
+    headers = {}
+    if authorization is not None:
+        headers["Authorization"] = " ".join(map(minted, authorization.split(" ")))
+    status, answered, problem = await refused(url + "/ws", headers)
+    assert (status, problem["code"]) == (401, code)
+    assert answered["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize(
+    ("offered", "code"),
+    [
+        (["chatsvc.v1"], 4001),
+        (["chatsvc.v1", "bearer.not.a.token"], 4001),
+        (["chatsvc.v1", "bearer.FORGED"], 4001),
+        (["chatsvc.v1", "bearer.EXPIRED"], 4002),
+        (["chatsvc.v2", "bearer.GOOD"], 4200),
+        (["bearer.GOOD"], 4200),
+    ],
+)
+async def test_a_browser_reads_the_reason_from_a_close(
+    url: str, offered: list[str], code: int
+) -> None:
+    names = [
+        f"bearer.{minted(name.removeprefix('bearer.'))}" if name.startswith("bearer.") else name
+        for name in offered
+    ]
+    assert (await closed_with(url, *names))[0] == code
+
+
+async def test_a_token_in_the_url_is_not_looked_at(url: str) -> None:
+    status, _, problem = await refused(f"{url}/ws?token={token('ann')}", bearer("ann"))
+    assert (status, problem["code"]) == (422, "unknown_parameter")
+    assert token("ann") not in json.dumps(problem)
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [("echo=perhaps", "/echo"), ("device=a%20b", "/device"), ("device=", "/device"),
+     ("echo=true&echo=true", "/echo"), ("receipts=all", "/receipts")],
+)  # fmt: skip
+async def test_a_bad_parameter_is_named(url: str, query: str, pointer: str) -> None:
+    status, _, problem = await refused(f"{url}/ws?{query}", bearer("ann"))
+    assert status == 422
+    assert problem["errors"][0]["pointer"] == pointer
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Upgrade": "h2c"},
+        {"Connection": "keep-alive"},
+        {"Sec_WebSocket_Version": "8"},
+        {"Sec_WebSocket_Key": "short"},
+    ],
+)
+async def test_what_is_no_handshake_is_told_so(url: str, headers: dict[str, str]) -> None:
+    raw = await Raw.dial(url)
+    raw.write(handshake("ann", **headers))
+    head = await asyncio.wait_for(raw.reader.readuntil(b"\r\n\r\n"), SOON)
+    assert head.split(b" ")[1] in (b"400", b"426")
+    assert b"101" not in head.split(b"\r\n")[0]
+    await raw.finish()
+
+
+async def test_bytes_right_behind_the_handshake_are_not_lost(url: str) -> None:
+    early = masked(1, b'{"type":"ping","ref":"early"}')
+    raw = await Raw.upgraded(url, "ann", early + early[:5])
+    assert (await raw.json())["type"] == "hello"
+    assert await raw.json() == {"type": "pong", "ref": "early"}
+    raw.write(early[5:])
+    assert await raw.json() == {"type": "pong", "ref": "early"}
+    await raw.finish()
+
+
+async def test_much_right_behind_the_handshake_is_not_lost_either(url: str) -> None:
+    ping = masked(1, b'{"type":"ping","ref":"%s"}' % (b"x" * 60))
+    raw = await Raw.upgraded(url, "ann", ping * 3000)
+    assert (await raw.json())["type"] == "hello"
+    for _ in range(3000):
+        assert (await raw.json())["type"] == "pong"
+    await raw.finish()
+
+
+async def test_bytes_that_come_while_the_resume_is_planned_are_not_lost(url: str) -> None:
+    early = masked(1, b'{"type":"ping","ref":"early"}')
+    raw = await Raw.upgraded(url, "ann", early, path="/ws?since=unreadable")
+    kinds = {(await raw.json())["type"] for _ in range(4)}
+    assert kinds == {"hello", "gap", "caught_up", "pong"}
+    await raw.finish()
+
+
+async def test_one_more_than_there_may_be_comes_back_later(serve: Serve) -> None:
+    _, url = serve(MAX_CONNECTIONS="2")
+    async with talk(url, "ann"), talk(url, "ben"):
+        status, headers, problem = await refused(url + "/ws", bearer("cem"))
+        assert (status, problem["code"]) == (503, "overload")
+        assert int(headers["Retry-After"]) >= 1
+        code, reason = await closed_with(url, "chatsvc.v1", f"bearer.{token('cem')}")
+        assert code == 1013
+        assert reason.partition(";")[2].startswith("retry_after_ms=")
+    async with asyncio.timeout(SOON):
+        while True:
+            try:
+                async with talk(url, "cem") as one:
+                    assert one.hello["user"] == "cem"
+                    return
+            except websockets.InvalidStatus:
+                await asyncio.sleep(0.01)  # the others are about to be gone
+
+
+async def test_connections_are_counted_while_they_last(url: str) -> None:
+    async def count() -> dict[str, int]:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(url + "/api/connections", json={"users": ["kim", "lou"]}) as answer,
+        ):
+            return dict((await answer.json())["connections"])
+
+    async with talk(url, "kim"):
+        async with talk(url, "kim"):
+            assert await count() == {"kim": 2, "lou": 0}
+        async with asyncio.timeout(SOON):
+            while (await count())["kim"] != 1:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.01)
+
+
+async def test_a_line_when_one_comes_and_when_one_goes(url: str, service: Process) -> None:
+    async with talk(url, "nell") as one:
+        connection = one.hello["connection_id"]
+
+    def lines(event: str) -> list[dict[str, Any]]:
+        return [line for line in log_lines(service, event) if line.get("connection") == connection]
+
+    await until(lambda: lines("disconnect"))
+    assert lines("connect")[0]["user"] == "nell"
+    assert lines("disconnect")[0]["reason"] == "client closed 1000"

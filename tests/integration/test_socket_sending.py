@@ -1,0 +1,366 @@
+"""Talking over sockets: acknowledgements, errors, echo, and what breaks a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import uuid
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.support.talking import SOON, Raw, Talk, bearer, masked, talk
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def names() -> tuple[str, str, str]:
+    """Three people that no other test knows."""
+    number = next(_numbers)
+    return f"alice{number}", f"bob{number}", f"carol{number}"
+
+
+async def history(url: str, user: str, *participants: str) -> list[dict[str, Any]]:
+    query = {"participants": ",".join(participants), "limit": "1000"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(url + "/api/messages/get", params=query, headers=bearer(user)) as answer,
+    ):
+        assert answer.status == 200
+        return list((await answer.json())["messages"])
+
+
+async def test_it_reaches_everybody_but_the_sender(url: str, names: tuple[str, str, str]) -> None:
+    alice, bob, carol = names
+    async with (
+        talk(url, alice) as a1,
+        talk(url, alice) as a2,
+        talk(url, bob) as b1,
+        talk(url, bob) as b2,
+        talk(url, carol) as c,
+    ):
+        ack = await a1.say(bob, content="hi")
+        assert ack.keys() == {"type", "ref", "id", "created_at"}
+        messages = [(await one.take(1))[0] for one in (b1, b2)]
+        assert messages[0] == messages[1]
+        message = messages[0]
+        assert (message["id"], message["created_at"]) == (ack["id"], ack["created_at"])
+        assert (message["type"], message["sender"], message["content"]) == ("message", alice, "hi")
+        assert message["participants"] == [alice, bob]
+        assert message["channel"] == f"{alice},{bob}"
+        for one in (a1, a2, c):
+            assert await one.ping() == []
+    assert await history(url, bob, bob, alice) == [message]
+
+
+async def test_http_and_socket_are_one_stream(url: str, names: tuple[str, str, str]) -> None:
+    alice, bob, _ = names
+    async with talk(url, alice) as a, talk(url, bob) as b, aiohttp.ClientSession() as session:
+        body = {"participants": [alice, bob], "content": "by http", "metadata": {"k": [1, None]}}
+        async with session.post(url + "/api/messages", json=body, headers=bearer(alice)) as answer:
+            assert answer.status == 201
+            accepted = await answer.json()
+        await a.say(bob, content="by socket")
+        first, second = await b.take(2)
+    assert first == accepted
+    assert second["content"] == "by socket"
+    assert await history(url, alice, alice, bob) == [first, second]
+
+
+async def test_pipelined_sends_are_acknowledged_in_order(
+    url: str, names: tuple[str, str, str]
+) -> None:
+    alice, bob, _ = names
+    async with talk(url, alice) as a, talk(url, bob) as b:
+        for at in range(500):
+            await a.put(
+                {"type": "send", "ref": str(at), "participants": [alice, bob], "content": str(at)}
+            )
+        acks = await a.take(500, "ack")
+        messages = await b.take(500)
+    assert [ack["ref"] for ack in acks] == [str(at) for at in range(500)]
+    ids = [ack["id"] for ack in acks]
+    assert ids == sorted(set(ids))
+    assert [(one["id"], one["content"]) for one in messages] == list(
+        zip(ids, map(str, range(500)), strict=True)
+    )
+
+
+async def test_a_burst_in_one_segment_keeps_its_order(
+    url: str, names: tuple[str, str, str]
+) -> None:
+    alice, bob, _ = names
+    frames = b"".join(
+        masked(
+            1,
+            json.dumps(
+                {"type": "send", "ref": str(at), "participants": [alice, bob], "content": "x"}
+            ).encode(),
+        )
+        for at in range(300)
+    )
+    raw = await Raw.upgraded(url, alice, frames)
+    assert (await raw.json())["type"] == "hello"
+    acks = [await raw.json() for _ in range(300)]
+    assert [ack["ref"] for ack in acks] == [str(at) for at in range(300)]
+    assert [ack["id"] for ack in acks] == sorted(ack["id"] for ack in acks)
+    await raw.finish()
+
+
+async def test_a_key_that_must_be_looked_up_does_not_let_others_overtake(
+    url: str, names: tuple[str, str, str]
+) -> None:
+    """A UUIDv7 of long ago is looked up in the store first; sends behind it wait."""
+    alice, bob, _ = names
+    old = str(uuid.UUID(int=(1_600_000_000_000 << 80) | (7 << 76) | (0b10 << 62) | 9))
+    async with talk(url, alice) as a, talk(url, bob) as b:
+        for at in range(20):
+            key = {"client_id": old[:-2] + f"{at:02x}"} if at % 3 == 0 else {}
+            await a.put(
+                {
+                    "type": "send",
+                    "ref": str(at),
+                    "participants": [alice, bob],
+                    "content": str(at),
+                    **key,
+                }
+            )
+        acks = await a.take(20, "ack")
+        assert [ack["ref"] for ack in acks] == [str(at) for at in range(20)]
+        assert [ack["id"] for ack in acks] == sorted(ack["id"] for ack in acks)
+        assert [one["content"] for one in await b.take(20)] == [str(at) for at in range(20)]
+
+
+async def test_a_retry_is_the_same_message(url: str, names: tuple[str, str, str]) -> None:
+    alice, bob, _ = names
+    async with talk(url, alice) as a, talk(url, alice) as other, talk(url, bob) as b:
+        copies = [
+            {
+                "type": "send",
+                "ref": str(at),
+                "participants": [alice, bob],
+                "content": "x",
+                "client_id": "k",
+            }
+            for at in range(5)
+        ]
+        for copy in copies:
+            await a.put(copy)
+        acks = await a.take(5, "ack")
+        assert len({ack["id"] for ack in acks}) == 1
+        assert [ack.get("duplicate", False) for ack in acks] == [False, True, True, True, True]
+        again = await other.say(bob, content="x", client_id="k")
+        assert (again["id"], again["duplicate"]) == (acks[0]["id"], True)
+        conflict = await other.say(bob, content="y", client_id="k")
+        assert (conflict["type"], conflict["code"]) == ("error", "client_id_conflict")
+        assert conflict["id"] == acks[0]["id"]
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(
+                url + "/api/messages",
+                json={"participants": [bob, alice], "content": "x"},
+                headers=bearer(alice) | {"Idempotency-Key": "k"},
+            ) as answer,
+        ):
+            assert answer.status == 200
+            assert answer.headers["Idempotent-Replayed"] == "true"
+            assert (await answer.json())["id"] == acks[0]["id"]
+        await a.say(bob, content="end")
+        assert [one["content"] for one in await b.take(2)] == ["x", "end"]
+
+
+async def test_echo_goes_by_device(url: str, names: tuple[str, str, str]) -> None:
+    alice, bob, _ = names
+    async with (
+        talk(url, alice, echo="true", device="phone") as phone,
+        talk(url, alice, echo="true", device="laptop") as laptop,
+        talk(url, alice, echo="true", device="laptop") as laptop2,
+        talk(url, alice) as plain,
+        talk(url, bob, echo="true") as b,
+        aiohttp.ClientSession() as session,
+    ):
+        await phone.say(bob, content="from the phone")
+        async with session.post(
+            url + "/api/messages",
+            json={"participants": [alice, bob], "content": "from the laptop"},
+            headers=bearer(alice) | {"Chatsvc-Device": "laptop"},
+        ) as answer:
+            assert answer.status == 201
+        await plain.say(bob, content="from elsewhere")
+
+        async def contents(one: Talk) -> list[str]:
+            return [frame["content"] for frame in await one.ping()]
+
+        everything = ["from the phone", "from the laptop", "from elsewhere"]
+        assert [one["content"] for one in await b.take(3)] == everything
+        assert await contents(phone) == everything[1:]
+        assert await contents(laptop) == [everything[0], everything[2]]
+        assert await contents(laptop2) == [everything[0], everything[2]]
+        assert await contents(plain) == []
+
+
+BAD: list[tuple[dict[str, Any] | str, str]] = [
+    ("not json", "malformed_json"),
+    (
+        '{"type":"send","participants":["ME"],"content":"x","metadata":{"k":'
+        + "[" * 50_000 + "]" * 50_000 + "}}",
+        "malformed_json",
+    ),
+    ('{"type":"send","ref":"bad","participants":["a"],"content":"\\ud800"}', ""),
+    ({"type": "nonsense", "ref": "bad"}, ""),
+    ({"ref": "bad"}, ""),
+    ({"type": "send", "ref": "bad", "participants": [], "content": "x"}, "too_few"),
+    ({"type": "send", "ref": "bad", "participants": ["a,b"], "content": "x"}, "comma"),
+    ({"type": "send", "ref": "bad", "participants": ["ME"] * 257, "content": "x"}, "too_many"),
+    ({"type": "send", "ref": "bad", "participants": ["x", "y"], "content": "x"}, ""),
+    ({"type": "send", "ref": "bad", "participants": ["ME"], "content": ""}, "too_short"),
+    ({"type": "send", "ref": "bad", "participants": ["ME"], "content": "x" * 16_001}, "too_long"),
+    ({"type": "send", "ref": "bad", "participants": ["ME"], "content": "a\0b"}, "nul"),
+    ({"type": "send", "ref": "bad", "participants": ["ME"], "content": 5}, ""),
+    ({"type": "send", "ref": "bad", "participants": ["ME"], "content": "x", "extra": 1}, ""),
+    (
+        {"type": "send", "ref": "bad", "participants": ["ME"], "content": "x", "client_id": "é"},
+        "bad_client_id",
+    ),
+    (
+        {
+            "type": "send", "ref": "bad", "participants": ["ME"], "content": "x",
+            "metadata": {"k": "x" * 5000},
+        },
+        "too_long",
+    ),
+    ({"type": "send", "ref": "r" * 65, "participants": ["ME"], "content": "x"}, "too_long"),
+    ({"type": "ping", "ref": ""}, "too_long"),
+    ({"type": "auth", "ref": "bad", "token": "no"}, "token_invalid"),
+    ({"type": "hello", "ref": "bad"}, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", range(len(BAD)))
+async def test_a_bad_frame_is_answered_and_the_connection_lives(
+    url: str, names: tuple[str, str, str], case: int
+) -> None:
+    alice, bob, _ = names
+    frame, code = BAD[case]
+    text = frame if isinstance(frame, str) else json.dumps(frame)
+    async with talk(url, alice) as a:
+        await a.ws.send(text.replace('"ME"', f'"{alice}"'))
+        error = await a.next()
+        assert error["type"] == "error"
+        assert error["detail"]
+        if code:
+            assert error["code"] == code
+        if '"bad"' in text:
+            assert error.get("ref") == "bad" or "ud800" in text
+        assert (await a.say(bob))["type"] == "ack"
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (masked(2, b"binary"), 1003),
+        (masked(1, b"caf\xe9"), 1007),
+        (masked(1, b"\xf0\x9f", fin=False) + masked(0, b"x"), 1007),
+        (b"\x81\xff" + (262_145).to_bytes(8, "big"), 1009),
+        (masked(1, b"x" * 200_000, fin=False) + masked(0, b"x" * 62_145), 1009),
+        (masked(1, b"x", mask=False), 1002),
+        (masked(9, b"x" * 126), 1002),
+        (masked(9, b"x", fin=False), 1002),
+        (masked(3), 1002),
+        (b"\xc1\x80\0\0\0\0", 1002),
+        (masked(0, b"x"), 1002),
+        (masked(1, b"x", fin=False) + masked(1, b"y"), 1002),
+        (masked(8, b"\x03"), 1002),
+        (masked(8, b"\x03\xed"), 1002),
+        (masked(8, b"\x03\xe8\xff"), 1007),
+        (masked(8), 1000),
+        (masked(8, b"\x0f\xa0bye"), 4000),
+    ],
+    ids=str,
+)
+async def test_what_ends_a_connection_and_with_which_code(
+    url: str, names: tuple[str, str, str], data: bytes, code: int
+) -> None:
+    raw = await Raw.upgraded(url, names[0])
+    assert (await raw.json())["type"] == "hello"
+    raw.write(data)
+    if code == 1003:
+        raw.write(masked(8, b"\x03\xe8"))
+    assert await raw.close_code() == code
+    await raw.finish()
+
+
+async def test_the_code_arrives_though_the_client_goes_on_sending(
+    url: str, names: tuple[str, str, str]
+) -> None:
+    raw = await Raw.upgraded(url, names[0])
+    assert (await raw.json())["type"] == "hello"
+    raw.write(b"\x81\xff" + (10_000_000).to_bytes(8, "big") + b"mask")
+    for _ in range(50):
+        raw.write(b"x" * 100_000)
+    assert await raw.close_code() == 1009
+    await raw.finish()
+
+
+async def test_what_came_before_the_break_was_taken(url: str, names: tuple[str, str, str]) -> None:
+    alice, bob, _ = names
+    send = {"type": "send", "ref": "1", "participants": [alice, bob], "content": "still good"}
+    raw = await Raw.upgraded(url, alice)
+    raw.write(masked(1, json.dumps(send).encode()) + masked(2, b"bad"))
+    assert (await raw.json())["type"] == "hello"
+    async with asyncio.timeout(SOON):
+        while [one["content"] for one in await history(url, bob, alice, bob)] != ["still good"]:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.01)
+    await raw.finish()
+
+
+async def test_fragments_with_a_ping_between(url: str, names: tuple[str, str, str]) -> None:
+    text = '{"type":"ping","ref":"größe"}'.encode()
+    raw = await Raw.upgraded(url, names[0])
+    assert (await raw.json())["type"] == "hello"
+    cut = text.index("ö".encode()) + 1
+    raw.write(masked(1, text[:cut], fin=False) + masked(9, b"beat") + masked(0, text[cut:]))
+    assert await raw.frame() == (10, b"beat")
+    assert await raw.json() == {"type": "pong", "ref": "größe"}
+    whole = masked(1, text)
+    for at in range(len(whole)):
+        raw.write(whole[at : at + 1])
+        await asyncio.sleep(0)
+    assert await raw.json() == {"type": "pong", "ref": "größe"}
+    await raw.finish()
+
+
+@pytest.mark.parametrize("filler", ["x", "\U0001f600"], ids=["1 byte each", "4 bytes each"])
+async def test_a_conversation_at_every_bound_at_once(url: str, filler: str) -> None:
+    people = sorted(f"{at:03}" + filler * 125 for at in range(256))
+    content = "\u4e16" * 16_000
+    metadata = {"k": "x" * (4096 - len('{"k":""}'))}
+    sender, reader = people[0], people[255]
+    async with talk(url, sender) as a, talk(url, reader) as b:
+        cursor = b.hello["cursor"]
+        acks = []
+        for _ in range(8):
+            ack = await a.say(*people[1:], content=content, metadata=metadata)
+            assert ack["type"] == "ack", ack
+            acks.append(ack["id"])
+            (message,) = await b.take(1)
+            assert (message["id"], message["content"]) == (ack["id"], content)
+            assert (message["participants"], message["metadata"]) == (people, metadata)
+    assert message["channel"].startswith(",sha256:")
+    async with talk(url, reader, since=cursor) as b:
+        assert b.hello["recovered"] is True
+        assert [one["id"] for one in await b.take(8)] == acks
+        assert (await b.next())["type"] == "caught_up"
+    queries = [{"channel": message["channel"]}]
+    if filler == "x":  # percent-encoded, the others are beyond a request line
+        queries.append({"participants": ",".join(people)})
+    async with aiohttp.ClientSession() as session:
+        for query in queries:
+            async with session.get(
+                url + "/api/messages", params=query | {"limit": "1"}, headers=bearer(reader)
+            ) as answer:
+                assert answer.status == 200
+                assert (await answer.json())["messages"] == [message]
