@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.fault.kit.clock import Clock
 from tests.fault.kit.service import MakeService, Service
 from tests.fault.kit.trial import Trial, require_clean
 
@@ -76,6 +77,12 @@ async def make_service(tmp_path: Path) -> AsyncIterator[MakeService]:
     for service in made:
         if service.running:
             await service.kill()
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    """Right, until it is set."""
+    return Clock(tmp_path / "clock")
 
 
 @pytest.fixture

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
+from tests.fault.kit.clock import HOUR, Clock
 from tests.fault.kit.service import MakeService, Service
 from tests.fault.kit.trial import trial
 from tests.fault.kit.workload import Mix
@@ -13,31 +12,11 @@ from tests.fault.kit.workload import Mix
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
 MIX = Mix(pause=0.005)
-HOUR = 3600
-CLOCK = Path(__file__).parent / "kit" / "clock"
-
-
-class Clock:
-    """What the service takes for the time, in seconds ahead of what it is."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.set(0)
-
-    def set(self, seconds: int) -> None:
-        # In one write of one length: the reader never sees half of it.
-        with self.path.open("r+b" if self.path.exists() else "wb") as file:
-            file.write(b"%+20d\n" % seconds)
-
-
-@pytest.fixture
-def clock(tmp_path: Path) -> Clock:
-    return Clock(tmp_path / "clock")
 
 
 @pytest.fixture
 async def service(make_service: MakeService, clock: Clock) -> Service:
-    started = make_service({"PYTHONPATH": str(CLOCK), "FAULT_CLOCK_FILE": str(clock.path)})
+    started = make_service(clock.env)
     await started.start()
     return started
 

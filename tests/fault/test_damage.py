@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import shutil
 import sqlite3
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from tests.fault.kit.clients import Http, Outgoing
+from tests.fault.kit.clock import HOUR, Clock
 from tests.fault.kit.disk import cut_short, flip_bit
-from tests.fault.kit.service import MakeService, Service
+from tests.fault.kit.service import ROOT, MakeService, Service
 from tests.fault.kit.trial import trial
 from tests.fault.kit.workload import Mix
+from tests.support import mongod
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
@@ -196,3 +203,101 @@ async def test_log_lost(service: Service, judge) -> None:
         await service.start()
         await held.load.more(100)
     judge(held)
+
+
+async def verify(service: Service, *options: str) -> tuple[int, str]:
+    """``chatsvc log verify`` on its files: exit status, and what it says."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "chatsvc", "log", "verify", *options,
+        env={**os.environ, **service.env}, cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    said, _ = await process.communicate()
+    return await process.wait(), said.decode()
+
+
+async def test_a_bad_row_is_put_aside(make_service: MakeService) -> None:
+    """The way back that the refusal names: one record aside, all others served."""
+    service = make_service(LOG_ALONE)
+    ids = await killed_with(service, 20)
+    assert (await verify(service))[0] == 0
+    log = checkpointed(service)
+    flip_bit(log, log.read_bytes().index(b"number 10"))
+    status, said = await verify(service)
+    assert (status, ids[10] in said) == (1, True), said
+    await refused(service)
+    assert (await verify(service, "--quarantine"))[0] == 0
+    await service.start()
+    assert await known(service) == ids[:10] + ids[11:]
+
+
+async def test_going_on_with_what_can_be_read(make_service: MakeService) -> None:
+    """Damage in the middle, no backup: what is before it is served, and the rest is gone."""
+    service = make_service(LOG_ALONE)
+    ids = await killed_with(service, 20)
+    wal = wal_of(service)
+    flip_bit(wal, 32 + frame_size(wal) * 20 + 500)
+    await refused(service)
+    status, said = await verify(service, "--accept-loss")
+    assert status == 0, said
+    await service.start()
+    left = await known(service)
+    assert left
+    assert left == ids[: len(left)]
+    more = await say(service, 20, 5)
+    assert more[0] > ids[-1], "an id that was given away is given to another message"
+    assert await known(service) == left + more
+    await service.restart()
+    assert await known(service) == left + more
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_nothing_unsaved_is_trimmed(
+    make_service: MakeService, mongo_server: mongod.MongoServer, clock: Clock, stored: bool
+) -> None:
+    """Past LOG_RETENTION_SECONDS the log lets go of what is stored, and of nothing else."""
+    env = {"STORE": "mongodb", "MONGO_URI": mongo_server.uri, "LOG_RETENTION_SECONDS": "0"}
+    service = make_service({**env, **clock.env})
+    await service.start()
+    if not stored:
+        await asyncio.to_thread(mongo_server.kill)
+    ids = await say(service, 0, 50)
+    if stored:
+        await until_rows(service, lambda rows: rows == 50)
+    clock.set(24 * HOUR)
+    if stored:
+        await until_rows(service, lambda rows: rows < 50)
+        assert await known(service) == ids
+        return
+    await housekeeping(service)
+    assert rows_of(service) == 50
+    await service.restart()
+    await housekeeping(service)
+    assert rows_of(service) == 50
+    await asyncio.to_thread(mongo_server.start)
+    await until_rows(service, lambda rows: rows < 50)
+    assert await known(service) == ids
+
+
+def rows_of(service: Service) -> int:
+    database = sqlite3.connect(f"file:{service.data_dir / 'log.db'}?mode=ro", uri=True)
+    try:
+        return int(database.execute("SELECT count(*) FROM records").fetchone()[0])
+    finally:
+        database.close()
+
+
+async def until_rows(service: Service, met: Callable[[int], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not met(rows_of(service)):
+        assert time.monotonic() < deadline, f"{rows_of(service)} rows"
+        await asyncio.sleep(0.1)
+
+
+async def housekeeping(service: Service) -> None:
+    """Long enough for the log to have looked for what it may let go of, three times.
+
+    What must not happen leaves nothing to wait for.
+    """
+    await asyncio.sleep(3.5)
+    assert service.running
