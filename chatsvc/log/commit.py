@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+import structlog
+
 from chatsvc.core.errors import Conflict, LogUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.core.record import Draft, Record, compose_body
@@ -20,6 +22,8 @@ from chatsvc.log.keys import Key, KeyWindow
 
 COMMIT_RECORDS: Final = 256
 COMMIT_BYTES: Final = 4 * 1024 * 1024
+
+_logger = structlog.get_logger("chatsvc.log")
 
 Done = Callable[[Sequence[Record] | None, LogUnavailable | None], None]
 Write = Callable[[list[Draft], Done], None]
@@ -119,7 +123,12 @@ class GroupCommit:
             size += len(waiting.draft.rest)
         if batch:
             self.queued_bytes -= size
-            self._write([waiting.draft for waiting in batch], self._done)
+            try:
+                self._write([waiting.draft for waiting in batch], self._done)
+            except Exception:
+                # Whatever it is, it must not leave this batch in flight for ever.
+                _logger.exception("a commit could not begin", records=len(batch))
+                self._loop.call_soon(self._done, None, LogUnavailable("the log cannot write"))
         elif self._idle is not None:
             self._idle.set_result(None)
             self._idle = None

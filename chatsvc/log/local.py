@@ -226,9 +226,9 @@ class LocalLog(MessageLog):
         started = self._loop.time()
 
         def durable(error: LogUnavailable | None) -> None:
+            done(None if error else records, error)
             if self._observe is not None:
                 self._observe(len(records), self._loop.time() - started)
-            done(None if error else records, error)
 
         def job() -> None:
             error: LogUnavailable | None = None

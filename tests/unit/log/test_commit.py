@@ -184,6 +184,21 @@ async def test_a_failed_write_fails_all_of_it_and_nothing_is_remembered(disk: Di
     assert not (await again).duplicate
 
 
+async def test_a_batch_that_cannot_even_begin_fails_and_the_next_goes_on(disk: Disk) -> None:
+    def raises(drafts: list[Draft], done: Done) -> None:
+        disk.commit._write = disk.write
+        raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+
+    disk.commit._write = raises
+    lost = disk.commit.append(draft("x"))
+    with pytest.raises(LogUnavailable):
+        await asyncio.wait_for(lost, 10)
+    kept = disk.commit.append(draft("y"))
+    await turn()
+    disk.finish()
+    assert (await kept).id
+
+
 async def test_a_caller_that_goes_away_takes_nobody_with_it(disk: Disk) -> None:
     gone = disk.commit.append(draft("x", client_id="k"))
     follower = disk.commit.append(draft("x", client_id="k"))
