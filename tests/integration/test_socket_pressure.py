@@ -1,0 +1,183 @@
+"""Readers that are slow, stuck or gone: cut off, and nobody else waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from typing import Any
+
+import aiohttp
+
+from tests.integration.conftest import Serve
+from tests.support.process import Process
+from tests.support.talking import SOON, Raw, Talk, handshake, log_lines, masked, talk
+from tests.support.waiting import until
+
+
+async def stuck(url: str, user: str) -> Raw:
+    """A client with a small window that reads its hello and nothing more."""
+    kernel = socket.socket()
+    kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    kernel.setblocking(False)
+    host, port = url.removeprefix("http://").split(":")
+    await asyncio.get_running_loop().sock_connect(kernel, (host, int(port)))
+    raw = Raw(*await asyncio.open_connection(sock=kernel, limit=1024))
+    raw.write(handshake(user))
+    assert b"101" in await asyncio.wait_for(raw.reader.readuntil(b"\r\n\r\n"), SOON)
+    assert (await raw.json())["type"] == "hello"
+    return raw
+
+
+async def pour(sender: Talk, to: str, count: int, size: int) -> list[str]:
+    """Send so many messages; their ids."""
+    ids = []
+    for at in range(count):
+        ack = await sender.say(to, content=f"{at} " + "x" * size)
+        assert ack["type"] == "ack", ack
+        ids.append(ack["id"])
+    return ids
+
+
+def reasons(process: Process, user: str) -> list[str]:
+    lines = log_lines(process, "disconnect")
+    return [line["reason"] for line in lines if line["user"] == user]
+
+
+async def test_a_reader_beyond_its_bound_is_cut_and_loses_nothing(serve: Serve) -> None:
+    process, url = serve(SOCKET_STALL_SECONDS="60", SOCKET_BUFFER_BYTES="256KiB")
+    async with talk(url, "alice") as alice, talk(url, "bob") as quick:
+        slow = await stuck(url, "bob")
+        epoch, cursor = quick.hello["epoch"], quick.hello["cursor"]
+        ids = await pour(alice, "bob", 60, 15_000)
+        assert [one["id"] for one in await quick.take(60)] == ids
+        await until(lambda: reasons(process, "bob") == ["slow"])
+        ids += await pour(alice, "bob", 3, 10)
+        assert [one["id"] for one in await quick.take(3)] == ids[60:]
+    await slow.finish()
+    async with talk(url, "bob", since=cursor) as back:
+        assert [one["id"] for one in await back.take(63)] == ids
+        assert back.hello["epoch"] == epoch
+
+
+async def test_a_reader_that_reads_nothing_is_cut_after_a_while(serve: Serve) -> None:
+    process, url = serve(SOCKET_STALL_SECONDS="0.5", SOCKET_BUFFER_BYTES="64MiB")
+    async with talk(url, "alice") as alice, talk(url, "bob") as quick:
+        slow = await stuck(url, "bob")
+        ids = await pour(alice, "bob", 40, 15_000)
+        assert [one["id"] for one in await quick.take(40)] == ids
+        await until(lambda: reasons(process, "bob") == ["stalled"])
+        assert (await alice.say("bob"))["type"] == "ack"
+        assert len(await quick.take(1)) == 1
+    await slow.finish()
+
+
+async def test_a_reader_that_is_slow_but_reads_is_left_alone(serve: Serve) -> None:
+    process, url = serve(SOCKET_STALL_SECONDS="1", SOCKET_BUFFER_BYTES="64MiB")
+    async with talk(url, "alice") as alice:
+        slow = await stuck(url, "bob")
+        ids = await pour(alice, "bob", 40, 15_000)
+        loop = asyncio.get_running_loop()
+        until_then = loop.time() + 2.5
+        found = []
+        while len(found) < 40:
+            found.append((await slow.json())["id"])
+            if loop.time() < until_then:
+                await asyncio.sleep(0.1)
+        assert found == ids
+        assert reasons(process, "bob") == []
+    await slow.finish()
+
+
+async def test_who_resumes_and_does_not_read_is_cut_too(serve: Serve) -> None:
+    process, url = serve(SOCKET_STALL_SECONDS="0.5")
+    async with talk(url, "alice") as alice, talk(url, "bob") as bob:
+        cursor = bob.hello["cursor"]
+        ids = await pour(alice, "bob", 100, 15_000)
+        await bob.take(100)
+    kernel = await stuck_resume(url, "bob", cursor)
+    await until(lambda: "stalled" in reasons(process, "bob"))
+    await kernel.finish()
+    async with talk(url, "bob", since=cursor) as back:
+        assert [one["id"] for one in await back.take(100)] == ids
+
+
+async def stuck_resume(url: str, user: str, since: str) -> Raw:
+    host, port = url.removeprefix("http://").split(":")
+    kernel = socket.socket()
+    kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    kernel.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(kernel, (host, int(port)))
+    raw = Raw(*await asyncio.open_connection(sock=kernel, limit=1024))
+    raw.write(handshake(user, path=f"/ws?since={since}"))
+    return raw
+
+
+async def test_silence_for_two_heartbeats_is_4103(serve: Serve) -> None:
+    process, url = serve(HEARTBEAT_SECONDS="0.3")
+    async with talk(url, "ann") as lively:
+        silent = await Raw.upgraded(url, "ann")
+        assert (await silent.json())["type"] == "hello"
+        assert await silent.frame() == (9, b"")
+        assert await silent.close_code() == 4103
+        assert await lively.ping() == [], "whose library answers pings"
+    await until(lambda: "4103 heartbeat missed" in reasons(process, "ann"))
+    await silent.finish()
+
+
+async def test_any_frame_is_a_sign_of_life(serve: Serve) -> None:
+    _, url = serve(HEARTBEAT_SECONDS="0.3")
+    raw = await Raw.upgraded(url, "ann")
+    assert (await raw.json())["type"] == "hello"
+    for _ in range(8):
+        assert await raw.frame() == (9, b"")
+        raw.write(masked(10, b"unasked for"))
+    raw.write(masked(1, b'{"type":"ping"}'))
+    while (found := await raw.frame()) == (9, b""):
+        continue
+    assert found == (1, b'{"type":"pong"}')
+    await raw.finish()
+
+
+async def test_clients_that_vanish_are_forgotten(serve: Serve) -> None:
+    process, url = serve()
+    for _ in range(10):
+        raw = await Raw.upgraded(url, "gone")
+        raw.writer.transport.abort()
+    await until(lambda: len(reasons(process, "gone")) == 10)
+
+    async def count() -> Any:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(url + "/api/connections", json={"users": ["gone"]}) as answer,
+        ):
+            return await answer.json()
+
+    assert await count() == {"connections": {"gone": 0}}
+
+
+async def test_more_unacknowledged_sends_than_may_be_stop_the_reading_not_the_socket(
+    serve: Serve,
+) -> None:
+    _, url = serve(SOCKET_UNACKED_MAX="2")
+    async with talk(url, "alice") as alice:
+        for at in range(300):
+            frame = {"type": "send", "ref": str(at), "participants": ["alice"], "content": "x"}
+            await alice.put(frame)
+            if at % 50 == 0:
+                await alice.ws.ping()
+        acks = await alice.take(300, "ack")
+    assert [ack["ref"] for ack in acks] == [str(at) for at in range(300)]
+
+
+async def test_metrics_count_who_is_slow_and_why_they_went(serve: Serve) -> None:
+    process, url = serve(SOCKET_STALL_SECONDS="60", SOCKET_BUFFER_BYTES="256KiB")
+    async with talk(url, "alice") as alice:
+        slow = await stuck(url, "bob")
+        await pour(alice, "bob", 60, 15_000)
+        await until(lambda: reasons(process, "bob") == ["slow"])
+        async with aiohttp.ClientSession() as session, session.get(url + "/metrics") as answer:
+            text = await answer.text()
+    assert re.search(r'^chatsvc_disconnects_total\{\w+="slow"\} 1\.0$', text, re.MULTILINE)
+    assert re.search(r"^chatsvc_sockets_aborted_total 1\.0$", text, re.MULTILINE)
+    await slow.finish()
