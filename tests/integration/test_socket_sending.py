@@ -258,32 +258,36 @@ async def test_a_bad_frame_is_answered_and_the_connection_lives(
         assert (await a.say(bob))["type"] == "ack"
 
 
-@pytest.mark.parametrize(
-    ("data", "code"),
-    [
-        (masked(2, b"binary"), 1003),
-        (masked(1, b"caf\xe9"), 1007),
-        (masked(1, b"\xf0\x9f", fin=False) + masked(0, b"x"), 1007),
-        (b"\x81\xff" + (262_145).to_bytes(8, "big"), 1009),
-        (masked(1, b"x" * 200_000, fin=False) + masked(0, b"x" * 62_145), 1009),
-        (masked(1, b"x", mask=False), 1002),
-        (masked(9, b"x" * 126), 1002),
-        (masked(9, b"x", fin=False), 1002),
-        (masked(3), 1002),
-        (b"\xc1\x80\0\0\0\0", 1002),
-        (masked(0, b"x"), 1002),
-        (masked(1, b"x", fin=False) + masked(1, b"y"), 1002),
-        (masked(8, b"\x03"), 1002),
-        (masked(8, b"\x03\xed"), 1002),
-        (masked(8, b"\x03\xe8\xff"), 1007),
-        (masked(8), 1000),
-        (masked(8, b"\x0f\xa0bye"), 4000),
-    ],
-    ids=str,
-)
+# Named, because the bytes are masked anew in each process, and workers must agree on the names.
+ENDS: dict[str, tuple[bytes, int]] = {
+    "a binary message": (masked(2, b"binary"), 1003),
+    "text that is not UTF-8": (masked(1, b"caf\xe9"), 1007),
+    "not UTF-8 over fragments": (masked(1, b"\xf0\x9f", fin=False) + masked(0, b"x"), 1007),
+    "longer than the bound": (b"\x81\xff" + (262_145).to_bytes(8, "big"), 1009),
+    "fragments longer than the bound": (
+        masked(1, b"x" * 200_000, fin=False) + masked(0, b"x" * 62_145),
+        1009,
+    ),
+    "unmasked": (masked(1, b"x", mask=False), 1002),
+    "a ping of 126 bytes": (masked(9, b"x" * 126), 1002),
+    "a ping in fragments": (masked(9, b"x", fin=False), 1002),
+    "an unknown opcode": (masked(3), 1002),
+    "a reserved bit": (b"\xc1\x80\0\0\0\0", 1002),
+    "a continuation of nothing": (masked(0, b"x"), 1002),
+    "a message within a message": (masked(1, b"x", fin=False) + masked(1, b"y"), 1002),
+    "a close of one byte": (masked(8, b"\x03"), 1002),
+    "a close code that may not be sent": (masked(8, b"\x03\xed"), 1002),
+    "a close reason that is not UTF-8": (masked(8, b"\x03\xe8\xff"), 1007),
+    "a close without a code": (masked(8), 1000),
+    "a close with a code of its own": (masked(8, b"\x0f\xa0bye"), 4000),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
 async def test_what_ends_a_connection_and_with_which_code(
-    url: str, names: tuple[str, str, str], data: bytes, code: int
+    url: str, names: tuple[str, str, str], case: str
 ) -> None:
+    data, code = ENDS[case]
     raw = await Raw.upgraded(url, names[0])
     assert (await raw.json())["type"] == "hello"
     raw.write(data)
