@@ -204,6 +204,8 @@ class Service:
             store=settings.chosen_store,
             version=__version__,
         )
+        if settings.dev_login == "anywhere":
+            _logger.warning("dev_login_anywhere", meaning="whoever asks gets a token for any user")
         return Running(url, settings, who)
 
     async def stop(self) -> None:

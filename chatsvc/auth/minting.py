@@ -59,7 +59,7 @@ def dev_secret(data_dir: Path) -> bytes:
     """
     path = data_dir / DEV_SECRET_NAME
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
             _create(path)
         if path.stat().st_mode & 0o077:

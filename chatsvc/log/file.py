@@ -50,7 +50,7 @@ class LogFile:
 
     def __init__(self, path: Path, *, accept_loss: bool = False) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.torn_at = None if accept_loss else _refuse_damage(path)
         self._inserts: dict[int, str] = {}
         self._since_checkpoint = 0

@@ -153,7 +153,7 @@ class SqliteStore(MessageStore):
 
     def _connect_writer(self) -> sqlite3.Connection:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as exc:
             raise StoreUnavailable(f"the store's folder cannot be made: {exc}") from exc
         db = self._connect(str(self._path))

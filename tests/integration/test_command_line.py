@@ -189,6 +189,11 @@ def test_variables_that_nearly_match_are_warned_of(tmp_path: Path) -> None:
         assert "hunter2" not in process.err
 
 
+def test_a_login_that_is_open_to_all_is_warned_of(tmp_path: Path) -> None:
+    with serving(tmp_path, DEV_LOGIN="anywhere") as process:
+        process.wait_for('"level":"warning","event":"dev_login_anywhere"', err=True)
+
+
 def test_no_log_line_holds_content_or_a_token(tmp_path: Path) -> None:
     variables = {"LOG_LEVEL": "debug", "DEV_LOGIN": "loopback"}
     with serving(tmp_path, **variables) as process:

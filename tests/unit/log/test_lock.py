@@ -55,9 +55,10 @@ def test_it_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_the_folder_is_made(tmp_path: Path) -> None:
+def test_the_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     lock = DataDirLock(tmp_path / "a" / "b")
     lock.acquire()
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "a" / "b" / "lock").stat().st_mode & 0o777 == 0o600
     lock.release()
 
