@@ -32,6 +32,8 @@ class FakeTransport(asyncio.Transport):
         self.most_buffered = 0
         self.aborted = False
         self.broken = False
+        self.reading = True
+        self.half_closed = False
         self._closing = False
         self._paused = False
 
@@ -67,6 +69,20 @@ class FakeTransport(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return len(self.buffer)
+
+    def write_eof(self) -> None:
+        self.half_closed = True
+
+    def pause_reading(self) -> None:
+        if self._closing:
+            raise RuntimeError("Cannot pause_reading() when closing")
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert (high, low) == (HIGH_WATER, LOW_WATER), "what this fake does"
 
     def is_closing(self) -> bool:
         return self._closing

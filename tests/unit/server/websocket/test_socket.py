@@ -1,0 +1,364 @@
+"""One socket on a transport in the test's hand: what no network shows on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chatsvc.auth.principal import Principal
+from chatsvc.core.errors import Invalid, LogUnavailable
+from chatsvc.delivery.hub import Hub
+from chatsvc.delivery.resume import Plan, Resumer
+from chatsvc.log.base import Appended
+from chatsvc.server.websocket import keeper as keeper_module
+from chatsvc.server.websocket.context import SocketContext
+from chatsvc.server.websocket.keeper import SocketKeeper
+from chatsvc.server.websocket.socket import Socket
+from chatsvc.wire import frames
+from tests.support.drafts import record
+from tests.support.fake_log import FakeHistory, FakeLog
+from tests.support.sockets import FakeTransport, attach, texts
+from tests.support.talking import masked
+from tests.support.waiting import until
+
+
+class Counts:
+    def __init__(self) -> None:
+        self.opened = 0
+        self.closed: list[str] = []
+
+    def socket_opened(self) -> None:
+        self.opened += 1
+
+    def socket_closed(self, reason: str) -> None:
+        self.closed.append(reason)
+
+
+class World:
+    """A context whose sends are answered when the test says so."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.log = FakeLog()
+        self.counts = Counts()
+        self.asked: list[tuple[str, asyncio.Future[Appended]]] = []
+        self.next_future: Callable[[str], asyncio.Future[Appended]] = self.plain
+        hub = Hub()
+        values: dict[str, Any] = {
+            "hub": hub,
+            "tail": self.log.tail,
+            "resumer": Resumer(
+                epoch="e",
+                tail=self.log.tail,
+                hub=hub,
+                backfill=FakeHistory(self.log),  # type: ignore[arg-type]
+                most=100,
+            ),
+            "submit": self.submit,
+            "authenticate": lambda token: Principal(token, int(time.time()) + 600),
+            "metrics": self.counts,
+            "server_name": "test",
+            "heartbeat_seconds": 30.0,
+            "stall_seconds": 10.0,
+            "buffer_limit": 1 << 20,
+            "max_frame": 256 * 1024,
+            "max_content": 16_000,
+            "max_connections": 10,
+            "unacked_max": 4,
+        }
+        self.context = SocketContext(**(values | settings))
+
+    def plain(self, content: str) -> asyncio.Future[Appended]:
+        return asyncio.get_running_loop().create_future()
+
+    def submit(self, *, content: str, **_: Any) -> asyncio.Future[Appended]:
+        future = self.next_future(content)
+        self.asked.append((content, future))
+        return future
+
+    def open(
+        self, user: str = "alice", plan: Plan | None = None, expires_in: float = 3600
+    ) -> tuple[Socket, FakeTransport]:
+        principal = Principal(user, int(time.time() + expires_in))
+        socket = Socket(self.context, principal, connection_id="c1", device="phone", echo=False)
+        transport = attach(socket)
+        socket.begin(transport, plan)
+        return socket, transport
+
+
+@pytest.fixture
+async def world() -> World:
+    return World()
+
+
+def send(content: str) -> bytes:
+    frame = {"type": "send", "ref": content, "participants": ["alice"], "content": content}
+    return masked(frames.TEXT, json.dumps(frame).encode())
+
+
+def kinds(transport: FakeTransport) -> list[str]:
+    return [frame.get("ref") or frame["type"] for frame in texts(transport.wire)]
+
+
+def last_frame(transport: FakeTransport) -> tuple[int, bytes]:
+    """Opcode and payload of a short frame at the very end."""
+    wire = bytes(transport.wire)
+    for at in range(len(wire) - 127, len(wire) - 1):
+        if at >= 0 and wire[at] == 0x88 and at + 2 + wire[at + 1] == len(wire):
+            return 8, wire[at + 2 :]
+    return 0, b""
+
+
+async def turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_answers_of_one_turn_go_out_in_one_write(world: World) -> None:
+    socket, transport = world.open()
+    socket.data_received(send("1") + send("2") + send("3"))
+    before = len(transport.writes)
+    for at, (_, future) in enumerate(world.asked):
+        future.set_result(Appended(at + 1, b"", False))
+    await turns()
+    assert len(transport.writes) == before + 1
+    assert kinds(transport) == ["hello", "1", "2", "3"]
+
+
+async def test_at_the_bound_of_unacknowledged_it_stops_reading_and_goes_on(
+    world: World,
+) -> None:
+    socket, transport = world.open()
+    socket.data_received(b"".join(send(str(at)) for at in range(10)))
+    assert [content for content, _ in world.asked] == ["0", "1", "2", "3"]
+    assert not transport.reading
+    for at in range(10):
+        world.asked[at][1].set_result(Appended(at + 1, b"", False))
+        await turns()
+    assert [content for content, _ in world.asked] == [str(at) for at in range(10)]
+    assert transport.reading
+    assert kinds(transport) == ["hello", *(str(at) for at in range(10))]
+
+
+async def test_what_is_looked_up_is_overtaken_by_nothing(world: World) -> None:
+    gate = asyncio.Event()
+    looked_up: list[str] = []
+
+    def by_task(content: str) -> asyncio.Future[Appended]:
+        async def look() -> Appended:
+            await gate.wait()
+            looked_up.append(content)
+            return Appended(2, b"", False)
+
+        if content != "look":
+            return world.plain(content)
+        return asyncio.create_task(look())
+
+    world.next_future = by_task
+    socket, transport = world.open()
+    socket.data_received(send("before") + send("look") + send("after"))
+    assert [content for content, _ in world.asked] == ["before", "look"]
+    world.asked[0][1].set_result(Appended(1, b"", False))
+    await turns()
+    assert [content for content, _ in world.asked] == ["before", "look"], "still looked up"
+    assert not transport.reading
+    gate.set()
+    await turns()
+    assert looked_up == ["look"]
+    assert [content for content, _ in world.asked] == ["before", "look", "after"]
+    assert transport.reading
+
+
+async def test_refusals_are_answered_whoever_raises_them(world: World) -> None:
+    def refuses(content: str) -> asyncio.Future[Appended]:
+        raise {
+            "invalid": Invalid.at("/content", "bad", "it is bad"),
+            "bug": ZeroDivisionError(),
+        }[content]
+
+    socket, transport = world.open()
+    world.next_future = refuses
+    socket.data_received(send("invalid") + send("bug"))
+    world.next_future = world.plain
+    socket.data_received(send("away") + send("broken"))
+    world.asked[0][1].set_exception(LogUnavailable("full", code="disk_full"))
+    world.asked[1][1].set_exception(ZeroDivisionError())
+    await turns()
+    codes = [(one.get("ref"), one.get("code")) for one in texts(transport.wire)[1:]]
+    assert codes == [
+        ("invalid", "bad"),
+        ("bug", "internal_error"),
+        ("away", "disk_full"),
+        ("broken", "internal_error"),
+    ]
+    assert not transport.is_closing()
+
+
+async def test_nothing_follows_the_close_frame(world: World) -> None:
+    socket, transport = world.open()
+    socket.data_received(send("answered") + send("late"))
+    world.asked[0][1].set_result(Appended(1, b"", False))
+    await asyncio.sleep(0)
+    socket.close(1012, "restart")
+    world.asked[1][1].set_result(Appended(2, b"", False))
+    await turns()
+    assert last_frame(transport)[0] == 8
+    assert "answered" in kinds(transport)
+    assert "late" not in kinds(transport)
+
+
+async def test_delivery_skips_a_socket_that_is_closing(world: World) -> None:
+    socket, transport = world.open()
+    assert world.context.hub.of("alice") == (socket,)
+    socket.close(1012, "restart")
+    assert world.context.hub.size == 0
+    wire = bytes(transport.wire)
+    socket.write(b"a frame that was on its way")
+    socket.write_all([b"another"])
+    assert transport.wire == wire
+
+
+async def test_a_broken_frame_half_closes_and_listens_to_nothing_more(world: World) -> None:
+    socket, transport = world.open()
+    socket.data_received(masked(frames.TEXT, b"\xff") + send("unread"))
+    assert last_frame(transport)[1][:2] == (1007).to_bytes(2, "big")
+    assert transport.half_closed
+    socket.data_received(send("unread"))
+    assert world.asked == []
+    socket.connection_lost(None)
+    assert world.counts.closed[0].startswith("1007 ")
+    assert not world.context.sockets
+
+
+async def test_a_peer_that_does_not_answer_the_close_is_cut(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatsvc.server.websocket.socket.CLOSE_SECONDS", 0.01)
+    socket, transport = world.open()
+    socket.close(1012, "restart")
+    await until(lambda: transport.aborted)
+    await turns()
+    assert not world.context.sockets
+
+
+async def test_the_peers_close_is_answered_and_ends_it(world: World) -> None:
+    socket, transport = world.open()
+    socket.data_received(masked(8, (4000).to_bytes(2, "big")) + send("after the close"))
+    assert last_frame(transport) == (8, (4000).to_bytes(2, "big"))
+    assert transport.is_closing()
+    assert world.asked == []
+
+
+async def test_a_send_on_a_socket_that_was_just_cut_does_not_raise(world: World) -> None:
+    socket, transport = world.open()
+    transport.close()
+    socket.data_received(b"".join(send(str(at)) for at in range(6)))
+    for _, future in world.asked:
+        future.set_result(Appended(1, b"", False))
+    await turns()
+    socket.connection_lost(None)
+    assert world.counts.closed == ["client went away"]
+
+
+async def test_a_heartbeat_moves_the_cursor_of_a_live_socket(world: World) -> None:
+    socket, transport = world.open()
+    socket.beat()
+    world.log.tail.extend([record(5, sender="zoe", to=("yan",))])
+    socket.heard = True
+    socket.beat()
+    socket.heard = True
+    socket.beat()
+    cursors = [one for one in texts(transport.wire) if one["type"] == "cursor"]
+    assert cursors == [{"type": "cursor", "cursor": "e.0000000000000005"}], "once"
+
+
+async def test_a_socket_that_is_still_resuming_gets_no_cursor(world: World) -> None:
+    """It would jump over what is not sent yet."""
+    world.log.tail.extend([record(at) for at in range(1, 4)])
+    socket, transport = world.open("bob", Plan(0, True))
+    socket.beat()
+    assert [one["type"] for one in texts(transport.wire)] == ["hello"]
+    await until(lambda: socket.live)
+    assert [one["type"] for one in texts(transport.wire)] == [
+        "hello", "message", "message", "message", "caught_up",
+    ]  # fmt: skip
+
+
+async def test_a_socket_that_is_held_is_not_missing_its_heartbeat(world: World) -> None:
+    socket, transport = world.open()
+    socket.data_received(b"".join(send(str(at)) for at in range(4)))
+    assert not transport.reading
+    for _ in range(3):
+        socket.beat()
+    assert last_frame(transport)[0] != 8
+
+
+async def test_silence_is_4103(world: World) -> None:
+    socket, transport = world.open()
+    socket.beat()
+    socket.beat()
+    assert last_frame(transport)[1][:2] == (4103).to_bytes(2, "big")
+    assert transport.is_closing()
+
+
+async def test_expiry_is_told_once_and_ends_with_4002(world: World) -> None:
+    socket, transport = world.open(expires_in=1.5)
+    for _ in range(3):
+        socket.heard = True
+        socket.beat()
+    await turns()
+    assert kinds(transport).count("auth_expiring") <= 1
+    await until(lambda: last_frame(transport)[0] == 8)
+    assert last_frame(transport)[1][:2] == (4002).to_bytes(2, "big")
+    assert kinds(transport).count("auth_expiring") == 1
+
+
+async def test_a_heartbeat_that_fails_stops_nobody_elses(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_module, "_TICK_SECONDS", 0.001)
+    world.context.heartbeat_seconds = 0.02
+    pairs = [world.open(f"user{at}") for at in range(3)]
+    pairs[1][1].broken = True
+    keeper = SocketKeeper(world.context)
+    keeper.start()
+    await until(lambda: all(b"\x89\x00" in pairs[at][1].wire for at in (0, 2)))
+    await until(lambda: pairs[1][1].aborted)
+    await keeper.stop()
+
+
+async def test_a_stalled_socket_is_cut_by_the_keeper(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_module, "_TICK_SECONDS", 0.01)
+    world.context.stall_seconds = 0.05
+    socket, _ = world.open()
+    stuck = attach(socket, room=0)
+    socket.write(b"x" * 70_000)
+    assert world.context.slow == {socket}
+    keeper = SocketKeeper(world.context)
+    keeper.start()
+    await until(lambda: stuck.aborted)
+    await turns()
+    await keeper.stop()
+    assert world.counts.closed == ["stalled"]
+    assert not world.context.slow
+
+
+async def test_closing_all_waits_for_them_and_cuts_who_stays(world: World) -> None:
+    polite, stubborn = world.open("polite"), world.open("stubborn")
+    closing = asyncio.create_task(SocketKeeper(world.context).close_all(0.1))
+    await turns()
+    for socket, transport in (polite, stubborn):
+        code, reason = last_frame(transport)[1][:2], last_frame(transport)[1][2:].decode()
+        assert code == (1012).to_bytes(2, "big")
+        assert reason.startswith("restart;retry_after_ms=")
+        assert world.context.hub.of(socket.user) == ()
+    polite[0].connection_lost(None)
+    assert not stubborn[1].aborted
+    await asyncio.wait_for(closing, 10)
+    assert stubborn[1].aborted
