@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,20 +27,23 @@ QUICK = 3.0
 """Seconds after which a broken server is not waited for any more."""
 
 
-def _serving(folder: Path, **variables: str) -> Iterator[str]:
+@contextmanager
+def serving(folder: Path, **variables: str) -> Iterator[str]:
     given = {"JWT_SECRET": SECRET, "PORT": "0", "LOG_FORMAT": "json", "STORE": "sqlite"}
-    with running(folder, "serve", **given, **variables) as process:
+    with running(folder, "serve", **(given | variables)) as process:
         yield process.wait_for(STARTED, err=True)[1]
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    yield from _serving(tmp_path_factory.mktemp("service"))
+    with serving(tmp_path_factory.mktemp("service")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
 def beating_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    yield from _serving(tmp_path_factory.mktemp("beating"), HEARTBEAT_SECONDS="0.2")
+    with serving(tmp_path_factory.mktemp("beating"), HEARTBEAT_SECONDS="0.2") as url:
+        yield url
 
 
 async def outcomes(url: str, *names: str, patience: float = 30.0) -> dict[str, Outcome]:
@@ -71,6 +75,31 @@ def test_the_service_conforms(url: str) -> None:
     assert len(results) == len(ALL)
     assert {name for name, result in results.items() if result != "pass"} == set(BEATS)
     assert (report["failed"], report["skipped"]) == (0, len(BEATS))
+
+
+async def test_the_service_conforms_over_mongodb(
+    tmp_path_factory: pytest.TempPathFactory, mongo_uri: str, mongo_db: str
+) -> None:
+    folder = tmp_path_factory.mktemp("mongodb")
+    with serving(folder, STORE="mongodb", MONGO_URI=mongo_uri, MONGO_DB=mongo_db) as url:
+        found = await outcomes(url)
+    assert {name: one.reason for name, one in found.items() if one.result == "fail"} == {}
+
+
+async def test_the_service_conforms_with_other_bounds(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Bounds are settings; the checks take those in force from the server's documents."""
+    with serving(
+        tmp_path_factory.mktemp("bounds"),
+        MAX_PARTICIPANTS="12",
+        MAX_USER_ID="100",
+        MAX_CONTENT="700",
+        MAX_BODY_BYTES="400000",
+    ) as url:
+        found = await outcomes(url)
+    assert {name: one.reason for name, one in found.items() if one.result == "fail"} == {}
+    assert found["refuse.body-too-large"].result == "skipped"
 
 
 async def test_the_service_conforms_in_its_heartbeat(beating_url: str) -> None:
