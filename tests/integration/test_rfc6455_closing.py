@@ -104,7 +104,9 @@ async def test_a_close_of_ours_is_waited_for_no_longer_than_a_while(url: str) ->
         await failed(raw, 1003)
 
 
-@pytest.mark.parametrize("half", [b"", client_frame(TEXT, padded(25))[:9]])
+@pytest.mark.parametrize(
+    "half", [b"", client_frame(TEXT, padded(25))[:9]], ids=["nothing", "half a frame"]
+)
 async def test_who_sends_nothing_more_is_let_go(url: str, half: bytes) -> None:
     """A half-close (FIN) without a close frame, between frames and within one."""
     async with opened(url) as raw:
