@@ -1,0 +1,75 @@
+"""An idle socket costs what its protocol needs: aiohttp lets go of it at the upgrade."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+import sys
+import tracemalloc
+from pathlib import Path
+
+from chatsvc.app import Service
+from chatsvc.auth.minting import mint
+from chatsvc.features.messages.service import AllowAll
+from chatsvc.server.protocol import ProblemHandler
+from chatsvc.server.websocket.socket import Socket
+from chatsvc.settings import load
+
+SECRET = "0123456789abcdef0123456789abcdef"
+FEW, MANY = 50, 250
+BOUND = 4096
+"""Bytes of the interpreter's own memory; about 2,000 of them are needed (aiohttp: 14,000)."""
+
+
+def connect(port: int, number: int) -> socket.socket:
+    token = mint(SECRET.encode(), f"user{number}", 3600)
+    client = socket.create_connection(("127.0.0.1", port), timeout=10)
+    client.sendall(
+        f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    )
+    received = b""
+    while b'"type":"hello"' not in received:
+        received += client.recv(4096)
+    return client
+
+
+def alive(kind: type) -> int:
+    gc.collect()
+    return sum(1 for thing in gc.get_objects() if isinstance(thing, kind))
+
+
+async def test_an_idle_socket_is_small_and_keeps_nothing_of_aiohttp(tmp_path: Path) -> None:
+    interval = sys.getswitchinterval()
+    settings = load(
+        {"DATA_DIR": str(tmp_path), "JWT_SECRET": SECRET, "PORT": "0", "LOG_LEVEL": "error"}
+    )
+    service = Service(settings, AllowAll())
+    clients: list[socket.socket] = []
+    running = await service.start()
+    try:
+        port = int(running.url.rpartition(":")[2])
+
+        async def connect_up_to(count: int) -> int:
+            while len(clients) < count:
+                clients.append(await asyncio.to_thread(connect, port, len(clients)))
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0]
+
+        tracemalloc.start()
+        before = await connect_up_to(FEW)
+        tasks = len(asyncio.all_tasks())
+        after = await connect_up_to(MANY)
+        assert alive(Socket) == MANY
+        assert alive(ProblemHandler) <= 1  # the last one may be on its way out
+        assert len(asyncio.all_tasks()) <= tasks + 1
+        assert (after - before) / (MANY - FEW) < BOUND
+    finally:
+        tracemalloc.stop()
+        for client in clients:
+            client.close()
+        await service.stop()
+        gc.unfreeze()
+        sys.setswitchinterval(interval)
