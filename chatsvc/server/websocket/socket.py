@@ -102,8 +102,11 @@ class Socket(Connection):
         self._inbox: deque[bytes] | None = None
         self._outbox: list[bytes] | None = None
 
-    def begin(self, transport: asyncio.Transport, plan: Plan | None) -> None:
-        """Say hello, then resume or go live. ``transport`` speaks this protocol already."""
+    def begin(self, transport: asyncio.Transport, plan: Plan | None, answer: bytes = b"") -> None:
+        """Say hello, then resume or go live. ``transport`` speaks this protocol already.
+
+        ``answer`` completes the opening handshake, and goes out in one write with the hello.
+        """
         context = self._context
         self.transport = transport
         transport.set_write_buffer_limits(high=64 * 1024, low=16 * 1024)
@@ -115,21 +118,20 @@ class Socket(Connection):
         head = context.tail.head
         position = plan.position if plan is not None else head
         self.announced = position
-        self.send(
-            Hello(
-                user=self.user,
-                connection_id=self.connection_id,
-                protocol=PROTOCOL_VERSION,
-                server=context.server_name,
-                features=FEATURES,
-                epoch=context.resumer.epoch,
-                cursor=context.resumer.cursor(position),
-                heartbeat_seconds=context.heartbeat_seconds,
-                max_content=context.max_content,
-                expires_at=self.expires_at,
-                recovered=plan.recovered if plan is not None else None,
-            )
+        hello = Hello(
+            user=self.user,
+            connection_id=self.connection_id,
+            protocol=PROTOCOL_VERSION,
+            server=context.server_name,
+            features=FEATURES,
+            epoch=context.resumer.epoch,
+            cursor=context.resumer.cursor(position),
+            heartbeat_seconds=context.heartbeat_seconds,
+            max_content=context.max_content,
+            expires_at=self.expires_at,
+            recovered=plan.recovered if plan is not None else None,
         )
+        self.write(answer + frames.encode_text(encode_frame(hello)))
         self.watch_expiry()
         if plan is None:
             context.hub.add(self)

@@ -130,10 +130,11 @@ class WebSocketEndpoint:
             echo=wish.echo,
             receipts=wish.receipts,
         )
-        taken = _take_over(request, socket, _accept(request, key, offered))
+        request[EXCHANGE].quiet = True  # the socket's own line says that it connected
+        taken = _take_over(request, socket)
         if taken is not None:
             transport, early = taken
-            socket.begin(transport, plan)
+            socket.begin(transport, plan, _accept(request, key, offered))
             if early:
                 socket.data_received(early)
         return Upgraded()
@@ -142,9 +143,9 @@ class WebSocketEndpoint:
         self, request: web.Request, key: str, offered: list[str], code: int, reason: str
     ) -> web.StreamResponse:
         transport = request.transport
-        answer = _accept(request, key, offered) + frames.encode_close(code, reason)
-        taken = _take_over(request, _Refused(), answer)
+        taken = _take_over(request, _Refused())
         if taken is not None and transport is not None:
+            transport.write(_accept(request, key, offered) + frames.encode_close(code, reason))
             asyncio.get_running_loop().call_later(1.0, transport.abort)
         return Upgraded()
 
@@ -164,9 +165,9 @@ class _Refused(asyncio.Protocol):
 
 
 def _take_over(
-    request: web.Request, protocol: asyncio.Protocol, answer: bytes
+    request: web.Request, protocol: asyncio.Protocol
 ) -> tuple[asyncio.Transport, bytes] | None:
-    """Write ``answer`` and hand the transport to ``protocol``.
+    """Hand the transport to ``protocol``, which is to answer.
 
     aiohttp's handler is let go (``connection_lost``), so that its server forgets it and
     its buffers are freed. ``None`` where the client has left already. The bytes that
@@ -178,7 +179,6 @@ def _take_over(
         return None
     real = transport
     early = bytes(handler._message_tail)
-    real.write(answer)
     real.set_protocol(protocol)
     handler.transport = None
     handler.connection_lost(None)
