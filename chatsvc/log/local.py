@@ -344,7 +344,7 @@ def _reconcile(file: LogFile, head: int, store_identity: str | None, store_head:
         _begin_anew(file, store_head)
         file.set_meta("watermark", store_head)
         return store_head
-    if store_head < watermark:
+    if store_head < watermark and file.head() > store_head:
         _logger.warning("the store is older than the log: what it lacks is stored again")
         return store_head
     return watermark

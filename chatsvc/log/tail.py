@@ -105,6 +105,7 @@ class Tail:
     def extend(self, records: Sequence[Record]) -> None:
         """Add what the log accepted, ascending and above ``head``; then tell listeners."""
         if not records:
+            self._evict()  # the log was read to its end and had nothing for us
             return
         channels, users = self._channels, self._users
         for record in records:
@@ -220,7 +221,10 @@ class Tail:
             self.recent_bytes -= record.cost
             self.floor = record.id
         if not len(lane) or lane.items[lane.start].id > self._complete_above:
+            # The store has all there is up to there: readers ask it, positions begin there.
             self.floor = max(self.floor, self._complete_above)
+            self.watermark = max(self.watermark, self.floor)
+            self.head = max(self.head, self.floor)
 
     @staticmethod
     def _drop_from(lanes: dict[str, _Lane], name: str) -> None:

@@ -158,6 +158,19 @@ async def test_a_store_ahead_begins_a_new_life_above_it(tmp_path: Path, opened: 
     assert (log.epoch, log.tail.floor, ids(log)) == (epoch, store_head, [sent.id])
 
 
+async def test_what_the_store_has_and_the_log_lost_is_the_stores_to_show(
+    tmp_path: Path, opened: Open
+) -> None:
+    """After an accepted loss: the log's base is above what the store has, its end below it."""
+    kept, lost = old_row(2000), old_row(1000)
+    base = id_at(now_ms())
+    write(tmp_path, [kept], store="s", watermark=kept[0], base=base)
+    for _ in range(2):
+        log = await opened(store_identity="s", store_head=lost[0])
+        assert log.tail.floor == log.tail.watermark == log.tail.head == base
+        await log.close()
+
+
 async def test_a_new_log_beside_a_store_with_messages(opened: Open) -> None:
     store_head = id_at(now_ms() - 1000)
     log = await opened(store_identity="s", store_head=store_head)

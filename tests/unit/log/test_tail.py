@@ -132,9 +132,16 @@ def test_what_the_log_may_lack_is_let_go_of_once_it_is_stored() -> None:
     assert (tail.floor, len(tail)) == (3, 1)
     tail.advance(7)
     assert (tail.floor, len(tail)) == (10, 0)
+    assert (tail.watermark, tail.head) == (10, 10)
     tail.extend([record(12)])
     tail.advance(12)
     assert (tail.floor, len(tail)) == (10, 1)
+
+
+def test_what_the_log_may_lack_is_the_stores_where_the_log_has_nothing_at_all() -> None:
+    tail = Tail(recent_bytes=1 << 20, watermark=2, floor=2, complete_above=10)
+    tail.extend([])
+    assert (tail.floor, tail.watermark, tail.head) == (10, 10, 10)
 
 
 def test_a_record_that_goes_takes_its_lanes_with_it() -> None:
