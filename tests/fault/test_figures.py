@@ -83,7 +83,7 @@ async def test_database_away_for_long(
         await steady.run(seconds)
         assert (await on_mongodb.health())["status"] == "degraded"
         await asyncio.to_thread(mongo_server.start)
-        took = await stored(mongo_server, held.load.newest_acknowledged, 60)
+        took = await stored(mongo_server, held.load.newest_acknowledged, 900)
         await held.load.finish(histories=False)
         record_histories(held, mongo_server)
         held.notes |= {
@@ -113,7 +113,7 @@ async def test_offline_for_two_minutes(
         await held.load.leave(offline)
         steady = Steady(held.load, rate=400)
         await steady.run(60)
-        await stored(mongo_server, held.load.newest_acknowledged, 60)
+        await stored(mongo_server, held.load.newest_acknowledged, 300)
         await asyncio.to_thread(mongo_server.kill)
         began = time.monotonic()
         held.load.come_back(offline)
