@@ -151,8 +151,15 @@ class Raw:
     def write(self, data: bytes) -> None:
         self.writer.write(data)
 
-    async def frame(self) -> tuple[int, bytes]:
-        """One frame from the server: opcode and payload."""
+    async def frame(self, *, pings: bool = False) -> tuple[int, bytes]:
+        """One frame from the server: opcode and payload. Heartbeats are passed over unless
+        they are what is looked for."""
+        while True:
+            opcode, payload = await self._frame()
+            if opcode != 9 or pings:
+                return opcode, payload
+
+    async def _frame(self) -> tuple[int, bytes]:
         head = await asyncio.wait_for(self.reader.readexactly(2), SOON)
         assert head[0] & 0x80, "a server's frames come whole"
         assert not head[1] & 0x80, "a server does not mask"

@@ -268,7 +268,7 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(STEPS)
 def test_any_interleaving_gives_each_what_it_should_have_once_in_order(
     steps: list[tuple[Any, ...]],

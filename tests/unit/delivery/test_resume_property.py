@@ -238,7 +238,7 @@ async def settle(world: World, clients: list[Client]) -> None:
     raise AssertionError("somebody never catches up")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(STEPS)
 def test_each_has_exactly_what_it_should_have(steps: list[tuple[Any, ...]]) -> None:
     asyncio.run(play(steps))

@@ -113,7 +113,7 @@ class TailAgainstAList(RuleBasedStateMachine):
 
 
 TestTailAgainstAList = TailAgainstAList.TestCase
-TestTailAgainstAList.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestTailAgainstAList.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 def test_nothing_above_the_watermark_is_ever_dropped() -> None:
