@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from chatsvc.core.ids import MAX_ID
 
 
@@ -20,7 +22,7 @@ class Bounds(NamedTuple):
     newest: bool = True
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One message as a reader needs it: the JSON of ``body`` is what clients see.
 
     ``rev`` is the id of the last record that changed it (its own, as long as nothing

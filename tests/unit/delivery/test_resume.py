@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from chatsvc.core.errors import StoreUnavailable
@@ -324,7 +325,7 @@ async def test_entries_are_followed_by_their_rev() -> None:
     house.tail.advance(5)
 
     async def page(user: str, bounds: Bounds) -> Page:
-        entries = [entry_of(record(1))._replace(rev=4), entry_of(record(5))]
+        entries = [msgspec.structs.replace(entry_of(record(1)), rev=4), entry_of(record(5))]
         inside: list[Entry] = [one for one in entries if bounds.after < one.rev < bounds.before]
         return Page(inside[:1], False, True)
 
