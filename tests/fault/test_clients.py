@@ -49,7 +49,9 @@ async def test_cut(service: Service, rounds: int, judge) -> None:
     assert verdict.totals["resumes"] >= STEADY.listeners
 
 
-@pytest.mark.parametrize("direction", list(Direction))
+@pytest.mark.parametrize(
+    "direction", [Direction.UP, pytest.param(Direction.DOWN, marks=pytest.mark.slow)]
+)
 async def test_half_closed(service: Service, direction: Direction, judge) -> None:
     async with FaultProxy(service.address) as proxy:
         url = f"http://127.0.0.1:{proxy.port}"

@@ -50,6 +50,7 @@ async def test_back_an_hour(service: Service, clock: Clock, rounds: int, judge) 
     judge(held)
 
 
+@pytest.mark.slow
 async def test_killed_and_back_an_hour(service: Service, clock: Clock, rounds: int, judge) -> None:
     """The first id of a new life is above the last of the old one, whatever the time is."""
     async with trial(service, MIX) as held:

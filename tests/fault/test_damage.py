@@ -251,7 +251,7 @@ async def test_going_on_with_what_can_be_read(make_service: MakeService) -> None
     assert await known(service) == left + more
 
 
-@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize("stored", [True, pytest.param(False, marks=pytest.mark.slow)])
 async def test_nothing_unsaved_is_trimmed(
     make_service: MakeService, mongo_server: mongod.MongoServer, clock: Clock, stored: bool
 ) -> None:

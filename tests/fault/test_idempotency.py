@@ -115,6 +115,7 @@ async def test_after_the_window(
         await http.send(message)
 
 
+@pytest.mark.slow
 async def test_after_the_window_with_the_store_away(
     make_service: MakeService,
     mongo_server: mongod.MongoServer,

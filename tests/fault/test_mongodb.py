@@ -190,7 +190,9 @@ async def test_slow(
     [
         pytest.param({"failCommands": WRITES, "errorCode": NOT_PRIMARY}, id="not primary"),
         pytest.param(
-            {"failCommands": WRITES, "errorCode": PRIMARY_STEPPED_DOWN}, id="stepped down"
+            {"failCommands": WRITES, "errorCode": PRIMARY_STEPPED_DOWN},
+            id="stepped down",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             {"failCommands": WRITES, "writeConcernError": UNKNOWN_WRITE_CONCERN}, id="no majority"
