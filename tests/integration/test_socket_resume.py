@@ -149,7 +149,7 @@ async def test_from_the_store_where_memory_is_over(serve: Serve) -> None:
 
 
 async def test_the_position_moves_with_the_heartbeat_though_nothing_came(serve: Serve) -> None:
-    _, url = serve(HEARTBEAT_SECONDS="0.2")
+    _, url = serve(HEARTBEAT_SECONDS="1")
     async with talk(url, "dora") as dora:
         assert "cursor" not in {frame["type"] for frame in await dora.ping()}
         sent = await say_many(url, "alice", "bob", 3)

@@ -12,7 +12,7 @@ from tests.support.talking import mint, talk, token
 
 
 async def test_a_fresh_token_goes_on_where_the_old_one_ends(serve: Serve) -> None:
-    _, url = serve(HEARTBEAT_SECONDS="0.2")
+    _, url = serve(HEARTBEAT_SECONDS="1")
     async with talk(url, "ann", ttl=3) as one:
         fresh = token("ann", 600)
         await one.put({"type": "auth", "ref": "t", "token": fresh})
@@ -36,7 +36,7 @@ async def test_at_its_end_the_socket_is_closed_with_4002(serve: Serve) -> None:
 
 
 async def test_a_minute_before_the_end_it_is_told_once(serve: Serve) -> None:
-    _, url = serve(HEARTBEAT_SECONDS="0.2")
+    _, url = serve(HEARTBEAT_SECONDS="1")
     async with talk(url, "ann", ttl=62) as one:
         told = await one.next()
         assert told["type"] == "auth_expiring"
