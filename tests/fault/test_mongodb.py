@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -278,3 +279,27 @@ def dead_letters(server: mongod.MongoServer) -> list[dict[str, Any]]:
     """What was put aside; nothing may be, for a failure that passes."""
     with mongod.client(server.uri) as client:
         return list(client[DATABASE]["messages_dead_letters"].find())
+
+
+@pytest.mark.slow
+async def test_log_lost_while_it_is_away(
+    service: Service, mongo_server: mongod.MongoServer, judge
+) -> None:
+    """A new log that knows nothing, and a store that cannot be asked: what is said
+    meanwhile goes above what the store turns out to hold, and nobody is told that there
+    is nothing more."""
+    async with trial(service, replace(MIX, readers=0)) as held:
+        await held.load.more(50)
+        assert await service.terminate() == 0
+        await asyncio.to_thread(mongo_server.kill)
+        for path in service.data_dir.glob("log.db*"):
+            path.unlink()
+        await service.start()
+        await held.load.more(50)
+        conversation = held.load.conversations[0]
+        page = await held.load.http.page(conversation[0], limit=1000)
+        assert page is None or not page["complete"], "what it cannot know it calls complete"
+        await asyncio.to_thread(mongo_server.start)
+        await back(held, mongo_server, 50)
+    verdict = judge(held)
+    await require_all_stored(held, mongo_server, verdict.totals["messages accepted"])
