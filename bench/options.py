@@ -14,7 +14,8 @@ from bench.processes import Cores, cores
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """``publishes`` by how many are under way at once; the rest are counts."""
+    """``publishes`` and ``sends`` by how many are under way at once. ``settle_seconds``: before
+    memory is read, so that what was freed is given back."""
 
     sockets: int = 500
     people: int = 10
@@ -23,6 +24,7 @@ class Options:
     idle: int = 5000
     pages: int = 2000
     entries: int = 1_000_000
+    settle_seconds: float = 1.0
     peers: tuple[Contender, ...] = ()
     log_level: str = "info"
     folder: Path | None = None

@@ -11,7 +11,6 @@ from bench.processes import Server
 from bench.report import Figures, micros_per
 
 _WARM = 200
-_SETTLE_SECONDS = 1.0
 
 
 async def run(options: Options, figures: Figures) -> None:
@@ -41,16 +40,16 @@ async def _measure(
     openings = [contender.opening(name) for name in names]
     await listeners.open(server.port, openings[options.idle :], greeted=contender.greeted)
     openings = openings[: options.idle]
-    await asyncio.sleep(_SETTLE_SECONDS)
+    await asyncio.sleep(options.settle_seconds)
     memory = server.memory()
     for what in ("CPU to connect", "CPU to connect again"):
         before = server.cpu()
         await listeners.open(server.port, openings, greeted=contender.greeted)
         spent = micros_per(server.cpu() - before, options.idle)
         if what == "CPU to connect":
-            await asyncio.sleep(_SETTLE_SECONDS)
+            await asyncio.sleep(options.settle_seconds)
             each = (server.memory() - memory) / options.idle / 1000
             figures.add(scenario, contender.name, "memory of each", "kB", each)
             await listeners.close_all()
-            await asyncio.sleep(_SETTLE_SECONDS)
+            await asyncio.sleep(options.settle_seconds)
         figures.add(scenario, contender.name, what, "µs", spent)
