@@ -58,11 +58,15 @@ class LogFile:
             self._db = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, cached_statements=300
             )
-            self._db.execute("PRAGMA busy_timeout=5000")
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute("PRAGMA wal_autocheckpoint=0")
-            self._prepare()
+            try:
+                self._db.execute("PRAGMA busy_timeout=5000")
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._db.execute("PRAGMA wal_autocheckpoint=0")
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
         except sqlite3.DatabaseError as exc:
             if _primary_code(exc) in _ACCESS_ERRORS:
                 raise ConfigurationError(f"DATA_DIR: cannot use {path}: {exc}") from exc
@@ -71,7 +75,6 @@ class LogFile:
     def _prepare(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
-            self._db.close()
             raise VersionTooNew(
                 f"{self.path} has version {version}; this program knows up to {SCHEMA_VERSION}"
             )

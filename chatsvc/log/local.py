@@ -105,23 +105,23 @@ class LocalLog(MessageLog):
         file = await asyncio.to_thread(LogFile, data_dir / "log.db")
         if file.torn_at is not None:
             _logger.warning("the log's end was torn by a crash", offset=file.torn_at)
-        head = max(file.head(), _base(file))
-        watermark = _reconcile(file, head, store_identity, store_head)
-        window_ms = idempotency_ms
-        now = now_ms()
-        created_ms = int(str(file.meta("created_ms")))
-        keys = KeyWindow(window_ms=window_ms, most=idempotency_keys, since_ms=created_ms)
-        # Below the base the store may hold what this log does not: only what it has yet to
-        # get of that is kept in memory.
-        base = _base(file)
-        read_from = min(watermark, id_at(now - window_ms - SKEW_MS))
-        tail = Tail(
-            recent_bytes=recent_bytes,
-            watermark=watermark,
-            floor=min(watermark, max(read_from, base)),
-            complete_above=base,
-        )
         try:
+            head = max(file.head(), _base(file))
+            watermark = _reconcile(file, head, store_identity, store_head)
+            window_ms = idempotency_ms
+            now = now_ms()
+            created_ms = int(str(file.meta("created_ms")))
+            keys = KeyWindow(window_ms=window_ms, most=idempotency_keys, since_ms=created_ms)
+            # Below the base the store may hold what this log does not: only what it has yet to
+            # get of that is kept in memory.
+            base = _base(file)
+            read_from = min(watermark, id_at(now - window_ms - SKEW_MS))
+            tail = Tail(
+                recent_bytes=recent_bytes,
+                watermark=watermark,
+                floor=min(watermark, max(read_from, base)),
+                complete_above=base,
+            )
             await asyncio.to_thread(_load, file, tail, keys, read_from)
         except BaseException:
             file.abandon()

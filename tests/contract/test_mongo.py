@@ -36,16 +36,18 @@ TRANSIENT = {
     "no majority at all": {"writeConcernError": {"code": 100, "errmsg": "not enough nodes"}},
     "the journal fails": {"writeConcernError": {"code": 2, "errmsg": "no journal"}},
     "a cut connection": {"closeConnection": True},
-    "slower than the time-out": {"blockConnection": True, "blockTimeMS": 1500},
+    "slower than the time-out": {"blockConnection": True, "blockTimeMS": 4000},
 }
 
 
 @pytest.fixture
 async def store(mongo_uri: str, mongo_db: str) -> AsyncIterator[MongoStore]:
-    store = MongoStore(mongo_uri, mongo_db, "messages", read_seconds=1.0, write_seconds=1.0)
-    await store.open()
-    yield store
-    await store.close()
+    store = MongoStore(mongo_uri, mongo_db, "messages", read_seconds=3.0, write_seconds=3.0)
+    try:
+        await once_back(store.open)
+        yield store
+    finally:
+        await store.close()
 
 
 @pytest.fixture

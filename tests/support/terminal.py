@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import time
 import uuid
@@ -67,7 +68,10 @@ class Terminal:
 
     def kill(self) -> None:
         """End it, whatever it does."""
-        self._process.close(force=True)
+        if self._process.isalive():
+            self._process.kill(signal.SIGKILL)
+            self._process.wait()
+        self._process.close()
 
 
 class TmuxPane:
