@@ -52,7 +52,7 @@ async def stored(server: mongod.MongoServer, newest: str, seconds: float) -> flo
 
 
 def record_histories(held: Trial, server: mongod.MongoServer) -> None:
-    """All conversations as another client of MongoDB sees them, in one pass."""
+    """All conversations as another client of MongoDB sees them, page by page."""
     channels = [",".join(conversation) for conversation in held.load.conversations]
     recorder = held.load.recorder
     calls = {
@@ -60,9 +60,13 @@ def record_histories(held: Trial, server: mongod.MongoServer) -> None:
         for channel in channels
     }
     found: dict[str, list[dict[str, Any]]] = {channel: [] for channel in channels}
+    last = ""
     with mongod.client(server.uri) as client:
-        for document in client[DATABASE]["messages"].find().sort("_id", 1):
-            found[document["channel"]].append(brief({**document, "id": document["_id"]}))
+        messages = client[DATABASE]["messages"]
+        while page := list(messages.find({"_id": {"$gt": last}}).sort("_id", 1).limit(5_000)):
+            for document in page:
+                found[document["channel"]].append(brief({**document, "id": document["_id"]}))
+            last = page[-1]["_id"]
     for channel, call in calls.items():
         call.ok(messages=found[channel])
 
