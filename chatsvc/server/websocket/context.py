@@ -40,7 +40,14 @@ class SocketMetrics(Protocol):
         """One fewer."""
 
 
-class OpenSocket(Protocol):
+class Sender(Protocol):
+    """Who waits to hear that what it sent is stored."""
+
+    def tell_stored(self, watermark: int) -> None:
+        """The store holds everything up to here."""
+
+
+class OpenSocket(Sender, Protocol):
     """A socket, as those who look after all of them see it."""
 
     user: str
@@ -57,9 +64,6 @@ class OpenSocket(Protocol):
 
     def stalled(self, now: float, seconds: float) -> bool:
         """Whether unsent bytes have not shrunk for so long."""
-
-    def tell_stored(self, watermark: int) -> None:
-        """The store holds everything up to here."""
 
 
 @dataclass(kw_only=True)
@@ -82,7 +86,7 @@ class SocketContext:
     unacked_max: int
     sockets: set[OpenSocket] = field(default_factory=set)
     slow: set[OpenSocket] = field(default_factory=set)
-    unstored: set[OpenSocket] = field(default_factory=set)
+    unstored: set[Sender] = field(default_factory=set)
     """Sockets that asked for receipts, and have sent what is not stored yet."""
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)

@@ -1,44 +1,28 @@
-"""One client's socket: frames in, commands run, acknowledgements and errors out.
+"""One client's socket, from hello to close: framing, heartbeat, the token's end, closing.
 
 It takes the transport over from aiohttp after the upgrade, which leaves two kilobytes
-a socket instead of fourteen. Nothing here waits: what does is a future's callback.
+a socket instead of fourteen.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from typing import Final
 
 import structlog
 
 from chatsvc.auth.principal import Principal
-from chatsvc.core.errors import ChatError
-from chatsvc.core.ids import created_at, format_id
-from chatsvc.delivery.connection import Connection
 from chatsvc.delivery.resume import Plan
-from chatsvc.log.base import Appended
-from chatsvc.server.websocket.commands import (
-    decode_command,
-    error_frame,
-    internal_error,
-    ref_of,
-)
 from chatsvc.server.websocket.context import SocketContext
+from chatsvc.server.websocket.speaker import Speaker
 from chatsvc.wire import close_codes, frames
 from chatsvc.wire.protocol import (
     PROTOCOL_VERSION,
-    Ack,
     Auth,
     AuthExpiring,
     AuthOk,
     Hello,
-    Ping,
-    Pong,
-    Send,
-    ServerFrame,
-    Stored,
     encode_frame,
 )
 
@@ -50,27 +34,18 @@ FEATURES: Final = ["resume", "echo", "receipts"]
 _logger = structlog.get_logger("chatsvc.socket")
 
 
-class Socket(Connection):
+class Socket(Speaker):
     """A WebSocket after its handshake. ``announced``: the head the client was told of."""
 
     __slots__ = (
         "_closing",
-        "_context",
         "_decoder",
-        "_held",
-        "_inbox",
-        "_looking_up",
-        "_outbox",
-        "_unacked",
-        "_unstored",
         "_warned",
         "announced",
         "close_reason",
-        "connection_id",
         "expires_at",
         "heard",
         "opened_at",
-        "receipts",
     )
 
     def __init__(
@@ -83,29 +58,35 @@ class Socket(Connection):
         echo: bool,
         receipts: bool = False,
     ) -> None:
-        super().__init__(principal.user, device, echo=echo, buffer_limit=context.buffer_limit)
-        self._context = context
+        super().__init__(
+            context,
+            principal.user,
+            connection_id=connection_id,
+            device=device,
+            echo=echo,
+            receipts=receipts,
+        )
         self._decoder = frames.FrameDecoder(context.max_frame)
-        self.connection_id = connection_id
         self.expires_at = principal.expires_at
         self.heard = True
         self.announced = 0
         self.opened_at = time.monotonic()
         self.close_reason = ""
         self._closing = False
-        self._held = False
-        self._looking_up: asyncio.Future[Appended] | None = None
-        self._unacked = 0
-        self._unstored = 0
         self._warned = 0
-        self.receipts = receipts
-        self._inbox: deque[bytes] | None = None
-        self._outbox: list[bytes] | None = None
 
-    def begin(self, transport: asyncio.Transport, plan: Plan | None, answer: bytes = b"") -> None:
+    def begin(
+        self,
+        transport: asyncio.Transport,
+        plan: Plan | None,
+        answer: bytes = b"",
+        request_id: str = "",
+    ) -> None:
         """Say hello, then resume or go live. ``transport`` speaks this protocol already.
 
-        ``answer`` completes the opening handshake, and goes out in one write with the hello.
+        Args:
+            answer: completes the opening handshake; goes out in one write with the hello.
+            request_id: of the handshake, for the log.
         """
         context = self._context
         self.transport = transport
@@ -113,7 +94,11 @@ class Socket(Connection):
         context.sockets.add(self)
         context.metrics.socket_opened()
         _logger.info(
-            "connect", user=self.user, connection=self.connection_id, resume=plan is not None
+            "connect",
+            user=self.user,
+            connection=self.connection_id,
+            request_id=request_id,
+            resume=plan is not None,
         )
         head = context.tail.head
         position = plan.position if plan is not None else head
@@ -138,10 +123,6 @@ class Socket(Connection):
         else:
             context.spawn(context.resumer.run(self, plan))
 
-    def send(self, frame: ServerFrame) -> None:
-        """Write one frame now."""
-        self.write(frames.encode_text(encode_frame(frame)))
-
     def data_received(self, data: bytes) -> None:
         self.heard = True
         if self._decoder.failed:
@@ -149,7 +130,8 @@ class Socket(Connection):
         events = self._decoder.feed(data)
         for event in events:
             if event.opcode == frames.TEXT:
-                self._receive(event.payload)
+                if not self._closing:
+                    self.hear(event.payload)
             elif event.opcode == frames.PING:
                 if not self._closing:
                     self.write(frames.encode(frames.PONG, event.payload))
@@ -241,134 +223,19 @@ class Socket(Connection):
     def _warn_of_expiry(self, expires_at: int) -> None:
         if self.expires_at == expires_at and not self._closing and self.transport is not None:
             left = max(0, round(self.expires_at - time.time()))
-            self.send(AuthExpiring(in_seconds=left))
+            self.say(AuthExpiring(in_seconds=left))
 
     def _expire(self, expires_at: int) -> None:
         if self.expires_at == expires_at:
             self.close(close_codes.TOKEN_EXPIRED, "token expired")
 
-    def _receive(self, payload: bytes) -> None:
-        if self._closing:
-            return
-        if self._held:
-            self._hold(payload)
-            return
-        self._run(payload)
-
-    def _run(self, payload: bytes) -> None:
-        try:
-            command = decode_command(payload)
-            if isinstance(command, Send):
-                self._send_message(command)
-            elif isinstance(command, Ping):
-                self.send(Pong(ref=command.ref))
-            else:
-                self._renew(command)
-        except ChatError as exc:
-            self._reply(encode_frame(error_frame(exc, ref_of(payload))))
-        except Exception:
-            _logger.exception("a frame failed", user=self.user, connection=self.connection_id)
-            self._reply(encode_frame(internal_error(ref_of(payload))))
-
-    def _send_message(self, command: Send) -> None:
-        future = self._context.submit(
-            sender=self.user,
-            origin=self.device,
-            participants=command.participants,
-            content=command.content,
-            client_id=command.client_id,
-            metadata=command.metadata,
-        )
-        self._unacked += 1
-        # A Task has not reached the log yet: what follows it must not overtake it.
-        if isinstance(future, asyncio.Task):
-            self._looking_up = future
-        if self._looking_up is not None or self._unacked >= self._context.unacked_max:
-            self._held = True
-            if self.transport is not None and not self.transport.is_closing():
-                self.transport.pause_reading()
-        ref = command.ref
-        future.add_done_callback(lambda done: self._answered(done, ref))
-
-    def _answered(self, done: asyncio.Future[Appended], ref: str | None) -> None:
-        self._unacked -= 1
-        if done is self._looking_up:
-            self._looking_up = None
-        try:
-            appended = done.result()
-        except ChatError as exc:
-            self._reply(encode_frame(error_frame(exc, ref)))
-        except (asyncio.CancelledError, Exception) as exc:
-            _logger.error("a send failed", user=self.user, exc_info=exc)
-            self._reply(encode_frame(internal_error(ref)))
-        else:
-            message_id = appended.id
-            self._reply(
-                encode_frame(
-                    Ack(
-                        id=format_id(message_id),
-                        created_at=created_at(message_id),
-                        ref=ref,
-                        duplicate=appended.duplicate,
-                    )
-                )
-            )
-            if self.receipts:
-                self._await_store(message_id)
-        if self._held and self._looking_up is None and self.transport is not None:
-            self._let_go()
-
-    def _await_store(self, message_id: int) -> None:
-        watermark = self._context.tail.watermark
-        self._unstored = max(self._unstored, message_id)
-        if self.transport is None:
-            return
-        self._context.unstored.add(self)
-        if message_id <= watermark:
-            self.tell_stored(watermark)
-
-    def tell_stored(self, watermark: int) -> None:
-        """What this socket sent, up to ``watermark``, is in the store."""
-        if watermark >= self._unstored:
-            self._context.unstored.discard(self)
-        self._reply(encode_frame(Stored(up_to=format_id(watermark))))
-
-    def _let_go(self) -> None:
-        """Go on with frames that were held, as far as they go without another wait."""
-        self._held = False
-        inbox = self._inbox
-        while inbox and not self._held:
-            self._run(inbox.popleft())
-        if not self._held:
-            self._inbox = None
-            if self.transport is not None and not self.transport.is_closing():
-                self.transport.resume_reading()
-
-    def _hold(self, payload: bytes) -> None:
-        # Bounded: reading is paused, so this is at most what one read brought.
-        if self._inbox is None:
-            self._inbox = deque()
-        self._inbox.append(payload)
-
-    def _reply(self, payload: bytes) -> None:
-        """Answers of one turn of the loop go out in one write."""
-        if self._outbox is None:
-            self._outbox = []
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._outbox.append(frames.encode_text(payload))
-
-    def _flush(self) -> None:
-        outbox, self._outbox = self._outbox, None
-        if outbox:
-            self.write(b"".join(outbox))
-
-    def _renew(self, command: Auth) -> None:
+    def renew(self, command: Auth) -> None:
         principal = self._context.authenticate(command.token)
         if principal.user != self.user:
             self.close(close_codes.FORBIDDEN, "another user's token")
             return
         self.expires_at = principal.expires_at
-        self.send(AuthOk(expires_at=principal.expires_at, ref=command.ref))
+        self.say(AuthOk(expires_at=principal.expires_at, ref=command.ref))
         self.watch_expiry()
 
     def _closed_by_peer(self, event: frames.Event) -> None:
@@ -381,7 +248,7 @@ class Socket(Connection):
 
     def _last_word(self, code: int, reason: str) -> None:
         """What was answered so far, then the close frame; nothing may follow it."""
-        self._flush()
+        self.flush()
         self.write(frames.encode_close(code, reason))
         self.sealed = True
 

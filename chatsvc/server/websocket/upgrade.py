@@ -130,11 +130,13 @@ class WebSocketEndpoint:
             echo=wish.echo,
             receipts=wish.receipts,
         )
-        request[EXCHANGE].quiet = True  # the socket's own line says that it connected
+        exchange = request[EXCHANGE]
+        exchange.quiet = True  # the socket's own line says that it connected
         taken = _take_over(request, socket)
         if taken is not None:
             transport, early = taken
-            socket.begin(transport, plan, _accept(request, key, offered))
+            answer = _accept(request, key, offered)
+            socket.begin(transport, plan, answer, exchange.request_id)
             if early:
                 socket.data_received(early)
         return Upgraded()
