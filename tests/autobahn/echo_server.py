@@ -55,15 +55,21 @@ class EchoSocket(Socket):
 
     __slots__ = ()
 
-    def begin(self, transport: asyncio.Transport, plan: Plan | None) -> None:
+    def begin(
+        self,
+        transport: asyncio.Transport,
+        plan: Plan | None,
+        answer: bytes = b"",
+        request_id: str = "",
+    ) -> None:
         self.transport = transport
         self._decoder = _EchoDecoder(MAX_MESSAGE)
         self._context.sockets.add(self)
+        self.write(answer)
 
-    def _receive(self, payload: bytes) -> None:
-        if not self._closing:
-            opcode = frames.BINARY if isinstance(payload, _Binary) else frames.TEXT
-            self.write(frames.encode(opcode, payload))
+    def hear(self, payload: bytes) -> None:
+        opcode = frames.BINARY if isinstance(payload, _Binary) else frames.TEXT
+        self.write(frames.encode(opcode, payload))
 
 
 def context() -> SocketContext:
