@@ -77,7 +77,7 @@ async def test_hello_says_all_that_a_client_needs(url: str) -> None:
     }  # fmt: skip
     assert (hello["type"], hello["user"], hello["protocol"]) == ("hello", "ann", "chatsvc.v1")
     assert hello["server"] == f"chatsvc/{__version__}"
-    assert (hello["heartbeat_seconds"], hello["max_content"]) == (30.0, 16000)
+    assert (hello["heartbeat_seconds"], hello["max_content"]) == (600.0, 16000)
     assert {"resume", "echo"} <= set(hello["features"])
     assert hello["cursor"].startswith(hello["epoch"] + ".")
 

@@ -30,6 +30,7 @@ def service(folder: Path) -> Iterator[str]:
         "LOG_FORMAT": "json",
         "STORE": "sqlite",
         "MAX_BODY_BYTES": str(MAX_MESSAGE),
+        "HEARTBEAT_SECONDS": "600",  # or a ping would come between what a test waits for
     }
     with running(folder, "serve", **variables) as process:
         yield process.wait_for(_STARTED, err=True)[1]

@@ -22,7 +22,13 @@ from chatsvc.auth.minting import mint
 from tests.support.process import Process
 
 SECRET = "0123456789abcdef0123456789abcdef"
-SETTINGS = {"JWT_SECRET": SECRET, "PORT": "0", "LOG_FORMAT": "json", "STORE": "sqlite"}
+SETTINGS = {
+    "JWT_SECRET": SECRET,
+    "PORT": "0",
+    "LOG_FORMAT": "json",
+    "STORE": "sqlite",
+    "HEARTBEAT_SECONDS": "600",  # or it would come between what a test waits for
+}
 STARTED = r'"event":"started","url":"(http://[^"]+)"'
 SOON = 20.0
 """Seconds after which what must come is given up."""
