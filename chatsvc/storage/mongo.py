@@ -57,6 +57,10 @@ _CONVERSATION_INDEXES: Final = (
 )
 
 
+_PART: Final = 1000
+"""Records that are encoded and inserted in one go."""
+
+
 class MongoStore(MessageStore):
     """A :class:`~chatsvc.storage.base.MessageStore` in MongoDB.
 
@@ -135,12 +139,24 @@ class MongoStore(MessageStore):
         self._require_open()
         if not records:
             return []
-        encoded, rejections = await asyncio.to_thread(_encode_all, records)
-        refused = await self._insert(encoded)
-        rejections += refused
-        ids = {rejection.record.id for rejection in refused}
+        newest: dict[str, Encoded] = {}
+        rejections: list[Rejection] = []
+        parts = [records[at : at + _PART] for at in range(0, len(records), _PART)]
+        encoding = asyncio.ensure_future(asyncio.to_thread(_encode_all, parts[0]))
+        try:
+            for following in [*parts[1:], None]:
+                encoded, unfit = await encoding
+                if following is not None:
+                    # While MongoDB takes these in, the next become documents.
+                    encoding = asyncio.ensure_future(asyncio.to_thread(_encode_all, following))
+                refused = await self._insert(encoded)
+                rejections += [*unfit, *refused]
+                ids = {rejection.record.id for rejection in refused}
+                newest |= {o.record.channel: o for o in encoded if o.record.id not in ids}
+        finally:
+            await asyncio.wait([encoding])
         # Only after the messages: a conversation never tells of what is not there.
-        await self._update_conversations([one for one in encoded if one.record.id not in ids])
+        await self._update_conversations(list(newest.values()))
         return rejections
 
     async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
@@ -299,9 +315,7 @@ class MongoStore(MessageStore):
                 rejections.append(conflicting(record))
         return rejections
 
-    async def _update_conversations(self, encoded: Sequence[Encoded]) -> None:
-        newest = {one.record.channel: one for one in encoded}  # ascending: the last one stays
-        changes = list(newest.values())
+    async def _update_conversations(self, changes: Sequence[Encoded]) -> None:
         if not changes:
             return
         updates = [_conversation_update(one, upsert=True) for one in changes]
