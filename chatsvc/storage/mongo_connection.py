@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from typing import Any, Final, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
@@ -48,19 +49,23 @@ class MongoConnection:
         selection_seconds: float,
     ) -> None:  # fmt: skip
         self._db = db
-        try:
-            self._reader = _client(uri, read_seconds, selection_seconds, _READS_AT_ONCE)
-            self._writer = _client(uri, write_seconds, selection_seconds, 4, whole=False)
-        except (PyMongoError, ValueError, TypeError) as exc:
-            raise bad_uri(uri, exc) from None
-        try:
-            self._reader.get_database(db)
-        except PyMongoError as exc:
-            raise ConfigurationError(f"MONGO_DB: cannot be used: {exc}") from None
-        try:
-            self._reader[db].get_collection(collection)
-        except PyMongoError as exc:
-            raise ConfigurationError(f"MONGO_COLLECTION: cannot be used: {exc}") from None
+        with ExitStack() as opened:  # a name that cannot be used leaves no client behind
+            try:
+                self._reader = _client(uri, read_seconds, selection_seconds, _READS_AT_ONCE)
+                opened.callback(self._reader.close)
+                self._writer = _client(uri, write_seconds, selection_seconds, 4, whole=False)
+                opened.callback(self._writer.close)
+            except (PyMongoError, ValueError, TypeError) as exc:
+                raise bad_uri(uri, exc) from None
+            try:
+                self._reader.get_database(db)
+            except PyMongoError as exc:
+                raise ConfigurationError(f"MONGO_DB: cannot be used: {exc}") from None
+            try:
+                self._reader[db].get_collection(collection)
+            except PyMongoError as exc:
+                raise ConfigurationError(f"MONGO_COLLECTION: cannot be used: {exc}") from None
+            opened.pop_all()
         # The server gives up first, so that it can still say why.
         patience = max(1, round(write_seconds * 800))
         self._majority = WriteConcern("majority", j=True, wtimeout=patience)

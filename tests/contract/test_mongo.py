@@ -275,8 +275,8 @@ async def test_an_older_version_is_moved_forward(
 async def test_a_server_that_is_killed_and_comes_back(mongo_server: mongod.MongoServer) -> None:
     store = MongoStore(mongo_server.uri, "chat", "messages", read_seconds=1.0, write_seconds=1.0,
                        selection_seconds=0.5)  # fmt: skip
-    await store.open()
-    assert await store.write(records(50)) == []
+    await once_back(store.open)
+    assert await once_back(lambda: store.write(records(50))) == []
     await asyncio.to_thread(mongo_server.kill)
     with pytest.raises(StoreUnavailable):
         await store.write(records(3, first=51))
@@ -311,8 +311,8 @@ async def test_a_server_that_answers_nothing_is_waited_for_only_so_long(
 ) -> None:
     store = MongoStore(mongo_server.uri, "chat", "messages", read_seconds=0.5, write_seconds=0.5,
                        selection_seconds=0.5)  # fmt: skip
-    await store.open()
-    await store.write(records(1))
+    await once_back(store.open)
+    await once_back(lambda: store.write(records(1)))
     mongo_server.pause()
     reads = [asyncio.ensure_future(store.channel_page("a,b", Bounds(5))) for _ in range(60)]
     with pytest.raises(StoreUnavailable):
@@ -320,7 +320,7 @@ async def test_a_server_that_answers_nothing_is_waited_for_only_so_long(
     outcomes = await asyncio.wait_for(asyncio.gather(*reads, return_exceptions=True), 60)
     assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
     mongo_server.resume()
-    assert await store.write(records(2)) == []
+    assert await once_back(lambda: store.write(records(2))) == []
     await store.close()
 
 
@@ -329,8 +329,8 @@ async def test_a_cancelled_read_gives_its_turn_back_when_it_ends(
 ) -> None:
     store = MongoStore(mongo_server.uri, "chat", "messages", read_seconds=5.0,
                        selection_seconds=5.0)  # fmt: skip
-    await store.open()
-    await store.write(records(1))
+    await once_back(store.open)
+    await once_back(lambda: store.write(records(1)))
     mongo_server.pause()
     reads = [asyncio.ensure_future(store.get(record(1).id)) for _ in range(100)]
     await asyncio.sleep(0)
@@ -338,7 +338,7 @@ async def test_a_cancelled_read_gives_its_turn_back_when_it_ends(
         read.cancel()
     await asyncio.gather(*reads, return_exceptions=True)
     mongo_server.resume()
-    assert await asyncio.wait_for(store.get(record(1).id), 60) is not None
+    assert await once_back(lambda: store.get(record(1).id)) is not None
     gate = store._connection._reading
     await until(lambda: not gate.locked())
     await store.close()
