@@ -45,7 +45,7 @@ class SocketKeeper:
         tick = min(_TICK_SECONDS, interval / 4)
         due: deque[OpenSocket] = deque()
         share = 0
-        next_round = loop.time()
+        next_round = loop.time() + interval
         while True:
             await asyncio.sleep(tick)
             now = loop.time()
