@@ -24,7 +24,16 @@ BOUND = 4096
 
 def connect(port: int, number: int) -> socket.socket:
     token = mint(SECRET.encode(), f"user{number}", 3600)
-    client = socket.create_connection(("127.0.0.1", port), timeout=10)
+    client = socket.create_connection(("127.0.0.1", port), timeout=60)
+    try:
+        shake_hands(client, port, token)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def shake_hands(client: socket.socket, port: int, token: str) -> None:
     client.sendall(
         f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
         "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -32,8 +41,9 @@ def connect(port: int, number: int) -> socket.socket:
     )
     received = b""
     while b'"type":"hello"' not in received:
-        received += client.recv(4096)
-    return client
+        piece = client.recv(4096)
+        assert piece, received
+        received += piece
 
 
 def alive(kind: type) -> int:
