@@ -26,7 +26,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--outage-seconds",
         type=int,
         default=30,
-        help="how long the database stays away under 500 sends a second (default: %(default)s)",
+        help="how long the database stays away under load (default: %(default)s)",
+    )
+    parser.addoption(
+        "--outage-rate",
+        type=int,
+        default=500,
+        help="how many sends a second meanwhile (default: %(default)s)",
     )
 
 

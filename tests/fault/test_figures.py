@@ -79,9 +79,10 @@ async def test_database_away_for_long(
 ) -> None:
     """500 sends a second, all taken, all readable meanwhile, all stored afterwards."""
     seconds = request.config.getoption("--outage-seconds", default=30)
+    rate = request.config.getoption("--outage-rate", default=500)
     async with trial(on_mongodb, QUIET) as held:
         held.histories = False
-        steady = Steady(held.load, rate=500)
+        steady = Steady(held.load, rate=rate)
         await steady.run(2)
         await asyncio.to_thread(mongo_server.kill)
         await steady.run(seconds)
