@@ -7,7 +7,6 @@ client that was away briefly is served without the store.
 
 from __future__ import annotations
 
-import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from operator import attrgetter
@@ -100,7 +99,6 @@ class Tail:
         self._users: dict[str, _Lane] = {}
         self._listeners: list[Listener] = []
         self._watchers: list[Callable[[int], None]] = []
-        self._waiters: list[asyncio.Future[None]] = []
 
     def extend(self, records: Sequence[Record]) -> None:
         """Add what the log accepted, ascending and above ``head``; then tell listeners."""
@@ -134,10 +132,6 @@ class Tail:
                 # The records are durable and in here: whoever sent them is told so, and
                 # readers find them, whatever became of the delivery.
                 _logger.exception("a listener of the log failed", records=len(records))
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
     def advance(self, watermark: int) -> None:
         """The store holds everything up to here; never goes back, nor beyond ``head``."""
@@ -162,13 +156,6 @@ class Tail:
     def listen(self, listener: Listener) -> None:
         """Call ``listener`` with every batch, in the step in which it becomes readable."""
         self._listeners.append(listener)
-
-    async def wait_above(self, position: int) -> None:
-        """Return once there is a record above ``position``."""
-        while self.head <= position:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
 
     def get(self, record_id: int) -> Record | None:
         """One record, if it is here."""

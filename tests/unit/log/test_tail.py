@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -166,19 +165,6 @@ def test_a_listener_that_fails_keeps_nobody_else_from_hearing() -> None:
     tail.extend([record(1)])
     assert heard == [1]
     assert tail.head == 1
-
-
-async def test_wait_above_returns_once_there_is_something_above() -> None:
-    tail = Tail(recent_bytes=0, watermark=5)
-    await asyncio.wait_for(tail.wait_above(4), 5)
-    waiting = [asyncio.create_task(tail.wait_above(position)) for position in (5, 6, 7)]
-    waiting[1].cancel()
-    await asyncio.wait([waiting[1]])
-    tail.extend([record(6)])
-    await asyncio.wait_for(waiting[0], 5)
-    assert not waiting[2].done()
-    tail.extend([record(9)])
-    await asyncio.wait_for(waiting[2], 5)
 
 
 @given(st.lists(st.integers(1, 3), max_size=200), st.integers(0, 50))
