@@ -30,6 +30,7 @@ from chatsvc.features.dev_login.service import DevLogin
 from chatsvc.features.messages import api as messages_api
 from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import AllowAll, MessageService, Policy
+from chatsvc.log.key_bounds import SENDERS as KEPT_SENDERS
 from chatsvc.log.local import LocalLog
 from chatsvc.log.lock import DataDirLock
 from chatsvc.server.application import ServerOptions, build_application
@@ -154,8 +155,7 @@ class Service:
             service = MessageService(
                 log=log,
                 policy=self._policy,
-                history=history,
-                client_ids=store,
+                client_ids=history,
                 limits=settings.limits,
             )
             context = self._context = self._socket_context(log, history, service, who)
@@ -248,18 +248,26 @@ class Service:
         except (StoreUnavailable, TimeoutError) as exc:
             # Nothing needs it yet: what is sent meanwhile waits in the log.
             _logger.warning("the store is away at the start", error=str(exc) or "no answer")
-        return await LocalLog.open(
+        log = await LocalLog.open(
             settings.data_path,
             recent_bytes=settings.recent_bytes,
             backlog_bytes=settings.backlog_bytes,
             idempotency_ms=settings.idempotency_seconds * 1000,
             idempotency_keys=settings.idempotency_max_keys,
+            idempotency_keys_per_sender=settings.idempotency_keys_per_sender,
             retention_ms=settings.log_retention_seconds * 1000,
             min_free_bytes=settings.min_free_bytes,
             store_identity=identity,
             store_head=head,
             observe=self._observe_commit,
         )
+        if head is not None:
+            try:
+                async with asyncio.timeout(_STORE_START_SECONDS):
+                    await _learn_past(log, store)
+            except (StoreUnavailable, TimeoutError) as exc:
+                _logger.warning("store_past_unknown", error=str(exc) or "no answer")
+        return log
 
     def _observe_commit(self, records: int, seconds: float) -> None:
         self._metrics.append_batch.observe(records)
@@ -402,6 +410,13 @@ class _StoreEvents(PersisterEvents):
 async def _introduce(log: LocalLog, store: MessageStore) -> None:
     """Before the first write: is this the store that the log fills?"""
     log.meet_store(await store.identity(), await store.head())
+    await _learn_past(log, store)
+
+
+async def _learn_past(log: LocalLog, store: MessageStore) -> None:
+    """Bounds of the client_ids that the store holds and this life of the log does not know."""
+    if log.past_is_unknown:
+        log.learn_past(*await store.past_client_ids(limit=KEPT_SENDERS + 1))
 
 
 async def _open_when_there(store: MessageStore) -> None:
