@@ -32,11 +32,13 @@ from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import AllowAll, MessageService, Policy
 from chatsvc.log.local import LocalLog
 from chatsvc.log.lock import DataDirLock
+from chatsvc.server.accepting import AcceptingSite, accept_on
 from chatsvc.server.application import ServerOptions, build_application
 from chatsvc.server.health import Check, HealthReport
-from chatsvc.server.listener import LISTEN_BACKLOG, listen, url_of
+from chatsvc.server.listener import listen, url_of
 from chatsvc.server.metrics import Metrics
-from chatsvc.server.protocol import ProblemRunner
+from chatsvc.server.protocol import ProblemRunner, ProblemServer
+from chatsvc.server.room import open_files_limit, room_for
 from chatsvc.server.websocket.context import SocketContext
 from chatsvc.server.websocket.keeper import SocketKeeper
 from chatsvc.server.websocket.upgrade import WebSocketEndpoint
@@ -175,13 +177,23 @@ class Service:
                     web.get("/ws", WebSocketEndpoint(context).__call__, allow_head=False)
                 ],
             )
-            self._runner = ProblemRunner(
+            runner = self._runner = ProblemRunner(
                 application,
                 observe=self._metrics.requests.observe,
                 shutdown_timeout=settings.shutdown_seconds / 2,
+                stall_seconds=settings.socket_stall_seconds,
             )
-            await self._runner.setup()
-            await web.SockSite(self._runner, listener, backlog=LISTEN_BACKLOG).start()
+            await runner.setup()
+            site = await accept_on(
+                runner,
+                listener,
+                sockets=lambda: len(context.sockets),
+                room=room_for(
+                    settings.max_http_connections,
+                    settings.max_http_connections_per_address,
+                    open_files_limit(),
+                ),
+            )
         except BaseException:
             listener.close()
             raise
@@ -192,6 +204,7 @@ class Service:
         self._retention = Retention(store, log.tail, settings.message_retention_days)
         self._retention.start()
         self._watch(log, context)
+        self._watch_connections(runner.problem_server, site)
         self._started = True
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again
@@ -370,6 +383,23 @@ class Service:
         watch("gaps", "Gaps that a resume announced.", lambda: context.resumer.gaps, "counter")
         watch("log_lines_lost", "Log lines that could not be written.", logs.lines_lost, "counter")
         watch("sockets_slow", "Sockets with unsent bytes.", lambda: len(context.slow))
+
+    def _watch_connections(self, server: ProblemServer, site: AcceptingSite) -> None:
+        watch, looks = self._metrics.watch, server.watch
+        watch("http_connections", "Open HTTP connections, not upgraded.", lambda: server.open)
+        for name, text, read in (
+            ("accept_pauses", "Times that accepting stopped for want of room or descriptors.",
+             lambda: site.pauses),
+            ("http_refused", "HTTP connections beyond the bound of their address.",
+             lambda: site.refused),
+            ("http_aborted", "HTTP answers cut off because they were not read.",
+             lambda: looks.aborted),
+            ("http_heads_expired", "HTTP connections closed because no whole head came in time.",
+             lambda: looks.heads_expired),
+            ("http_closed_for_room", "HTTP connections of no use that gave way to new ones.",
+             lambda: looks.closed_for_room),
+        ):  # fmt: skip
+            watch(name, text, read, "counter")
 
 
 class _Presence:

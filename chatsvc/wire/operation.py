@@ -53,6 +53,9 @@ class Operation:
 
     ``bounds`` holds JSON Schema keywords by field of ``request`` (``participants``, or
     ``participants/items``) and of ``headers`` (``headers/device``) for what its type does not say.
+    ``check`` is for a GET whose answer is large or has to be searched for: HEAD is then
+    answered by calling it with (caller, request), which raises what the request alone calls
+    for, and nothing is read or built. Without it HEAD runs the handler.
     ``local_only`` refuses whoever does not come straight from this machine. ``quiet``: asked
     every few seconds by machines, so its line in the log is of level debug.
     """
@@ -72,5 +75,6 @@ class Operation:
     tag: str = ""
     description: str = ""
     bounds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    check: Callable[[Any, Any], None] | None = None
     local_only: bool = False
     quiet: bool = False
