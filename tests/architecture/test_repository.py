@@ -160,6 +160,17 @@ def test_the_image_does_not_run_as_root_and_checks_hashes() -> None:
         assert "--require-hashes" in install or "--no-deps" in install, install
 
 
+def test_the_folder_of_messages_is_private_in_the_image_and_in_the_documented_unit() -> None:
+    image = (ROOT / "Dockerfile").read_text("utf-8")
+    assert re.search(r"install -d -o chatsvc -g chatsvc -m 0700 /data\b", image)
+    unit = re.search(
+        r"```ini\n(.*?)```", (ROOT / "docs" / "operations.md").read_text("utf-8"), re.S
+    )
+    assert unit
+    assert "StateDirectory=chatsvc\nStateDirectoryMode=0700\n" in unit[1]
+    assert "UMask=0077\n" in unit[1]
+
+
 def test_every_workflow_action_is_pinned() -> None:
     for path in WORKFLOWS:
         workflow = yaml.safe_load(path.read_text("utf-8"))
