@@ -36,7 +36,7 @@ CONFIGURATION = [
 
 
 def test_there_are_locks_for_each_use() -> None:
-    assert {lock.stem for lock in LOCKS} == {"build", "run", "demo", "dev"}
+    assert {lock.stem for lock in LOCKS} == {"build", "run", "demo", "dev", "mutation"}
 
 
 @pytest.mark.parametrize("path", CONFIGURATION, ids=lambda path: path.name)
