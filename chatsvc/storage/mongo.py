@@ -18,7 +18,7 @@ from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds, Entry
 from chatsvc.core.record import Record
-from chatsvc.storage.base import Conversation, MessageStore, Rejection, Versions
+from chatsvc.storage.base import Conversation, Members, MessageStore, Rejection, Versions
 from chatsvc.storage.bodies import conflicting, sift
 from chatsvc.storage.mongo_connection import MongoConnection
 from chatsvc.storage.mongo_dead_letters import MongoDeadLetters
@@ -182,6 +182,15 @@ class MongoStore(MessageStore):
             self._read_conversations, query, by="last_id", newest=True, limit=limit
         )
         return [to_conversation(document) for document in found]
+
+    async def members(self, user: str, channel: str) -> Members | None:
+        self._require_open()
+        query = {"_id": channel, "audience": user}
+        fields = {"participants": 1, "last_id": 1}
+        found = await self._connection.read(
+            lambda: self._read_conversations.find_one(query, fields)
+        )
+        return Members(tuple(found["participants"]), int(found["last_id"], 16)) if found else None
 
     async def get(self, message_id: int) -> Entry | None:
         self._require_open()

@@ -23,6 +23,7 @@ from chatsvc.storage.base import (
     Conversation,
     DeadLetter,
     DeadLetters,
+    Members,
     MessageStore,
     Rejection,
     Versions,
@@ -128,6 +129,9 @@ class SqliteStore(MessageStore):
 
     async def conversations(self, user: str, *, before: int, limit: int) -> list[Conversation]:
         return await self._reader.run(lambda db: rows.conversations(db, user, before, limit))
+
+    async def members(self, user: str, channel: str) -> Members | None:
+        return await self._reader.run(lambda db: rows.members(db, user, channel))
 
     async def get(self, message_id: int) -> Entry | None:
         return await self._reader.run(lambda db: rows.message(db, message_id))

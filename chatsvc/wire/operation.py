@@ -53,6 +53,10 @@ class Operation:
 
     ``bounds`` holds JSON Schema keywords by field of ``request`` (``participants``, or
     ``participants/items``) and of ``headers`` (``headers/device``) for what its type does not say.
+    ``request_schema`` holds keywords of the request as a whole (of a body). ``example`` is a
+    request of the user ``alice`` that does what the operation is for: the documentation page
+    fills its forms with it, of parameters with these alone.
+
     ``local_only`` refuses whoever does not come straight from this machine. ``quiet``: asked
     every few seconds by machines, so its line in the log is of level debug.
     """
@@ -72,5 +76,7 @@ class Operation:
     tag: str = ""
     description: str = ""
     bounds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    request_schema: Mapping[str, Any] = field(default_factory=dict)
+    example: Mapping[str, Any] = field(default_factory=dict)
     local_only: bool = False
     quiet: bool = False

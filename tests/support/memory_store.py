@@ -13,6 +13,7 @@ from chatsvc.storage.base import (
     Conversation,
     DeadLetter,
     DeadLetters,
+    Members,
     MessageStore,
     Rejection,
     Versions,
@@ -116,6 +117,13 @@ class MemoryStore(MessageStore):
             if user in one.audience and one.id < before
         ]
         return sorted(found, key=lambda one: -one.last_id)[:limit]
+
+    async def members(self, user: str, channel: str) -> Members | None:
+        await self._wait()
+        for one in reversed(self.records.values()):
+            if one.channel == channel and user in one.audience:
+                return Members(decode_participants(one.body).participants, one.id)
+        return None
 
     async def get(self, message_id: int) -> Entry | None:
         await self._wait()

@@ -26,7 +26,10 @@ _HELLO: dict[str, type | tuple[type, ...]] = {
     "max_content": int,
     "expires_at": int,
 }
-_SEND = "`send` | `participants`, `content`, `client_id`?, `metadata`?, `ref`? | `ack` or `error`"
+_SEND = (
+    "`send` | `participants` or `channel`, `content`, `client_id`?, `metadata`?, `ref`? | "
+    "`ack` or `error`"
+)
 _REFUSED = "a frame was refused; the connection goes on"
 
 

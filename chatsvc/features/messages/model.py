@@ -12,20 +12,24 @@ from chatsvc.core.participants import MAX_CHANNEL_BYTES
 
 DEFAULT_PAGE: Final = 100
 
+EXAMPLE_ID: Final = "019aa7c3f2100000"
+
 MessageId = Annotated[
     str,
     msgspec.Meta(
         pattern="^[0-9a-f]{16}$",
-        examples=["019aa7c3f2100000"],
+        examples=[EXAMPLE_ID],
         description="16 lower-case hex digits: the position in the log. Ids sort as strings.",
     ),
 ]
 
 
 class SendRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
-    """Speak to a set of people. The sender, from the token, is one of ``participants``."""
+    """A message to a conversation, named by exactly one of ``participants``, which must
+    include the sender, and ``channel``."""
 
-    participants: list[str]
+    participants: list[str] | msgspec.UnsetType = msgspec.UNSET
+    channel: str | msgspec.UnsetType = msgspec.UNSET
     content: str
     client_id: str | None = None
     metadata: dict[str, Any] | None = None
@@ -98,6 +102,13 @@ class MessagePage(msgspec.Struct, kw_only=True):
     complete: bool
 
 
+ONE_CONVERSATION: Final[list[dict[str, Any]]] = [
+    {"required": ["participants"]},
+    {"required": ["channel"]},
+]
+"""What ``oneOf`` says of a send: it names its conversation once."""
+
+
 def send_bounds(limits: Limits) -> dict[str, dict[str, Any]]:
     """JSON Schema keywords for the fields of :class:`SendRequest`."""
     return {
@@ -110,6 +121,11 @@ def send_bounds(limits: Limits) -> dict[str, dict[str, Any]]:
                 "A user id: Unicode in NFC, no comma, no control character, no white space "
                 "at either end. Compared byte by byte."
             ),
+        },
+        "channel": {
+            "minLength": 1,
+            "maxLength": MAX_CHANNEL_BYTES,
+            "description": "The conversation's key, instead of `participants`.",
         },
         "content": {
             "minLength": 1,
@@ -139,7 +155,6 @@ def page_bounds(limits: Limits) -> dict[str, dict[str, Any]]:
         "participants": {
             "minLength": 1,
             "description": "User ids joined by commas, in any order.",
-            "example": "alice,bob",
         },
         "channel": {
             "minLength": 1,
