@@ -103,6 +103,23 @@ class Api:
         url = URL(self.base + path)
         return url.update_query(query) if query else url
 
+    def path_of(self, reference: str, path: str) -> str:
+        """The path, below the server's URL, that a URI reference in an answer leads to
+        (RFC 9110 §10.2.2).
+
+        Args:
+            reference: absolute or relative, as in ``Location``.
+            path: of the call that was answered.
+
+        Raises:
+            Failed: it leads elsewhere.
+        """
+        base = str(self.url("/"))
+        found = str(self.url(path).join(URL(reference)))
+        if not found.startswith(base):
+            raise Failed(f"{reference!r} in the answer of {path} must lead below {base}")
+        return "/" + found.removeprefix(base)
+
     async def call(
         self,
         method: str,

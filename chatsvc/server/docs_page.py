@@ -1,4 +1,7 @@
-"""``/docs``: the OpenAPI document as a page, from files of the package; no other host is asked."""
+"""``/docs``: the OpenAPI document as a page, from files of the package; no other host is asked.
+
+Its links are relative, so that it works under whatever prefix a proxy serves it.
+"""
 
 from __future__ import annotations
 

@@ -70,11 +70,16 @@ class Message(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     type: Literal["message"]
     id: MessageId
-    created_at: Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
-    channel: str
-    sender: str
-    content: str
-    participants: list[str]
+    created_at: Annotated[
+        str,
+        msgspec.Meta(
+            examples=["2026-11-21T15:42:10.369Z"], extra_json_schema={"format": "date-time"}
+        ),
+    ]
+    channel: Annotated[str, msgspec.Meta(examples=["alice,bob"])]
+    sender: Annotated[str, msgspec.Meta(examples=["alice"])]
+    content: Annotated[str, msgspec.Meta(examples=["Hello!"])]
+    participants: Annotated[list[str], msgspec.Meta(examples=[["alice", "bob"]])]
     client_id: str | msgspec.UnsetType = msgspec.UNSET
     metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 

@@ -1,0 +1,31 @@
+"""Where a reference in an answer leads."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from chatsvc.conformance.expect import Failed
+from chatsvc.conformance.http import Api
+
+NO_SESSION = cast(Any, None)
+
+
+@pytest.mark.parametrize("base", ["http://x", "http://x:80/", "https://x.org/chat", "http://X/a/b"])
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_reference_becomes_a_path(base: str, absolute: bool) -> None:
+    api = Api(NO_SESSION, base)
+    where = api.url("/api/messages/7")
+    reference = str(where) if absolute else where.raw_path
+    assert api.path_of(reference, "/api/messages") == "/api/messages/7"
+    assert api.path_of("messages/7", "/api/messages") == "/api/messages/7"
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["/api/messages/7", "http://x.org/chat/7", "https://y.org/chat/7", "//y.org/chat/7"],
+)
+def test_one_that_leads_elsewhere_is_a_failure(reference: str) -> None:
+    with pytest.raises(Failed, match=r"must lead below https://x\.org/chat/"):
+        Api(NO_SESSION, "https://x.org/chat").path_of(reference, "/api/messages")
