@@ -9,7 +9,7 @@ FAULT_ROUNDS ?= 20
 export PYTHON VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format fault bench transcripts autobahn lock upgrade clean
+.PHONY: help run demo test lint format fault bench mutants transcripts autobahn lock upgrade clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -41,6 +41,9 @@ fault: $(VENV)/.dev ## Break things on purpose, the long form (FAULT_ROUNDS=20)
 bench: $(VENV)/.dev ## The measured claims of bench/README.md
 	$(BIN)/python -m bench $(ARGS)
 
+mutants: $(VENV)/.mutation ## Change the code bit by bit: which change does no test notice? (an hour)
+	$(BIN)/python -m scripts.mutants $(ARGS)
+
 transcripts: $(VENV)/.dev ## Remake docs/transcripts/ (needs tmux, and a MongoDB: MONGOD=…)
 	$(BIN)/python -m scripts.transcripts $(ARGS)
 
@@ -63,6 +66,10 @@ $(VENV)/.run: requirements/demo.txt requirements/build.txt pyproject.toml script
 $(VENV)/.dev: requirements/dev.txt pyproject.toml scripts/environment.sh
 	@scripts/environment.sh dev
 	@touch $(VENV)/.run $@
+
+$(VENV)/.mutation: $(VENV)/.dev requirements/mutation.txt
+	@scripts/environment.sh dev mutation
+	@touch $@
 
 $(VENV)/.uv: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet uv

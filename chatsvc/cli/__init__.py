@@ -14,6 +14,8 @@ from typing import Final
 
 from chatsvc import __version__
 
+_PRIVATE: Final = 0o077
+"""The umask: nothing for group and others."""
 _DESCRIPTION: Final = """\
 A self-hosted chat backend for applications that already have users.
 Settings are environment variables: `chatsvc config` lists them all."""
@@ -24,7 +26,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     What a person can mend is one line on standard error: a setting, a port that is
     taken, a folder in use, files of a newer version, a damaged log, a store that is away.
+    Whatever files a command makes are readable by their owner alone.
     """
+    _fill_standard_streams()
+    before = os.umask(_PRIVATE)
+    try:
+        return _run(argv)
+    finally:
+        os.umask(before)
+
+
+def _fill_standard_streams() -> None:
+    """Open what the parent has closed of descriptors 0 to 2: a file that is opened there
+    would get what is written to standard error, and such a file may be the log."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - for the process's life
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
 
     from chatsvc.core.errors import (

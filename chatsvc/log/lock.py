@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 
+import structlog
+
 from chatsvc.core.errors import ConfigurationError
+from chatsvc.log.privacy import close_to_others
 
 
 class DataDirLock:
@@ -21,13 +26,20 @@ class DataDirLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Raises:
-        ConfigurationError: another process holds it, or the folder cannot be used.
+        """Take the lock, and close the folder's files to others.
+
+        Raises:
+            ConfigurationError: another process holds it, or the folder cannot be used.
         """
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = self._open()
         except OSError as exc:
+            if exc.errno == errno.ELOOP:
+                raise ConfigurationError(
+                    f"DATA_DIR: {self._path} is a symbolic link, which chatsvc never makes: "
+                    "remove it"
+                ) from exc
             raise ConfigurationError(
                 f"DATA_DIR: cannot use {self._path.parent}: {exc.strerror}"
             ) from exc
@@ -43,6 +55,25 @@ class DataDirLock:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
+        for finding in close_to_others(self._path.parent):
+            structlog.get_logger("chatsvc.log").warning(
+                finding.event, path=str(finding.path), mode=finding.mode
+            )
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(self._path, flags, 0o600)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise FileExistsError(errno.EEXIST, "its lock is not a regular file")
+            folder = self._path.parent.stat()
+            if os.geteuid() == 0 and folder.st_uid != 0:
+                # A command that root runs must not keep the service's own user out.
+                os.fchown(descriptor, folder.st_uid, folder.st_gid)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def release(self) -> None:
         """Let the next one in. Idempotent."""
