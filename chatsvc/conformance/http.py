@@ -76,6 +76,7 @@ class Answer:
             document["request_id"],
             f"{self.called}: X-Request-Id beside request_id",
         )
+        self._check_retry_after()
         for fault in document["errors"]:
             expect(
                 isinstance(fault, dict)
@@ -85,6 +86,14 @@ class Answer:
             )
         result: dict[str, Any] = document
         return result
+
+    def _check_retry_after(self) -> None:
+        seconds = self.headers.get("Retry-After")
+        if self.status in (429, 503):
+            good = seconds is not None and seconds.isdecimal() and int(seconds) >= 1
+            expect(good, f"{self.called}: Retry-After of a {self.status} is {shown(seconds)}")
+        else:
+            expect(seconds is None, f"{self.called}: a {self.status} has a Retry-After")
 
 
 class Api:
