@@ -28,6 +28,7 @@ from chatsvc.features.conversations.service import ConversationService
 from chatsvc.features.dev_login import api as dev_login_api
 from chatsvc.features.dev_login.service import DevLogin
 from chatsvc.features.messages import api as messages_api
+from chatsvc.features.messages.channels import ConversationSender
 from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import AllowAll, MessageService, Policy
 from chatsvc.log.local import LocalLog
@@ -160,10 +161,11 @@ class Service:
                 client_ids=store,
                 limits=settings.limits,
             )
-            context = self._context = self._socket_context(log, history, service, who)
+            sender = ConversationSender(service=service, lookup=history, limits=settings.limits)
+            context = self._context = self._socket_context(log, history, sender, who)
             log.tail.watch(context.tell_stored)
             application = build_application(
-                operations=self._operations(service, history, who),
+                operations=self._operations(sender, history, who),
                 authenticate=who.verifier.verify,
                 limits=settings.limits,
                 health_report=self._health,
@@ -292,7 +294,7 @@ class Service:
         )
 
     def _socket_context(
-        self, log: LocalLog, history: History, service: MessageService, who: Authentication
+        self, log: LocalLog, history: History, sender: ConversationSender, who: Authentication
     ) -> SocketContext:
         settings = self._settings
         return SocketContext(
@@ -305,7 +307,7 @@ class Service:
                 backfill=history,
                 most=settings.resume_max,
             ),
-            submit=service.submit,
+            submit=sender.submit,
             authenticate=who.verifier.verify,
             metrics=self._metrics,
             server_name=f"chatsvc/{__version__}",
@@ -319,13 +321,11 @@ class Service:
         )
 
     def _operations(
-        self, service: MessageService, history: History, who: Authentication
+        self, sender: ConversationSender, history: History, who: Authentication
     ) -> list[Operation]:
         settings, limits = self._settings, self._settings.limits
         operations = [
-            *messages_api.operations(
-                service, MessageReader(history=history, limits=limits), limits
-            ),
+            *messages_api.operations(sender, MessageReader(history=history, limits=limits), limits),
             *conversations_api.operations(
                 ConversationService(history=history, limits=limits), limits
             ),

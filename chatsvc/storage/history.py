@@ -172,6 +172,19 @@ class History:
         has_more = len(kept) < len(found) or len(rows) > limit or _too_large(rows) or not complete
         return ConversationPage(kept, has_more, complete)
 
+    async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
+        """Of one conversation of the user's; ``None``, after the same work, for one that does
+        not exist and for one of others."""
+        oldest = oldest_kept(self._retention_days)
+        from_tail, _ = self._channel(channel)
+        newest = _messages(from_tail, Bounds(1, after=max(oldest - 1, 0)))
+        if newest and user in newest[-1].audience:
+            return decode_participants(newest[-1].body).participants
+        if self._tail.floor == 0:
+            return None  # the tail holds everything there ever was
+        found = await self._breaker.run(lambda: self._store.members(user, channel))
+        return found.participants if found is not None and found.last_id >= oldest else None
+
     async def get(self, message_id: int) -> tuple[Entry, str] | None:
         """One message, and ``stored`` or only ``accepted``."""
         tail = self._tail

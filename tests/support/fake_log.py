@@ -122,6 +122,12 @@ class FakeHistory:
     async def user_around(self, user: str, message_id: int, limit: int) -> Page:
         return self._around([r for r in self._all() if user in r.audience], message_id, limit)
 
+    async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
+        for record in self._all():
+            if record.channel == channel and user in record.audience:
+                return record.audience
+        return None
+
     async def get(self, message_id: int) -> tuple[Entry, str] | None:
         for record in self._all():
             if record.id == message_id:

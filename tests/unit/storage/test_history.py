@@ -385,6 +385,42 @@ async def test_a_conversation_that_a_torn_listing_missed_comes_from_the_tail(
 # --- retention
 
 
+@pytest.mark.parametrize(("evicted", "stored"), [(0, 0), (0, 5), (5, 5), (9, 9)])
+async def test_participants_are_found_over_every_seam(evicted: int, stored: int) -> None:
+    world = World(evicted, stored, 9)
+    for user in ("alice", "bob"):
+        assert await world.history.participants(user, "alice,bob") == ("alice", "bob")
+    assert await world.history.participants("eve", "alice,bob") is None
+    assert await world.history.participants("alice", "alice,eve") is None
+
+
+async def test_a_conversation_of_others_costs_what_one_that_is_not_there_costs() -> None:
+    """Or the time of the answer would tell them apart."""
+    world = World(3, 6, 9)
+    for channel in ("alice,bob", "carol,dave"):
+        before = world.store.reads
+        assert await world.history.participants("eve", channel) is None
+        assert world.store.reads - before == 1
+    world.store.away = True
+    assert await world.history.participants("bob", "alice,bob") == ("alice", "bob")
+    for channel in ("alice,bob", "carol,dave"):
+        with pytest.raises(StoreUnavailable):
+            await world.history.participants("eve", channel)
+
+
+async def test_a_conversation_that_is_too_old_has_no_participants() -> None:
+    old = accept(draft("old"), id_at(now_ms() - 2 * 86_400_000))
+    store = MemoryStore()
+    store.records[old.id] = old
+    stored = Tail(recent_bytes=1 << 30, watermark=old.id, floor=old.id)
+    recent = Tail(recent_bytes=1 << 30)
+    recent.extend([old])
+    for tail in (stored, recent):
+        for days, found in ((1, None), (3, ("alice", "bob"))):
+            history = History(store, tail, retention_days=days)
+            assert await history.participants("alice", "alice,bob") == found
+
+
 async def test_what_is_too_old_is_not_shown_wherever_it_lies() -> None:
     old, young = id_at(now_ms() - 3 * 86_400_000), id_at(now_ms())
     tail, store = Tail(recent_bytes=1 << 30), MemoryStore()
