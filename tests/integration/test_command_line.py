@@ -311,6 +311,17 @@ def test_the_operations_guide_lists_every_metric_and_no_other(tmp_path: Path) ->
     assert dict(re.findall(r"^\| `(chatsvc_\w+)` \| (\w+) \|", guide, re.MULTILINE)) == served
 
 
+def test_migrating_wants_the_service_stopped_and_checking_does_not(tmp_path: Path) -> None:
+    """As docs/versioning.md says."""
+    with serving(tmp_path) as process:
+        process.wait_for(STARTED, err=True)
+        checked = command(tmp_path, "migrate", "--check")
+        assert (checked.returncode, checked.stderr) == (0, "")
+        assert f"in use by process {process.pid};" in one_line(command(tmp_path, "migrate"))
+        assert process.stop() == 0
+    assert command(tmp_path, "migrate").returncode == 0
+
+
 # chatsvc dead-letters
 
 
