@@ -60,8 +60,8 @@ def backup(arguments: argparse.Namespace) -> int:
     say(f"{target}: {records} records of the log, verified")
     if settings.chosen_store == "mongodb":
         say(
-            "MongoDB is not in it. Back it up before the log each time, so that the log holds what "
-            f"that copy lacks: mongodump --db {settings.mongo_db}, then chatsvc backup"
+            "MongoDB is not in it. Each time, back it up first, as of one moment (mongodump --oplog, "
+            "or a snapshot), and the log after it: it then holds everything that the copy lacks"
         )
     return 0
 

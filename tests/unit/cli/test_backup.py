@@ -124,7 +124,7 @@ def test_with_mongodb_the_log_alone_and_what_to_do_for_the_rest(
     data: Path, folder: Path, capsys: Captured
 ) -> None:
     assert main(["backup", "copy", "--store", "mongodb"]) == 0
-    assert "mongodump --db chatdb" in capsys.readouterr().out
+    assert "mongodump --oplog" in capsys.readouterr().out
     assert sorted(os.listdir(folder / "copy")) == ["log.db", "manifest.json"]
     assert "STORE=mongodb" in refused(capsys, "restore", "copy", "--data-dir", "other")
     assert main(["restore", "copy", "--data-dir", "other", "--store", "mongodb"]) == 0
