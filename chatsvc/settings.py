@@ -123,6 +123,10 @@ def _table() -> tuple[Variable, ...]:
          "WebSockets at once; one more is closed with 1013. Keep it below the open-files limit."),
         ("SHUTDOWN_SECONDS", _number(1, 600), "20", "seconds",
          "From SIGTERM to exit at the latest: sockets are closed, requests answered, the log closed."),
+        ("DRAIN_SECONDS", _number(0, 300), "2", "seconds",
+         "After SIGTERM, how long /health/ready says 503 while all is still served; at most half of SHUTDOWN_SECONDS."),
+        ("KEEP_ALIVE_SECONDS", _number(1, 3600), "75", "seconds",
+         "How long an idle HTTP connection is kept; more than the proxy in front keeps its own."),
         ("CORS_ORIGINS", _words, "", "list",
          "Origins whose pages may call the HTTP interface, or *; none by default."),
         ("CONNECTIONS_REQUIRE_AUTH", _flag, "false", "boolean",
@@ -231,6 +235,8 @@ class Settings:
     port: int
     max_connections: int
     shutdown_seconds: float
+    drain_seconds: float
+    keep_alive_seconds: float
     cors_origins: tuple[str, ...]
     connections_require_auth: bool
     metrics_token: str

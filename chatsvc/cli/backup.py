@@ -60,8 +60,8 @@ def backup(arguments: argparse.Namespace) -> int:
     say(f"{target}: {records} records of the log, verified")
     if settings.chosen_store == "mongodb":
         say(
-            "MongoDB is not in it. Each time, back it up first, as of one moment (mongodump --oplog, "
-            "or a snapshot), and the log after it: it then holds everything that the copy lacks"
+            "MongoDB is not in it. Each time, back it up first, as of one moment (mongodump "
+            "--oplog, or a snapshot), and the log after it, which then holds what the copy lacks"
         )
     return 0
 

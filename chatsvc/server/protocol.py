@@ -25,7 +25,6 @@ from chatsvc.server.middleware import (
 
 REQUEST_LINE_BYTES: Final = 64 * 1024
 HEADER_FIELD_BYTES: Final = 16 * 1024
-KEEP_ALIVE_SECONDS: Final = 75.0
 LINGER_SECONDS: Final = 5.0
 """How long an unread body is thrown away after a refusal, so that the refusal arrives."""
 
@@ -105,16 +104,22 @@ class ProblemRunner(web.AppRunner):
 
     Args:
         shutdown_timeout: seconds for requests in flight, once the listener is closed.
+        keep_alive_seconds: how long a connection without a request is kept.
     """
 
     def __init__(
-        self, app: web.Application, *, observe: Observe, shutdown_timeout: float = 60.0
+        self,
+        app: web.Application,
+        *,
+        observe: Observe,
+        shutdown_timeout: float = 60.0,
+        keep_alive_seconds: float = 75.0,
     ) -> None:
         super().__init__(
             app,
             shutdown_timeout=shutdown_timeout,
             access_log=None,
-            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            keepalive_timeout=keep_alive_seconds,
             lingering_time=LINGER_SECONDS,
             max_line_size=REQUEST_LINE_BYTES,
             max_field_size=HEADER_FIELD_BYTES,
