@@ -169,6 +169,20 @@ def failure(exc: BaseException, request_id: str) -> Failure:
     return Failure(status=status, code=code, body=body, headers=headers)
 
 
+def log_fields(exc: BaseException) -> dict[str, str]:
+    """What a log line says of a refusal.
+
+    ``code`` is the problem's. Of a refused token there is a ``reason``, which names the
+    claim or the part that was wrong and never repeats the token. The details of other
+    errors may quote the request, and stay out.
+    """
+    if isinstance(exc, Unauthorized):
+        return {"code": exc.code, "reason": exc.detail}
+    if isinstance(exc, RequestError | Unavailable):
+        return {"code": exc.code}
+    return {}
+
+
 _AT = re.compile(r" - at `(?P<path>[^`]*)`\Z")
 _STEP = re.compile(r"\.(?P<name>[^.\[\]]+)|\[(?P<index>\d+|\.\.\.)\]")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`\Z", re.DOTALL)

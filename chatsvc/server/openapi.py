@@ -9,8 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from chatsvc.core.errors import Malformed, TooLarge, Unauthorized, UnsupportedMedia
-from chatsvc.server.errors import PROBLEM_TYPE, STATUS, Problem
+from chatsvc.server.code_schemas import code_list, code_schema
+from chatsvc.server.errors import PROBLEM_TYPE, STATUS, Problem, ProblemFault
 from chatsvc.server.operations import WITH_BODY
+from chatsvc.wire.error_codes import ERROR_CODES, codes_of
 from chatsvc.wire.operation import Access, Operation
 
 REF: Final = "#/components/schemas/{name}"
@@ -29,6 +31,7 @@ _REASONS: Final = {
     413: "The body is beyond its bound.",
     415: "The body does not say that it is JSON.",
     422: "A value beyond its bound or of no sense; `errors` names it.",
+    429: "Above a rate: repeat it after `Retry-After` seconds.",
     503: "Passing: try again after `Retry-After` seconds.",
 }
 _NAME: Final = re.compile(r"\{(\w+)\}")
@@ -43,6 +46,8 @@ def document(operations: Sequence[Operation], version: str) -> bytes:
         kinds.append(operation.request)
         kinds.extend(kind for _, kind in operation.responses.values())
     _, components = msgspec.json.schema_components(dict.fromkeys(kinds), ref_template=REF)
+    for kind in (Problem, ProblemFault):
+        components[kind.__name__]["properties"]["code"] = code_schema(ERROR_CODES)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         entry = _operation(operation, components)
@@ -188,11 +193,18 @@ def _error_statuses(operation: Operation) -> set[int]:
 
 
 def _problem(status: int) -> Schema:
+    rows = codes_of(status)
     answer: Schema = {
-        "description": _REASONS[status],
+        "description": f"{_REASONS[status]}\n\n{code_list(rows)}",
         "content": {PROBLEM_TYPE: {"schema": {"$ref": REF.format(name=Problem.__name__)}}},
     }
-    name = {401: "WWW-Authenticate", 503: "Retry-After"}.get(status)
-    if name is not None:
-        answer["headers"] = {name: {"schema": {"type": "string"}}}
+    if status == 401:
+        answer["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
+    elif any(row.retry_after for row in rows):
+        answer["headers"] = {
+            "Retry-After": {
+                "description": "Whole seconds until it is worth repeating.",
+                "schema": {"type": "integer", "minimum": 1},
+            }
+        }
     return answer

@@ -155,6 +155,8 @@ class FakeHistory:
     def _page(records: list[Record], bounds: Bounds) -> Page:
         inside = [r for r in records if bounds.after < r.id < bounds.before]
         taken = inside[-bounds.limit :] if bounds.newest else inside[: bounds.limit]
+        while len(taken) > 1 and sum(len(r.body) for r in taken) > bounds.max_bytes:
+            taken = taken[1:] if bounds.newest else taken[:-1]
         return Page([entry_of(r) for r in taken], len(inside) > len(taken), True)
 
     @classmethod

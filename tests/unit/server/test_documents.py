@@ -11,6 +11,7 @@ import pytest
 
 from chatsvc.core.limits import Limits
 from chatsvc.wire import protocol
+from chatsvc.wire.error_codes import ERROR_CODES, codes_of, frame_codes
 from tests.support.http_service import Client, HttpService, running
 
 SET = "participants=alice,bob"
@@ -124,6 +125,25 @@ async def test_every_frame_is_in_the_socket_document(client: Client) -> None:
         if isinstance(kind, type) and hasattr(kind, "__struct_config__")
     }
     assert names == {str(tag) for tag in tags if tag} | {"message"}
+
+
+async def test_the_documents_name_every_error_code(client: Client) -> None:
+    document = (await client.call("GET", "/openapi.json", user=None)).json
+    every = [row.code for row in ERROR_CODES]
+    for name in ("Problem", "ProblemFault"):
+        code = document["components"]["schemas"][name]["properties"]["code"]
+        assert code["x-extensible-enum"] == every
+    for status, response in document["components"]["responses"].items():
+        rows = codes_of(int(status))
+        assert rows
+        assert all(f"`{row.code}`: {row.meaning}" in response["description"] for row in rows)
+        waits = any(row.retry_after for row in rows)
+        assert ("Retry-After" in response.get("headers", {})) == waits
+    frames = (await client.call("GET", "/asyncapi.json", user=None)).json
+    error = frames["components"]["schemas"]["Error"]["properties"]
+    assert error["code"]["x-extensible-enum"] == [row.code for row in frame_codes()]
+    waiting = {row.code for row in frame_codes() if row.retry_after}
+    assert set(re.findall(r"`(\w+)`", error["retry_after"]["description"])) == waiting
 
 
 async def test_the_root_points_on(client: Client) -> None:
