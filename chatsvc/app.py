@@ -102,7 +102,7 @@ class Service:
         settings = self._settings
         self._lock.acquire()
         who = authentication(settings)
-        listener = listen(settings)
+        listeners = listen(settings)
         try:
             store = self._store = open_store(settings)
             probe = self._probe = StoreProbe(store)
@@ -141,9 +141,11 @@ class Service:
                 keep_alive_seconds=settings.keep_alive_seconds,
             )
             await self._runner.setup()
-            await web.SockSite(self._runner, listener, backlog=LISTEN_BACKLOG).start()
+            for listener in listeners:
+                await web.SockSite(self._runner, listener, backlog=LISTEN_BACKLOG).start()
         except BaseException:
-            listener.close()
+            for listener in listeners:
+                listener.close()
             raise
         self._keeper = SocketKeeper(context)
         self._keeper.start()
@@ -156,7 +158,7 @@ class Service:
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again
         gc.set_threshold(10_000, 50, 50)
-        url = url_of(settings.host, listener)
+        url = url_of(settings.host, listeners[0])
         _logger.info(
             "started",
             url=url,

@@ -117,7 +117,7 @@ def _table() -> tuple[Variable, ...]:
     mib = 1024**2
     group(
         "Server",
-        ("HOST", _text, "127.0.0.1", "address", "The address to listen on. The image says 0.0.0.0."),
+        ("HOST", _text, "127.0.0.1", "address", "The address to listen on; :: is every address of IPv6 and IPv4. The image says 0.0.0.0."),
         ("PORT", _whole(0, 65535), "8080", "port", "The port to listen on; 0 takes a free one."),
         ("MAX_CONNECTIONS", _whole(1, 1_000_000), "15000", "sockets",
          "WebSockets at once; one more is closed with 1013. Keep it below the open-files limit."),
