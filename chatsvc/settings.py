@@ -121,7 +121,7 @@ def _table() -> tuple[Variable, ...]:
     mib = 1024**2
     group(
         "Server",
-        ("HOST", _text, "127.0.0.1", "address", "The address to listen on. The image says 0.0.0.0."),
+        ("HOST", _text, "127.0.0.1", "address", "The address to listen on; :: is every address of IPv6 and IPv4. The image says 0.0.0.0."),
         ("PORT", _whole(0, 65535), "8080", "port", "The port to listen on; 0 takes a free one."),
         ("MAX_CONNECTIONS", _whole(1, 1_000_000), "15000", "sockets",
          "WebSockets at once; one more is closed with 1013. Keep it below the open-files limit."),
@@ -131,6 +131,10 @@ def _table() -> tuple[Variable, ...]:
          "Of one address; one more gets 429. auto: 256, private addresses, where a proxy may be, not counted; 0: no bound."),
         ("SHUTDOWN_SECONDS", _number(1, 600), "20", "seconds",
          "From SIGTERM to exit at the latest: sockets are closed, requests answered, the log closed."),
+        ("DRAIN_SECONDS", _number(0, 300), "2", "seconds",
+         "After SIGTERM, how long /health/ready says 503 while all is still served; at most half of SHUTDOWN_SECONDS."),
+        ("KEEP_ALIVE_SECONDS", _number(1, 3600), "75", "seconds",
+         "How long an idle HTTP connection is kept; more than the proxy in front keeps its own."),
         ("CORS_ORIGINS", _words, "", "list",
          "Origins whose pages may call the HTTP interface, or *; none by default."),
         ("CONNECTIONS_REQUIRE_AUTH", _flag, "false", "boolean",
@@ -241,6 +245,8 @@ class Settings:
     max_http_connections: int
     max_http_connections_per_address: int | None
     shutdown_seconds: float
+    drain_seconds: float
+    keep_alive_seconds: float
     cors_origins: tuple[str, ...]
     connections_require_auth: bool
     metrics_token: str

@@ -44,6 +44,7 @@ def _dev_preset() -> Overrides:
     preset = {"HOST": ("127.0.0.1", _DEV)}
     for name, value in (
         ("DEV_LOGIN", "loopback"),
+        ("DRAIN_SECONDS", "0"),
         ("LOG_LEVEL", "warning"),
         ("LOG_FORMAT", "console"),
     ):
@@ -64,7 +65,7 @@ def _serve(settings: Settings, on_started: Callable[[Running], None] | None) -> 
     for found, meant in near_misses(os.environ):
         structlog.get_logger().warning("variable_not_read", found=found, meant=meant)
     _allow_open_files(settings)
-    from chatsvc.app import run
+    from chatsvc.process import run
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
