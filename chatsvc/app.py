@@ -258,6 +258,7 @@ class Service:
             min_free_bytes=settings.min_free_bytes,
             store_identity=identity,
             store_head=head,
+            new_conversations=settings.max_new_conversations_per_hour,
             observe=self._observe_commit,
         )
 
@@ -363,6 +364,18 @@ class Service:
             "idempotency_keys_forgotten_early",
             "client_ids forgotten before their time, because there were too many.",
             lambda: log.keys_forgotten_early,
+            "counter",
+        )
+        watch(
+            "sends_over_share",
+            "Sends refused because too much of their sender waits to be stored.",
+            lambda: log.fair_share.refused,
+            "counter",
+        )
+        watch(
+            "sends_over_new_conversations",
+            "Sends refused because their sender began too many conversations.",
+            lambda: log.new_conversations.refused,
             "counter",
         )
         watch("resume_replayed", "Messages replayed to resuming sockets.",
