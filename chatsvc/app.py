@@ -148,7 +148,12 @@ class Service:
         try:
             store = self._store = open_store(settings)
             log = self._log = await self._open_log(store)
-            history = History(store, log.tail, retention_days=settings.message_retention_days)
+            history = History(
+                store,
+                log.tail,
+                retention_days=settings.message_retention_days,
+                reads_at_once=store.reads_at_once,
+            )
             self._persister = self._make_persister(log, store)
             log.tail.listen(Fanout(self._hub, self._metrics.delivered.inc).accept)
             service = MessageService(
@@ -191,7 +196,7 @@ class Service:
         self._opener = asyncio.create_task(_open_when_there(store), name="open store")
         self._retention = Retention(store, log.tail, settings.message_retention_days)
         self._retention.start()
-        self._watch(log, context)
+        self._watch(log, context, history)
         self._started = True
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again
@@ -349,7 +354,7 @@ class Service:
             ready=self._started,
         )
 
-    def _watch(self, log: LocalLog, context: SocketContext) -> None:
+    def _watch(self, log: LocalLog, context: SocketContext, history: History) -> None:
         watch = self._metrics.watch
         watch("backlog_bytes", "Accepted and not yet stored.", lambda: log.tail.unsaved_bytes)
         watch("backlog_messages", "Accepted and not yet stored.", lambda: log.tail.unsaved_count)
@@ -378,6 +383,10 @@ class Service:
             lambda: log.new_conversations.refused,
             "counter",
         )
+        watch("history_waiting", "Reads of history that wait for the store.",
+              lambda: history.queue.waiting)  # fmt: skip
+        watch("history_busy", "Reads of history refused because too many waited.",
+              lambda: history.queue.refused, "counter")  # fmt: skip
         watch("resume_replayed", "Messages replayed to resuming sockets.",
               lambda: context.resumer.replayed, "counter")  # fmt: skip
         watch("gaps", "Gaps that a resume announced.", lambda: context.resumer.gaps, "counter")

@@ -12,6 +12,7 @@ beginnings most recently made; whoever falls out of either starts anew, or is co
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -31,8 +32,9 @@ class NewConversations:
     def __init__(self, per_hour: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_hour = per_hour
         self._clock = clock
-        self._left: dict[str, tuple[float, float]] = {}  # sender: beginnings left, as of when
-        self._recent: dict[int, None] = {}  # hashes of (sender, channel), oldest first
+        # Sender: beginnings left, as of when. The one who began something last is at the end.
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._recent: OrderedDict[int, None] = OrderedDict()  # hashes of (sender, channel)
         self.refused = 0
         """Sends refused because their sender began too many."""
 
@@ -58,13 +60,13 @@ class NewConversations:
                 code="too_many_conversations",
                 retry_after=(1 - left) / rate,
             )
-        self._left.pop(sender, None)  # the one who began something last is the last to go
         self._left[sender] = (left - 1, now)
+        self._left.move_to_end(sender)
         self._recent[began] = None
         if len(self._left) > SENDERS:
-            del self._left[next(iter(self._left))]
+            self._left.popitem(last=False)
         if len(self._recent) > RECENT:
-            del self._recent[next(iter(self._recent))]
+            self._recent.popitem(last=False)
 
     def __len__(self) -> int:
         """How many senders are remembered."""
