@@ -110,7 +110,12 @@ class Service:
             store = self._store = open_store(settings)
             probe = self._probe = StoreProbe(store)
             log = self._log = await self._open_log(store, probe)
-            history = History(store, log.tail, retention_days=settings.message_retention_days)
+            history = History(
+                store,
+                log.tail,
+                retention_days=settings.message_retention_days,
+                reads_at_once=store.reads_at_once,
+            )
             self._persister = self._make_persister(log, store)
             log.tail.listen(Fanout(self._hub, self._metrics.delivered.inc).accept)
             service = MessageService(
@@ -166,7 +171,7 @@ class Service:
         probe.start()
         self._retention = Retention(store, log.tail, settings.message_retention_days)
         self._retention.start()
-        self._watch(log, context, probe)
+        self._watch(log, context, probe, history)
         self._watch_connections(runner.problem_server, sites)
         self._started = True
         gc.collect()
@@ -239,6 +244,7 @@ class Service:
             min_free_bytes=settings.min_free_bytes,
             store_identity=identity,
             store_head=head,
+            new_conversations=settings.max_new_conversations_per_hour,
             observe=self._observe_commit,
         )
 
@@ -329,7 +335,9 @@ class Service:
             ready=self._started,
         )
 
-    def _watch(self, log: LocalLog, context: SocketContext, probe: StoreProbe) -> None:
+    def _watch(
+        self, log: LocalLog, context: SocketContext, probe: StoreProbe, history: History
+    ) -> None:
         watch = self._metrics.watch
         watch("backlog_bytes", "Accepted and not yet stored.", lambda: log.tail.unsaved_bytes)
         watch("backlog_messages", "Accepted and not yet stored.", lambda: log.tail.unsaved_count)
@@ -347,6 +355,22 @@ class Service:
             lambda: log.keys_forgotten_early,
             "counter",
         )
+        watch(
+            "sends_over_share",
+            "Sends refused because too much of their sender waits to be stored.",
+            lambda: log.fair_share.refused,
+            "counter",
+        )
+        watch(
+            "sends_over_new_conversations",
+            "Sends refused because their sender began too many conversations.",
+            lambda: log.new_conversations.refused,
+            "counter",
+        )
+        watch("history_waiting", "Reads of history that wait for the store.",
+              lambda: history.queue.waiting)  # fmt: skip
+        watch("history_busy", "Reads of history refused because too many waited.",
+              lambda: history.queue.refused, "counter")  # fmt: skip
         watch("resume_replayed", "Messages replayed to resuming sockets.",
               lambda: context.resumer.replayed, "counter")  # fmt: skip
         watch("gaps", "Gaps that a resume announced.", lambda: context.resumer.gaps, "counter")

@@ -177,7 +177,7 @@ def _table() -> tuple[Variable, ...]:
         ("RECENT_BYTES", _size(mib, 64 * 1024 * mib), "64MiB", "bytes",
          "Memory for recent messages that are stored already: they resume clients without the store."),
         ("BACKLOG_BYTES", _size(mib, 256 * 1024 * mib), "512MiB", "bytes",
-         "Messages accepted and not yet stored; beyond it sends get 503."),
+         "Memory for what is accepted and not yet stored; beyond it sends get 503, beyond a share 429."),
         ("LOG_RETENTION_SECONDS", _whole(0, 31_536_000), "86400", "seconds",
          "How long the log on disk keeps what is stored already."),
         ("MIN_FREE_BYTES", _size(0, 1024 * 1024 * mib), "256MiB", "bytes",
@@ -207,6 +207,8 @@ def _table() -> tuple[Variable, ...]:
         ("MAX_CONTENT", _whole(1, 60_000), "16000", "characters", "Of a message's content."),
         ("MAX_METADATA_BYTES", _size(2, 65_536), "4096", "bytes", "Of a message's metadata, as JSON."),
         ("MAX_METADATA_DEPTH", _whole(1, 50), "5", "levels", "To which metadata nests."),
+        ("MAX_NEW_CONVERSATIONS_PER_HOUR", _whole(0, 1_000_000), "1000", "conversations",
+         "That one sender may begin, beyond which sends get 429; 0: any number."),
         ("MAX_BODY_BYTES", _size(1024, 16 * mib), "262144", "bytes",
          "Of a request body or a client's frame."),
     )  # fmt: skip
@@ -283,6 +285,7 @@ class Settings:
     max_content: int
     max_metadata_bytes: int
     max_metadata_depth: int
+    max_new_conversations_per_hour: int
     max_body_bytes: int
     heartbeat_seconds: float
     resume_max: int
