@@ -143,6 +143,11 @@ class MessageStore(abc.ABC):
         their messages as :class:`~chatsvc.core.page.Bounds` does a page's."""
 
     @abc.abstractmethod
+    async def is_member(self, channel: str, user: str) -> bool:
+        """Whether the conversation's newest message went to the user. No message is read,
+        and it is the same work whether there is such a conversation or not."""
+
+    @abc.abstractmethod
     async def get(self, message_id: int) -> Entry | None:
         """One message."""
 

@@ -172,6 +172,17 @@ class History:
         has_more = len(kept) < len(found) or len(rows) > limit or _too_large(rows) or not complete
         return ConversationPage(kept, has_more, complete)
 
+    async def is_member(self, channel: str, user: str) -> bool:
+        """Whether the conversation's newest message, as far as it is known, went to the user.
+
+        One question to the store unless the tail says yes: as much for a conversation of
+        others as for one that does not exist.
+        """
+        newest = self._tail.channel_page(channel, Bounds(1))
+        if newest and user in newest[0].audience:
+            return True
+        return await self._breaker.run(lambda: self._store.is_member(channel, user))
+
     async def get(self, message_id: int) -> tuple[Entry, str] | None:
         """One message, and ``stored`` or only ``accepted``."""
         tail = self._tail

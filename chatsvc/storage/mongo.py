@@ -191,6 +191,14 @@ class MongoStore(MessageStore):
             )
         )
 
+    async def is_member(self, channel: str, user: str) -> bool:
+        self._require_open()
+        query = {"_id": channel, "audience": user}
+        found = await self._connection.read(
+            lambda: self._read_conversations.find_one(query, {"_id": 1})
+        )
+        return found is not None
+
     async def get(self, message_id: int) -> Entry | None:
         self._require_open()
         query = {"_id": format_id(message_id)}

@@ -133,6 +133,9 @@ class SqliteStore(MessageStore):
             lambda db: rows.conversations(db, user, before, limit, max_bytes)
         )
 
+    async def is_member(self, channel: str, user: str) -> bool:
+        return await self._reader.run(lambda db: rows.is_member(db, channel, user))
+
     async def get(self, message_id: int) -> Entry | None:
         return await self._reader.run(lambda db: rows.message(db, message_id))
 

@@ -264,6 +264,12 @@ def conversations(
     ]
 
 
+def is_member(db: sqlite3.Connection, channel: str, user: str) -> bool:
+    """One search of the members' key; conversations of others are not looked at."""
+    query = "SELECT 1 FROM members WHERE user = ? AND channel = ?"
+    return db.execute(query, (user, channel)).fetchone() is not None
+
+
 def message(db: sqlite3.Connection, message_id: int) -> Entry | None:
     """One message."""
     row = db.execute(

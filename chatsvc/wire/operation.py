@@ -56,8 +56,9 @@ class Operation:
     ``check`` is for a GET whose answer is large or has to be searched for: HEAD is then
     answered by calling it with (caller, request), which raises what the request alone calls
     for, and nothing is read or built. Without it HEAD runs the handler.
-    ``local_only`` refuses whoever does not come straight from this machine. ``quiet``: asked
-    every few seconds by machines, so its line in the log is of level debug.
+    ``local_only`` refuses whoever does not come straight from this machine;
+    ``own_pages_only`` pages of other origins in a browser, whatever CORS lets them read.
+    ``quiet``: asked every few seconds by machines, so its line in the log is of level debug.
     """
 
     name: str
@@ -77,4 +78,5 @@ class Operation:
     bounds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     check: Callable[[Any, Any], None] | None = None
     local_only: bool = False
+    own_pages_only: bool = False
     quiet: bool = False

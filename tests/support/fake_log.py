@@ -122,6 +122,9 @@ class FakeHistory:
     async def user_around(self, user: str, message_id: int, limit: int) -> Page:
         return self._around([r for r in self._all() if user in r.audience], message_id, limit)
 
+    async def is_member(self, channel: str, user: str) -> bool:
+        return any(r.channel == channel and user in r.audience for r in self._all())
+
     async def get(self, message_id: int) -> tuple[Entry, str] | None:
         for record in self._all():
             if record.id == message_id:

@@ -120,6 +120,11 @@ class MemoryStore(MessageStore):
         found = sorted(found, key=lambda one: -one.last_id)[:limit]
         return take(found, lambda one: len(one.last_message), max_bytes)
 
+    async def is_member(self, channel: str, user: str) -> bool:
+        await self._wait()
+        found = [one for one in self.records.values() if one.channel == channel]
+        return bool(found) and user in max(found, key=lambda one: one.id).audience
+
     async def get(self, message_id: int) -> Entry | None:
         await self._wait()
         one = self.records.get(message_id)
