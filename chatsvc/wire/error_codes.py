@@ -58,8 +58,8 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("token_invalid", 401, _TOKEN, "The token is not accepted; `detail` says why."),
     ErrorCode("token_missing", 401, _TOKEN, "There is no token where one is needed."),
     ErrorCode("token_scheme", 401, _FIX, "`Authorization` must be of the scheme `Bearer`."),
-    ErrorCode("foreign_page", 403, _NOTHING, "A page of another origin must not ask for this."),
     ErrorCode("forbidden", 403, _NOTHING, "The token is good, but not for this."),
+    ErrorCode("foreign_page", 403, _NOTHING, "A page of another origin must not ask for this."),
     ErrorCode(
         "not_a_participant",
         403,
