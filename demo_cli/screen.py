@@ -50,14 +50,11 @@ class Screen:
 
     def conversation(self, conversation: Conversation) -> None:
         """A conversation and its last message."""
+        spans: list[Span] = [(channel_line(conversation.participants), "cyan")]
         last = conversation.last_message
-        self._print(
-            [
-                (channel_line(conversation.participants), "cyan"),
-                (f"\n{clock(last.created_at)}  ", "dim"),
-                *self._spoken(last),
-            ]
-        )
+        if last is not None:
+            spans += [(f"\n{clock(last.created_at)}  ", "dim"), *self._spoken(last)]
+        self._print(spans)
 
     def note(self, text: str) -> None:
         """Something this program says; what it quotes need not be visible yet."""

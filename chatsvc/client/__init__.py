@@ -27,6 +27,7 @@ A token that is renewed, and a cursor that outlives the program::
 Without a socket, for a script: :class:`ChatApi`.
 """
 
+from chatsvc.client.answers import Conversation, ConversationPage, Page, StoredMessage
 from chatsvc.client.client import ChatClient
 from chatsvc.client.errors import (
     ApiError,
@@ -53,7 +54,7 @@ from chatsvc.client.events import (
     Sent,
     StoredUpTo,
 )
-from chatsvc.client.http import ChatApi, Conversation, ConversationPage, Page, StoredMessage
+from chatsvc.client.http import ChatApi
 from chatsvc.client.policy import Backoff
 from chatsvc.client.tokens import Token
 from chatsvc.client.uuid7 import uuid7

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ssl import SSLContext
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -159,9 +160,14 @@ class ScriptedServer:
     def answer(self, status: int, body: Any = None, **headers: str) -> None:
         """Put an answer in front of the next request to the HTTP interface."""
 
+        problem = status >= 400 and isinstance(body, dict)
+
         async def give(_: web.Request) -> web.StreamResponse:
             return web.json_response(
-                body, status=status, headers={k.replace("_", "-"): v for k, v in headers.items()}
+                body,
+                status=status,
+                headers={k.replace("_", "-"): v for k, v in headers.items()},
+                content_type="application/problem+json" if problem else "application/json",
             )
 
         self.answers.append(give)
@@ -210,14 +216,14 @@ class ScriptedServer:
         }
 
     @asynccontextmanager
-    async def serve(self) -> AsyncIterator[ScriptedServer]:
+    async def serve(self, ssl: SSLContext | None = None) -> AsyncIterator[ScriptedServer]:
         """Listen on a free port of the loopback interface."""
         app = web.Application()
         app.router.add_get("/ws", self._socket)
         app.router.add_route("*", "/{path:.*}", self._http)
         server = TestServer(app, host="127.0.0.1")
-        await server.start_server()
-        self.url = f"http://127.0.0.1:{server.port}"
+        await server.start_server(ssl=ssl)
+        self.url = f"{'https' if ssl else 'http'}://127.0.0.1:{server.port}"
         try:
             yield self
         finally:
