@@ -9,14 +9,14 @@ nothing can come between.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import structlog
 
 from chatsvc.core.errors import Unavailable
 from chatsvc.core.ids import format_id
-from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.page import NO_BYTE_BOUND, Bounds, Entry
 from chatsvc.delivery.connection import HIGH_WATER, Connection
 from chatsvc.delivery.hub import Hub
 from chatsvc.log.tail import Tail
@@ -25,6 +25,9 @@ from chatsvc.wire.frames import encode_text
 from chatsvc.wire.protocol import CaughtUp, Gap, encode_frame
 
 _PAGE: Final = 100
+_PAGE_BYTES: Final = 256 * 1024
+"""A page from the store is held until its socket has drained, and many resume at once."""
+
 _logger = structlog.get_logger("chatsvc.delivery")
 
 
@@ -83,7 +86,7 @@ class Resumer:
             return Plan(head, False, 0)
         if cursor.epoch != self.epoch or cursor.id > head:
             return Plan(head, False, min(cursor.id, head))
-        bounds = Bounds(limit=self._most + 1, after=cursor.id, newest=False)
+        bounds = Bounds(self._most + 1, cursor.id, newest=False, max_bytes=NO_BYTE_BOUND)
         try:
             if cursor.id >= self._tail.floor:
                 missed = len(self._tail.user_page(user, bounds))
@@ -110,14 +113,14 @@ class Resumer:
         position = plan.position
         while connection.transport is not None and not connection.sealed:
             if position >= self._tail.floor:
-                bounds = Bounds(limit=_PAGE, after=position, newest=False)
+                bounds = Bounds(_PAGE, after=position, newest=False, max_bytes=_PAGE_BYTES)
                 records = self._tail.user_page(connection.user, bounds)
                 if not records:
                     self._join(connection)
                     return
                 await self._send(connection, records)
                 position = records[-1].id
-                if len(records) < _PAGE:
+                if not bounds.reached_by(records):
                     continue  # that was the rest: join now, or a busy user never would
             else:
                 position = await self._from_store(connection, position)
@@ -126,7 +129,7 @@ class Resumer:
     async def _from_store(self, connection: Connection, position: int) -> int:
         """One page below the tail; the position after it."""
         floor = self._tail.floor
-        bounds = Bounds(limit=_PAGE, after=position, before=floor + 1, newest=False)
+        bounds = Bounds(_PAGE, position, floor + 1, newest=False, max_bytes=_PAGE_BYTES)
         try:
             page = await self._backfill.user_page(connection.user, bounds)
         except Unavailable:
@@ -143,11 +146,11 @@ class Resumer:
     ) -> None:
         """In pieces, each when the one before has drained: a page of long messages is many
         times what a socket may hold unsent."""
-        frames = [
+        frames = (
             encode_text(message.body)
             for message in messages
             if connection.wants(message.sender, message.origin)
-        ]
+        )
         for piece in _pieces(frames, HIGH_WATER):
             self.replayed += len(piece)
             connection.write_all(piece)
@@ -167,7 +170,7 @@ class Resumer:
             self._hub.add(connection)
 
 
-def _pieces(frames: Sequence[bytes], size: int) -> Iterator[list[bytes]]:
+def _pieces(frames: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
     """Runs of frames of at most ``size`` bytes together, or of one that is longer."""
     piece: list[bytes] = []
     room = size

@@ -21,12 +21,15 @@ from chatsvc.core.ids import format_id, id_at, next_id, now_ms
 from chatsvc.core.record import Draft, Record, accept, checksum, pack
 from chatsvc.log.base import Appended, MessageLog
 from chatsvc.log.commit import Done, GroupCommit
+from chatsvc.log.elapsed import ElapsedHeads, Instant
+from chatsvc.log.elapsed import now as elapsed_now
 from chatsvc.log.file import LogFile, Row, new_epoch
 from chatsvc.log.keys import SKEW_MS, KeyWindow
 from chatsvc.log.tail import Tail
 
 _TRIM_ROWS: Final = 1000
 _HOUSEKEEPING_SECONDS: Final = 1.0
+_SAVE_ELAPSED_SECONDS: Final = 60.0
 
 Observe = Callable[[int, float], None]
 
@@ -37,6 +40,10 @@ class LocalLog(MessageLog):
     """Open with :meth:`open`; every method but ``open`` is for the loop's thread.
 
     ``observe`` is told of each commit: how many records, and its seconds.
+
+    Attributes:
+        elapsed: which positions are how old, by time that has passed: the head is noted once
+            a second, and what was noted outlives the process.
     """
 
     durability = "fsync"
@@ -48,16 +55,17 @@ class LocalLog(MessageLog):
         tail: Tail,
         last: int,
         keys: KeyWindow,
+        elapsed: ElapsedHeads,
         backlog_bytes: int,
         min_free_bytes: int,
         retention_ms: int,
         observe: Observe | None = None,
     ) -> None:
         self.tail = tail
+        self.elapsed = elapsed
         self._file = file
         self._epoch = str(file.meta("epoch"))
-        store = file.meta("store")
-        self._store = None if store is None else str(store)
+        self._store = _text(file.meta("store"))
         self._last = last
         self._keys = keys
         self._backlog_bytes = backlog_bytes
@@ -69,6 +77,7 @@ class LocalLog(MessageLog):
         self._closing = False
         self._refusal: LogUnavailable | None = None
         self._saved_watermark = tail.watermark
+        self._elapsed_saved_at = self._loop.time()
         self._trimmed_ms = 0
         self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="chatsvc-log", daemon=True)
@@ -89,6 +98,7 @@ class LocalLog(MessageLog):
         store_identity: str | None = None,
         store_head: int | None = None,
         observe: Observe | None = None,
+        elapsed_clock: Callable[[], Instant] = elapsed_now,
     ) -> LocalLog:
         """Verify the file, read what lies above the watermark and within the key window.
 
@@ -98,6 +108,7 @@ class LocalLog(MessageLog):
                 store it was reached with, and begins anew with another.
             store_head: the highest id stored, if the store answers. Above the log's own
                 head it means that the log is an older one, put back: a new life begins.
+            elapsed_clock: what :attr:`elapsed` goes by.
 
         Raises:
             LogDamaged, VersionTooNew: as :class:`~chatsvc.log.file.LogFile`.
@@ -108,6 +119,7 @@ class LocalLog(MessageLog):
         try:
             head = max(file.head(), _base(file))
             watermark = _reconcile(file, head, store_identity, store_head)
+            elapsed = ElapsedHeads(_text(file.meta("elapsed")), clock=elapsed_clock)
             window_ms = idempotency_ms
             now = now_ms()
             created_ms = int(str(file.meta("created_ms")))
@@ -131,6 +143,7 @@ class LocalLog(MessageLog):
             tail=tail,
             last=max(head, store_head or 0, tail.head, watermark),
             keys=keys,
+            elapsed=elapsed,
             backlog_bytes=backlog_bytes,
             min_free_bytes=min_free_bytes,
             retention_ms=max(retention_ms, window_ms + SKEW_MS),
@@ -196,6 +209,8 @@ class LocalLog(MessageLog):
         self._closing = True
         await self._commit.drained()
         self._keeper.cancel()
+        self._note_elapsed()
+        self._save_elapsed()
         self._save_watermark()
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
@@ -255,6 +270,9 @@ class LocalLog(MessageLog):
     async def _keep_house(self) -> None:
         while True:
             self._look_at_disk()
+            self._note_elapsed()
+            if self._loop.time() - self._elapsed_saved_at >= _SAVE_ELAPSED_SECONDS:
+                self._save_elapsed()
             self._save_watermark()
             self._trim()
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
@@ -275,6 +293,15 @@ class LocalLog(MessageLog):
             self._refusal = LogUnavailable(
                 "the log's disk is nearly full", code="disk_full", retry_after=5.0
             )
+
+    def _note_elapsed(self) -> None:
+        self.elapsed.note(self.tail.head)
+
+    def _save_elapsed(self) -> None:
+        """Now and then: what was noted since the last time only counts as younger."""
+        self._elapsed_saved_at = self._loop.time()
+        saved = self.elapsed.save().decode()
+        self._jobs.put(lambda: self._guarded(self._file.set_meta, "elapsed", saved))
 
     def _save_watermark(self) -> None:
         """Lazily: a lower watermark only means storing again what is stored already."""
@@ -299,6 +326,10 @@ class LocalLog(MessageLog):
         except LogUnavailable as exc:
             _logger.warning("housekeeping of the log was put off", error=str(exc))
             return None
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _base(file: LogFile) -> int:

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from chatsvc.core.page import Bounds
+from chatsvc.core.page import NO_BYTE_BOUND, Bounds, body_bytes, take
 from chatsvc.core.record import Record
 
 _logger = structlog.get_logger("chatsvc.log")
@@ -32,6 +32,11 @@ _GONE: Final = Record(
     digest=b"",
     body=b"",
 )
+
+
+def _size(record: Record) -> int:
+    return len(record.body)
+
 
 Listener = Callable[[Sequence[Record]], None]
 
@@ -62,8 +67,14 @@ class _Lane:
         low = self.index_above(bounds.after)
         high = bisect_left(self.items, bounds.before, low, key=_by_id)
         if bounds.newest:
-            return self.items[max(low, high - bounds.limit) : high]
-        return self.items[low : min(high, low + bounds.limit)]
+            page = self.items[max(low, high - bounds.limit) : high]
+        else:
+            page = self.items[low : min(high, low + bounds.limit)]
+        if bounds.max_bytes == NO_BYTE_BOUND or body_bytes(page) <= bounds.max_bytes:
+            return page
+        if bounds.newest:
+            return take(reversed(page), _size, bounds.max_bytes)[::-1]
+        return take(page, _size, bounds.max_bytes)
 
 
 class Tail:
