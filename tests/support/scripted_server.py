@@ -1,7 +1,8 @@
 """A server that speaks the protocol exactly as a test tells it to.
 
 The test accepts each WebSocket and says every frame itself; the HTTP interface answers
-from a list of messages, after whatever answers were put in front.
+from a list of messages, after whatever answers were put in front. Who is connected and
+which conversations there are it answers beside those, where a test has set it.
 """
 
 from __future__ import annotations
@@ -137,6 +138,8 @@ class ScriptedServer:
         self.requests: list[web.Request] = []
         self.refusals: deque[web.Response] = deque()
         self.complete = True
+        self.connected: dict[str, int] | None = None
+        self.conversations: list[dict[str, Any]] | None = None
         self._peers: asyncio.Queue[Peer] = asyncio.Queue()
         self._all: list[Peer] = []
         self.url = ""
@@ -196,6 +199,12 @@ class ScriptedServer:
     async def _http(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
         await request.read()
+        if request.path == "/api/connections" and self.connected is not None:
+            users = json.loads(await request.read())["users"]
+            counts = {user: self.connected.get(user, 0) for user in users}
+            return web.json_response({"connections": counts})
+        if request.path == "/api/conversations" and self.conversations is not None:
+            return web.json_response({"conversations": self.conversations, "has_more": False})
         if self.answers:
             return await self.answers.popleft()(request)
         if request.method == "GET" and request.path == "/api/messages":
