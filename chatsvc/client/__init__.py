@@ -1,4 +1,4 @@
-"""The Python client of chatsvc: asyncio, typed events, reconnects and resumes by itself.
+"""The Python client of chatsvc: asyncio, typed events, reconnecting and resuming by itself.
 
 Two participants in one program::
 
@@ -24,7 +24,8 @@ A token that is renewed, and a cursor that outlives the program::
             await handle(event)
             save_cursor(client.cursor)
 
-Without a socket, for a script: :class:`ChatApi`.
+Without a socket, for a script: :class:`ChatApi`. Both take an aiohttp session, an SSL
+context and further headers.
 """
 
 from chatsvc.client.answers import Conversation, ConversationPage, Page, StoredMessage
