@@ -17,7 +17,7 @@ help: ## What can be made
 run: $(VENV)/.run ## Serve on http://127.0.0.1:8080 with the embedded store (PORT=… for another port)
 	@exec $(BIN)/python -m chatsvc dev $(ARGS)
 
-demo: $(VENV)/.run ## The interactive terminal client, against a running server
+demo: $(VENV)/.run ## The interactive terminal client, against a running server (PORT=… as for run)
 	@exec $(BIN)/python -m demo_cli $(ARGS)
 
 # A file stays with one worker, which makes its servers and environments once. In the order of
