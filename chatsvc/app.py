@@ -25,15 +25,18 @@ from chatsvc.features.conversations.service import ConversationService
 from chatsvc.features.dev_login import api as dev_login_api
 from chatsvc.features.dev_login.service import DevLogin
 from chatsvc.features.messages import api as messages_api
+from chatsvc.features.messages.channels import ConversationSender
 from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import MessageService, Policy
 from chatsvc.log.local import LocalLog
 from chatsvc.log.lock import DataDirLock
+from chatsvc.server.accepting import AcceptingSite, accept_on
 from chatsvc.server.application import ServerOptions, build_application
 from chatsvc.server.health import Check, HealthReport
-from chatsvc.server.listener import LISTEN_BACKLOG, listen, url_of
+from chatsvc.server.listener import listen, url_of
 from chatsvc.server.metrics import Metrics
-from chatsvc.server.protocol import ProblemRunner
+from chatsvc.server.protocol import ProblemRunner, ProblemServer
+from chatsvc.server.room import open_files_limit, room_for
 from chatsvc.server.websocket.context import SocketContext
 from chatsvc.server.websocket.keeper import SocketKeeper
 from chatsvc.server.websocket.upgrade import WebSocketEndpoint
@@ -107,7 +110,12 @@ class Service:
             store = self._store = open_store(settings)
             probe = self._probe = StoreProbe(store)
             log = self._log = await self._open_log(store, probe)
-            history = History(store, log.tail, retention_days=settings.message_retention_days)
+            history = History(
+                store,
+                log.tail,
+                retention_days=settings.message_retention_days,
+                reads_at_once=store.reads_at_once,
+            )
             self._persister = self._make_persister(log, store)
             log.tail.listen(Fanout(self._hub, self._metrics.delivered.inc).accept)
             service = MessageService(
@@ -117,10 +125,11 @@ class Service:
                 client_ids=store,
                 limits=settings.limits,
             )
-            context = self._context = self._socket_context(log, history, service, who)
+            sender = ConversationSender(service=service, lookup=history, limits=settings.limits)
+            context = self._context = self._socket_context(log, history, sender, who)
             log.tail.watch(context.tell_stored)
             application = build_application(
-                operations=self._operations(service, history, who),
+                operations=self._operations(sender, history, who),
                 authenticate=who.verifier.verify,
                 limits=settings.limits,
                 health_report=self._health,
@@ -135,15 +144,24 @@ class Service:
                     web.get("/ws", WebSocketEndpoint(context).__call__, allow_head=False)
                 ],
             )
-            self._runner = ProblemRunner(
+            runner = self._runner = ProblemRunner(
                 application,
                 observe=self._metrics.requests.observe,
                 shutdown_timeout=settings.shutdown_seconds / 2,
+                stall_seconds=settings.socket_stall_seconds,
                 keep_alive_seconds=settings.keep_alive_seconds,
             )
-            await self._runner.setup()
-            for listener in listeners:
-                await web.SockSite(self._runner, listener, backlog=LISTEN_BACKLOG).start()
+            await runner.setup()
+            sites = await accept_on(
+                runner,
+                listeners,
+                sockets=lambda: len(context.sockets),
+                room=room_for(
+                    settings.max_http_connections,
+                    settings.max_http_connections_per_address,
+                    open_files_limit(),
+                ),
+            )
         except BaseException:
             for listener in listeners:
                 listener.close()
@@ -154,7 +172,8 @@ class Service:
         probe.start()
         self._retention = Retention(store, log.tail, settings.message_retention_days)
         self._retention.start()
-        self._watch(log, context, probe)
+        self._watch(log, context, probe, history)
+        self._watch_connections(runner.problem_server, sites)
         self._started = True
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again
@@ -226,6 +245,7 @@ class Service:
             min_free_bytes=settings.min_free_bytes,
             store_identity=identity,
             store_head=head,
+            new_conversations=settings.max_new_conversations_per_hour,
             observe=self._observe_commit,
         )
 
@@ -247,7 +267,7 @@ class Service:
         )
 
     def _socket_context(
-        self, log: LocalLog, history: History, service: MessageService, who: Authentication
+        self, log: LocalLog, history: History, sender: ConversationSender, who: Authentication
     ) -> SocketContext:
         settings = self._settings
         return SocketContext(
@@ -260,7 +280,7 @@ class Service:
                 backfill=history,
                 most=settings.resume_max,
             ),
-            submit=service.submit,
+            submit=sender.submit,
             authenticate=who.verifier.verify,
             metrics=self._metrics,
             server_name=f"chatsvc/{__version__}",
@@ -274,13 +294,11 @@ class Service:
         )
 
     def _operations(
-        self, service: MessageService, history: History, who: Authentication
+        self, sender: ConversationSender, history: History, who: Authentication
     ) -> list[Operation]:
         settings, limits = self._settings, self._settings.limits
         operations = [
-            *messages_api.operations(
-                service, MessageReader(history=history, limits=limits), limits
-            ),
+            *messages_api.operations(sender, MessageReader(history=history, limits=limits), limits),
             *conversations_api.operations(
                 ConversationService(history=history, limits=limits), limits
             ),
@@ -318,7 +336,9 @@ class Service:
             ready=self._started,
         )
 
-    def _watch(self, log: LocalLog, context: SocketContext, probe: StoreProbe) -> None:
+    def _watch(
+        self, log: LocalLog, context: SocketContext, probe: StoreProbe, history: History
+    ) -> None:
         watch = self._metrics.watch
         watch("backlog_bytes", "Accepted and not yet stored.", lambda: log.tail.unsaved_bytes)
         watch("backlog_messages", "Accepted and not yet stored.", lambda: log.tail.unsaved_count)
@@ -336,11 +356,44 @@ class Service:
             lambda: log.keys_forgotten_early,
             "counter",
         )
+        watch(
+            "sends_over_share",
+            "Sends refused because too much of their sender waits to be stored.",
+            lambda: log.fair_share.refused,
+            "counter",
+        )
+        watch(
+            "sends_over_new_conversations",
+            "Sends refused because their sender began too many conversations.",
+            lambda: log.new_conversations.refused,
+            "counter",
+        )
+        watch("history_waiting", "Reads of history that wait for the store.",
+              lambda: history.queue.waiting)  # fmt: skip
+        watch("history_busy", "Reads of history refused because too many waited.",
+              lambda: history.queue.refused, "counter")  # fmt: skip
         watch("resume_replayed", "Messages replayed to resuming sockets.",
               lambda: context.resumer.replayed, "counter")  # fmt: skip
         watch("gaps", "Gaps that a resume announced.", lambda: context.resumer.gaps, "counter")
         watch("log_lines_lost", "Log lines that could not be written.", logs.lines_lost, "counter")
         watch("sockets_slow", "Sockets with unsent bytes.", lambda: len(context.slow))
+
+    def _watch_connections(self, server: ProblemServer, sites: Sequence[AcceptingSite]) -> None:
+        watch, looks = self._metrics.watch, server.watch
+        watch("http_connections", "Open HTTP connections, not upgraded.", lambda: server.open)
+        for name, text, read in (
+            ("accept_pauses", "Times that accepting stopped for want of room or descriptors.",
+             lambda: sum(site.pauses for site in sites)),
+            ("http_refused", "HTTP connections beyond the bound of their address.",
+             lambda: sum(site.refused for site in sites)),
+            ("http_aborted", "HTTP answers cut off because they were not read.",
+             lambda: looks.aborted),
+            ("http_heads_expired", "HTTP connections closed because no whole head came in time.",
+             lambda: looks.heads_expired),
+            ("http_closed_for_room", "HTTP connections of no use that gave way to new ones.",
+             lambda: looks.closed_for_room),
+        ):  # fmt: skip
+            watch(name, text, read, "counter")
 
 
 class _Presence:

@@ -26,6 +26,10 @@ from chatsvc.setting_values import whole as _whole
 from chatsvc.setting_values import words as _words
 
 
+def _per_address(raw: str) -> int | None:
+    return None if raw == "auto" else int(_whole(0, 1_000_000)(raw))
+
+
 @dataclass(frozen=True, slots=True)
 class Variable:
     """A row of the table. ``default`` is written as one would write it in the environment."""
@@ -59,6 +63,10 @@ def _table() -> tuple[Variable, ...]:
         ("PORT", _whole(0, 65535), "8080", "port", "The port to listen on; 0 takes a free one."),
         ("MAX_CONNECTIONS", _whole(1, 1_000_000), "15000", "sockets",
          "WebSockets at once; one more is closed with 1013. Keep it below the open-files limit."),
+        ("MAX_HTTP_CONNECTIONS", _whole(16, 1_000_000), "2000", "connections",
+         "HTTP connections at once, beside the WebSockets; beyond it idle ones are closed, and new ones wait."),
+        ("MAX_HTTP_CONNECTIONS_PER_ADDRESS", _per_address, "auto", "connections",
+         "Of one address; one more gets 429. auto: 256, private addresses, where a proxy may be, not counted; 0: no bound."),
         ("SHUTDOWN_SECONDS", _number(1, 600), "20", "seconds",
          "From SIGTERM to exit at the latest: sockets are closed, requests answered, the log closed."),
         ("DRAIN_SECONDS", _number(0, 300), "2", "seconds",
@@ -109,7 +117,7 @@ def _table() -> tuple[Variable, ...]:
         ("RECENT_BYTES", _size(mib, 64 * 1024 * mib), "64MiB", "bytes",
          "Memory for recent messages that are stored already: they resume clients without the store."),
         ("BACKLOG_BYTES", _size(mib, 256 * 1024 * mib), "512MiB", "bytes",
-         "Messages accepted and not yet stored; beyond it sends get 503."),
+         "Memory for what is accepted and not yet stored; beyond it sends get 503, beyond a share 429."),
         ("LOG_RETENTION_SECONDS", _whole(0, 31_536_000), "86400", "seconds",
          "How long the log on disk keeps what is stored already."),
         ("MIN_FREE_BYTES", _size(0, 1024 * 1024 * mib), "256MiB", "bytes",
@@ -139,6 +147,8 @@ def _table() -> tuple[Variable, ...]:
         ("MAX_CONTENT", _whole(1, 60_000), "16000", "characters", "Of a message's content."),
         ("MAX_METADATA_BYTES", _size(2, 65_536), "4096", "bytes", "Of a message's metadata, as JSON."),
         ("MAX_METADATA_DEPTH", _whole(1, 50), "5", "levels", "To which metadata nests."),
+        ("MAX_NEW_CONVERSATIONS_PER_HOUR", _whole(0, 1_000_000), "1000", "conversations",
+         "That one sender may begin, beyond which sends get 429; 0: any number."),
         ("MAX_BODY_BYTES", _size(1024, 16 * mib), "262144", "bytes",
          "Of a request body or a client's frame."),
     )  # fmt: skip
@@ -151,7 +161,7 @@ def _table() -> tuple[Variable, ...]:
         ("SOCKET_BUFFER_BYTES", _size(65_536, 1024 * mib), "1MiB", "bytes",
          "Unsent bytes of one socket beyond which it is cut off."),
         ("SOCKET_STALL_SECONDS", _number(0.1, 600), "10", "seconds",
-         "How long unsent bytes may not shrink before the socket is cut off."),
+         "How long unsent bytes of a socket, or of an HTTP answer, may not shrink before it is cut off."),
         ("SOCKET_SNDBUF_BYTES", _size(4096, 64 * mib), "128KiB", "bytes",
          "The kernel's send buffer of a socket (SO_SNDBUF)."),
         ("SOCKET_UNACKED_MAX", _whole(1, 10_000), "64", "sends",
@@ -174,6 +184,8 @@ class Settings:
     host: str
     port: int
     max_connections: int
+    max_http_connections: int
+    max_http_connections_per_address: int | None
     shutdown_seconds: float
     drain_seconds: float
     keep_alive_seconds: float
@@ -214,6 +226,7 @@ class Settings:
     max_content: int
     max_metadata_bytes: int
     max_metadata_depth: int
+    max_new_conversations_per_hour: int
     max_body_bytes: int
     heartbeat_seconds: float
     resume_max: int

@@ -18,6 +18,7 @@ from chatsvc.core.errors import ChatError
 from chatsvc.core.origins import LOOPBACK
 from chatsvc.line_writer import LineWriter
 from chatsvc.logs import configure, finish, safe_uri
+from chatsvc.server.room import MAX_RESERVE
 from chatsvc.settings import Settings, near_misses
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 _DEV: Final = "chatsvc dev"
 _DEV_USERS: Final = ("alice", "bob")
-_OTHER_FILES: Final = 200
-"""Descriptors that are no client's socket: files, the store's connections."""
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -113,11 +112,13 @@ def _allow_open_files(settings: Settings) -> None:
             soft = hard
         except (OSError, ValueError) as exc:  # macOS refuses what it calls unlimited
             structlog.get_logger().warning("open_files_limit_stays", limit=soft, error=str(exc))
-    if soft not in (-1, resource.RLIM_INFINITY) and soft < settings.max_connections + _OTHER_FILES:
+    needed = settings.max_connections + settings.max_http_connections + MAX_RESERVE
+    if soft not in (-1, resource.RLIM_INFINITY) and soft < needed:
         structlog.get_logger().warning(
             "open_files_limit_below_max_connections",
             limit=soft,
             max_connections=settings.max_connections,
+            max_http_connections=settings.max_http_connections,
         )
 
 

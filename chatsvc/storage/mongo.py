@@ -18,7 +18,7 @@ from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import format_id
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
-from chatsvc.storage.base import Conversation, MessageStore, Rejection, Versions
+from chatsvc.storage.base import Conversation, Members, MessageStore, Rejection, Versions
 from chatsvc.storage.bodies import conflicting, sift
 from chatsvc.storage.mongo_connection import MongoConnection
 from chatsvc.storage.mongo_dead_letters import MongoDeadLetters
@@ -190,6 +190,15 @@ class MongoStore(MessageStore):
                 cursor, to_conversation, _message_size, limit=limit, max_bytes=max_bytes
             )
         )
+
+    async def members(self, user: str, channel: str) -> Members | None:
+        self._require_open()
+        query = {"_id": channel, "audience": user}
+        fields = {"participants": 1, "last_id": 1}
+        found = await self._connection.read(
+            lambda: self._read_conversations.find_one(query, fields)
+        )
+        return Members(tuple(found["participants"]), int(found["last_id"], 16)) if found else None
 
     async def get(self, message_id: int) -> Entry | None:
         self._require_open()

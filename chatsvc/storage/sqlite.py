@@ -23,6 +23,7 @@ from chatsvc.storage.base import (
     Conversation,
     DeadLetter,
     DeadLetters,
+    Members,
     MessageStore,
     Rejection,
     Versions,
@@ -132,6 +133,9 @@ class SqliteStore(MessageStore):
         return await self._reader.run(
             lambda db: rows.conversations(db, user, before, limit, max_bytes)
         )
+
+    async def members(self, user: str, channel: str) -> Members | None:
+        return await self._reader.run(lambda db: rows.members(db, user, channel))
 
     async def get(self, message_id: int) -> Entry | None:
         return await self._reader.run(lambda db: rows.message(db, message_id))
