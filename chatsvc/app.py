@@ -137,6 +137,7 @@ class Service:
                 options=ServerOptions(
                     version=__version__,
                     cors_origins=settings.cors_origins,
+                    cors_headers=settings.cors_headers,
                     metrics_token=settings.metrics_token,
                 ),
                 extra_routes=[
