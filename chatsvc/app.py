@@ -17,7 +17,7 @@ from aiohttp import web
 
 from chatsvc import __version__, logs
 from chatsvc.auth.authentication import Authentication, authentication
-from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.errors import ChatError, StoreUnavailable
 from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
@@ -52,6 +52,7 @@ SWITCH_SECONDS: Final = 0.0005
 """How long a thread may hold the interpreter while the log's thread waits for it."""
 _STORE_START_SECONDS: Final = 5.0
 _STORE_RETRY_SECONDS: Final = 1.0
+_STORE_OPEN_SECONDS: Final = 5.0
 
 _logger = structlog.get_logger("chatsvc")
 
@@ -253,6 +254,11 @@ class Service:
         except (StoreUnavailable, TimeoutError) as exc:
             # Nothing needs it yet: what is sent meanwhile waits in the log.
             _logger.warning("the store is away at the start", error=str(exc) or "no answer")
+        except ChatError:
+            raise
+        except Exception:  # a fault of the store must not keep sends from being accepted
+            identity = head = None
+            _logger.exception("store_failed_at_start")
         return await LocalLog.open(
             settings.data_path,
             recent_bytes=settings.recent_bytes,
@@ -427,12 +433,20 @@ async def _introduce(log: LocalLog, store: MessageStore) -> None:
 
 
 async def _open_when_there(store: MessageStore) -> None:
-    """Readers need an open store before the first write comes to open it."""
+    """Readers need an open store before the first write comes to open it, and again after its
+    file was replaced."""
+    told = ""
     while True:
+        wait = _STORE_OPEN_SECONDS
         try:
             await store.open()
+            told = ""
         except StoreUnavailable as exc:
             _logger.debug("the store is still away", error=str(exc))
-            await asyncio.sleep(_STORE_RETRY_SECONDS)
-        else:
-            return
+            wait = _STORE_RETRY_SECONDS
+        except Exception as exc:  # noqa: BLE001 - the persister meets it too, and health has it
+            text = f"{type(exc).__name__}: {exc}"
+            if text != told:
+                _logger.error("store_not_opened", error=text)
+            told = text
+        await asyncio.sleep(wait)

@@ -332,3 +332,24 @@ async def test_entries_are_followed_by_their_rev() -> None:
     house.store.user_page = page  # type: ignore[method-assign]
     _, transport = await house.resume(house.cursor(3))
     assert shown(transport) == [1, 5, ("caught_up", house.cursor(5))]
+
+
+@pytest.mark.parametrize("where", ["store", "tail"])
+async def test_others_have_a_turn_between_two_pages(where: str) -> None:
+    house = House(recent_bytes=1 << 30 if where == "tail" else 0, most=10_000)
+    house.accept(*(record(at) for at in range(1, 1001)))
+    house.tail.advance(house.tail.head)
+    one = connection("bob", "laptop")
+    transport = attach(one)
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.append(len(transport.writes))
+        if not one.live:
+            loop.call_soon(look)
+
+    loop = asyncio.get_running_loop()
+    loop.call_soon(look)
+    await asyncio.wait_for(house.resumer.run(one, Plan(0, True)), SOON)
+    assert one.live
+    assert len(set(seen)) >= 10, "a turn of the loop between any two pages"
