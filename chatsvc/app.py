@@ -150,7 +150,6 @@ class Service:
             log = self._log = await self._open_log(store)
             history = History(store, log.tail, retention_days=settings.message_retention_days)
             self._persister = self._make_persister(log, store)
-            log.tail.listen(Fanout(self._hub, self._metrics.delivered.inc).accept)
             service = MessageService(
                 log=log,
                 policy=self._policy,
@@ -159,6 +158,8 @@ class Service:
                 limits=settings.limits,
             )
             context = self._context = self._socket_context(log, history, service, who)
+            fanout = Fanout(self._hub, context.resumer.take_over, self._metrics.delivered.inc)
+            log.tail.listen(fanout.accept)
             log.tail.watch(context.tell_stored)
             application = build_application(
                 operations=self._operations(service, history, who),
@@ -302,6 +303,7 @@ class Service:
             max_frame=settings.max_body_bytes,
             max_content=settings.max_content,
             max_connections=settings.max_connections,
+            max_connections_per_user=settings.max_connections_per_user,
             unacked_max=settings.socket_unacked_max,
         )
 
@@ -368,6 +370,8 @@ class Service:
         watch("resume_replayed", "Messages replayed to resuming sockets.",
               lambda: context.resumer.replayed, "counter")  # fmt: skip
         watch("gaps", "Gaps that a resume announced.", lambda: context.resumer.gaps, "counter")
+        watch("sockets_fell_behind", "Times that more waited for a socket than it may hold unsent.",
+              lambda: context.resumer.fell_behind, "counter")  # fmt: skip
         watch("log_lines_lost", "Log lines that could not be written.", logs.lines_lost, "counter")
         watch("sockets_slow", "Sockets with unsent bytes.", lambda: len(context.slow))
 
