@@ -19,7 +19,7 @@ import structlog
 
 from chatsvc.core.errors import Unavailable
 from chatsvc.core.ids import format_id
-from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.page import NO_BYTE_BOUND, Bounds, Entry
 from chatsvc.delivery.connection import HIGH_WATER, Connection
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.spans import BEHIND
@@ -31,6 +31,9 @@ from chatsvc.wire.protocol import CaughtUp, Gap, encode_frame
 _PAGE: Final = 100
 _COUNT_EVERY: Final = 16
 """Pages after which it is looked at whether a connection has fallen too far behind."""
+_PAGE_BYTES: Final = 256 * 1024
+"""A page from the store is held until its socket has drained, and many resume at once."""
+
 _logger = structlog.get_logger("chatsvc.delivery")
 
 
@@ -158,7 +161,7 @@ class Resumer:
                 position = await self._skip(connection, position)
             pages += 1
             if position >= self._tail.floor:
-                bounds = Bounds(limit=_PAGE, after=position, newest=False)
+                bounds = Bounds(_PAGE, after=position, newest=False, max_bytes=_PAGE_BYTES)
                 records = self._tail.user_page(connection.user, bounds)
                 if not records:
                     connection.waiting = None
@@ -166,7 +169,7 @@ class Resumer:
                     return True
                 await self._send(connection, records, wanted)
                 position = records[-1].id
-                if len(records) < _PAGE:
+                if not bounds.reached_by(records):
                     continue  # that was the rest: join now, or a busy user never would
             else:
                 position = await self._from_store(connection, position, wanted)
@@ -179,7 +182,7 @@ class Resumer:
         Raises:
             Unavailable: the store is away, and would have to be asked.
         """
-        bounds = Bounds(limit=self._most + 1, after=position, newest=False)
+        bounds = Bounds(self._most + 1, position, newest=False, max_bytes=NO_BYTE_BOUND)
         if position >= self._tail.floor:
             return len(self._tail.user_page(user, bounds))
         return await self._backfill.count_user(user, bounds)
@@ -199,7 +202,7 @@ class Resumer:
     async def _from_store(self, connection: Connection, position: int, wanted: _Wanted) -> int:
         """One page below the tail; the position after it."""
         floor = self._tail.floor
-        bounds = Bounds(limit=_PAGE, after=position, before=floor + 1, newest=False)
+        bounds = Bounds(_PAGE, position, floor + 1, newest=False, max_bytes=_PAGE_BYTES)
         try:
             page = await self._backfill.user_page(connection.user, bounds)
         except Unavailable:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
+from typing import Final
+
+import structlog
 
 from chatsvc.core.errors import ConfigurationError
+from chatsvc.log.privacy import close_to_others
+
+UNFINISHED_RESTORE: Final = "restore.part"
+"""A folder in ``DATA_DIR`` from the beginning to the end of ``chatsvc restore``."""
+
+
+class DataDirInUse(ConfigurationError):
+    """Another process holds the folder's lock."""
 
 
 class DataDirLock:
@@ -20,14 +33,25 @@ class DataDirLock:
         self._path = data_dir / "lock"
         self._descriptor: int | None = None
 
-    def acquire(self) -> None:
-        """Raises:
-        ConfigurationError: another process holds it, or the folder cannot be used.
+    def acquire(self, *, to_restore: bool = False) -> None:
+        """Take the lock, and close the folder's files to others.
+
+        Args:
+            to_restore: also where an earlier ``chatsvc restore`` did not end.
+
+        Raises:
+            DataDirInUse: another process holds it.
+            ConfigurationError: the folder cannot be used.
         """
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = self._open()
         except OSError as exc:
+            if exc.errno == errno.ELOOP:
+                raise ConfigurationError(
+                    f"DATA_DIR: {self._path} is a symbolic link, which chatsvc never makes: "
+                    "remove it"
+                ) from exc
             raise ConfigurationError(
                 f"DATA_DIR: cannot use {self._path.parent}: {exc.strerror}"
             ) from exc
@@ -36,13 +60,38 @@ class DataDirLock:
         except OSError:
             holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
-            raise ConfigurationError(
+            raise DataDirInUse(
                 f"DATA_DIR: {self._path.parent} is in use by process {holder}; "
                 "stop it, or give this one a folder of its own"
             ) from None
+        if not to_restore and (self._path.parent / UNFINISHED_RESTORE).exists():
+            os.close(descriptor)
+            raise ConfigurationError(
+                f"DATA_DIR: a restore into {self._path.parent} did not end, and a part of the "
+                "files may be missing: run `chatsvc restore` again"
+            )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
+        for finding in close_to_others(self._path.parent):
+            structlog.get_logger("chatsvc.log").warning(
+                finding.event, path=str(finding.path), mode=finding.mode
+            )
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(self._path, flags, 0o600)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise FileExistsError(errno.EEXIST, "its lock is not a regular file")
+            folder = self._path.parent.stat()
+            if os.geteuid() == 0 and folder.st_uid != 0:
+                # A command that root runs must not keep the service's own user out.
+                os.fchown(descriptor, folder.st_uid, folder.st_gid)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def release(self) -> None:
         """Let the next one in. Idempotent."""

@@ -15,12 +15,15 @@ from aiohttp.typedefs import Handler, Middleware
 
 from chatsvc.core.errors import ChatError, NotFound, TooLarge
 from chatsvc.server.errors import (
+    CLIENT_GONE,
     PROBLEM_TYPE,
+    ClientGone,
     ExpectationFailed,
     MethodNotAllowed,
     failure,
+    log_fields,
 )
-from chatsvc.server.responses import ReadyResponse, header_lines
+from chatsvc.server.responses import NoResponse, ReadyResponse, header_lines
 
 REQUEST_ID: Final = "X-Request-Id"
 UNMATCHED: Final = "unmatched"
@@ -42,7 +45,7 @@ _log: Any = structlog.get_logger("chatsvc.http")
 class Exchange:
     """What is known of a request while it is under way; whoever learns more writes it here."""
 
-    __slots__ = ("message_id", "quiet", "request_id", "route", "user")
+    __slots__ = ("close_code", "error", "message_id", "quiet", "request_id", "route", "user")
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
@@ -50,6 +53,8 @@ class Exchange:
         self.user: str | None = None
         self.message_id: str | None = None
         self.quiet = False
+        self.error: Exception | None = None  # what the request was refused for
+        self.close_code: int | None = None  # of a handshake that was refused by a close
 
 
 EXCHANGE: Final = web.RequestKey("exchange", Exchange)
@@ -144,7 +149,10 @@ def exchange_middleware(*, observe: Observe, cors: Cors | None = None) -> Middle
                 response = problem_response(of_aiohttp(exc), exchange.request_id)
         except web.HTTPException as exc:
             response = problem_response(of_aiohttp(exc), exchange.request_id)
+        except ClientGone:
+            response = NoResponse(CLIENT_GONE)
         except ChatError as exc:
+            exchange.error = exc
             response = problem_response(exc, exchange.request_id)
         except Exception as exc:  # noqa: BLE001 -- told as 500, logged with its stack
             _log.exception("request_failed", request_id=exchange.request_id, user=exchange.user)
@@ -197,8 +205,11 @@ def _finish(
     write = _log.info
     if status >= 500:
         write = _log.warning
-    elif exchange.quiet:
+    elif exchange.quiet and status < 400:
         write = _log.debug
+    refusal: dict[str, object] = {} if exchange.error is None else {**log_fields(exchange.error)}
+    if exchange.close_code is not None:
+        refusal["close_code"] = exchange.close_code
     write(
         "request",
         method=method,
@@ -208,4 +219,5 @@ def _finish(
         user=exchange.user,
         request_id=exchange.request_id,
         message_id=exchange.message_id,
+        **refusal,
     )

@@ -16,9 +16,9 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import format_id
-from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
-from chatsvc.storage.base import Conversation, MessageStore, Rejection, Versions
+from chatsvc.storage.base import Conversation, Members, MessageStore, Rejection, Versions
 from chatsvc.storage.bodies import conflicting, sift
 from chatsvc.storage.mongo_connection import MongoConnection
 from chatsvc.storage.mongo_dead_letters import MongoDeadLetters
@@ -37,6 +37,7 @@ from chatsvc.storage.mongo_errors import (
     is_about_content,
     unavailable,
 )
+from chatsvc.storage.mongo_pages import read_page
 
 _MESSAGE_INDEXES: Final = (
     IndexModel([("channel", ASCENDING), ("_id", ASCENDING)], name="channel_page"),
@@ -176,12 +177,28 @@ class MongoStore(MessageStore):
             lambda: self._read_messages.count_documents(query, limit=bounds.limit)
         )
 
-    async def conversations(self, user: str, *, before: int, limit: int) -> list[Conversation]:
+    async def conversations(
+        self, user: str, *, before: int, limit: int, max_bytes: int = MAX_PAGE_BYTES
+    ) -> list[Conversation]:
+        self._require_open()
+        if limit < 1:
+            return []  # to MongoDB, a limit of 0 is none
         query = {"audience": user, "last_id": id_range(Bounds(limit, before=before))}
-        found = await self._find(
-            self._read_conversations, query, by="last_id", newest=True, limit=limit
+        cursor = self._read_conversations.find(query).sort("last_id", DESCENDING)
+        return await self._connection.read(
+            lambda: read_page(
+                cursor, to_conversation, _message_size, limit=limit, max_bytes=max_bytes
+            )
         )
-        return [to_conversation(document) for document in found]
+
+    async def members(self, user: str, channel: str) -> Members | None:
+        self._require_open()
+        query = {"_id": channel, "audience": user}
+        fields = {"participants": 1, "last_id": 1}
+        found = await self._connection.read(
+            lambda: self._read_conversations.find_one(query, fields)
+        )
+        return Members(tuple(found["participants"]), int(found["last_id"], 16)) if found else None
 
     async def get(self, message_id: int) -> Entry | None:
         self._require_open()
@@ -342,19 +359,24 @@ class MongoStore(MessageStore):
             raise unavailable(exc) from cause_of(exc)
 
     async def _page(self, query: Document, by: str, bounds: Bounds) -> list[Entry]:
-        found = await self._find(
-            self._read_messages, query, by=by, newest=bounds.newest, limit=bounds.limit
+        self._require_open()
+        if bounds.limit < 1:
+            return []
+        order = DESCENDING if bounds.newest else ASCENDING
+        cursor = self._read_messages.find(query).sort(by, order)
+        found = await self._connection.read(
+            lambda: read_page(
+                cursor, to_entry, _body_size, limit=bounds.limit, max_bytes=bounds.max_bytes
+            )
         )
         if bounds.newest:
             found.reverse()
-        return [to_entry(document) for document in found]
+        return found
 
     async def _find(
         self, collection: Any, query: Document, *, by: str, newest: bool, limit: int
     ) -> list[Document]:
         self._require_open()
-        if limit < 1:
-            return []  # to MongoDB, a limit of 0 is none
         order = DESCENDING if newest else ASCENDING
         cursor = collection.find(query).sort(by, order).limit(limit).batch_size(limit)
         found: list[Document] = await self._connection.read(lambda: cursor.to_list(None))
@@ -397,6 +419,14 @@ def _conversation_update(one: Encoded, *, upsert: bool) -> UpdateOne:
         },
         upsert=upsert,
     )
+
+
+def _body_size(entry: Entry) -> int:
+    return len(entry.body)
+
+
+def _message_size(conversation: Conversation) -> int:
+    return len(conversation.last_message)
 
 
 def _reason(error: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from chatsvc.conformance.check import check
 from chatsvc.conformance.context import Context, Conversation
-from chatsvc.conformance.expect import Skipped, expect, same, shown
+from chatsvc.conformance.expect import expect, same, shown
 from chatsvc.conformance.sockets import Socket
 from chatsvc.conformance.tokens import User, fresh_name
 from chatsvc.wire import close_codes
@@ -26,7 +26,10 @@ _HELLO: dict[str, type | tuple[type, ...]] = {
     "max_content": int,
     "expires_at": int,
 }
-_SEND = "`send` | `participants`, `content`, `client_id`?, `metadata`?, `ref`? | `ack` or `error`"
+_SEND = (
+    "`send` | `participants` or `channel`, `content`, `client_id`?, `metadata`?, `ref`? | "
+    "`ack` or `error`"
+)
 _REFUSED = "a frame was refused; the connection goes on"
 
 
@@ -322,7 +325,7 @@ async def receipts(context: Context) -> None:
 )
 async def heartbeat(context: Context) -> None:
     (alice,) = await context.users(1)
-    await _skip_unless_quick(context, alice)
+    context.heartbeat(await context.connect(alice))
     raw = await context.raw(alice)
     await raw.frame_of(0x9)
 
@@ -334,12 +337,6 @@ async def heartbeat(context: Context) -> None:
 )
 async def heartbeat_missed(context: Context) -> None:
     (alice,) = await context.users(1)
-    await _skip_unless_quick(context, alice)
+    context.heartbeat(await context.connect(alice))
     raw = await context.raw(alice)
     same(await raw.close_code(), close_codes.HEARTBEAT_MISSED, "the close code")
-
-
-async def _skip_unless_quick(context: Context, user: User) -> None:
-    seconds = (await context.connect(user)).hello["heartbeat_seconds"]
-    if seconds * 2.5 > context.patience:
-        raise Skipped(f"pings come every {seconds:g} s: wait for them with --patience")

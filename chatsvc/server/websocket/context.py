@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
+
 from chatsvc.auth.principal import Principal
 from chatsvc.delivery.connection import Connection
 from chatsvc.delivery.hub import Hub
@@ -23,10 +25,11 @@ class Submit(Protocol):
         *,
         sender: str,
         origin: str,
-        participants: list[str],
+        participants: list[str] | msgspec.UnsetType,
         content: str,
         client_id: str | None,
         metadata: dict[str, Any] | None,
+        channel: str | msgspec.UnsetType,
     ) -> asyncio.Future[Appended]:
         """Raises ``RequestError`` for what cannot be accepted."""
 

@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from chatsvc.auth.principal import Principal
+from chatsvc.core.errors import Unauthorized
 from chatsvc.delivery.resume import Plan
 from chatsvc.server.websocket.context import SocketContext
 from chatsvc.server.websocket.expiry import next_warning
@@ -222,8 +223,13 @@ class Socket(Intake):
             self._timer = asyncio.get_running_loop().call_later(delay, action)
 
     def renew(self, command: Auth) -> None:
-        principal = self._context.authenticate(command.token)
+        try:
+            principal = self._context.authenticate(command.token)
+        except Unauthorized as exc:
+            self._log_refused_auth(exc.code, exc.detail)
+            raise
         if principal.user != self.user:
+            self._log_refused_auth("forbidden", "the token is another user's")
             self.close(close_codes.FORBIDDEN, "another user's token")
             return
         self.expires_at = principal.expires_at
@@ -231,6 +237,15 @@ class Socket(Intake):
         self.reply(encode_frame(AuthOk(expires_at=principal.expires_at, ref=command.ref)))
         self._set_timer(None)
         self.watch_expiry()
+
+    def _log_refused_auth(self, code: str, reason: str) -> None:
+        _logger.info(
+            "auth_refused",
+            user=self.user,
+            connection=self.connection_id,
+            code=code,
+            reason=reason,
+        )
 
     def closed_by_peer(self, event: frames.Event) -> None:
         if not self._closing:

@@ -134,6 +134,7 @@ class Speaker(Connection):
             content=command.content,
             client_id=command.client_id,
             metadata=command.metadata,
+            channel=command.channel,
         )
         self._unacked += 1
         # A Task has not reached the log yet: what follows it must not overtake it.

@@ -94,6 +94,7 @@ class WebSocketEndpoint:
         except ChatError as exc:
             if by_header:
                 raise
+            request[EXCHANGE].error = exc
             code, reason = _close_for(exc)
             return self._refuse(request, key, offered, code, reason)
         return self._open(request, key, offered, principal, wish, plan)
@@ -154,6 +155,7 @@ class WebSocketEndpoint:
     def _refuse(
         self, request: web.Request, key: str, offered: list[str], code: int, reason: str
     ) -> web.StreamResponse:
+        request[EXCHANGE].close_code = code
         transport = request.transport
         taken = _take_over(request, _Refused())
         if taken is not None and transport is not None:

@@ -10,7 +10,7 @@ import pytest
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
-from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.page import Bounds, Entry, take
 from chatsvc.core.record import Record
 from chatsvc.delivery.connection import HIGH_WATER
 from chatsvc.delivery.fanout import Fanout
@@ -32,11 +32,14 @@ class Store:
         self.calls: list[str] = []
         self.away_after: int | None = None
         self.gate: asyncio.Event | None = None
+        self.largest = 0
 
     async def user_page(self, user: str, bounds: Bounds) -> Page:
         await self._answer("page")
-        inside = self._of(user, bounds)
-        return Page([entry_of(one) for one in inside[: bounds.limit]], False, True)
+        inside = self._of(user, bounds)[: bounds.limit]
+        page = take(inside, lambda one: len(one.body), bounds.max_bytes)
+        self.largest = max(self.largest, sum(len(one.body) for one in page))
+        return Page([entry_of(one) for one in page], False, True)
 
     async def count_user(self, user: str, bounds: Bounds) -> int:
         await self._answer("count")
@@ -515,3 +518,24 @@ async def test_entries_are_followed_by_their_rev() -> None:
     house.store.user_page = page  # type: ignore[method-assign]
     _, transport = await house.resume(house.cursor(3))
     assert shown(transport) == [1, 5, ("caught_up", house.cursor(5))]
+
+
+@pytest.mark.parametrize("where", ["tail", "store"])
+async def test_long_messages_come_in_pages_of_few_bytes_and_none_is_left_out(where: str) -> None:
+    house = House(recent_bytes=0 if where == "store" else 1 << 30)
+    sent = [record(n, "x" * 50_000) for n in range(1, 41)]
+    house.accept(*sent)
+    house.tail.advance(sent[-1].id)
+    plan, transport = await house.resume(house.cursor(0))
+    assert plan.recovered
+    assert shown(transport) == [*[one.id for one in sent], ("caught_up", f"e.{format_id(40)}")]
+    if where == "store":
+        assert 250_000 < house.store.largest < 350_000
+        assert house.store.calls.count("page") > 5
+
+
+async def test_what_was_missed_is_counted_whatever_its_bytes() -> None:
+    house = House(recent_bytes=1 << 30, most=20)
+    house.accept(*[record(n, "x" * 200_000) for n in range(1, 22)])
+    assert (await house.resumer.plan("bob", house.cursor(1))).recovered
+    assert not (await house.resumer.plan("bob", house.cursor(0))).recovered
