@@ -117,7 +117,6 @@ class Service:
                 reads_at_once=store.reads_at_once,
             )
             self._persister = self._make_persister(log, store)
-            log.tail.listen(Fanout(self._hub, self._metrics.delivered.inc).accept)
             service = MessageService(
                 log=log,
                 policy=self._policy,
@@ -127,6 +126,8 @@ class Service:
             )
             sender = ConversationSender(service=service, lookup=history, limits=settings.limits)
             context = self._context = self._socket_context(log, history, sender, who)
+            fanout = Fanout(self._hub, context.resumer.take_over, self._metrics.delivered.inc)
+            log.tail.listen(fanout.accept)
             log.tail.watch(context.tell_stored)
             application = build_application(
                 operations=self._operations(sender, history, who),
@@ -295,6 +296,7 @@ class Service:
             max_frame=settings.max_body_bytes,
             max_content=settings.max_content,
             max_connections=settings.max_connections,
+            max_connections_per_user=settings.max_connections_per_user,
             unacked_max=settings.socket_unacked_max,
         )
 
@@ -380,6 +382,8 @@ class Service:
         watch("resume_replayed", "Messages replayed to resuming sockets.",
               lambda: context.resumer.replayed, "counter")  # fmt: skip
         watch("gaps", "Gaps that a resume announced.", lambda: context.resumer.gaps, "counter")
+        watch("sockets_fell_behind", "Times that more waited for a socket than it may hold unsent.",
+              lambda: context.resumer.fell_behind, "counter")  # fmt: skip
         watch("log_lines_lost", "Log lines that could not be written.", logs.lines_lost, "counter")
         watch("sockets_slow", "Sockets with unsent bytes.", lambda: len(context.slow))
 

@@ -63,6 +63,8 @@ def _table() -> tuple[Variable, ...]:
         ("PORT", _whole(0, 65535), "8080", "port", "The port to listen on; 0 takes a free one."),
         ("MAX_CONNECTIONS", _whole(1, 1_000_000), "15000", "sockets",
          "WebSockets at once; one more is closed with 1013. Keep it below the open-files limit."),
+        ("MAX_CONNECTIONS_PER_USER", _whole(1, 1_000_000), "100", "sockets",
+         "WebSockets of one user at once; one more is closed with 1013, or refused with 429."),
         ("MAX_HTTP_CONNECTIONS", _whole(16, 1_000_000), "2000", "connections",
          "HTTP connections at once, beside the WebSockets; beyond it idle ones are closed, and new ones wait."),
         ("MAX_HTTP_CONNECTIONS_PER_ADDRESS", _per_address, "auto", "connections",
@@ -157,9 +159,9 @@ def _table() -> tuple[Variable, ...]:
         ("HEARTBEAT_SECONDS", _number(0.1, 600), "30", "seconds",
          "Between pings; a socket silent for two of them is gone."),
         ("RESUME_MAX", _whole(0, 1_000_000), "10000", "messages",
-         "The most that a resume replays; beyond it the client gets a gap to fetch."),
+         "The most that a resume replays, or a socket falls behind; beyond it there is a gap to fetch."),
         ("SOCKET_BUFFER_BYTES", _size(65_536, 1024 * mib), "1MiB", "bytes",
-         "Unsent bytes of one socket beyond which it is cut off."),
+         "Unsent bytes of one socket beyond which what follows waits in the log until it drains."),
         ("SOCKET_STALL_SECONDS", _number(0.1, 600), "10", "seconds",
          "How long unsent bytes of a socket, or of an HTTP answer, may not shrink before it is cut off."),
         ("SOCKET_SNDBUF_BYTES", _size(4096, 64 * mib), "128KiB", "bytes",
@@ -184,6 +186,7 @@ class Settings:
     host: str
     port: int
     max_connections: int
+    max_connections_per_user: int
     max_http_connections: int
     max_http_connections_per_address: int | None
     shutdown_seconds: float

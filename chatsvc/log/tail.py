@@ -169,7 +169,11 @@ class Tail:
         self.watermark = watermark
         self._evict()
         for watcher in self._watchers:
-            watcher(watermark)
+            try:
+                watcher(watermark)
+            except Exception:
+                # Whoever stores goes on, and the other watchers are told.
+                _logger.exception("watcher_failed", watermark=watermark)
 
     def watch(self, watcher: Callable[[int], None]) -> None:
         """Call ``watcher`` with the watermark each time it advances."""

@@ -113,7 +113,9 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("wrong_type", 422, _FIX, "The value must be of the type that `detail` names."),
     ErrorCode("upgrade_required", 426, _FIX, "`/ws` takes WebSocket handshakes of version 13."),
     ErrorCode("sender_backlog_full", 429, _WAIT, "Too much of this sender's waits to be stored."),
-    ErrorCode("too_many_connections", 429, _WAIT, "The address has as many connections as it may."),
+    ErrorCode(
+        "too_many_connections", 429, _WAIT, "The address, or the user, has as many as it may."
+    ),
     ErrorCode("too_many_conversations", 429, _WAIT, "The sender began too many within an hour."),
     ErrorCode("too_many_requests", 429, _WAIT, "The caller is above a rate."),
     ErrorCode("headers_too_large", 431, _FIX, "The head, or a header of it, is too large."),
