@@ -88,7 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"chatsvc {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    data = argparse.ArgumentParser(add_help=False)
+    env = argparse.ArgumentParser(add_help=False)
+    env.add_argument(
+        "--env-file", metavar="PATH", help="a file of variables; the environment is before it"
+    )
+    data = argparse.ArgumentParser(add_help=False, parents=[env])
     data.add_argument("--data-dir", metavar="PATH", help="instead of DATA_DIR")
     store = argparse.ArgumentParser(add_help=False)
     store.add_argument("--store", metavar="STORE", help="instead of STORE: auto, mongodb or sqlite")
@@ -103,6 +107,9 @@ def _parser() -> argparse.ArgumentParser:
         parents=[listen, data, store],
         help="run it on this machine alone, with tokens for whoever asks",
     )
+    dev.add_argument(
+        "--reload", action="store_true", help="start again when the program's source changes"
+    )
     dev.set_defaults(run=_dev)
 
     token = commands.add_parser("token", parents=[data], help="print a token for a user")
@@ -115,6 +122,9 @@ def _parser() -> argparse.ArgumentParser:
         parents=[listen, data, store],
         help="show every setting, its value and where it came from",
     )
+    config.add_argument(
+        "--check", action="store_true", help="only say whether `chatsvc serve` would start"
+    )
     config.set_defaults(run=_config)
 
     migrate = commands.add_parser(
@@ -125,10 +135,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     migrate.set_defaults(run=_migrate)
 
+    backup = commands.add_parser(
+        "backup", parents=[data, store], help="copy log and store, while the service runs or not"
+    )
+    backup.add_argument("dir", metavar="DIR", help="a folder that does not exist yet")
+    backup.set_defaults(run=_backup)
+    restore = commands.add_parser(
+        "restore", parents=[data, store], help="put a backup back; the service must be stopped"
+    )
+    restore.add_argument("dir", metavar="DIR", help="what `chatsvc backup` has made")
+    restore.add_argument(
+        "--force", action="store_true", help="move the files that are in DATA_DIR aside"
+    )
+    restore.set_defaults(run=_restore)
+
     _add_dead_letters(commands, [data, store])
     _add_log(commands, [data, store])
 
-    health = commands.add_parser("healthcheck", help="ask a running service whether it lives")
+    health = commands.add_parser(
+        "healthcheck", parents=[env], help="ask a running service whether it lives"
+    )
     health.add_argument("--url", help="instead of http://127.0.0.1:PORT")
     health.set_defaults(run=_healthcheck)
     return parser
@@ -210,6 +236,18 @@ def _migrate(arguments: argparse.Namespace) -> int:
     from chatsvc.cli.migrate import migrate
 
     return migrate(arguments)
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from chatsvc.cli.backup import backup
+
+    return backup(arguments)
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from chatsvc.cli.restore import restore
+
+    return restore(arguments)
 
 
 def _dead_letters(arguments: argparse.Namespace) -> int:

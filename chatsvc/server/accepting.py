@@ -1,4 +1,4 @@
-"""Takes connections from the listening socket, as many as there is room for.
+"""Takes connections from the listening sockets, as many as there is room for.
 
 The event loops' own servers cannot pause, and where descriptors run out asyncio's logs each
 try and uvloop's tries for ever, at the cost of the whole processor. Here accepting stops at a
@@ -11,7 +11,7 @@ import asyncio
 import errno
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
@@ -40,21 +40,30 @@ _log = structlog.get_logger("chatsvc.http")
 
 async def accept_on(
     runner: ProblemRunner,
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     *,
     sockets: Callable[[], int],
     room: Room,
-) -> AcceptingSite:
-    """Accept on ``listener`` from now on, until the runner ends.
+) -> list[AcceptingSite]:
+    """Accept on each of ``listeners`` from now on, until the runner ends.
 
     Args:
         sockets: how many WebSockets there are.
     """
     server = runner.problem_server
-    site = AcceptingSite(runner, listener, connections=server, sockets=sockets, room=room)
-    server.on_room = site.room_made
-    await site.start()
-    return site
+    sites = [
+        AcceptingSite(runner, listener, connections=server, sockets=sockets, room=room)
+        for listener in listeners
+    ]
+
+    def room_made() -> None:
+        for site in sites:
+            site.room_made()
+
+    server.on_room = room_made
+    for site in sites:
+        await site.start()
+    return sites
 
 
 class Connections(Protocol):

@@ -33,6 +33,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     version: str
     cors_origins: tuple[str, ...] = ()
+    cors_headers: tuple[str, ...] = ()
     metrics_token: str = ""
 
 
@@ -57,7 +58,7 @@ def build_application(
     everything = (*operations, *health.operations(health_report, options.version))
     around = exchange_middleware(
         observe=metrics.requests.observe,
-        cors=Cors(options.cors_origins) if options.cors_origins else None,
+        cors=Cors(options.cors_origins, options.cors_headers) if options.cors_origins else None,
     )
     application = web.Application(middlewares=[around], client_max_size=limits.body_bytes)
     origins = frozenset(options.cors_origins)

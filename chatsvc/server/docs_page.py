@@ -2,6 +2,7 @@
 
 The files are read once and kept: an answer then needs no descriptor and no thread, however
 slowly it is read, and all of them share the same bytes.
+Its links are relative, so that it works under whatever prefix a proxy serves it.
 """
 
 from __future__ import annotations

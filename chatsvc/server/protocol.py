@@ -35,7 +35,6 @@ from chatsvc.server.responses import ReadyResponse
 
 REQUEST_LINE_BYTES: Final = 64 * 1024
 HEADER_FIELD_BYTES: Final = 16 * 1024
-KEEP_ALIVE_SECONDS: Final = 75.0
 LINGER_SECONDS: Final = 5.0
 """How long an unread body is thrown away after a refusal, so that the refusal arrives."""
 
@@ -174,6 +173,7 @@ class ProblemRunner(web.AppRunner):
     Args:
         shutdown_timeout: seconds for requests in flight, once the listener is closed.
         stall_seconds: how long an answer's unsent bytes may not shrink.
+        keep_alive_seconds: how long a connection without a request is kept.
     """
 
     def __init__(
@@ -183,12 +183,13 @@ class ProblemRunner(web.AppRunner):
         observe: Observe,
         shutdown_timeout: float = 60.0,
         stall_seconds: float = 10.0,
+        keep_alive_seconds: float = 75.0,
     ) -> None:
         super().__init__(
             app,
             shutdown_timeout=shutdown_timeout,
             access_log=None,
-            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            keepalive_timeout=keep_alive_seconds,
             lingering_time=LINGER_SECONDS,
             max_line_size=REQUEST_LINE_BYTES,
             max_field_size=HEADER_FIELD_BYTES,

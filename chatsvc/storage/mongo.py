@@ -18,7 +18,7 @@ from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import format_id
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
-from chatsvc.storage.base import Conversation, MessageStore, Rejection, Versions
+from chatsvc.storage.base import Conversation, Members, MessageStore, Rejection, Versions
 from chatsvc.storage.bodies import conflicting, sift
 from chatsvc.storage.mongo_connection import MongoConnection
 from chatsvc.storage.mongo_dead_letters import MongoDeadLetters
@@ -191,13 +191,14 @@ class MongoStore(MessageStore):
             )
         )
 
-    async def is_member(self, channel: str, user: str) -> bool:
+    async def members(self, user: str, channel: str) -> Members | None:
         self._require_open()
         query = {"_id": channel, "audience": user}
+        fields = {"participants": 1, "last_id": 1}
         found = await self._connection.read(
-            lambda: self._read_conversations.find_one(query, {"_id": 1})
+            lambda: self._read_conversations.find_one(query, fields)
         )
-        return found is not None
+        return Members(tuple(found["participants"]), int(found["last_id"], 16)) if found else None
 
     async def get(self, message_id: int) -> Entry | None:
         self._require_open()

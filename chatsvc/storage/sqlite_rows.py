@@ -17,7 +17,7 @@ import msgspec
 
 from chatsvc.core.page import Bounds, Entry, take
 from chatsvc.core.record import Record
-from chatsvc.storage.base import Conversation, Rejection
+from chatsvc.storage.base import Conversation, Members, Rejection
 from chatsvc.storage.bodies import conflicting, decode_participants, sift
 
 MAX_ROW_ID: Final = (1 << 63) - 1
@@ -264,10 +264,15 @@ def conversations(
     ]
 
 
-def is_member(db: sqlite3.Connection, channel: str, user: str) -> bool:
-    """One search of the members' key; conversations of others are not looked at."""
-    query = "SELECT 1 FROM members WHERE user = ? AND channel = ?"
-    return db.execute(query, (user, channel)).fetchone() is not None
+def members(db: sqlite3.Connection, user: str, channel: str) -> Members | None:
+    """Who is in a conversation of the user's."""
+    row = db.execute(
+        "SELECT c.last_id, m.body FROM members k"
+        " CROSS JOIN conversations c ON c.channel = k.channel"
+        " CROSS JOIN messages m ON m.id = c.last_id WHERE k.user = ? AND k.channel = ?",
+        (user, channel),
+    ).fetchone()
+    return Members(decode_participants(row[1]).participants, row[0]) if row else None
 
 
 def message(db: sqlite3.Connection, message_id: int) -> Entry | None:

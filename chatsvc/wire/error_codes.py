@@ -112,14 +112,19 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("white_space", 422, _FIX, "A user id must not start or end with white space."),
     ErrorCode("wrong_type", 422, _FIX, "The value must be of the type that `detail` names."),
     ErrorCode("upgrade_required", 426, _FIX, "`/ws` takes WebSocket handshakes of version 13."),
+    ErrorCode("sender_backlog_full", 429, _WAIT, "Too much of this sender's waits to be stored."),
     ErrorCode(
-        "too_many_connections", 429, _WAIT, "The address has as many connections as it may have."
+        "too_many_connections", 429, _WAIT, "The address, or the user, has as many as it may."
     ),
+    ErrorCode("too_many_conversations", 429, _WAIT, "The sender began too many within an hour."),
     ErrorCode("too_many_requests", 429, _WAIT, "The caller is above a rate."),
     ErrorCode("headers_too_large", 431, _FIX, "The head, or a header of it, is too large."),
     ErrorCode("internal_error", 500, Action.LATER, "Our fault: the server's log has the cause."),
     ErrorCode("backlog_full", 503, _WAIT, "Too much waits to be stored."),
     ErrorCode("disk_full", 503, _WAIT, "The disk of the log is nearly full."),
+    ErrorCode("history_busy", 503, _WAIT, "Too many reads wait for the database."),
+    ErrorCode("log_busy", 503, _WAIT, "Another process holds the log's file."),
+    ErrorCode("log_file_missing", 503, _WAIT, "The log's file was removed or replaced."),
     ErrorCode("log_unavailable", 503, _WAIT, "Nothing can be accepted now."),
     ErrorCode("overload", 503, _WAIT, "The server has as many connections as it may have."),
     ErrorCode("shutting_down", 503, _WAIT, "The server is being stopped."),

@@ -21,6 +21,7 @@ from chatsvc.features.conversations.service import ConversationService
 from chatsvc.features.dev_login import api as dev_login_api
 from chatsvc.features.dev_login.service import DevLogin
 from chatsvc.features.messages import api as messages_api
+from chatsvc.features.messages.channels import ConversationSender
 from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import AllowAll, MessageService, Policy
 from chatsvc.server.application import ServerOptions, build_application
@@ -80,12 +81,15 @@ class HttpService:
             client_ids=self.history,
             limits=self.limits,
         )
+        self.sender = ConversationSender(
+            service=self.messages, lookup=self.history, limits=self.limits
+        )
         reader = MessageReader(history=self.history, limits=self.limits)
         conversations = ConversationService(history=self.history, limits=self.limits)
         connections = ConnectionService(presence=self.presence, limits=self.limits)
         login = DevLogin(mint=lambda user: (f"token-of-{user}", 4_102_444_800), limits=self.limits)
         self.operations = (
-            *messages_api.operations(self.messages, reader, self.limits),
+            *messages_api.operations(self.sender, reader, self.limits),
             *conversations_api.operations(conversations, self.limits),
             *connections_api.operations(
                 connections, self.limits, require_auth=connections_need_token

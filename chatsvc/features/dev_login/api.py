@@ -37,6 +37,7 @@ def operations(service: DevLogin, limits: Limits, *, local_only: bool) -> tuple[
             handler=handle,
             tag="development",
             bounds=bounds,
+            example={"user": "alice"},
             local_only=local_only,
             own_pages_only=True,
         ),

@@ -20,6 +20,7 @@ from chatsvc.core.errors import (
     LogUnavailable,
     Malformed,
     TokenExpired,
+    TooManyRequests,
     Unauthorized,
     Unavailable,
 )
@@ -67,9 +68,10 @@ class Upgraded(web.StreamResponse):
 class WebSocketEndpoint:
     """``GET /ws``.
 
-    A client with an ``Authorization`` header is refused with a problem document. A
-    browser cannot read one, so where the token came by subprotocol the refusal is an
-    upgrade that is closed at once, with a code.
+    A client with a bearer token in its ``Authorization`` header is refused with a problem
+    document. A browser cannot read one, so where the token came by subprotocol the refusal
+    is an upgrade that is closed at once, with a code. A browser adds an ``Authorization`` of
+    another scheme by itself where a proxy asked for it: that one is not ours to look at.
     """
 
     def __init__(self, context: SocketContext) -> None:
@@ -78,18 +80,19 @@ class WebSocketEndpoint:
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         key = _handshake_key(request)
         offered = _offered(request)
-        by_header = "Authorization" in request.headers or not offered
+        header = _authorization(request, offered)
+        by_header = header is not None or not offered
         try:
             wish = _wish(request)
-            principal = self._context.authenticate(_token(request, offered))
+            principal = self._context.authenticate(_token(header, offered))
             request[EXCHANGE].user = principal.user
             if offered and PROTOCOL_VERSION not in offered:
                 return self._refuse(
                     request, key, offered, close_codes.PROTOCOL_VERSION, "protocol version"
                 )
-            self._admit()
+            self._admit(principal)
             plan = await self._plan(principal, wish)
-            self._admit()  # the store may have taken its time
+            self._admit(principal)  # the store may have taken its time
         except ChatError as exc:
             if by_header:
                 raise
@@ -103,7 +106,7 @@ class WebSocketEndpoint:
             return None
         return await self._context.resumer.plan(principal.user, wish.since)
 
-    def _admit(self) -> None:
+    def _admit(self, principal: Principal) -> None:
         context = self._context
         if context.draining:
             raise LogUnavailable("the service is shutting down", code="shutting_down")
@@ -112,6 +115,13 @@ class WebSocketEndpoint:
             raise Unavailable(
                 f"this gateway has its {limit} connections",
                 code="overload",
+                retry_after=_OVERLOAD_RETRY_MS / 1000,
+            )
+        if context.of_user(principal.user) >= context.max_connections_per_user:
+            limit = context.max_connections_per_user
+            raise TooManyRequests(
+                f"a user must not have more than {limit} connections",
+                code="too_many_connections",
                 retry_after=_OVERLOAD_RETRY_MS / 1000,
             )
 
@@ -129,7 +139,7 @@ class WebSocketEndpoint:
             self._context,
             principal,
             connection_id=connection_id,
-            device=wish.device or connection_id,
+            device=wish.device or "",
             echo=wish.echo,
             receipts=wish.receipts,
         )
@@ -214,13 +224,14 @@ def _handshake_key(request: web.Request) -> str:
     headers = request.headers
     if request.version < HttpVersion11:
         raise UpgradeRequired("a WebSocket handshake is a request of HTTP/1.1")
-    if headers.get("Upgrade", "").lower() != "websocket" or "upgrade" not in {
-        part.strip().lower() for part in headers.get("Connection", "").split(",")
-    }:
+    if "websocket" not in _tokens(request, "Upgrade") or "upgrade" not in _tokens(
+        request, "Connection"
+    ):
         raise UpgradeRequired("this is a WebSocket endpoint: send an upgrade")
-    if headers.get("Sec-WebSocket-Version") != "13":
+    if headers.getall("Sec-WebSocket-Version", []) != ["13"]:
         raise UpgradeRequired("the WebSocket version is 13 (RFC 6455)")
-    key = headers.get("Sec-WebSocket-Key", "")
+    keys = headers.getall("Sec-WebSocket-Key", [])
+    key = keys[0] if len(keys) == 1 else ""  # RFC 6455 §11.3.1: not more than once
     try:
         good = len(base64.b64decode(key, validate=True)) == 16
     except (binascii.Error, ValueError):
@@ -228,6 +239,13 @@ def _handshake_key(request: web.Request) -> str:
     if not good:
         raise Malformed("Sec-WebSocket-Key is 16 bytes in base64", code="bad_handshake")
     return key
+
+
+def _tokens(request: web.Request, name: str) -> set[str]:
+    """The members of a header that is a list (RFC 9110 §5.6.1), in lower case: proxies add
+    theirs, to the same line or on one of their own."""
+    lines = request.headers.getall(name, ())
+    return {part.strip().lower() for line in lines for part in line.split(",")}
 
 
 def _offered(request: web.Request) -> list[str]:
@@ -244,12 +262,22 @@ def _offered(request: web.Request) -> list[str]:
     return [part.strip() for value in values for part in value.split(",") if part.strip()]
 
 
-def _token(request: web.Request, offered: list[str]) -> str:
-    header = request.headers.get("Authorization")
+def _authorization(request: web.Request, offered: list[str]) -> str | None:
+    """The header that is meant for us: of the scheme Bearer, or the first, unless the token
+    was to come by subprotocol."""
+    lines = request.headers.getall("Authorization", [])
+    ours = [line for line in lines if line.partition(" ")[0].lower() == "bearer"]
+    if ours:
+        # Two tokens are a mistake, or somebody's trick: none of them is good.
+        return ours[0] if len(ours) == 1 else ""
+    return lines[0] if lines and not offered else None
+
+
+def _token(header: str | None, offered: list[str]) -> str:
     if header is not None:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
-            raise Unauthorized("Authorization is 'Bearer' and a token", code="token_missing")
+            raise Unauthorized("Authorization must be 'Bearer' and one token", code="token_missing")
         return token.strip()
     for protocol in offered:
         if protocol.startswith(BEARER_PREFIX):
@@ -286,6 +314,9 @@ def _close_for(exc: ChatError) -> tuple[int, str]:
         return close_codes.TOKEN_EXPIRED, "token expired"
     if isinstance(exc, Unauthorized):
         return close_codes.TOKEN_INVALID, exc.code
+    if isinstance(exc, TooManyRequests):
+        retry = close_codes.reason_with_retry("connections", _OVERLOAD_RETRY_MS)
+        return close_codes.OVERLOAD, retry
     if isinstance(exc, LogUnavailable):
         return close_codes.RESTART, close_codes.reason_with_retry("restart", 1000)
     if isinstance(exc, Unavailable):
