@@ -20,15 +20,13 @@ from chatsvc.core.page import Bounds, Entry
 from chatsvc.core.record import Record
 from chatsvc.storage.base import Conversation, MessageStore, Rejection, Versions
 from chatsvc.storage.bodies import conflicting, sift
-from chatsvc.storage.mongo_connection import MongoConnection
+from chatsvc.storage.mongo_collections import inspect, our_messages
+from chatsvc.storage.mongo_connection import READS_AT_ONCE, SIMPLE, MongoConnection
 from chatsvc.storage.mongo_dead_letters import MongoDeadLetters
 from chatsvc.storage.mongo_documents import (
     Document,
     Encoded,
     encode,
-    id_range,
-    to_conversation,
-    to_entry,
 )
 from chatsvc.storage.mongo_errors import (
     CONTENT,
@@ -37,10 +35,11 @@ from chatsvc.storage.mongo_errors import (
     is_about_content,
     unavailable,
 )
+from chatsvc.storage.mongo_reads import MongoReads
 
 _MESSAGE_INDEXES: Final = (
-    IndexModel([("channel", ASCENDING), ("_id", ASCENDING)], name="channel_page"),
-    IndexModel([("audience", ASCENDING), ("rev", ASCENDING)], name="user_page"),
+    IndexModel([("channel", ASCENDING), ("_id", ASCENDING)], name="channel_page", collation=SIMPLE),
+    IndexModel([("audience", ASCENDING), ("rev", ASCENDING)], name="user_page", collation=SIMPLE),
     IndexModel(  # the first of a key comes first, without a sort
         [
             ("sender", ASCENDING),
@@ -50,10 +49,15 @@ _MESSAGE_INDEXES: Final = (
         ],
         name="client_id",
         partialFilterExpression={"client_id": {"$exists": True}},
+        collation=SIMPLE,
     ),
 )
 _CONVERSATION_INDEXES: Final = (
-    IndexModel([("audience", ASCENDING), ("last_id", DESCENDING)], name="user_conversations"),
+    IndexModel(
+        [("audience", ASCENDING), ("last_id", DESCENDING)],
+        name="user_conversations",
+        collation=SIMPLE,
+    ),
 )
 
 
@@ -64,15 +68,19 @@ _PART: Final = 1000
 class MongoStore(MessageStore):
     """A :class:`~chatsvc.storage.base.MessageStore` in MongoDB.
 
+    Documents in the collections that are not chatsvc's are passed over.
+
     Args:
         uri, db, collection: where; the URI's own read and write concerns give way to
-            majority, journaled, from the primary.
+            majority, journaled, from the primary, and a collection's collation to none.
         read_seconds, write_seconds: the most a call of either kind takes.
         selection_seconds: the most that finding a server takes.
 
     Raises:
         ConfigurationError: the URI cannot be used; the text does not repeat it.
     """
+
+    reads_at_once = READS_AT_ONCE
 
     def __init__(
         self,
@@ -96,8 +104,7 @@ class MongoStore(MessageStore):
         self._messages = connection.to_write(collection)
         self._conversations = connection.to_write(f"{collection}_conversations")
         self._meta = connection.to_write(f"{collection}_meta")
-        self._read_messages = connection.to_read(collection)
-        self._read_conversations = connection.to_read(f"{collection}_conversations")
+        self._reads = MongoReads(connection, collection)
         self._read_meta = connection.to_read(f"{collection}_meta")
         self.dead_letters = MongoDeadLetters(connection, f"{collection}_dead_letters")
         self._identity: str | None = None
@@ -107,6 +114,7 @@ class MongoStore(MessageStore):
         async with self._opening:
             if self._identity is not None:
                 return
+            await inspect(self._connection, self._messages, [self._conversations, self._meta])
             meta = await self._claim_meta()
             found = int(meta["v"])
             if found > len(STEPS):
@@ -119,11 +127,15 @@ class MongoStore(MessageStore):
                 await step(self)
             if found < len(STEPS):
                 newer = {"$max": {"v": len(STEPS)}}
-                await self._connection.write(lambda: self._meta.update_one(_STORE, newer))
+                await self._connection.write(
+                    lambda: self._meta.update_one(_STORE, newer, collation=SIMPLE)
+                )
             self._identity = str(meta["identity"])
 
     async def versions(self) -> Versions:
-        meta = await self._connection.read(lambda: self._read_meta.find_one(_STORE))
+        meta = await self._connection.read(
+            lambda: self._read_meta.find_one(_STORE, collation=SIMPLE)
+        )
         return Versions(int(meta["v"]) if meta else 0, len(STEPS))
 
     async def identity(self) -> str:
@@ -131,9 +143,8 @@ class MongoStore(MessageStore):
         return str(self._identity)
 
     async def head(self) -> int:
-        # As long as nothing changes a stored message, the highest rev is the highest id.
-        found = await self._find(self._read_messages, {}, by="_id", newest=True, limit=1)
-        return int(found[0]["rev"], 16) if found else 0
+        self._require_open()
+        return await self._reads.head()
 
     async def write(self, records: Sequence[Record]) -> list[Rejection]:
         self._require_open()
@@ -160,56 +171,50 @@ class MongoStore(MessageStore):
         return rejections
 
     async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
-        query = {"channel": channel, "_id": id_range(bounds)}
-        return await self._page(query, "_id", bounds)
+        self._require_open()
+        return await self._reads.channel_page(channel, bounds)
 
     async def user_page(self, user: str, bounds: Bounds) -> list[Entry]:
-        query = {"audience": user, "rev": id_range(bounds)}
-        return await self._page(query, "rev", bounds)
+        self._require_open()
+        return await self._reads.user_page(user, bounds)
 
     async def count_user(self, user: str, bounds: Bounds) -> int:
         self._require_open()
-        if bounds.limit < 1:
-            return 0
-        query = {"audience": user, "rev": id_range(bounds)}
-        return await self._connection.read(
-            lambda: self._read_messages.count_documents(query, limit=bounds.limit)
-        )
+        return await self._reads.count_user(user, bounds)
 
     async def conversations(self, user: str, *, before: int, limit: int) -> list[Conversation]:
-        query = {"audience": user, "last_id": id_range(Bounds(limit, before=before))}
-        found = await self._find(
-            self._read_conversations, query, by="last_id", newest=True, limit=limit
-        )
-        return [to_conversation(document) for document in found]
+        self._require_open()
+        return await self._reads.conversations(user, Bounds(limit, before=before))
 
     async def get(self, message_id: int) -> Entry | None:
         self._require_open()
-        query = {"_id": format_id(message_id)}
-        found = await self._connection.read(lambda: self._read_messages.find_one(query))
-        return to_entry(found) if found else None
+        return await self._reads.get(message_id)
 
     async def find_client_id(
         self, sender: str, channel: str, client_id: str
     ) -> tuple[int, bytes] | None:
-        query = {"sender": sender, "channel": channel, "client_id": client_id}
-        found = await self._find(self._read_messages, query, by="_id", newest=False, limit=1)
-        return (int(found[0]["_id"], 16), bytes(found[0]["digest"])) if found else None
+        self._require_open()
+        return await self._reads.find_client_id(sender, channel, client_id)
 
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:
         self._require_open()
-        cursor = self._messages.find({"_id": {"$lt": format_id(before_id)}}, {"channel": 1})
+        query = our_messages(below=format_id(before_id))
+        cursor = self._messages.find(query, {"channel": 1}).collation(SIMPLE)
         oldest = cursor.sort("_id", ASCENDING).limit(limit)
         old = await self._connection.write(lambda: oldest.to_list(None))
         if not old:
             return 0
         ids = [document["_id"] for document in old]
-        channels = list({document["channel"] for document in old})
+        channels = list({document.get("channel") for document in old})
         # First the conversations: left behind, one would never be found again.
         ended = {"_id": {"$in": channels}, "last_id": {"$in": ids}}
-        await self._connection.write(lambda: self._conversations.delete_many(ended))
+        await self._connection.write(
+            lambda: self._conversations.delete_many(ended, collation=SIMPLE)
+        )
         gone = {"_id": {"$in": ids}}
-        deleted = await self._connection.write(lambda: self._messages.delete_many(gone))
+        deleted = await self._connection.write(
+            lambda: self._messages.delete_many(gone, collation=SIMPLE)
+        )
         return int(deleted.deleted_count)
 
     async def ping(self) -> None:
@@ -235,7 +240,11 @@ class MongoStore(MessageStore):
         try:
             found = await self._connection.attempt(
                 lambda: self._meta.find_one_and_update(
-                    _STORE, fresh, upsert=True, return_document=ReturnDocument.AFTER
+                    _STORE,
+                    fresh,
+                    upsert=True,
+                    return_document=ReturnDocument.AFTER,
+                    collation=SIMPLE,
                 )
             )
         except DuplicateKeyError:  # another was first, in the same moment
@@ -245,7 +254,7 @@ class MongoStore(MessageStore):
         return dict(found)
 
     async def _meta_document(self) -> Document:
-        found = await self._connection.write(lambda: self._meta.find_one(_STORE))
+        found = await self._connection.write(lambda: self._meta.find_one(_STORE, collation=SIMPLE))
         if found is None:
             raise StoreUnavailable("the store's own document is gone")
         return found
@@ -276,7 +285,9 @@ class MongoStore(MessageStore):
         # (``BadValue`` is also what one without a journal answers to ``j: true``.)
         control = {"_id": "control"}
         change = {"$set": {"last": one.record.channel}}
-        await self._connection.write(lambda: self._meta.update_one(control, change, upsert=True))
+        await self._connection.write(
+            lambda: self._meta.update_one(control, change, upsert=True, collation=SIMPLE)
+        )
         error = getattr(exc, "details", None) or {}
         return [Rejection(one.record, f"mongodb_{getattr(exc, 'code', 0)}", _reason(error))]
 
@@ -303,9 +314,12 @@ class MongoStore(MessageStore):
             return []
         query = {"_id": {"$in": [format_id(record.id) for record in records]}}
         held = await self._connection.write(
-            lambda: self._messages.find(query, {"digest": 1}).to_list(None)
+            lambda: self._messages.find(query, {"digest": 1}).collation(SIMPLE).to_list(None)
         )
-        digests = {int(document["_id"], 16): bytes(document["digest"]) for document in held}
+        # A document without a digest is somebody else's, under an id of ours.
+        digests = {
+            int(document["_id"], 16): bytes(document.get("digest", b"")) for document in held
+        }
         rejections: list[Rejection] = []
         for record in records:
             if record.id not in digests:
@@ -340,25 +354,6 @@ class MongoStore(MessageStore):
             )
         except PyMongoError as exc:
             raise unavailable(exc) from cause_of(exc)
-
-    async def _page(self, query: Document, by: str, bounds: Bounds) -> list[Entry]:
-        found = await self._find(
-            self._read_messages, query, by=by, newest=bounds.newest, limit=bounds.limit
-        )
-        if bounds.newest:
-            found.reverse()
-        return [to_entry(document) for document in found]
-
-    async def _find(
-        self, collection: Any, query: Document, *, by: str, newest: bool, limit: int
-    ) -> list[Document]:
-        self._require_open()
-        if limit < 1:
-            return []  # to MongoDB, a limit of 0 is none
-        order = DESCENDING if newest else ASCENDING
-        cursor = collection.find(query).sort(by, order).limit(limit).batch_size(limit)
-        found: list[Document] = await self._connection.read(lambda: cursor.to_list(None))
-        return found
 
     def _require_open(self) -> None:
         if self._identity is None:
@@ -396,6 +391,7 @@ def _conversation_update(one: Encoded, *, upsert: bool) -> UpdateOne:
             }
         },
         upsert=upsert,
+        collation=SIMPLE,
     )
 
 

@@ -174,7 +174,7 @@ class Persister:
                 _logger.exception("persister_error")
                 self._failed(exc, ())
             if self._stopping.is_set():
-                return
+                return None
             await self._pause(self._longest_pause() * random.uniform(0.5, 1.0))
 
     async def _work_until_stopped(self) -> None:
