@@ -213,8 +213,8 @@ async def echo_of_one_device(context: Context) -> None:
         same(got["id"], other["id"], "what a tab gets is what the other sent")
     end = await context.send(bob, conversation, fresh_name())
     for tab in tabs:
-        got = await tab.messages(conversation.channel, 2)
-        same(got[-1], end, "what comes next")
+        both = await tab.messages(conversation.channel, 2)
+        same(both[-1], end, "what comes next")
 
 
 @check("deliver.echo-over-http", "Socket", "so that its own sends over HTTP do not echo")
