@@ -88,6 +88,10 @@ def _size(least: int, most: int) -> Parser:
     return parse
 
 
+def _per_address(raw: str) -> int | None:
+    return None if raw == "auto" else int(_whole(0, 1_000_000)(raw))
+
+
 @dataclass(frozen=True, slots=True)
 class Variable:
     """A row of the table. ``default`` is written as one would write it in the environment."""
@@ -117,12 +121,20 @@ def _table() -> tuple[Variable, ...]:
     mib = 1024**2
     group(
         "Server",
-        ("HOST", _text, "127.0.0.1", "address", "The address to listen on. The image says 0.0.0.0."),
+        ("HOST", _text, "127.0.0.1", "address", "The address to listen on; :: is every address of IPv6 and IPv4. The image says 0.0.0.0."),
         ("PORT", _whole(0, 65535), "8080", "port", "The port to listen on; 0 takes a free one."),
         ("MAX_CONNECTIONS", _whole(1, 1_000_000), "15000", "sockets",
          "WebSockets at once; one more is closed with 1013. Keep it below the open-files limit."),
+        ("MAX_HTTP_CONNECTIONS", _whole(16, 1_000_000), "2000", "connections",
+         "HTTP connections at once, beside the WebSockets; beyond it idle ones are closed, and new ones wait."),
+        ("MAX_HTTP_CONNECTIONS_PER_ADDRESS", _per_address, "auto", "connections",
+         "Of one address; one more gets 429. auto: 256, private addresses, where a proxy may be, not counted; 0: no bound."),
         ("SHUTDOWN_SECONDS", _number(1, 600), "20", "seconds",
          "From SIGTERM to exit at the latest: sockets are closed, requests answered, the log closed."),
+        ("DRAIN_SECONDS", _number(0, 300), "2", "seconds",
+         "After SIGTERM, how long /health/ready says 503 while all is still served; at most half of SHUTDOWN_SECONDS."),
+        ("KEEP_ALIVE_SECONDS", _number(1, 3600), "75", "seconds",
+         "How long an idle HTTP connection is kept; more than the proxy in front keeps its own."),
         ("CORS_ORIGINS", _words, "", "list",
          "Origins whose pages may call the HTTP interface, or *; none by default."),
         ("CONNECTIONS_REQUIRE_AUTH", _flag, "false", "boolean",
@@ -207,7 +219,7 @@ def _table() -> tuple[Variable, ...]:
         ("SOCKET_BUFFER_BYTES", _size(65_536, 1024 * mib), "1MiB", "bytes",
          "Unsent bytes of one socket beyond which it is cut off."),
         ("SOCKET_STALL_SECONDS", _number(0.1, 600), "10", "seconds",
-         "How long unsent bytes may not shrink before the socket is cut off."),
+         "How long unsent bytes of a socket, or of an HTTP answer, may not shrink before it is cut off."),
         ("SOCKET_SNDBUF_BYTES", _size(4096, 64 * mib), "128KiB", "bytes",
          "The kernel's send buffer of a socket (SO_SNDBUF)."),
         ("SOCKET_UNACKED_MAX", _whole(1, 10_000), "64", "sends",
@@ -230,7 +242,11 @@ class Settings:
     host: str
     port: int
     max_connections: int
+    max_http_connections: int
+    max_http_connections_per_address: int | None
     shutdown_seconds: float
+    drain_seconds: float
+    keep_alive_seconds: float
     cors_origins: tuple[str, ...]
     connections_require_auth: bool
     metrics_token: str

@@ -76,7 +76,7 @@ def authentication(settings: Settings, *, clock: Callable[[], float] = time.time
 
 def is_loopback(host: str) -> bool:
     """Whether this address is reached from this machine alone."""
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback

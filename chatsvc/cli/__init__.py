@@ -125,6 +125,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     migrate.set_defaults(run=_migrate)
 
+    backup = commands.add_parser(
+        "backup", parents=[data, store], help="copy log and store, while the service runs or not"
+    )
+    backup.add_argument("dir", metavar="DIR", help="a folder that does not exist yet")
+    backup.set_defaults(run=_backup)
+    restore = commands.add_parser(
+        "restore", parents=[data, store], help="put a backup back; the service must be stopped"
+    )
+    restore.add_argument("dir", metavar="DIR", help="what `chatsvc backup` has made")
+    restore.add_argument(
+        "--force", action="store_true", help="move the files that are in DATA_DIR aside"
+    )
+    restore.set_defaults(run=_restore)
+
     _add_dead_letters(commands, [data, store])
     _add_log(commands, [data, store])
 
@@ -210,6 +224,18 @@ def _migrate(arguments: argparse.Namespace) -> int:
     from chatsvc.cli.migrate import migrate
 
     return migrate(arguments)
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from chatsvc.cli.backup import backup
+
+    return backup(arguments)
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from chatsvc.cli.restore import restore
+
+    return restore(arguments)
 
 
 def _dead_letters(arguments: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from chatsvc.cli.options import Overrides, settings_from
 from chatsvc.core.errors import ChatError
 from chatsvc.line_writer import LineWriter
 from chatsvc.logs import configure, finish, safe_uri
+from chatsvc.server.room import MAX_RESERVE
 from chatsvc.settings import Settings, near_misses
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 _DEV: Final = "chatsvc dev"
 _DEV_USERS: Final = ("alice", "bob")
-_OTHER_FILES: Final = 200
-"""Descriptors that are no client's socket: files, the store's connections."""
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -45,6 +44,7 @@ def _dev_preset() -> Overrides:
     preset = {"HOST": ("127.0.0.1", _DEV)}
     for name, value in (
         ("DEV_LOGIN", "loopback"),
+        ("DRAIN_SECONDS", "0"),
         ("LOG_LEVEL", "warning"),
         ("LOG_FORMAT", "console"),
     ):
@@ -65,7 +65,7 @@ def _serve(settings: Settings, on_started: Callable[[Running], None] | None) -> 
     for found, meant in near_misses(os.environ):
         structlog.get_logger().warning("variable_not_read", found=found, meant=meant)
     _allow_open_files(settings)
-    from chatsvc.app import run
+    from chatsvc.process import run
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -96,11 +96,13 @@ def _allow_open_files(settings: Settings) -> None:
             soft = hard
         except (OSError, ValueError) as exc:  # macOS refuses what it calls unlimited
             structlog.get_logger().warning("open_files_limit_stays", limit=soft, error=str(exc))
-    if soft not in (-1, resource.RLIM_INFINITY) and soft < settings.max_connections + _OTHER_FILES:
+    needed = settings.max_connections + settings.max_http_connections + MAX_RESERVE
+    if soft not in (-1, resource.RLIM_INFINITY) and soft < needed:
         structlog.get_logger().warning(
             "open_files_limit_below_max_connections",
             limit=soft,
             max_connections=settings.max_connections,
+            max_http_connections=settings.max_http_connections,
         )
 
 

@@ -7,11 +7,19 @@ import fcntl
 import os
 import stat
 from pathlib import Path
+from typing import Final
 
 import structlog
 
 from chatsvc.core.errors import ConfigurationError
 from chatsvc.log.privacy import close_to_others
+
+UNFINISHED_RESTORE: Final = "restore.part"
+"""A folder in ``DATA_DIR`` from the beginning to the end of ``chatsvc restore``."""
+
+
+class DataDirInUse(ConfigurationError):
+    """Another process holds the folder's lock."""
 
 
 class DataDirLock:
@@ -25,11 +33,15 @@ class DataDirLock:
         self._path = data_dir / "lock"
         self._descriptor: int | None = None
 
-    def acquire(self) -> None:
+    def acquire(self, *, to_restore: bool = False) -> None:
         """Take the lock, and close the folder's files to others.
 
+        Args:
+            to_restore: also where an earlier ``chatsvc restore`` did not end.
+
         Raises:
-            ConfigurationError: another process holds it, or the folder cannot be used.
+            DataDirInUse: another process holds it.
+            ConfigurationError: the folder cannot be used.
         """
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -48,10 +60,16 @@ class DataDirLock:
         except OSError:
             holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
-            raise ConfigurationError(
+            raise DataDirInUse(
                 f"DATA_DIR: {self._path.parent} is in use by process {holder}; "
                 "stop it, or give this one a folder of its own"
             ) from None
+        if not to_restore and (self._path.parent / UNFINISHED_RESTORE).exists():
+            os.close(descriptor)
+            raise ConfigurationError(
+                f"DATA_DIR: a restore into {self._path.parent} did not end, and a part of the "
+                "files may be missing: run `chatsvc restore` again"
+            )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor

@@ -113,6 +113,7 @@ def _metrics(
             raise Forbidden(
                 "without METRICS_TOKEN metrics are for this machine alone", code="not_local"
             )
-        return ReadyResponse(200, metrics.render(), content_type=CONTENT_TYPE)
+        text = None if request.method == "HEAD" else metrics.render()
+        return ReadyResponse(200, text, content_type=CONTENT_TYPE)
 
     return handle

@@ -20,7 +20,7 @@ from chatsvc.core.errors import (
     Unauthorized,
     UnsupportedMedia,
 )
-from chatsvc.server.errors import RequestTimeout, invalid_from_msgspec
+from chatsvc.server.errors import ClientGone, RequestTimeout, invalid_from_msgspec
 from chatsvc.wire.operation import Operation
 
 BODY_SECONDS: Final = 30.0
@@ -63,6 +63,7 @@ async def read_body(request: web.Request, most: int) -> bytes:
         TooLarge: beyond the bound.
         RequestTimeout: it did not arrive within :data:`BODY_SECONDS`.
         Malformed: its chunks are not as RFC 9112 has them.
+        ClientGone: the connection was lost.
     """
     check_media(request)
     length = request.content_length
@@ -72,6 +73,8 @@ async def read_body(request: web.Request, most: int) -> bytes:
     if content.is_eof() and content.exception() is None:  # it came in one piece with the head
         body = content.read_nowait(-1)
     else:
+        # The stream keeps its exception, whose traceback would hold the frames that read it,
+        # and the body with them, until the collector comes by: so it is taken off.
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await _read_within(request, most)
@@ -79,8 +82,12 @@ async def read_body(request: web.Request, most: int) -> bytes:
             raise RequestTimeout(
                 f"the body did not arrive within {BODY_SECONDS:g} seconds"
             ) from None
-        except RequestPayloadError:
+        except RequestPayloadError as exc:
+            exc.__traceback__ = None
             raise Malformed("the body is not framed as HTTP/1.1 has it", code="bad_body") from None
+        except OSError as exc:
+            exc.__traceback__ = None
+            raise ClientGone from None
     if len(body) > most:
         raise too_large(most)
     return body

@@ -46,6 +46,10 @@ class RequestTimeout(RequestError):
     code = "request_timeout"
 
 
+class ClientGone(Exception):
+    """The client left in the middle of its request: there is nobody to answer."""
+
+
 class UriTooLong(RequestError):
     """A request line beyond its bound."""
 
@@ -89,6 +93,9 @@ STATUS: Final[dict[type[Exception], int]] = {
     HeadersTooLarge: 431,
     Unavailable: 503,
 }
+
+CLIENT_GONE: Final = 499
+"""What metrics and the log say of a request whose client left; not a status that is sent."""
 
 TITLES: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
 """As RFC 9110 has them; what Python calls them depends on its version."""

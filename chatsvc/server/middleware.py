@@ -15,13 +15,15 @@ from aiohttp.typedefs import Handler, Middleware
 
 from chatsvc.core.errors import ChatError, NotFound, TooLarge
 from chatsvc.server.errors import (
+    CLIENT_GONE,
     PROBLEM_TYPE,
+    ClientGone,
     ExpectationFailed,
     MethodNotAllowed,
     failure,
     log_fields,
 )
-from chatsvc.server.responses import ReadyResponse, header_lines
+from chatsvc.server.responses import NoResponse, ReadyResponse, header_lines
 
 REQUEST_ID: Final = "X-Request-Id"
 UNMATCHED: Final = "unmatched"
@@ -147,6 +149,8 @@ def exchange_middleware(*, observe: Observe, cors: Cors | None = None) -> Middle
                 response = problem_response(of_aiohttp(exc), exchange.request_id)
         except web.HTTPException as exc:
             response = problem_response(of_aiohttp(exc), exchange.request_id)
+        except ClientGone:
+            response = NoResponse(CLIENT_GONE)
         except ChatError as exc:
             exchange.error = exc
             response = problem_response(exc, exchange.request_id)

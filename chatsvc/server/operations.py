@@ -53,6 +53,7 @@ def handler(
     decode_parameters = parameter_decoder(operation)
     decode_headers = header_decoder(operation)
     most = limits.body_bytes
+    check = operation.check
     path, quiet, local_only = operation.path, operation.quiet, operation.local_only
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -71,6 +72,9 @@ def handler(
             value = decode_body(await read_body(request, most))
         else:
             value = decode_parameters(request)
+            if check is not None and request.method == "HEAD":
+                check(caller, value)
+                return ReadyResponse(200, None)
         if decode_headers is None:
             reply: Reply = await call(caller, value)
         else:

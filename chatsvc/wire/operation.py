@@ -53,6 +53,9 @@ class Operation:
 
     ``bounds`` holds JSON Schema keywords by field of ``request`` (``participants``, or
     ``participants/items``) and of ``headers`` (``headers/device``) for what its type does not say.
+    ``check`` is for a GET whose answer is large or has to be searched for: HEAD is then
+    answered by calling it with (caller, request), which raises what the request alone calls
+    for, and nothing is read or built. Without it HEAD runs the handler.
     ``request_schema`` holds keywords of the request as a whole (of a body). ``example`` is a
     request of the user ``alice`` that does what the operation is for: the documentation page
     fills its forms with it, of parameters with these alone.
@@ -76,6 +79,7 @@ class Operation:
     tag: str = ""
     description: str = ""
     bounds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    check: Callable[[Any, Any], None] | None = None
     request_schema: Mapping[str, Any] = field(default_factory=dict)
     example: Mapping[str, Any] = field(default_factory=dict)
     local_only: bool = False

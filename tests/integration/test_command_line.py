@@ -144,6 +144,34 @@ def test_it_serves_until_it_is_told_to_stop(tmp_path: Path, number: int) -> None
         assert command(tmp_path, "healthcheck", "--url", url).returncode == 1
 
 
+@pytest.mark.parametrize("host", ["::", "[::]"])
+def test_all_addresses_of_both_families_are_served_and_the_health_check_finds_it(
+    tmp_path: Path, host: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    with serving(tmp_path, HOST=host, PORT=port) as process:
+        assert process.wait_for(STARTED, err=True)[1] == f"http://[::1]:{port}"
+        for address in ("127.0.0.1", "[::1]"):
+            # Answered to this machine alone: an IPv4 address is one in either form.
+            with urllib.request.urlopen(f"http://{address}:{port}/metrics", timeout=30) as answer:
+                assert answer.status == 200
+        checked = command(tmp_path, "healthcheck", HOST=host, PORT=port)
+        assert (checked.returncode, checked.stderr) == (0, "")
+        assert process.stop() == 0
+        assert command(tmp_path, "healthcheck", HOST=host, PORT=port).returncode == 1
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST"])
+def test_localhost_is_this_machine_alone(tmp_path: Path, host: str) -> None:
+    with serving(tmp_path, HOST=host, DEV_LOGIN="loopback") as process:
+        url = process.wait_for(STARTED, err=True)[1]
+        assert url.startswith(f"http://{host}:")
+        port = url.rpartition(":")[2]
+        assert request(f"{url}/api/dev/token", "", {"user": "alice"})["token"]
+        assert command(tmp_path, "healthcheck", HOST=host, PORT=port).returncode == 0
+
+
 def test_without_a_key_it_does_not_start(tmp_path: Path) -> None:
     line = one_line(command(tmp_path, "serve", PORT="0"))
     assert "JWT_SECRET" in line
@@ -309,6 +337,17 @@ def test_the_operations_guide_lists_every_metric_and_no_other(tmp_path: Path) ->
     served = {name: kind for name, kind in kinds.items() if not name.endswith("_created")}
     guide = (ROOT / "docs" / "operations.md").read_text()
     assert dict(re.findall(r"^\| `(chatsvc_\w+)` \| (\w+) \|", guide, re.MULTILINE)) == served
+
+
+def test_migrating_wants_the_service_stopped_and_checking_does_not(tmp_path: Path) -> None:
+    """As docs/versioning.md says."""
+    with serving(tmp_path) as process:
+        process.wait_for(STARTED, err=True)
+        checked = command(tmp_path, "migrate", "--check")
+        assert (checked.returncode, checked.stderr) == (0, "")
+        assert f"in use by process {process.pid};" in one_line(command(tmp_path, "migrate"))
+        assert process.stop() == 0
+    assert command(tmp_path, "migrate").returncode == 0
 
 
 # chatsvc dead-letters

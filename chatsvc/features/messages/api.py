@@ -31,7 +31,13 @@ from chatsvc.features.messages.model import (
     page_bounds,
     send_bounds,
 )
-from chatsvc.features.messages.reading import HistoryPage, MessageReader, Stretch, read_id
+from chatsvc.features.messages.reading import (
+    Conversation,
+    HistoryPage,
+    MessageReader,
+    Stretch,
+    read_id,
+)
 from chatsvc.wire.operation import Access, Caller, Operation, Reply
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
@@ -125,11 +131,18 @@ def _one_client_id(in_body: str | None, in_header: str) -> str:
 def _page(
     reader: MessageReader, limits: Limits, name: str, path: str, *, required: bool
 ) -> Operation:
-    async def handle(caller: Caller, request: PageRequest) -> Reply:
+    def asked_for(caller: Caller, request: PageRequest) -> tuple[Stretch, Conversation | None]:
         stretch = reader.stretch(request)
         conversation = reader.conversation(caller.user, request)
         if conversation is None and required:
             raise Invalid.at("/participants", "missing", "give participants or channel")
+        return stretch, conversation
+
+    def check(caller: Caller, request: PageRequest) -> None:
+        asked_for(caller, request)
+
+    async def handle(caller: Caller, request: PageRequest) -> Reply:
+        stretch, conversation = asked_for(caller, request)
         page = await reader.page(caller.user, conversation, stretch)
         return Reply(200, page_body(page, stretch, by_rev=conversation is None))
 
@@ -150,6 +163,7 @@ def _page(
         responses={200: ("The page, oldest first.", MessagePage)},
         errors=(Forbidden, StoreUnavailable),
         handler=handle,
+        check=check,
         tag="messages",
         bounds=page_bounds(limits),
         example={"participants": "alice,bob"} if required else {},
