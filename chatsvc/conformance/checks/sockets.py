@@ -162,7 +162,7 @@ async def nobody_else(context: Context) -> None:
 @check(
     "deliver.not-the-sender",
     "From the server",
-    "never the user's own, unless `echo` and from another device",
+    "never the user's own, unless `echo` and over another connection",
 )
 async def not_the_sender(context: Context) -> None:
     alice, bob = await context.users(2)
@@ -183,7 +183,9 @@ async def _nothing_before(
 
 
 @check(
-    "deliver.echo", "Socket", "`echo=true` also delivers what the same user sent from other devices"
+    "deliver.echo",
+    "Socket",
+    "`echo=true` also delivers what the same user sent over other connections",
 )
 async def echo(context: Context) -> None:
     alice, bob = await context.users(2)
@@ -194,6 +196,25 @@ async def echo(context: Context) -> None:
     (got,) = await desk.messages(conversation.channel, 1)
     same((got["id"], got["content"]), (told["id"], "from the phone"), "what the desk gets")
     await _nothing_before(context, bob, conversation, phone)
+
+
+@check(
+    "deliver.echo-of-one-device",
+    "Socket",
+    "whatever other sockets of its user sent does, of the same `device` too",
+)
+async def echo_of_one_device(context: Context) -> None:
+    alice, bob = await context.users(2)
+    conversation = context.conversation(alice, bob)
+    tabs = [await context.connect(alice, echo="true", device="web") for _ in range(2)]
+    told = [await tab.ask(_send(conversation, "from a tab")) for tab in tabs]
+    for tab, other in zip(tabs, reversed(told), strict=True):
+        (got,) = await tab.messages(conversation.channel, 1)
+        same(got["id"], other["id"], "what a tab gets is what the other sent")
+    end = await context.send(bob, conversation, fresh_name())
+    for tab in tabs:
+        both = await tab.messages(conversation.channel, 2)
+        same(both[-1], end, "what comes next")
 
 
 @check("deliver.echo-over-http", "Socket", "so that its own sends over HTTP do not echo")

@@ -11,9 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from chatsvc.core.page import NO_BYTE_BOUND, Bounds
 from chatsvc.core.record import Record
+from chatsvc.log.backlog import LIST_BYTES, audience_bytes
 from chatsvc.log.tail import Tail
 from tests.support.drafts import record
 
+RECENT = 8_000
 USERS = ("alice", "bob", "carol", "dave")
 POSITIONS = st.integers(0, 400)
 BOUNDS = st.builds(
@@ -38,12 +40,23 @@ def cut(records: Sequence[Record], bounds: Bounds) -> list[Record]:
     return page
 
 
+def cost(held: Sequence[Record]) -> int:
+    """Of the records, of the lists that they are in, and of the names that they share."""
+    users = {user for entry in held for user in entry.audience}
+    channels = {entry.channel: entry.audience for entry in held}
+    return (
+        sum(entry.cost for entry in held)
+        + LIST_BYTES * (len(users) + len(channels))
+        + sum(audience_bytes(channel, names) for channel, names in channels.items())
+    )
+
+
 class TailAgainstAList(RuleBasedStateMachine):
     """``accepted`` is everything there ever was; the tail is its end above the floor."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.tail = Tail(recent_bytes=5_000)
+        self.tail = Tail(recent_bytes=RECENT)
         self.accepted: list[Record] = []
         self.heard: list[Record] = []
         self.tail.listen(self.heard.extend)
@@ -114,8 +127,13 @@ class TailAgainstAList(RuleBasedStateMachine):
         unsaved = [entry for entry in held if entry.id > tail.watermark]
         recent = [entry for entry in held if entry.id <= tail.watermark]
         assert tail.unsaved_count == len(unsaved)
-        assert tail.unsaved_bytes == sum(entry.cost for entry in unsaved)
-        assert tail.recent_bytes == sum(entry.cost for entry in recent) <= 5_000
+        assert tail.unsaved_bytes == tail.backlog.total
+        assert tail.unsaved_bytes >= sum(entry.cost for entry in unsaved)
+        assert tail.unsaved_bytes + tail.recent_bytes == cost(held)
+        assert tail.recent_bytes <= RECENT or not recent
+        senders = {entry.sender for entry in unsaved}
+        assert len(tail.backlog) == len(senders)
+        assert sum(map(tail.backlog.held_by, senders)) == tail.unsaved_bytes
         assert self.heard == self.accepted
 
 
