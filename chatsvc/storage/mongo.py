@@ -16,20 +16,25 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import format_id
-from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
-from chatsvc.storage.base import Conversation, MessageStore, PastClientIds, Rejection, Versions
+from chatsvc.storage.base import (
+    Conversation,
+    Members,
+    MessageStore,
+    PastClientIds,
+    Rejection,
+    Versions,
+)
 from chatsvc.storage.bodies import conflicting, sift
 from chatsvc.storage.mongo_client_ids import AHEAD_INDEX, KEY_INDEX, MongoClientIds
-from chatsvc.storage.mongo_connection import MongoConnection
+from chatsvc.storage.mongo_collections import inspect, our_messages
+from chatsvc.storage.mongo_connection import READS_AT_ONCE, SIMPLE, MongoConnection
 from chatsvc.storage.mongo_dead_letters import MongoDeadLetters
 from chatsvc.storage.mongo_documents import (
     Document,
     Encoded,
     encode,
-    id_range,
-    to_conversation,
-    to_entry,
 )
 from chatsvc.storage.mongo_errors import (
     CONTENT,
@@ -38,14 +43,19 @@ from chatsvc.storage.mongo_errors import (
     is_about_content,
     unavailable,
 )
+from chatsvc.storage.mongo_reads import MongoReads
 
 _MESSAGE_INDEXES: Final = (
-    IndexModel([("channel", ASCENDING), ("_id", ASCENDING)], name="channel_page"),
-    IndexModel([("audience", ASCENDING), ("rev", ASCENDING)], name="user_page"),
+    IndexModel([("channel", ASCENDING), ("_id", ASCENDING)], name="channel_page", collation=SIMPLE),
+    IndexModel([("audience", ASCENDING), ("rev", ASCENDING)], name="user_page", collation=SIMPLE),
     KEY_INDEX,
 )
 _CONVERSATION_INDEXES: Final = (
-    IndexModel([("audience", ASCENDING), ("last_id", DESCENDING)], name="user_conversations"),
+    IndexModel(
+        [("audience", ASCENDING), ("last_id", DESCENDING)],
+        name="user_conversations",
+        collation=SIMPLE,
+    ),
 )
 
 
@@ -56,15 +66,19 @@ _PART: Final = 1000
 class MongoStore(MessageStore):
     """A :class:`~chatsvc.storage.base.MessageStore` in MongoDB.
 
+    Documents in the collections that are not chatsvc's are passed over.
+
     Args:
         uri, db, collection: where; the URI's own read and write concerns give way to
-            majority, journaled, from the primary.
+            majority, journaled, from the primary, and a collection's collation to none.
         read_seconds, write_seconds: the most a call of either kind takes.
         selection_seconds: the most that finding a server takes.
 
     Raises:
         ConfigurationError: the URI cannot be used; the text does not repeat it.
     """
+
+    reads_at_once = READS_AT_ONCE
 
     def __init__(
         self,
@@ -88,15 +102,12 @@ class MongoStore(MessageStore):
         self._messages = connection.to_write(collection)
         self._conversations = connection.to_write(f"{collection}_conversations")
         self._meta = connection.to_write(f"{collection}_meta")
-        self._read_messages = connection.to_read(collection)
-        self._read_conversations = connection.to_read(f"{collection}_conversations")
+        self._reads = MongoReads(connection, collection)
         self._read_meta = connection.to_read(f"{collection}_meta")
         self.dead_letters = self._letters = MongoDeadLetters(
             connection, f"{collection}_dead_letters"
         )
-        self._client_ids = MongoClientIds(
-            connection, self._read_messages, connection.to_read(f"{collection}_dead_letters")
-        )
+        self._client_ids = MongoClientIds(connection, collection, self._reads)
         self._identity: str | None = None
         self._opening = asyncio.Lock()
 
@@ -104,6 +115,7 @@ class MongoStore(MessageStore):
         async with self._opening:
             if self._identity is not None:
                 return
+            await inspect(self._connection, self._messages, [self._conversations, self._meta])
             meta = await self._claim_meta()
             found = int(meta["v"])
             if found > len(STEPS):
@@ -116,11 +128,15 @@ class MongoStore(MessageStore):
                 await step(self)
             if found < len(STEPS):
                 newer = {"$max": {"v": len(STEPS)}}
-                await self._connection.write(lambda: self._meta.update_one(_STORE, newer))
+                await self._connection.write(
+                    lambda: self._meta.update_one(_STORE, newer, collation=SIMPLE)
+                )
             self._identity = str(meta["identity"])
 
     async def versions(self) -> Versions:
-        meta = await self._connection.read(lambda: self._read_meta.find_one(_STORE))
+        meta = await self._connection.read(
+            lambda: self._read_meta.find_one(_STORE, collation=SIMPLE)
+        )
         return Versions(int(meta["v"]) if meta else 0, len(STEPS))
 
     async def identity(self) -> str:
@@ -128,9 +144,8 @@ class MongoStore(MessageStore):
         return str(self._identity)
 
     async def head(self) -> int:
-        # As long as nothing changes a stored message, the highest rev is the highest id.
-        found = await self._find(self._read_messages, {}, by="_id", newest=True, limit=1)
-        return int(found[0]["rev"], 16) if found else 0
+        self._require_open()
+        return await self._reads.head()
 
     async def write(self, records: Sequence[Record]) -> list[Rejection]:
         self._require_open()
@@ -157,34 +172,32 @@ class MongoStore(MessageStore):
         return rejections
 
     async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
-        query = {"channel": channel, "_id": id_range(bounds)}
-        return await self._page(query, "_id", bounds)
+        self._require_open()
+        return await self._reads.channel_page(channel, bounds)
 
     async def user_page(self, user: str, bounds: Bounds) -> list[Entry]:
-        query = {"audience": user, "rev": id_range(bounds)}
-        return await self._page(query, "rev", bounds)
+        self._require_open()
+        return await self._reads.user_page(user, bounds)
 
     async def count_user(self, user: str, bounds: Bounds) -> int:
         self._require_open()
-        if bounds.limit < 1:
-            return 0
-        query = {"audience": user, "rev": id_range(bounds)}
-        return await self._connection.read(
-            lambda: self._read_messages.count_documents(query, limit=bounds.limit)
+        return await self._reads.count_user(user, bounds)
+
+    async def conversations(
+        self, user: str, *, before: int, limit: int, max_bytes: int = MAX_PAGE_BYTES
+    ) -> list[Conversation]:
+        self._require_open()
+        return await self._reads.conversations(
+            user, Bounds(limit, before=before, max_bytes=max_bytes)
         )
 
-    async def conversations(self, user: str, *, before: int, limit: int) -> list[Conversation]:
-        query = {"audience": user, "last_id": id_range(Bounds(limit, before=before))}
-        found = await self._find(
-            self._read_conversations, query, by="last_id", newest=True, limit=limit
-        )
-        return [to_conversation(document) for document in found]
+    async def members(self, user: str, channel: str) -> Members | None:
+        self._require_open()
+        return await self._reads.members(user, channel)
 
     async def get(self, message_id: int) -> Entry | None:
         self._require_open()
-        query = {"_id": format_id(message_id)}
-        found = await self._connection.read(lambda: self._read_messages.find_one(query))
-        return to_entry(found) if found else None
+        return await self._reads.get(message_id)
 
     async def find_client_id(
         self, sender: str, channel: str, client_id: str, *, put_aside: bool = True
@@ -198,18 +211,23 @@ class MongoStore(MessageStore):
 
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:
         self._require_open()
-        cursor = self._messages.find({"_id": {"$lt": format_id(before_id)}}, {"channel": 1})
+        query = our_messages(below=format_id(before_id))
+        cursor = self._messages.find(query, {"channel": 1}).collation(SIMPLE)
         oldest = cursor.sort("_id", ASCENDING).limit(limit)
         old = await self._connection.write(lambda: oldest.to_list(None))
         if not old:
             return 0
         ids = [document["_id"] for document in old]
-        channels = list({document["channel"] for document in old})
+        channels = list({document.get("channel") for document in old})
         # First the conversations: left behind, one would never be found again.
         ended = {"_id": {"$in": channels}, "last_id": {"$in": ids}}
-        await self._connection.write(lambda: self._conversations.delete_many(ended))
+        await self._connection.write(
+            lambda: self._conversations.delete_many(ended, collation=SIMPLE)
+        )
         gone = {"_id": {"$in": ids}}
-        deleted = await self._connection.write(lambda: self._messages.delete_many(gone))
+        deleted = await self._connection.write(
+            lambda: self._messages.delete_many(gone, collation=SIMPLE)
+        )
         return int(deleted.deleted_count)
 
     async def ping(self) -> None:
@@ -240,7 +258,11 @@ class MongoStore(MessageStore):
         try:
             found = await self._connection.attempt(
                 lambda: self._meta.find_one_and_update(
-                    _STORE, fresh, upsert=True, return_document=ReturnDocument.AFTER
+                    _STORE,
+                    fresh,
+                    upsert=True,
+                    return_document=ReturnDocument.AFTER,
+                    collation=SIMPLE,
                 )
             )
         except DuplicateKeyError:  # another was first, in the same moment
@@ -250,7 +272,7 @@ class MongoStore(MessageStore):
         return dict(found)
 
     async def _meta_document(self) -> Document:
-        found = await self._connection.write(lambda: self._meta.find_one(_STORE))
+        found = await self._connection.write(lambda: self._meta.find_one(_STORE, collation=SIMPLE))
         if found is None:
             raise StoreUnavailable("the store's own document is gone")
         return found
@@ -281,7 +303,9 @@ class MongoStore(MessageStore):
         # (``BadValue`` is also what one without a journal answers to ``j: true``.)
         control = {"_id": "control"}
         change = {"$set": {"last": one.record.channel}}
-        await self._connection.write(lambda: self._meta.update_one(control, change, upsert=True))
+        await self._connection.write(
+            lambda: self._meta.update_one(control, change, upsert=True, collation=SIMPLE)
+        )
         error = getattr(exc, "details", None) or {}
         return [Rejection(one.record, f"mongodb_{getattr(exc, 'code', 0)}", _reason(error))]
 
@@ -308,9 +332,12 @@ class MongoStore(MessageStore):
             return []
         query = {"_id": {"$in": [format_id(record.id) for record in records]}}
         held = await self._connection.write(
-            lambda: self._messages.find(query, {"digest": 1}).to_list(None)
+            lambda: self._messages.find(query, {"digest": 1}).collation(SIMPLE).to_list(None)
         )
-        digests = {int(document["_id"], 16): bytes(document["digest"]) for document in held}
+        # A document without a digest is somebody else's, under an id of ours.
+        digests = {
+            int(document["_id"], 16): bytes(document.get("digest", b"")) for document in held
+        }
         rejections: list[Rejection] = []
         for record in records:
             if record.id not in digests:
@@ -345,25 +372,6 @@ class MongoStore(MessageStore):
             )
         except PyMongoError as exc:
             raise unavailable(exc) from cause_of(exc)
-
-    async def _page(self, query: Document, by: str, bounds: Bounds) -> list[Entry]:
-        found = await self._find(
-            self._read_messages, query, by=by, newest=bounds.newest, limit=bounds.limit
-        )
-        if bounds.newest:
-            found.reverse()
-        return [to_entry(document) for document in found]
-
-    async def _find(
-        self, collection: Any, query: Document, *, by: str, newest: bool, limit: int
-    ) -> list[Document]:
-        self._require_open()
-        if limit < 1:
-            return []  # to MongoDB, a limit of 0 is none
-        order = DESCENDING if newest else ASCENDING
-        cursor = collection.find(query).sort(by, order).limit(limit).batch_size(limit)
-        found: list[Document] = await self._connection.read(lambda: cursor.to_list(None))
-        return found
 
     def _require_open(self) -> None:
         if self._identity is None:
@@ -404,6 +412,7 @@ def _conversation_update(one: Encoded, *, upsert: bool) -> UpdateOne:
             }
         },
         upsert=upsert,
+        collation=SIMPLE,
     )
 
 

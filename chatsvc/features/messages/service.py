@@ -102,6 +102,8 @@ class MessageService:
 
         The future raises:
             Conflict: this ``client_id`` was used for another content.
+            TooManyRequests: too much of this sender's waits to be stored, or too many
+                conversations were begun.
             LogUnavailable: a bound is reached; nothing was kept.
             StoreUnavailable: whether this ``client_id`` was used cannot be told now.
         """

@@ -139,7 +139,7 @@ async def test_nothing_is_trimmed_before_it_is_saved_what_was_forgotten(
     monkeypatch.setattr(local, "now_ms", lambda: now_ms() + HOUR)
     trimmed = asyncio.Event()
     log._trim()
-    log._jobs.put(lambda: log._loop.call_soon_threadsafe(trimmed.set))
+    log._worker.chore(lambda: log._loop.call_soon_threadsafe(trimmed.set))
     await asyncio.wait_for(trimmed.wait(), 30)
     assert stored_in(tmp_path, "SELECT count(*) FROM records") == 2
     monkeypatch.setattr(log._file, "set_meta", real)
