@@ -128,6 +128,7 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("log_unavailable", 503, _WAIT, "Nothing can be accepted now."),
     ErrorCode("overload", 503, _WAIT, "The server has as many connections as it may have."),
     ErrorCode("shutting_down", 503, _WAIT, "The server is being stopped."),
+    ErrorCode("store_file_missing", 503, _WAIT, "The embedded store's file was removed."),
     ErrorCode("store_is_another", 503, _WAIT, "The database is not the one that was there before."),
     ErrorCode(
         "store_unavailable", 503, _WAIT, "What was asked for is in the database: it is away."
