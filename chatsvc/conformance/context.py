@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import aiohttp
 
-from chatsvc.conformance.expect import Failed
+from chatsvc.conformance.expect import Failed, Skipped
 from chatsvc.conformance.http import Answer, Api
 from chatsvc.conformance.raw_socket import RawSocket
 from chatsvc.conformance.sockets import Socket
@@ -139,6 +139,17 @@ class Context:
         self._raw.append(raw)
         await raw.frame()
         return raw
+
+    def heartbeat(self, socket: Socket) -> float:
+        """Seconds between the server's pings.
+
+        Raises:
+            Skipped: they come too seldom to be waited for.
+        """
+        seconds = float(socket.hello["heartbeat_seconds"])
+        if seconds * 2.5 > self.patience:
+            raise Skipped(f"pings come every {seconds:g} s: wait for them with --patience")
+        return seconds
 
     async def until(
         self, read: Callable[[], Awaitable[_T]], good: Callable[[_T], object], what: str

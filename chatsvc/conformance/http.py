@@ -76,6 +76,7 @@ class Answer:
             document["request_id"],
             f"{self.called}: X-Request-Id beside request_id",
         )
+        self._check_retry_after()
         for fault in document["errors"]:
             expect(
                 isinstance(fault, dict)
@@ -85,6 +86,14 @@ class Answer:
             )
         result: dict[str, Any] = document
         return result
+
+    def _check_retry_after(self) -> None:
+        seconds = self.headers.get("Retry-After")
+        if self.status in (429, 503):
+            good = seconds is not None and seconds.isdecimal() and int(seconds) >= 1
+            expect(good, f"{self.called}: Retry-After of a {self.status} is {shown(seconds)}")
+        else:
+            expect(seconds is None, f"{self.called}: a {self.status} has a Retry-After")
 
 
 class Api:
@@ -102,6 +111,23 @@ class Api:
         """The whole URL of a path."""
         url = URL(self.base + path)
         return url.update_query(query) if query else url
+
+    def path_of(self, reference: str, path: str) -> str:
+        """The path, below the server's URL, that a URI reference in an answer leads to
+        (RFC 9110 §10.2.2).
+
+        Args:
+            reference: absolute or relative, as in ``Location``.
+            path: of the call that was answered.
+
+        Raises:
+            Failed: it leads elsewhere.
+        """
+        base = str(self.url("/"))
+        found = str(self.url(path).join(URL(reference)))
+        if not found.startswith(base):
+            raise Failed(f"{reference!r} in the answer of {path} must lead below {base}")
+        return "/" + found.removeprefix(base)
 
     async def call(
         self,

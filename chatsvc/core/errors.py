@@ -141,9 +141,12 @@ class Invalid(RequestError):
 
 
 class TooManyRequests(RequestError):
-    """Above a rate; ``retry_after`` says when to come back."""
+    """Above a rate; ``retry_after``, in seconds, says when to come back."""
 
     code = "too_many_requests"
+
+    def __init__(self, detail: str, *, code: str | None = None, retry_after: float = 1.0) -> None:
+        super().__init__(detail, code=code, retry_after=retry_after)
 
 
 class Unavailable(ChatError):

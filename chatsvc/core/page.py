@@ -2,24 +2,89 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from chatsvc.core.ids import MAX_ID
 
+MAX_PAGE_BYTES: Final = 1024 * 1024
+"""Bytes of bodies in a page."""
+
+NO_BYTE_BOUND: Final = 1 << 62
+"""For what copies no bodies: counting, and lists of what is in memory anyway."""
+
+T = TypeVar("T")
+
+
+class HasBody(Protocol):
+    """An entry or a record."""
+
+    @property
+    def body(self) -> bytes:
+        """The JSON that clients see."""
+
+
+B = TypeVar("B", bound=HasBody)
+
 
 class Bounds(NamedTuple):
     """Ids strictly between ``after`` and ``before``; both are exclusive and need not exist.
 
-    ``newest`` says from which end at most ``limit`` are taken: the newest of the stretch
+    ``newest`` says from which end at most ``limit`` are taken: the newest of the range
     (paging back), or the oldest (catching up). Pages are ascending by id either way.
+
+    ``max_bytes`` bounds the bodies together. A source (store, tail) stops *behind* the entry
+    that passes it, and never before the second: as with a ``limit`` of one more than is
+    wanted, the reader then knows that there is more, and :func:`fit` takes it off again.
     """
 
     limit: int
     after: int = 0
     before: int = MAX_ID
     newest: bool = True
+    max_bytes: int = MAX_PAGE_BYTES
+
+    def reached_by(self, entries: Sequence[HasBody]) -> bool:
+        """Whether these are all that a source gives for these bounds, so that there may be
+        more; otherwise the range ended."""
+        if len(entries) >= self.limit:
+            return True
+        return len(entries) > 1 and body_bytes(entries) > self.max_bytes
+
+
+def body_bytes(entries: Iterable[HasBody]) -> int:
+    """The size of their bodies together."""
+    return sum([len(entry.body) for entry in entries])
+
+
+def take(rows: Iterable[T], size: Callable[[T], int], max_bytes: int) -> list[T]:
+    """The first rows, up to and with the one that takes their sizes together beyond
+    ``max_bytes``; two at least, if there are two. No further row is read."""
+    taken: list[T] = []
+    total = 0
+    for row in rows:
+        taken.append(row)
+        total += size(row)
+        if total > max_bytes and len(taken) > 1:
+            break
+    return taken
+
+
+def fit(
+    rows: Sequence[T], size: Callable[[T], int], limit: int, max_bytes: int, *, from_end: bool
+) -> list[T]:
+    """As many rows as ``limit`` and ``max_bytes`` allow, from one end; the first of them even
+    if it alone is larger. ``from_end``: the last ones, for the newest of ascending rows."""
+    total = 0
+    kept = 0
+    for row in reversed(rows) if from_end else rows:
+        total += size(row)
+        if kept == limit or (kept and total > max_bytes):
+            break
+        kept += 1
+    return list(rows[len(rows) - kept :] if from_end else rows[:kept])
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):

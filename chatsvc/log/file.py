@@ -11,19 +11,21 @@ import secrets
 import shutil
 import sqlite3
 import string
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
+from chatsvc import logs
 from chatsvc.core.errors import ConfigurationError, LogDamaged, LogUnavailable, VersionTooNew
 from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import Record, checksum, unpack
+from chatsvc.line_writer import write_within
 from chatsvc.log.busy import BUSY, is_busy, primary_code, retry_while_busy
 from chatsvc.log.wal import inspect_wal
 
 SCHEMA_VERSION: Final = 1
 EXIT_DISK_FAILED: Final = 74  # EX_IOERR of sysexits.h
+_STANDARD_ERROR: Final = 2
 WAL_BYTES: Final = 16 * 1024 * 1024
 """The write-ahead log is cut back to this once a burst is over."""
 COMMIT_PATIENCE_MS: Final = 1000
@@ -351,7 +353,8 @@ def _after_failed_write(exc: sqlite3.Error) -> NoReturn:
         raise LogUnavailable("the log's disk is full", code="disk_full", retry_after=5.0) from exc
     name = getattr(exc, "sqlite_errorname", "unknown")
     if code in _IO_ERRORS:
-        sys.stderr.write(f"chatsvc: the log's disk failed ({name}: {exc}); ending at once\n")
-        sys.stderr.flush()
+        logs.finish()
+        text = f"chatsvc: the log's disk failed ({name}: {exc}); ending at once\n"
+        write_within(_STANDARD_ERROR, text.encode(errors="replace"), logs.FLUSH_SECONDS)
         os._exit(EXIT_DISK_FAILED)
     raise LogUnavailable(f"the log cannot write ({name})", retry_after=1.0) from exc

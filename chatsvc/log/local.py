@@ -20,6 +20,8 @@ from chatsvc.core.record import Draft, Record, accept, checksum, pack
 from chatsvc.log.backlog import FairShare, draft_bytes
 from chatsvc.log.base import Appended, MessageLog
 from chatsvc.log.commit import Done, GroupCommit
+from chatsvc.log.elapsed import ElapsedHeads, Instant
+from chatsvc.log.elapsed import now as elapsed_now
 from chatsvc.log.file import LogFile, Row, new_epoch
 from chatsvc.log.in_place import InPlace
 from chatsvc.log.keys import SKEW_MS, KeyWindow
@@ -30,6 +32,7 @@ from chatsvc.log.worker import Worker
 
 _TRIM_ROWS: Final = 1000
 _HOUSEKEEPING_SECONDS: Final = 1.0
+_SAVE_ELAPSED_SECONDS: Final = 60.0
 
 Observe = Callable[[int, float], None]
 
@@ -40,6 +43,10 @@ class LocalLog(MessageLog):
     """Open with :meth:`open`; every method but ``open`` is for the loop's thread.
 
     ``observe`` is told of each commit: how many records, and its seconds.
+
+    Attributes:
+        elapsed: which positions are how old, by time that has passed: the head is noted once
+            a second, and what was noted outlives the process.
     """
 
     durability = "fsync"
@@ -51,6 +58,7 @@ class LocalLog(MessageLog):
         tail: Tail,
         last: int,
         keys: KeyWindow,
+        elapsed: ElapsedHeads,
         backlog_bytes: int,
         min_free_bytes: int,
         retention_ms: int,
@@ -58,10 +66,10 @@ class LocalLog(MessageLog):
         observe: Observe | None = None,
     ) -> None:
         self.tail = tail
+        self.elapsed = elapsed
         self._file = file
         self._epoch = str(file.meta("epoch"))
-        store = file.meta("store")
-        self._store = None if store is None else str(store)
+        self._store = _text(file.meta("store"))
         self._last = last
         self._keys = keys
         self.fair_share = FairShare(tail.backlog, backlog_bytes)
@@ -75,6 +83,7 @@ class LocalLog(MessageLog):
         self._refusals = Refusals()
         self._place = InPlace(file.path)
         self._saved_watermark = tail.watermark
+        self._elapsed_saved_at = self._loop.time()
         self._trimmed_ms = 0
         file.never_wait()
         self._worker = Worker("chatsvc-log")
@@ -96,6 +105,7 @@ class LocalLog(MessageLog):
         store_head: int | None = None,
         new_conversations: int = 0,
         observe: Observe | None = None,
+        elapsed_clock: Callable[[], Instant] = elapsed_now,
     ) -> LocalLog:
         """Verify the file, read what lies above the watermark and within the key window.
 
@@ -106,6 +116,7 @@ class LocalLog(MessageLog):
             new_conversations: how many a sender may begin in an hour; 0 is no bound.
             store_head: the highest id stored, if the store answers. Above the log's own
                 head it means that the log is an older one, put back: a new life begins.
+            elapsed_clock: what :attr:`elapsed` goes by.
 
         Raises:
             LogDamaged, VersionTooNew: as :class:`~chatsvc.log.file.LogFile`.
@@ -116,6 +127,7 @@ class LocalLog(MessageLog):
         try:
             head = max(file.head(), _base(file))
             watermark = _reconcile(file, head, store_identity, store_head)
+            elapsed = ElapsedHeads(_text(file.meta("elapsed")), clock=elapsed_clock)
             window_ms = idempotency_ms
             now = now_ms()
             created_ms = int(str(file.meta("created_ms")))
@@ -139,6 +151,7 @@ class LocalLog(MessageLog):
             tail=tail,
             last=max(head, store_head or 0, tail.head, watermark),
             keys=keys,
+            elapsed=elapsed,
             backlog_bytes=backlog_bytes,
             min_free_bytes=min_free_bytes,
             retention_ms=max(retention_ms, window_ms + SKEW_MS),
@@ -207,6 +220,8 @@ class LocalLog(MessageLog):
         await self._commit.drained()
         self._keeper.cancel()
         self._lock_watch.stop()
+        self._note_elapsed()
+        self._save_elapsed()
         self._save_watermark()
         await self._worker.stop()
         await asyncio.to_thread(self._file.close)
@@ -271,6 +286,9 @@ class LocalLog(MessageLog):
     async def _keep_house(self) -> None:
         while True:
             self._look_at_disk()
+            self._note_elapsed()
+            if self._loop.time() - self._elapsed_saved_at >= _SAVE_ELAPSED_SECONDS:
+                self._save_elapsed()
             watch_place(self._place, self._refusals)
             self._worker.chore(lambda: self._guarded(self._file.shrink_wal))
             self._save_watermark()
@@ -291,6 +309,15 @@ class LocalLog(MessageLog):
         error = LogUnavailable("the log's disk is nearly full", code="disk_full", retry_after=5.0)
         if self._refusals.begin(DISK, error):
             _logger.error("the log's disk is nearly full", free_bytes=free)
+
+    def _note_elapsed(self) -> None:
+        self.elapsed.note(self.tail.head)
+
+    def _save_elapsed(self) -> None:
+        """Now and then: what was noted since the last time only counts as younger."""
+        self._elapsed_saved_at = self._loop.time()
+        saved = self.elapsed.save().decode()
+        self._worker.chore(lambda: self._guarded(self._file.set_meta, "elapsed", saved))
 
     def _save_watermark(self) -> None:
         """Lazily: a lower watermark only means storing again what is stored already."""
@@ -315,6 +342,10 @@ class LocalLog(MessageLog):
         except LogUnavailable as exc:
             _logger.warning("housekeeping of the log was put off", error=str(exc))
             return None
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _base(file: LogFile) -> int:

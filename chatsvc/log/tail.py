@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 from msgspec.structs import force_setattr
 
-from chatsvc.core.page import Bounds
+from chatsvc.core.page import NO_BYTE_BOUND, Bounds, body_bytes, take
 from chatsvc.core.record import Record
 from chatsvc.log.backlog import LIST_BYTES, Backlog, audience_bytes
 
@@ -35,6 +35,11 @@ _GONE: Final = Record(
     digest=b"",
     body=b"",
 )
+
+
+def _size(record: Record) -> int:
+    return len(record.body)
+
 
 Listener = Callable[[Sequence[Record]], None]
 
@@ -69,8 +74,14 @@ class _Lane:
         low = self.index_above(bounds.after)
         high = bisect_left(self.items, bounds.before, low, key=_by_id)
         if bounds.newest:
-            return self.items[max(low, high - bounds.limit) : high]
-        return self.items[low : min(high, low + bounds.limit)]
+            page = self.items[max(low, high - bounds.limit) : high]
+        else:
+            page = self.items[low : min(high, low + bounds.limit)]
+        if bounds.max_bytes == NO_BYTE_BOUND or body_bytes(page) <= bounds.max_bytes:
+            return page
+        if bounds.newest:
+            return take(reversed(page), _size, bounds.max_bytes)[::-1]
+        return take(page, _size, bounds.max_bytes)
 
 
 class Tail:
@@ -158,7 +169,11 @@ class Tail:
         self.watermark = watermark
         self._evict()
         for watcher in self._watchers:
-            watcher(watermark)
+            try:
+                watcher(watermark)
+            except Exception:
+                # Whoever stores goes on, and the other watchers are told.
+                _logger.exception("watcher_failed", watermark=watermark)
 
     def watch(self, watcher: Callable[[int], None]) -> None:
         """Call ``watcher`` with the watermark each time it advances."""

@@ -8,8 +8,17 @@ import msgspec
 
 from chatsvc.core.limits import Limits
 from chatsvc.core.message import MAX_CLIENT_ID
-from chatsvc.features.messages.model import Message, send_bounds
-from chatsvc.wire.protocol import MAX_REF, PROTOCOL_VERSION, ClientFrame, Send, ServerFrame
+from chatsvc.features.messages.model import ONE_CONVERSATION, Message, send_bounds
+from chatsvc.server.code_schemas import code_list, code_schema
+from chatsvc.wire.error_codes import frame_codes
+from chatsvc.wire.protocol import (
+    MAX_REF,
+    PROTOCOL_VERSION,
+    ClientFrame,
+    Error,
+    Send,
+    ServerFrame,
+)
 
 _DESCRIPTION: Final = (
     "One socket receives every conversation of its user. From a client frames are strict; a "
@@ -29,6 +38,7 @@ def document(limits: Limits, version: str) -> bytes:
         [*from_client, *from_server], ref_template="#/components/schemas/{name}"
     )
     _bound(schemas, limits)
+    _describe_errors(schemas[Error.__name__]["properties"])
     return msgspec.json.encode(
         {
             "asyncapi": "3.0.0",
@@ -108,7 +118,17 @@ def _query() -> dict[str, Any]:
     }
 
 
+def _describe_errors(properties: dict[str, Any]) -> None:
+    rows = frame_codes()
+    properties["code"] = code_schema(rows) | {"description": code_list(rows)}
+    waiting = ", ".join(f"`{row.code}`" for row in rows if row.retry_after)
+    properties["retry_after"]["description"] = (
+        f"Seconds until it is worth repeating. There with {waiting}, and with no other code."
+    )
+
+
 def _bound(schemas: dict[str, Any], limits: Limits) -> None:
+    schemas[Send.__name__]["oneOf"] = ONE_CONVERSATION
     properties = schemas[Send.__name__]["properties"]
     for where, keywords in send_bounds(limits).items():
         name, _, below = where.partition("/")

@@ -14,13 +14,17 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from chatsvc.core.errors import ChatError, NotFound, TooLarge
+from chatsvc.core.origins import LOOPBACK, is_loopback_page
 from chatsvc.server.errors import (
+    CLIENT_GONE,
     PROBLEM_TYPE,
+    ClientGone,
     ExpectationFailed,
     MethodNotAllowed,
     failure,
+    log_fields,
 )
-from chatsvc.server.responses import ReadyResponse, header_lines
+from chatsvc.server.responses import NoResponse, ReadyResponse, header_lines
 
 REQUEST_ID: Final = "X-Request-Id"
 UNMATCHED: Final = "unmatched"
@@ -42,7 +46,7 @@ _log: Any = structlog.get_logger("chatsvc.http")
 class Exchange:
     """What is known of a request while it is under way; whoever learns more writes it here."""
 
-    __slots__ = ("message_id", "quiet", "request_id", "route", "user")
+    __slots__ = ("close_code", "error", "message_id", "quiet", "request_id", "route", "user")
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
@@ -50,6 +54,8 @@ class Exchange:
         self.user: str | None = None
         self.message_id: str | None = None
         self.quiet = False
+        self.error: Exception | None = None  # what the request was refused for
+        self.close_code: int | None = None  # of a handshake that was refused by a close
 
 
 EXCHANGE: Final = web.RequestKey("exchange", Exchange)
@@ -74,23 +80,31 @@ class Cors:
     """Which pages may call us from a browser (the Fetch standard's CORS protocol).
 
     Args:
-        origins: as in ``Origin``; ``*`` for any.
+        origins: as in ``Origin``; ``*`` for any, ``loopback`` for pages of this machine.
+        headers: names of request headers that such pages may send beside those we know.
     """
 
-    def __init__(self, origins: Iterable[str]) -> None:
+    def __init__(self, origins: Iterable[str], headers: Iterable[str] = ()) -> None:
         self._origins = frozenset(origins)
         self._any = "*" in self._origins
+        self._loopback = LOOPBACK in self._origins
+        self._headers = ", ".join([_ALLOWED_HEADERS, *headers])
 
     def lines(self, request: web.BaseRequest) -> str:
         """Header lines of an answer."""
         origin = request.headers.get("Origin")
         if self._any:
             allowed = "Access-Control-Allow-Origin: *\r\n"
-        elif origin in self._origins:
+        elif origin is not None and self._allows(origin):
             allowed = f"Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n"
         else:
             return "Vary: Origin\r\n"
         return f"{allowed}Access-Control-Expose-Headers: {_EXPOSED_HEADERS}\r\n"
+
+    def _allows(self, origin: str) -> bool:
+        if origin in self._origins:
+            return origin != LOOPBACK  # a word of ours, and no origin
+        return self._loopback and is_loopback_page(origin)
 
     def preflight(self, request: web.BaseRequest, allow: str) -> str:
         """Further lines for the answer to OPTIONS."""
@@ -98,7 +112,7 @@ class Cors:
             return ""
         return (
             f"Access-Control-Allow-Methods: {allow}\r\n"
-            f"Access-Control-Allow-Headers: {_ALLOWED_HEADERS}\r\n"
+            f"Access-Control-Allow-Headers: {self._headers}\r\n"
             "Access-Control-Max-Age: 600\r\n"
         )
 
@@ -144,7 +158,10 @@ def exchange_middleware(*, observe: Observe, cors: Cors | None = None) -> Middle
                 response = problem_response(of_aiohttp(exc), exchange.request_id)
         except web.HTTPException as exc:
             response = problem_response(of_aiohttp(exc), exchange.request_id)
+        except ClientGone:
+            response = NoResponse(CLIENT_GONE)
         except ChatError as exc:
+            exchange.error = exc
             response = problem_response(exc, exchange.request_id)
         except Exception as exc:  # noqa: BLE001 -- told as 500, logged with its stack
             _log.exception("request_failed", request_id=exchange.request_id, user=exchange.user)
@@ -197,8 +214,11 @@ def _finish(
     write = _log.info
     if status >= 500:
         write = _log.warning
-    elif exchange.quiet:
+    elif exchange.quiet and status < 400:
         write = _log.debug
+    refusal: dict[str, object] = {} if exchange.error is None else {**log_fields(exchange.error)}
+    if exchange.close_code is not None:
+        refusal["close_code"] = exchange.close_code
     write(
         "request",
         method=method,
@@ -208,4 +228,5 @@ def _finish(
         user=exchange.user,
         request_id=exchange.request_id,
         message_id=exchange.message_id,
+        **refusal,
     )

@@ -9,8 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from chatsvc.core.errors import Malformed, TooLarge, Unauthorized, UnsupportedMedia
-from chatsvc.server.errors import PROBLEM_TYPE, STATUS, Problem
+from chatsvc.server.code_schemas import code_list, code_schema
+from chatsvc.server.errors import PROBLEM_TYPE, STATUS, Problem, ProblemFault
 from chatsvc.server.operations import WITH_BODY
+from chatsvc.wire.error_codes import ERROR_CODES, codes_of
 from chatsvc.wire.operation import Access, Operation
 
 REF: Final = "#/components/schemas/{name}"
@@ -29,6 +31,7 @@ _REASONS: Final = {
     413: "The body is beyond its bound.",
     415: "The body does not say that it is JSON.",
     422: "A value beyond its bound or of no sense; `errors` names it.",
+    429: "Above a rate: repeat it after `Retry-After` seconds.",
     503: "Passing: try again after `Retry-After` seconds.",
 }
 _NAME: Final = re.compile(r"\{(\w+)\}")
@@ -43,12 +46,16 @@ def document(operations: Sequence[Operation], version: str) -> bytes:
         kinds.append(operation.request)
         kinds.extend(kind for _, kind in operation.responses.values())
     _, components = msgspec.json.schema_components(dict.fromkeys(kinds), ref_template=REF)
+    for kind in (Problem, ProblemFault):
+        components[kind.__name__]["properties"]["code"] = code_schema(ERROR_CODES)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         entry = _operation(operation, components)
         paths.setdefault(operation.path, {})[operation.method.lower()] = entry
         if operation.method in WITH_BODY:
-            _tighten(components[operation.request.__name__]["properties"], operation.bounds)
+            body = components[operation.request.__name__]
+            _tighten(body["properties"], operation.bounds)
+            body.update(operation.request_schema)
     for operation in operations:
         if operation.method not in WITH_BODY:
             components.pop(operation.request.__name__, None)  # its fields are parameters
@@ -61,7 +68,7 @@ def document(operations: Sequence[Operation], version: str) -> bytes:
                 "description": _DESCRIPTION,
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
-            "servers": [{"url": "/"}],
+            "servers": [{"url": ".", "description": "Where this document is"}],
             "paths": paths,
             "components": {
                 "schemas": components,
@@ -94,7 +101,7 @@ def _operation(operation: Operation, components: Mapping[str, Schema]) -> Schema
         reference = {"$ref": REF.format(name=operation.request.__name__)}
         entry["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": reference}},
+            "content": {"application/json": {"schema": reference, "example": operation.example}},
         }
     return entry
 
@@ -113,9 +120,10 @@ def _parameters(operation: Operation, components: Mapping[str, Schema]) -> list[
             "in": "path" if name in in_path else "query",
             "required": name in in_path or name in schema.get("required", ()),
         }
-        for key in ("description", "example"):
-            if key in one:
-                parameter[key] = one.pop(key)
+        if "description" in one:
+            parameter["description"] = one.pop("description")
+        if name in operation.example:
+            parameter["example"] = operation.example[name]
         parameters.append(parameter | {"schema": one})
     return parameters
 
@@ -188,11 +196,18 @@ def _error_statuses(operation: Operation) -> set[int]:
 
 
 def _problem(status: int) -> Schema:
+    rows = codes_of(status)
     answer: Schema = {
-        "description": _REASONS[status],
+        "description": f"{_REASONS[status]}\n\n{code_list(rows)}",
         "content": {PROBLEM_TYPE: {"schema": {"$ref": REF.format(name=Problem.__name__)}}},
     }
-    name = {401: "WWW-Authenticate", 503: "Retry-After"}.get(status)
-    if name is not None:
-        answer["headers"] = {name: {"schema": {"type": "string"}}}
+    if status == 401:
+        answer["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
+    elif any(row.retry_after for row in rows):
+        answer["headers"] = {
+            "Retry-After": {
+                "description": "Whole seconds until it is worth repeating.",
+                "schema": {"type": "integer", "minimum": 1},
+            }
+        }
     return answer

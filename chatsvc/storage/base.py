@@ -9,7 +9,9 @@ them, over a real connection.
    another digest is a rejection.
 3. A failure that may pass is :class:`~chatsvc.core.errors.StoreUnavailable`, and then
    any part of the batch may have been stored. No vendor's error type leaves an adapter.
-4. A page is ascending by id, and its bodies equal, as JSON values, what was written.
+4. A page is ascending by id, and its bodies equal, as JSON values, what was written. It
+   ends with the entry that takes it beyond ``max_bytes``, and what lies behind that entry
+   is not read into memory, but for a batch of what the database sends at once.
 5. A conversation's document never goes back: an older record, written again, does not
    replace a newer ``last_message``.
 """
@@ -20,7 +22,7 @@ import abc
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
 
 
@@ -39,6 +41,13 @@ class Conversation(NamedTuple):
     participants: tuple[str, ...]
     last_id: int
     last_message: bytes
+
+
+class Members(NamedTuple):
+    """Who is in a conversation, and the id of its newest message."""
+
+    participants: tuple[str, ...]
+    last_id: int
 
 
 class DeadLetter(NamedTuple):
@@ -136,8 +145,16 @@ class MessageStore(abc.ABC):
         """How many :meth:`user_page` would find, counted up to ``bounds.limit``."""
 
     @abc.abstractmethod
-    async def conversations(self, user: str, *, before: int, limit: int) -> list[Conversation]:
-        """Newest first, those whose ``last_id`` is below ``before``."""
+    async def conversations(
+        self, user: str, *, before: int, limit: int, max_bytes: int = MAX_PAGE_BYTES
+    ) -> list[Conversation]:
+        """Newest first, those whose ``last_id`` is below ``before``; ``max_bytes`` bounds
+        their messages as :class:`~chatsvc.core.page.Bounds` does a page's."""
+
+    @abc.abstractmethod
+    async def members(self, user: str, channel: str) -> Members | None:
+        """Of one conversation of the user's; ``None``, after the same work, for one that does
+        not exist and for one of others."""
 
     @abc.abstractmethod
     async def get(self, message_id: int) -> Entry | None:

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID
-from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, body_bytes, fit
 from chatsvc.core.record import KIND_MESSAGE, Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.base import Conversation, MessageStore
@@ -148,7 +148,7 @@ class History:
 
     async def count_user(self, user: str, bounds: Bounds) -> int:
         """How many messages :meth:`user_page` would find, counted up to the limit."""
-        bounds = self._visible(bounds)
+        bounds = self._visible(bounds)._replace(max_bytes=NO_BYTE_BOUND)
         from_tail, _ = self._user(user)
         floor = self._tail.floor
         above = len(_messages(from_tail, bounds._replace(after=max(bounds.after, floor))))
@@ -194,8 +194,22 @@ class History:
         found.extend(_conversation(record) for record in newest)
         found = [conversation for conversation in found if conversation.last_id >= oldest]
         found.sort(key=lambda conversation: conversation.last_id, reverse=True)
-        has_more = max(len(found), len(rows)) > limit or not complete
-        return ConversationPage(found[:limit], has_more, complete)
+        kept = fit(found, _size, limit, MAX_PAGE_BYTES, from_end=False)
+        has_more = len(kept) < len(found) or len(rows) > limit or _too_large(rows) or not complete
+        return ConversationPage(kept, has_more, complete)
+
+    async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
+        """Of one conversation of the user's; ``None``, after the same work, for one that does
+        not exist and for one of others."""
+        oldest = oldest_kept(self._retention_days)
+        from_tail, _ = self._channel(channel, user)
+        newest = _messages(from_tail, Bounds(1, after=max(oldest - 1, 0)))
+        if newest and user in newest[-1].audience:
+            return decode_participants(newest[-1].body).participants
+        if self._tail.floor == 0:
+            return None  # the tail holds everything there ever was
+        found = await self._ask(user, lambda: self._store.members(user, channel))
+        return found.participants if found is not None and found.last_id >= oldest else None
 
     async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None:
         """One message, and ``stored`` or only ``accepted``."""
@@ -247,11 +261,12 @@ class History:
         one_more = bounds._replace(limit=limit + 1)
         # Taken before any wait: what the tail lets go of meanwhile is in here.
         above = _messages(from_tail, one_more._replace(after=max(bounds.after, floor)))
-        if bounds.after >= floor or (bounds.newest and len(above) > limit):
+        if bounds.after >= floor or (bounds.newest and one_more.reached_by(above)):
             return _cut(above, bounds)
         below = one_more._replace(before=min(bounds.before, floor + 1))
         if bounds.newest:
-            below = below._replace(limit=limit + 1 - len(above))
+            room = max(bounds.max_bytes - body_bytes(above), 0)
+            below = below._replace(limit=limit + 1 - len(above), max_bytes=room)
         try:
             stored = await from_store(below)
         except StoreUnavailable:
@@ -267,11 +282,16 @@ class History:
         older = Page([], has_more=True, complete=False)
         away: StoreUnavailable | None = None
         try:
-            bounds = Bounds(limit // 2, before=message_id)
+            bounds = Bounds(limit // 2, before=message_id, max_bytes=MAX_PAGE_BYTES // 2)
             older = await self._page(from_tail, from_store, bounds)
         except StoreUnavailable as exc:
             away = exc
-        rest = Bounds(limit - len(older.entries), after=max(message_id - 1, 0), newest=False)
+        rest = Bounds(
+            limit - len(older.entries),
+            after=max(message_id - 1, 0),
+            newest=False,
+            max_bytes=max(MAX_PAGE_BYTES - body_bytes(older.entries), 0),
+        )
         newer = await self._page(from_tail, from_store, rest)
         if away is not None and not newer.entries:
             raise away
@@ -282,11 +302,11 @@ class History:
     ) -> list[Conversation]:
         """Until there are as many as wanted, not counting what the tail has newer."""
         found: list[Conversation] = []
-        while len(found) < wanted:
+        while len(found) < wanted and not _too_large(found):
             call = partial(self._store.conversations, user, before=before, limit=wanted)
             rows = await self._ask(user, call)
             found.extend(row for row in rows if recent.newest_in(row.channel) <= above)
-            if len(rows) < wanted:
+            if len(rows) < wanted and not _too_large(rows):
                 break
             before = rows[-1].last_id
         return found[:wanted]
@@ -313,22 +333,36 @@ def _conversation(record: Record) -> Conversation:
 def _messages(from_tail: _FromTail, bounds: Bounds) -> list[Entry]:
     """A page of the tail's messages: records of other kinds do not count."""
     found: list[Entry] = []
+    rest = bounds
     while True:
-        wanted = bounds.limit - len(found)
-        records = from_tail(bounds._replace(limit=wanted))
+        records = from_tail(rest)
         entries = [entry_of(record) for record in records if record.kind == KIND_MESSAGE]
         found = entries + found if bounds.newest else found + entries
-        if len(records) < wanted or len(entries) == wanted:
+        if not rest.reached_by(records) or bounds.reached_by(found):
             return found
+        room = max(bounds.max_bytes - body_bytes(found), 0)
+        rest = rest._replace(limit=bounds.limit - len(found), max_bytes=room)
         if bounds.newest:
-            bounds = bounds._replace(before=records[0].id)
+            rest = rest._replace(before=records[0].id)
         else:
-            bounds = bounds._replace(after=records[-1].id)
+            rest = rest._replace(after=records[-1].id)
 
 
 def _cut(entries: list[Entry], bounds: Bounds) -> Page:
-    limit = bounds.limit
-    if len(entries) <= limit:
-        return Page(entries, has_more=False, complete=True)
-    kept = entries[len(entries) - limit :] if bounds.newest else entries[:limit]
-    return Page(kept, has_more=True, complete=True)
+    kept = fit(
+        entries,
+        lambda entry: len(entry.body),
+        bounds.limit,
+        bounds.max_bytes,
+        from_end=bounds.newest,
+    )
+    return Page(kept, has_more=len(kept) < len(entries), complete=True)
+
+
+def _size(conversation: Conversation) -> int:
+    return len(conversation.last_message)
+
+
+def _too_large(rows: list[Conversation]) -> bool:
+    """Whether a listing ended for its bytes, and not because there are no more."""
+    return len(rows) > 1 and sum([_size(row) for row in rows]) > MAX_PAGE_BYTES

@@ -16,9 +16,9 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import format_id
-from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
-from chatsvc.storage.base import Conversation, MessageStore, Rejection, Versions
+from chatsvc.storage.base import Conversation, Members, MessageStore, Rejection, Versions
 from chatsvc.storage.bodies import conflicting, sift
 from chatsvc.storage.mongo_collections import inspect, our_messages
 from chatsvc.storage.mongo_connection import READS_AT_ONCE, SIMPLE, MongoConnection
@@ -182,9 +182,16 @@ class MongoStore(MessageStore):
         self._require_open()
         return await self._reads.count_user(user, bounds)
 
-    async def conversations(self, user: str, *, before: int, limit: int) -> list[Conversation]:
+    async def conversations(
+        self, user: str, *, before: int, limit: int, max_bytes: int = MAX_PAGE_BYTES
+    ) -> list[Conversation]:
         self._require_open()
-        return await self._reads.conversations(user, Bounds(limit, before=before))
+        bounds = Bounds(limit, before=before, max_bytes=max_bytes)
+        return await self._reads.conversations(user, bounds)
+
+    async def members(self, user: str, channel: str) -> Members | None:
+        self._require_open()
+        return await self._reads.members(user, channel)
 
     async def get(self, message_id: int) -> Entry | None:
         self._require_open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -10,10 +11,11 @@ from pymongo import ASCENDING, DESCENDING
 
 from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds, Entry
-from chatsvc.storage.base import Conversation
+from chatsvc.storage.base import Conversation, Members
 from chatsvc.storage.mongo_collections import is_our_id, our_messages
 from chatsvc.storage.mongo_connection import SIMPLE, Collection, MongoConnection
 from chatsvc.storage.mongo_documents import Document, id_range, to_conversation, to_entry
+from chatsvc.storage.mongo_pages import read_page
 
 T = TypeVar("T")
 
@@ -36,7 +38,9 @@ class MongoReads:
 
     async def head(self) -> int:
         """The highest ``rev``: as long as nothing changes a stored message, the highest id."""
-        found = await self._find(self._messages, our_messages(), by="_id", newest=True, limit=1)
+        cursor = self._messages.find(our_messages()).collation(SIMPLE).sort("_id", DESCENDING)
+        one = cursor.limit(1)
+        found = await self._connection.read(lambda: one.to_list(None))
         return int(found[0]["_id"], 16) if found else 0
 
     async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
@@ -59,7 +63,18 @@ class MongoReads:
     async def conversations(self, user: str, bounds: Bounds) -> list[Conversation]:
         """Newest first."""
         query = {"audience": user}
-        return await self._collect(self._conversations, query, "last_id", bounds, to_conversation)
+        return await self._collect(
+            self._conversations, query, "last_id", bounds, to_conversation, _message_size
+        )
+
+    async def members(self, user: str, channel: str) -> Members | None:
+        """Who is in a conversation of the user's."""
+        query = {"_id": channel, "audience": user}
+        fields = {"participants": 1, "last_id": 1}
+        found = await self._connection.read(
+            lambda: self._conversations.find_one(query, fields, collation=SIMPLE)
+        )
+        return self._ours(found, _members) if found else None
 
     async def get(self, message_id: int) -> Entry | None:
         """One message."""
@@ -79,11 +94,12 @@ class MongoReads:
             "_id",
             Bounds(1, newest=False),
             lambda document: (int(document["_id"], 16), bytes(document["digest"])),
+            lambda _: 0,
         )
         return found[0] if found else None
 
     async def _page(self, query: Document, by: str, bounds: Bounds) -> list[Entry]:
-        found = await self._collect(self._messages, query, by, bounds, to_entry)
+        found = await self._collect(self._messages, query, by, bounds, to_entry, _body_size)
         if bounds.newest:
             found.reverse()
         return found
@@ -95,21 +111,31 @@ class MongoReads:
         by: str,
         bounds: Bounds,
         convert: Callable[[Document], T],
+        size: Callable[[T], int],
     ) -> list[T]:
-        """Documents of ours in the order asked for. Those of others are made up for, or the
-        page would look like the last."""
+        """Documents of ours in the order asked for, as far as the bounds go. Those of others
+        are made up for, or the page would look like the last."""
         found: list[T] = []
         between = id_range(bounds)
-        while True:
-            wanted = bounds.limit - len(found)
-            documents = await self._find(
-                collection, query | {by: between}, by=by, newest=bounds.newest, limit=wanted
+        room = bounds.max_bytes
+        while (wanted := bounds.limit - len(found)) > 0:  # to MongoDB, a limit of 0 is none
+            seen: list[Document] = []
+
+            def take(document: Document, seen: list[Document] = seen) -> T | None:
+                seen.append({by: document[by]})
+                return self._ours(document, convert)
+
+            cursor = collection.find(query | {by: between}).collation(SIMPLE)
+            ordered = cursor.sort(by, DESCENDING if bounds.newest else ASCENDING)
+            part = await self._connection.read(
+                partial(read_page, ordered, take, size, limit=wanted, max_bytes=max(room, 0))
             )
-            converted = [self._ours(document, convert) for document in documents]
-            found.extend(one for one in converted if one is not None)
-            if len(documents) < wanted or len(found) >= bounds.limit:
-                return found
-            between = between | {"$lt" if bounds.newest else "$gt": documents[-1][by]}
+            found.extend(part)
+            room -= sum(map(size, part))
+            if len(seen) < wanted or len(seen) == len(part) or (room < 0 and len(found) > 1):
+                break
+            between = between | {"$lt" if bounds.newest else "$gt": seen[-1][by]}
+        return found
 
     def _ours(self, document: Document, convert: Callable[[Document], T]) -> T | None:
         """The document as what it should be, or ``None`` where it is nothing of ours.
@@ -132,13 +158,14 @@ class MongoReads:
                 )
             return None
 
-    async def _find(
-        self, collection: Collection, query: Document, *, by: str, newest: bool, limit: int
-    ) -> list[Document]:
-        if limit < 1:
-            return []  # to MongoDB, a limit of 0 is none
-        order = DESCENDING if newest else ASCENDING
-        cursor = collection.find(query).collation(SIMPLE).sort(by, order)
-        one_batch = cursor.limit(limit).batch_size(limit)
-        found: list[Document] = await self._connection.read(lambda: one_batch.to_list(None))
-        return found
+
+def _body_size(entry: Entry) -> int:
+    return len(entry.body)
+
+
+def _message_size(conversation: Conversation) -> int:
+    return len(conversation.last_message)
+
+
+def _members(document: Document) -> Members:
+    return Members(tuple(document["participants"]), int(document["last_id"], 16))

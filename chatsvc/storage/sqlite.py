@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from chatsvc.core.errors import StoreUnavailable
-from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
 from chatsvc.log.busy import retry_while_busy
 from chatsvc.log.in_place import InPlace
@@ -24,6 +24,7 @@ from chatsvc.storage.base import (
     Conversation,
     DeadLetter,
     DeadLetters,
+    Members,
     MessageStore,
     Rejection,
     Versions,
@@ -122,8 +123,15 @@ class SqliteStore(MessageStore):
     async def count_user(self, user: str, bounds: Bounds) -> int:
         return await self._history.run(lambda db: rows.count_user(db, user, bounds))
 
-    async def conversations(self, user: str, *, before: int, limit: int) -> list[Conversation]:
-        return await self._history.run(lambda db: rows.conversations(db, user, before, limit))
+    async def conversations(
+        self, user: str, *, before: int, limit: int, max_bytes: int = MAX_PAGE_BYTES
+    ) -> list[Conversation]:
+        return await self._history.run(
+            lambda db: rows.conversations(db, user, before, limit, max_bytes)
+        )
+
+    async def members(self, user: str, channel: str) -> Members | None:
+        return await self._history.run(lambda db: rows.members(db, user, channel))
 
     async def get(self, message_id: int) -> Entry | None:
         return await self._history.run(lambda db: rows.message(db, message_id))

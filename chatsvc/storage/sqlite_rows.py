@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, Final
 
 import msgspec
 
-from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.page import Bounds, Entry, take
 from chatsvc.core.record import Record
-from chatsvc.storage.base import Conversation, Rejection
+from chatsvc.storage.base import Conversation, Members, Rejection
 from chatsvc.storage.bodies import conflicting, decode_participants, sift
 
 MAX_ROW_ID: Final = (1 << 63) - 1
@@ -210,9 +211,11 @@ def _window(bounds: Bounds) -> tuple[int, int, int]:
 
 def _page(db: sqlite3.Connection, query: str, by: str, who: str, bounds: Bounds) -> list[Entry]:
     order = "DESC" if bounds.newest else "ASC"
-    rows = db.execute(
+    found = db.execute(
         f"{query} AND {by} > ? AND {by} < ? ORDER BY {by} {order} LIMIT ?", (who, *_window(bounds))
-    ).fetchall()
+    )
+    with closing(found):  # one that is left halfway would keep the WAL from being emptied
+        rows = take(found, lambda row: len(row[6]), bounds.max_bytes)
     if bounds.newest:
         rows.reverse()
     return [_entry(row) for row in rows]
@@ -240,19 +243,36 @@ def count_user(db: sqlite3.Connection, user: str, bounds: Bounds) -> int:
     return int(row[0])
 
 
-def conversations(db: sqlite3.Connection, user: str, before: int, limit: int) -> list[Conversation]:
+def conversations(
+    db: sqlite3.Connection, user: str, before: int, limit: int, max_bytes: int
+) -> list[Conversation]:
     """Newest first."""
-    rows = db.execute(
-        "SELECT m.channel, m.id, m.body FROM"
-        " (SELECT c.last_id FROM members k CROSS JOIN conversations c ON c.channel = k.channel"
-        "  WHERE k.user = ? AND c.last_id < ? ORDER BY c.last_id DESC LIMIT ?) newest"
-        " CROSS JOIN messages m ON m.id = newest.last_id ORDER BY m.id DESC",
+    newest = db.execute(
+        "SELECT c.last_id FROM members k CROSS JOIN conversations c ON c.channel = k.channel"
+        " WHERE k.user = ? AND c.last_id < ? ORDER BY c.last_id DESC LIMIT ?",
         (user, min(before, MAX_ROW_ID), limit),
     ).fetchall()
+    # One by one: a join that is sorted would hold the bodies of all of them at once.
+    bodies = (
+        db.execute("SELECT channel, id, body FROM messages WHERE id = ?", last_id).fetchone()
+        for last_id in newest
+    )
+    rows = take((row for row in bodies if row is not None), lambda row: len(row[2]), max_bytes)
     return [
         Conversation(channel, decode_participants(body).participants, last_id, body)
         for channel, last_id, body in rows
     ]
+
+
+def members(db: sqlite3.Connection, user: str, channel: str) -> Members | None:
+    """Who is in a conversation of the user's."""
+    row = db.execute(
+        "SELECT c.last_id, m.body FROM members k"
+        " CROSS JOIN conversations c ON c.channel = k.channel"
+        " CROSS JOIN messages m ON m.id = c.last_id WHERE k.user = ? AND k.channel = ?",
+        (user, channel),
+    ).fetchone()
+    return Members(decode_participants(row[1]).participants, row[0]) if row else None
 
 
 def message(db: sqlite3.Connection, message_id: int) -> Entry | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from chatsvc.core.page import Bounds
+from chatsvc.core.page import NO_BYTE_BOUND, Bounds
 from chatsvc.core.record import KIND_MESSAGE, Record
 from chatsvc.log.tail import Tail
 
@@ -98,7 +98,8 @@ class TailConversations:
             conversations.forget(tail.floor)
         while True:
             after = max(conversations.up_to, tail.floor)
-            records = tail.user_page(user, Bounds(_SLICE, after=after, newest=False))
+            bounds = Bounds(_SLICE, after=after, newest=False, max_bytes=NO_BYTE_BOUND)
+            records = tail.user_page(user, bounds)
             conversations.add(records)
             if len(records) < _SLICE:
                 conversations.up_to = max(conversations.up_to, tail.head)

@@ -14,9 +14,9 @@ import pytest
 
 from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import MAX_ID, STEP
-from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record, pack, unpack
-from chatsvc.storage.base import DeadLetter, MessageStore
+from chatsvc.storage.base import DeadLetter, Members, MessageStore
 from tests.support.records import START, other_kind, record, records, with_body
 
 
@@ -361,7 +361,53 @@ class StoreSuite:
             found = ids(await store.user_page(user, Bounds(20)))
             assert found == [START + n * STEP for n in expected], name
 
+    @pytest.mark.parametrize("newest", [True, False])
+    async def test_a_page_ends_with_the_message_that_passes_its_bytes(
+        self, store: MessageStore, newest: bool
+    ) -> None:
+        # More than MongoDB sends in one batch, and the large one behind it.
+        await store.write([record(n, "x" * (4000 if n == 130 else 40)) for n in range(1, 261)])
+        entries = await store.channel_page("alice,bob", Bounds(1000, newest=newest))
+        assert len(entries) == 260
+        size = {entry.id: len(entry.body) for entry in entries}
+        expected = ids(entries)[::-1] if newest else ids(entries)
+
+        def taken(max_bytes: int, limit: int = 1000) -> list[int]:
+            found: list[int] = []
+            for one in expected[:limit]:
+                found.append(one)
+                if sum(size[each] for each in found) > max_bytes and len(found) > 1:
+                    break
+            return sorted(found)
+
+        for max_bytes in (0, size[expected[0]], 10_000, sum(size.values()) - 1, 1 << 40):
+            bounds = Bounds(1000, newest=newest, max_bytes=max_bytes)
+            assert ids(await store.channel_page("alice,bob", bounds)) == taken(max_bytes)
+            assert ids(await store.user_page("bob", bounds)) == taken(max_bytes)
+            assert await store.count_user("bob", bounds) == 260
+        bounds = Bounds(3, newest=newest, max_bytes=1 << 40)
+        assert ids(await store.channel_page("alice,bob", bounds)) == taken(1 << 40, 3)
+
+    async def test_a_page_is_a_mebibyte_unless_told_otherwise(self, store: MessageStore) -> None:
+        await store.write(records(20, content="x" * 100_000))
+        found = await store.channel_page("alice,bob", Bounds(1000))
+        assert sum(len(entry.body) for entry in found[1:]) <= MAX_PAGE_BYTES
+        assert sum(len(entry.body) for entry in found) > MAX_PAGE_BYTES
+
     # --- conversations
+
+    async def test_a_listing_ends_with_the_message_that_passes_its_bytes(
+        self, store: MessageStore
+    ) -> None:
+        await store.write([record(n, "x" * 3000, to=("alice", f"u{n}")) for n in range(1, 151)])
+        for max_bytes, count in ((0, 2), (7000, 3), (1 << 40, 150)):
+            found = await store.conversations(
+                "alice", before=MAX_ID, limit=1000, max_bytes=max_bytes
+            )
+            assert [one.channel for one in found] == [
+                f"alice,u{n}" for n in range(150, 150 - count, -1)
+            ]
+        assert len(await store.conversations("alice", before=MAX_ID, limit=1000)) == 150
 
     async def test_conversations_come_newest_first_and_page_by_last_id(
         self, store: MessageStore
@@ -383,6 +429,23 @@ class StoreSuite:
         (conversation,) = await store.conversations("bob", before=MAX_ID, limit=5)
         assert conversation.last_id == START + 5 * STEP
         assert value(conversation.last_message) == value(record(5).body)
+
+    async def test_the_members_of_a_conversation_are_told_to_its_members(
+        self, store: MessageStore
+    ) -> None:
+        many = tuple(f"{name}-of-a-conversation-with-a-long-key" for name in "abcdefgh")
+        await store.write([record(1, to=many), record(2, to=("alice", "bob"))])
+        await store.write([record(3, to=many)])
+        key = record(1, to=many).channel
+        assert key.startswith(",sha256:")
+        for user in many:
+            assert await store.members(user, key) == Members(many, START + 3 * STEP)
+        assert await store.members("bob", "alice,bob") == Members(
+            ("alice", "bob"), START + 2 * STEP
+        )
+        assert await store.members("alice", key) is None
+        assert await store.members("alice", ",sha256:" + "0" * 64) is None
+        assert await store.members("carol", "alice,bob") is None
 
     # --- client ids
 

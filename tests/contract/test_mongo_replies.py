@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
+from bson.int64 import Int64
 from mockupdb import MockupDB
 
 from chatsvc.core.errors import StoreUnavailable
@@ -14,6 +16,7 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds
 from chatsvc.storage.base import DeadLetter
 from chatsvc.storage.mongo import MongoStore
+from chatsvc.storage.mongo_documents import to_document
 from tests.support.records import record, records
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
@@ -121,6 +124,7 @@ async def everything(script: Script, store: MongoStore) -> None:
     await store.user_page("bob", Bounds(7, newest=False))
     await store.count_user("bob", Bounds(7))
     await store.conversations("bob", before=1 << 60, limit=3)
+    await store.members("bob", "alice,bob")
     await store.get(5)
     await store.find_client_id("alice", "alice,bob", "k")
     script.answers["find"] = lambda _: found({"_id": "0" * 16, "channel": "alice,bob"})
@@ -194,6 +198,33 @@ async def test_a_purge_that_fails_in_the_middle_is_in_nobodys_way(
         "messages",
     ], "the conversation first: left behind it would never be found again"
     assert await store.write(records(2)) == []
+
+
+async def test_a_page_that_is_large_enough_asks_for_no_more_and_gives_the_cursor_up(
+    script: Script, store: MongoStore
+) -> None:
+    def batch(first: int) -> list[dict[str, Any]]:
+        return [
+            to_document(one, msgspec.json.decode(one.body))
+            for one in records(100, first=first, content="x" * 1000)
+        ]
+
+    script.answers["find"] = lambda _: {
+        "ok": 1,
+        "cursor": {"id": Int64(7), "ns": "chat.messages", "firstBatch": batch(1)},
+    }
+    script.answers["getMore"] = lambda _: {
+        "ok": 1,
+        "cursor": {"id": Int64(7), "ns": "chat.messages", "nextBatch": batch(101)},
+    }
+    script.answers["killCursors"] = lambda ask: {"ok": 1, "cursorsKilled": ask["cursors"]}
+    bounds = Bounds(1000, newest=False, max_bytes=150_000)
+    page = await store.channel_page("alice,bob", bounds)
+    assert sum(len(entry.body) for entry in page[:-1]) <= 150_000
+    assert sum(len(entry.body) for entry in page) > 150_000
+    assert script.last("find")["batchSize"] == 100
+    assert script.count("getMore") == 1
+    assert script.last("killCursors")["cursors"] == [7]
 
 
 async def test_a_read_tells_the_server_how_long_it_may_take(

@@ -1,4 +1,4 @@
-"""A real browser: the documentation page, and pages of an application of another origin."""
+"""A real browser: pages of an application of another origin."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import re
 import threading
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import jwt
 import pytest
 
-from tests.support import browser
 from tests.support.browser import Page
 from tests.support.restartable import Service
 
@@ -65,21 +64,6 @@ class Application(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.pages: dict[str, list[str]] = {}
         self.origin = f"http://127.0.0.1:{self.server_port}"
-
-
-@pytest.fixture(scope="module")
-def devtools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    executable = browser.program()
-    if executable is None:
-        pytest.skip(browser.NO_BROWSER)
-    with browser.running(executable, tmp_path_factory.mktemp("browser") / "profile") as address:
-        yield address
-
-
-@pytest.fixture
-async def page(devtools: str) -> AsyncIterator[Page]:
-    async with browser.new_page(devtools) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -149,48 +133,6 @@ def readme_script(service: Service) -> str:
     (script,) = [block for block in blocks if "new WebSocket(" in block]
     assert "127.0.0.1:8080" in script
     return str(script).replace("127.0.0.1:8080", service.url.removeprefix("http://"))
-
-
-async def test_the_documentation_shows_every_operation(service: Service, page: Page) -> None:
-    document = ask(f"{service.url}/openapi.json", "anybody")
-    paths = document["paths"]
-    assert isinstance(paths, dict)
-    expected = sorted(
-        f"{method.upper()} {path}" for path, methods in paths.items() for method in methods
-    )
-
-    await page.open(f"{service.url}/docs")
-    await page.see(f"document.querySelectorAll('.opblock').length >= {len(expected)}")
-    shown = await page.run(
-        "[...document.querySelectorAll('.opblock')].filter((e) => e.checkVisibility()).map((e) =>"
-        " e.querySelector('.opblock-summary-method').innerText + ' ' +"
-        " e.querySelector('.opblock-summary-path').dataset.path)"
-    )
-    assert sorted(shown) == expected
-    assert page.problems == []
-    assert await page.violations() == []
-    elsewhere = [
-        url for url in page.requests if not url.startswith((f"{service.url}/", "data:image/"))
-    ]
-    assert elsewhere == []
-
-
-async def test_the_documentation_can_be_tried_out(service: Service, page: Page) -> None:
-    """The page's own policy lets it do what its buttons are for."""
-    await page.open(f"{service.url}/docs")
-    path = ".opblock-summary-path[data-path='/health/live']"
-    await page.see(f'document.querySelector("{path}")')
-    found = f"document.querySelector(\"{path}\").closest('.opblock')"
-    await page.run(f"{found}.querySelector('.opblock-summary-control').click()")
-    for button in (".try-out__btn", ".execute"):
-        await page.see(f"{found}.querySelector('{button}')")
-        await page.run(f"{found}.querySelector('{button}').click()")
-    await page.see(f"{found}.querySelector('.live-responses-table .response-col_status')")
-    told = await page.run(f"{found}.querySelector('.live-responses-table').innerText")
-    assert "200" in told
-    assert '"status": "ok"' in told
-    assert page.problems == []
-    assert await page.violations() == []
 
 
 async def test_a_page_of_the_application_talks_as_the_readme_shows(

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.e2e
 
 SECRET = "0123456789abcdef0123456789abcdef"
 STARTED = r'"event":"started","url":"(http://[^"]+)"'
-BEATS = ("socket.heartbeat", "socket.heartbeat-missed")
+BEATS = ("socket.heartbeat", "socket.heartbeat-missed", "position.heard")
 QUICK = 3.0
 """Seconds after which a broken server is not waited for any more."""
 
@@ -42,7 +42,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def beating_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("beating"), HEARTBEAT_SECONDS="0.2") as url:
+    with serving(tmp_path_factory.mktemp("beating"), HEARTBEAT_SECONDS="1") as url:
         yield url
 
 

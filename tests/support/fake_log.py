@@ -124,6 +124,12 @@ class FakeHistory:
     async def user_around(self, user: str, message_id: int, limit: int) -> Page:
         return self._around([r for r in self._all() if user in r.audience], message_id, limit)
 
+    async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
+        for record in self._all():
+            if record.channel == channel and user in record.audience:
+                return record.audience
+        return None
+
     async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None:
         for record in self._all():
             if record.id == message_id:
@@ -157,6 +163,8 @@ class FakeHistory:
     def _page(records: list[Record], bounds: Bounds) -> Page:
         inside = [r for r in records if bounds.after < r.id < bounds.before]
         taken = inside[-bounds.limit :] if bounds.newest else inside[: bounds.limit]
+        while len(taken) > 1 and sum(len(r.body) for r in taken) > bounds.max_bytes:
+            taken = taken[1:] if bounds.newest else taken[:-1]
         return Page([entry_of(r) for r in taken], len(inside) > len(taken), True)
 
     @classmethod

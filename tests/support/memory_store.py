@@ -7,12 +7,13 @@ import builtins
 from collections.abc import Callable, Sequence
 
 from chatsvc.core.errors import StoreUnavailable
-from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, take
 from chatsvc.core.record import Record
 from chatsvc.storage.base import (
     Conversation,
     DeadLetter,
     DeadLetters,
+    Members,
     MessageStore,
     Rejection,
     Versions,
@@ -105,9 +106,11 @@ class MemoryStore(MessageStore):
         return await self._page(lambda one: user in one.audience, bounds)
 
     async def count_user(self, user: str, bounds: Bounds) -> int:
-        return len(await self.user_page(user, bounds))
+        return len(await self.user_page(user, bounds._replace(max_bytes=NO_BYTE_BOUND)))
 
-    async def conversations(self, user: str, *, before: int, limit: int) -> list[Conversation]:
+    async def conversations(
+        self, user: str, *, before: int, limit: int, max_bytes: int = MAX_PAGE_BYTES
+    ) -> list[Conversation]:
         await self._wait()
         newest = {self.records[key].channel: self.records[key] for key in sorted(self.records)}
         found = [
@@ -115,7 +118,15 @@ class MemoryStore(MessageStore):
             for one in newest.values()
             if user in one.audience and one.id < before
         ]
-        return sorted(found, key=lambda one: -one.last_id)[:limit]
+        found = sorted(found, key=lambda one: -one.last_id)[:limit]
+        return take(found, lambda one: len(one.last_message), max_bytes)
+
+    async def members(self, user: str, channel: str) -> Members | None:
+        await self._wait()
+        for one in reversed(self.records.values()):
+            if one.channel == channel and user in one.audience:
+                return Members(decode_participants(one.body).participants, one.id)
+        return None
 
     async def get(self, message_id: int) -> Entry | None:
         await self._wait()
@@ -153,8 +164,9 @@ class MemoryStore(MessageStore):
             if bounds.after < key < bounds.before and ours(self.records[key])
         ]
         if not bounds.newest:
-            return found[: bounds.limit]
-        return found[max(len(found) - bounds.limit, 0) :]
+            return take(found[: bounds.limit], lambda one: len(one.body), bounds.max_bytes)
+        newest = found[max(len(found) - bounds.limit, 0) :][::-1]
+        return take(newest, lambda one: len(one.body), bounds.max_bytes)[::-1]
 
     async def _wait(self) -> None:
         self.reads += 1

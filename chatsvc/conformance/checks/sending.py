@@ -44,7 +44,8 @@ async def location(context: Context) -> None:
     message = answer.expect(201)
     where = answer.headers.get("Location", "")
     expect(where, "there is no Location")
-    read = (await context.get(alice, where)).expect(200)
+    path = context.api.path_of(where, "/api/messages")
+    read = (await context.get(alice, path)).expect(200)
     read.pop("state")
     same(read, message, "what is at Location")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from chatsvc.conformance.check import check
 from chatsvc.conformance.context import Context, Conversation
-from chatsvc.conformance.expect import Skipped, expect, same, shown
+from chatsvc.conformance.expect import expect, same, shown
 from chatsvc.conformance.sockets import Socket
 from chatsvc.conformance.tokens import User, fresh_name
 from chatsvc.wire import close_codes
@@ -26,7 +26,10 @@ _HELLO: dict[str, type | tuple[type, ...]] = {
     "max_content": int,
     "expires_at": int,
 }
-_SEND = "`send` | `participants`, `content`, `client_id`?, `metadata`?, `ref`? | `ack` or `error`"
+_SEND = (
+    "`send` | `participants` or `channel`, `content`, `client_id`?, `metadata`?, `ref`? | "
+    "`ack` or `error`"
+)
 _REFUSED = "a frame was refused; the connection goes on"
 
 
@@ -159,7 +162,7 @@ async def nobody_else(context: Context) -> None:
 @check(
     "deliver.not-the-sender",
     "From the server",
-    "never the user's own, unless `echo` and from another device",
+    "never the user's own, unless `echo` and over another connection",
 )
 async def not_the_sender(context: Context) -> None:
     alice, bob = await context.users(2)
@@ -180,7 +183,9 @@ async def _nothing_before(
 
 
 @check(
-    "deliver.echo", "Socket", "`echo=true` also delivers what the same user sent from other devices"
+    "deliver.echo",
+    "Socket",
+    "`echo=true` also delivers what the same user sent over other connections",
 )
 async def echo(context: Context) -> None:
     alice, bob = await context.users(2)
@@ -191,6 +196,25 @@ async def echo(context: Context) -> None:
     (got,) = await desk.messages(conversation.channel, 1)
     same((got["id"], got["content"]), (told["id"], "from the phone"), "what the desk gets")
     await _nothing_before(context, bob, conversation, phone)
+
+
+@check(
+    "deliver.echo-of-one-device",
+    "Socket",
+    "whatever other sockets of its user sent does, of the same `device` too",
+)
+async def echo_of_one_device(context: Context) -> None:
+    alice, bob = await context.users(2)
+    conversation = context.conversation(alice, bob)
+    tabs = [await context.connect(alice, echo="true", device="web") for _ in range(2)]
+    told = [await tab.ask(_send(conversation, "from a tab")) for tab in tabs]
+    for tab, other in zip(tabs, reversed(told), strict=True):
+        (got,) = await tab.messages(conversation.channel, 1)
+        same(got["id"], other["id"], "what a tab gets is what the other sent")
+    end = await context.send(bob, conversation, fresh_name())
+    for tab in tabs:
+        both = await tab.messages(conversation.channel, 2)
+        same(both[-1], end, "what comes next")
 
 
 @check("deliver.echo-over-http", "Socket", "so that its own sends over HTTP do not echo")
@@ -322,7 +346,7 @@ async def receipts(context: Context) -> None:
 )
 async def heartbeat(context: Context) -> None:
     (alice,) = await context.users(1)
-    await _skip_unless_quick(context, alice)
+    context.heartbeat(await context.connect(alice))
     raw = await context.raw(alice)
     await raw.frame_of(0x9)
 
@@ -334,12 +358,6 @@ async def heartbeat(context: Context) -> None:
 )
 async def heartbeat_missed(context: Context) -> None:
     (alice,) = await context.users(1)
-    await _skip_unless_quick(context, alice)
+    context.heartbeat(await context.connect(alice))
     raw = await context.raw(alice)
     same(await raw.close_code(), close_codes.HEARTBEAT_MISSED, "the close code")
-
-
-async def _skip_unless_quick(context: Context, user: User) -> None:
-    seconds = (await context.connect(user)).hello["heartbeat_seconds"]
-    if seconds * 2.5 > context.patience:
-        raise Skipped(f"pings come every {seconds:g} s: wait for them with --patience")

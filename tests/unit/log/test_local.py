@@ -24,6 +24,7 @@ from chatsvc.core.page import Bounds
 from chatsvc.core.record import accept, checksum, pack
 from chatsvc.log import local
 from chatsvc.log.base import Appended
+from chatsvc.log.elapsed import ElapsedHeads, Instant
 from chatsvc.log.file import LogFile, Row
 from chatsvc.log.local import LocalLog
 from tests.support.drafts import draft
@@ -447,3 +448,53 @@ async def test_a_store_that_comes_later_is_met(opened: Open) -> None:
     log = await opened()
     with pytest.raises(StoreUnavailable, match="not the store"):
         log.meet_store("another", 0)
+
+
+class Boot:
+    """Seconds of one boot of the machine, moved by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> Instant:
+        return Instant("boot", self.seconds)
+
+
+async def test_the_head_is_noted_by_elapsed_time_and_outlives_the_process(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    boot = Boot()
+    log = await opened(elapsed_clock=boot)
+    first = await send(log)
+    await until(lambda: log.elapsed.older_than(0) == first.id)
+    boot.seconds += 100
+    second = await send(log)
+    await until(lambda: log.elapsed.older_than(0) == second.id)
+    assert log.elapsed.older_than(100) == first.id
+    await log.close()
+    boot.seconds += 1000
+    log = await opened(elapsed_clock=boot)
+    assert log.elapsed.older_than(1000) == second.id
+    assert log.elapsed.older_than(1100) == first.id
+    assert log.elapsed.older_than(1101) == 0
+
+
+async def test_what_was_noted_is_saved_now_and_then(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed process has lost the notes of a minute at most."""
+    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_SAVE_ELAPSED_SECONDS", 0.02)
+    log = await opened(elapsed_clock=Boot())
+    first = await send(log)
+
+    def saved() -> int:
+        db = sqlite3.connect(tmp_path / "log.db")
+        try:
+            row = db.execute("SELECT value FROM meta WHERE key='elapsed'").fetchone()
+        finally:
+            db.close()
+        return ElapsedHeads(row[0] if row else None, clock=Boot()).older_than(0)
+
+    await until(lambda: saved() == first.id)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from chatsvc.core.page import Bounds
+from chatsvc.core.page import NO_BYTE_BOUND, Bounds
 from chatsvc.core.record import Record
 from chatsvc.log.backlog import LIST_BYTES, audience_bytes
 from chatsvc.log.tail import Tail
@@ -24,12 +24,20 @@ BOUNDS = st.builds(
     after=POSITIONS,
     before=POSITIONS,
     newest=st.booleans(),
+    max_bytes=st.integers(0, 4_000) | st.just(NO_BYTE_BOUND),
 )
 
 
 def cut(records: Sequence[Record], bounds: Bounds) -> list[Record]:
+    """Without the last, or with two of them, it is always within ``max_bytes``."""
     inside = [entry for entry in records if bounds.after < entry.id < bounds.before]
-    return inside[-bounds.limit :] if bounds.newest else inside[: bounds.limit]
+    page = inside[-bounds.limit :] if bounds.newest else inside[: bounds.limit]
+    while len(page) > 2:
+        shorter = page[1:] if bounds.newest else page[:-1]
+        if sum(len(entry.body) for entry in shorter) <= bounds.max_bytes:
+            break
+        page = shorter
+    return page
 
 
 def cost(held: Sequence[Record]) -> int:

@@ -11,6 +11,7 @@ import pytest
 
 from chatsvc.core.limits import Limits
 from chatsvc.wire import protocol
+from chatsvc.wire.error_codes import ERROR_CODES, codes_of, frame_codes
 from tests.support.http_service import Client, HttpService, running
 
 SET = "participants=alice,bob"
@@ -126,6 +127,25 @@ async def test_every_frame_is_in_the_socket_document(client: Client) -> None:
     assert names == {str(tag) for tag in tags if tag} | {"message"}
 
 
+async def test_the_documents_name_every_error_code(client: Client) -> None:
+    document = (await client.call("GET", "/openapi.json", user=None)).json
+    every = [row.code for row in ERROR_CODES]
+    for name in ("Problem", "ProblemFault"):
+        code = document["components"]["schemas"][name]["properties"]["code"]
+        assert code["x-extensible-enum"] == every
+    for status, response in document["components"]["responses"].items():
+        rows = codes_of(int(status))
+        assert rows
+        assert all(f"`{row.code}`: {row.meaning}" in response["description"] for row in rows)
+        waits = any(row.retry_after for row in rows)
+        assert ("Retry-After" in response.get("headers", {})) == waits
+    frames = (await client.call("GET", "/asyncapi.json", user=None)).json
+    error = frames["components"]["schemas"]["Error"]["properties"]
+    assert error["code"]["x-extensible-enum"] == [row.code for row in frame_codes()]
+    waiting = {row.code for row in frame_codes() if row.retry_after}
+    assert set(re.findall(r"`(\w+)`", error["retry_after"]["description"])) == waiting
+
+
 async def test_the_root_points_on(client: Client) -> None:
     answer = await client.call("GET", "/", user=None)
     assert answer.json["name"] == "chatsvc"
@@ -144,13 +164,39 @@ async def test_the_page_asks_no_other_host(client: Client) -> None:
     assets = re.findall(r'(?:src|href)="([^"]+)"', text)
     assert len(assets) >= 4
     for asset in assets:
-        assert asset.startswith("/")
-        answer = await client.call("GET", asset, user=None)
+        assert not asset.startswith(("/", "http"))  # a proxy may serve it under a prefix
+        answer = await client.call("GET", f"/{asset}", user=None)
         assert answer.status == 200
         assert len(answer.body) > 50
     script = await client.call("GET", "/docs/swagger-ui-bundle.js", user=None)
     assert "javascript" in script.headers["Content-Type"]
     assert b"SwaggerUIBundle" in script.body
+
+
+async def test_the_document_is_about_the_server_it_came_from(client: Client) -> None:
+    """Relative (OpenAPI 3.1 §4.8.5): the same under a prefix."""
+    document = (await client.call("GET", "/openapi.json", user=None)).json
+    assert [one["url"] for one in document["servers"]] == ["."]
+
+
+async def test_every_example_is_a_request_that_does_what_it_is_for(client: Client) -> None:
+    """As the documentation page fills its forms, sent by Alice."""
+    document = (await client.call("GET", "/openapi.json")).json
+    sent = await client.send("alice", "bob")
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            body: Any = None
+            if "requestBody" in operation:
+                body = operation["requestBody"]["content"]["application/json"]["example"]
+            given = {p["name"]: p["example"] for p in operation["parameters"] if "example" in p}
+            target = path
+            for parameter in operation["parameters"]:
+                assert not parameter["required"] or parameter["name"] in given, path
+            if "id" in given:  # of a message that nobody can know
+                assert re.fullmatch("[0-9a-f]{16}", given.pop("id"))
+                target = path.replace("{id}", sent.json["id"])
+            answer = await client.call(method.upper(), target, json=body, params=given)
+            assert answer.status in (200, 201), (path, answer.body)
 
 
 async def test_an_asset_that_is_known_is_not_sent_again(client: Client) -> None:

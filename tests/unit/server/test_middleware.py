@@ -75,6 +75,19 @@ async def test_lines_hold_patterns_and_never_queries_content_or_tokens() -> None
         assert "topsecret" not in repr(lines)
 
 
+async def test_a_refusal_is_logged_with_its_code_and_of_a_token_with_the_reason() -> None:
+    async with running(HttpService(options=ServerOptions(version="0", metrics_token="m"))) as c:
+        line = await call_and_log(c, "GET", "/api/messages/get?participants=bob")
+        assert line["code"] == "not_a_participant"
+        assert "reason" not in line
+        for path in ("/api/messages", "/metrics"):
+            line = await call_and_log(c, "GET", path, user=None)
+            assert (line["log_level"], line["status"]) == ("info", 401)
+            assert line["code"] == "token_missing"
+            assert "a token is needed" in line["reason"]
+        assert "code" not in await call_and_log(c, "GET", "/api/messages")
+
+
 async def test_questions_of_machines_are_of_level_debug() -> None:
     async with running(HttpService()) as client:
         for path in ("/health", "/health/live", "/health/ready", "/metrics"):

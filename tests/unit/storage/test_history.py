@@ -51,6 +51,17 @@ class World:
     def make(number: int) -> Record:
         return record(number)
 
+    @classmethod
+    def of_large(cls, evicted: int, count: int, other: str = "bob") -> World:
+        """Messages of which a page holds three."""
+
+        class Large(cls):  # type: ignore[misc, valid-type]
+            @staticmethod
+            def make(number: int) -> Record:
+                return record(number, "x" * 340_000, to=("alice", other.format(number)))
+
+        return Large(evicted, evicted, count)
+
 
 @pytest.mark.parametrize(("evicted", "stored"), [(0, 0), (0, 5), (3, 3), (3, 6), (9, 9), (6, 9)])
 @pytest.mark.parametrize("newest", [True, False])
@@ -70,6 +81,53 @@ async def test_every_stretch_over_every_seam(evicted: int, stored: int, newest: 
                     assert page.has_more == (len(inside) > limit)
                     assert page.complete
                 assert await world.history.count_user("bob", bounds) == len(kept)
+
+
+@pytest.mark.parametrize(("evicted", "stored"), [(0, 0), (0, 5), (3, 3), (3, 6), (9, 9), (6, 9)])
+@pytest.mark.parametrize("newest", [True, False])
+@pytest.mark.parametrize("messages", [0.5, 1.0, 2.5, 3.0, 8.0, 9.0])
+async def test_pages_bounded_by_bytes_yield_each_message_once(
+    evicted: int, stored: int, newest: bool, messages: float
+) -> None:
+    world = World(evicted, stored, 9)
+    size = len(record(1).body)
+    bounds = Bounds(1000, newest=newest, max_bytes=int(size * messages))
+    each = max(int(messages), 1)
+    read: list[int] = []
+    while True:
+        page = await world.history.user_page("bob", bounds)
+        found = ids(page.entries)
+        assert len(found) == min(each, 9 - len(read))
+        assert page.has_more == (len(read) + len(found) < 9)
+        read = found + read if newest else read + found
+        if not page.has_more:
+            break
+        bounds = bounds._replace(before=found[0]) if newest else bounds._replace(after=found[-1])
+    assert read == at(*range(1, 10))
+
+
+@pytest.mark.parametrize("evicted", [0, 5, 9])
+async def test_around_an_id_stays_within_the_bytes_of_a_page(evicted: int) -> None:
+    world = World.of_large(evicted, 9)
+    middle = START + 5 * STEP
+    page = await world.history.user_around("bob", middle, 1000)
+    assert ids(page.entries) == at(4, 5, 6)
+    assert page.has_more
+
+
+@pytest.mark.parametrize("evicted", [0, 5, 9])
+async def test_a_listing_stays_within_the_bytes_of_a_page(evicted: int) -> None:
+    world = World.of_large(evicted, 9, other="u{}")
+    read: list[int] = []
+    before = MAX_ID
+    while True:
+        page = await world.history.conversations("alice", before=before, limit=1000)
+        read += [one.last_id for one in page.conversations]
+        assert len(page.conversations) == 3
+        if not page.has_more:
+            break
+        before = read[-1]
+    assert read == at(*range(9, 0, -1))
 
 
 @pytest.mark.parametrize("evicted", [0, 4, 9])
@@ -326,6 +384,42 @@ async def test_a_conversation_that_a_torn_listing_missed_comes_from_the_tail(
 
 
 # --- retention
+
+
+@pytest.mark.parametrize(("evicted", "stored"), [(0, 0), (0, 5), (5, 5), (9, 9)])
+async def test_participants_are_found_over_every_seam(evicted: int, stored: int) -> None:
+    world = World(evicted, stored, 9)
+    for user in ("alice", "bob"):
+        assert await world.history.participants(user, "alice,bob") == ("alice", "bob")
+    assert await world.history.participants("eve", "alice,bob") is None
+    assert await world.history.participants("alice", "alice,eve") is None
+
+
+async def test_a_conversation_of_others_costs_what_one_that_is_not_there_costs() -> None:
+    """Or the time of the answer would tell them apart."""
+    world = World(3, 6, 9)
+    for channel in ("alice,bob", "carol,dave"):
+        before = world.store.reads
+        assert await world.history.participants("eve", channel) is None
+        assert world.store.reads - before == 1
+    world.store.away = True
+    assert await world.history.participants("bob", "alice,bob") == ("alice", "bob")
+    for channel in ("alice,bob", "carol,dave"):
+        with pytest.raises(StoreUnavailable):
+            await world.history.participants("eve", channel)
+
+
+async def test_a_conversation_that_is_too_old_has_no_participants() -> None:
+    old = accept(draft("old"), id_at(now_ms() - 2 * 86_400_000))
+    store = MemoryStore()
+    store.records[old.id] = old
+    stored = Tail(recent_bytes=1 << 30, watermark=old.id, floor=old.id)
+    recent = Tail(recent_bytes=1 << 30)
+    recent.extend([old])
+    for tail in (stored, recent):
+        for days, found in ((1, None), (3, ("alice", "bob"))):
+            history = History(store, tail, retention_days=days)
+            assert await history.participants("alice", "alice,bob") == found
 
 
 async def test_what_is_too_old_is_not_shown_wherever_it_lies() -> None:

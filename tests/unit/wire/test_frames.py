@@ -279,17 +279,58 @@ def test_many_small_fragments_cost_no_more_than_their_bytes() -> None:
     assert decoder.feed(frame(CONTINUATION, b"x")) == [Event(TEXT, b"x")]
 
 
-FRAMES = st.lists(
-    st.one_of(
-        st.tuples(st.just(TEXT), st.text(max_size=200).map(str.encode)),
-        st.tuples(st.just(BINARY), st.binary(max_size=300)),
-        st.tuples(st.sampled_from([PING, PONG]), st.binary(max_size=125)),
-    ),
-    max_size=6,
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 70_000])
+@pytest.mark.parametrize("before", [b"", b"first"], ids=["alone", "after another"])
+def test_a_frame_cut_in_two_or_three_at_any_byte_of_its_head(size: int, before: bytes) -> None:
+    """All three forms of the length (RFC 6455 §5.2): 7 bits, 16 bits, 64 bits."""
+    first = frame(TEXT, before) if before else b""
+    wire = first + frame(TEXT, b"x" * size) + frame(PING, b"after")
+    events = [Event(TEXT, before)] if before else []
+    events += [Event(TEXT, b"x" * size), Event(PING, b"after")]
+    head = range(len(first), min(len(first) + 16, len(wire)) + 1)  # 2, 8 of length, 4 of mask
+    tail = range(max(head.stop, len(wire) - 16), len(wire) + 1)
+    for start, end in itertools.combinations_with_replacement([*head, *tail], 2):
+        decoder = FrameDecoder(MAX)
+        got = [
+            event
+            for piece in (wire[:start], wire[start:end], wire[end:])
+            for event in decoder.feed(piece)
+        ]
+        assert (got, decoder.failure) == (events, None), (start, end)
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 1000])
+def test_a_frame_cut_at_every_byte(size: int) -> None:
+    wire = frame(BINARY, b"\xff" * size) + frame(TEXT, b"after")
+    for cut in range(len(wire) + 1):
+        decoder = FrameDecoder(MAX)
+        got = decoder.feed(wire[:cut]) + decoder.feed(wire[cut:])
+        assert got == [Event(BINARY, b"\xff" * size), Event(TEXT, b"after")], cut
+
+
+@pytest.mark.parametrize("size", [126, 65_536, 1 << 40, (1 << 64) - 1])
+def test_too_large_is_known_however_the_length_is_cut(size: int) -> None:
+    wide = 2 if size < 65_536 else 8
+    head = bytes([0x81, 0x80 | (126 if wide == 2 else 127)]) + size.to_bytes(wide, "big")
+    for cut in range(len(head)):
+        decoder = FrameDecoder(100)
+        assert decoder.feed(head[:cut]) == []
+        assert decoder.failure is None, "the length is not known yet"
+        assert decoder.feed(head[cut:]) == []
+        assert decoder.failure is not None
+        assert decoder.failure.code == 1009
+
+
+SHORT = st.one_of(
+    st.tuples(st.just(TEXT), st.text(max_size=200).map(str.encode)),
+    st.tuples(st.just(BINARY), st.binary(max_size=300)),
+    st.tuples(st.sampled_from([PING, PONG]), st.binary(max_size=125)),
 )
+LONG = st.tuples(st.just(BINARY), st.sampled_from([126, 65_535, 65_536, 66_000]).map(bytes))
+FRAMES = st.lists(SHORT, max_size=6)
 
 
-@given(FRAMES, st.data())
+@given(st.lists(SHORT | LONG, max_size=6), st.data())
 def test_fed_in_any_pieces_it_is_the_same(
     sent: list[tuple[int, bytes]], data: st.DataObject
 ) -> None:
@@ -305,13 +346,15 @@ def test_fed_in_any_pieces_it_is_the_same(
     whole = FrameDecoder(MAX)
     expected = whole.feed(bytes(wire))
     assert [tuple(event[:2]) for event in expected[: len(sent)]] == sent
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=8)))
+    # Cuts lie in the heads of long frames as often as in their payloads.
+    near = st.integers(0, min(len(wire), 20)) | st.integers(0, len(wire))
+    cuts = sorted(data.draw(st.lists(near, max_size=8)))
     pieces = FrameDecoder(MAX)
     got: list[Event] = []
     for start, end in itertools.pairwise([0, *cuts, len(wire)]):
         got += pieces.feed(bytes(wire[start:end]))
     assert got == expected
-    assert (pieces.failure is None) == (whole.failure is None)
+    assert str(pieces.failure) == str(whole.failure)
 
 
 @given(FRAMES)

@@ -45,6 +45,23 @@ async def test_participants_are_a_set(client: Client) -> None:
     assert first.json["sender"] == "bob"
 
 
+async def test_a_conversation_is_named_by_its_key_too(client: Client) -> None:
+    body = {"channel": "alice,bob", "content": "x"}
+    answer = await client.call("POST", "/api/messages", json=body)
+    assert answer.status == 201
+    assert answer.json["participants"] == ["alice", "bob"]
+    for wrong, pointer, code in (
+        ({"content": "x"}, "/participants", "missing"),
+        (body | {"participants": ["alice"]}, "/channel", "one_conversation"),
+        ({"participants": None, "content": "x"}, "/participants", "wrong_type"),
+        ({"channel": None, "content": "x"}, "/channel", "wrong_type"),
+        ({"channel": "bob,alice", "content": "x"}, "/channel", "not_sorted"),
+    ):
+        refused = await client.call("POST", "/api/messages", json=wrong)
+        assert refused.status == 422
+        assert [(e["pointer"], e["code"]) for e in refused.json["errors"]] == [(pointer, code)]
+
+
 async def test_the_same_client_id_is_the_same_message(client: Client) -> None:
     first = await client.send("alice", "bob", client_id="once")
     assert "Idempotent-Replayed" not in first.headers

@@ -1,0 +1,49 @@
+"""Pages from MongoDB, read batch by batch until they are large enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from chatsvc.storage.mongo_documents import Document
+
+T = TypeVar("T")
+
+_BATCH: Final = 100
+"""Documents that the server sends at once. A batch is held whole, whatever is taken of it."""
+
+
+async def read_page(
+    cursor: Any,
+    convert: Callable[[Document], T | None],
+    size: Callable[[T], int],
+    *,
+    limit: int,
+    max_bytes: int,
+) -> list[T]:
+    """The first ``limit`` documents of a cursor, converted, without those of which there is
+    nothing (``None``), as :func:`~chatsvc.core.page.take`
+    takes them. The cursor is closed in the end; nothing behind the last batch is asked for.
+
+    Raises:
+        PyMongoError: the driver's own.
+    """
+    cursor = cursor.limit(limit).batch_size(min(limit, _BATCH))
+    found: list[T] = []
+    room = max_bytes
+    try:
+        while len(found) < limit:
+            batch = await cursor.to_list(min(limit - len(found), _BATCH))
+            for document in batch:
+                one = convert(document)
+                if one is None:
+                    continue
+                found.append(one)
+                room -= size(one)
+                if room < 0 and len(found) > 1:
+                    return found
+            if len(batch) < _BATCH:
+                break
+    finally:
+        await cursor.close()
+    return found
