@@ -14,7 +14,7 @@ from aiohttp import web
 
 from chatsvc import __version__, logs
 from chatsvc.auth.authentication import Authentication, authentication
-from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.errors import ChatError, StoreUnavailable
 from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
@@ -110,9 +110,13 @@ class Service:
             store = self._store = open_store(settings)
             probe = self._probe = StoreProbe(store)
             log = self._log = await self._open_log(store, probe)
-            history = History(store, log.tail, retention_days=settings.message_retention_days)
+            history = History(
+                store,
+                log.tail,
+                retention_days=settings.message_retention_days,
+                reads_at_once=store.reads_at_once,
+            )
             self._persister = self._make_persister(log, store)
-            log.tail.listen(Fanout(self._hub, self._metrics.delivered.inc).accept)
             service = MessageService(
                 log=log,
                 policy=self._policy,
@@ -122,6 +126,8 @@ class Service:
             )
             sender = ConversationSender(service=service, lookup=history, limits=settings.limits)
             context = self._context = self._socket_context(log, history, sender, who)
+            fanout = Fanout(self._hub, context.resumer.take_over, self._metrics.delivered.inc)
+            log.tail.listen(fanout.accept)
             log.tail.watch(context.tell_stored)
             application = build_application(
                 operations=self._operations(sender, history, who),
@@ -132,6 +138,7 @@ class Service:
                 options=ServerOptions(
                     version=__version__,
                     cors_origins=settings.cors_origins,
+                    cors_headers=settings.cors_headers,
                     metrics_token=settings.metrics_token,
                 ),
                 extra_routes=[
@@ -166,7 +173,7 @@ class Service:
         probe.start()
         self._retention = Retention(store, log.tail, settings.message_retention_days)
         self._retention.start()
-        self._watch(log, context, probe)
+        self._watch(log, context, probe, history)
         self._watch_connections(runner.problem_server, sites)
         self._started = True
         gc.collect()
@@ -229,6 +236,11 @@ class Service:
         except (StoreUnavailable, TimeoutError) as exc:
             # Nothing needs it yet: what is sent meanwhile waits in the log.
             _logger.warning("the store is away at the start", error=str(exc) or "no answer")
+        except ChatError:
+            raise
+        except Exception:  # a fault of the store must not keep sends from being accepted
+            identity = head = None
+            _logger.exception("store_failed_at_start")
         return await LocalLog.open(
             settings.data_path,
             recent_bytes=settings.recent_bytes,
@@ -239,6 +251,7 @@ class Service:
             min_free_bytes=settings.min_free_bytes,
             store_identity=identity,
             store_head=head,
+            new_conversations=settings.max_new_conversations_per_hour,
             observe=self._observe_commit,
         )
 
@@ -283,6 +296,7 @@ class Service:
             max_frame=settings.max_body_bytes,
             max_content=settings.max_content,
             max_connections=settings.max_connections,
+            max_connections_per_user=settings.max_connections_per_user,
             unacked_max=settings.socket_unacked_max,
         )
 
@@ -329,7 +343,9 @@ class Service:
             ready=self._started,
         )
 
-    def _watch(self, log: LocalLog, context: SocketContext, probe: StoreProbe) -> None:
+    def _watch(
+        self, log: LocalLog, context: SocketContext, probe: StoreProbe, history: History
+    ) -> None:
         watch = self._metrics.watch
         watch("backlog_bytes", "Accepted and not yet stored.", lambda: log.tail.unsaved_bytes)
         watch("backlog_messages", "Accepted and not yet stored.", lambda: log.tail.unsaved_count)
@@ -347,9 +363,27 @@ class Service:
             lambda: log.keys_forgotten_early,
             "counter",
         )
+        watch(
+            "sends_over_share",
+            "Sends refused because too much of their sender waits to be stored.",
+            lambda: log.fair_share.refused,
+            "counter",
+        )
+        watch(
+            "sends_over_new_conversations",
+            "Sends refused because their sender began too many conversations.",
+            lambda: log.new_conversations.refused,
+            "counter",
+        )
+        watch("history_waiting", "Reads of history that wait for the store.",
+              lambda: history.queue.waiting)  # fmt: skip
+        watch("history_busy", "Reads of history refused because too many waited.",
+              lambda: history.queue.refused, "counter")  # fmt: skip
         watch("resume_replayed", "Messages replayed to resuming sockets.",
               lambda: context.resumer.replayed, "counter")  # fmt: skip
         watch("gaps", "Gaps that a resume announced.", lambda: context.resumer.gaps, "counter")
+        watch("sockets_fell_behind", "Times that more waited for a socket than it may hold unsent.",
+              lambda: context.resumer.fell_behind, "counter")  # fmt: skip
         watch("log_lines_lost", "Log lines that could not be written.", logs.lines_lost, "counter")
         watch("sockets_slow", "Sockets with unsent bytes.", lambda: len(context.slow))
 

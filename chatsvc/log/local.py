@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import queue
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -19,13 +17,18 @@ import structlog
 from chatsvc.core.errors import LogDamaged, LogUnavailable, StoreUnavailable
 from chatsvc.core.ids import format_id, id_at, next_id, now_ms
 from chatsvc.core.record import Draft, Record, accept, checksum, pack
+from chatsvc.log.backlog import FairShare, draft_bytes
 from chatsvc.log.base import Appended, MessageLog
 from chatsvc.log.commit import Done, GroupCommit
 from chatsvc.log.elapsed import ElapsedHeads, Instant
 from chatsvc.log.elapsed import now as elapsed_now
 from chatsvc.log.file import LogFile, Row, new_epoch
+from chatsvc.log.in_place import InPlace
 from chatsvc.log.keys import SKEW_MS, KeyWindow
+from chatsvc.log.new_conversations import NewConversations
+from chatsvc.log.refusals import DISK, LOCKED, LockWatch, Refusals, watch_place
 from chatsvc.log.tail import Tail
+from chatsvc.log.worker import Worker
 
 _TRIM_ROWS: Final = 1000
 _HOUSEKEEPING_SECONDS: Final = 1.0
@@ -59,6 +62,7 @@ class LocalLog(MessageLog):
         backlog_bytes: int,
         min_free_bytes: int,
         retention_ms: int,
+        new_conversations: int = 0,
         observe: Observe | None = None,
     ) -> None:
         self.tail = tail
@@ -68,20 +72,22 @@ class LocalLog(MessageLog):
         self._store = _text(file.meta("store"))
         self._last = last
         self._keys = keys
-        self._backlog_bytes = backlog_bytes
+        self.fair_share = FairShare(tail.backlog, backlog_bytes)
+        self.new_conversations = NewConversations(new_conversations)
         self._min_free_bytes = min_free_bytes
         self._retention_ms = retention_ms
         self._observe = observe
         self._loop = asyncio.get_running_loop()
-        self._commit = GroupCommit(self._write, self._accepted, keys, self._admit)
+        self._commit = GroupCommit(self._write, self._accepted, keys, self._admit, tail.backlog)
         self._closing = False
-        self._refusal: LogUnavailable | None = None
+        self._refusals = Refusals()
+        self._place = InPlace(file.path)
         self._saved_watermark = tail.watermark
         self._elapsed_saved_at = self._loop.time()
         self._trimmed_ms = 0
-        self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="chatsvc-log", daemon=True)
-        self._thread.start()
+        file.never_wait()
+        self._worker = Worker("chatsvc-log")
+        self._lock_watch = LockWatch(file, self._worker, self._refusals)
         self._keeper = self._loop.create_task(self._keep_house(), name="log housekeeping")
 
     @classmethod
@@ -97,6 +103,7 @@ class LocalLog(MessageLog):
         min_free_bytes: int = 0,
         store_identity: str | None = None,
         store_head: int | None = None,
+        new_conversations: int = 0,
         observe: Observe | None = None,
         elapsed_clock: Callable[[], Instant] = elapsed_now,
     ) -> LocalLog:
@@ -106,6 +113,7 @@ class LocalLog(MessageLog):
             data_dir: the folder; the caller holds its lock.
             store_identity: the store's name, if it answers; the watermark is good for the
                 store it was reached with, and begins anew with another.
+            new_conversations: how many a sender may begin in an hour; 0 is no bound.
             store_head: the highest id stored, if the store answers. Above the log's own
                 head it means that the log is an older one, put back: a new life begins.
             elapsed_clock: what :attr:`elapsed` goes by.
@@ -147,6 +155,7 @@ class LocalLog(MessageLog):
             backlog_bytes=backlog_bytes,
             min_free_bytes=min_free_bytes,
             retention_ms=max(retention_ms, window_ms + SKEW_MS),
+            new_conversations=new_conversations,
             observe=observe,
         )
 
@@ -172,7 +181,8 @@ class LocalLog(MessageLog):
     def refusal(self) -> LogUnavailable | None:
         """Why sends are refused now, or ``None`` while they are taken."""
         try:
-            self._admit(self._commit.queued_bytes)
+            self._check_open()
+            self.fair_share.check_room()
         except LogUnavailable as exc:
             return exc
         return None
@@ -195,7 +205,7 @@ class LocalLog(MessageLog):
         """
         if self._store is None:
             self._store = identity
-            self._jobs.put(lambda: self._guarded(self._file.set_meta, "store", identity))
+            self._worker.chore(lambda: self._guarded(self._file.set_meta, "store", identity))
         if identity != self._store or head > self._last:
             raise StoreUnavailable(
                 "this is not the store that the log was filling before, or it is ahead of the "
@@ -209,24 +219,32 @@ class LocalLog(MessageLog):
         self._closing = True
         await self._commit.drained()
         self._keeper.cancel()
+        self._lock_watch.stop()
         self._note_elapsed()
         self._save_elapsed()
         self._save_watermark()
-        self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await self._worker.stop()
         await asyncio.to_thread(self._file.close)
 
-    def _admit(self, queued_bytes: int) -> None:
+    def _check_open(self) -> None:
         if self._closing:
             raise LogUnavailable("the service is shutting down", code="shutting_down")
-        if self._refusal is not None:
-            raise self._refusal
-        if self.tail.unsaved_bytes + queued_bytes > self._backlog_bytes:
-            raise LogUnavailable(
-                "too much is waiting to be stored", code="backlog_full", retry_after=2.0
-            )
+        if self._refusals.first is not None:
+            raise self._refusals.first
+
+    def _admit(self, draft: Draft) -> int:
+        self._check_open()
+        listed = self.tail.lists_channel(draft.channel)
+        size = draft_bytes(draft, listed=listed)
+        self.fair_share.check(draft.sender, size)
+        if not listed:
+            self.new_conversations.begin(draft.sender, draft.channel)
+        return size
 
     def _write(self, drafts: list[Draft], done: Done) -> None:
+        if LOCKED in self._refusals:  # what was queued behind the commit that found it so
+            self._loop.call_soon(done, None, self._refusals.first)
+            return
         records: list[Record] = []
         rows: list[Row] = []
         now = now_ms()
@@ -241,6 +259,8 @@ class LocalLog(MessageLog):
         started = self._loop.time()
 
         def durable(error: LogUnavailable | None) -> None:
+            if error is not None and error.code == "log_busy":
+                self._lock_watch.found_locked(error)
             done(None if error else records, error)
             if self._observe is not None:
                 self._observe(len(records), self._loop.time() - started)
@@ -257,15 +277,11 @@ class LocalLog(MessageLog):
             self._loop.call_soon_threadsafe(durable, error)
             self._guarded(self._file.checkpoint_if_due)
 
-        self._jobs.put(job)
+        self._worker.commit(job)
 
     def _accepted(self, records: Sequence[Record]) -> None:
         self.tail.extend(records)
         self._keys.forget(now_ms(), self.tail.watermark)
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
 
     async def _keep_house(self) -> None:
         while True:
@@ -273,6 +289,8 @@ class LocalLog(MessageLog):
             self._note_elapsed()
             if self._loop.time() - self._elapsed_saved_at >= _SAVE_ELAPSED_SECONDS:
                 self._save_elapsed()
+            watch_place(self._place, self._refusals)
+            self._worker.chore(lambda: self._guarded(self._file.shrink_wal))
             self._save_watermark()
             self._trim()
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
@@ -285,14 +303,12 @@ class LocalLog(MessageLog):
             return
         free = disk.f_bavail * disk.f_frsize
         if free >= self._min_free_bytes:
-            if self._refusal is not None:
+            if self._refusals.end(DISK):
                 _logger.info("the log's disk has room again", free_bytes=free)
-            self._refusal = None
-        elif self._refusal is None:
+            return
+        error = LogUnavailable("the log's disk is nearly full", code="disk_full", retry_after=5.0)
+        if self._refusals.begin(DISK, error):
             _logger.error("the log's disk is nearly full", free_bytes=free)
-            self._refusal = LogUnavailable(
-                "the log's disk is nearly full", code="disk_full", retry_after=5.0
-            )
 
     def _note_elapsed(self) -> None:
         self.elapsed.note(self.tail.head)
@@ -301,23 +317,23 @@ class LocalLog(MessageLog):
         """Now and then: what was noted since the last time only counts as younger."""
         self._elapsed_saved_at = self._loop.time()
         saved = self.elapsed.save().decode()
-        self._jobs.put(lambda: self._guarded(self._file.set_meta, "elapsed", saved))
+        self._worker.chore(lambda: self._guarded(self._file.set_meta, "elapsed", saved))
 
     def _save_watermark(self) -> None:
         """Lazily: a lower watermark only means storing again what is stored already."""
         watermark = self.tail.watermark
         if watermark != self._saved_watermark:
             self._saved_watermark = watermark
-            self._jobs.put(lambda: self._guarded(self._file.set_meta, "watermark", watermark))
+            self._worker.chore(lambda: self._guarded(self._file.set_meta, "watermark", watermark))
 
     def _trim(self) -> None:
         up_to = min(self.tail.watermark, id_at(max(0, now_ms() - self._retention_ms)))
 
         def job() -> None:
             if self._guarded(self._file.trim, up_to, _TRIM_ROWS) == _TRIM_ROWS:
-                self._jobs.put(job)  # behind the commits that wait
+                self._worker.chore(job)  # behind the commits that wait
 
-        self._jobs.put(job)
+        self._worker.chore(job)
 
     def _guarded(self, call: Callable[..., object], *args: object) -> object:
         """Housekeeping that fails for want of room is done again later."""

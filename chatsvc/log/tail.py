@@ -8,14 +8,17 @@ client that was away briefly is served without the store.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Final
 
 import structlog
+from msgspec.structs import force_setattr
 
 from chatsvc.core.page import NO_BYTE_BOUND, Bounds, body_bytes, take
 from chatsvc.core.record import Record
+from chatsvc.log.backlog import LIST_BYTES, Backlog, audience_bytes
 
 _logger = structlog.get_logger("chatsvc.log")
 _by_id = attrgetter("id")
@@ -42,13 +45,17 @@ Listener = Callable[[Sequence[Record]], None]
 
 
 class _Lane:
-    """Records ascending by id; taken off the front without moving the rest each time."""
+    """Records ascending by id; taken off the front without moving the rest each time.
 
-    __slots__ = ("items", "start")
+    ``cost`` are the bytes of memory that go with the list itself.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("cost", "items", "start")
+
+    def __init__(self, cost: int = LIST_BYTES) -> None:
         self.items: list[Record] = []
         self.start = 0
+        self.cost = cost
 
     def __len__(self) -> int:
         return len(self.items) - self.start
@@ -81,8 +88,8 @@ class Tail:
     """Every record with ``floor < id <= head``; ``floor <= watermark <= head``.
 
     Args:
-        recent_bytes: how much is kept of what the store holds already, in estimated
-            bytes of memory (:attr:`~chatsvc.core.record.Record.cost`).
+        recent_bytes: how much is kept of what the store holds already, in bytes of memory
+            (:attr:`~chatsvc.core.record.Record.cost`, and the lists).
         watermark: where the store stands.
         floor: everything above it will be added by :meth:`extend`.
         complete_above: up to here the store may hold what the log does not; records at or
@@ -103,6 +110,9 @@ class Tail:
         self.unsaved_bytes = 0
         self.unsaved_count = 0
         self.recent_bytes = 0
+        self.backlog = Backlog()
+        """What is unsaved, by sender; whoever appends adds what waits for its commit."""
+        self._unsaved_costs: deque[int] = deque()
         self._recent_limit = recent_bytes
         self._complete_above = complete_above
         self._all = _Lane()
@@ -116,23 +126,23 @@ class Tail:
         if not records:
             self._evict()  # the log was read to its end and had nothing for us
             return
-        channels, users = self._channels, self._users
+        users = self._users
         for record in records:
             self._all.items.append(record)
-            lane = channels.get(record.channel)
-            if lane is None:
-                lane = channels[record.channel] = _Lane()
-            lane.items.append(record)
+            cost = record.cost + self._list_by_channel(record)
             for user in record.audience:
                 lane = users.get(user)
                 if lane is None:
                     lane = users[user] = _Lane()
+                    cost += LIST_BYTES
                 lane.items.append(record)
             if record.id > self.watermark:
-                self.unsaved_bytes += record.cost
+                self.unsaved_bytes += cost
                 self.unsaved_count += 1
+                self._unsaved_costs.append(cost)
+                self.backlog.add(record.sender, cost)
             else:
-                self.recent_bytes += record.cost
+                self.recent_bytes += cost
         self.head = records[-1].id
         if self.recent_bytes > self._recent_limit or self.floor < self._complete_above:
             self._evict()
@@ -151,14 +161,19 @@ class Tail:
             return
         lane = self._all
         for index in range(lane.index_above(self.watermark), lane.index_above(watermark)):
-            cost = lane.items[index].cost
+            cost = self._unsaved_costs.popleft()
+            self.backlog.release(lane.items[index].sender, cost)
             self.unsaved_bytes -= cost
             self.unsaved_count -= 1
             self.recent_bytes += cost
         self.watermark = watermark
         self._evict()
         for watcher in self._watchers:
-            watcher(watermark)
+            try:
+                watcher(watermark)
+            except Exception:
+                # Whoever stores goes on, and the other watchers are told.
+                _logger.exception("watcher_failed", watermark=watermark)
 
     def watch(self, watcher: Callable[[int], None]) -> None:
         """Call ``watcher`` with the watermark each time it advances."""
@@ -167,6 +182,10 @@ class Tail:
     def listen(self, listener: Listener) -> None:
         """Call ``listener`` with every batch, in the step in which it becomes readable."""
         self._listeners.append(listener)
+
+    def lists_channel(self, channel: str) -> bool:
+        """Whether a record of this conversation is here."""
+        return channel in self._channels
 
     def get(self, record_id: int) -> Record | None:
         """One record, if it is here."""
@@ -224,10 +243,31 @@ class Tail:
             self.watermark = max(self.watermark, self.floor)
             self.head = max(self.head, self.floor)
 
-    @staticmethod
-    def _drop_from(lanes: dict[str, _Lane], name: str) -> None:
+    def _list_by_channel(self, record: Record) -> int:
+        """Add to the conversation's list; the bytes that this takes beside the record's."""
+        lane = self._channels.get(record.channel)
+        if lane is None:
+            names = audience_bytes(record.channel, record.audience)
+            lane = self._channels[record.channel] = _Lane(LIST_BYTES + names)
+            lane.items.append(record)
+            return lane.cost
+        before = lane.items[-1]
+        lane.items.append(record)
+        if record.audience is before.audience:
+            return 0
+        if record.audience == before.audience:
+            # Names read from a request or from the file: the same set is kept once.
+            force_setattr(record, "audience", before.audience)
+            force_setattr(record, "channel", before.channel)
+            return 0
+        names = audience_bytes(record.channel, record.audience)
+        lane.cost += names
+        return names
+
+    def _drop_from(self, lanes: dict[str, _Lane], name: str) -> None:
         # The record leaving is the oldest of all, so it is the first of its every lane.
         lane = lanes[name]
         lane.drop_first()
         if not len(lane):
             del lanes[name]
+            self.recent_bytes -= lane.cost

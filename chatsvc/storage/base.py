@@ -102,6 +102,8 @@ class MessageStore(abc.ABC):
     """
 
     dead_letters: DeadLetters
+    reads_at_once: int = 3
+    """How many reads of history it answers at the same time; more would wait inside it."""
 
     @abc.abstractmethod
     async def open(self) -> None:

@@ -14,12 +14,15 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, body_bytes, fit
 from chatsvc.core.record import KIND_MESSAGE, Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.base import Conversation, MessageStore
 from chatsvc.storage.bodies import decode_participants
+from chatsvc.storage.read_queue import ReadQueue
 from chatsvc.storage.retention import oldest_kept
+from chatsvc.storage.tail_conversations import TailConversations, UserConversations
 
 T = TypeVar("T")
 
@@ -92,7 +95,10 @@ class History:
     """Reads over store and tail.
 
     Every method raises :class:`~chatsvc.core.errors.StoreUnavailable` where the store
-    is needed and away, and the tail has nothing that would be an answer.
+    is needed and away, and the tail has nothing that would be an answer; and
+    :class:`~chatsvc.core.errors.HistoryBusy` where too many reads wait for it.
+
+    ``reader`` is the user who reads: reads of the store take turns by user.
 
     Args:
         store: the store.
@@ -100,6 +106,7 @@ class History:
         breaker_seconds: how long reads fail at once after the store did not answer.
         retention_days: messages older than this are not shown, whether or not the store
             has come to delete them; 0 shows all.
+        reads_at_once: how many reads the store answers at the same time.
     """
 
     def __init__(
@@ -109,26 +116,31 @@ class History:
         *,
         breaker_seconds: float = 1.0,
         retention_days: int = 0,
+        reads_at_once: int = 3,
     ) -> None:
         self._store = store
         self._tail = tail
         self._breaker = Breaker(breaker_seconds)
+        self.queue = ReadQueue(reads_at_once)
+        self._recent = TailConversations(tail)
         self._retention_days = retention_days
 
-    async def channel_page(self, channel: str, bounds: Bounds) -> Page:
+    async def channel_page(self, channel: str, bounds: Bounds, *, reader: str = "") -> Page:
         """Messages of one conversation."""
-        return await self._page(*self._channel(channel), bounds)
+        return await self._page(*self._channel(channel, reader), bounds)
 
     async def user_page(self, user: str, bounds: Bounds) -> Page:
         """Messages whose audience holds the user, over all conversations."""
         return await self._page(*self._user(user), bounds)
 
-    async def channel_around(self, channel: str, message_id: int, limit: int) -> Page:
+    async def channel_around(
+        self, channel: str, message_id: int, limit: int, *, reader: str = ""
+    ) -> Page:
         """Up to half of ``limit`` below the id, the id itself if it exists, the rest above.
 
         ``has_more``: there are older ones.
         """
-        return await self._around(*self._channel(channel), message_id, limit)
+        return await self._around(*self._channel(channel, reader), message_id, limit)
 
     async def user_around(self, user: str, message_id: int, limit: int) -> Page:
         """As :meth:`channel_around`, over all the user's conversations."""
@@ -143,29 +155,43 @@ class History:
         if above >= bounds.limit or bounds.after >= floor:
             return above
         rest = bounds._replace(limit=bounds.limit - above, before=min(bounds.before, floor + 1))
-        return above + await self._breaker.run(lambda: self._store.count_user(user, rest))
+        return above + await self._ask(user, lambda: self._store.count_user(user, rest))
 
     async def conversations(self, user: str, *, before: int, limit: int) -> ConversationPage:
         """The user's conversations, by their newest message, below ``before``."""
+        with self._recent.of(user) as recent:
+            return await self._conversations(user, before, limit, recent)
+
+    async def _conversations(
+        self, user: str, before: int, limit: int, recent: UserConversations
+    ) -> ConversationPage:
         tail = self._tail
+        await self._recent.refresh(user, recent)
         seen = tail.head
         oldest = oldest_kept(self._retention_days)
         needs_store = tail.floor > 0  # else the tail holds everything there ever was
-        newest = self._newest_by_channel(user, above=tail.watermark if needs_store else 0)
+        above = tail.watermark if needs_store else 0
+        # Taken before any wait: what the tail lets go of meanwhile is in here.
+        newest = recent.page(tail, above=above, before=before, limit=limit + 1)
         rows: list[Conversation] = []
         complete = True
-        if needs_store:
+        if needs_store and len(newest) <= limit:  # else all of the page is newer than the store
             try:
-                rows = await self._stored_conversations(user, before, limit + 1, newest)
+                rows = await self._stored_conversations(user, before, limit + 1, recent, above)
             except StoreUnavailable:
-                newest = self._newest_by_channel(user, above=tail.floor)
-                if not any(record.id < before for record in newest.values()):
+                await self._recent.refresh(user, recent)
+                newest = recent.page(tail, above=tail.floor, before=before, limit=limit + 1)
+                if not newest:
                     raise
                 complete = False
-        # What moved while the store was read is newer than anything it could answer.
-        newest |= self._newest_by_channel(user, above=seen)
-        found = [row for row in rows if row.channel not in newest]
-        found.extend(_conversation(record) for record in newest.values() if record.id < before)
+            # What moved while the store was read is newer than anything it could answer.
+            await self._recent.refresh(user, recent)
+            moved = recent.page(tail, above=seen, before=MAX_ID, limit=len(recent.newest))
+            channels = {record.channel for record in moved}
+            newest = [record for record in newest if record.channel not in channels]
+            newest.extend(record for record in moved if record.id < before)
+        found = [row for row in rows if recent.newest_in(row.channel) <= above]
+        found.extend(_conversation(record) for record in newest)
         found = [conversation for conversation in found if conversation.last_id >= oldest]
         found.sort(key=lambda conversation: conversation.last_id, reverse=True)
         kept = fit(found, _size, limit, MAX_PAGE_BYTES, from_end=False)
@@ -176,16 +202,16 @@ class History:
         """Of one conversation of the user's; ``None``, after the same work, for one that does
         not exist and for one of others."""
         oldest = oldest_kept(self._retention_days)
-        from_tail, _ = self._channel(channel)
+        from_tail, _ = self._channel(channel, user)
         newest = _messages(from_tail, Bounds(1, after=max(oldest - 1, 0)))
         if newest and user in newest[-1].audience:
             return decode_participants(newest[-1].body).participants
         if self._tail.floor == 0:
             return None  # the tail holds everything there ever was
-        found = await self._breaker.run(lambda: self._store.members(user, channel))
+        found = await self._ask(user, lambda: self._store.members(user, channel))
         return found.participants if found is not None and found.last_id >= oldest else None
 
-    async def get(self, message_id: int) -> tuple[Entry, str] | None:
+    async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None:
         """One message, and ``stored`` or only ``accepted``."""
         tail = self._tail
         if message_id < oldest_kept(self._retention_days):
@@ -197,27 +223,31 @@ class History:
             return entry_of(record), "accepted" if message_id > tail.watermark else "stored"
         if message_id > tail.floor:
             return None
-        entry = await self._breaker.run(lambda: self._store.get(message_id))
+        entry = await self._ask(reader, lambda: self._store.get(message_id))
         return (entry, "stored") if entry is not None else None
 
     async def find_client_id(
         self, sender: str, channel: str, client_id: str
     ) -> tuple[int, bytes] | None:
         """Id and digest of the first stored message under this key; the tail is not asked."""
-        return await self._breaker.run(
-            lambda: self._store.find_client_id(sender, channel, client_id)
+        return await self._ask(
+            sender, lambda: self._store.find_client_id(sender, channel, client_id)
         )
 
-    def _channel(self, channel: str) -> tuple[_FromTail, _FromStore]:
+    async def _ask(self, reader: str, call: Callable[[], Awaitable[T]]) -> T:
+        """The store, in turn; once it is known to be away, whoever waited hears so at once."""
+        return await self.queue.run(reader, lambda: self._breaker.run(call))
+
+    def _channel(self, channel: str, reader: str) -> tuple[_FromTail, _FromStore]:
         return (
             lambda bounds: self._tail.channel_page(channel, bounds),
-            lambda bounds: self._store.channel_page(channel, bounds),
+            lambda bounds: self._ask(reader, lambda: self._store.channel_page(channel, bounds)),
         )
 
     def _user(self, user: str) -> tuple[_FromTail, _FromStore]:
         return (
             lambda bounds: self._tail.user_page(user, bounds),
-            lambda bounds: self._store.user_page(user, bounds),
+            lambda bounds: self._ask(user, lambda: self._store.user_page(user, bounds)),
         )
 
     def _visible(self, bounds: Bounds) -> Bounds:
@@ -238,7 +268,7 @@ class History:
             room = max(bounds.max_bytes - body_bytes(above), 0)
             below = below._replace(limit=limit + 1 - len(above), max_bytes=room)
         try:
-            stored = await self._breaker.run(lambda: from_store(below))
+            stored = await from_store(below)
         except StoreUnavailable:
             # From the other end there would be a hole between ``after`` and the first.
             if not bounds.newest or not above:
@@ -268,26 +298,18 @@ class History:
         return Page(older.entries + newer.entries, older.has_more, older.complete)
 
     async def _stored_conversations(
-        self, user: str, before: int, wanted: int, replaced: dict[str, Record]
+        self, user: str, before: int, wanted: int, recent: UserConversations, above: int
     ) -> list[Conversation]:
-        """Until there are as many as wanted, not counting what the tail replaces."""
+        """Until there are as many as wanted, not counting what the tail has newer."""
         found: list[Conversation] = []
         while len(found) < wanted and not _too_large(found):
             call = partial(self._store.conversations, user, before=before, limit=wanted)
-            rows = await self._breaker.run(call)
-            found.extend(row for row in rows if row.channel not in replaced)
+            rows = await self._ask(user, call)
+            found.extend(row for row in rows if recent.newest_in(row.channel) <= above)
             if len(rows) < wanted and not _too_large(rows):
                 break
             before = rows[-1].last_id
         return found[:wanted]
-
-    def _newest_by_channel(self, user: str, *, above: int) -> dict[str, Record]:
-        everything = Bounds(max(len(self._tail), 1), after=above, max_bytes=NO_BYTE_BOUND)
-        return {
-            record.channel: record
-            for record in self._tail.user_page(user, everything)
-            if record.kind == KIND_MESSAGE
-        }
 
 
 def entry_of(record: Record) -> Entry:

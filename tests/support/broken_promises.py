@@ -453,7 +453,10 @@ BROKEN: Final[dict[str, Broken]] = {
     "everybody-hears-everything": Broken(
         Fault(response=_broadcast), ("deliver.nobody-else", "deliver.not-the-sender")
     ),
-    "echo-is-ignored": Broken(_without_parameter("echo"), ("deliver.echo",)),
+    "echo-is-ignored": Broken(
+        _without_parameter("echo"),
+        ("deliver.echo", "deliver.echo-of-one-device", "resume.own-device"),
+    ),
     "devices-are-ignored": Broken(
         Fault(request=lambda message: message.drop("Chatsvc-Device")), ("deliver.echo-over-http",)
     ),

@@ -12,6 +12,7 @@ from chatsvc.core.errors import (
     LogUnavailable,
     NotFound,
     StoreUnavailable,
+    TooManyRequests,
 )
 from chatsvc.core.ids import format_id
 from chatsvc.core.limits import Limits
@@ -108,7 +109,7 @@ def _send(sender: ConversationSender, limits: Limits) -> Operation:
             201: _LOCATION_DOC,
             200: _LOCATION_DOC | {"Idempotent-Replayed": "`true`."},
         },
-        errors=(Forbidden, Conflict, LogUnavailable, StoreUnavailable),
+        errors=(Forbidden, Conflict, TooManyRequests, LogUnavailable, StoreUnavailable),
         handler=handle,
         tag="messages",
         bounds=send_bounds(limits),

@@ -326,11 +326,11 @@ async def test_a_disk_nearly_full_refuses_before_it_is_full(
 
 
 async def test_too_much_that_is_not_stored_refuses_until_it_is(opened: Open) -> None:
-    log = await opened(backlog_bytes=20_000)
-    sent = []
+    log = await opened(backlog_bytes=50_000)
+    sent: list[Appended] = []
     with pytest.raises(LogUnavailable) as raised:
         while len(sent) < 100:
-            sent.append(await send(log, "x" * 1000))
+            sent.append(await send(log, "x" * 1000, sender=f"user {len(sent)}"))
     assert raised.value.code == "backlog_full"
     assert 5 < len(sent) < 50
     assert log.refusal is not None
@@ -427,8 +427,7 @@ async def test_commits_are_observed(opened: Open) -> None:
 async def test_closing_ends_its_thread(opened: Open) -> None:
     log = await opened()
     await send(log)
-    thread = log._thread
-    assert thread in threading.enumerate()
+    thread = next(one for one in threading.enumerate() if one.name == "chatsvc-log")
     await log.close()
     await log.close()
     assert not thread.is_alive()
