@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chatsvc.client.answers import Page
 from chatsvc.client.catchup import PAGE_SIZE, CatchUp
@@ -328,6 +330,53 @@ async def test_a_reset_that_cannot_be_fetched_is_no_empty_gap(
     await fetch.catch_up.run()
     assert await fetch.events() == []
     assert "refuses" in caplog.text
+
+
+class Server(Pages):
+    """A log that grows while it is read, and fails as a test drew it."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        super().__init__()
+        self.data = data
+        self.log: list[int] = []
+        self.fetch: Fetch
+        self.failures = 0
+
+    def accept(self, count: int) -> None:
+        start = self.log[-1] + 1 if self.log else 1
+        self.log += range(start, start + count)
+
+    async def history(self, *_: Any, **query: Any) -> Page:
+        await asyncio.sleep(0)
+        draw = self.data.draw
+        if len(self.log) < 30 and draw(st.booleans()):  # what comes live meanwhile
+            self.accept(draw(st.integers(1, 3)))
+            self.fetch.catch_up.extend(number(self.log[-1]))
+        if self.failures < 20 and draw(st.integers(0, 2)) == 0:
+            self.failures += 1
+            failure = draw(st.sampled_from([one for one in PASSING if not callable(one)]))
+            if isinstance(failure, ClientError):
+                raise failure
+            assert isinstance(failure, Page)
+            return failure
+        above = [n for n in self.log if message_id(n) > query["after"]]
+        found = above[: draw(st.integers(1, 4))]
+        return page(*found, more=len(found) < len(above), after=None if found else query["after"])
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+async def test_whatever_fails_everything_is_delivered_once_and_in_order(
+    data: st.DataObject,
+) -> None:
+    server = Server(data)
+    fetch = Fetch()
+    server.fetch = fetch
+    fetch.catch_up._api = server
+    server.accept(data.draw(st.integers(1, 12)))
+    await fetch.run(server.log[-1])
+    assert fetch.inbox.position == number(server.log[-1])
+    assert await fetch.events() == [f"number {n}" for n in server.log]
 
 
 def _members(found: Message) -> dict[str, Any]:
