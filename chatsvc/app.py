@@ -14,7 +14,7 @@ from aiohttp import web
 
 from chatsvc import __version__, logs
 from chatsvc.auth.authentication import Authentication, authentication
-from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.errors import ChatError, StoreUnavailable
 from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
@@ -138,6 +138,7 @@ class Service:
                 options=ServerOptions(
                     version=__version__,
                     cors_origins=settings.cors_origins,
+                    cors_headers=settings.cors_headers,
                     metrics_token=settings.metrics_token,
                 ),
                 extra_routes=[
@@ -235,6 +236,11 @@ class Service:
         except (StoreUnavailable, TimeoutError) as exc:
             # Nothing needs it yet: what is sent meanwhile waits in the log.
             _logger.warning("the store is away at the start", error=str(exc) or "no answer")
+        except ChatError:
+            raise
+        except Exception:  # a fault of the store must not keep sends from being accepted
+            identity = head = None
+            _logger.exception("store_failed_at_start")
         return await LocalLog.open(
             settings.data_path,
             recent_bytes=settings.recent_bytes,

@@ -7,85 +7,23 @@ the program reads the environment.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from chatsvc.core.errors import ConfigurationError
 from chatsvc.core.limits import Limits
-
-Parser = Callable[[str], Any]
-
-_SUFFIXES: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
-_TRUE: Final = frozenset({"1", "true", "yes", "on"})
-_FALSE: Final = frozenset({"0", "false", "no", "off"})
-
-
-def _text(raw: str) -> str:
-    return raw
-
-
-def _words(raw: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in raw.split(",") if word.strip())
-
-
-def _flag(raw: str) -> bool:
-    if raw.lower() in _TRUE:
-        return True
-    if raw.lower() in _FALSE:
-        return False
-    raise ValueError("is not true or false")
-
-
-def _choice(*allowed: str) -> Parser:
-    def parse(raw: str) -> str:
-        if raw not in allowed:
-            raise ValueError(f"is not one of {', '.join(allowed)}")
-        return raw
-
-    return parse
-
-
-def _whole(least: int, most: int) -> Parser:
-    def parse(raw: str) -> int:
-        try:
-            value = int(raw)
-        except ValueError:
-            raise ValueError("is not a whole number") from None
-        if not least <= value <= most:
-            raise ValueError(f"is not from {least} to {most}")
-        return value
-
-    return parse
-
-
-def _number(least: float, most: float) -> Parser:
-    def parse(raw: str) -> float:
-        try:
-            value = float(raw)
-        except ValueError:
-            raise ValueError("is not a number") from None
-        if not least <= value <= most:
-            raise ValueError(f"is not from {least:g} to {most:g}")
-        return value
-
-    return parse
-
-
-def _size(least: int, most: int) -> Parser:
-    whole = _whole(least, most)
-
-    def parse(raw: str) -> int:
-        for suffix, factor in _SUFFIXES.items():
-            if raw.endswith(suffix):
-                head = raw.removesuffix(suffix).strip()
-                if not head.isdigit():
-                    raise ValueError(f"is not a whole number of {suffix}")
-                return int(whole(str(int(head) * factor)))
-        return int(whole(raw))
-
-    return parse
+from chatsvc.setting_values import Parser
+from chatsvc.setting_values import choice as _choice
+from chatsvc.setting_values import flag as _flag
+from chatsvc.setting_values import header_names as _header_names
+from chatsvc.setting_values import number as _number
+from chatsvc.setting_values import origins as _origins
+from chatsvc.setting_values import size as _size
+from chatsvc.setting_values import text as _text
+from chatsvc.setting_values import whole as _whole
+from chatsvc.setting_values import words as _words
 
 
 def _per_address(raw: str) -> int | None:
@@ -137,13 +75,15 @@ def _table() -> tuple[Variable, ...]:
          "After SIGTERM, how long /health/ready says 503 while all is still served; at most half of SHUTDOWN_SECONDS."),
         ("KEEP_ALIVE_SECONDS", _number(1, 3600), "75", "seconds",
          "How long an idle HTTP connection is kept; more than the proxy in front keeps its own."),
-        ("CORS_ORIGINS", _words, "", "list",
-         "Origins whose pages may call the HTTP interface, or *; none by default."),
+        ("CORS_ORIGINS", _origins, "", "list",
+         "Origins whose pages may call the HTTP interface; loopback for pages of this machine, * for all."),
+        ("CORS_HEADERS", _header_names, "", "list",
+         "Request headers that such pages may send beside those that the interface knows."),
         ("CONNECTIONS_REQUIRE_AUTH", _flag, "false", "boolean",
          "Whether POST /api/connections asks for a token."),
         ("METRICS_TOKEN", _text, "", "text",
          "The bearer token for GET /metrics. Unset: answered to loopback addresses only."),
-        ("LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info", "level",
+        ("LOG_LEVEL", _choice("debug", "info", "warning", "error", warn="warning"), "info", "level",
          "The least level that is logged."),
         ("LOG_FORMAT", _choice("auto", "console", "json"), "auto", "format",
          "How log lines look; auto: console on a terminal, otherwise json."),
@@ -187,7 +127,7 @@ def _table() -> tuple[Variable, ...]:
     )  # fmt: skip
     group(
         "Store",
-        ("STORE", _choice("auto", "mongodb", "sqlite"), "auto", "store",
+        ("STORE", _choice("auto", "mongodb", "sqlite", mongo="mongodb"), "auto", "store",
          "Where messages are kept; auto: MongoDB if MONGO_URI is set, otherwise SQLite in DATA_DIR."),
         ("MONGO_URI", _text, "mongodb://localhost:27017", "URI", "The MongoDB to connect to."),
         ("MONGO_DB", _text, "chatdb", "name", "The database."),
@@ -253,6 +193,7 @@ class Settings:
     drain_seconds: float
     keep_alive_seconds: float
     cors_origins: tuple[str, ...]
+    cors_headers: tuple[str, ...]
     connections_require_auth: bool
     metrics_token: str
     log_level: str
@@ -330,12 +271,15 @@ class Settings:
 def load(
     environment: Mapping[str, str],
     overrides: Mapping[str, tuple[str, str]] | None = None,
+    origins: Mapping[str, str] | None = None,
 ) -> Settings:
     """Read the table's variables.
 
     Args:
         environment: usually ``os.environ``; an empty value counts as unset.
         overrides: name → (value as text, where it came from); wins.
+        origins: name → where a value in ``environment`` came from; ``environment`` if it
+            is not there.
 
     Raises:
         ConfigurationError: one line that names the variable.
@@ -345,7 +289,8 @@ def load(
     for row in TABLE:
         raw, origin = row.default, "default"
         if environment.get(row.name):
-            raw, origin = environment[row.name], "environment"
+            raw = environment[row.name]
+            origin = (origins or {}).get(row.name, "environment")
         if overrides and row.name in overrides:
             raw, origin = overrides[row.name]
         try:

@@ -88,7 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"chatsvc {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    data = argparse.ArgumentParser(add_help=False)
+    env = argparse.ArgumentParser(add_help=False)
+    env.add_argument(
+        "--env-file", metavar="PATH", help="a file of variables; the environment is before it"
+    )
+    data = argparse.ArgumentParser(add_help=False, parents=[env])
     data.add_argument("--data-dir", metavar="PATH", help="instead of DATA_DIR")
     store = argparse.ArgumentParser(add_help=False)
     store.add_argument("--store", metavar="STORE", help="instead of STORE: auto, mongodb or sqlite")
@@ -103,6 +107,9 @@ def _parser() -> argparse.ArgumentParser:
         parents=[listen, data, store],
         help="run it on this machine alone, with tokens for whoever asks",
     )
+    dev.add_argument(
+        "--reload", action="store_true", help="start again when the program's source changes"
+    )
     dev.set_defaults(run=_dev)
 
     token = commands.add_parser("token", parents=[data], help="print a token for a user")
@@ -114,6 +121,9 @@ def _parser() -> argparse.ArgumentParser:
         "config",
         parents=[listen, data, store],
         help="show every setting, its value and where it came from",
+    )
+    config.add_argument(
+        "--check", action="store_true", help="only say whether `chatsvc serve` would start"
     )
     config.set_defaults(run=_config)
 
@@ -142,7 +152,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_dead_letters(commands, [data, store])
     _add_log(commands, [data, store])
 
-    health = commands.add_parser("healthcheck", help="ask a running service whether it lives")
+    health = commands.add_parser(
+        "healthcheck", parents=[env], help="ask a running service whether it lives"
+    )
     health.add_argument("--url", help="instead of http://127.0.0.1:PORT")
     health.set_defaults(run=_healthcheck)
     return parser

@@ -34,7 +34,7 @@ def backup(arguments: argparse.Namespace) -> int:
     The folder appears when it is whole.
     """
     settings = settings_from(arguments)
-    warn_of_near_misses()
+    warn_of_near_misses(arguments)
     logs.configure(settings)
     target = Path(arguments.dir).expanduser().absolute()
     _check_source(settings)

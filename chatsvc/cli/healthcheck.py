@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import os
 import sys
 from typing import Final
 from urllib.parse import urlsplit
 
+from chatsvc.cli.options import variables
 from chatsvc.core.errors import ConfigurationError
 from chatsvc.settings import load
 
@@ -20,7 +20,7 @@ _READ: Final = ("HOST", "PORT")
 def healthcheck(arguments: argparse.Namespace) -> int:
     """0 if ``/health/live`` answers 200 within 2 seconds, otherwise 1 and why."""
     try:
-        urls = [arguments.url] if arguments.url else _own_urls()
+        urls = [arguments.url] if arguments.url else _own_urls(variables(arguments))
     except ConfigurationError as exc:
         sys.stderr.write(f"chatsvc: {exc}\n")
         return 1  # containers know 0 and 1 alone
@@ -54,10 +54,10 @@ def _fault_of(url: str) -> str | None:
     return None if status == http.client.OK else f"{url} answers {status}"
 
 
-def _own_urls() -> list[str]:
+def _own_urls(found: dict[str, str]) -> list[str]:
     """Where it may be: ``::`` takes IPv4 as well, unless the machine has none."""
     # Only these two: another setting that cannot be used is not this command's to report.
-    settings = load({name: os.environ[name] for name in _READ if name in os.environ})
+    settings = load({name: found[name] for name in _READ if name in found})
     host = settings.host.strip("[]")
     hosts = _EVERYWHERE.get(host, (host,))
     return [f"http://{f'[{one}]' if ':' in one else one}:{settings.port}" for one in hosts]

@@ -21,7 +21,7 @@ def migrate(arguments: argparse.Namespace) -> int:
     The service must be stopped, unless with ``--check``.
     """
     settings = settings_from(arguments)
-    warn_of_near_misses()
+    warn_of_near_misses(arguments)
     logs.configure(settings)
     if arguments.check:
         return asyncio.run(_check(settings))

@@ -33,7 +33,7 @@ def restore(arguments: argparse.Namespace) -> int:
     backup is unknown to it, and clients that know of it are told so.
     """
     settings = settings_from(arguments)
-    warn_of_near_misses()
+    warn_of_near_misses(arguments)
     logs.configure(settings)
     source = Path(arguments.dir).expanduser().absolute()
     manifest = read_manifest(source)

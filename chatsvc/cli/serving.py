@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.util
-import os
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from chatsvc import __version__
-from chatsvc.cli.options import Overrides, settings_from
+from chatsvc.cli.options import Overrides, settings_from, variables
 from chatsvc.core.errors import ChatError
+from chatsvc.core.origins import LOOPBACK
 from chatsvc.line_writer import LineWriter
 from chatsvc.logs import configure, finish, safe_uri
 from chatsvc.server.room import MAX_RESERVE
@@ -30,40 +30,56 @@ _DEV_USERS: Final = ("alice", "bob")
 
 def serve(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
-    return _run(settings_from(arguments), None)
+    return _run(settings_from(arguments), variables(arguments), None)
 
 
 def dev(arguments: argparse.Namespace) -> int:
     """Serve on this machine alone, with the development login, and say how to try it."""
-    return _run(settings_from(arguments, _dev_preset()), _introduce)
+    found = variables(arguments)
+    settings = settings_from(arguments, _dev_preset(found))
+    if arguments.reload:
+        from chatsvc.cli.reloading import serve_and_reload
+
+        return serve_and_reload(arguments)
+    return _run(settings, found, _introduce)
 
 
-def _dev_preset() -> Overrides:
+def _dev_preset(found: Mapping[str, str]) -> Overrides:
     """What ``dev`` sets. What the environment says about logs and the login is left alone;
-    HOST is not, or a variable meant for a server would open this one to others."""
-    preset = {"HOST": ("127.0.0.1", _DEV)}
+    HOST is not, or a variable meant for a server would open this one to others. Pages of
+    this machine may call beside those that are named."""
+    origins = ",".join(filter(None, [found.get("CORS_ORIGINS"), LOOPBACK]))
+    preset = {"HOST": ("127.0.0.1", _DEV), "CORS_ORIGINS": (origins, _DEV)}
     for name, value in (
         ("DEV_LOGIN", "loopback"),
         ("DRAIN_SECONDS", "0"),
         ("LOG_LEVEL", "warning"),
         ("LOG_FORMAT", "console"),
     ):
-        if not os.environ.get(name):
+        if not found.get(name):
             preset[name] = (value, _DEV)
     return preset
 
 
-def _run(settings: Settings, on_started: Callable[[Running], None] | None) -> int:
+def _run(
+    settings: Settings,
+    found: Mapping[str, str],
+    on_started: Callable[[Running], None] | None,
+) -> int:
     configure(settings, queued=True)
     try:
-        return _serve(settings, on_started)
+        return _serve(settings, found, on_started)
     finally:
         finish()
 
 
-def _serve(settings: Settings, on_started: Callable[[Running], None] | None) -> int:
-    for found, meant in near_misses(os.environ):
-        structlog.get_logger().warning("variable_not_read", found=found, meant=meant)
+def _serve(
+    settings: Settings,
+    found: Mapping[str, str],
+    on_started: Callable[[Running], None] | None,
+) -> int:
+    for name, meant in near_misses(found):
+        structlog.get_logger().warning("variable_not_read", found=name, meant=meant)
     _allow_open_files(settings)
     from chatsvc.process import run
 

@@ -45,16 +45,14 @@ class DataDirLock:
         """
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except FileExistsError as exc:  # a file, or a link to nowhere
+            raise self._unusable(_not_a_directory()) from exc
+        except OSError as exc:
+            raise self._unusable(exc) from exc
+        try:
             descriptor = self._open()
         except OSError as exc:
-            if exc.errno == errno.ELOOP:
-                raise ConfigurationError(
-                    f"DATA_DIR: {self._path} is a symbolic link, which chatsvc never makes: "
-                    "remove it"
-                ) from exc
-            raise ConfigurationError(
-                f"DATA_DIR: cannot use {self._path.parent}: {exc.strerror}"
-            ) from exc
+            raise self._unusable(exc) from exc
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -66,10 +64,7 @@ class DataDirLock:
             ) from None
         if not to_restore and (self._path.parent / UNFINISHED_RESTORE).exists():
             os.close(descriptor)
-            raise ConfigurationError(
-                f"DATA_DIR: a restore into {self._path.parent} did not end, and a part of the "
-                "files may be missing: run `chatsvc restore` again"
-            )
+            raise self._half_restored()
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
@@ -77,6 +72,40 @@ class DataDirLock:
             structlog.get_logger("chatsvc.log").warning(
                 finding.event, path=str(finding.path), mode=finding.mode
             )
+
+    def check(self) -> None:
+        """Whether :meth:`acquire` could take it, another holder aside. Makes nothing.
+
+        Raises:
+            ConfigurationError: as :meth:`acquire`.
+        """
+        folder = self._path.parent
+        while not os.path.lexists(folder) and folder != folder.parent:
+            folder = folder.parent
+        try:
+            if not folder.is_dir():
+                raise _not_a_directory()
+            if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            if os.path.lexists(self._path):
+                os.close(self._open())
+        except OSError as exc:
+            raise self._unusable(exc) from exc
+        if (self._path.parent / UNFINISHED_RESTORE).exists():
+            raise self._half_restored()
+
+    def _unusable(self, exc: OSError) -> ConfigurationError:
+        if exc.errno == errno.ELOOP:
+            return ConfigurationError(
+                f"DATA_DIR: {self._path} is a symbolic link, which chatsvc never makes: remove it"
+            )
+        return ConfigurationError(f"DATA_DIR: cannot use {self._path.parent}: {exc.strerror}")
+
+    def _half_restored(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"DATA_DIR: a restore into {self._path.parent} did not end, and a part of the files "
+            "may be missing: run `chatsvc restore` again"
+        )
 
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -98,3 +127,7 @@ class DataDirLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _not_a_directory() -> OSError:
+    return NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))

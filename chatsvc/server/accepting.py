@@ -32,7 +32,7 @@ _PASSING: Final = frozenset(
         errno.EOPNOTSUPP, errno.ENETUNREACH,
     }
 )  # fmt: skip
-_PAUSE_SECONDS: Final = 1.0
+_PAUSE_SECONDS: Final = 0.25
 _LOG_SECONDS: Final = 60.0
 
 _log = structlog.get_logger("chatsvc.http")

@@ -9,6 +9,11 @@ begun and how many bytes were unsent. Another answer, or fewer bytes, is progres
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import socket
+import struct
+import sys
+import termios
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -30,6 +35,7 @@ _STOPPING_STALL_SECONDS: Final = 1.0
 _SPARE_SECONDS: Final = 1.0
 _SPARE_LOOK_SECONDS: Final = 0.25
 _SLICE: Final = 1000
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
 
 _log = structlog.get_logger("chatsvc.http")
 
@@ -101,8 +107,8 @@ class ConnectionWatch:
                 continue
             size = transport.get_write_buffer_size()
             if size:
-                if now - _last_moved(handler, size, now) >= stall:
-                    transport.abort()
+                if now - _last_moved(handler, transport, now) >= stall:
+                    _cut(transport)
                     stalled += 1
                 else:
                     unsent += size
@@ -131,7 +137,7 @@ class ConnectionWatch:
             if unsent <= UNSENT_BYTES:
                 break
             unsent -= one.transport.get_write_buffer_size()
-            one.transport.abort()
+            _cut(one.transport)
             cut += 1
         self._unsent = unsent
         if cut:
@@ -139,8 +145,8 @@ class ConnectionWatch:
             _log.warning("too_much_unsent", connections=cut, unsent=unsent, bound=UNSENT_BYTES)
 
     def make_room(self) -> int:
-        """Close those that have been of no use longest: no request to answer, half a head, or
-        an answer that has not moved, each for a second, and at most an eighth of all.
+        """Close half of those that are of no use, the longest first: no request to answer, half
+        a head, or an answer that has not moved, for a second at least.
 
         Returns:
             How many were closed.
@@ -160,9 +166,9 @@ class ConnectionWatch:
         spare = sorted(
             (one for one in spare if now - one.since >= _SPARE_SECONDS), key=lambda one: one.since
         )
-        gone = spare[: max(1, len(self._connections) // 8)]
+        gone = spare[: len(spare) // 2 + 1]
         for one in gone:
-            one.transport.abort()
+            _cut(one.transport)
         self.closed_for_room += len(gone)
         return len(gone)
 
@@ -170,15 +176,40 @@ class ConnectionWatch:
         """Those with unsent bytes."""
         found: list[_Found] = []
         for handler, transport in self._connections.items():
-            size = transport.get_write_buffer_size()
-            if size and isinstance(handler, BoundedConnection):
-                found.append(_Found(_last_moved(handler, size, now), transport))
+            if transport.get_write_buffer_size() and isinstance(handler, BoundedConnection):
+                found.append(_Found(_last_moved(handler, transport, now), transport))
         return found
 
 
-def _last_moved(handler: BoundedConnection, size: int, now: float) -> float:
+def _cut(transport: asyncio.Transport) -> None:
+    """Abort, with what the kernel holds: closed as usual it would go on offering its send
+    buffer to whoever does not read it, for minutes (socket(7), SO_LINGER)."""
+    taken: socket.socket | None = transport.get_extra_info("socket")
+    if taken is not None:
+        try:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        except OSError as exc:
+            _log.debug("connection_gone_already", error=exc.strerror)
+    transport.abort()
+
+
+def _last_moved(handler: BoundedConnection, transport: asyncio.Transport, now: float) -> float:
+    unsent = transport.get_write_buffer_size() + _in_kernel(transport)
     answers, before = handler.progress
-    if answers != handler.answers or size < before:
+    if answers != handler.answers or unsent < before:
         handler.moved_at = now
-    handler.progress = (handler.answers, size)
+    handler.progress = (handler.answers, unsent)
     return handler.moved_at
+
+
+def _in_kernel(transport: asyncio.Transport) -> int:
+    """What the kernel has taken and the client has not: it takes more from us only once a good
+    part of that is gone, which a slow reader needs long for (tcp(7), SIOCOUTQ)."""
+    taken: socket.socket | None = transport.get_extra_info("socket")
+    if taken is None:
+        return 0
+    try:
+        said = fcntl.ioctl(taken.fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        return 0  # gone, or a system that does not tell
+    return int.from_bytes(said, sys.byteorder)

@@ -170,7 +170,7 @@ def parameter_decoder(operation: Operation) -> Callable[[web.Request], Any]:
     kind = operation.request
 
     def read(request: web.Request) -> Any:
-        values = _query(request.rel_url.raw_query_string)
+        values = read_query(request)
         for name in names:
             if name in values:
                 raise _unknown(name)
@@ -187,11 +187,18 @@ def check_no_query(request: web.Request) -> None:
     """Raises:
     Invalid: there is a query parameter, where only a body is taken.
     """
-    for name in _query(request.rel_url.raw_query_string):
+    for name in read_query(request):
         raise _unknown(name)
 
 
-def _query(raw: str) -> dict[str, str]:
+def read_query(request: web.BaseRequest) -> dict[str, str]:
+    """The parameters of the query string, counted before they are taken apart.
+
+    Raises:
+        Malformed: it is not UTF-8.
+        Invalid: there are too many, or one is given twice.
+    """
+    raw = request.rel_url.raw_query_string
     if not raw:
         return {}
     try:
@@ -213,18 +220,17 @@ def _query(raw: str) -> dict[str, str]:
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise Invalid.at(
-            f"/{_shown(twice)}", "repeated", f"parameter {_shown(twice)!r} is given once"
+            f"/{shown(twice)}", "repeated", f"parameter {shown(twice)!r} is given once"
         )
     return values
 
 
 def _unknown(name: str) -> Invalid:
-    return Invalid.at(
-        f"/{_shown(name)}", "unknown_field", f"there is no parameter {_shown(name)!r}"
-    )
+    return Invalid.at(f"/{shown(name)}", "unknown_field", f"there is no parameter {shown(name)!r}")
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
+    """A parameter's name as an error repeats it: its beginning, as part of a pointer."""
     return name[:128].replace("~", "~0").replace("/", "~1")
 
 

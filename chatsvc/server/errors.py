@@ -133,6 +133,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _encode = msgspec.json.Encoder().encode
+_MOST_FAULTS: Final = 32
 
 
 def status_of(exc: BaseException) -> int:
@@ -169,7 +170,7 @@ def failure(exc: BaseException, request_id: str) -> Failure:
         "request_id": request_id,
         "errors": [
             ProblemFault(pointer=f.pointer, code=f.code, detail=f.detail, limit=f.limit)
-            for f in faults
+            for f in faults[:_MOST_FAULTS]
         ],
     }
     body = _encode({**extra, **document})

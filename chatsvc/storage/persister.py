@@ -23,7 +23,7 @@ from tenacity import (
 )
 from tenacity.stop import stop_base
 
-from chatsvc.core.errors import StoreUnavailable, VersionTooNew
+from chatsvc.core.errors import ChatError, StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import KIND_MESSAGE, Record, pack
 from chatsvc.log.base import MessageLog
@@ -167,11 +167,15 @@ class Persister:
             await asyncio.wait({task})
 
     async def _run(self) -> None:
-        try:
-            await self._work_until_stopped()
-        except Exception as exc:  # not the store's: the log's, or a fault in here
-            _logger.exception("persister_died")
-            self._halt("persister_stopped", type(exc).__name__)
+        while True:
+            try:
+                return await self._work_until_stopped()
+            except Exception as exc:  # a fault of ours, or of a store: what is unsaved is kept
+                _logger.exception("persister_error")
+                self._failed(exc, ())
+            if self._stopping.is_set():
+                return None
+            await self._pause(self._longest_pause() * random.uniform(0.5, 1.0))
 
     async def _work_until_stopped(self) -> None:
         while not self._stopping.is_set() and self._status != "stopped":
@@ -187,8 +191,11 @@ class Persister:
         while not await self._round():
             if self._status == "stopped" or self._stopping.is_set():
                 return
-            longest = min(LONGEST_PAUSE, self._first_pause * 2 ** min(self._rounds_failed - 1, 16))
-            await self._rest(longest * random.uniform(0.5, 1.0))
+            await self._rest(self._longest_pause() * random.uniform(0.5, 1.0))
+
+    def _longest_pause(self) -> float:
+        """Seconds after the last of the rounds that failed in a row."""
+        return min(LONGEST_PAUSE, self._first_pause * 2.0 ** min(self._rounds_failed - 1, 16))
 
     async def _round(self) -> bool:
         """Attempts at the next batch; whether it is stored."""
@@ -208,8 +215,8 @@ class Persister:
             _logger.exception("persister_error", **_span(records))
             self._failed(exc, records)
             return False
+        self._log.advance_watermark(records[-1].id)
         self._position = records[-1].id
-        self._log.advance_watermark(self._position)
         self._events.stored(len(records) - len(rejections), time.monotonic() - started)
         if self._rounds_failed:
             _logger.info("store_recovered", rounds=self._rounds_failed, **_span(records))
@@ -262,7 +269,8 @@ class Persister:
 
     def _failed(self, exc: Exception, records: Sequence[Record]) -> None:
         self._rounds_failed += 1
-        text = str(exc) if isinstance(exc, StoreUnavailable) else type(exc).__name__
+        self._opened = False  # a store that was replaced meanwhile is opened anew
+        text = str(exc) if isinstance(exc, ChatError) else type(exc).__name__
         self._status, self._error = "degraded", text
         self._events.round_failed()
         _logger.error(
@@ -271,7 +279,7 @@ class Persister:
             error=text,
             cause=_cause(exc),
             backlog=self._log.tail.unsaved_count,
-            **_span(records),
+            **(_span(records) if records else {}),
         )
 
     def _tell_of_retry(self, state: RetryCallState) -> None:
@@ -336,6 +344,9 @@ class Persister:
         try:
             await self._store.ping()
         except StoreUnavailable:
+            return False
+        except Exception:  # whatever it is, this store does not answer
+            _logger.exception("store_ping_failed")
             return False
         return True
 

@@ -19,6 +19,9 @@ TIMEOUT_SECONDS: Final = 3.0
 class StoreProbe:
     """Opens the store once it is there, then pings it at intervals; one call at a time.
 
+    After a failure it is opened again: a store whose file was replaced needs that, and to
+    one that is open it does nothing.
+
     A call that does not return is waited for, and meanwhile the store counts as away:
     another beside it would only hold another of the driver's threads.
 
@@ -85,8 +88,10 @@ class StoreProbe:
                 self._opened = True
             await self._store.ping()
         except ChatError as exc:
+            self._opened = False
             return str(exc) or "no answer"
         except Exception as exc:  # noqa: BLE001 - whatever it is, the store is of no use
+            self._opened = False
             if self.up:
                 structlog.get_logger("chatsvc.store").exception("store_probe_failed")
             return type(exc).__name__

@@ -59,6 +59,7 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("token_missing", 401, _TOKEN, "There is no token where one is needed."),
     ErrorCode("token_scheme", 401, _FIX, "`Authorization` must be of the scheme `Bearer`."),
     ErrorCode("forbidden", 403, _NOTHING, "The token is good, but not for this."),
+    ErrorCode("foreign_page", 403, _NOTHING, "A page of another origin must not ask for this."),
     ErrorCode(
         "not_a_participant",
         403,
@@ -69,7 +70,7 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("sender_not_participant", 403, _FIX, "`participants` must include the sender."),
     ErrorCode("not_found", 404, _NOTHING, "There is no such path, or no such message of yours."),
     ErrorCode("method_not_allowed", 405, _FIX, "The path has other methods: `Allow` names them."),
-    ErrorCode("request_timeout", 408, Action.LATER, "The body did not arrive in time."),
+    ErrorCode("request_timeout", 408, Action.LATER, "The head or the body did not arrive in time."),
     ErrorCode(
         "client_id_conflict",
         409,
@@ -117,7 +118,7 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ),
     ErrorCode("too_many_conversations", 429, _WAIT, "The sender began too many within an hour."),
     ErrorCode("too_many_requests", 429, _WAIT, "The caller is above a rate."),
-    ErrorCode("headers_too_large", 431, _FIX, "A header is too long, or there are too many."),
+    ErrorCode("headers_too_large", 431, _FIX, "The head, or a header of it, is too large."),
     ErrorCode("internal_error", 500, Action.LATER, "Our fault: the server's log has the cause."),
     ErrorCode("backlog_full", 503, _WAIT, "Too much waits to be stored."),
     ErrorCode("disk_full", 503, _WAIT, "The disk of the log is nearly full."),
@@ -127,6 +128,7 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("log_unavailable", 503, _WAIT, "Nothing can be accepted now."),
     ErrorCode("overload", 503, _WAIT, "The server has as many connections as it may have."),
     ErrorCode("shutting_down", 503, _WAIT, "The server is being stopped."),
+    ErrorCode("store_file_missing", 503, _WAIT, "The embedded store's file was removed."),
     ErrorCode("store_is_another", 503, _WAIT, "The database is not the one that was there before."),
     ErrorCode(
         "store_unavailable", 503, _WAIT, "What was asked for is in the database: it is away."

@@ -60,8 +60,9 @@ class Operation:
     request of the user ``alice`` that does what the operation is for: the documentation page
     fills its forms with it, of parameters with these alone.
 
-    ``local_only`` refuses whoever does not come straight from this machine. ``quiet``: asked
-    every few seconds by machines, so its line in the log is of level debug.
+    ``local_only`` refuses whoever does not come straight from this machine;
+    ``own_pages_only`` pages of other origins in a browser, whatever CORS lets them read.
+    ``quiet``: asked every few seconds by machines, so its line in the log is of level debug.
     """
 
     name: str
@@ -83,4 +84,5 @@ class Operation:
     request_schema: Mapping[str, Any] = field(default_factory=dict)
     example: Mapping[str, Any] = field(default_factory=dict)
     local_only: bool = False
+    own_pages_only: bool = False
     quiet: bool = False

@@ -140,6 +140,17 @@ def compose_settings() -> Settings:
     return load({name: unset.sub(r"\1", str(value)) for name, value in environment.items()})
 
 
+def test_compose_lets_every_setting_of_an_env_file_through() -> None:
+    """What compose sets itself is before the file, so it must come from there as well."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+    service = compose["services"]["chatsvc"]
+    assert service["env_file"] == [{"path": ".env", "required": False}]
+    of_the_container = {"HOST", "PORT", "DATA_DIR"}
+    for name, value in service["environment"].items():
+        if name not in of_the_container:
+            assert str(value).startswith(f"${{{name}:-"), name
+
+
 def test_compose_starts_with_nothing_set() -> None:
     settings = compose_settings()
     assert settings.chosen_store == "mongodb"

@@ -100,6 +100,32 @@ def test_dev_logs_calmly(tmp_path: Path) -> None:
         assert dev.err == ""
 
 
+def test_dev_lets_pages_of_this_machine_call_beside_those_that_are_named(tmp_path: Path) -> None:
+    app = "https://app.example.org"
+    with running(tmp_path, "dev", "--port", "0", CORS_ORIGINS=app) as dev:
+        url = dev.wait_for(LISTENS)[1]
+        for origin, allowed in (
+            ("http://localhost:5173", True),
+            ("http://[::1]:3000", True),
+            (app, True),
+            ("https://evil.example.org", False),
+        ):
+            asked = urllib.request.Request(f"{url}/health", headers={"Origin": origin})
+            with urllib.request.urlopen(asked, timeout=30) as answer:
+                found = answer.headers["Access-Control-Allow-Origin"]
+                assert found == (origin if allowed else None)
+        assert dev.stop() == 0
+
+
+def test_an_env_file_is_below_the_environment(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LOG_LEVEL=error\nDEV_LOGIN=off\nJWT_SECRET=" + SECRET)
+    argv = ("dev", "--port", "0", "--env-file", ".env")
+    with running(tmp_path, *argv, DEV_LOGIN="loopback") as dev:
+        assert dev.wait_for(r"TOKEN=(\S+)")
+    with running(tmp_path, *argv) as dev:
+        dev.wait_for("The development login is off")
+
+
 def test_a_token_from_the_same_folder_is_good(tmp_path: Path) -> None:
     with running(tmp_path, "dev", "--port", "0") as dev:
         url = dev.wait_for(LISTENS)[1]

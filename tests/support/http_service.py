@@ -27,7 +27,7 @@ from chatsvc.features.messages.service import AllowAll, MessageService, Policy
 from chatsvc.server.application import ServerOptions, build_application
 from chatsvc.server.health import Check, HealthReport
 from chatsvc.server.metrics import Metrics
-from chatsvc.server.protocol import ProblemRunner
+from chatsvc.server.protocol import ProblemRunner, ProblemServer
 from tests.support.fake_log import FakeHistory, FakeLog
 
 
@@ -63,7 +63,9 @@ class HttpService:
         connections_need_token: bool = False,
         dev_login: bool = True,
         extra_routes: Sequence[web.AbstractRouteDef] = (),
+        stall_seconds: float = 10.0,
     ) -> None:
+        self.stall_seconds = stall_seconds
         self.limits = limits or Limits()
         self.log = FakeLog()
         self.history = FakeHistory(self.log)
@@ -104,6 +106,7 @@ class HttpService:
             extra_routes=extra_routes,
         )
         self.port = 0
+        self.server: ProblemServer | None = None
 
     @property
     def url(self) -> str:
@@ -111,9 +114,13 @@ class HttpService:
 
     async def start(self) -> web.AppRunner:
         runner = ProblemRunner(
-            self.application, observe=self.metrics.requests.observe, shutdown_timeout=5
+            self.application,
+            observe=self.metrics.requests.observe,
+            shutdown_timeout=5,
+            stall_seconds=self.stall_seconds,
         )
         await runner.setup()
+        self.server = runner.problem_server
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.port = runner.addresses[0][1]
         return runner

@@ -45,6 +45,8 @@ class History(Protocol):
 
     async def user_around(self, user: str, message_id: int, limit: int) -> HistoryPage: ...
 
+    async def participants(self, user: str, channel: str) -> tuple[str, ...] | None: ...
+
     async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None: ...
 
 
@@ -150,15 +152,14 @@ class MessageReader:
                 return await self._history.user_around(user, stretch.around, stretch.bounds.limit)
             return await self._history.user_page(user, stretch.bounds)
         channel = conversation.channel
+        # First who may read, then what: reading would take longer where there is something.
+        if not conversation.proven and await self._history.participants(user, channel) is None:
+            raise _not_yours("/channel")
         if stretch.around is not None:
-            found = await self._history.channel_around(
+            return await self._history.channel_around(
                 channel, stretch.around, stretch.bounds.limit, reader=user
             )
-        else:
-            found = await self._history.channel_page(channel, stretch.bounds, reader=user)
-        if not conversation.proven:
-            await self._check_audience(user, channel, found)
-        return found
+        return await self._history.channel_page(channel, stretch.bounds, reader=user)
 
     async def message(self, user: str, message_id: int) -> tuple[Entry, str]:
         """One message, and ``accepted`` or ``stored``.
@@ -171,15 +172,6 @@ class MessageReader:
         if found is None or user not in found[0].audience:
             raise NotFound("there is no message of yours with this id")
         return found
-
-    async def _check_audience(self, user: str, channel: str, found: HistoryPage) -> None:
-        """A key that does not name its people is the caller's if a message of it was."""
-        entries = found.entries
-        if not entries:
-            newest = await self._history.channel_page(channel, Bounds(1), reader=user)
-            entries = newest.entries
-        if not any(user in entry.audience for entry in entries):
-            raise _not_yours("/channel")
 
 
 def read_id(text: str, pointer: str) -> int:

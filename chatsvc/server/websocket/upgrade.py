@@ -16,7 +16,6 @@ from aiohttp.web_request import BaseRequest
 from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import (
     ChatError,
-    Fault,
     Invalid,
     LogUnavailable,
     Malformed,
@@ -27,7 +26,8 @@ from chatsvc.core.errors import (
 )
 from chatsvc.core.message import check_device
 from chatsvc.delivery.resume import Plan
-from chatsvc.server.errors import UpgradeRequired
+from chatsvc.server.decoding import read_query, shown
+from chatsvc.server.errors import HeadersTooLarge, UpgradeRequired
 from chatsvc.server.middleware import EXCHANGE
 from chatsvc.server.websocket.context import SocketContext
 from chatsvc.server.websocket.socket import Socket
@@ -37,6 +37,8 @@ from chatsvc.wire.protocol import BEARER_PREFIX, PROTOCOL_VERSION
 _PARAMETERS: Final = frozenset({"since", "echo", "device", "receipts"})
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 _OVERLOAD_RETRY_MS: Final = 5000
+_OFFERED_BYTES: Final = 16 * 1024
+_MAX_OFFERED: Final = 32
 
 
 class _Wish(NamedTuple):
@@ -247,12 +249,17 @@ def _tokens(request: web.Request, name: str) -> set[str]:
 
 
 def _offered(request: web.Request) -> list[str]:
-    return [
-        part.strip()
-        for value in request.headers.getall("Sec-WebSocket-Protocol", ())
-        for part in value.split(",")
-        if part.strip()
-    ]
+    """The subprotocols; measured before they are taken apart.
+
+    Raises:
+        HeadersTooLarge: beyond what a token and some names need.
+    """
+    values = request.headers.getall("Sec-WebSocket-Protocol", ())
+    if sum([len(value) for value in values]) > _OFFERED_BYTES:
+        raise HeadersTooLarge(f"subprotocols must have at most {_OFFERED_BYTES} bytes together")
+    if sum([value.count(",") + 1 for value in values]) > _MAX_OFFERED:
+        raise HeadersTooLarge(f"at most {_MAX_OFFERED} subprotocols may be offered")
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]
 
 
 def _authorization(request: web.Request, offered: list[str]) -> str | None:
@@ -281,15 +288,11 @@ def _token(header: str | None, offered: list[str]) -> str:
 
 
 def _wish(request: web.Request) -> _Wish:
-    query = request.query
-    faults: list[Fault] = []
+    query = read_query(request)
     for name in query:
         if name not in _PARAMETERS:
-            faults.append(Fault(f"/{name}", "unknown_parameter", f"there is no parameter {name!r}"))
-        elif len(query.getall(name)) > 1:
-            faults.append(Fault(f"/{name}", "repeated", f"{name} is given once"))
-    if faults:
-        raise Invalid(faults[0].detail, code=faults[0].code, faults=tuple(dict.fromkeys(faults)))
+            detail = f"there is no parameter {shown(name)!r}"
+            raise Invalid.at(f"/{shown(name)}", "unknown_parameter", detail)
     device = query.get("device")
     if device is not None:
         check_device(device)

@@ -422,3 +422,28 @@ def test_any_interleaving_gives_each_what_it_should_have_once_in_order(
             assert part == expected[: len(part)], "a prefix: no hole for a cursor to hide"
 
     asyncio.run(run())
+
+
+async def test_there_is_one_chain_of_sweeps_however_many_batches_come(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeps = 0
+    sweep = house.fanout._sweep
+
+    def counted() -> None:
+        nonlocal sweeps
+        sweeps += 1
+        sweep()
+
+    monkeypatch.setattr(house.fanout, "_sweep", counted)
+    users = [f"user {number}" for number in range(3 * SLICE)]
+    for user in users:
+        house.join(user)
+    for number in range(1, 21):  # while the first batch is being served
+        house.fanout.accept([record(number, to=tuple(users))])
+        await asyncio.sleep(0)
+        before = sweeps
+        await asyncio.sleep(0)
+        assert sweeps - before <= 1, "each turn of the loop serves one slice"
+    await house.settle()
+    assert house.delivered == 20 * len(users)

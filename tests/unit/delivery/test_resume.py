@@ -539,3 +539,24 @@ async def test_what_was_missed_is_counted_whatever_its_bytes() -> None:
     house.accept(*[record(n, "x" * 200_000) for n in range(1, 22)])
     assert (await house.resumer.plan("bob", house.cursor(1))).recovered
     assert not (await house.resumer.plan("bob", house.cursor(0))).recovered
+
+
+@pytest.mark.parametrize("where", ["store", "tail"])
+async def test_others_have_a_turn_between_two_pages(where: str) -> None:
+    house = House(recent_bytes=1 << 30 if where == "tail" else 0, most=10_000)
+    house.accept(*(record(at) for at in range(1, 1001)))
+    house.tail.advance(house.tail.head)
+    one = connection("bob", "laptop")
+    transport = attach(one)
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.append(len(transport.writes))
+        if not one.live:
+            loop.call_soon(look)
+
+    loop = asyncio.get_running_loop()
+    loop.call_soon(look)
+    await asyncio.wait_for(house.resumer.run(one, Plan(0, True)), SOON)
+    assert one.live
+    assert len(set(seen)) >= 10, "a turn of the loop between any two pages"

@@ -209,3 +209,51 @@ def test_causes_begin_and_end_each_by_its_own() -> None:
     assert "b" in refusals
     assert refusals.end("b")
     assert refusals.first is None
+
+
+def large_wal(path: Path, size: int) -> tuple[LogFile, int]:
+    """A log whose write-ahead log a reader has kept from being moved home."""
+    file = LogFile(path)
+    file.never_wait()
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM records").fetchone()
+    last = 0
+    while file.wal_size() <= size:
+        last += 1
+        file.insert([(last, 0, b"x" * 1_000_000)])
+        file.checkpoint_if_due()
+    assert not file.shrink_wal(), "a reader is in the way"
+    reader.execute("ROLLBACK")
+    reader.close()
+    return file, last
+
+
+def test_the_write_ahead_log_shrinks_after_a_burst(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_file, "WAL_BYTES", 3_000_000)
+    file, last = large_wal(tmp_path / "log.db", 8_000_000)
+    assert file.shrink_wal()
+    assert file.wal_size() == 0
+    assert file.shrink_wal(), "nothing to do"
+    assert (file.count(), file.head()) == (last, last)
+    file.close()
+
+
+async def test_a_service_that_goes_on_cuts_it_back_by_itself(
+    tmp_path: Path, open_log: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await open_log()
+    reader = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM records").fetchone()
+    for _ in range(10):
+        await log.append(draft("x" * 200_000))
+    wal = tmp_path / "log.db-wal"
+    assert wal.stat().st_size > 2_000_000
+    monkeypatch.setattr(log_file, "WAL_BYTES", 1_000_000)
+    reader.execute("ROLLBACK")
+    reader.close()
+    await until(lambda: wal.stat().st_size <= 1_000_000)
+    await log.append(draft())
