@@ -187,9 +187,8 @@ class MongoStore(MessageStore):
         self, user: str, *, before: int, limit: int, max_bytes: int = MAX_PAGE_BYTES
     ) -> list[Conversation]:
         self._require_open()
-        return await self._reads.conversations(
-            user, Bounds(limit, before=before, max_bytes=max_bytes)
-        )
+        bounds = Bounds(limit, before=before, max_bytes=max_bytes)
+        return await self._reads.conversations(user, bounds)
 
     async def members(self, user: str, channel: str) -> Members | None:
         self._require_open()
