@@ -138,6 +138,7 @@ class LocalLog(MessageLog):
             now = now_ms()
             keys = open_keys(
                 file,
+                life=_life(file.meta("epoch"), file.meta("store")),
                 window_ms=window_ms,
                 max_keys=idempotency_keys,
                 max_keys_per_sender=idempotency_keys_per_sender,
@@ -361,7 +362,7 @@ class LocalLog(MessageLog):
 
     def _save_keys(self) -> None:
         """Now and then: what was forgotten since the last time is only read back."""
-        save = self._saved_keys.prepare()
+        save = self._saved_keys.prepare(_life(self._epoch, self._store))
         self._worker.chore(lambda: self._guarded(save))
 
     def _save_watermark(self) -> None:
@@ -392,6 +393,10 @@ class LocalLog(MessageLog):
 
 def _wall_clock() -> int:
     return now_ms()
+
+
+def _life(epoch: object, store: object) -> str:
+    return f"{epoch} {store}"
 
 
 def _text(value: object) -> str | None:
