@@ -12,6 +12,8 @@ from chatsvc.log.keys import KeyWindow
 
 _BOUNDS: Final = "keys"
 _LIFE: Final = "keys_life"
+_SAVE_SECONDS: Final = 60.0
+_SAVE_SOON_SECONDS: Final = 5.0
 
 
 def open_keys(
@@ -49,17 +51,34 @@ def forget_life(file: LogFile) -> None:
 
 
 class SavedKeys:
-    """Saves a window's bounds. What is forgotten and not saved yet is read back by the next
-    start, so saving may be late; but records above :attr:`position` must not be trimmed."""
+    """Saves a window's bounds.
+
+    What is forgotten and not saved yet is read back by the next start, so saving may be
+    late; but records above :attr:`position` must not be trimmed.
+    """
 
     def __init__(self, file: LogFile, keys: KeyWindow) -> None:
         self._file = file
         self._keys = keys
+        self._prepared_at = float("-inf")
         self.position = keys.position if keys.bounds.known else 0
         """Up to here the bounds on disk cover what was forgotten."""
 
-    def prepare(self, life: str) -> Callable[[], None]:
+    def is_due(self, now: float, trim_to: int) -> bool:
+        """Whether to save again: once a minute, and sooner where trimming waits for it.
+
+        Args:
+            now: seconds that only go up.
+            trim_to: up to where records could be trimmed, but for this.
+        """
+        waited = now - self._prepared_at
+        if self._keys.position > self.position and trim_to > self.position:
+            return waited >= _SAVE_SOON_SECONDS
+        return waited >= _SAVE_SECONDS
+
+    def prepare(self, life: str, now: float) -> Callable[[], None]:
         """What the log's thread has to do to save the present state, of this life."""
+        self._prepared_at = now
         position = self._keys.position
         bounds = self._keys.bounds.save(position)
 

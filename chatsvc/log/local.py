@@ -318,13 +318,11 @@ class LocalLog(MessageLog):
         self._keys.forget(self._window_end, self.tail.watermark)
 
     async def _keep_house(self) -> None:
-        self._save_keys()  # of this life; what it may trim goes by what is saved
         while True:
             self._look_at_disk()
             self._note_elapsed()
             if self._loop.time() - self._elapsed_saved_at >= _SAVE_ELAPSED_SECONDS:
                 self._save_elapsed()
-                self._save_keys()
             self._forget_keys()
             watch_place(self._place, self._refusals)
             self._worker.chore(lambda: self._guarded(self._file.shrink_wal))
@@ -362,7 +360,8 @@ class LocalLog(MessageLog):
 
     def _save_keys(self) -> None:
         """Now and then: what was forgotten since the last time is only read back."""
-        save = self._saved_keys.prepare(_life(self._epoch, self._store))
+        life = _life(self._epoch, self._store)
+        save = self._saved_keys.prepare(life, self._loop.time())
         self._worker.chore(lambda: self._guarded(save))
 
     def _save_watermark(self) -> None:
@@ -374,6 +373,8 @@ class LocalLog(MessageLog):
 
     def _trim(self) -> None:
         up_to = min(self.tail.watermark, id_at(max(0, now_ms() - self._retention_ms)))
+        if self._saved_keys.is_due(self._loop.time(), up_to):
+            self._save_keys()
         up_to = min(up_to, self._saved_keys.position)
 
         def job() -> None:
