@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 import structlog
@@ -30,8 +29,9 @@ from chatsvc.features.dev_login.service import DevLogin
 from chatsvc.features.messages import api as messages_api
 from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import AllowAll, MessageService, Policy
-from chatsvc.log.local import LocalLog
+from chatsvc.log.local import AHEAD_SECONDS, LocalLog
 from chatsvc.log.lock import DataDirLock
+from chatsvc.log.reconcile import StoreState
 from chatsvc.server.application import ServerOptions, build_application
 from chatsvc.server.health import Check, HealthReport
 from chatsvc.server.listener import LISTEN_BACKLOG, listen, url_of
@@ -43,8 +43,8 @@ from chatsvc.server.websocket.upgrade import WebSocketEndpoint
 from chatsvc.settings import Settings
 from chatsvc.storage.base import MessageStore
 from chatsvc.storage.history import History
-from chatsvc.storage.persister import Persister, PersisterEvents
-from chatsvc.storage.retention import Retention
+from chatsvc.storage.persister import Persister, PersisterEvents, state_of
+from chatsvc.storage.retention import Expiry, Retention
 from chatsvc.storage.sqlite import SqliteStore
 from chatsvc.wire.operation import Operation
 
@@ -148,18 +148,20 @@ class Service:
         try:
             store = self._store = open_store(settings)
             log = self._log = await self._open_log(store)
-            history = History(store, log.tail, retention_days=settings.message_retention_days)
+            expiry = Expiry(settings.message_retention_days, log.elapsed.older_than)
+            history = History(store, log.tail, expiry=expiry)
             self._persister = self._make_persister(log, store)
             log.tail.listen(Fanout(self._hub, self._metrics.delivered.inc).accept)
             service = MessageService(
                 log=log,
                 policy=self._policy,
                 history=history,
-                client_ids=store,
+                client_ids=history,
                 limits=settings.limits,
             )
             context = self._context = self._socket_context(log, history, service, who)
             log.tail.watch(context.tell_stored)
+            log.on_new_life(context.begin_life)
             application = build_application(
                 operations=self._operations(service, history, who),
                 authenticate=who.verifier.verify,
@@ -189,7 +191,7 @@ class Service:
         self._keeper.start()
         self._persister.start()
         self._opener = asyncio.create_task(_open_when_there(store), name="open store")
-        self._retention = Retention(store, log.tail, settings.message_retention_days)
+        self._retention = Retention(store, log.tail, expiry)
         self._retention.start()
         self._watch(log, context)
         self._started = True
@@ -239,12 +241,11 @@ class Service:
 
     async def _open_log(self, store: MessageStore) -> LocalLog:
         settings = self._settings
-        identity: str | None = None
-        head: int | None = None
+        found: StoreState | None = None
         try:
             async with asyncio.timeout(_STORE_START_SECONDS):
                 await store.open()
-                identity, head = await store.identity(), await store.head()
+                found = await state_of(store)
         except (StoreUnavailable, TimeoutError) as exc:
             # Nothing needs it yet: what is sent meanwhile waits in the log.
             _logger.warning("the store is away at the start", error=str(exc) or "no answer")
@@ -256,8 +257,7 @@ class Service:
             idempotency_keys=settings.idempotency_max_keys,
             retention_ms=settings.log_retention_seconds * 1000,
             min_free_bytes=settings.min_free_bytes,
-            store_identity=identity,
-            store_head=head,
+            store=found,
             observe=self._observe_commit,
         )
 
@@ -275,7 +275,6 @@ class Service:
             batch=settings.store_batch,
             batch_ms=settings.store_batch_ms,
             events=_StoreEvents(self._metrics),
-            on_open=partial(_introduce, log),
         )
 
     def _socket_context(
@@ -287,6 +286,7 @@ class Service:
             tail=log.tail,
             resumer=Resumer(
                 epoch=log.epoch,
+                lives=log.lives,
                 tail=log.tail,
                 hub=self._hub,
                 backfill=history,
@@ -340,9 +340,11 @@ class Service:
             "store": Check(status="ok")
             if storing.status == "ok"
             else Check(status="degraded", detail=storing.error),
+            "clock": _clock_check(log.ahead_seconds),
         }
+        worst = max((check.status for check in checks.values()), key=_SEVERITY.index)
         return HealthReport(
-            status="down" if refusal else checks["store"].status,
+            status=worst,
             durability=log.durability,
             checks=checks,
             ready=self._started,
@@ -352,6 +354,11 @@ class Service:
         watch = self._metrics.watch
         watch("backlog_bytes", "Accepted and not yet stored.", lambda: log.tail.unsaved_bytes)
         watch("backlog_messages", "Accepted and not yet stored.", lambda: log.tail.unsaved_count)
+        watch(
+            "refill_messages",
+            "Stored once, and not yet in the store that is being filled again.",
+            lambda: log.refill,
+        )
         watch("recent_bytes", "Stored, and kept in memory.", lambda: log.tail.recent_bytes)
         watch(
             "messages_duplicate",
@@ -370,6 +377,19 @@ class Service:
         watch("gaps", "Gaps that a resume announced.", lambda: context.resumer.gaps, "counter")
         watch("log_lines_lost", "Log lines that could not be written.", logs.lines_lost, "counter")
         watch("sockets_slow", "Sockets with unsent bytes.", lambda: len(context.slow))
+
+
+def _clock_check(ahead_seconds: float) -> Check:
+    if ahead_seconds <= AHEAD_SECONDS:
+        return Check(status="ok")
+    return Check(
+        status="degraded",
+        detail=f"the log's ids are {round(ahead_seconds)} seconds ahead of the clock: it is "
+        "wrong, or it was; created_at of new messages is wrong until it has caught up",
+    )
+
+
+_SEVERITY: Final = ("ok", "degraded", "down")
 
 
 class _Presence:
@@ -397,11 +417,6 @@ class _StoreEvents(PersisterEvents):
 
     def put_aside(self, count: int) -> None:
         self._metrics.dead_letters.inc(count)
-
-
-async def _introduce(log: LocalLog, store: MessageStore) -> None:
-    """Before the first write: is this the store that the log fills?"""
-    log.meet_store(await store.identity(), await store.head())
 
 
 async def _open_when_there(store: MessageStore) -> None:

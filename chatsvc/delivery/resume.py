@@ -19,7 +19,8 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.page import NO_BYTE_BOUND, Bounds, Entry
 from chatsvc.delivery.connection import HIGH_WATER, Connection
 from chatsvc.delivery.hub import Hub
-from chatsvc.log.tail import Tail
+from chatsvc.log.reconcile import Life
+from chatsvc.log.tail import Tail, overlap
 from chatsvc.wire.cursor import Cursor, parse_cursor
 from chatsvc.wire.frames import encode_text
 from chatsvc.wire.protocol import CaughtUp, Gap, encode_frame
@@ -37,6 +38,10 @@ class Found(Protocol):
     @property
     def entries(self) -> Sequence[Entry]:
         """Ascending."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of the range may be missing."""
 
 
 class Backfill(Protocol):
@@ -63,10 +68,22 @@ class Resumer:
 
     Args:
         most: how many messages a resume replays; beyond it there is a gap to fetch.
+        lives: of the log, as far as they are remembered, the present one last: who comes
+            with a cursor of an earlier one fetches again what may differ since.
     """
 
-    def __init__(self, *, epoch: str, tail: Tail, hub: Hub, backfill: Backfill, most: int) -> None:
+    def __init__(
+        self,
+        *,
+        epoch: str,
+        tail: Tail,
+        hub: Hub,
+        backfill: Backfill,
+        most: int,
+        lives: Sequence[Life] = (),
+    ) -> None:
         self.epoch = epoch
+        self._lives = lives
         self._tail = tail
         self._hub = hub
         self._backfill = backfill
@@ -78,17 +95,26 @@ class Resumer:
         """The cursor that names a position in this life of the log."""
         return str(Cursor(self.epoch, position))
 
+    def begin_life(self, lives: Sequence[Life]) -> None:
+        """A new life of the log, the last of these: cursors are of its epoch from now on."""
+        self.epoch = lives[-1].epoch
+        self._lives = lives
+
     async def plan(self, user: str, since: str) -> Plan:
         """Decide before ``hello`` whether all that was missed can be sent."""
         head = self._tail.head
         cursor = parse_cursor(since)
         if cursor is None:
             return Plan(head, False, 0)
-        if cursor.epoch != self.epoch or cursor.id > head:
-            return Plan(head, False, min(cursor.id, head))
+        if cursor.epoch != self.epoch:
+            return Plan(head, False, min(self._common(cursor), head))
+        if cursor.id > head:
+            return Plan(head, False, head)
+        if overlap(self._tail.lacking(), cursor.id, head + 1):
+            return Plan(head, False, cursor.id)
         bounds = Bounds(self._most + 1, cursor.id, newest=False, max_bytes=NO_BYTE_BOUND)
         try:
-            if cursor.id >= self._tail.floor:
+            if cursor.id >= self._tail.complete_above:
                 missed = len(self._tail.user_page(user, bounds))
             else:
                 missed = await self._backfill.count_user(user, bounds)
@@ -97,6 +123,15 @@ class Resumer:
         if missed > self._most:
             return Plan(self._tail.head, False, cursor.id)
         return Plan(cursor.id, True)
+
+    def _common(self, cursor: Cursor) -> int:
+        """Up to where a cursor of another life is good in this one."""
+        later: list[int] = []
+        for life in reversed(self._lives):
+            if life.epoch == cursor.epoch:
+                break
+            later.append(life.begun)
+        return min([cursor.id, *later])
 
     async def run(self, connection: Connection, plan: Plan) -> None:
         """Send what was missed, then ``caught_up``, then live. Returns early if it closes."""
@@ -112,7 +147,7 @@ class Resumer:
             self._gap(connection, plan.gap_from, plan.position)
         position = plan.position
         while connection.transport is not None and not connection.sealed:
-            if position >= self._tail.floor:
+            if position >= self._tail.complete_above:
                 bounds = Bounds(_PAGE, after=position, newest=False, max_bytes=_PAGE_BYTES)
                 records = self._tail.user_page(connection.user, bounds)
                 if not records:
@@ -127,17 +162,19 @@ class Resumer:
             await asyncio.sleep(0)  # others have a turn between two pages
 
     async def _from_store(self, connection: Connection, position: int) -> int:
-        """One page below the tail; the position after it."""
-        floor = self._tail.floor
-        bounds = Bounds(_PAGE, position, floor + 1, newest=False, max_bytes=_PAGE_BYTES)
+        """One page of what the tail does not hold alone; the position after it."""
+        up_to = self._tail.complete_above
+        bounds = Bounds(_PAGE, position, up_to + 1, newest=False, max_bytes=_PAGE_BYTES)
         try:
             page = await self._backfill.user_page(connection.user, bounds)
         except Unavailable:
-            floor = self._tail.floor
-            self._gap(connection, position, floor)
-            return floor
+            page = None
+        if page is None or not page.complete:
+            up_to = self._tail.complete_above
+            self._gap(connection, position, up_to)
+            return up_to
         if not page.entries:
-            return floor
+            return up_to
         await self._send(connection, page.entries)
         return page.entries[-1].rev
 

@@ -48,6 +48,10 @@ class KeyWindow:
         """Every key accepted from here on is remembered."""
         return max(self._since_ms, now_ms - self._window_ms)
 
+    def begin_anew(self, now_ms: int) -> None:
+        """A new life of the log: whatever was accepted before now may not be known here."""
+        self._since_ms = max(self._since_ms, now_ms)
+
     def get(self, key: Key) -> Known | None:
         """What was accepted under the key, if it is remembered."""
         return self._known.get(key)

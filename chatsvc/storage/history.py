@@ -4,6 +4,10 @@ The store holds everything up to the watermark, and the tail everything above it
 floor, which is never above the watermark. So a reader that takes the floor once, and
 the tail's part before it waits for the store, sees each message once, whatever moves
 from the one to the other meanwhile; and sees what it was just told was accepted.
+
+Up to the tail's base the store may hold what the log does not: there both are read, and
+what is in both is taken once. What may be in neither, because the store is being filled
+up again or lost something for good, makes a page that is not called complete.
 """
 
 from __future__ import annotations
@@ -11,17 +15,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, body_bytes, fit
 from chatsvc.core.record import KIND_MESSAGE, Record
-from chatsvc.log.tail import Tail
+from chatsvc.log.tail import Tail, overlap
 from chatsvc.storage.base import Conversation, MessageStore
 from chatsvc.storage.bodies import decode_participants
-from chatsvc.storage.retention import oldest_kept
+from chatsvc.storage.retention import KEEP_EVERYTHING, Expiry
 
 T = TypeVar("T")
+
+_NOT_YET: Final = "the store is being filled up again from the log"
+_decode = msgspec.json.Decoder().decode
 
 _FromTail = Callable[[Bounds], list[Record]]
 _FromStore = Callable[[Bounds], Awaitable[list[Entry]]]
@@ -31,8 +40,9 @@ class Page(NamedTuple):
     """Entries ascending by id.
 
     ``has_more`` speaks of the direction asked: older ones for the newest of a stretch,
-    newer ones for the oldest. ``complete`` is false where the store was away and only
-    what the log's tail holds is here.
+    newer ones for the oldest. ``complete`` is false where something in the range may be
+    missing: the store was away and only what the log's tail holds is here, or the store
+    lacks what one before it had.
     """
 
     entries: list[Entry]
@@ -98,8 +108,7 @@ class History:
         store: the store.
         tail: the log's.
         breaker_seconds: how long reads fail at once after the store did not answer.
-        retention_days: messages older than this are not shown, whether or not the store
-            has come to delete them; 0 shows all.
+        expiry: what is too old is not shown, whether or not the store has come to delete it.
     """
 
     def __init__(
@@ -108,12 +117,12 @@ class History:
         tail: Tail,
         *,
         breaker_seconds: float = 1.0,
-        retention_days: int = 0,
+        expiry: Expiry = KEEP_EVERYTHING,
     ) -> None:
         self._store = store
         self._tail = tail
         self._breaker = Breaker(breaker_seconds)
-        self._retention_days = retention_days
+        self._expiry = expiry
 
     async def channel_page(self, channel: str, bounds: Bounds) -> Page:
         """Messages of one conversation."""
@@ -138,30 +147,38 @@ class History:
         """How many messages :meth:`user_page` would find, counted up to the limit."""
         bounds = self._visible(bounds)._replace(max_bytes=NO_BYTE_BOUND)
         from_tail, _ = self._user(user)
-        floor = self._tail.floor
-        above = len(_messages(from_tail, bounds._replace(after=max(bounds.after, floor))))
-        if above >= bounds.limit or bounds.after >= floor:
-            return above
-        rest = bounds._replace(limit=bounds.limit - above, before=min(bounds.before, floor + 1))
-        return above + await self._breaker.run(lambda: self._store.count_user(user, rest))
+        tail = self._tail
+        above = max(bounds.after, tail.complete_above)
+        here = len(_messages(from_tail, bounds._replace(after=above)))
+        if here >= bounds.limit or bounds.after >= above:
+            return here
+        rest = bounds._replace(limit=bounds.limit - here, before=min(bounds.before, above + 1))
+        if tail.base > tail.floor:
+            # Some are in both: they have to be looked at.
+            rest = rest._replace(newest=False)
+            merged = await self._merged(*self._user(user), rest)
+            return min(here + len(merged), bounds.limit)
+        return here + await self._breaker.run(lambda: self._store.count_user(user, rest))
 
     async def conversations(self, user: str, *, before: int, limit: int) -> ConversationPage:
         """The user's conversations, by their newest message, below ``before``."""
         tail = self._tail
         seen = tail.head
-        oldest = oldest_kept(self._retention_days)
-        needs_store = tail.floor > 0  # else the tail holds everything there ever was
-        newest = self._newest_by_channel(user, above=tail.watermark if needs_store else 0)
+        oldest = self._expiry.oldest_kept()
+        needs_store = tail.complete_above > 0  # else the tail holds everything there ever was
+        newest = self._newest_by_channel(user, above=tail.stored if needs_store else 0)
         rows: list[Conversation] = []
-        complete = True
+        away = False
+        lacking = tail.lacking()
         if needs_store:
             try:
-                rows = await self._stored_conversations(user, before, limit + 1, newest)
+                await self._drop_outdated(newest, before, limit + 1)
+                rows = await self._stored_conversations(user, before, limit + 1, newest, oldest)
             except StoreUnavailable:
                 newest = self._newest_by_channel(user, above=tail.floor)
                 if not any(record.id < before for record in newest.values()):
                     raise
-                complete = False
+                away = True
         # What moved while the store was read is newer than anything it could answer.
         newest |= self._newest_by_channel(user, above=seen)
         found = [row for row in rows if row.channel not in newest]
@@ -169,31 +186,62 @@ class History:
         found = [conversation for conversation in found if conversation.last_id >= oldest]
         found.sort(key=lambda conversation: conversation.last_id, reverse=True)
         kept = fit(found, _size, limit, MAX_PAGE_BYTES, from_end=False)
-        has_more = len(kept) < len(found) or len(rows) > limit or _too_large(rows) or not complete
+        has_more = len(kept) < len(found) or len(rows) > limit or _too_large(rows) or away
+        down_to = kept[-1].last_id if has_more and kept else oldest
+        complete = not away and not overlap(lacking, max(down_to - 1, 0), before)
         return ConversationPage(kept, has_more, complete)
 
     async def get(self, message_id: int) -> tuple[Entry, str] | None:
         """One message, and ``stored`` or only ``accepted``."""
         tail = self._tail
-        if message_id < oldest_kept(self._retention_days):
+        if message_id < self._expiry.oldest_kept():
             return None
         record = tail.get(message_id)
         if record is not None:
             if record.kind != KIND_MESSAGE:
                 return None
-            return entry_of(record), "accepted" if message_id > tail.watermark else "stored"
-        if message_id > tail.floor:
+            entry = entry_of(record)
+            if tail.stored < message_id <= tail.base:
+                await self._check_place(entry)
+            return entry, "accepted" if message_id > tail.stored else "stored"
+        if message_id > tail.complete_above:
             return None
-        entry = await self._breaker.run(lambda: self._store.get(message_id))
+        entry = await self._stored(message_id)
+        if entry is None and tail.relied_on < message_id <= tail.floor:
+            raise StoreUnavailable(_NOT_YET)
         return (entry, "stored") if entry is not None else None
+
+    async def _stored(self, message_id: int) -> Entry | None:
+        return await self._breaker.run(lambda: self._store.get(message_id))
+
+    async def _check_place(self, here: Entry) -> None:
+        """Raises:
+        StoreUnavailable: the store has another message under this id, and this one has yet
+            to be given another place.
+        """
+        try:
+            stored = await self._stored(here.id)
+        except StoreUnavailable:
+            return  # then this is all there is to answer with
+        if stored is not None and _differ([stored], [here]):
+            raise StoreUnavailable("the store has another message under this id")
 
     async def find_client_id(
         self, sender: str, channel: str, client_id: str
     ) -> tuple[int, bytes] | None:
-        """Id and digest of the first stored message under this key; the tail is not asked."""
-        return await self._breaker.run(
+        """Id and digest of the first stored message under this key; the tail is not asked.
+
+        Raises:
+            StoreUnavailable: also where it is not there, and may be among what the store
+                is still lacking.
+        """
+        doubtful = self._tail.relied_on < self._tail.watermark
+        found = await self._breaker.run(
             lambda: self._store.find_client_id(sender, channel, client_id)
         )
+        if found is None and doubtful:
+            raise StoreUnavailable(_NOT_YET)
+        return found
 
     def _channel(self, channel: str) -> tuple[_FromTail, _FromStore]:
         return (
@@ -208,30 +256,51 @@ class History:
         )
 
     def _visible(self, bounds: Bounds) -> Bounds:
-        oldest = oldest_kept(self._retention_days)
+        oldest = self._expiry.oldest_kept()
         return bounds._replace(after=max(bounds.after, oldest - 1)) if oldest else bounds
 
     async def _page(self, from_tail: _FromTail, from_store: _FromStore, bounds: Bounds) -> Page:
         bounds = self._visible(bounds)
-        floor = self._tail.floor
-        limit = bounds.limit
-        one_more = bounds._replace(limit=limit + 1)
+        tail = self._tail
+        floor, complete_above = tail.floor, tail.complete_above
+        lacking = tail.lacking()
+        one_more = bounds._replace(limit=bounds.limit + 1)
         # Taken before any wait: what the tail lets go of meanwhile is in here.
-        above = _messages(from_tail, one_more._replace(after=max(bounds.after, floor)))
-        if bounds.after >= floor or (bounds.newest and one_more.reached_by(above)):
-            return _cut(above, bounds)
-        below = one_more._replace(before=min(bounds.before, floor + 1))
+        here = _messages(from_tail, one_more._replace(after=max(bounds.after, complete_above)))
+        if bounds.after >= complete_above or (bounds.newest and one_more.reached_by(here)):
+            return _cut(here, bounds)
+        below = one_more._replace(before=min(bounds.before, complete_above + 1))
         if bounds.newest:
-            room = max(bounds.max_bytes - body_bytes(above), 0)
-            below = below._replace(limit=limit + 1 - len(above), max_bytes=room)
+            room = max(bounds.max_bytes - body_bytes(here), 0)
+            below = below._replace(limit=bounds.limit + 1 - len(here), max_bytes=room)
+        both: list[Entry] = []
+        if complete_above > floor:
+            both = _messages(from_tail, below._replace(after=max(bounds.after, floor)))
         try:
             stored = await self._breaker.run(lambda: from_store(below))
         except StoreUnavailable:
             # From the other end there would be a hole between ``after`` and the first.
-            if not bounds.newest or not above:
+            if not bounds.newest or not (both or here):
                 raise
-            return Page(above, has_more=True, complete=False)
-        return _cut(stored + above, bounds)
+            kept = _cut(both + here, bounds)
+            return Page(kept.entries, has_more=True, complete=False)
+        page = _cut(_merge(stored, both) + here, bounds)
+        complete = not overlap(lacking, *_covered(page, bounds)) and not _differ(stored, both)
+        return page._replace(complete=complete)
+
+    async def _merged(
+        self, from_tail: _FromTail, from_store: _FromStore, bounds: Bounds
+    ) -> list[Entry]:
+        """What is in either, up to the limit or a page's bytes."""
+        found: list[Entry] = []
+        bounds = bounds._replace(max_bytes=MAX_PAGE_BYTES)
+        while len(found) < bounds.limit:
+            page = await self._page(from_tail, from_store, bounds)
+            found += page.entries
+            if not page.has_more:
+                break
+            bounds = bounds._replace(after=page.entries[-1].id)
+        return found
 
     async def _around(
         self, from_tail: _FromTail, from_store: _FromStore, message_id: int, limit: int
@@ -252,21 +321,44 @@ class History:
         newer = await self._page(from_tail, from_store, rest)
         if away is not None and not newer.entries:
             raise away
-        return Page(older.entries + newer.entries, older.has_more, older.complete)
+        complete = older.complete and newer.complete
+        return Page(older.entries + newer.entries, older.has_more, complete)
 
     async def _stored_conversations(
-        self, user: str, before: int, wanted: int, replaced: dict[str, Record]
+        self, user: str, before: int, wanted: int, replaced: dict[str, Record], oldest: int
     ) -> list[Conversation]:
-        """Until there are as many as wanted, not counting what the tail replaces."""
+        """Until there are as many as wanted, counting neither what the tail replaces nor
+        what is too old to be shown."""
         found: list[Conversation] = []
         while len(found) < wanted and not _too_large(found):
             call = partial(self._store.conversations, user, before=before, limit=wanted)
             rows = await self._breaker.run(call)
-            found.extend(row for row in rows if row.channel not in replaced)
+            found.extend(
+                row for row in rows if row.last_id >= oldest and row.channel not in replaced
+            )
             if len(rows) < wanted and not _too_large(rows):
                 break
             before = rows[-1].last_id
+            if before < oldest:
+                break  # and so are all behind it
         return found[:wanted]
+
+    async def _drop_outdated(self, newest: dict[str, Record], before: int, wanted: int) -> None:
+        """Leave out, of what a page may show, conversations that have a newer message in the
+        store, which the log does not know: they are listed by that one."""
+        base = self._tail.base
+        doubtful = [record for record in newest.values() if record.id < before]
+        doubtful.sort(key=lambda record: record.id, reverse=True)
+        for record in doubtful:
+            if not wanted:
+                return
+            if record.id < base:
+                later = Bounds(1, after=record.id, before=base + 1)
+                call = partial(self._store.channel_page, record.channel, later)
+                if await self._breaker.run(call):
+                    del newest[record.channel]
+                    continue
+            wanted -= 1
 
     def _newest_by_channel(self, user: str, *, above: int) -> dict[str, Record]:
         everything = Bounds(max(len(self._tail), 1), after=above, max_bytes=NO_BYTE_BOUND)
@@ -322,6 +414,36 @@ def _cut(entries: list[Entry], bounds: Bounds) -> Page:
         from_end=bounds.newest,
     )
     return Page(kept, has_more=len(kept) < len(entries), complete=True)
+
+
+def _merge(stored: list[Entry], here: list[Entry]) -> list[Entry]:
+    """Both, ascending; what is in both once, as the log has it."""
+    if not here:
+        return stored
+    entries = {entry.id: entry for entry in stored} | {entry.id: entry for entry in here}
+    return [entries[position] for position in sorted(entries)]
+
+
+def _differ(stored: list[Entry], here: list[Entry]) -> bool:
+    """Whether the two have different messages under one id: a log was put back, and went on;
+    the persister has not come to give its messages another place."""
+    bodies = {entry.id: entry.body for entry in here}
+    for entry in stored:
+        body = bodies.get(entry.id, entry.body)
+        if body != entry.body and _decode(body) != _decode(entry.body):
+            return True
+    return False
+
+
+def _covered(page: Page, bounds: Bounds) -> tuple[int, int]:
+    """The part of the range that the page speaks of: what it was cut off from is not it."""
+    after, before = bounds.after, bounds.before
+    if page.has_more and page.entries:
+        if bounds.newest:
+            after = page.entries[0].id - 1
+        else:
+            before = page.entries[-1].id + 1
+    return after, before
 
 
 def _size(conversation: Conversation) -> int:

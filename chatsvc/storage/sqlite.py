@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
+from chatsvc.log.reconcile import Mark
 from chatsvc.storage import sqlite_rows as rows
 from chatsvc.storage.base import (
     Conversation,
@@ -62,10 +63,14 @@ class _Thread:
         except sqlite3.Error as exc:
             raise StoreUnavailable(f"the store's file cannot be used: {exc}") from exc
 
-    async def close(self) -> None:
+    async def disconnect(self) -> None:
+        """Give the connection up; another may be made."""
         db, self._db = self._db, None
         if db is not None:
             await self._submit(db.close)
+
+    async def close(self) -> None:
+        await self.disconnect()
         self._executor.shutdown(wait=False)
 
 
@@ -84,6 +89,9 @@ class SqliteStore(MessageStore):
         self._writer = _Thread("store-write")
         self._reader = _Thread("store-read")
         self._opening = asyncio.Lock()
+        self._wal = path.with_name(f"{path.name}-wal")
+        self._inode: tuple[int, int] | None = None
+        self._wal_inode: tuple[int, int] | None = None
         self._closed = False
         self.dead_letters = _SqliteDeadLetters(self._writer, self._reader)
 
@@ -104,10 +112,17 @@ class SqliteStore(MessageStore):
         return Versions(found, len(STEPS))
 
     async def identity(self) -> str:
-        def read(db: sqlite3.Connection) -> str:
-            return str(db.execute("SELECT value FROM meta WHERE name='identity'").fetchone()[0])
+        await self._follow_file()
+        found = await self._reader.run(lambda db: rows.meta(db, "identity"))
+        if found is None:
+            raise StoreUnavailable("the store's file has lost its name")
+        return found
 
-        return await self._reader.run(read)
+    async def watermark(self) -> Mark | None:
+        return await self._reader.run(rows.watermark)
+
+    async def set_watermark(self, expected: Mark | None, new: Mark) -> bool:
+        return await self._writer.run(lambda db: rows.set_watermark(db, expected, new))
 
     async def head(self) -> int:
         return await self._reader.run(rows.head)
@@ -155,6 +170,36 @@ class SqliteStore(MessageStore):
             await self._reader.close()
             await self._writer.close()
 
+    async def _follow_file(self) -> None:
+        """Where another file was put in the place of the one that is open, open that.
+
+        Raises:
+            StoreUnavailable: there is none.
+        """
+        async with self._opening:
+            if not self._writer.is_open or await asyncio.to_thread(self._is_in_place):
+                return
+            await self._reader.disconnect()
+            await self._writer.disconnect()
+            await asyncio.to_thread(self._drop_old_wal)
+        await self.open()
+
+    def _is_in_place(self) -> bool:
+        try:
+            found = _inode(self._path)
+        except OSError as exc:
+            raise StoreUnavailable(f"the store's file is gone: {exc.strerror}") from exc
+        if found == self._inode:
+            self._wal_inode = _inode_if_there(self._wal)
+        return found == self._inode
+
+    def _drop_old_wal(self) -> None:
+        # SQLite leaves it where the file is no longer its own, and whoever opens the new file
+        # would find the old one's pages beside it, and take them for its own.
+        if self._wal_inode is not None and _inode_if_there(self._wal) == self._wal_inode:
+            self._wal.unlink()
+            self._wal.with_name(f"{self._path.name}-shm").unlink(missing_ok=True)
+
     def _connect_writer(self) -> sqlite3.Connection:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -165,6 +210,8 @@ class SqliteStore(MessageStore):
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             bring_up(db)
+            self._inode = _inode(self._path)
+            self._wal_inode = _inode_if_there(self._wal)
         except BaseException:
             db.close()
             raise
@@ -196,6 +243,18 @@ class SqliteStore(MessageStore):
                 db.close()
         except sqlite3.Error as exc:
             raise StoreUnavailable(f"the store's file cannot be read: {exc}") from exc
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _inode_if_there(path: Path) -> tuple[int, int] | None:
+    try:
+        return _inode(path)
+    except FileNotFoundError:
+        return None
 
 
 def _write(db: sqlite3.Connection, records: Sequence[Record]) -> list[Rejection]:
