@@ -200,10 +200,10 @@ class History:
         if record is not None:
             if record.kind != KIND_MESSAGE:
                 return None
-            entry = entry_of(record)
+            here = entry_of(record)
             if tail.stored < message_id <= tail.base:
-                await self._check_place(entry)
-            return entry, "accepted" if message_id > tail.stored else "stored"
+                await self._check_place(here)
+            return here, "accepted" if message_id > tail.stored else "stored"
         if message_id > tail.complete_above:
             return None
         entry = await self._stored(message_id)

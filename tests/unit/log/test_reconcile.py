@@ -7,7 +7,9 @@ import pytest
 from chatsvc.log.reconcile import (
     MARGIN,
     WIDE_MARGIN,
+    Life,
     LogState,
+    Mark,
     Meeting,
     StoreState,
     reconcile,
@@ -15,7 +17,10 @@ from chatsvc.log.reconcile import (
 
 TRIMMED, WATERMARK, HEAD = 20, 50, 80
 BELOW, BETWEEN, ABOVE = 40, 60, 90
-LOG = LogState("ours", stored=WATERMARK, start=1, trimmed=TRIMMED, base=0, empty=False)
+FIRST, NOW = Life(1, "first", 0), Life(2, "now", 30)
+LOG = LogState(
+    "ours", stored=WATERMARK, start=1, trimmed=TRIMMED, base=0, empty=False, lives=(FIRST, NOW)
+)
 AGREED = Meeting(
     another=False,
     behind=False,
@@ -28,6 +33,10 @@ AGREED = Meeting(
 BEHIND = AGREED._replace(behind=True, stored=BELOW, margin=WIDE_MARGIN)
 
 
+def mark(position: int | None, life: Life = NOW) -> Mark | None:
+    return None if position is None else Mark(position, life.generation, life.epoch)
+
+
 def ahead_of(base: int, of: Meeting = AGREED) -> Meeting:
     return of._replace(ahead=True, base=base)
 
@@ -37,7 +46,7 @@ def ahead_of(base: int, of: Meeting = AGREED) -> Meeting:
     [
         # The store's watermark is the log's: its head below it is what was expired or put
         # aside, at it is the usual case, above it is a part of the batch that was under way.
-        (WATERMARK, 0, False, AGREED),
+        (WATERMARK, 0, True, AGREED),
         (WATERMARK, BELOW, True, AGREED),
         (WATERMARK, WATERMARK, True, AGREED),
         (WATERMARK, BETWEEN, True, AGREED),
@@ -73,7 +82,7 @@ def ahead_of(base: int, of: Meeting = AGREED) -> Meeting:
 def test_the_store_that_it_was(
     watermark: int | None, head: int, known: bool, expected: Meeting
 ) -> None:
-    assert reconcile(LOG, StoreState("ours", watermark, head), known=known) == expected
+    assert reconcile(LOG, StoreState("ours", mark(watermark), head), known=known) == expected
 
 
 @pytest.mark.parametrize(
@@ -89,28 +98,52 @@ def test_the_store_that_it_was(
 def test_what_the_store_lost_and_the_log_has_deleted_is_a_hole(
     watermark: int | None, expected: tuple[int, int] | None
 ) -> None:
-    found = reconcile(LOG, StoreState("ours", watermark, 5), known=True)
+    found = reconcile(LOG, StoreState("ours", mark(watermark), 5), known=True)
     assert found.hole == expected
     assert found.stored == max(TRIMMED, watermark or 0)
 
 
 def test_holes_are_remembered_and_joined() -> None:
     log = LOG._replace(hole=(3, 7))
-    assert reconcile(log, StoreState("ours", WATERMARK, HEAD), known=True).hole == (3, 7)
-    assert reconcile(log, StoreState("ours", BELOW, HEAD), known=True).hole == (3, 7)
-    assert reconcile(log, StoreState("ours", 10, HEAD), known=True).hole == (3, TRIMMED)
-    assert reconcile(log, StoreState("another", TRIMMED, HEAD), known=True).hole is None
+    assert reconcile(log, StoreState("ours", mark(WATERMARK), HEAD), known=True).hole == (3, 7)
+    assert reconcile(log, StoreState("ours", mark(BELOW), HEAD), known=True).hole == (3, 7)
+    assert reconcile(log, StoreState("ours", mark(10), HEAD), known=True).hole == (3, TRIMMED)
+    full = StoreState("another", mark(TRIMMED), HEAD)
+    assert reconcile(log, full, known=True).hole is None
 
 
 def test_where_nothing_was_deleted_nothing_is_missing() -> None:
     log = LOG._replace(start=TRIMMED)
-    assert reconcile(log, StoreState("ours", 5, 5), known=True).hole is None
+    assert reconcile(log, StoreState("ours", mark(5), 5), known=True).hole is None
     assert reconcile(log, StoreState("another", None, 0), known=True).hole is None
+
+
+@pytest.mark.parametrize(
+    ("set_by", "position", "behind", "stored", "ahead"),
+    [
+        # Set by the life before: what the present one has placed below it is not in there.
+        (FIRST, WATERMARK, True, NOW.begun, False),
+        (FIRST, HEAD, True, NOW.begun, False),
+        (FIRST, 25, True, 25, False),
+        # Set by a life of the same number that is not this one: the two forked.
+        (Life(2, "fork", 0), WATERMARK, True, NOW.begun, True),
+        # Set by a later one: the log is an older one, and all that it believes is in there.
+        (Life(3, "later", 0), HEAD, False, WATERMARK, True),
+        (Life(3, "later", 0), BELOW, True, BELOW, True),
+        # Set by one from before those that are remembered.
+        (Life(0, "long ago", 0), HEAD, True, TRIMMED, False),
+    ],
+)
+def test_a_mark_counts_for_the_life_that_set_it(
+    set_by: Life, position: int, behind: bool, stored: int, ahead: bool
+) -> None:
+    found = reconcile(LOG, StoreState("ours", mark(position, set_by), HEAD), known=True)
+    assert (found.behind, found.stored, found.ahead) == (behind, stored, ahead)
 
 
 @pytest.mark.parametrize("base", [0, 30, BETWEEN, ABOVE])
 def test_what_the_base_covers_is_known_already(base: int) -> None:
-    found = reconcile(LOG._replace(base=base), StoreState("ours", 60, 60), known=False)
+    found = reconcile(LOG._replace(base=base), StoreState("ours", mark(60), 60), known=False)
     assert found.ahead == (base < 60)
     assert found.base == max(base, 60)
 
@@ -130,7 +163,15 @@ ANOTHER = AGREED._replace(another=True, behind=True, stored=TRIMMED, margin=0)
     ],
 )
 def test_another_store(watermark: int | None, head: int, known: bool, expected: Meeting) -> None:
-    assert reconcile(LOG, StoreState("another", watermark, head), known=known) == expected
+    assert reconcile(LOG, StoreState("another", mark(watermark), head), known=known) == expected
+
+
+def test_of_a_stranger_no_word_is_taken() -> None:
+    """Its mark was set by another service's log."""
+    stranger = StoreState("another", Mark(70, 9, "theirs"), 10)
+    found = reconcile(LOG, stranger, known=True)
+    assert (found.stored, found.hole) == (TRIMMED, (0, TRIMMED))
+    assert found.ahead, "its lives are counted further"
 
 
 @pytest.mark.parametrize(
@@ -149,5 +190,5 @@ def test_a_log_that_began_while_the_store_was_away(
     head: int, empty: bool, expected: Meeting
 ) -> None:
     """Nothing was deleted from it yet, nor stored."""
-    log = LogState(None, stored=TRIMMED, start=TRIMMED, trimmed=TRIMMED, base=0, empty=empty)
+    log = LOG._replace(store=None, stored=TRIMMED, start=TRIMMED, empty=empty)
     assert reconcile(log, StoreState("ours", None, head), known=False) == expected
