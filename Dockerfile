@@ -20,7 +20,7 @@ LABEL org.opencontainers.image.title="chatsvc" \
       org.opencontainers.image.description="A self-hosted chat backend for applications that already have users." \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin chatsvc \
-    && install -d -o chatsvc -g chatsvc -m 0750 /data
+    && install -d -o chatsvc -g chatsvc -m 0700 /data
 COPY --from=build /opt/chatsvc /opt/chatsvc
 ENV PATH=/opt/chatsvc/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -9,21 +9,24 @@ FAULT_ROUNDS ?= 20
 export PYTHON VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format fault bench transcripts autobahn lock upgrade clean
+.PHONY: help run demo test watch lint format fault bench mutants transcripts autobahn lock upgrade clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
 
-run: $(VENV)/.run ## Serve on http://127.0.0.1:8080 with the embedded store (PORT=… for another port)
-	@exec $(BIN)/python -m chatsvc dev $(ARGS)
+run: $(VENV)/.run ## Serve on http://127.0.0.1:8080 with the embedded store (PORT=…; reads .env)
+	@exec $(BIN)/python -m chatsvc dev $(if $(wildcard .env),--env-file .env) $(ARGS)
 
-demo: $(VENV)/.run ## The interactive terminal client, against a running server
+demo: $(VENV)/.run ## The interactive terminal client, against a running server (PORT=… as for run)
 	@exec $(BIN)/python -m demo_cli $(ARGS)
 
 # A file stays with one worker, which makes its servers and environments once. In the order of
 # the folders: the long files are not last. One run of pytest, and last: its count ends the output.
 test: $(VENV)/.dev lint ## Everything that must pass
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+watch: $(VENV)/.dev ## Run tests again at each change (ARGS="tests/unit/log"; the unit tests without)
+	@exec $(BIN)/python -m scripts.watch $(ARGS)
 
 lint: $(VENV)/.dev ## Style, types and who may import whom
 	$(BIN)/ruff check .
@@ -40,6 +43,9 @@ fault: $(VENV)/.dev ## Break things on purpose, the long form (FAULT_ROUNDS=20)
 
 bench: $(VENV)/.dev ## The measured claims of bench/README.md
 	$(BIN)/python -m bench $(ARGS)
+
+mutants: $(VENV)/.mutation ## Change the code bit by bit: which change does no test notice? (an hour)
+	$(BIN)/python -m scripts.mutants $(ARGS)
 
 transcripts: $(VENV)/.dev ## Remake docs/transcripts/ (needs tmux, and a MongoDB: MONGOD=…)
 	$(BIN)/python -m scripts.transcripts $(ARGS)
@@ -63,6 +69,10 @@ $(VENV)/.run: requirements/demo.txt requirements/build.txt pyproject.toml script
 $(VENV)/.dev: requirements/dev.txt pyproject.toml scripts/environment.sh
 	@scripts/environment.sh dev
 	@touch $(VENV)/.run $@
+
+$(VENV)/.mutation: $(VENV)/.dev requirements/mutation.txt
+	@scripts/environment.sh dev mutation
+	@touch $@
 
 $(VENV)/.uv: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet uv

@@ -16,7 +16,7 @@ from bench.contenders import PEER_MAKERS, Contender
 from bench.options import Options
 from bench.processes import Failed
 from bench.report import Figures, tables
-from bench.scenarios import durable, fanout, history, idle, restart
+from bench.scenarios import durable, fanout, history, hostile_sockets, idle, restart
 
 SCENARIOS: dict[str, Callable[[Options, Figures], Coroutine[Any, Any, None]]] = {
     "fanout": fanout.run,
@@ -24,6 +24,7 @@ SCENARIOS: dict[str, Callable[[Options, Figures], Coroutine[Any, Any, None]]] = 
     "idle": idle.run,
     "history": history.run,
     "restart": restart.run,
+    "hostile-sockets": hostile_sockets.run,
 }
 
 
@@ -39,6 +40,9 @@ def main() -> int:
     parser.add_argument("--entries", type=int, default=Options.entries, help="in the long log")
     parser.add_argument("--scale", type=float, default=1.0, help="times as many requests")
     parser.add_argument("--log-level", default="info", help="of the service (info)")
+    parser.add_argument(
+        "--against", type=Path, metavar="CHECKOUT", help="measure its chatsvc beside this one"
+    )
     parser.add_argument("--folder", type=Path, help="whose disk is measured (the system's /tmp)")
     parser.add_argument("--json", type=Path, help="where to keep every figure")
     arguments = parser.parse_args()
@@ -77,6 +81,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         entries=arguments.entries,
         peers=_peers(arguments.peers),
         log_level=arguments.log_level,
+        against=arguments.against,
         folder=arguments.folder,
     )
 

@@ -71,25 +71,31 @@ class Contender:
     def run(self, folder: Path, core: set[int], **environment: str) -> Iterator[Server]:
         """Started, until the block ends. Raises ``Failed``."""
         settings = {
-            **self.environment,
             "DATA_DIR": str(folder / "data"),
             "PYTHONPATH": str(ROOT),
+            **self.environment,
             **environment,
         }
         with started(self.command, settings, folder, core) as server:
             yield server
 
 
-def chatsvc(log_level: str = "info") -> Contender:
+def chatsvc(log_level: str = "info", checkout: Path | None = None) -> Contender:
     """The service as it is run: fsynced log, embedded store, a line for each request.
 
     Its log lines go to a file. Heartbeats are put off, or they would be counted as
     messages; RECENT_BYTES is small, so that memory does not grow during a run.
+
+    Args:
+        checkout: another working tree whose ``chatsvc`` is run instead of this one's, to
+            compare before and after a change within one run.
     """
+    name = "chatsvc" if log_level == "info" else f"chatsvc ({log_level})"
     return Contender(
-        name="chatsvc" if log_level == "info" else f"chatsvc ({log_level})",
+        name=name if checkout is None else f"{name} in {checkout.resolve().name}",
         note="fsynced before 201, stored in SQLite, tokens checked",
-        command=(sys.executable, "-m", "chatsvc", "serve"),
+        # -P: the package comes from PYTHONPATH, not from the folder that we stand in.
+        command=(sys.executable, "-P", "-m", "chatsvc", "serve"),
         greeted=True,
         opening=lambda user: handshake("/ws", {"Authorization": f"Bearer {token(user)}"}),
         publishing=send_request,
@@ -101,6 +107,7 @@ def chatsvc(log_level: str = "info") -> Contender:
             "LOG_LEVEL": log_level,
             "HEARTBEAT_SECONDS": "600",
             "RECENT_BYTES": "8MiB",
+            **({} if checkout is None else {"PYTHONPATH": str(checkout.resolve())}),
         },
     )
 

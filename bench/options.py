@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.contenders import Contender
+from bench.contenders import Contender, chatsvc
 from bench.processes import Cores, cores
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """``publishes`` and ``sends`` by how many are under way at once. ``settle_seconds``: before
-    memory is read, so that what was freed is given back."""
+    memory is read, so that what was freed is given back. ``against``: another checkout whose
+    chatsvc is measured beside this one."""
 
     sockets: int = 500
     people: int = 10
@@ -27,8 +28,15 @@ class Options:
     settle_seconds: float = 1.0
     peers: tuple[Contender, ...] = ()
     log_level: str = "info"
+    against: Path | None = None
     folder: Path | None = None
     cores: Cores = field(default_factory=cores)
+
+    @property
+    def services(self) -> tuple[Contender, ...]:
+        """chatsvc, and the one of another checkout where ``against`` names one."""
+        ours = (chatsvc(self.log_level),)
+        return ours if self.against is None else (*ours, chatsvc(self.log_level, self.against))
 
     @contextmanager
     def temporary(self) -> Iterator[Path]:

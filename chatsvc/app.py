@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import signal
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +13,7 @@ from aiohttp import web
 
 from chatsvc import __version__, logs
 from chatsvc.auth.authentication import Authentication, authentication
-from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.errors import ChatError, StoreUnavailable
 from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
@@ -27,16 +24,19 @@ from chatsvc.features.conversations.service import ConversationService
 from chatsvc.features.dev_login import api as dev_login_api
 from chatsvc.features.dev_login.service import DevLogin
 from chatsvc.features.messages import api as messages_api
+from chatsvc.features.messages.channels import ConversationSender
 from chatsvc.features.messages.reading import MessageReader
-from chatsvc.features.messages.service import AllowAll, MessageService, Policy
+from chatsvc.features.messages.service import MessageService, Policy
 from chatsvc.log.local import AHEAD_SECONDS, LocalLog
 from chatsvc.log.lock import DataDirLock
 from chatsvc.log.reconcile import StoreState
+from chatsvc.server.accepting import AcceptingSite, accept_on
 from chatsvc.server.application import ServerOptions, build_application
 from chatsvc.server.health import Check, HealthReport
-from chatsvc.server.listener import LISTEN_BACKLOG, listen, url_of
+from chatsvc.server.listener import listen, url_of
 from chatsvc.server.metrics import Metrics
-from chatsvc.server.protocol import ProblemRunner
+from chatsvc.server.protocol import ProblemRunner, ProblemServer
+from chatsvc.server.room import open_files_limit, room_for
 from chatsvc.server.websocket.context import SocketContext
 from chatsvc.server.websocket.keeper import SocketKeeper
 from chatsvc.server.websocket.upgrade import WebSocketEndpoint
@@ -44,14 +44,12 @@ from chatsvc.settings import Settings
 from chatsvc.storage.base import MessageStore
 from chatsvc.storage.history import History
 from chatsvc.storage.persister import Persister, PersisterEvents, state_of
+from chatsvc.storage.probe import StoreProbe
 from chatsvc.storage.retention import Expiry, Retention
 from chatsvc.storage.sqlite import SqliteStore
 from chatsvc.wire.operation import Operation
 
-SWITCH_SECONDS: Final = 0.0005
-"""How long a thread may hold the interpreter while the log's thread waits for it."""
 _STORE_START_SECONDS: Final = 5.0
-_STORE_RETRY_SECONDS: Final = 1.0
 
 _logger = structlog.get_logger("chatsvc")
 
@@ -83,43 +81,6 @@ class Running:
         return mint(user)[0] if mint is not None else None
 
 
-async def run(
-    settings: Settings,
-    *,
-    on_started: Callable[[Running], None] | None = None,
-    policy: Policy | None = None,
-) -> None:
-    """Serve until SIGTERM or SIGINT, then shut down in order.
-
-    Args:
-        on_started: called once requests are taken.
-        policy: who may speak to whom; everybody, by default.
-
-    Raises:
-        ConfigurationError, VersionTooNew, LogDamaged: it cannot start; nothing was served.
-    """
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(logs.on_loop_exception)
-    sys.setswitchinterval(SWITCH_SECONDS)
-    stopping = asyncio.Event()
-
-    def stop() -> None:
-        if stopping.is_set():
-            os._exit(130)  # asked twice: the log is durable without a farewell
-        stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    service = Service(settings, policy or AllowAll())
-    try:
-        running = await service.start()
-        if on_started is not None:
-            on_started(running)
-        await stopping.wait()
-    finally:
-        await service.stop()
-
-
 class Service:
     """Everything put together. :meth:`stop` undoes what :meth:`start` got to."""
 
@@ -136,7 +97,7 @@ class Service:
         self._context: SocketContext | None = None
         self._keeper: SocketKeeper | None = None
         self._runner: ProblemRunner | None = None
-        self._opener: asyncio.Task[None] | None = None
+        self._probe: StoreProbe | None = None
         self._retention: Retention | None = None
 
     async def start(self) -> Running:
@@ -144,14 +105,14 @@ class Service:
         settings = self._settings
         self._lock.acquire()
         who = authentication(settings)
-        listener = listen(settings)
+        listeners = listen(settings)
         try:
             store = self._store = open_store(settings)
-            log = self._log = await self._open_log(store)
+            probe = self._probe = StoreProbe(store)
+            log = self._log = await self._open_log(store, probe)
             expiry = Expiry(settings.message_retention_days, log.elapsed.older_than)
-            history = History(store, log.tail, expiry=expiry)
+            history = History(store, log.tail, expiry=expiry, reads_at_once=store.reads_at_once)
             self._persister = self._make_persister(log, store)
-            log.tail.listen(Fanout(self._hub, self._metrics.delivered.inc).accept)
             service = MessageService(
                 log=log,
                 policy=self._policy,
@@ -159,11 +120,14 @@ class Service:
                 client_ids=history,
                 limits=settings.limits,
             )
-            context = self._context = self._socket_context(log, history, service, who)
+            sender = ConversationSender(service=service, lookup=history, limits=settings.limits)
+            context = self._context = self._socket_context(log, history, sender, who)
+            fanout = Fanout(self._hub, context.resumer.take_over, self._metrics.delivered.inc)
+            log.tail.listen(fanout.accept)
             log.tail.watch(context.tell_stored)
             log.on_new_life(context.begin_life)
             application = build_application(
-                operations=self._operations(service, history, who),
+                operations=self._operations(sender, history, who),
                 authenticate=who.verifier.verify,
                 limits=settings.limits,
                 health_report=self._health,
@@ -171,34 +135,48 @@ class Service:
                 options=ServerOptions(
                     version=__version__,
                     cors_origins=settings.cors_origins,
+                    cors_headers=settings.cors_headers,
                     metrics_token=settings.metrics_token,
                 ),
                 extra_routes=[
                     web.get("/ws", WebSocketEndpoint(context).__call__, allow_head=False)
                 ],
             )
-            self._runner = ProblemRunner(
+            runner = self._runner = ProblemRunner(
                 application,
                 observe=self._metrics.requests.observe,
                 shutdown_timeout=settings.shutdown_seconds / 2,
+                stall_seconds=settings.socket_stall_seconds,
+                keep_alive_seconds=settings.keep_alive_seconds,
             )
-            await self._runner.setup()
-            await web.SockSite(self._runner, listener, backlog=LISTEN_BACKLOG).start()
+            await runner.setup()
+            sites = await accept_on(
+                runner,
+                listeners,
+                sockets=lambda: len(context.sockets),
+                room=room_for(
+                    settings.max_http_connections,
+                    settings.max_http_connections_per_address,
+                    open_files_limit(),
+                ),
+            )
         except BaseException:
-            listener.close()
+            for listener in listeners:
+                listener.close()
             raise
         self._keeper = SocketKeeper(context)
         self._keeper.start()
         self._persister.start()
-        self._opener = asyncio.create_task(_open_when_there(store), name="open store")
+        probe.start()
         self._retention = Retention(store, log.tail, expiry)
         self._retention.start()
-        self._watch(log, context)
+        self._watch(log, context, probe, history)
+        self._watch_connections(runner.problem_server, sites)
         self._started = True
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again
         gc.set_threshold(10_000, 50, 50)
-        url = url_of(settings.host, listener)
+        url = url_of(settings.host, listeners[0])
         _logger.info(
             "started",
             url=url,
@@ -211,11 +189,15 @@ class Service:
         return Running(url, settings, who)
 
     async def stop(self) -> None:
-        """Unready at once; sockets away; requests in flight answered; the log closed."""
+        """Unready at once; after a while sockets away; requests in flight answered; the log
+        closed."""
         was_started, self._started = self._started, False
         settings = self._settings
         try:
             async with asyncio.timeout(settings.shutdown_seconds):
+                if was_started:
+                    # Whoever routes clients here sees that it is not ready, and stops.
+                    await asyncio.sleep(min(settings.drain_seconds, settings.shutdown_seconds / 2))
                 if self._context is not None:
                     self._context.draining = True
                 if self._keeper is not None:
@@ -227,8 +209,8 @@ class Service:
                     await self._persister.stop(drain=True)
         except TimeoutError:
             _logger.warning("not everything ended in time", seconds=settings.shutdown_seconds)
-        if self._opener is not None:
-            self._opener.cancel()
+        if self._probe is not None:
+            await self._probe.stop()
         if self._retention is not None:
             await self._retention.stop()
         if self._log is not None:
@@ -239,16 +221,22 @@ class Service:
         if was_started:
             _logger.info("stopped")
 
-    async def _open_log(self, store: MessageStore) -> LocalLog:
+    async def _open_log(self, store: MessageStore, probe: StoreProbe) -> LocalLog:
         settings = self._settings
         found: StoreState | None = None
         try:
             async with asyncio.timeout(_STORE_START_SECONDS):
                 await store.open()
                 found = await state_of(store)
+                probe.answered()
         except (StoreUnavailable, TimeoutError) as exc:
             # Nothing needs it yet: what is sent meanwhile waits in the log.
             _logger.warning("the store is away at the start", error=str(exc) or "no answer")
+        except ChatError:
+            raise
+        except Exception:  # a fault of the store must not keep sends from being accepted
+            found = None
+            _logger.exception("store_failed_at_start")
         return await LocalLog.open(
             settings.data_path,
             recent_bytes=settings.recent_bytes,
@@ -258,6 +246,7 @@ class Service:
             retention_ms=settings.log_retention_seconds * 1000,
             min_free_bytes=settings.min_free_bytes,
             store=found,
+            new_conversations=settings.max_new_conversations_per_hour,
             observe=self._observe_commit,
         )
 
@@ -278,7 +267,7 @@ class Service:
         )
 
     def _socket_context(
-        self, log: LocalLog, history: History, service: MessageService, who: Authentication
+        self, log: LocalLog, history: History, sender: ConversationSender, who: Authentication
     ) -> SocketContext:
         settings = self._settings
         return SocketContext(
@@ -292,7 +281,7 @@ class Service:
                 backfill=history,
                 most=settings.resume_max,
             ),
-            submit=service.submit,
+            submit=sender.submit,
             authenticate=who.verifier.verify,
             metrics=self._metrics,
             server_name=f"chatsvc/{__version__}",
@@ -302,17 +291,16 @@ class Service:
             max_frame=settings.max_body_bytes,
             max_content=settings.max_content,
             max_connections=settings.max_connections,
+            max_connections_per_user=settings.max_connections_per_user,
             unacked_max=settings.socket_unacked_max,
         )
 
     def _operations(
-        self, service: MessageService, history: History, who: Authentication
+        self, sender: ConversationSender, history: History, who: Authentication
     ) -> list[Operation]:
         settings, limits = self._settings, self._settings.limits
         operations = [
-            *messages_api.operations(
-                service, MessageReader(history=history, limits=limits), limits
-            ),
+            *messages_api.operations(sender, MessageReader(history=history, limits=limits), limits),
             *conversations_api.operations(
                 ConversationService(history=history, limits=limits), limits
             ),
@@ -331,15 +319,17 @@ class Service:
         return operations
 
     def _health(self) -> HealthReport:
-        log, persister = self._log, self._persister
+        log, persister, probe = self._log, self._persister, self._probe
         assert log is not None
         assert persister is not None
+        assert probe is not None
         refusal, storing = log.refusal, persister.health
+        trouble = storing.error if storing.status != "ok" else probe.error
         checks = {
             "log": Check(status="down", detail=refusal.detail) if refusal else Check(status="ok"),
-            "store": Check(status="ok")
-            if storing.status == "ok"
-            else Check(status="degraded", detail=storing.error),
+            "store": Check(status="degraded", detail=trouble)
+            if trouble is not None or storing.status != "ok"
+            else Check(status="ok"),
             "clock": _clock_check(log.ahead_seconds),
         }
         worst = max((check.status for check in checks.values()), key=_SEVERITY.index)
@@ -350,7 +340,9 @@ class Service:
             ready=self._started,
         )
 
-    def _watch(self, log: LocalLog, context: SocketContext) -> None:
+    def _watch(
+        self, log: LocalLog, context: SocketContext, probe: StoreProbe, history: History
+    ) -> None:
         watch = self._metrics.watch
         watch("backlog_bytes", "Accepted and not yet stored.", lambda: log.tail.unsaved_bytes)
         watch("backlog_messages", "Accepted and not yet stored.", lambda: log.tail.unsaved_count)
@@ -359,6 +351,7 @@ class Service:
             "Stored once, and not yet in the store that is being filled again.",
             lambda: log.refill,
         )
+        watch("store_up", "1 while the store answers, otherwise 0.", lambda: float(probe.up))
         watch("recent_bytes", "Stored, and kept in memory.", lambda: log.tail.recent_bytes)
         watch(
             "messages_duplicate",
@@ -372,11 +365,46 @@ class Service:
             lambda: log.keys_forgotten_early,
             "counter",
         )
+        watch(
+            "sends_over_share",
+            "Sends refused because too much of their sender waits to be stored.",
+            lambda: log.fair_share.refused,
+            "counter",
+        )
+        watch(
+            "sends_over_new_conversations",
+            "Sends refused because their sender began too many conversations.",
+            lambda: log.new_conversations.refused,
+            "counter",
+        )
+        watch("history_waiting", "Reads of history that wait for the store.",
+              lambda: history.queue.waiting)  # fmt: skip
+        watch("history_busy", "Reads of history refused because too many waited.",
+              lambda: history.queue.refused, "counter")  # fmt: skip
         watch("resume_replayed", "Messages replayed to resuming sockets.",
               lambda: context.resumer.replayed, "counter")  # fmt: skip
         watch("gaps", "Gaps that a resume announced.", lambda: context.resumer.gaps, "counter")
+        watch("sockets_fell_behind", "Times that more waited for a socket than it may hold unsent.",
+              lambda: context.resumer.fell_behind, "counter")  # fmt: skip
         watch("log_lines_lost", "Log lines that could not be written.", logs.lines_lost, "counter")
         watch("sockets_slow", "Sockets with unsent bytes.", lambda: len(context.slow))
+
+    def _watch_connections(self, server: ProblemServer, sites: Sequence[AcceptingSite]) -> None:
+        watch, looks = self._metrics.watch, server.watch
+        watch("http_connections", "Open HTTP connections, not upgraded.", lambda: server.open)
+        for name, text, read in (
+            ("accept_pauses", "Times that accepting stopped for want of room or descriptors.",
+             lambda: sum(site.pauses for site in sites)),
+            ("http_refused", "HTTP connections beyond the bound of their address.",
+             lambda: sum(site.refused for site in sites)),
+            ("http_aborted", "HTTP answers cut off because they were not read.",
+             lambda: looks.aborted),
+            ("http_heads_expired", "HTTP connections closed because no whole head came in time.",
+             lambda: looks.heads_expired),
+            ("http_closed_for_room", "HTTP connections of no use that gave way to new ones.",
+             lambda: looks.closed_for_room),
+        ):  # fmt: skip
+            watch(name, text, read, "counter")
 
 
 def _clock_check(ahead_seconds: float) -> Check:
@@ -417,15 +445,3 @@ class _StoreEvents(PersisterEvents):
 
     def put_aside(self, count: int) -> None:
         self._metrics.dead_letters.inc(count)
-
-
-async def _open_when_there(store: MessageStore) -> None:
-    """Readers need an open store before the first write comes to open it."""
-    while True:
-        try:
-            await store.open()
-        except StoreUnavailable as exc:
-            _logger.debug("the store is still away", error=str(exc))
-            await asyncio.sleep(_STORE_RETRY_SECONDS)
-        else:
-            return

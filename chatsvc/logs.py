@@ -4,6 +4,9 @@ Everything goes the same way: structlog's loggers, the standard library's (aioht
 motor) and warnings. Values of local variables are never part of a stack trace, and a
 guard over the finished line blots out what has the shape of a token or of a password in
 a URI, in case something else let it through. Message content is the callers' to keep out.
+
+A service hands its lines to a :class:`~chatsvc.line_writer.LineWriter`: whoever does not
+read them stops nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import asyncio
 import logging
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any, BinaryIO, Final
@@ -21,9 +25,12 @@ import msgspec
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
+from chatsvc.line_writer import LineWriter
 from chatsvc.settings import Settings
 
 MASK: Final = "***"
+FLUSH_SECONDS: Final = 1.0
+"""How long the end of a process waits for its last lines to be written."""
 
 _SECRET_OPTION: Final = re.compile(r"password|secret|token|authmechanismproperties", re.IGNORECASE)
 _URI: Final = re.compile(rb"""(://[^\s/:@"']*:)[^\s"']*@""")
@@ -40,8 +47,8 @@ Event = MutableMapping[str, Any]
 
 
 class Output:
-    """Where lines end. A line that cannot be written is counted in ``lost``: there is no
-    other place to say so, and a full pipe must not fail the request that was logged."""
+    """Where the lines of a command end: written at once. A line that cannot be written is
+    counted in ``lost``: there is no other place to say so."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -58,7 +65,7 @@ class Output:
     log = debug = info = warn = warning = error = critical = exception = fatal = msg
 
 
-_output: Output | None = None
+_output: Output | LineWriter | None = None
 
 
 def lines_lost() -> int:
@@ -66,14 +73,25 @@ def lines_lost() -> int:
     return _output.lost if _output is not None else 0
 
 
-def configure(settings: Settings, file: BinaryIO | None = None) -> Output:
+def configure(
+    settings: Settings, file: BinaryIO | None = None, *, queued: bool = False
+) -> Output | LineWriter:
     """Set up logging for the process, by ``LOG_LEVEL`` and ``LOG_FORMAT``; once, at the start.
 
     Args:
         file: where to write instead of standard error.
+        queued: let a thread write, and never wait for it; :func:`finish` at the end.
     """
     global _output
-    output = _output = Output(sys.stderr.buffer if file is None else file)
+    into = sys.stderr.buffer if file is None else file
+    output: Output | LineWriter
+    if queued:
+        output = LineWriter(into.fileno(), on_dropped=_report_dropped)
+        sys.unraisablehook = _on_unraisable
+        threading.excepthook = _on_thread_exception
+    else:
+        output = Output(into)
+    _output = output
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     terminal = file is None and sys.stderr.isatty()
     console = settings.log_format == "console" or (settings.log_format == "auto" and terminal)
@@ -88,6 +106,28 @@ def configure(settings: Settings, file: BinaryIO | None = None) -> Output:
         logging.getLogger(name).setLevel(max(level, least))
     logging.captureWarnings(True)
     return output
+
+
+def finish(seconds: float = FLUSH_SECONDS) -> None:
+    """Write what is queued, for at most ``seconds``; later lines are dropped."""
+    if isinstance(_output, LineWriter):
+        _output.close(seconds)
+
+
+def _report_dropped(lines: int) -> None:
+    structlog.get_logger().warning("log_lines_lost", lines=lines)
+
+
+def _on_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """The interpreter would write to standard error itself, and wait for its reader."""
+    structlog.get_logger().error(
+        "unraisable_exception", detail=unraisable.err_msg, exc_info=unraisable.exc_value
+    )
+
+
+def _on_thread_exception(arguments: threading.ExceptHookArgs) -> None:
+    thread = arguments.thread.name if arguments.thread is not None else None
+    structlog.get_logger().critical("thread_died", thread=thread, exc_info=arguments.exc_value)
 
 
 def on_loop_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -151,8 +191,8 @@ class _Bridge(logging.Handler):
             # Levels between the five named ones are rounded down to one of them.
             level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
             self._logger.log(level, record.getMessage(), **fields)
-        except Exception:  # noqa: BLE001 - the standard library's own way to say that logging failed
-            self.handleError(record)
+        except Exception as exc:  # noqa: BLE001 - a line that cannot be made fails no caller
+            self._logger.error("log_record_failed", logger=record.name, error=type(exc).__name__)
 
 
 class _Stamp:

@@ -7,85 +7,27 @@ the program reads the environment.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from chatsvc.core.errors import ConfigurationError
 from chatsvc.core.limits import Limits
-
-Parser = Callable[[str], Any]
-
-_SUFFIXES: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
-_TRUE: Final = frozenset({"1", "true", "yes", "on"})
-_FALSE: Final = frozenset({"0", "false", "no", "off"})
-
-
-def _text(raw: str) -> str:
-    return raw
-
-
-def _words(raw: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in raw.split(",") if word.strip())
+from chatsvc.setting_values import Parser
+from chatsvc.setting_values import choice as _choice
+from chatsvc.setting_values import flag as _flag
+from chatsvc.setting_values import header_names as _header_names
+from chatsvc.setting_values import number as _number
+from chatsvc.setting_values import origins as _origins
+from chatsvc.setting_values import size as _size
+from chatsvc.setting_values import text as _text
+from chatsvc.setting_values import whole as _whole
+from chatsvc.setting_values import words as _words
 
 
-def _flag(raw: str) -> bool:
-    if raw.lower() in _TRUE:
-        return True
-    if raw.lower() in _FALSE:
-        return False
-    raise ValueError("is not true or false")
-
-
-def _choice(*allowed: str) -> Parser:
-    def parse(raw: str) -> str:
-        if raw not in allowed:
-            raise ValueError(f"is not one of {', '.join(allowed)}")
-        return raw
-
-    return parse
-
-
-def _whole(least: int, most: int) -> Parser:
-    def parse(raw: str) -> int:
-        try:
-            value = int(raw)
-        except ValueError:
-            raise ValueError("is not a whole number") from None
-        if not least <= value <= most:
-            raise ValueError(f"is not from {least} to {most}")
-        return value
-
-    return parse
-
-
-def _number(least: float, most: float) -> Parser:
-    def parse(raw: str) -> float:
-        try:
-            value = float(raw)
-        except ValueError:
-            raise ValueError("is not a number") from None
-        if not least <= value <= most:
-            raise ValueError(f"is not from {least:g} to {most:g}")
-        return value
-
-    return parse
-
-
-def _size(least: int, most: int) -> Parser:
-    whole = _whole(least, most)
-
-    def parse(raw: str) -> int:
-        for suffix, factor in _SUFFIXES.items():
-            if raw.endswith(suffix):
-                head = raw.removesuffix(suffix).strip()
-                if not head.isdigit():
-                    raise ValueError(f"is not a whole number of {suffix}")
-                return int(whole(str(int(head) * factor)))
-        return int(whole(raw))
-
-    return parse
+def _per_address(raw: str) -> int | None:
+    return None if raw == "auto" else int(_whole(0, 1_000_000)(raw))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +59,31 @@ def _table() -> tuple[Variable, ...]:
     mib = 1024**2
     group(
         "Server",
-        ("HOST", _text, "127.0.0.1", "address", "The address to listen on. The image says 0.0.0.0."),
+        ("HOST", _text, "127.0.0.1", "address", "The address to listen on; :: is every address of IPv6 and IPv4. The image says 0.0.0.0."),
         ("PORT", _whole(0, 65535), "8080", "port", "The port to listen on; 0 takes a free one."),
         ("MAX_CONNECTIONS", _whole(1, 1_000_000), "15000", "sockets",
          "WebSockets at once; one more is closed with 1013. Keep it below the open-files limit."),
+        ("MAX_CONNECTIONS_PER_USER", _whole(1, 1_000_000), "100", "sockets",
+         "WebSockets of one user at once; one more is closed with 1013, or refused with 429."),
+        ("MAX_HTTP_CONNECTIONS", _whole(16, 1_000_000), "2000", "connections",
+         "HTTP connections at once, beside the WebSockets; beyond it idle ones are closed, and new ones wait."),
+        ("MAX_HTTP_CONNECTIONS_PER_ADDRESS", _per_address, "auto", "connections",
+         "Of one address; one more gets 429. auto: 256, private addresses, where a proxy may be, not counted; 0: no bound."),
         ("SHUTDOWN_SECONDS", _number(1, 600), "20", "seconds",
          "From SIGTERM to exit at the latest: sockets are closed, requests answered, the log closed."),
-        ("CORS_ORIGINS", _words, "", "list",
-         "Origins whose pages may call the HTTP interface, or *; none by default."),
+        ("DRAIN_SECONDS", _number(0, 300), "2", "seconds",
+         "After SIGTERM, how long /health/ready says 503 while all is still served; at most half of SHUTDOWN_SECONDS."),
+        ("KEEP_ALIVE_SECONDS", _number(1, 3600), "75", "seconds",
+         "How long an idle HTTP connection is kept; more than the proxy in front keeps its own."),
+        ("CORS_ORIGINS", _origins, "", "list",
+         "Origins whose pages may call the HTTP interface; loopback for pages of this machine, * for all."),
+        ("CORS_HEADERS", _header_names, "", "list",
+         "Request headers that such pages may send beside those that the interface knows."),
         ("CONNECTIONS_REQUIRE_AUTH", _flag, "false", "boolean",
          "Whether POST /api/connections asks for a token."),
         ("METRICS_TOKEN", _text, "", "text",
          "The bearer token for GET /metrics. Unset: answered to loopback addresses only."),
-        ("LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info", "level",
+        ("LOG_LEVEL", _choice("debug", "info", "warning", "error", warn="warning"), "info", "level",
          "The least level that is logged."),
         ("LOG_FORMAT", _choice("auto", "console", "json"), "auto", "format",
          "How log lines look; auto: console on a terminal, otherwise json."),
@@ -165,7 +119,7 @@ def _table() -> tuple[Variable, ...]:
         ("RECENT_BYTES", _size(mib, 64 * 1024 * mib), "64MiB", "bytes",
          "Memory for recent messages that are stored already: they resume clients without the store."),
         ("BACKLOG_BYTES", _size(mib, 256 * 1024 * mib), "512MiB", "bytes",
-         "Messages accepted and not yet stored; beyond it sends get 503."),
+         "Memory for what is accepted and not yet stored; beyond it sends get 503, beyond a share 429."),
         ("LOG_RETENTION_SECONDS", _whole(0, 31_536_000), "86400", "seconds",
          "How long the log on disk keeps what is stored already."),
         ("MIN_FREE_BYTES", _size(0, 1024 * 1024 * mib), "256MiB", "bytes",
@@ -173,7 +127,7 @@ def _table() -> tuple[Variable, ...]:
     )  # fmt: skip
     group(
         "Store",
-        ("STORE", _choice("auto", "mongodb", "sqlite"), "auto", "store",
+        ("STORE", _choice("auto", "mongodb", "sqlite", mongo="mongodb"), "auto", "store",
          "Where messages are kept; auto: MongoDB if MONGO_URI is set, otherwise SQLite in DATA_DIR."),
         ("MONGO_URI", _text, "mongodb://localhost:27017", "URI", "The MongoDB to connect to."),
         ("MONGO_DB", _text, "chatdb", "name", "The database."),
@@ -195,6 +149,8 @@ def _table() -> tuple[Variable, ...]:
         ("MAX_CONTENT", _whole(1, 60_000), "16000", "characters", "Of a message's content."),
         ("MAX_METADATA_BYTES", _size(2, 65_536), "4096", "bytes", "Of a message's metadata, as JSON."),
         ("MAX_METADATA_DEPTH", _whole(1, 50), "5", "levels", "To which metadata nests."),
+        ("MAX_NEW_CONVERSATIONS_PER_HOUR", _whole(0, 1_000_000), "1000", "conversations",
+         "That one sender may begin, beyond which sends get 429; 0: any number."),
         ("MAX_BODY_BYTES", _size(1024, 16 * mib), "262144", "bytes",
          "Of a request body or a client's frame."),
     )  # fmt: skip
@@ -203,11 +159,11 @@ def _table() -> tuple[Variable, ...]:
         ("HEARTBEAT_SECONDS", _number(0.1, 600), "30", "seconds",
          "Between pings; a socket silent for two of them is gone."),
         ("RESUME_MAX", _whole(0, 1_000_000), "10000", "messages",
-         "The most that a resume replays; beyond it the client gets a gap to fetch."),
+         "The most that a resume replays, or a socket falls behind; beyond it there is a gap to fetch."),
         ("SOCKET_BUFFER_BYTES", _size(65_536, 1024 * mib), "1MiB", "bytes",
-         "Unsent bytes of one socket beyond which it is cut off."),
+         "Unsent bytes of one socket beyond which what follows waits in the log until it drains."),
         ("SOCKET_STALL_SECONDS", _number(0.1, 600), "10", "seconds",
-         "How long unsent bytes may not shrink before the socket is cut off."),
+         "How long unsent bytes of a socket, or of an HTTP answer, may not shrink before it is cut off."),
         ("SOCKET_SNDBUF_BYTES", _size(4096, 64 * mib), "128KiB", "bytes",
          "The kernel's send buffer of a socket (SO_SNDBUF)."),
         ("SOCKET_UNACKED_MAX", _whole(1, 10_000), "64", "sends",
@@ -230,8 +186,14 @@ class Settings:
     host: str
     port: int
     max_connections: int
+    max_connections_per_user: int
+    max_http_connections: int
+    max_http_connections_per_address: int | None
     shutdown_seconds: float
+    drain_seconds: float
+    keep_alive_seconds: float
     cors_origins: tuple[str, ...]
+    cors_headers: tuple[str, ...]
     connections_require_auth: bool
     metrics_token: str
     log_level: str
@@ -267,6 +229,7 @@ class Settings:
     max_content: int
     max_metadata_bytes: int
     max_metadata_depth: int
+    max_new_conversations_per_hour: int
     max_body_bytes: int
     heartbeat_seconds: float
     resume_max: int
@@ -308,12 +271,15 @@ class Settings:
 def load(
     environment: Mapping[str, str],
     overrides: Mapping[str, tuple[str, str]] | None = None,
+    origins: Mapping[str, str] | None = None,
 ) -> Settings:
     """Read the table's variables.
 
     Args:
         environment: usually ``os.environ``; an empty value counts as unset.
         overrides: name → (value as text, where it came from); wins.
+        origins: name → where a value in ``environment`` came from; ``environment`` if it
+            is not there.
 
     Raises:
         ConfigurationError: one line that names the variable.
@@ -323,7 +289,8 @@ def load(
     for row in TABLE:
         raw, origin = row.default, "default"
         if environment.get(row.name):
-            raw, origin = environment[row.name], "environment"
+            raw = environment[row.name]
+            origin = (origins or {}).get(row.name, "environment")
         if overrides and row.name in overrides:
             raw, origin = overrides[row.name]
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 
@@ -12,8 +13,25 @@ from demo_cli.exits import Exit, Failure
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it; the exit status is one of :class:`demo_cli.exits.Exit`."""
-    arguments = parse(sys.argv[1:] if argv is None else argv)
+    """Run the program.
+
+    Returns:
+        The exit status, one of :class:`demo_cli.exits.Exit`.
+    """
+    _open_missing_streams()
+    try:
+        try:
+            return _run(sys.argv[1:] if argv is None else argv)
+        finally:
+            sys.stdout.flush()  # here, where a reader that went away can be dealt with
+    except BrokenPipeError:
+        # What is left in the buffer would be an error again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.CLOSED_PIPE
+
+
+def _run(argv: Sequence[str]) -> int:
+    arguments = parse(argv)
     try:
         if arguments.command is None:
             return asyncio.run(_menu(arguments.url, arguments.token, arguments.user))
@@ -25,6 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return failure.exit
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
+
+
+def _open_missing_streams() -> None:
+    """Replace streams that were closed before the start: Python has ``None`` for them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 async def _menu(url: str, token: str | None, user: str | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from chatsvc.client import uuid7
 
@@ -12,24 +12,53 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 
 _EPILOG = """\
 Without a command: an interactive menu. The token is --token, or CHATSVC_TOKEN in the
-environment, or what the server's development login gives for --user.
+environment, or what the server's development login gives for --user. The server is
+--url, or CHATSVC_URL in the environment, or what HOST and PORT there name.
 
 Exit status: 0 done, 1 refused, 2 wrong arguments or no token, 3 no answer from the
-server, 4 the time was up (listen).
+server, 4 the time was up (listen), 141 nobody reads the output.
 """
+_ANY_ADDRESS = frozenset({"", "0.0.0.0", "::", "*"})
 
 
 def split_users(text: str) -> list[str]:
-    """User ids joined by commas, with or without spaces, each once, in their order."""
+    """Split user ids that are joined by commas: each once, in their order."""
     return list(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
 
 
+def names_with_spaces(users: Sequence[str], known: Collection[str] = ()) -> list[str]:
+    """Find the ids with white space in them, apart from those that are known.
+
+    They are allowed, and more often several ids of which the commas were left out.
+    """
+    return [user for user in users if user not in known and len(user.split()) > 1]
+
+
+def default_url(environment: Mapping[str, str]) -> str:
+    """Choose the server that the environment names.
+
+    ``CHATSVC_URL``, or ``HOST`` and ``PORT`` as the server itself reads them: an address
+    that means every interface is the loopback one for a client.
+    """
+    url = environment.get("CHATSVC_URL")
+    if url:
+        return url
+    host, port = environment.get("HOST", ""), environment.get("PORT", "")
+    if not host and not port:
+        return DEFAULT_URL
+    if host in _ANY_ADDRESS:
+        host = "127.0.0.1"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port or 8080}"
+
+
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse, or end the program with 2 and a line that says what is wrong."""
+    """Parse the command line, or end the program with 2 and a line that says why."""
     common = argparse.ArgumentParser(add_help=False)
     # Given before or after the command: the default must not undo what came before it.
     quiet = argparse.SUPPRESS
-    common.add_argument("--url", default=quiet, help=f"the server (default: {DEFAULT_URL})")
+    common.add_argument(
+        "--url", default=quiet, help=f"the server (default: {default_url(os.environ)})"
+    )
     common.add_argument("--token", default=quiet, help="the user's token")
     common.add_argument("--user", default=quiet, help="the user id, for the development login")
 
@@ -71,9 +100,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _complete(arguments: argparse.Namespace) -> None:
-    """What the environment says where the arguments say nothing."""
+    """Take from the environment what the arguments do not say."""
     for name, default in (
-        ("url", os.environ.get("CHATSVC_URL") or DEFAULT_URL),
+        ("url", default_url(os.environ)),
         ("token", os.environ.get("CHATSVC_TOKEN") or None),
         ("user", None),
     ):
@@ -86,19 +115,19 @@ def _complete(arguments: argparse.Namespace) -> None:
 def _users(text: str) -> list[str]:
     users = split_users(text)
     if not users:
-        raise argparse.ArgumentTypeError("at least one user id")
+        raise argparse.ArgumentTypeError("there must be at least one user id")
     return users
 
 
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
+        raise argparse.ArgumentTypeError("it must be at least 1")
     return number
 
 
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError("a number of seconds above 0")
+        raise argparse.ArgumentTypeError("it must be a number of seconds above 0")
     return seconds

@@ -18,9 +18,11 @@ from chatsvc.client import (
     GaveUp,
     Message,
     MessageReceived,
+    Refused,
     TokenUnavailable,
     Unreachable,
 )
+from demo_cli.arguments import names_with_spaces
 from demo_cli.exits import Exit, Failure
 from demo_cli.login import Login
 from demo_cli.rendering import visible
@@ -28,10 +30,10 @@ from demo_cli.screen import Screen
 
 
 async def run(arguments: argparse.Namespace) -> int:
-    """Carry out the command.
+    """Carry out the command; returns the exit status.
 
     Raises:
-        Failure: it could not be.
+        Failure: it could not be done.
     """
     login = Login(arguments.url, arguments.token, arguments.user)
     command = {"send": _send, "listen": _listen, "history": _history, "who": _who}
@@ -47,28 +49,37 @@ def _failure(error: ClientError) -> Failure:
     unreachable = isinstance(error, Unreachable) or (
         isinstance(error, GaveUp) and error.code == 1006
     )
-    return Failure(visible(str(error)), Exit.UNREACHABLE if unreachable else Exit.REFUSED)
+    text = str(error)
+    if isinstance(error, Refused) and error.first_id is not None:
+        text += f"; the first message under this client_id is {error.first_id}"
+    return Failure(visible(text), Exit.UNREACHABLE if unreachable else Exit.REFUSED)
 
 
 def _api(arguments: argparse.Namespace, login: Login) -> ChatApi:
     return ChatApi(arguments.url, login.source or login.token)
 
 
+def _participants(arguments: argparse.Namespace, login: Login) -> list[str]:
+    """The ids that were given, and the user's own."""
+    users: list[str] = arguments.participants
+    for name in names_with_spaces(users, [login.user or ""]):
+        note = f"{name!r} is taken as one user id: several are joined by commas"
+        print(f"chatsvc-demo: {visible(note)}", file=sys.stderr)
+    return users if login.user is None or login.user in users else [*users, login.user]
+
+
 async def _send(arguments: argparse.Namespace, login: Login) -> int:
     text = sys.stdin.read() if arguments.text == "-" else arguments.text
-    participants = arguments.participants
-    if login.user is not None and login.user not in participants:
-        participants = [*participants, login.user]
+    participants = _participants(arguments, login)
     async with _api(arguments, login) as api:
         sent = await api.post(participants, text, client_id=arguments.client_id)
-    _result(arguments, sent._asdict(), f"sent {visible(sent.id)}")
+    before = " (accepted before, under the same client_id)" if sent.duplicate else ""
+    _result(arguments, sent._asdict(), f"sent {visible(sent.id)}{before}")
     return Exit.OK
 
 
 async def _history(arguments: argparse.Namespace, login: Login) -> int:
-    participants = arguments.participants
-    if login.user is not None and login.user not in participants:
-        participants = [*participants, login.user]
+    participants = _participants(arguments, login)
     async with _api(arguments, login) as api:
         page = await api.history(
             participants, limit=arguments.limit, before=arguments.before, after=arguments.after
@@ -79,7 +90,7 @@ async def _history(arguments: argparse.Namespace, login: Login) -> int:
     else:
         Screen().history(sorted(participants), page.messages)
     if not page.complete:
-        print("the store is away: older messages may be missing", file=sys.stderr)
+        print("the database is away: older messages may be missing", file=sys.stderr)
     return Exit.OK
 
 
@@ -107,7 +118,7 @@ async def _listen(arguments: argparse.Namespace, login: Login) -> int:
     try:
         async with asyncio.timeout(arguments.timeout), client:
             async for event in client:
-                _tell(event)
+                _report(event)
                 if not isinstance(event, MessageReceived):
                     continue
                 if arguments.json:
@@ -123,8 +134,8 @@ async def _listen(arguments: argparse.Namespace, login: Login) -> int:
     return Exit.OK
 
 
-def _tell(event: object) -> None:
-    """What befalls the connection, on standard error: standard output is for messages."""
+def _report(event: object) -> None:
+    """Print a change of the connection on standard error: standard output is for messages."""
     match event:
         case Connected(hello=hello):
             text = f"connected as {hello.user}"
@@ -142,5 +153,5 @@ def _result(arguments: argparse.Namespace, value: dict[str, Any], text: str) -> 
 
 
 def _json_line(message: Message) -> str:
-    # Written anew: ASCII alone, so that it is safe to look at in a terminal too.
+    # Encoded again, as ASCII alone, so that it is safe to show in a terminal too.
     return json.dumps(json.loads(message.raw))

@@ -1,4 +1,4 @@
-"""How it ends: the exit statuses that scripts go by."""
+"""Exit statuses, for scripts to go by."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ class Exit(enum.IntEnum):
     TIMED_OUT = 4
     """``listen``: the time was up before so many messages had come."""
     INTERRUPTED = 130
+    """Ctrl-C: 128 and SIGINT, as shells have it."""
+    CLOSED_PIPE = 141
+    """Nobody reads the output: 128 and SIGPIPE, as shells have it."""
 
 
 class Failure(Exception):

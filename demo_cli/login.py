@@ -1,4 +1,4 @@
-"""Where the demo has its token from."""
+"""The demo's token: given, or of the development login."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import aiohttp
 from chatsvc.client.http import base_url, describe
 from demo_cli.exits import Exit, Failure
 
-_PATIENCE = aiohttp.ClientTimeout(total=15)
+_TIMEOUT = aiohttp.ClientTimeout(total=15)
 
 
 class Login:
-    """The token that was given, or the server's development login.
+    """Gives the token that was given, or asks the server's development login.
 
     Args:
         url: the server.
@@ -31,22 +31,22 @@ class Login:
         self.user = user or (user_of(token) if token else None)
         if self._token is None and not self.user:
             raise Failure(
-                "who are you? give --token or CHATSVC_TOKEN, or --user with a server that has "
-                "a development login",
+                "a user is needed: give --token or CHATSVC_TOKEN, or --user with a server that "
+                "has a development login",
                 Exit.USAGE,
             )
 
     async def token(self) -> str:
-        """A token, a fresh one where that can be had.
+        """Return the token that was given, or a fresh one of the development login.
 
         Raises:
-            Failure: there is none to be had.
+            Failure: there is none.
         """
         if self._token is not None:
             return self._token
         try:
             async with (
-                aiohttp.ClientSession(timeout=_PATIENCE) as session,
+                aiohttp.ClientSession(timeout=_TIMEOUT) as session,
                 session.post(f"{self._root}/api/dev/token", json={"user": self.user}) as answer,
             ):
                 body = await answer.read()
@@ -68,7 +68,7 @@ class Login:
 
 
 def user_of(token: str) -> str | None:
-    """The user that a JWT names, unverified: it is the server that verifies."""
+    """Read the user from a JWT, without verifying it: that is the server's part."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

@@ -1,10 +1,10 @@
-"""The menu: connect, speak, read, look who is there."""
+"""The interactive menu: connect, send, read, see who is connected."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, Final
 
 from chatsvc.client import (
@@ -17,32 +17,35 @@ from chatsvc.client import (
     MessageReceived,
 )
 from chatsvc.core.participants import user_id_fault
-from demo_cli.arguments import split_users
+from demo_cli.asking import ask_users
 from demo_cli.exits import Exit, Failure
 from demo_cli.login import Login, user_of
 from demo_cli.prompting import Lines
+from demo_cli.rendering import visible
 from demo_cli.screen import Screen
 
 MENU: Final = """\
-1 connect
-2 send message
-3 read history
-4 conversations
-5 who is connected
-6 disconnect
-7 exit"""
+1. Connect to WebSocket
+2. Send message
+3. Read history
+4. Conversations
+5. Who is connected
+6. Disconnect
+7. Exit"""
 PAGE: Final = 20
 ACK_SECONDS: Final = 2.0
 """How long the prompt waits for an ack before it goes on without."""
+LOOKUP_SECONDS: Final = 1.0
+"""How long a lookup that only adds to what is shown may take."""
 
 
 class Menu:
-    """One person at one terminal.
+    """The session of one user at one terminal.
 
     Args:
         url: the server.
         token: used as it is, if given; otherwise the development login is asked.
-        user: who it is; asked for if not given, nor named by the token.
+        user: the user id; asked for if not given, nor named by the token.
         lines: where what is typed comes from.
         screen: where things are shown.
     """
@@ -56,14 +59,16 @@ class Menu:
         self._lines = lines
         self._screen = screen
         self._device = f"demo-{secrets.token_hex(4)}"
-        self._participants: list[str] = []
+        self._chosen: list[str] = []  # the participants of the last conversation of one's own
+        self._received: list[str] = []  # and those of the last message that came
         self._client: ChatClient | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
         self._login: Login
         self._api: ChatApi
 
     async def run(self) -> int:
-        """Until the person leaves."""
+        """Show the menu until the user leaves; returns the exit status."""
         try:
             user = self._given_user or (self._given_token and user_of(self._given_token))
             while not user:
@@ -81,11 +86,11 @@ class Menu:
         return Exit.OK
 
     async def _ask_user(self) -> str:
-        """A user id; empty if what was typed is none, and why was told."""
-        user = (await self._lines.ask("Your user id: ")).strip()
+        """Ask for a user id; empty if what was typed is none, after saying why."""
+        user = (await self._lines.ask("Enter your user ID: ")).strip()
         fault = user_id_fault(user) if user else None
         if fault is not None:
-            self._screen.warn(f"That cannot be a user id: {fault[1]}.")
+            self._screen.warn(f"That cannot be a user ID: {fault[1]}.")
             return ""
         return user
 
@@ -96,11 +101,11 @@ class Menu:
             "3": self._history,
             "4": self._conversations,
             "5": self._who,
-            "6": self._say_disconnect,
+            "6": self._end_connection,
         }
-        while True:
+        while self._failure is None:
             try:
-                choice = (await self._lines.ask("> ")).strip()
+                choice = (await self._lines.ask("> ")).strip().rstrip(".")
             except (EOFError, KeyboardInterrupt):
                 return
             if choice == "7":
@@ -115,6 +120,7 @@ class Menu:
                 self._screen.note("Left as it was.")
             except (ClientError, Failure) as exc:
                 self._screen.warn(f"That did not work: {exc}")
+        raise self._failure
 
     # The socket
 
@@ -127,14 +133,15 @@ class Menu:
             self._url, self._login.source or self._login.token, device=self._device, echo=True
         )
         self._client = await client.__aenter__()
-        self._start(self._watch(client))
+        self._start(self._show_events(client))
 
-    async def _watch(self, client: ChatClient) -> None:
+    async def _show_events(self, client: ChatClient) -> None:
         before = lost = False
         try:
             async for event in client:
                 match event:
                     case MessageReceived():
+                        self._received = list(event.participants) or self._received
                         self._screen.message(event)
                     case Connected(hello=hello):
                         again = " again" if before else ""
@@ -153,7 +160,7 @@ class Menu:
                 self._client = None
             await client.close()
 
-    async def _say_disconnect(self) -> None:
+    async def _end_connection(self) -> None:
         if self._client is None:
             self._screen.note("There is no connection; 1 makes one.")
             return
@@ -167,39 +174,65 @@ class Menu:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    # Speaking and reading
+    # Sending and reading
 
     async def _send(self) -> None:
         participants = await self._ask_participants()
+        if not participants:
+            return
         content = (await self._lines.ask("Message: ")).rstrip("\n")  # a paste often ends in one
         if not content.strip():
             self._screen.note("Nothing to send.")
         elif self._client is None:
             await self._api.post(participants, content)
-            self._screen.note("Sent.")
+            self._screen.note(await self._sent(participants))
         else:
-            sending = self._start(self._send_by(self._client, participants, content))
-            done, _ = await asyncio.wait([sending], timeout=ACK_SECONDS)
-            if not done:
+            acknowledged = asyncio.Event()
+            sending = self._start(self._send_by(self._client, participants, content, acknowledged))
+            await asyncio.wait([sending], timeout=ACK_SECONDS + LOOKUP_SECONDS)
+            if not sending.done() and not acknowledged.is_set():
                 self._screen.warn("Not there yet; it goes out when the connection is back.")
 
-    async def _send_by(self, client: ChatClient, participants: list[str], content: str) -> None:
+    async def _send_by(
+        self,
+        client: ChatClient,
+        participants: list[str],
+        content: str,
+        acknowledged: asyncio.Event,
+    ) -> None:
         try:
             await client.send(participants, content)
         except (ClientError, ValueError) as exc:
             self._screen.warn(f"Not sent: {exc}")
         else:
-            self._screen.note("Sent.")
+            acknowledged.set()
+            self._screen.note(await self._sent(participants))
+
+    async def _sent(self, participants: Collection[str]) -> str:
+        """Say that a message is durable, and if nobody is there to receive it now."""
+        others = [user for user in participants if user != self._login.user]
+        if not others:
+            return "Sent. You are the only participant."
+        try:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                counts = await self._api.connections(others)
+        except (ClientError, TimeoutError):
+            return "Sent."  # the server may keep to itself who is connected
+        if any(counts.values()):
+            return "Sent."
+        return "Sent. No other participant is connected: it is in the history."
 
     async def _history(self) -> None:
         participants = await self._ask_participants()
+        if not participants:
+            return
         page = await self._api.history(participants, limit=PAGE)
         self._screen.history(sorted(participants), page.messages)
         if not page.messages:
-            self._screen.note("Nothing was said yet.")
+            self._screen.note("There are no messages yet.")
         if page.has_more:
             self._screen.note(f"These are the last {PAGE}.")
-        self._say_incomplete(page.complete)
+        self._warn_if_incomplete(page.complete)
 
     async def _conversations(self) -> None:
         page = await self._api.conversations(limit=PAGE)
@@ -209,15 +242,15 @@ class Menu:
             self._screen.note("There are none yet.")
         if page.has_more:
             self._screen.note(f"These are the newest {PAGE}.")
-        self._say_incomplete(page.complete)
+        self._warn_if_incomplete(page.complete)
 
-    def _say_incomplete(self, complete: bool) -> None:
+    def _warn_if_incomplete(self, complete: bool) -> None:
         if not complete:
-            self._screen.warn("The store is away: older ones may be missing.")
+            self._screen.warn("The database is away: older ones may be missing.")
 
     async def _who(self) -> None:
-        answer = await self._lines.ask("Users: ")
-        users = split_users(answer) or [self._login.user or ""]
+        known = [*self._chosen, *self._received, self._login.user or ""]
+        users = await ask_users(self._lines, "Users: ", known) or [self._login.user or ""]
         counts = await self._api.connections(users)
         for user, count in counts.items():
             state = "not connected"
@@ -226,16 +259,36 @@ class Menu:
             self._screen.note(f"{user}: {state}")
 
     async def _ask_participants(self) -> list[str]:
-        """The others; oneself is added. Nothing typed means those of the last time."""
-        last = ", ".join(sorted(self._participants))
-        prompt = f"Participants ({last}): " if last else "Participants: "
-        users = split_users(await self._lines.ask(prompt)) or self._participants
+        """Ask for the others, and add oneself; Enter is for the last conversation."""
+        last = self._chosen or self._received or await self._newest()
+        prompt = (
+            f"Participants ({visible(', '.join(sorted(last)))}): " if last else "Participants: "
+        )
         me = self._login.user
-        self._participants = users if me is None or me in users else [*users, me]
-        return self._participants
+        users = await ask_users(self._lines, prompt, [*last, me or ""]) or last
+        if not users:
+            self._screen.note("Name at least one participant.")
+            return []
+        self._chosen = users if me is None or me in users else [*users, me]
+        return self._chosen
+
+    async def _newest(self) -> list[str]:
+        """The participants of the user's newest conversation; empty if there is none."""
+        try:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                page = await self._api.conversations(limit=1)
+        except (ClientError, TimeoutError):
+            return []  # the same will be said of what is done next
+        return list(page.conversations[0].participants) if page.conversations else []
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Keep an error, such as of an output that nobody reads, for :meth:`run` to raise."""
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = self._failure or task.exception()

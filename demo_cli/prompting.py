@@ -1,4 +1,4 @@
-"""Lines that a person types, while other lines appear above them."""
+"""Reading lines that a user types, while other lines appear above them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Lines(Protocol):
     """Asks for lines."""
 
     async def ask(self, prompt: str) -> str:
-        """One line, without its end.
+        """Return one line, without its end.
 
         Raises:
             EOFError: there are no more.
-            KeyboardInterrupt: the person pressed Ctrl-C.
+            KeyboardInterrupt: the user pressed Ctrl-C.
         """
 
 
@@ -51,7 +51,10 @@ class _Pipe:
 
 @contextmanager
 def lines_for(source: TextIO, out: TextIO) -> Iterator[Lines]:
-    """What suits the two ends; on a terminal standard output is patched meanwhile."""
+    """Choose how to read lines: with an editor on a terminal, plainly otherwise.
+
+    On a terminal standard output is patched, so that what is printed appears above.
+    """
     if not (source.isatty() and out.isatty()):
         yield _Pipe(source, out)
         return

@@ -1,4 +1,4 @@
-"""Where text goes: coloured by rich on a terminal that has colours, plain elsewhere.
+"""Printing: coloured by rich on a terminal that has colours, plain elsewhere.
 
 Colours are put on as spans, never as markup within the text, so brackets in a message
 are brackets.
@@ -14,14 +14,14 @@ from typing import TextIO
 from chatsvc.client import Conversation, Message
 from demo_cli.rendering import (
     channel_line,
-    clock,
+    local_time,
     message_line,
     visible,
     visible_lines,
 )
 
 Span = tuple[str, str]
-"""Text, already visible, and its style (``""`` for none)."""
+"""Text, escaped already, and its style (``""`` for none)."""
 
 
 class Screen:
@@ -35,44 +35,48 @@ class Screen:
         self._stream = stream
 
     def message(self, message: Message) -> None:
-        """A message that has just come: its conversation above it."""
-        self._print(
-            [(channel_line(message.participants), "cyan"), ("\n", ""), *self._spoken(message)]
-        )
-
-    def history(self, participants: Iterable[str], messages: Iterable[Message]) -> None:
-        """A page of a conversation."""
-        spans: list[Span] = [(channel_line(participants), "cyan")]
-        for message in messages:
-            spans.append((f"\n{clock(message.created_at)}  ", "dim"))
-            spans += self._spoken(message)
-        self._print(spans)
-
-    def conversation(self, conversation: Conversation) -> None:
-        """A conversation and its last message."""
-        last = conversation.last_message
+        """Print a message that was received, its conversation above it."""
         self._print(
             [
-                (channel_line(conversation.participants), "cyan"),
-                (f"\n{clock(last.created_at)}  ", "dim"),
-                *self._spoken(last),
+                (channel_line(message.participants), "cyan"),
+                ("\n", ""),
+                *self._sender_and_content(message),
             ]
         )
 
+    def history(self, participants: Iterable[str], messages: Iterable[Message]) -> None:
+        """Print a page of a conversation."""
+        spans: list[Span] = [(channel_line(participants), "cyan")]
+        for message in messages:
+            spans.append((f"\n{local_time(message.created_at)}  ", "dim"))
+            spans += self._sender_and_content(message)
+        self._print(spans)
+
+    def conversation(self, conversation: Conversation) -> None:
+        """Print a conversation and its last message."""
+        spans: list[Span] = [(channel_line(conversation.participants), "cyan")]
+        last = conversation.last_message
+        if last is not None:
+            spans += [
+                (f"\n{local_time(last.created_at)}  ", "dim"),
+                *self._sender_and_content(last),
+            ]
+        self._print(spans)
+
     def note(self, text: str) -> None:
-        """Something this program says; what it quotes need not be visible yet."""
+        """Print a note of this program; what it quotes is escaped here."""
         self._print([(visible_lines(text), "green")])
 
     def warn(self, text: str) -> None:
-        """The same of something that went wrong."""
+        """Print a note of something that went wrong."""
         self._print([(visible_lines(text), "yellow")])
 
     def plain(self, text: str) -> None:
-        """Text of this program's own, as it is."""
+        """Print text of this program's own, as it is."""
         self._print([(text, "")])
 
     @staticmethod
-    def _spoken(message: Message) -> list[Span]:
+    def _sender_and_content(message: Message) -> list[Span]:
         name = visible(message.sender)
         return [(name, "bold"), (message_line(message)[len(name) :], "")]
 

@@ -24,3 +24,4 @@ compile dev pyproject.toml --extra demo --group dev requirements/build.in "$@"
 compile build requirements/build.in --constraints requirements/dev.txt
 compile run pyproject.toml --constraints requirements/dev.txt
 compile demo pyproject.toml --extra demo --constraints requirements/dev.txt
+compile mutation --group mutation --constraints requirements/dev.txt

@@ -18,8 +18,9 @@ BEGIN = "<!-- settings: begin (scripts/settings_docs.py) -->"
 END = "<!-- settings: end -->"
 
 ENV_HEAD = """\
-# Every setting of chatsvc, at its default. Docker Compose reads a copy named .env; so does
-# systemd with EnvironmentFile=. What they mean in full: docs/operations.md.
+# Every setting of chatsvc, at its default. `make run` and Docker Compose read a copy named
+# .env, any command with --env-file .env, systemd with EnvironmentFile=. The environment is
+# before it. What the settings mean in full: docs/operations.md.
 """
 
 

@@ -36,8 +36,8 @@ class Seat:
         self._pane = TmuxPane(["sh"], environment, columns=columns, rows=ROWS)
         self._pane.type("PS1='$ '; clear", "Enter")
         self._pane.see(lambda lines: lines == ["$"])
-        self.enter("make demo", sees="Your user id:")
-        self.enter(user, sees="7 exit")
+        self.enter("make demo", sees="Enter your user ID:")
+        self.enter(user, sees="7. Exit")
         self.enter("1", sees=f"Connected as {user}.")
 
     @property
@@ -149,7 +149,7 @@ def two_users() -> str:
 def three_users() -> str:
     """Three users; what two of them say, the third does not hear."""
     names = ["alice", "bob", "charlie"]
-    with serving() as service, seats(service, names, 40) as (alice, bob, charlie):
+    with serving() as service, seats(service, names, 46) as (alice, bob, charlie):
         alice.send("alice, bob, charlie", "Hello team!")
         for seat in (bob, charlie):
             seat.see("alice: Hello team!")
@@ -166,7 +166,7 @@ def three_users() -> str:
         return (
             "Three users in three terminals: all get what is said to all; what Alice says to\n"
             "Bob alone, Charlie does not get.\n\n"
-            f"{beside(40, [alice, bob, charlie])}\n"
+            f"{beside(46, [alice, bob, charlie])}\n"
         )
 
 

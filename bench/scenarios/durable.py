@@ -9,7 +9,7 @@ import time
 from itertools import repeat
 
 from bench import http_load
-from bench.contenders import CONTENT, Contender, chatsvc, people
+from bench.contenders import CONTENT, Contender, people
 from bench.options import Options
 from bench.processes import Failed, Server
 from bench.report import Figures, micros_per
@@ -26,7 +26,7 @@ async def run(options: Options, figures: Figures) -> None:
     The peers answer the same POST with the same bytes, and keep nothing.
     """
     scenario = "A durable send by POST: CPU each"
-    for contender in (chatsvc(options.log_level), *options.peers):
+    for contender in (*options.services, *options.peers):
         own = contender.greeted
         with (
             options.temporary() as folder,

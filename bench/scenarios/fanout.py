@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import repeat
 
 from bench import http_load
-from bench.contenders import Contender, chatsvc, people
+from bench.contenders import Contender, people
 from bench.listeners import Listeners
 from bench.options import Options
 from bench.processes import Server
@@ -22,7 +22,7 @@ async def run(options: Options, figures: Figures) -> None:
     The publishes of a level are POSTs over as many connections, each with one under way.
     The CPU is that of the whole process: requests, log and storing are part of it.
     """
-    for contender in (chatsvc(options.log_level), *options.peers):
+    for contender in (*options.services, *options.peers):
         with (
             options.temporary() as folder,
             contender.run(folder, options.cores.server) as server,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import repeat
 
 from bench import http_load
-from bench.contenders import chatsvc, people, send_request, token
+from bench.contenders import Contender, people, send_request, token
 from bench.options import Options
 from bench.report import Figures, micros_per
 from bench.scenarios.durable import stored
@@ -21,7 +21,21 @@ async def run(options: Options, figures: Figures) -> None:
     The peers answer with as many bytes, made of nothing.
     """
     scenario = f"A page of {_LIMIT} messages: CPU each"
-    own = chatsvc(options.log_level)
+    size = 0
+    for own in options.services:
+        size = max(size, await _pages(options, figures, scenario, own))
+    for peer in options.peers:
+        with options.temporary() as folder, peer.run(folder, options.cores.server) as server:
+            page = http_load.request("GET", f"/page?bytes={size}", {})
+            await http_load.run(server.port, repeat(page, 50), at_once=_AT_ONCE)
+            before = server.cpu()
+            await http_load.run(server.port, repeat(page, options.pages), at_once=_AT_ONCE)
+            spent = micros_per(server.cpu() - before, options.pages)
+            figures.add(scenario, peer.name, "as many bytes", "µs", spent)
+
+
+async def _pages(options: Options, figures: Figures, scenario: str, own: Contender) -> int:
+    """Measure both pages of one service; the bytes of the larger answer."""
     to = people(1)
     size = 0
     with options.temporary() as folder, own.run(folder, options.cores.server) as server:
@@ -44,11 +58,4 @@ async def run(options: Options, figures: Figures) -> None:
             spent = micros_per(server.cpu() - before, options.pages)
             size = max(size, load.size)
             figures.add(scenario, own.name, what, "µs", spent)
-    for peer in options.peers:
-        with options.temporary() as folder, peer.run(folder, options.cores.server) as server:
-            page = http_load.request("GET", f"/page?bytes={size}", {})
-            await http_load.run(server.port, repeat(page, 50), at_once=_AT_ONCE)
-            before = server.cpu()
-            await http_load.run(server.port, repeat(page, options.pages), at_once=_AT_ONCE)
-            spent = micros_per(server.cpu() - before, options.pages)
-            figures.add(scenario, peer.name, "as many bytes", "µs", spent)
+    return size

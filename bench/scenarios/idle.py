@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bench.contenders import Contender, chatsvc, people
+from bench.contenders import Contender, people
 from bench.listeners import Listeners
 from bench.options import Options
 from bench.processes import Server
@@ -19,7 +19,7 @@ async def run(options: Options, figures: Figures) -> None:
     They are then dropped and come again, now with tokens that are remembered. Some are
     opened beforehand, so that what is made once is not counted.
     """
-    for contender in (chatsvc(options.log_level), *options.peers):
+    for contender in (*options.services, *options.peers):
         with (
             options.temporary() as folder,
             contender.run(folder, options.cores.server) as server,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from chatsvc.auth.keys import Key, load_keys
-from chatsvc.auth.minting import dev_secret, mint
+from chatsvc.auth.minting import DEV_SECRET_NAME, dev_secret, mint, read_dev_secret
 from chatsvc.auth.tokens import TokenVerifier
 from chatsvc.core.errors import ConfigurationError
 from chatsvc.settings import Settings
@@ -34,10 +35,9 @@ def authentication(settings: Settings, *, clock: Callable[[], float] = time.time
         ConfigurationError: no key at all, one that cannot be used, or a development
             login that others than this machine could reach without it being said.
     """
-    keys = load_keys(settings)
+    keys = check_authentication(settings)
     mint_dev: Callable[[str], tuple[str, int]] | None = None
     if settings.dev_login != "off":
-        _check_reach(settings)
         secret = dev_secret(settings.data_path)
         keys = (*keys, Key("HS256", secret))
 
@@ -54,12 +54,6 @@ def authentication(settings: Settings, *, clock: Callable[[], float] = time.time
             )
             return token, now + DEV_TOKEN_SECONDS
 
-    if not keys:
-        raise ConfigurationError(
-            "no key to verify tokens with: set JWT_SECRET (the HS256 secret that your login "
-            "signs with, at least 32 bytes) or JWT_PUBLIC_KEY (a PEM); to only try it out, run: "
-            "chatsvc dev"
-        )
     verifier = TokenVerifier(
         keys,
         audience=settings.jwt_audience,
@@ -74,9 +68,31 @@ def authentication(settings: Settings, *, clock: Callable[[], float] = time.time
     return Authentication(verifier, mint_dev)
 
 
+def check_authentication(settings: Settings) -> tuple[Key, ...]:
+    """The configured keys, where :func:`authentication` would take them. Makes nothing.
+
+    Raises:
+        ConfigurationError: as :func:`authentication`.
+    """
+    keys = load_keys(settings)
+    if settings.dev_login != "off":
+        _check_reach(settings)
+        secret = settings.data_path / DEV_SECRET_NAME
+        if os.path.lexists(secret):
+            read_dev_secret(secret)
+        return keys
+    if not keys:
+        raise ConfigurationError(
+            "no key to verify tokens with: set JWT_SECRET (the HS256 secret that your login "
+            "signs with, at least 32 bytes) or JWT_PUBLIC_KEY (a PEM); to only try it out, run: "
+            "chatsvc dev"
+        )
+    return keys
+
+
 def is_loopback(host: str) -> bool:
     """Whether this address is reached from this machine alone."""
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback

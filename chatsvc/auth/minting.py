@@ -6,8 +6,10 @@ An application mints its own, with its own login; chatsvc only needs the key.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +21,7 @@ from chatsvc.auth.keys import MIN_SECRET_BYTES
 from chatsvc.core.errors import ConfigurationError
 
 DEV_SECRET_NAME: Final = "dev-secret"
+_MAX_SECRET_BYTES: Final = 4096
 
 
 def mint(
@@ -55,23 +58,51 @@ def dev_secret(data_dir: Path) -> bytes:
     make it at once, all get the one that was first.
 
     Raises:
-        ConfigurationError: it cannot be read, made or used; one line.
+        ConfigurationError: it cannot be read or made, or others may know it; one line.
     """
     path = data_dir / DEV_SECRET_NAME
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists():
+        if not path.is_symlink() and not path.exists():
             _create(path)
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
-        secret = path.read_bytes().strip()
     except OSError as exc:
         raise ConfigurationError(f"DATA_DIR: cannot use {path}: {exc.strerror}") from exc
+    return read_dev_secret(path)
+
+
+def read_dev_secret(path: Path) -> bytes:
+    """The secret in a file that :func:`dev_secret` has made.
+
+    Raises:
+        ConfigurationError: not a file of ours, or one that others may have read or written:
+            whoever knows the secret makes tokens for any user. One line.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as exc:
+        if exc.errno == errno.ELOOP:
+            raise _not_ours(path, "is a symbolic link") from exc
+        raise ConfigurationError(f"DATA_DIR: cannot use {path}: {exc.strerror}") from exc
+    with os.fdopen(descriptor, "rb") as handle:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            raise _not_ours(path, "is not a regular file")
+        if state.st_uid != os.geteuid():
+            raise _not_ours(path, "belongs to another user")
+        if state.st_mode & 0o077:
+            mode = f"{stat.S_IMODE(state.st_mode):04o}"
+            raise _not_ours(path, f"is open to other users of this machine (mode {mode})")
+        secret = handle.read(_MAX_SECRET_BYTES).strip()
     if len(secret) < MIN_SECRET_BYTES:
-        raise ConfigurationError(
-            f"DATA_DIR: {path} is not a secret that was made here: remove it, and a new one is made"
-        )
+        raise _not_ours(path, "is not a secret that was made here")
     return secret
+
+
+def _not_ours(path: Path, fault: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"DATA_DIR: {path} {fault}: remove it, and a new one is made; tokens of the "
+        "development login are then no longer good"
+    )
 
 
 def _create(path: Path) -> None:

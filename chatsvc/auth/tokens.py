@@ -27,6 +27,8 @@ MAX_CACHE_SECONDS: Final = 60.0
 MAX_TIME: Final = 253_402_300_799
 """The last second of the year 9999: a time beyond it is a mistake, such as milliseconds."""
 
+_FORGOTTEN_AT_ONCE: Final = 1000
+
 _SHOWN: Final = 40
 """Characters of a token's own text that a refusal repeats at most."""
 
@@ -114,9 +116,19 @@ class TokenVerifier:
         until = min(now + self._cache_seconds, principal.expires_at)
         if until <= now:
             return  # good by the leeway alone
+        self._forget_expired(now)
         if len(self._cache) >= self._cache_size:
             self._cache.popitem(last=False)
         self._cache[digest] = _Remembered(principal, now, until)
+
+    def _forget_expired(self, now: float) -> None:
+        """The first are the oldest: none behind one that is still good is older than the
+        cache's seconds. Some at a time, more than come in; nobody waits for all of them."""
+        for _ in range(_FORGOTTEN_AT_ONCE):
+            first = next(iter(self._cache.values()), None)
+            if first is None or first.since <= now < first.until:
+                return
+            self._cache.popitem(last=False)
 
     def _claims(self, token: str) -> dict[str, Any]:
         """The payload, once a key has vouched for it."""

@@ -14,6 +14,8 @@ from typing import Final
 
 from chatsvc import __version__
 
+_PRIVATE: Final = 0o077
+"""The umask: nothing for group and others."""
 _DESCRIPTION: Final = """\
 A self-hosted chat backend for applications that already have users.
 Settings are environment variables: `chatsvc config` lists them all."""
@@ -24,7 +26,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     What a person can mend is one line on standard error: a setting, a port that is
     taken, a folder in use, files of a newer version, a damaged log, a store that is away.
+    Whatever files a command makes are readable by their owner alone.
     """
+    _fill_standard_streams()
+    before = os.umask(_PRIVATE)
+    try:
+        return _run(argv)
+    finally:
+        os.umask(before)
+
+
+def _fill_standard_streams() -> None:
+    """Open what the parent has closed of descriptors 0 to 2: a file that is opened there
+    would get what is written to standard error, and such a file may be the log."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - for the process's life
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
 
     from chatsvc.core.errors import (
@@ -64,7 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"chatsvc {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    data = argparse.ArgumentParser(add_help=False)
+    env = argparse.ArgumentParser(add_help=False)
+    env.add_argument(
+        "--env-file", metavar="PATH", help="a file of variables; the environment is before it"
+    )
+    data = argparse.ArgumentParser(add_help=False, parents=[env])
     data.add_argument("--data-dir", metavar="PATH", help="instead of DATA_DIR")
     store = argparse.ArgumentParser(add_help=False)
     store.add_argument("--store", metavar="STORE", help="instead of STORE: auto, mongodb or sqlite")
@@ -79,6 +107,9 @@ def _parser() -> argparse.ArgumentParser:
         parents=[listen, data, store],
         help="run it on this machine alone, with tokens for whoever asks",
     )
+    dev.add_argument(
+        "--reload", action="store_true", help="start again when the program's source changes"
+    )
     dev.set_defaults(run=_dev)
 
     token = commands.add_parser("token", parents=[data], help="print a token for a user")
@@ -91,6 +122,9 @@ def _parser() -> argparse.ArgumentParser:
         parents=[listen, data, store],
         help="show every setting, its value and where it came from",
     )
+    config.add_argument(
+        "--check", action="store_true", help="only say whether `chatsvc serve` would start"
+    )
     config.set_defaults(run=_config)
 
     migrate = commands.add_parser(
@@ -101,10 +135,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     migrate.set_defaults(run=_migrate)
 
+    backup = commands.add_parser(
+        "backup", parents=[data, store], help="copy log and store, while the service runs or not"
+    )
+    backup.add_argument("dir", metavar="DIR", help="a folder that does not exist yet")
+    backup.set_defaults(run=_backup)
+    restore = commands.add_parser(
+        "restore", parents=[data, store], help="put a backup back; the service must be stopped"
+    )
+    restore.add_argument("dir", metavar="DIR", help="what `chatsvc backup` has made")
+    restore.add_argument(
+        "--force", action="store_true", help="move the files that are in DATA_DIR aside"
+    )
+    restore.set_defaults(run=_restore)
+
     _add_dead_letters(commands, [data, store])
     _add_log(commands, [data, store])
 
-    health = commands.add_parser("healthcheck", help="ask a running service whether it lives")
+    health = commands.add_parser(
+        "healthcheck", parents=[env], help="ask a running service whether it lives"
+    )
     health.add_argument("--url", help="instead of http://127.0.0.1:PORT")
     health.set_defaults(run=_healthcheck)
     return parser
@@ -186,6 +236,18 @@ def _migrate(arguments: argparse.Namespace) -> int:
     from chatsvc.cli.migrate import migrate
 
     return migrate(arguments)
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from chatsvc.cli.backup import backup
+
+    return backup(arguments)
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from chatsvc.cli.restore import restore
+
+    return restore(arguments)
 
 
 def _dead_letters(arguments: argparse.Namespace) -> int:

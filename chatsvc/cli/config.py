@@ -11,9 +11,15 @@ from chatsvc.settings import TABLE, Settings, Variable
 
 
 def config(arguments: argparse.Namespace) -> int:
-    """Print the table; secrets are masked."""
+    """Print the table; secrets are masked. With ``--check``: whether ``serve`` would start."""
     settings = settings_from(arguments)
-    warn_of_near_misses()
+    warn_of_near_misses(arguments)
+    if arguments.check:
+        from chatsvc.cli.checking import check
+
+        check(settings)
+        say("chatsvc serve would start with these settings")
+        return 0
     rows = [(row.name, shown(row, settings), settings.source[row.name]) for row in TABLE]
     name_width = max(len(name) for name, _, _ in rows)
     value_width = max(len(value) for _, value, _ in rows if len(value) <= 40)

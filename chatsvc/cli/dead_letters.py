@@ -24,7 +24,7 @@ from chatsvc.storage.dead_letters import DeadLetterDesk
 def dead_letters(arguments: argparse.Namespace) -> int:
     """List, show, replay or drop. 1 if something asked for is not there or not stored."""
     settings = settings_from(arguments)
-    warn_of_near_misses()
+    warn_of_near_misses(arguments)
     logs.configure(settings)
     texts: list[str] = getattr(arguments, "ids", None) or []
     if arguments.action == "show":

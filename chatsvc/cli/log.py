@@ -22,7 +22,7 @@ def log_verify(arguments: argparse.Namespace) -> int:
     The service must be stopped.
     """
     settings = settings_from(arguments)
-    warn_of_near_misses()
+    warn_of_near_misses(arguments)
     logs.configure(settings)
     path = settings.data_path / "log.db"
     if not path.exists():

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 from pathlib import Path
 
+from chatsvc import logs
 from chatsvc.cli.options import say, settings_from, warn_of_near_misses
 from chatsvc.core.errors import VersionTooNew
 from chatsvc.log.file import LogFile
@@ -20,7 +21,8 @@ def migrate(arguments: argparse.Namespace) -> int:
     The service must be stopped, unless with ``--check``.
     """
     settings = settings_from(arguments)
-    warn_of_near_misses()
+    warn_of_near_misses(arguments)
+    logs.configure(settings)
     if arguments.check:
         return asyncio.run(_check(settings))
     lock = DataDirLock(settings.data_path)

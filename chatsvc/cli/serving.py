@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.util
-import os
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from chatsvc import __version__
-from chatsvc.cli.options import Overrides, say, settings_from
+from chatsvc.cli.options import Overrides, settings_from, variables
 from chatsvc.core.errors import ChatError
-from chatsvc.logs import configure, safe_uri
+from chatsvc.core.origins import LOOPBACK
+from chatsvc.line_writer import LineWriter
+from chatsvc.logs import configure, finish, safe_uri
+from chatsvc.server.room import MAX_RESERVE
 from chatsvc.settings import Settings, near_misses
 
 if TYPE_CHECKING:
@@ -24,40 +26,62 @@ if TYPE_CHECKING:
 
 _DEV: Final = "chatsvc dev"
 _DEV_USERS: Final = ("alice", "bob")
-_OTHER_FILES: Final = 200
-"""Descriptors that are no client's socket: files, the store's connections."""
 
 
 def serve(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
-    return _run(settings_from(arguments), None)
+    return _run(settings_from(arguments), variables(arguments), None)
 
 
 def dev(arguments: argparse.Namespace) -> int:
     """Serve on this machine alone, with the development login, and say how to try it."""
-    return _run(settings_from(arguments, _dev_preset()), _introduce)
+    found = variables(arguments)
+    settings = settings_from(arguments, _dev_preset(found))
+    if arguments.reload:
+        from chatsvc.cli.reloading import serve_and_reload
+
+        return serve_and_reload(arguments)
+    return _run(settings, found, _introduce)
 
 
-def _dev_preset() -> Overrides:
+def _dev_preset(found: Mapping[str, str]) -> Overrides:
     """What ``dev`` sets. What the environment says about logs and the login is left alone;
-    HOST is not, or a variable meant for a server would open this one to others."""
-    preset = {"HOST": ("127.0.0.1", _DEV)}
+    HOST is not, or a variable meant for a server would open this one to others. Pages of
+    this machine may call beside those that are named."""
+    origins = ",".join(filter(None, [found.get("CORS_ORIGINS"), LOOPBACK]))
+    preset = {"HOST": ("127.0.0.1", _DEV), "CORS_ORIGINS": (origins, _DEV)}
     for name, value in (
         ("DEV_LOGIN", "loopback"),
+        ("DRAIN_SECONDS", "0"),
         ("LOG_LEVEL", "warning"),
         ("LOG_FORMAT", "console"),
     ):
-        if not os.environ.get(name):
+        if not found.get(name):
             preset[name] = (value, _DEV)
     return preset
 
 
-def _run(settings: Settings, on_started: Callable[[Running], None] | None) -> int:
-    configure(settings)
-    for found, meant in near_misses(os.environ):
-        structlog.get_logger().warning("variable_not_read", found=found, meant=meant)
+def _run(
+    settings: Settings,
+    found: Mapping[str, str],
+    on_started: Callable[[Running], None] | None,
+) -> int:
+    configure(settings, queued=True)
+    try:
+        return _serve(settings, found, on_started)
+    finally:
+        finish()
+
+
+def _serve(
+    settings: Settings,
+    found: Mapping[str, str],
+    on_started: Callable[[Running], None] | None,
+) -> int:
+    for name, meant in near_misses(found):
+        structlog.get_logger().warning("variable_not_read", found=name, meant=meant)
     _allow_open_files(settings)
-    from chatsvc.app import run
+    from chatsvc.process import run
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -88,15 +112,24 @@ def _allow_open_files(settings: Settings) -> None:
             soft = hard
         except (OSError, ValueError) as exc:  # macOS refuses what it calls unlimited
             structlog.get_logger().warning("open_files_limit_stays", limit=soft, error=str(exc))
-    if soft not in (-1, resource.RLIM_INFINITY) and soft < settings.max_connections + _OTHER_FILES:
+    needed = settings.max_connections + settings.max_http_connections + MAX_RESERVE
+    if soft not in (-1, resource.RLIM_INFINITY) and soft < needed:
         structlog.get_logger().warning(
             "open_files_limit_below_max_connections",
             limit=soft,
             max_connections=settings.max_connections,
+            max_http_connections=settings.max_http_connections,
         )
 
 
 def _introduce(running: Running) -> None:
+    """Print it; a standard output that nobody reads does not stop the service."""
+    writer = LineWriter(sys.stdout.fileno())
+    writer.msg(introduction(running).encode())
+    writer.close(0)
+
+
+def introduction(running: Running) -> str:
     """What a newcomer wants to know, and three commands that work as they stand."""
     settings, url = running.settings, running.url
     data = settings.data_path
@@ -107,17 +140,22 @@ def _introduce(running: Running) -> None:
     )
     sender, other = _DEV_USERS
     token = running.dev_token(sender)
-    say(f"chatsvc {__version__} listens on {url} (documentation: {url}/docs)")
-    say(f"  log:   {data / 'log.db'}")
-    say(f"  store: {store}")
+    lines = [
+        f"chatsvc {__version__} listens on {url} (documentation: {url}/docs)",
+        f"  log:   {data / 'log.db'}",
+        f"  store: {store}",
+        "",
+    ]
     if token is None:
-        say("\nThe development login is off: tokens come from your application's login.")
+        lines += ["The development login is off: tokens come from your application's login."]
     else:
-        say(f"\nTo try it from another terminal, as {sender}:\n")
-        say(f"export TOKEN={token}")
         curl = "curl -sS -w '\\n' -H \"Authorization: Bearer $TOKEN\""
         message = f'{{"participants":["{sender}","{other}"],"content":"Hello!"}}'
-        say(f"{curl} -H 'Content-Type: application/json' -d '{message}' {url}/api/messages")
-        say(f"{curl} '{url}/api/messages/get?participants={sender},{other}'")
-    say("\nCtrl-C ends it.")
-    sys.stdout.flush()
+        lines += [
+            f"To try it from another terminal, as {sender}:",
+            "",
+            f"export TOKEN={token}",
+            f"{curl} -H 'Content-Type: application/json' -d '{message}' {url}/api/messages",
+            f"{curl} '{url}/api/messages/get?participants={sender},{other}'",
+        ]
+    return "\n".join([*lines, "", "Ctrl-C ends it."])

@@ -22,7 +22,7 @@ _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 def token(arguments: argparse.Namespace) -> int:
     """Print it, and nothing else."""
     settings = settings_from(arguments)
-    warn_of_near_misses()
+    warn_of_near_misses(arguments)
     fault = user_id_fault(arguments.user, settings.max_user_id)
     if fault is not None:
         raise ConfigurationError(f"USER: {fault[1]}")

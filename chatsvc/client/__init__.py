@@ -1,4 +1,4 @@
-"""The Python client of chatsvc: asyncio, typed events, reconnects and resumes by itself.
+"""The Python client of chatsvc: asyncio, typed events, reconnecting and resuming by itself.
 
 Two participants in one program::
 
@@ -24,9 +24,11 @@ A token that is renewed, and a cursor that outlives the program::
             await handle(event)
             save_cursor(client.cursor)
 
-Without a socket, for a script: :class:`ChatApi`.
+Without a socket, for a script: :class:`ChatApi`. Both take an aiohttp session, an SSL
+context and further headers.
 """
 
+from chatsvc.client.answers import Conversation, ConversationPage, Page, StoredMessage
 from chatsvc.client.client import ChatClient
 from chatsvc.client.errors import (
     ApiError,
@@ -53,7 +55,7 @@ from chatsvc.client.events import (
     Sent,
     StoredUpTo,
 )
-from chatsvc.client.http import ChatApi, Conversation, ConversationPage, Page, StoredMessage
+from chatsvc.client.http import ChatApi
 from chatsvc.client.policy import Backoff
 from chatsvc.client.tokens import Token
 from chatsvc.client.uuid7 import uuid7

@@ -1,9 +1,9 @@
-"""Fetching by HTTP what the socket did not carry, before the socket is listened to again.
+"""Fetching by HTTP what the socket did not carry, in order with what it carries next.
 
-Two things make a range to fetch: a ``gap`` that the server announces, and a consumer so
-slow that messages had to be left out while an ack was waited for. Meanwhile what comes
-live only moves the end of the range: it is fetched in its turn, so order is kept and
-memory stays bounded.
+Three things make a range to fetch: a ``gap`` that the server announces, a ``reset``, and
+a consumer so slow that messages had to be left out while an ack was waited for. Until it
+is fetched, what comes live only moves the end of the range: it is fetched in its turn,
+so order is kept and memory stays bounded.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from chatsvc.client.answers import Page
 from chatsvc.client.errors import ApiError, TokenUnavailable, Unreachable
 from chatsvc.client.events import MessageReceived, decode_received
-from chatsvc.client.http import TRIES, ChatApi, Page
+from chatsvc.client.http import ChatApi
 from chatsvc.client.inbox import Inbox
 from chatsvc.client.policy import Backoff
 from chatsvc.core.ids import format_id, parse_id
@@ -27,14 +28,19 @@ _logger = logging.getLogger("chatsvc.client")
 
 
 class CatchUp:
-    """The range that is being fetched, of one connection.
+    """The range that is being fetched for one connection.
+
+    It is tried until it is fetched, with a pause after each failure. Only what the server
+    refuses for good is given up, and announced by a :class:`~chatsvc.client.events.Gap`.
 
     Args:
         api: asked for pages of all the user's messages.
-        inbox: where they go.
-        wanted: whether a message is for the consumer: history holds the user's own too.
-        room: returns when the inbox can take a message.
-        backoff: ceilings of the waits after failures.
+        inbox: takes the messages; its position is where the range begins.
+        wanted: whether a message is for the consumer; pages hold the user's own too.
+        wait_for_space: returns when the inbox can take a message.
+        backoff: ceilings of the pauses.
+        draw: yields numbers in [0, 1), for the jitter.
+        sleep: pauses for so many seconds.
     """
 
     def __init__(
@@ -43,74 +49,94 @@ class CatchUp:
         inbox: Inbox,
         *,
         wanted: Callable[[MessageReceived], bool],
-        room: Callable[[], Awaitable[None]],
+        wait_for_space: Callable[[], Awaitable[None]],
         backoff: Backoff,
+        draw: Callable[[], float] = random.random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api = api
         self._inbox = inbox
         self._wanted = wanted
-        self._room = room
+        self._wait_for_space = wait_for_space
         self._backoff = backoff
+        self._draw = draw
+        self._sleep = sleep
         self._target: int | None = None
+        self._open_ended = False
+        self._epoch_mark = object()  # another one for each restart
 
     @property
     def active(self) -> bool:
-        """Whether what comes live must wait its turn."""
+        """Whether there is a range to fetch: what comes live must wait its turn."""
         return self._target is not None
 
     def extend(self, to: int) -> None:
-        """The range ends here, or further."""
+        """Fetch up to the id ``to``, unless the range reaches further already."""
         self._target = to if self._target is None else max(self._target, to)
 
-    async def run(self) -> None:
-        """Fetch until nothing of the range is left, then be inactive in the same step.
+    def restart(self) -> None:
+        """Fetch everything above the inbox's position, which is in another epoch now."""
+        self._target = self._inbox.position
+        self._open_ended = True
+        self._epoch_mark = object()
 
-        What the server cannot give is announced as a gap, and passed.
-        """
+    async def run(self) -> None:
+        """Fetch until nothing of the range is left; inactive in the same step of the loop."""
         inbox = self._inbox
         failures = 0
-        while self._target is not None and inbox.position < self._target:
-            asked_to = self._target
+        while self._target is not None and (self._open_ended or inbox.position < self._target):
+            target, mark = self._target, self._epoch_mark
+            after = format_id(inbox.position)
             try:
-                page = await self._api.history(after=format_id(inbox.position), limit=PAGE_SIZE)
-            except (Unreachable, TokenUnavailable) as exc:
-                # The socket will most likely end as well, and this with it.
-                _logger.warning("cannot fetch what was missed: %s", exc)
-                await self._pause(failures)
-                failures += 1
-                continue
+                page = await self._api.history(after=after, limit=PAGE_SIZE)
             except ApiError as exc:
-                _logger.warning("what was missed is not to be had: %s", exc)
-                self._give_up(asked_to)
+                if exc.final and mark is self._epoch_mark:
+                    _logger.error("the server refuses what was missed: %s", exc)
+                    self._give_up(target)
+                    continue
+                problem, retry_after = str(exc), exc.retry_after
+            except (Unreachable, TokenUnavailable) as exc:
+                problem, retry_after = str(exc), None
+            else:
+                problem, retry_after = await self._take(page, target, mark), None
+            if not problem:
+                failures = 0
                 continue
-            if not page.complete and failures < TRIES - 1:
-                await self._pause(failures)
-                failures += 1
-                continue
-            if not page.complete:
-                first = parse_id(page.messages[0].id) - 1 if page.messages else asked_to
-                self._give_up(first)
-            failures = 0
-            await self._hand_over(page, asked_to)
+            _logger.warning("what was missed is not fetched yet: %s", problem)
+            await self._sleep(self._backoff.wait(failures, self._draw(), retry_after))
+            failures += 1
         self._target = None
+        self._open_ended = False
 
-    async def _hand_over(self, page: Page, asked_to: int) -> None:
+    async def _take(self, page: Page, target: int, mark: object) -> str:
+        """Move the inbox by a page.
+
+        Returns:
+            Why the page is of no use; empty if it was.
+        """
         inbox = self._inbox
+        before, epoch = inbox.position, inbox.epoch or ""
+        if mark is not self._epoch_mark:
+            return ""
+        if not page.complete:
+            return "the server's store is away"
         for message in page.messages:
-            received = decode_received(message.raw, inbox.epoch or "")
+            received = decode_received(message.raw, epoch)
             if self._wanted(received):
-                await self._room()
+                await self._wait_for_space()
+                if mark is not self._epoch_mark:
+                    return ""
                 inbox.put_message(received)
-        if page.messages and page.after is not None:
+        if page.after is not None:
             inbox.advance(parse_id(page.after))
         if not page.has_more:
-            inbox.advance(asked_to)
+            inbox.advance(target)
+            self._open_ended = False
+            return ""
+        return "" if inbox.position > before else "a page has nothing new, and not the end either"
 
-    def _give_up(self, up_to: int) -> None:
+    def _give_up(self, target: int) -> None:
         inbox = self._inbox
-        if up_to > inbox.position:
-            inbox.put_gap(format_id(inbox.position), format_id(up_to))
-            inbox.advance(up_to)
-
-    async def _pause(self, failures: int) -> None:
-        await asyncio.sleep(random.random() * self._backoff.ceiling(failures))
+        inbox.put_gap(format_id(inbox.position), format_id(target))
+        inbox.advance(target)
+        self._open_ended = False

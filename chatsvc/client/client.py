@@ -1,4 +1,4 @@
-"""The client: one user's socket, kept open, and the HTTP interface beside it."""
+"""The client: one user's socket, kept open, and the calls of the HTTP interface."""
 
 from __future__ import annotations
 
@@ -6,40 +6,34 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
 
-from chatsvc.client.context import Closed, Context, OwnSends, Pending
+from chatsvc.client.answers import ConversationPage, Page, StoredMessage
+from chatsvc.client.context import Closed, Context, Pending
 from chatsvc.client.errors import ClientClosed, ClientError, GaveUp, TokenUnavailable
 from chatsvc.client.events import Disconnected, Event, Sent
-from chatsvc.client.http import (
-    ChatApi,
-    ConversationPage,
-    Page,
-    StoredMessage,
-    base_url,
-    describe,
-    retry_after_seconds,
-)
+from chatsvc.client.frames import read_cursor
+from chatsvc.client.handshake import ABNORMAL, open_socket, refused_handshake
+from chatsvc.client.http import ChatApi, describe
 from chatsvc.client.inbox import Inbox
 from chatsvc.client.outbox import DEFAULT_CAPACITY, Outbox
+from chatsvc.client.own_sends import OwnSends
 from chatsvc.client.policy import Backoff, ReconnectPolicy
-from chatsvc.client.session import ABNORMAL, Session
+from chatsvc.client.session import Session
 from chatsvc.client.tokens import Token, TokenSource
 from chatsvc.client.uuid7 import uuid7
-from chatsvc.wire import close_codes
-from chatsvc.wire.cursor import parse_cursor
-from chatsvc.wire.protocol import PROTOCOL_VERSION, Hello, Send, encode_frame
+from chatsvc.wire.protocol import Hello, Send, encode_frame
 
 CONNECT_SECONDS: Final = 15.0
-MAX_FRAME_BYTES: Final = 16 * 1024**2
 _logger = logging.getLogger("chatsvc.client")
 
 
 class ChatClient:
-    """Receives and sends as one user; reconnects and resumes by itself.
+    """A client that receives and sends as one user; it reconnects and resumes by itself.
 
     ::
 
@@ -52,9 +46,12 @@ class ChatClient:
     - Every send carries a ``client_id`` and is repeated under it, after a reconnect too,
       until it is acknowledged: it is accepted once.
     - Events come in order, each message once. Where the server could not replay all that
-      was missed, it is fetched by HTTP first (``fill_gaps``); what cannot be fetched is
-      announced by a :class:`~chatsvc.client.events.Gap`.
+      was missed, it is fetched by HTTP first (``fill_gaps``), for as long as that takes:
+      newer messages wait, and the cursor does not pass it. Only what the server refuses
+      for good is announced by a :class:`~chatsvc.client.events.Gap`.
+    - What the client itself sent is not an event, with ``echo`` neither.
     - A consumer that is slow makes the socket wait; nothing is dropped.
+    - Frames, kinds and fields of a newer server are passed over.
 
     One task at a time iterates; any number may send.
 
@@ -65,16 +62,23 @@ class ChatClient:
             or says that it ends soon.
         device: names this device, 1 to 64 of ``[A-Za-z0-9_-]``.
         echo: receive also what the same user sent from other devices.
-        receipts: hear by :class:`~chatsvc.client.events.StoredUpTo` which of what was sent
-            is in the server's database by now.
+        receipts: receive :class:`~chatsvc.client.events.StoredUpTo`: which of what was sent
+            is in the server's database.
         queue_size: messages that may wait for the consumer.
         outbox_size: sends that may wait for their ack; one more raises ``QueueFull``.
         max_attempts: connection attempts in a row that may fail before it gives up;
             ``None`` is for ever.
-        since: a :attr:`cursor` of an earlier life, to go on from.
-        fill_gaps: fetch what is announced as a gap, and hand it over in order.
+        since: a :attr:`cursor` that an earlier client had, to resume from.
+        fill_gaps: fetch what is announced as a gap, and deliver it in order. Without it
+            the application gets each :class:`~chatsvc.client.events.Gap` at once.
         backoff: ceilings of the waits, 1 to 30 seconds.
         draw: yields numbers in [0, 1), for the jitter.
+        session: an aiohttp session to use; its owner closes it, after the client.
+        ssl: certificates to trust and to show, instead of the system's.
+        headers: sent with every request and handshake, such as those a proxy asks for.
+
+    Raises:
+        ValueError: ``url``, ``token``, ``since`` or ``headers`` cannot be used.
     """
 
     def __init__(
@@ -92,24 +96,38 @@ class ChatClient:
         fill_gaps: bool = True,
         backoff: Backoff | None = None,
         draw: Callable[[], float] = random.random,
+        session: aiohttp.ClientSession | None = None,
+        ssl: SSLContext | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._socket_url = f"{base_url(url)}/ws"
         self._device = device
         self._receipts = receipts
-        start = parse_cursor(since) if since is not None else None
+        start = read_cursor(since) if since is not None else None
         if since is not None and start is None:
-            raise ValueError("since is a cursor: epoch.id")
+            raise ValueError("since must be a cursor: epoch.id")
         backoff = backoff or Backoff()
         self._tokens = TokenSource(token)
-        self.api = ChatApi(url, self._tokens, device=device, backoff=backoff, draw=draw)
+        own = OwnSends()
+        self.api = ChatApi(
+            url,
+            self._tokens,
+            device=device,
+            backoff=backoff,
+            draw=draw,
+            session=session,
+            ssl=ssl,
+            headers=headers,
+            own=own,
+        )
         self._context = Context(
             api=self.api,
             tokens=self._tokens,
             inbox=Inbox(queue_size, start),
             outbox=Outbox(outbox_size),
-            own=OwnSends(),
+            own=own,
             outbox_changed=asyncio.Event(),
             backoff=backoff,
+            draw=draw,
             echo=echo,
             fill_gaps=fill_gaps,
         )
@@ -119,6 +137,7 @@ class ChatClient:
             backoff=backoff,
             draw=draw,
         )
+        self._used_token: str | None = None
         self._hello: Hello | None = None
         self._opened = asyncio.Event()
         self._failure: ClientError | None = None
@@ -127,7 +146,7 @@ class ChatClient:
     async def __aenter__(self) -> Self:
         """Start connecting; sends wait until that is done."""
         if self._task is not None:
-            raise RuntimeError("a client is used once")
+            raise RuntimeError("a ChatClient must not be entered twice")
         await self.api.__aenter__()
         self._task = asyncio.create_task(self._keep_connected(), name="chatsvc.client")
         return self
@@ -156,19 +175,21 @@ class ChatClient:
 
     @property
     def hello(self) -> Hello | None:
-        """The last connection's ``hello``: user id, bounds, features."""
+        """The ``hello`` of the last connection: user id, bounds, features."""
         return self._hello
 
     @property
     def cursor(self) -> str | None:
-        """Where the consumer stands: after the last event it took. Kept by the
-        application once it has dealt with that event, and given back as ``since``, it
-        resumes there; ``None`` before the first connection."""
+        """The position after the last event that the consumer took.
+
+        An application stores it once it has handled that event, and gives it back as
+        ``since``, to resume there. ``None`` before the first connection.
+        """
         return self._context.inbox.taken
 
     @property
     def unsent(self) -> int:
-        """Sends that are not acknowledged yet."""
+        """How many sends are not acknowledged yet."""
         return len(self._context.outbox)
 
     async def wait_connected(self) -> Hello:
@@ -191,7 +212,7 @@ class ChatClient:
         client_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Sent:
-        """Speak to a set of people, the user among them; return when it is durable.
+        """Send a message to participants, the user among them; return when it is durable.
 
         While there is no connection it waits in a bounded queue, in order. Cancelling it
         (``asyncio.timeout``) leaves open whether it was accepted: send again with the
@@ -205,7 +226,7 @@ class ChatClient:
 
         Raises:
             QueueFull: as many sends wait as may wait.
-            SendRefused: the server will not take it.
+            SendRefused: the server refused it.
             GaveUp, ClientClosed: there is no connection, and there will be none.
             ValueError: not valid Unicode, or metadata that is not JSON.
         """
@@ -213,19 +234,20 @@ class ChatClient:
             raise self._failure
         context = self._context
         client_id = client_id or uuid7()
+        users = list(participants)
         ref = context.outbox.reserve()
         frame = encode_frame(
             Send(
                 ref=ref,
-                participants=list(participants),
+                participants=users,
                 content=content,
                 client_id=client_id,
                 metadata=dict(metadata) if metadata is not None else None,
             )
         )
         result: asyncio.Future[Sent] = asyncio.get_running_loop().create_future()
-        context.outbox.add(ref, frame, Pending(client_id, result))
-        context.own.add(client_id)
+        context.outbox.add(ref, frame, Pending(client_id, tuple(users), result))
+        context.own.add(client_id, users)
         context.outbox_changed.set()
         try:
             return await result
@@ -234,7 +256,7 @@ class ChatClient:
                 context.outbox.finish(ref)
 
     def events(self) -> AsyncIterator[Event]:
-        """The same as iterating over the client: ends when it is closed.
+        """Iterate over the events, as iterating over the client does; ends when it is closed.
 
         Raises, from the iterator:
             GaveUp: the client will not reconnect; what was received comes first.
@@ -257,8 +279,6 @@ class ChatClient:
         metadata: Mapping[str, Any] | None = None,
     ) -> Sent:
         """:meth:`ChatApi.post <chatsvc.client.http.ChatApi.post>`: send without the socket."""
-        client_id = client_id or uuid7()
-        self._context.own.add(client_id)
         return await self.api.post(participants, content, client_id=client_id, metadata=metadata)
 
     async def history(
@@ -296,7 +316,9 @@ class ChatClient:
         try:
             while True:
                 closed = await self._one_connection()
-                decision = self._policy.closed(closed.code, closed.reason, lasted=closed.lasted)
+                decision = self._policy.closed(
+                    closed.code, closed.reason, lasted=closed.lasted, certain=closed.certain
+                )
                 self._context.inbox.put_status(
                     Disconnected(closed.code, closed.reason, decision.wait)
                 )
@@ -305,7 +327,7 @@ class ChatClient:
                     self._stop(failure, failure)
                     return
                 if decision.fresh_token:
-                    self._tokens.forget()
+                    self._tokens.forget(self._used_token)
                 await asyncio.sleep(decision.wait)
         except Exception as exc:  # noqa: BLE001  a fault of this client must end every wait
             failed = GaveUp(ABNORMAL, "", f"the client failed: {exc!r}")
@@ -313,19 +335,28 @@ class ChatClient:
             self._stop(failed, failed)
 
     async def _one_connection(self) -> Closed:
+        token = None
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                socket = await self._connect()
-        except aiohttp.WSServerHandshakeError as exc:
-            return _refused_handshake(exc)
+                token = await self._tokens.get()
+                socket = await open_socket(self.api, token, self._parameters())
+        except aiohttp.ClientResponseError as exc:
+            closed = refused_handshake(exc)
         except (aiohttp.ClientError, OSError, TokenUnavailable) as exc:
-            return Closed(ABNORMAL, f"cannot connect: {describe(exc)}")
+            closed = Closed(ABNORMAL, f"cannot connect: {describe(exc)}")
+        else:
+            session = Session(socket, self._context, token)
+            closed = await self._run(session, socket)
+            token = session.token
+        self._used_token = token
+        return closed
+
+    async def _run(self, session: Session, socket: aiohttp.ClientWebSocketResponse[bool]) -> Closed:
         try:
-            session = Session(socket, self._context)
-            greeting = await session.greet()
-            if isinstance(greeting, Closed):
-                return greeting
-            self._hello = greeting
+            hello = await session.start()
+            if isinstance(hello, Closed):
+                return hello
+            self._hello = hello
             self._policy.opened()
             self._opened.set()
             return await session.run()
@@ -335,24 +366,16 @@ class ChatClient:
             self._context.outbox.connection_lost()
             await _close(socket)
 
-    async def _connect(self) -> aiohttp.ClientWebSocketResponse[bool]:
-        query = {"since": self._context.inbox.cursor, "device": self._device}
-        if self._context.echo:
-            query["echo"] = "true"
-        if self._receipts:
-            query["receipts"] = "stored"
-        return await self.api.session.ws_connect(
-            self._socket_url,
-            params={name: value for name, value in query.items() if value is not None},
-            headers={"Authorization": f"Bearer {await self._tokens.get()}"},
-            timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
-            protocols=(PROTOCOL_VERSION,),
-            max_msg_size=MAX_FRAME_BYTES,
-            decode_text=False,
-        )
+    def _parameters(self) -> dict[str, str | None]:
+        return {
+            "since": self._context.inbox.cursor,
+            "device": self._device,
+            "echo": "true" if self._context.echo else None,
+            "receipts": "stored" if self._receipts else None,
+        }
 
     def _stop(self, for_callers: ClientError, for_consumer: ClientError | None) -> None:
-        """No more: whoever waits is told."""
+        """End every wait, with an error or the end of the events."""
         if self._failure is None:
             self._failure = for_callers
         self._opened.set()
@@ -360,21 +383,6 @@ class ChatClient:
             if not entry.waiter.result.done():
                 entry.waiter.result.set_exception(for_callers)
         self._context.inbox.end(for_consumer)
-
-
-def _refused_handshake(error: aiohttp.WSServerHandshakeError) -> Closed:
-    """The close code that says the same as the status."""
-    headers: Mapping[str, str] = error.headers or {}
-    if error.status == 401:
-        why = headers.get("WWW-Authenticate", "no reason given")
-        return Closed(close_codes.TOKEN_INVALID, f"the token was refused: {why}")
-    if error.status == 403:
-        return Closed(close_codes.FORBIDDEN, "refused")
-    retry_after = retry_after_seconds(headers)
-    if error.status in (429, 503) and retry_after is not None:
-        reason = close_codes.reason_with_retry(f"http_{error.status}", int(retry_after * 1000))
-        return Closed(close_codes.OVERLOAD, reason)
-    return Closed(ABNORMAL, f"cannot connect: the server answered {error.status}")
 
 
 async def _close(socket: aiohttp.ClientWebSocketResponse[bool]) -> None:

@@ -1,53 +1,43 @@
-"""What outlives a connection of the client, and what is known of one that ended."""
+"""State of the client that outlives a connection, and how a connection ended."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from chatsvc.client.events import Sent
 from chatsvc.client.http import ChatApi
 from chatsvc.client.inbox import Inbox
 from chatsvc.client.outbox import Outbox
+from chatsvc.client.own_sends import OwnSends
 from chatsvc.client.policy import Backoff
 from chatsvc.client.tokens import TokenSource
 
 
 class Closed(NamedTuple):
-    """How a connection ended; ``lasted`` is in seconds since ``hello``, if there was one."""
+    """How a connection ended.
+
+    ``lasted`` is in seconds since ``hello``, if there was one. ``certain`` is false where
+    a refusal may be a proxy's.
+    """
 
     code: int
     reason: str
     lasted: float | None = None
+    certain: bool = True
 
 
 class Pending(NamedTuple):
     """A caller who waits for an ack."""
 
     client_id: str
+    participants: tuple[str, ...]
     result: asyncio.Future[Sent]
 
 
-class OwnSends:
-    """The ``client_id`` of recent sends: history holds them, the consumer does not want them."""
-
-    def __init__(self, most: int = 20_000) -> None:
-        self._known: OrderedDict[str, None] = OrderedDict()
-        self._most = most
-
-    def add(self, client_id: str) -> None:
-        """Remember it, and forget the oldest beyond the bound."""
-        self._known[client_id] = None
-        if len(self._known) > self._most:
-            self._known.popitem(last=False)
-
-    def __contains__(self, client_id: str | None) -> bool:
-        return client_id in self._known
-
-
 class Context(NamedTuple):
-    """What outlives a connection."""
+    """State that outlives a connection."""
 
     api: ChatApi
     tokens: TokenSource
@@ -56,5 +46,6 @@ class Context(NamedTuple):
     own: OwnSends
     outbox_changed: asyncio.Event
     backoff: Backoff
+    draw: Callable[[], float]
     echo: bool
     fill_gaps: bool

@@ -1,26 +1,30 @@
-"""What the client raises.
+"""Errors that the client raises.
 
 ::
 
     ClientError
-    ├── Refused            the server said no; trying the same again will not help
+    ├── Refused            the server refused it; trying the same again will not help
     │   ├── ApiError       … over HTTP, with the status of the answer
     │   └── SendRefused    … over the socket
     ├── Unreachable        no answer: the connection was lost, or never made
-    ├── TokenUnavailable   the function that was to give a token raised
+    ├── TokenUnavailable   the function for tokens gave none
     ├── QueueFull          as many sends wait as may wait
     ├── GaveUp             the client will not reconnect any more
     └── ClientClosed       the client was closed, by its user
 
-An :class:`ApiError` of status 5xx is the exception to the second line: it is raised
-after the tries are used up, and may pass.
+An :class:`ApiError` that is :attr:`~ApiError.passing` is the exception to the second
+line: it is raised when the tries are used up, and the same may succeed later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
+
+_PASSING: Final = frozenset({408, 425, 429})
+"""Client errors that say nothing against the request (RFC 9110, RFC 8470, RFC 6585)."""
 
 
 class FieldError(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +41,7 @@ class ClientError(Exception):
 
 
 class Refused(ClientError):
-    """The server said no. ``code`` is stable; ``detail`` is for people.
+    """The server refused it. ``code`` is stable; ``detail`` is for people.
 
     ``first_id`` is the id of the message that has this ``client_id`` already, where
     that is the reason.
@@ -61,7 +65,8 @@ class Refused(ClientError):
 class ApiError(Refused):
     """A problem document (RFC 9457), or another answer that is not a success.
 
-    ``retry_after`` is in seconds, where the server named it.
+    ``retry_after`` is in seconds, where the server named it. ``is_problem`` is false where
+    the answer is not the server's own form of an error: a proxy's page, as a rule.
     """
 
     def __init__(
@@ -73,10 +78,25 @@ class ApiError(Refused):
         *,
         retry_after: float | None = None,
         first_id: str | None = None,
+        is_problem: bool = False,
     ) -> None:
         super().__init__(code, detail, errors=errors, first_id=first_id)
         self.status = status
         self.retry_after = retry_after
+        self.is_problem = is_problem
+
+    @property
+    def passing(self) -> bool:
+        """Whether the status says that the same may succeed later: 408, 425, 429, 5xx."""
+        return self.status >= 500 or self.status in _PASSING
+
+    @property
+    def final(self) -> bool:
+        """Whether the server itself refused it, and not for its token or for now.
+
+        By the status, whatever the code: a newer server has codes that are not known.
+        """
+        return self.is_problem and not self.passing and 400 <= self.status != 401
 
 
 class SendRefused(Refused):
@@ -88,11 +108,11 @@ class Unreachable(ClientError):
 
 
 class TokenUnavailable(ClientError):
-    """The function that was to give a token raised; its error is the ``__cause__``."""
+    """The function for tokens gave none; where it raised, its error is the ``__cause__``."""
 
 
 class QueueFull(ClientError):
-    """As many sends wait for the server as may wait; this one was not taken."""
+    """As many sends wait for the server as may wait; this one was not accepted."""
 
 
 class GaveUp(ClientError):

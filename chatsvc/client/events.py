@@ -1,23 +1,28 @@
-"""What the client hands to its user: messages, and what befalls the connection."""
+"""Events of the client: messages, and changes of the connection and the position."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from chatsvc.client.decoding import TolerantDecoder
 from chatsvc.core.ids import parse_id
 from chatsvc.wire.protocol import Hello
+
+MESSAGE: Final = "message"
+"""The ``type`` of a message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What somebody said. ``content`` is untrusted text: escape it where it is shown.
+    """A message. ``content`` is untrusted text: escape it where it is shown.
 
     ``created_at`` is RFC 3339 UTC with milliseconds, ``raw`` the JSON as it came, which
-    may hold members that this version does not know.
+    may hold members that this version does not know. ``content`` is empty, and
+    ``participants`` too, where a newer server leaves them out.
     """
 
     id: str
@@ -40,8 +45,11 @@ class MessageReceived(Message):
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The server said ``hello``; ``hello.recovered`` tells whether all that was missed
-    follows. ``cursor`` is where the client stands."""
+    """The server sent ``hello``.
+
+    ``hello.recovered`` says whether all that was missed follows; ``cursor`` is the
+    client's position.
+    """
 
     hello: Hello
     cursor: str
@@ -62,7 +70,7 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp:
-    """All that was missed has been handed over; what follows is live."""
+    """All that was missed has been delivered; what follows is live."""
 
     cursor: str
 
@@ -76,7 +84,7 @@ class CursorMoved:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Not handed over: what lies above ``from_id``, up to and including ``to_id``.
+    """Not delivered: what is above ``from_id``, up to and including ``to_id``.
 
     A range to fetch by ``history``, not a loss.
     """
@@ -87,15 +95,26 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The server's log began a new life; what is above ``from_id`` belongs to it."""
+    """The server's log began a new epoch; what is above ``from_id`` belongs to it.
+
+    What of it is not known yet follows, unless ``fill_gaps`` is off.
+    """
 
     epoch: str
     from_id: str
 
+    @property
+    def cursor(self) -> str:
+        """The client's position in the new epoch."""
+        return f"{self.epoch}.{self.from_id}"
+
 
 @dataclass(frozen=True, slots=True)
 class StoredUpTo:
-    """What this client sent, up to this id, is in the server's database; see ``receipts``."""
+    """What this client sent, up to this id, is in the server's database.
+
+    Only with ``receipts=True``.
+    """
 
     message_id: str
 
@@ -121,40 +140,57 @@ class _Wire(msgspec.Struct, kw_only=True):
     id: str
     channel: str
     sender: str
-    content: str
     created_at: str
-    participants: tuple[str, ...]
+    content: str = ""
+    participants: tuple[str, ...] = ()
     client_id: str | None = None
     metadata: dict[str, Any] | None = None
 
 
-_decode = msgspec.json.Decoder(_Wire).decode
+class _Kind(msgspec.Struct):
+    type: Any = MESSAGE
+
+
+_read_wire = TolerantDecoder(_Wire)
+_read_kind = TolerantDecoder(_Kind)
 
 
 def decode_message(data: bytes) -> Message:
-    """A message's JSON; members that are not known are left in ``raw`` alone.
+    """Decode a message; members that are not known are left in ``raw`` alone.
 
     Raises:
         msgspec.DecodeError: not JSON, or not a message.
     """
-    wire = _checked(data)
-    return Message(**_members(wire), raw=data)
+    return Message(**_members(data), raw=data)
 
 
 def decode_received(data: bytes, epoch: str) -> MessageReceived:
-    """The same, as an event with the cursor that resumes after it."""
-    wire = _checked(data)
-    return MessageReceived(**_members(wire), raw=data, cursor=f"{epoch}.{wire.id}")
+    """Decode a message as an event, with the cursor that resumes after it.
+
+    Raises:
+        msgspec.DecodeError: not JSON, or not a message.
+    """
+    members = _members(data)
+    return MessageReceived(**members, raw=data, cursor=f"{epoch}.{members['id']}")
 
 
-def _checked(data: bytes) -> _Wire:
-    wire = _decode(data)
+def decode_entry(data: bytes) -> Message | None:
+    """Decode an entry of a page; ``None`` for a kind that this version does not know.
+
+    A newer server's pages may hold them, as its sockets do.
+    """
     try:
-        parse_id(wire.id)
+        if _read_kind(data).type != MESSAGE:
+            return None
+        return decode_message(data)
+    except msgspec.DecodeError:
+        return None
+
+
+def _members(data: bytes) -> dict[str, Any]:
+    message = _read_wire(data)
+    try:
+        parse_id(message.id)
     except ValueError as exc:
-        raise msgspec.ValidationError(str(exc)) from exc
-    return wire
-
-
-def _members(wire: _Wire) -> dict[str, Any]:
-    return {name: getattr(wire, name) for name in _Wire.__struct_fields__}
+        raise msgspec.ValidationError(str(exc)) from None
+    return {name: getattr(message, name) for name in _Wire.__struct_fields__}

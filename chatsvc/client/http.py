@@ -1,4 +1,4 @@
-"""The HTTP interface, tried again where that can help."""
+"""The calls of the HTTP interface, tried again where that can help."""
 
 from __future__ import annotations
 
@@ -6,15 +6,29 @@ import asyncio
 import os
 import random
 from collections.abc import Callable, Iterable, Mapping
+from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, TypeVar
+from typing import Any, Final, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import aiohttp
 import msgspec
 
-from chatsvc.client.errors import ApiError, FieldError, Unreachable
-from chatsvc.client.events import Message, Sent, decode_message
+from chatsvc.client.answers import (
+    Answer,
+    ConversationPage,
+    Page,
+    StoredMessage,
+    problem_of,
+    read_connections,
+    read_conversations,
+    read_page,
+    read_posted,
+    read_stored_message,
+)
+from chatsvc.client.errors import ApiError, Unreachable
+from chatsvc.client.events import Sent
+from chatsvc.client.own_sends import OwnSends
 from chatsvc.client.policy import Backoff
 from chatsvc.client.tokens import Token, TokenSource
 from chatsvc.client.uuid7 import uuid7
@@ -22,12 +36,13 @@ from chatsvc.client.uuid7 import uuid7
 TRIES: Final = 3
 LONGEST_RETRY_AFTER: Final = 60.0
 """Seconds. A server that asks for more gets no further try: the caller decides."""
-_T = TypeVar("_T")
-_LOST: Final = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
+_OWN_HEADERS: Final = frozenset(
+    {"authorization", "chatsvc-device", "connection", "content-length", "content-type", "upgrade"}
+)
 
 
 class _LostOnce(aiohttp.ClientPayloadError):
-    """A lost connection, under a name at which aiohttp does not try again by itself."""
+    """A lost connection, of a class that makes aiohttp not repeat the request by itself."""
 
 
 async def _one_try(
@@ -40,93 +55,16 @@ async def _one_try(
         raise _LostOnce(describe(exc)) from exc
 
 
-class Page(NamedTuple):
-    """Messages, oldest first. ``before`` and ``after`` page on, towards older and newer;
-    ``complete`` is false while the server's store is away and older ones may be missing."""
-
-    messages: list[Message]
-    has_more: bool
-    before: str | None
-    after: str | None
-    complete: bool
-
-
-class Conversation(NamedTuple):
-    """A conversation by its newest message."""
-
-    channel: str
-    participants: tuple[str, ...]
-    last_message: Message
-
-
-class ConversationPage(NamedTuple):
-    """Conversations, newest first; ``before`` pages on. ``complete`` as in a page."""
-
-    conversations: list[Conversation]
-    has_more: bool
-    before: str | None
-    complete: bool
-
-
-class StoredMessage(NamedTuple):
-    """A message and whether it is ``accepted`` (durable) or ``stored`` (in the database)."""
-
-    message: Message
-    state: str
-
-
-class _Page(msgspec.Struct):
-    messages: list[msgspec.Raw]
-    has_more: bool = False
-    before: str | None = None
-    after: str | None = None
-    complete: bool = True
-
-
-class _Conversation(msgspec.Struct):
-    channel: str
-    participants: tuple[str, ...]
-    last_message: msgspec.Raw
-
-
-class _ConversationPage(msgspec.Struct):
-    conversations: list[_Conversation]
-    has_more: bool = False
-    before: str | None = None
-    complete: bool = True
-
-
-class _Connections(msgspec.Struct):
-    connections: dict[str, int]
-
-
-class _Problem(msgspec.Struct):
-    title: str = ""
-    code: str = ""
-    detail: str = ""
-    id: str | None = None
-    errors: list[FieldError] = []
-
-
-class _State(msgspec.Struct):
-    state: str
-
-
-class _Answer(NamedTuple):
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
 class ChatApi:
     """The calls of the HTTP interface as coroutines.
 
-    Each is tried up to three times, on 5xx answers and lost connections alone, after
-    ``Retry-After`` or a jittered wait. That is safe for :meth:`post` too: it carries a
-    ``client_id``. Every call raises:
+    Each is tried up to three times, after ``Retry-After`` or a jittered wait: on lost
+    connections and on answers of 408, 425, 429 and 5xx. That is safe for :meth:`post` too:
+    it carries a ``client_id``. Every call raises:
 
     - :class:`~chatsvc.client.errors.ApiError`: an answer that is not a success;
-    - :class:`~chatsvc.client.errors.Unreachable`: no answer.
+    - :class:`~chatsvc.client.errors.Unreachable`: no answer;
+    - :class:`~chatsvc.client.errors.TokenUnavailable`: the function for tokens failed.
 
     ::
 
@@ -142,7 +80,14 @@ class ChatApi:
         device: names this device, 1 to 64 of ``[A-Za-z0-9_-]``.
         timeout: seconds for one try.
         backoff: ceilings of the waits between tries.
+        draw: yields numbers in [0, 1), for the jitter.
         session: an aiohttp session to use; its owner closes it.
+        ssl: certificates to trust and to show, instead of the system's.
+        headers: sent with every request, such as those that a proxy asks for.
+        own: notes what is sent, to be known again.
+
+    Raises:
+        ValueError: ``url``, ``token`` or ``headers`` cannot be used.
     """
 
     def __init__(
@@ -155,8 +100,13 @@ class ChatApi:
         backoff: Backoff | None = None,
         draw: Callable[[], float] = random.random,
         session: aiohttp.ClientSession | None = None,
+        ssl: SSLContext | None = None,
+        headers: Mapping[str, str] | None = None,
+        own: OwnSends | None = None,
     ) -> None:
         self.base = base_url(url)
+        self.headers = _checked_headers(headers or {})
+        self.ssl: SSLContext | bool = True if ssl is None else ssl
         self.tokens = token if isinstance(token, TokenSource) else TokenSource(token)
         self._device = device
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 10.0))
@@ -164,10 +114,11 @@ class ChatApi:
         self._draw = draw
         self._session = session
         self._owns_session = session is None
+        self._own = own
 
     async def __aenter__(self) -> Self:
         if self._session is None:
-            self._session = aiohttp.ClientSession()
+            self._session = aiohttp.ClientSession(middlewares=(_one_try,))
         return self
 
     async def __aexit__(
@@ -184,7 +135,7 @@ class ChatApi:
     def session(self) -> aiohttp.ClientSession:
         """The aiohttp session, while the API is open."""
         if self._session is None:
-            raise RuntimeError("use it as `async with`: there is no session yet")
+            raise RuntimeError("a ChatApi must be entered first: async with ChatApi(…) as api")
         return self._session
 
     async def post(
@@ -195,18 +146,27 @@ class ChatApi:
         client_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Sent:
-        """Speak to a set of people, the caller among them. Durable on return."""
+        """Send a message to participants, the caller among them; durable on return.
+
+        Raises:
+            ApiError, Unreachable, TokenUnavailable: as every call.
+        """
         client_id = client_id or uuid7()
+        users = list(participants)
+        if self._own is not None:
+            self._own.add(client_id, users)
         body: dict[str, Any] = {
-            "participants": list(participants),
+            "participants": users,
             "content": content,
             "client_id": client_id,
         }
         if metadata is not None:
             body["metadata"] = metadata
         answer = await self._call("POST", "api/messages", body=body)
-        message = _read(answer, decode_message)
-        return Sent(message.id, message.created_at, client_id, answer.status == 200)
+        posted = read_posted(answer)
+        if self._own is not None:
+            self._own.accepted(client_id, users, posted.id)
+        return Sent(posted.id, posted.created_at, client_id, answer.status == 200)
 
     async def history(
         self,
@@ -218,7 +178,9 @@ class ChatApi:
         after: str | None = None,
         around: str | None = None,
     ) -> Page:
-        """A page of one conversation; of all the caller's, without participants or channel.
+        """Fetch a page of one conversation, or of all the caller's conversations.
+
+        It is all of them without ``participants`` and ``channel``.
 
         ``before``, ``after`` and ``around`` are exclusive ids, one at most: before (or
         without any) pages towards older messages, after towards newer ones.
@@ -227,33 +189,24 @@ class ChatApi:
         if participants is not None:
             query["participants"] = ",".join(participants)
         query |= {"before": before, "after": after, "around": around}
-        page = _read(await self._call("GET", "api/messages", query=query), _decode_page)
-        messages = [decode_message(bytes(raw)) for raw in page.messages]
-        return Page(messages, page.has_more, page.before, page.after, page.complete)
+        return read_page(await self._call("GET", "api/messages", query=query))
 
     async def message(self, message_id: str) -> StoredMessage:
-        """One message that the caller may read."""
+        """Fetch one message, and whether it is stored."""
         answer = await self._call("GET", f"api/messages/{quote(message_id, safe='')}")
-        return StoredMessage(_read(answer, decode_message), _read(answer, _decode_state).state)
+        return read_stored_message(answer)
 
     async def conversations(
         self, *, limit: int = 100, before: str | None = None
     ) -> ConversationPage:
-        """The caller's conversations, newest first."""
+        """Fetch a page of the caller's conversations, newest first."""
         query = {"limit": str(limit), "before": before}
-        page = _read(
-            await self._call("GET", "api/conversations", query=query), _decode_conversations
-        )
-        found = [
-            Conversation(one.channel, one.participants, decode_message(bytes(one.last_message)))
-            for one in page.conversations
-        ]
-        return ConversationPage(found, page.has_more, page.before, page.complete)
+        return read_conversations(await self._call("GET", "api/conversations", query=query))
 
     async def connections(self, users: Iterable[str]) -> dict[str, int]:
-        """How many sockets each of these users has open, over all gateways."""
+        """Fetch how many sockets each of these users has open."""
         answer = await self._call("POST", "api/connections", body={"users": list(users)})
-        return _read(answer, _decode_connections).connections
+        return read_connections(answer)
 
     # One call
 
@@ -264,44 +217,42 @@ class ChatApi:
         *,
         query: Mapping[str, str | None] | None = None,
         body: object = None,
-    ) -> _Answer:
-        """Try, and try again where that can help."""
+    ) -> Answer:
+        """Make a request, again where that can help."""
         data = msgspec.json.encode(body) if body is not None else None
         params = {name: value for name, value in (query or {}).items() if value is not None}
         refreshed = False
         failures = 0
         while True:
             token = await self.tokens.get()
-            wait: float | None = None
+            retry_after: float | None = None
             try:
                 answer = await self._try(method, path, params, data, token)
-            except _LOST as exc:
-                failure: ApiError | Unreachable = Unreachable(f"{method} /{path}: {describe(exc)}")
-                failure.__cause__ = exc
             except TimeoutError as exc:
                 raise Unreachable(f"{method} /{path}: no answer in time") from exc
+            except aiohttp.ClientError as exc:
+                failure: ApiError | Unreachable = Unreachable(f"{method} /{path}: {describe(exc)}")
+                failure.__cause__ = exc
             else:
                 if answer.status < 300:
                     return answer
-                failure = _problem(answer)
+                failure = problem_of(answer)
                 if answer.status == 401 and self.tokens.refreshable and not refreshed:
                     refreshed = True
                     self.tokens.forget(token)
                     continue
-                if answer.status < 500:
+                if not failure.passing:
                     raise failure
-                wait = failure.retry_after
+                retry_after = failure.retry_after
             failures += 1
-            if failures >= TRIES or (wait is not None and wait > LONGEST_RETRY_AFTER):
+            if failures >= TRIES or (retry_after or 0.0) > LONGEST_RETRY_AFTER:
                 raise failure
-            if wait is None:
-                wait = self._draw() * self._backoff.ceiling(failures - 1)
-            await asyncio.sleep(wait)
+            await asyncio.sleep(self._backoff.wait(failures - 1, self._draw(), retry_after))
 
     async def _try(
         self, method: str, path: str, params: Mapping[str, str], data: bytes | None, token: str
-    ) -> _Answer:
-        headers = {"Authorization": f"Bearer {token}"}
+    ) -> Answer:
+        headers = {**self.headers, "Authorization": f"Bearer {token}"}
         if data is not None:
             headers["Content-Type"] = "application/json"
         if self._device is not None:
@@ -313,14 +264,15 @@ class ChatApi:
             data=data,
             headers=headers,
             timeout=self._timeout,
+            ssl=self.ssl,
             allow_redirects=False,
-            middlewares=(_one_try,),
+            raise_for_status=False,
         ) as response:
-            return _Answer(response.status, response.headers, await response.read())
+            return Answer(response.status, response.headers, await response.read())
 
 
 def base_url(url: str) -> str:
-    """The server's root as an ``http`` or ``https`` URL; a path in it is kept.
+    """Make the server's root as an ``http`` or ``https`` URL; a path in it is kept.
 
     Raises:
         ValueError: not such a URL.
@@ -328,22 +280,19 @@ def base_url(url: str) -> str:
     parts = urlsplit(url)
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
     if scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"not an http:// or https:// URL: {url!r}")
+        raise ValueError(f"the URL must begin with http:// or https:// and name a host: {url!r}")
     return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
 
 
-def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """``Retry-After`` in its form of seconds (RFC 9110 §10.2.3); ``None`` for none, or a date."""
-    text = headers.get("Retry-After", "")
-    try:
-        seconds = float(text)
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds < float("inf") else None
+def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    for name in headers:
+        if name.lower() in _OWN_HEADERS or name.lower().startswith("sec-websocket-"):
+            raise ValueError(f"headers must not contain {name}: the client sets it")
+    return dict(headers)
 
 
 def describe(error: BaseException) -> str:
-    """An exception in words: some of aiohttp's have none of their own, others too many."""
+    """Say in words what an exception of aiohttp's is: some have none, others too many."""
     if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(
         error, aiohttp.ClientSSLError
     ):
@@ -352,34 +301,3 @@ def describe(error: BaseException) -> str:
             return os.strerror(cause.errno)
         return cause.strerror or str(cause)
     return str(error) or type(error).__name__
-
-
-_decode_page = msgspec.json.Decoder(_Page).decode
-_decode_conversations = msgspec.json.Decoder(_ConversationPage).decode
-_decode_connections = msgspec.json.Decoder(_Connections).decode
-_decode_state = msgspec.json.Decoder(_State).decode
-_decode_problem = msgspec.json.Decoder(_Problem).decode
-
-
-def _problem(answer: _Answer) -> ApiError:
-    """The problem document; what a proxy answered instead has the status alone."""
-    try:
-        problem = _decode_problem(answer.body)
-    except msgspec.DecodeError:
-        problem = _Problem()
-    return ApiError(
-        answer.status,
-        problem.code or f"http_{answer.status}",
-        problem.detail or problem.title or f"the server answered {answer.status}",
-        problem.errors,
-        retry_after=retry_after_seconds(answer.headers),
-        first_id=problem.id,
-    )
-
-
-def _read(answer: _Answer, decode: Callable[[bytes], _T]) -> _T:
-    try:
-        return decode(answer.body)
-    except msgspec.DecodeError as exc:
-        detail = f"the answer is not what this call answers: {exc}"
-        raise ApiError(answer.status, "unreadable_answer", detail) from exc

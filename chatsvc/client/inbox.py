@@ -1,8 +1,9 @@
-"""Events on their way to the consumer: bounded, in id order, each message once.
+"""Events for the consumer: a bounded queue in id order, each message once.
 
 Two positions are kept. ``position`` is how far messages were *received*: a reconnect
-of this client resumes there, for what is queued here need not come again. ``taken`` is
-how far the consumer took them: what an application stores, to resume after a crash.
+of this client resumes there, because what is queued here need not be sent again.
+``taken`` is how far the consumer took them: an application stores it, to resume after a
+crash. Neither passes a message that was neither delivered nor announced by a ``Gap``.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ from chatsvc.core.ids import parse_id
 from chatsvc.wire.cursor import Cursor
 
 STATUS_RESERVE: Final = 64
-"""Events that are not messages may pass the bound by this many, then are left out: a
-consumer that stands still must not keep the client from reconnecting."""
+"""Events that are not messages may exceed the capacity by this many, then are left out: a
+consumer that does not read must not keep the client from reconnecting."""
 Status = Connected | Disconnected | CaughtUp | CursorMoved | Reset | StoredUpTo
-_REMEMBERED: Final = 4096
+REMEMBERED: Final = 10_000
+"""Ids of messages that are known to have been delivered, where the position goes back:
+as many as a server replays (``RESUME_MAX``)."""
 
 _logger = logging.getLogger("chatsvc.client")
 
@@ -60,12 +63,12 @@ class Inbox:
 
     @property
     def epoch(self) -> str | None:
-        """The life of the log that ``position`` belongs to; ``None`` before the first hello."""
+        """The epoch of the log that ``position`` belongs to; ``None`` before a ``hello``."""
         return self._epoch
 
     @property
     def position(self) -> int:
-        """Everything for this user up to here was received."""
+        """The id up to which everything for this user was received."""
         return self._position
 
     @property
@@ -74,15 +77,15 @@ class Inbox:
         return str(Cursor(self._epoch, self._position)) if self._epoch is not None else None
 
     def advance(self, position: int) -> None:
-        """Nothing for this user is missing up to here. Never goes back."""
+        """Record that nothing for this user is missing up to ``position``. Never goes back."""
         self._position = max(self._position, position)
 
     def move_to(self, epoch: str, position: int) -> None:
-        """Stand elsewhere: in another life of the log, or before a gap that is announced."""
+        """Set the position, backwards too: of another epoch of the log."""
         self._epoch = epoch
         self._position = position
 
-    # The producer's end
+    # The producer's side
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -93,20 +96,24 @@ class Inbox:
         return len(self._queue) >= self._capacity
 
     def put_message(self, message: MessageReceived) -> bool:
-        """Queue it, unless it was received before; whether it was new."""
+        """Queue a message unless it was received before.
+
+        Returns:
+            Whether it was new.
+        """
         message_id = parse_id(message.id)
         if message_id <= self._position or message_id in self._recent_set:
             return False
         self._position = message_id
         self._recent.append(message_id)
         self._recent_set.add(message_id)
-        if len(self._recent) > _REMEMBERED:
+        if len(self._recent) > REMEMBERED:
             self._recent_set.discard(self._recent.popleft())
         self._put(message)
         return True
 
     def put_status(self, event: Status) -> None:
-        """Queue what befell the connection; see :data:`STATUS_RESERVE`."""
+        """Queue an event that is not a message; see :data:`STATUS_RESERVE`."""
         if isinstance(event, CursorMoved | StoredUpTo) and self._queue:
             if type(self._queue[-1]) is type(event):
                 self._queue[-1] = event
@@ -114,12 +121,17 @@ class Inbox:
             if self.full:
                 return  # the next one, or the next message, says more
         if len(self._queue) >= self._capacity + STATUS_RESERVE:
-            _logger.warning("the consumer stands still: %s is not reported", type(event).__name__)
+            _logger.warning("the consumer does not read: %s is not reported", type(event).__name__)
             return
         self._put(event)
 
     def put_gap(self, from_id: str, to_id: str) -> None:
-        """Queue the news of a gap, always: it stands for messages. Neighbours become one."""
+        """Queue a gap, whatever the capacity: it announces messages. Adjacent ones become one.
+
+        A gap without anything in it is not queued.
+        """
+        if from_id >= to_id:
+            return
         last = self._queue[-1] if self._queue else None
         if isinstance(last, Gap) and last.to_id >= from_id:
             self._queue[-1] = Gap(min(last.from_id, from_id), max(last.to_id, to_id))
@@ -127,14 +139,14 @@ class Inbox:
             self._put(Gap(from_id, to_id))
 
     def end(self, failure: BaseException | None = None) -> None:
-        """No more will come: the consumer gets what is queued, then ``failure`` or the end."""
+        """Let the consumer have what is queued, then ``failure`` or the end. Idempotent."""
         if not self._ended:
             self._ended = True
             self._failure = failure
             self._arrived.set()
 
     async def wait_changed(self, timeout: float | None = None) -> None:
-        """Return when the consumer took something, :meth:`wake` was called, or the time is up."""
+        """Return when the consumer took an event, :meth:`wake` was called, or the time is up."""
         self._changed.clear()
         try:
             async with asyncio.timeout(timeout):
@@ -143,13 +155,13 @@ class Inbox:
             return
 
     def wake(self) -> None:
-        """Let a waiting producer look again."""
+        """End the wait of :meth:`wait_changed`."""
         self._changed.set()
 
-    # The consumer's end
+    # The consumer's side
 
     async def get(self) -> Event:
-        """The next event.
+        """Return the next event.
 
         Raises:
             StopAsyncIteration: ended.
@@ -161,7 +173,7 @@ class Inbox:
             self._arrived.clear()
             await self._arrived.wait()
         event = self._queue.popleft()
-        if isinstance(event, MessageReceived | Connected | CaughtUp | CursorMoved):
+        if isinstance(event, MessageReceived | Connected | CaughtUp | CursorMoved | Reset):
             self.taken = event.cursor
         self._changed.set()
         return event

@@ -1,4 +1,4 @@
-"""Sends on their way to the server: kept until acknowledged, in order. No I/O.
+"""Sends that wait for the server: kept until acknowledged, in order. No I/O.
 
 An entry is *waiting* until it is written to a connection, then *in flight* until its
 ack. A connection that ends puts all that was in flight back in front of what waits:
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Entry(Generic[T]):
-    """One send. ``frame`` is written as it is on every try; ``waiter`` is the caller's."""
+    """A send. ``frame`` is written as it is on every try; ``waiter`` is the caller's."""
 
     __slots__ = ("frame", "number", "ref", "refusals", "waiter")
 
@@ -33,7 +33,7 @@ class Entry(Generic[T]):
 
 
 class Outbox(Generic[T]):
-    """At most ``capacity`` unacknowledged sends, ``window`` of them in flight.
+    """Holds at most ``capacity`` unacknowledged sends, ``window`` of them in flight.
 
     Args:
         capacity: beyond it :meth:`add` raises.
@@ -57,7 +57,7 @@ class Outbox(Generic[T]):
         return len(self._in_flight)
 
     def reserve(self) -> str:
-        """The ``ref`` of the next entry.
+        """Return the ``ref`` of the next entry.
 
         Raises:
             QueueFull: as many sends wait as may wait.
@@ -75,7 +75,7 @@ class Outbox(Generic[T]):
         return entry
 
     def take(self) -> Entry[T] | None:
-        """The next to write, now in flight; ``None`` if none waits or the window is full."""
+        """Take the next to write; ``None`` if none waits or the window is full."""
         if len(self._in_flight) >= self._window:
             return None
         while self._waiting:
@@ -94,7 +94,7 @@ class Outbox(Generic[T]):
         return self._entries.pop(ref, None)
 
     def put_back(self, ref: str | None) -> Entry[T] | None:
-        """Let an entry that was in flight wait again, at its old place."""
+        """Let an entry that was in flight wait again, at the place it had."""
         entry = self._entries.get(ref) if ref is not None else None
         if entry is not None and entry.ref in self._in_flight:
             entry.refusals += 1
@@ -103,13 +103,13 @@ class Outbox(Generic[T]):
         return entry
 
     def connection_lost(self) -> None:
-        """All that was in flight waits again, in its old order."""
+        """Let all that was in flight wait again, in the order it had."""
         for ref in self._in_flight:
             heapq.heappush(self._waiting, int(ref))
         self._in_flight.clear()
 
     def largest_in_flight(self) -> Entry[T] | None:
-        """The longest frame among those in flight: the culprit where a frame was too big."""
+        """Find the longest frame in flight: the one to blame where a frame was too big."""
         return max(
             (self._entries[ref] for ref in self._in_flight if ref in self._entries),
             key=lambda entry: len(entry.frame),

@@ -1,7 +1,7 @@
-"""One connection's life: from its ``hello`` to its close.
+"""One connection, from its ``hello`` to its close.
 
 Three things go on at once: reading frames, writing sends, and, now and then, fetching
-what the socket did not carry. Acks are never behind a consumer that does not take its
+what the socket did not carry. Acks never wait for a consumer that does not take its
 messages: a consumer that awaits ``send`` in its loop would otherwise wait for itself.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Coroutine
 from typing import Final
 
@@ -17,48 +16,34 @@ import aiohttp
 import msgspec
 
 from chatsvc.client.catchup import CatchUp
-from chatsvc.client.context import Closed, Context, Pending
-from chatsvc.client.errors import FieldError, SendRefused, TokenUnavailable
+from chatsvc.client.context import Closed, Context
+from chatsvc.client.errors import TokenUnavailable
 from chatsvc.client.events import (
     CaughtUp,
     Connected,
     CursorMoved,
     MessageReceived,
     Reset,
-    Sent,
     StoredUpTo,
-    decode_received,
 )
-from chatsvc.client.http import TRIES
-from chatsvc.client.outbox import Entry
+from chatsvc.client.frames import (
+    DEFAULT_HEARTBEAT,
+    UnknownRecord,
+    decode_frame,
+    read_cursor,
+    read_hello,
+)
+from chatsvc.client.handshake import ABNORMAL
+from chatsvc.client.sending import Sending
 from chatsvc.core.ids import format_id, parse_id
 from chatsvc.wire import protocol as wire
 from chatsvc.wire.close_codes import HEARTBEAT_MISSED, TOO_BIG, UNSUPPORTED_DATA
-from chatsvc.wire.cursor import parse_cursor
 
-ABNORMAL: Final = 1006
-"""What RFC 6455 §7.1.5 calls a connection that ended without a close frame."""
 HELLO_SECONDS: Final = 10.0
 DROP_SECONDS: Final = 1.0
-_PASSING: Final = frozenset(
-    {"log_unavailable", "store_unavailable", "unavailable", "too_many_requests"}
-)
-_FAULT: Final = "internal_error"
-"""The server's fault: tried again as an answer of 500 would be, but not for ever."""
 _AUTH_REF: Final = "auth"
+_NO_STATUS: Final = 1005
 _logger = logging.getLogger("chatsvc.client")
-
-
-class _Type(msgspec.Struct):
-    type: str = ""
-
-
-_decode_type = msgspec.json.Decoder(_Type).decode
-_decode_hello = msgspec.json.Decoder(wire.Hello).decode
-_decode_frame = msgspec.json.Decoder(wire.ServerFrame).decode
-_KNOWN: Final = frozenset(
-    {"caught_up", "cursor", "ack", "stored", "error", "auth_expiring", "gap", "reset"}
-)
 
 
 class Session:
@@ -67,65 +52,75 @@ class Session:
     Args:
         socket: as ``ws_connect`` returned it, with ``decode_text=False``.
         context: what outlives the connection.
+        token: what the connection was opened with.
     """
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse[bool], context: Context) -> None:
+    def __init__(
+        self, socket: aiohttp.ClientWebSocketResponse[bool], context: Context, token: str
+    ) -> None:
         self._socket = socket
         self._context = context
+        self._token = token
         self._inbox = context.inbox
-        self._outbox = context.outbox
         self._user = ""
+        self._epoch = ""  # of the log that this connection carries; the inbox's may be older
         self._silence = HELLO_SECONDS
-        self._resume_writing_at = 0.0
         self._caught_up: str | None = None
+        self._renewing = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sending = Sending(socket, context)
         self._catch_up = CatchUp(
             context.api,
             context.inbox,
             wanted=self._wanted,
-            room=self._room,
+            wait_for_space=self._wait_for_space,
             backoff=context.backoff,
+            draw=context.draw,
         )
 
-    async def greet(self) -> wire.Hello | Closed:
-        """Wait for ``hello``, and stand where it says."""
+    @property
+    def token(self) -> str:
+        """The token that the connection uses: the first, or the last that renewed it."""
+        return self._token
+
+    async def start(self) -> wire.Hello | Closed:
+        """Wait for ``hello``."""
         data = await self._receive()
         if isinstance(data, Closed):
             return data
         try:
-            hello = _decode_hello(data)
-            cursor = parse_cursor(hello.cursor)
+            hello = read_hello(data)
         except msgspec.DecodeError as exc:
-            return Closed(ABNORMAL, f"the first frame is not a hello: {exc}")
+            return Closed(ABNORMAL, f"the first frame must be a hello: {exc}")
+        cursor = read_cursor(hello.cursor)
         if cursor is None:
-            return Closed(ABNORMAL, "the hello has no cursor that can be read")
+            return Closed(ABNORMAL, "the cursor of hello must be epoch.id")
         self._user = hello.user
-        self._silence = 2.5 * hello.heartbeat_seconds
+        self._epoch = hello.epoch
+        heartbeat = hello.heartbeat_seconds
+        self._silence = 2.5 * (heartbeat if heartbeat > 0 else DEFAULT_HEARTBEAT)
         inbox = self._inbox
-        reset = inbox.epoch is not None and inbox.epoch != hello.epoch
         if inbox.epoch is None:
             inbox.move_to(hello.epoch, cursor.id)
-        elif reset:
-            inbox.move_to(hello.epoch, inbox.position)
+        # Where the epoch is another one, the position keeps the old one until the server
+        # says from where on: resuming under the new epoch could pass what it holds below.
         inbox.put_status(Connected(hello, str(inbox.cursor)))
-        if reset:
-            inbox.put_status(Reset(hello.epoch, format_id(inbox.position)))
         return hello
 
     async def run(self) -> Closed:
-        """Go on until the connection ends, in whatever way."""
+        """Read and write until the connection ends, in whatever way."""
         loop = asyncio.get_running_loop()
         since = loop.time()
         async with asyncio.TaskGroup() as group:
             self._group = group
-            self._start(self._write())
+            self._start(self._sending.run())
             try:
                 closed = await self._read()
             finally:
                 for task in self._tasks:
                     task.cancel()
         if closed.code == TOO_BIG:
-            self._blame_largest()
+            self._sending.fail_largest()
         return closed._replace(lasted=loop.time() - since)
 
     # Reading
@@ -139,7 +134,7 @@ class Session:
                 await self._handle(data)
             except (msgspec.DecodeError, ValueError) as exc:
                 await self._drop()
-                return Closed(ABNORMAL, f"a frame that cannot be read: {exc}")
+                return Closed(ABNORMAL, f"a frame cannot be read: {exc}")
 
     async def _receive(self) -> bytes | Closed:
         socket = self._socket
@@ -154,40 +149,46 @@ class Session:
             await socket.close(code=UNSUPPORTED_DATA)
             return Closed(ABNORMAL, "a binary frame")
         if message.type is aiohttp.WSMsgType.CLOSE:
-            return Closed(int(message.data), message.extra or "")
+            return Closed(int(message.data) or _NO_STATUS, message.extra or "")
         if message.type is aiohttp.WSMsgType.ERROR:
             return Closed(ABNORMAL, f"broken WebSocket frame: {message.data}")
         return Closed(ABNORMAL, "the connection was lost")
 
     async def _handle(self, data: bytes) -> None:
-        kind = _decode_type(data).type
-        if kind == "message":
-            await self._take(data)
-        elif kind in _KNOWN:  # others are of a newer protocol, and no loss
-            match _decode_frame(data):
-                case wire.Ack() as ack:
-                    self._acknowledged(ack)
-                case wire.Stored(up_to=message_id):
-                    self._inbox.put_status(StoredUpTo(message_id))
-                case wire.Error() as error:
-                    self._refused(error)
-                case wire.CaughtUp(cursor=cursor):
-                    self._reached(cursor)
-                case wire.CursorMoved(cursor=cursor):
-                    self._moved(cursor)
-                case wire.Gap() as gap:
-                    await self._missing(parse_id(gap.from_), parse_id(gap.to))
-                case wire.Reset() as reset:
-                    self._reset(reset)
-                case wire.AuthExpiring():
-                    self._start(self._renew())
+        match decode_frame(data, self._epoch):
+            case MessageReceived() as message:
+                await self._take(message)
+            case UnknownRecord(position=position):
+                self._pass_over(position)
+            case wire.Ack() as ack:
+                self._sending.acknowledged(ack)
+            case wire.Stored(up_to=message_id):
+                self._inbox.put_status(StoredUpTo(message_id))
+            case wire.Error() as error:
+                if error.ref is None or error.ref == _AUTH_REF:
+                    _logger.warning("the server says: %s (%s)", error.detail, error.code)
+                else:
+                    self._sending.refused(error)
+            case wire.CaughtUp(cursor=cursor):
+                self._reached(cursor)
+            case wire.CursorMoved(cursor=cursor):
+                self._moved(cursor)
+            case wire.Gap() as gap:
+                self._announced(parse_id(gap.from_), parse_id(gap.to))
+            case wire.Reset() as reset:
+                self._reset(reset.epoch, parse_id(reset.from_))
+            case wire.AuthExpiring():
+                self._expiring()
 
-    async def _take(self, data: bytes) -> None:
-        message = decode_received(data, self._inbox.epoch or "")
+    async def _take(self, message: MessageReceived) -> None:
         message_id = parse_id(message.id)
+        if not self._wanted(message):
+            self._pass_over(message_id)
+            return
+        self._enter(message_id - 1)
         if not self._catch_up.active:
             # As long as nobody waits for an ack the socket may wait for the consumer.
-            while self._inbox.full and not self._outbox.in_flight:
+            while self._inbox.full and not self._context.outbox.in_flight:
                 await self._wait_for_consumer()
             if not self._inbox.full:
                 self._inbox.put_message(message)
@@ -196,14 +197,14 @@ class Session:
                 return
         self._fetch_up_to(message_id)
 
-    async def _room(self) -> None:
+    async def _wait_for_space(self) -> None:
         while self._inbox.full:
             await self._inbox.wait_changed()
 
     async def _wait_for_consumer(self) -> None:
         # Pings are not answered while nothing is read: say unasked that we are here.
         await self._inbox.wait_changed(self._silence / 5)
-        if self._inbox.full and not self._outbox.in_flight:
+        if self._inbox.full and not self._context.outbox.in_flight:
             try:
                 await self._socket.pong()
             except (ConnectionError, aiohttp.ClientError) as exc:
@@ -211,37 +212,68 @@ class Session:
 
     # Positions
 
+    def _enter(self, position: int) -> None:
+        """Leave the epoch that the position is of, where the connection carries another.
+
+        Args:
+            position: from where on the server has said what it holds.
+        """
+        inbox = self._inbox
+        if inbox.epoch != self._epoch:
+            inbox.move_to(self._epoch, min(inbox.position, position))
+            inbox.put_status(Reset(self._epoch, format_id(inbox.position)))
+
+    def _pass_over(self, position: int) -> None:
+        """A record that is not for the consumer: nothing is missing up to it."""
+        if self._catch_up.active:
+            return  # what is being fetched comes before it
+        self._enter(position - 1)
+        if position > self._inbox.position:
+            self._inbox.advance(position)
+            self._inbox.put_status(CursorMoved(str(self._inbox.cursor)))
+
     def _moved(self, text: str) -> None:
-        cursor = parse_cursor(text)
-        if cursor is None or cursor.epoch != self._inbox.epoch or self._catch_up.active:
-            return
-        if cursor.id > self._inbox.position:
-            self._inbox.advance(cursor.id)
-            self._inbox.put_status(CursorMoved(text))
+        cursor = read_cursor(text)
+        if cursor is not None and cursor.epoch == self._epoch:
+            self._pass_over(cursor.id)
 
     def _reached(self, text: str) -> None:
         if self._catch_up.active:
             self._caught_up = text  # what is being fetched comes before it
             return
-        cursor = parse_cursor(text)
-        if cursor is not None and cursor.epoch == self._inbox.epoch:
+        cursor = read_cursor(text)
+        if cursor is not None and cursor.epoch == self._epoch:
+            self._enter(cursor.id)
             self._inbox.advance(cursor.id)
         self._inbox.put_status(CaughtUp(str(self._inbox.cursor)))
 
-    async def _missing(self, above: int, to: int) -> None:
+    def _announced(self, above: int, to: int) -> None:
+        """A gap: what is above ``above`` up to ``to`` was not sent, and all before it was."""
         inbox = self._inbox
+        self._enter(above)
         if not self._catch_up.active:
-            inbox.move_to(inbox.epoch or "", above)
+            if to < inbox.position:  # the log ends below: what comes next has lower ids
+                inbox.move_to(self._epoch, min(above, to))
+            inbox.advance(min(above, to))
+        if to <= inbox.position:
+            return
         if self._context.fill_gaps:
             self._fetch_up_to(to)
-        elif to > inbox.position:
+        else:
             inbox.put_gap(format_id(inbox.position), format_id(to))
             inbox.advance(to)
 
-    def _reset(self, reset: wire.Reset) -> None:
-        above = parse_id(reset.from_)
-        self._inbox.move_to(reset.epoch, min(self._inbox.position, above))
-        self._inbox.put_status(Reset(reset.epoch, reset.from_))
+    def _reset(self, epoch: str, above: int) -> None:
+        """The log began a new epoch: what is above ``above`` is to be fetched anew."""
+        inbox = self._inbox
+        self._epoch = epoch
+        inbox.move_to(epoch, min(inbox.position, above))
+        inbox.put_status(Reset(epoch, format_id(inbox.position)))
+        if self._context.fill_gaps or self._catch_up.active:
+            running = self._catch_up.active
+            self._catch_up.restart()
+            if not running:
+                self._start(self._fetch())
 
     def _fetch_up_to(self, to: int) -> None:
         running = self._catch_up.active
@@ -256,86 +288,35 @@ class Session:
             self._reached(text)
 
     def _wanted(self, message: MessageReceived) -> bool:
+        """Whether it is for the consumer: not what this client sent itself."""
         if message.sender != self._user:
             return True
-        return self._context.echo and message.client_id not in self._context.own
+        return self._context.echo and message not in self._context.own
 
-    # Writing
+    # The token
 
-    async def _write(self) -> None:
-        outbox, changed = self._outbox, self._context.outbox_changed
-        clock = asyncio.get_running_loop().time
-        try:
-            while True:
-                changed.clear()
-                paused = self._resume_writing_at - clock()
-                entry = outbox.take() if paused <= 0 else None
-                if entry is None:
-                    await _wait(changed, paused if paused > 0 else None)
-                elif entry.waiter.result.done():  # its caller went away
-                    outbox.finish(entry.ref)
-                else:
-                    self._inbox.wake()
-                    await self._socket.send_frame(entry.frame, aiohttp.WSMsgType.TEXT)
-        except (ConnectionError, aiohttp.ClientError) as exc:
-            _logger.debug("the connection ended while writing: %s", exc)  # the reader sees it too
-
-    def _acknowledged(self, ack: wire.Ack) -> None:
-        entry = self._outbox.finish(ack.ref)
-        self._context.outbox_changed.set()
-        if entry is not None and not entry.waiter.result.done():
-            sent = Sent(ack.id, ack.created_at, entry.waiter.client_id, ack.duplicate)
-            entry.waiter.result.set_result(sent)
-
-    def _refused(self, error: wire.Error) -> None:
-        if error.ref is None or error.ref == _AUTH_REF:
-            _logger.warning("the server says: %s (%s)", error.detail, error.code)
-            return
-        if error.retry_after is not None or error.code in _PASSING or error.code == _FAULT:
-            entry = self._try_later(error)
-            if error.code != _FAULT or entry is None or entry.refusals < TRIES:
-                self._context.outbox_changed.set()
-                return
-        entry = self._outbox.finish(error.ref)
-        if entry is not None and not entry.waiter.result.done():
-            entry.waiter.result.set_exception(_send_refused(error))
-        self._context.outbox_changed.set()
-
-    def _try_later(self, error: wire.Error) -> Entry[Pending] | None:
-        entry = self._outbox.put_back(error.ref)
-        if entry is None:
-            return None
-        wait = error.retry_after
-        if wait is None:
-            wait = random.random() * self._context.backoff.ceiling(entry.refusals - 1)
-        until = asyncio.get_running_loop().time() + wait
-        self._resume_writing_at = max(self._resume_writing_at, until)
-        return entry
-
-    def _blame_largest(self) -> None:
-        """Closed for a frame too big: let it go, or every connection would end the same way."""
-        entry = self._outbox.largest_in_flight()
-        if entry is not None:
-            self._outbox.finish(entry.ref)
-            if not entry.waiter.result.done():
-                entry.waiter.result.set_exception(
-                    SendRefused("body_too_large", "the server closed the connection: too big")
-                )
+    def _expiring(self) -> None:
+        if not self._context.tokens.refreshable:
+            _logger.warning("the token ends soon, and there is no other")
+        elif not self._renewing:
+            self._renewing = True
+            self._start(self._renew())
 
     async def _renew(self) -> None:
         """Send a fresh token before the old one ends."""
         tokens = self._context.tokens
-        if not tokens.refreshable:
-            _logger.warning("the token ends soon, and there is no other")
-            return
-        tokens.forget()
+        tokens.forget(self._token)
         try:
-            frame = wire.Auth(token=await tokens.get(), ref=_AUTH_REF)
+            token = await tokens.get()
+            frame = wire.Auth(token=token, ref=_AUTH_REF)
             await self._socket.send_frame(wire.encode_frame(frame), aiohttp.WSMsgType.TEXT)
+            self._token = token
         except TokenUnavailable as exc:
             _logger.warning("%s", exc)  # the server will close with 4002, and we ask again
         except (ConnectionError, aiohttp.ClientError) as exc:
             _logger.debug("the connection ended before the fresh token was sent: %s", exc)
+        finally:
+            self._renewing = False
 
     def _start(self, coroutine: Coroutine[None, None, None]) -> None:
         task = self._group.create_task(coroutine)
@@ -349,19 +330,3 @@ class Session:
                 await self._socket.close()
         except TimeoutError:
             _logger.debug("the connection was dropped without a closing handshake")
-
-
-def _send_refused(error: wire.Error) -> SendRefused:
-    fault = FieldError(
-        pointer=error.pointer or "", code=error.code, detail=error.detail, limit=error.limit
-    )
-    faults = (fault,) if error.pointer is not None else ()
-    return SendRefused(error.code, error.detail, errors=faults, first_id=error.id)
-
-
-async def _wait(event: asyncio.Event, timeout: float | None) -> None:
-    try:
-        async with asyncio.timeout(timeout):
-            await event.wait()
-    except TimeoutError:
-        return

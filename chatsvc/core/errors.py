@@ -15,7 +15,8 @@
     │   └── TooManyRequests     come back after ``retry_after`` seconds  (429)
     ├── Unavailable             ours, and passing: try again             (503)
     │   ├── LogUnavailable      nothing can be accepted now
-    │   └── StoreUnavailable    the database does not answer now
+    │   ├── StoreUnavailable    the database does not answer now
+    │   └── HistoryBusy         too many reads are waiting for the database
     ├── StoreRejected           the database will never take this record
     ├── LogDamaged              the log on disk is not what was written
     ├── VersionTooNew           persisted by a newer program than this one
@@ -171,6 +172,12 @@ class StoreUnavailable(Unavailable):
     """The database does not answer now, or not with the durability asked for."""
 
     code = "store_unavailable"
+
+
+class HistoryBusy(Unavailable):
+    """Too many reads of history wait, of everybody or of this user."""
+
+    code = "history_busy"
 
 
 class StoreRejected(ChatError):

@@ -18,8 +18,11 @@ from chatsvc.core.ids import created_at, format_id
 RECORD_VERSION: Final = 1
 KIND_MESSAGE: Final = "message"
 
-INDEX_COST: Final = 120
-"""Estimated bytes in memory of each place that lists a record (a user, a channel)."""
+RECORD_BYTES: Final = 460
+"""Bytes of memory that a record takes beside its body and its audience: the struct, its short
+strings, its entry in the log's order. ``tests/unit/log/test_backlog.py`` measures it."""
+PLACE_BYTES: Final = 10
+"""Of each further entry of a record in a list that exists already: a user's, a channel's."""
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -27,9 +30,9 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``rest`` is the body's JSON object without ``type``, ``id`` and ``created_at``,
     which the log puts in front (:func:`compose_body`). ``audience`` is sorted and
-    holds whoever it goes to, the sender included. ``origin`` is the device or
-    connection that sent it. ``digest`` is of the content, for telling a retry from
-    another message under the same ``client_id``.
+    holds whoever it goes to, the sender included. ``origin`` is the connection that sent
+    it, or the device that a send over HTTP names. ``digest`` is of the content, for telling
+    a retry from another message under the same ``client_id``.
     """
 
     kind: str
@@ -62,8 +65,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def cost(self) -> int:
-        """Estimated bytes in memory, lists included: what bounds are reckoned in."""
-        return 400 + len(self.body) + INDEX_COST * (len(self.audience) + 1)
+        """Bytes of memory of the record and of its entries in lists that exist already.
+
+        Its audience is shared with the other records of its channel, and a list is made
+        for the first record in it: ``log/tail.py`` adds both where they arise.
+        """
+        return RECORD_BYTES + len(self.body) + PLACE_BYTES * (len(self.audience) + 1)
 
 
 class _Packed(msgspec.Struct, array_like=True, gc=False):

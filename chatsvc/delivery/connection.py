@@ -6,19 +6,29 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from chatsvc.delivery.spans import Span
+from chatsvc.delivery.spans import Behind, Span
+from chatsvc.delivery.transports import reset, unsent
 
 LOW_WATER: Final = 16 * 1024
 HIGH_WATER: Final = 64 * 1024
 """Unsent bytes from which a socket counts as slow, and below which a resume goes on."""
 
+_UNKNOWN: Final = 1 << 62
+"""In place of a size before the first look."""
+
 
 class Connection(asyncio.Protocol):
     """The writing half of a socket. Slotted: there are as many as there are users online.
 
-    ``device`` names where its sends come from; ``echo`` asks for what the same user sent
-    from elsewhere. ``waiting`` is owned by the fan-out. A ``sealed`` connection takes nothing
-    more: a close frame is the last that goes out (RFC 6455 §5.5.1).
+    ``origin`` is what its own sends are recorded under, and no other connection's; ``device``
+    is the name by which sends over HTTP say that they belong to it; ``echo`` asks for what
+    the same user sent from elsewhere. ``waiting`` is owned by the fan-out, and by the resume
+    while it is ``BEHIND``. A ``sealed`` connection takes nothing more: a close frame is the
+    last that goes out (RFC 6455 §5.5.1).
+
+    Args:
+        origin: ``device``, if not given.
+        buffer_limit: unsent bytes beyond which the fan-out writes no more to it.
     """
 
     __slots__ = (
@@ -27,6 +37,7 @@ class Connection(asyncio.Protocol):
         "device",
         "echo",
         "live",
+        "origin",
         "sealed",
         "slow_since",
         "slow_size",
@@ -35,13 +46,22 @@ class Connection(asyncio.Protocol):
         "waiting",
     )
 
-    def __init__(self, user: str, device: str, *, echo: bool, buffer_limit: int) -> None:
+    def __init__(
+        self,
+        user: str,
+        device: str,
+        *,
+        echo: bool,
+        buffer_limit: int,
+        origin: str | None = None,
+    ) -> None:
         self.user = user
         self.device = device
+        self.origin = origin if origin is not None else device
         self.echo = echo
         self.buffer_limit = buffer_limit
         self.transport: asyncio.Transport | None = None
-        self.waiting: Span | list[Span] | None = None
+        self.waiting: Span | list[Span] | Behind | None = None
         self.live = False
         self.sealed = False
         self.slow_since = 0.0
@@ -49,8 +69,13 @@ class Connection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
 
     def wants(self, sender: str, origin: str) -> bool:
-        """Not one's own messages; with ``echo``, those that one's other devices sent."""
-        return sender != self.user or (self.echo and origin != self.device)
+        """Whether it is to have this live: not one's own messages; with ``echo`` those too,
+        except what was sent over this connection, or over HTTP in its device's name."""
+        return sender != self.user or (self.echo and origin not in (self.origin, self.device))
+
+    def wants_missed(self, sender: str, origin: str) -> bool:
+        """Whether it is to have this replayed: with ``echo``, whatever device sent it."""
+        return sender != self.user or (self.echo and origin != self.origin)
 
     def write(self, data: bytes) -> None:
         """One system call, or bytes into the buffer. A socket that is gone takes nothing.
@@ -61,36 +86,46 @@ class Connection(asyncio.Protocol):
         transport = self.transport
         if transport is None or self.sealed or transport.is_closing():
             return
-        transport.write(data)
         if self.slow_since:
-            self._check_bound(transport)
+            self.slow_size += len(data)
+        transport.write(data)
 
     def write_all(self, frames: Sequence[bytes]) -> None:
         """Several frames in one system call."""
         transport = self.transport
         if transport is None or self.sealed or transport.is_closing():
             return
-        transport.writelines(frames)
         if self.slow_since:
-            self._check_bound(transport)
+            self.slow_size += sum(map(len, frames))
+        transport.writelines(frames)
 
-    def _check_bound(self, transport: asyncio.Transport) -> None:
-        if transport.get_write_buffer_size() > self.buffer_limit:
-            self.cut("slow")
+    @property
+    def writable(self) -> bool:
+        """Whether what is written can still arrive: not closing, cut off or gone."""
+        return self.transport is not None and not self.sealed and not self.transport.is_closing()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that a slow connection has not taken yet; 0 for one that is not slow."""
+        if not self.slow_since or self.transport is None:
+            return 0
+        return self.transport.get_write_buffer_size()
 
     def cut(self, reason: str) -> None:
         """End the connection at once, unsent bytes and all; the client comes back with
         ``since``. Subclasses note the reason."""
-        if self.transport is not None:
+        if self.transport is None:
+            return
+        if self.slow_since:
+            reset(self.transport)
+        else:
             self.transport.abort()
 
     def pause_writing(self) -> None:
         """Called by the loop above :data:`HIGH_WATER`."""
         loop = asyncio.get_running_loop()
         self.slow_since = loop.time()
-        self.slow_size = 0
-        if self.transport is not None:
-            self.slow_size = self.transport.get_write_buffer_size()
+        self.slow_size = _UNKNOWN
 
     def resume_writing(self) -> None:
         """Called by the loop below :data:`LOW_WATER`."""
@@ -98,11 +133,15 @@ class Connection(asyncio.Protocol):
         self._release()
 
     def stalled(self, now: float, seconds: float) -> bool:
-        """Whether unsent bytes have not shrunk for ``seconds``."""
+        """Whether the peer has taken nothing for ``seconds``.
+
+        ``slow_size`` is what would be unsent if it had taken nothing since the last look:
+        more that was written meanwhile must not hide that it reads.
+        """
         if not self.slow_since or self.transport is None:
             return False
-        size = self.transport.get_write_buffer_size()
-        if size < self.slow_size:
+        size = unsent(self.transport)
+        if size < self.slow_size and self.slow_size < _UNKNOWN:
             self.slow_since = now
         self.slow_size = size
         return now - self.slow_since >= seconds

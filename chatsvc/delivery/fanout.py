@@ -4,13 +4,17 @@ A batch only *marks* the connections that now have something waiting. A sweep th
 through them in slices, with a turn of the loop between, and gives each in one write all
 that has come up to that moment. So the longer the queue, the fewer the writes, and
 acknowledgements never wait behind a large audience.
+
+What would be more than a connection may hold unsent is not written: the connection is
+handed over, with the position that it has been served to, and is back when it has caught
+up. That position need not be kept: it is below the first record that it waits for.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -18,7 +22,7 @@ import structlog
 from chatsvc.core.record import Record
 from chatsvc.delivery.connection import Connection
 from chatsvc.delivery.hub import Hub
-from chatsvc.delivery.spans import Run, Span
+from chatsvc.delivery.spans import BEHIND, Run, Span
 from chatsvc.wire.frames import encode_text
 
 SLICE: Final = 32
@@ -29,11 +33,20 @@ _RUN_FRAMES: Final = 1024
 class Fanout:
     """Listens to the tail and serves the hub's connections.
 
-    ``delivered`` is told how many frames a slice sent.
+    Args:
+        fell_behind: takes over a connection that has been served up to a position and must
+            not be written more to now.
+        delivered: told how many frames a slice sent.
     """
 
-    def __init__(self, hub: Hub, delivered: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        fell_behind: Callable[[Connection, int], None],
+        delivered: Callable[[int], None] | None = None,
+    ) -> None:
         self._hub = hub
+        self._fell_behind = fell_behind
         self._delivered = delivered
         self._loop = asyncio.get_running_loop()
         self._runs: dict[str, Run] = {}
@@ -41,28 +54,29 @@ class Fanout:
         self._sweeping = False
 
     def accept(self, records: Sequence[Record]) -> None:
-        """Mark who now has something waiting. Called in the step in which it is readable."""
-        by_channel: dict[str, list[Record]] = {}
-        for record in records:
-            known = by_channel.get(record.channel)
-            if known is None:
-                by_channel[record.channel] = [record]
-            else:
-                known.append(record)
-        for batch in by_channel.values():
-            start = 0
-            for index in range(1, len(batch) + 1):
-                if index == len(batch) or batch[index].audience != batch[start].audience:
-                    self._mark(batch[start:index])
-                    start = index
-        if self._ready and not self._sweeping:
-            self._sweeping = True
-            # Two turns of the loop: the first resolves the senders' futures, the second
-            # writes their acknowledgements; then it is everybody else's turn.
-            self._loop.call_soon(self._loop.call_soon, self._loop.call_soon, self._sweep)
+        """Mark who now has something waiting. Called in the step in which it is readable.
+
+        Where that fails, the connections that should have been marked are cut: they come
+        back with their cursor, which no later frame has moved beyond what they missed.
+        """
+        try:
+            for batch in _batches(records):
+                try:
+                    self._mark(batch)
+                except Exception:
+                    _logger.exception("fanout_failed", channel=batch[0].channel)
+                    self._cut_audience(batch)
+            if self._ready and not self._sweeping:
+                self._sweeping = True
+                # Two turns of the loop: the first resolves the senders' futures, the second
+                # writes their acknowledgements; then it is everybody else's turn.
+                self._loop.call_soon(self._loop.call_soon, self._loop.call_soon, self._sweep)
+        except Exception:
+            self._cut_audience(records)
+            raise
 
     def _mark(self, records: Sequence[Record]) -> None:
-        hub, ready = self._hub, self._ready
+        hub, ready, behind = self._hub, self._ready, BEHIND
         first = records[0]
         audience = first.audience
         sole_sender: str | None = first.sender
@@ -71,15 +85,14 @@ class Fanout:
                 sole_sender = None
         span: Span | None = None
         for user in audience:
-            connections = hub.of(user)
-            if not connections:
-                continue
-            for connection in connections:
+            for connection in hub.of(user):
                 if user == sole_sender and not connection.echo:
+                    continue
+                waiting = connection.waiting
+                if waiting is behind:
                     continue
                 if span is None:
                     span = self._extend(first.channel, audience, records)
-                waiting = connection.waiting
                 if waiting is None:
                     connection.waiting = span
                     ready.append(connection)
@@ -94,37 +107,55 @@ class Fanout:
                 span.run.waiting += 1
 
     def _extend(self, channel: str, audience: tuple[str, ...], records: Sequence[Record]) -> Span:
+        frames = [encode_text(record.body) for record in records]
         run = self._runs.get(channel)
         if run is None or run.audience != audience or len(run.frames) >= _RUN_FRAMES:
             run = self._runs[channel] = Run(audience)
         start = len(run.frames)
-        for record in records:
-            run.records.append(record)
-            run.frames.append(encode_text(record.body))
-            run.senders.add(record.sender)
+        run.frames += frames
+        run.records += records
+        run.senders.update(record.sender for record in records)
         return Span(run, start)
 
     def _sweep(self) -> None:
         ready = self._ready
         sent = 0
-        for _ in range(min(SLICE, len(ready))):
-            connection = ready.popleft()
-            waiting, connection.waiting = connection.waiting, None
-            spans = [waiting] if isinstance(waiting, Span) else waiting or []
-            try:
-                sent += self._serve(connection, spans)
-            except Exception:
-                # One socket's trouble is not everybody's: the rest of the sweep goes on.
-                _logger.exception("a socket could not be served", user=connection.user)
-                self._give_up(connection)
-            for span in spans:
-                self._served(span)
-        if sent and self._delivered is not None:
-            self._delivered(sent)
-        if ready:
-            self._loop.call_soon(self._sweep)
-        else:
-            self._sweeping = False
+        try:
+            for _ in range(min(SLICE, len(ready))):
+                connection = ready.popleft()
+                waiting = connection.waiting
+                if isinstance(waiting, Span):
+                    spans = [waiting]
+                elif isinstance(waiting, list):
+                    spans = waiting
+                else:
+                    continue
+                connection.waiting = None
+                try:
+                    sent += self._serve(connection, spans)
+                except Exception:
+                    # One socket's trouble is not everybody's: the rest of the sweep goes on.
+                    _logger.exception("a socket could not be served", user=connection.user)
+                    self._give_up(connection)
+                for span in spans:
+                    self._served(span)
+            if sent and self._delivered is not None:
+                self._delivered(sent)
+        finally:
+            if ready:
+                self._loop.call_soon(self._sweep)
+            else:
+                self._sweeping = False
+
+    def _cut_audience(self, records: Sequence[Record]) -> None:
+        """Cut whoever should have had one of these and may not get it."""
+        for record in records:
+            for user in record.audience:
+                for connection in list(self._hub.of(user)):
+                    if connection.waiting is not BEHIND and (
+                        user != record.sender or connection.echo
+                    ):
+                        self._give_up(connection)
 
     def _give_up(self, connection: Connection) -> None:
         """End a connection that raises, whatever it raises."""
@@ -134,17 +165,30 @@ class Fanout:
             _logger.exception("a socket could not be cut off", user=connection.user)
             self._hub.discard(connection)
 
-    @staticmethod
-    def _serve(connection: Connection, spans: Sequence[Span]) -> int:
+    def _serve(self, connection: Connection, spans: Sequence[Span]) -> int:
+        room = limit = connection.buffer_limit
+        if connection.slow_since:
+            room -= connection.unsent
         if len(spans) == 1 and connection.user not in spans[0].run.senders:
-            joined, count = spans[0].joined()
+            joined, count = spans[0].joined(limit)
+            if not count or len(joined) > room:
+                return self._hand_over(connection, spans)
             connection.write(joined)
             return count
         # In the order of ids across conversations, or a cursor would skip what is behind it.
         frames = sorted(pair for span in spans for pair in span.wanted(connection))
-        if frames:
-            connection.write_all([frame for _, frame in frames])
-        return len(frames)
+        found = [frame for _, frame in frames]
+        if sum(map(len, found)) > room:
+            return self._hand_over(connection, spans)
+        if found:
+            connection.write_all(found)
+        return len(found)
+
+    def _hand_over(self, connection: Connection, spans: Sequence[Span]) -> int:
+        """What it would have got is for the resume to send, from the first record on."""
+        if connection.live:
+            self._fell_behind(connection, min(span.first for span in spans) - 1)
+        return 0
 
     def _served(self, span: Span) -> None:
         run = span.run
@@ -153,3 +197,20 @@ class Fanout:
             channel = run.records[0].channel
             if self._runs.get(channel) is run:
                 del self._runs[channel]
+
+
+def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """Records of one channel and one audience together, in order."""
+    by_channel: dict[str, list[Record]] = {}
+    for record in records:
+        known = by_channel.get(record.channel)
+        if known is None:
+            by_channel[record.channel] = [record]
+        else:
+            known.append(record)
+    for batch in by_channel.values():
+        start = 0
+        for index in range(1, len(batch) + 1):
+            if index == len(batch) or batch[index].audience != batch[start].audience:
+                yield batch[start:index]
+                start = index

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from chatsvc.delivery.connection import Connection
 
@@ -10,33 +10,46 @@ _NONE: tuple[Connection, ...] = ()
 
 
 class Hub:
-    """Every connection that is live. A user has any number."""
+    """Every open connection, those that resume included. A user has any number, and each
+    comes and goes in the same short time, however many there are."""
 
     def __init__(self) -> None:
-        self._users: dict[str, tuple[Connection, ...]] = {}
+        # A tuple where there is one: a dictionary of its own for each user would cost a
+        # tenth of an idle socket.
+        self._users: dict[str, tuple[Connection] | dict[Connection, None]] = {}
         self.size = 0
 
     def add(self, connection: Connection) -> None:
-        """From now on it is served what comes."""
+        """From now on it is served what comes. Idempotent."""
+        user = connection.user
+        known = self._users.get(user)
+        if known is None:
+            self._users[user] = (connection,)
+        elif connection in known:
+            return
+        elif isinstance(known, dict):
+            known[connection] = None
+        else:
+            self._users[user] = {known[0]: None, connection: None}
         connection.live = True
-        self._users[connection.user] = (*self._users.get(connection.user, _NONE), connection)
         self.size += 1
 
-    def discard(self, connection: Connection) -> None:
-        """Idempotent."""
-        known = self._users.get(connection.user, _NONE)
-        rest = tuple(other for other in known if other is not connection)
-        if len(rest) == len(known):
-            return
+    def discard(self, connection: Connection) -> bool:
+        """Whether it was here. Idempotent."""
+        user = connection.user
+        known = self._users.get(user, _NONE)
+        if connection not in known:
+            return False
+        if isinstance(known, dict) and len(known) > 1:
+            del known[connection]
+        else:
+            del self._users[user]
         connection.live = False
         self.size -= 1
-        if rest:
-            self._users[connection.user] = rest
-        else:
-            del self._users[connection.user]
+        return True
 
-    def of(self, user: str) -> tuple[Connection, ...]:
-        """The connections of one user, oldest first."""
+    def of(self, user: str) -> Collection[Connection]:
+        """The connections of one user, oldest first. Not a copy."""
         return self._users.get(user, _NONE)
 
     def count(self, users: Iterable[str]) -> dict[str, int]:
@@ -45,4 +58,4 @@ class Hub:
 
     def __iter__(self) -> Iterator[Connection]:
         for connections in list(self._users.values()):
-            yield from connections
+            yield from list(connections)

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import enum
+from typing import Final, Protocol
 
 from chatsvc.core.record import Record
+
+
+class Behind(enum.Enum):
+    """What a connection waits for while the resume serves it."""
+
+    BEHIND = "behind"
+
+
+BEHIND: Final = Behind.BEHIND
+"""In place of spans: the fan-out passes such a connection by."""
 
 
 class Reader(Protocol):
@@ -31,21 +42,37 @@ class Span:
     """The part of a run from where a connection began to wait; shared by all that began
     there, and joined once for them all."""
 
-    __slots__ = ("_end", "_joined", "run", "start")
+    __slots__ = ("_count", "_end", "_joined", "_size", "run", "start")
 
     def __init__(self, run: Run, start: int) -> None:
         self.run = run
         self.start = start
         self._end = start
+        self._count = 0
+        self._size = 0
         self._joined = b""
 
-    def joined(self) -> tuple[bytes, int]:
-        """Every frame up to now in one piece, and how many."""
+    @property
+    def first(self) -> int:
+        """The id that it begins with; what is below it was served before."""
+        return self.run.records[self.start].id
+
+    def joined(self, limit: int) -> tuple[bytes, int]:
+        """Every frame up to now in one piece, and how many; none where that is more than
+        ``limit`` bytes, which is the same for all that share the span."""
+        if self._end != len(self.run.frames):
+            self._join(limit)
+        return self._joined, self._count
+
+    def _join(self, limit: int) -> None:
         frames = self.run.frames
-        if self._end != len(frames):
-            self._end = len(frames)
+        self._size += sum(map(len, frames[self._end :]))
+        self._end = len(frames)
+        if self._size <= limit:
+            self._count = self._end - self.start
             self._joined = b"".join(frames[self.start :])
-        return self._joined, self._end - self.start
+        else:
+            self._count, self._joined = 0, b""
 
     def wanted(self, reader: Reader) -> list[tuple[int, bytes]]:
         """``(id, frame)`` of what this reader is to have."""

@@ -64,6 +64,7 @@ class MessageLog(abc.ABC):
 
         The future raises:
             Conflict: the key is known with another digest; ``extra["id"]`` is the first's.
+            TooManyRequests: this sender's share of a bound is used up. Nothing was kept.
             LogUnavailable: a bound is reached, or the log is closing. Nothing was kept.
         """
 

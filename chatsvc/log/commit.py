@@ -14,9 +14,10 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from chatsvc.core.errors import Conflict, LogUnavailable
+from chatsvc.core.errors import Conflict, LogUnavailable, TooManyRequests
 from chatsvc.core.ids import format_id
 from chatsvc.core.record import Draft, Record, compose_body
+from chatsvc.log.backlog import Backlog
 from chatsvc.log.base import Appended
 from chatsvc.log.keys import Key, KeyWindow
 
@@ -32,9 +33,11 @@ Accepted = Callable[[Sequence[Record]], None]
 
 class _Waiting(NamedTuple):
     """``followers``: retries that came before the first was durable. They hang on the
-    write, not on the first's caller, who may go away."""
+    write, not on the first's caller, who may go away. ``size`` is what it counts for in the
+    backlog until it is a record."""
 
     draft: Draft
+    size: int
     future: asyncio.Future[Appended]
     followers: list[tuple[Draft, asyncio.Future[Appended]]]
 
@@ -47,7 +50,10 @@ class GroupCommit:
             order of the drafts, or with the reason why none was kept.
         accepted: told of a durable batch before its futures resolve.
         keys: the memory that tells a retry from something new.
-        admit: raises :class:`LogUnavailable` while nothing may be taken.
+        admit: what a draft counts for in the backlog, in bytes; raises
+            :class:`LogUnavailable` while nothing may be taken, :class:`TooManyRequests` while
+            nothing may be taken of this sender.
+        backlog: told of what waits.
     """
 
     def __init__(
@@ -55,14 +61,15 @@ class GroupCommit:
         write: Write,
         accepted: Accepted,
         keys: KeyWindow,
-        admit: Callable[[int], None],
+        admit: Callable[[Draft], int],
+        backlog: Backlog,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._write = write
         self._accepted = accepted
         self._admit = admit
+        self._backlog = backlog
         self.keys = keys
-        self.queued_bytes = 0
         self._queue: deque[_Waiting] = deque()
         self._in_flight: dict[Key, _Waiting] = {}
         self._batch: list[_Waiting] = []
@@ -87,15 +94,15 @@ class GroupCommit:
                 first.followers.append((draft, future))
                 return future
         try:
-            self._admit(self.queued_bytes)
-        except LogUnavailable as exc:
+            size = self._admit(draft)
+        except (LogUnavailable, TooManyRequests) as exc:
             future.set_exception(exc)
             return future
-        waiting = _Waiting(draft, future, [])
+        waiting = _Waiting(draft, size, future, [])
         if key is not None:
             self._in_flight[key] = waiting
         self._queue.append(waiting)
-        self.queued_bytes += len(draft.rest)
+        self._backlog.add(draft.sender, size)
         if not self._scheduled and not self._batch:
             # At the end of this turn of the loop: what else arrives in it shares the commit.
             self._scheduled = True
@@ -122,7 +129,6 @@ class GroupCommit:
             batch.append(waiting)
             size += len(waiting.draft.rest)
         if batch:
-            self.queued_bytes -= size
             try:
                 self._write([waiting.draft for waiting in batch], self._done)
             except Exception:
@@ -136,6 +142,8 @@ class GroupCommit:
     def _done(self, records: Sequence[Record] | None, error: LogUnavailable | None) -> None:
         batch, self._batch = self._batch, []
         self._start()  # first of all: the disk works while we answer
+        for waiting in batch:
+            self._backlog.release(waiting.draft.sender, waiting.size)
         if records is None:
             for waiting in batch:
                 self._forget_in_flight(waiting)

@@ -11,19 +11,29 @@ import secrets
 import shutil
 import sqlite3
 import string
-import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, NoReturn
 
+from chatsvc import logs
 from chatsvc.core.errors import ConfigurationError, LogDamaged, LogUnavailable, VersionTooNew
 from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import Record, checksum, unpack
+from chatsvc.line_writer import write_within
+from chatsvc.log.busy import BUSY, is_busy, primary_code, retry_while_busy
 from chatsvc.log.wal import inspect_wal
 
 SCHEMA_VERSION: Final = 1
 EXIT_DISK_FAILED: Final = 74  # EX_IOERR of sysexits.h
+_STANDARD_ERROR: Final = 2
+WAL_BYTES: Final = 16 * 1024 * 1024
+"""The write-ahead log is cut back to this once a burst is over."""
+COMMIT_PATIENCE_MS: Final = 1000
+"""How long a commit waits for another process that holds the file."""
+_PATIENCE_MS: Final = 5000
+_SHRINK_PATIENCE_MS: Final = 100
+_OPEN_SECONDS: Final = 10.0
 _CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
 _PAGE: Final = 4096
 
@@ -47,6 +57,7 @@ class LogFile:
         LogDamaged: the write-ahead log lost more than a crash can tear; nothing was
             touched, and a copy was made.
         VersionTooNew: written by a newer program.
+        ConfigurationError: the file cannot be used, or another program holds it.
     """
 
     def __init__(self, path: Path, *, accept_loss: bool = False) -> None:
@@ -55,23 +66,32 @@ class LogFile:
         self.torn_at = None if accept_loss else _refuse_damage(path)
         self._inserts: dict[int, str] = {}
         self._since_checkpoint = 0
+        self._patience_ms = _PATIENCE_MS
+        self._waits_ms = -1
         try:
-            self._db = sqlite3.connect(
-                path, isolation_level=None, check_same_thread=False, cached_statements=300
-            )
-            try:
-                self._db.execute("PRAGMA busy_timeout=5000")
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=FULL")
-                self._db.execute("PRAGMA wal_autocheckpoint=0")
-                self._prepare()
-            except BaseException:
-                self._db.close()
-                raise
+            retry_while_busy(self._connect, _OPEN_SECONDS)
         except sqlite3.DatabaseError as exc:
-            if _primary_code(exc) in _ACCESS_ERRORS:
+            if is_busy(exc):
+                raise ConfigurationError(f"DATA_DIR: another program holds {path}: {exc}") from exc
+            if primary_code(exc) in _ACCESS_ERRORS:
                 raise ConfigurationError(f"DATA_DIR: cannot use {path}: {exc}") from exc
             raise LogDamaged(f"{path} cannot be opened as a log: {exc}; {_REMEDY}") from exc
+
+    def _connect(self) -> None:
+        self._db = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, cached_statements=300
+        )
+        self._waits_ms = -1
+        try:
+            self._wait_up_to(self._patience_ms)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA wal_autocheckpoint=0")
+            self._db.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
+            self._prepare()
+        except BaseException:
+            self._db.close()  # and with it a transaction that was begun
+            raise
 
     def _prepare(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -81,6 +101,9 @@ class LogFile:
             )
         if version == 0:
             self._db.execute("BEGIN IMMEDIATE")
+            if self._db.execute("PRAGMA user_version").fetchone()[0]:
+                self._db.execute("ROLLBACK")  # another process was first
+                return
             self._db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID")
             self._db.execute(
                 "CREATE TABLE records (id INTEGER PRIMARY KEY, crc INTEGER NOT NULL,"
@@ -219,20 +242,63 @@ class LogFile:
         kernel's cache after one is anybody's guess, and a retry would call it durable.
 
         Raises:
-            LogUnavailable: the disk is full; nothing was kept.
+            LogUnavailable: nothing was kept: the disk is full, or another process held the
+                file for :data:`COMMIT_PATIENCE_MS` (``log_busy``). The statement is its own
+                transaction, and one that did not get the lock has written nothing.
         """
         statement = self._inserts.get(len(rows))
         if statement is None:
             values = ",".join(["(?,?,?)"] * len(rows))
             statement = self._inserts[len(rows)] = f"INSERT INTO records VALUES {values}"
-        self._write(statement, [field for row in rows for field in row])
+        fields = [field for row in rows for field in row]
+        self._write(statement, fields, patience_ms=COMMIT_PATIENCE_MS)
         self._since_checkpoint += 3 * _PAGE + sum(len(row[2]) for row in rows)
+
+    def never_wait(self) -> None:
+        """From now on only :meth:`insert` and :meth:`close` wait for another process that
+        holds the file: housekeeping must not stand in front of commits."""
+        self._patience_ms = 0
+
+    def is_free(self) -> bool:
+        """Whether a commit would get the file's lock now.
+
+        Raises:
+            LogUnavailable: it cannot be told.
+        """
+        try:
+            self._write("BEGIN IMMEDIATE", ())
+        except LogUnavailable as exc:
+            if exc.code != "log_busy":
+                raise
+            return False
+        self._write("ROLLBACK", ())
+        return True
 
     def checkpoint_if_due(self) -> None:
         """Move the write-ahead log's pages home, a few megabytes at a time."""
         if self._since_checkpoint >= _CHECKPOINT_BYTES:
             self._since_checkpoint = 0
             self._checkpoint("PASSIVE")
+
+    def shrink_wal(self) -> bool:
+        """Cut the write-ahead log back if a burst has left it large; whether it is small now.
+
+        Only where all its pages are home already: then it takes a moment. A reader that is in
+        the way (a backup) is waited for briefly.
+        """
+        if self.wal_size() <= WAL_BYTES:
+            return True
+        moved = self._checkpoint("PASSIVE")
+        if moved is not None and moved[1] == moved[2]:
+            self._checkpoint("TRUNCATE", patience_ms=_SHRINK_PATIENCE_MS)
+        return self.wal_size() <= WAL_BYTES
+
+    def wal_size(self) -> int:
+        """Bytes of the write-ahead log on disk."""
+        try:
+            return self.path.with_name(self.path.name + "-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def trim(self, up_to: int, most: int) -> int:
         """Delete up to ``most`` of the oldest with ``id <= up_to``; how many went.
@@ -282,7 +348,7 @@ class LogFile:
 
     def close(self) -> None:
         """Fold the write-ahead log into the file, so that the next start reads none."""
-        self._checkpoint("TRUNCATE")
+        self._checkpoint("TRUNCATE", patience_ms=COMMIT_PATIENCE_MS)
         self._db.close()
 
     def _raise_meta(self, key: str, value: int) -> None:
@@ -290,6 +356,11 @@ class LogFile:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        """All or nothing.
+
+        Raises:
+            LogUnavailable: nothing was changed.
+        """
         self._write("BEGIN IMMEDIATE", ())
         try:
             yield
@@ -299,20 +370,38 @@ class LogFile:
                 self._db.execute("ROLLBACK")
             raise
 
-    def _write(self, statement: str, values: Sequence[str | int | bytes]) -> int:
+    def _write(
+        self,
+        statement: str,
+        values: Sequence[str | int | bytes],
+        *,
+        patience_ms: int | None = None,
+    ) -> int:
         try:
+            self._wait_up_to(self._patience_ms if patience_ms is None else patience_ms)
             return self._db.execute(statement, values).rowcount
         except sqlite3.Error as exc:
             _after_failed_write(exc)
 
-    def _checkpoint(self, mode: str) -> None:
+    def _wait_up_to(self, milliseconds: int) -> None:
+        if milliseconds != self._waits_ms:
+            self._db.execute(f"PRAGMA busy_timeout={milliseconds}")
+            self._waits_ms = milliseconds
+
+    def _checkpoint(self, mode: str, patience_ms: int = 0) -> tuple[int, int, int] | None:
+        """SQLite's answer: whether it was busy, pages in the log, pages moved home."""
         try:
-            self._db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            self._wait_up_to(patience_ms)
+            found: tuple[int, int, int] = self._db.execute(
+                f"PRAGMA wal_checkpoint({mode})"
+            ).fetchone()
         except sqlite3.Error as exc:
-            if _primary_code(exc) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY):
+            if primary_code(exc) != sqlite3.SQLITE_FULL and not is_busy(exc):
                 _after_failed_write(exc)
             # Full or busy: the pages stay where they are, durable, for the next one.
             self._since_checkpoint = _CHECKPOINT_BYTES // 2
+            return None
+        return found
 
 
 _REMEDY: Final = (
@@ -360,17 +449,18 @@ def keep_copy(path: Path, name: str) -> Path:
     return copies
 
 
-def _primary_code(exc: sqlite3.Error) -> int:
-    return (getattr(exc, "sqlite_errorcode", None) or 0) & 0xFF
-
-
 def _after_failed_write(exc: sqlite3.Error) -> NoReturn:
-    code = _primary_code(exc)
+    code = primary_code(exc)
+    if code in BUSY:
+        raise LogUnavailable(
+            "another process holds the log's file", code="log_busy", retry_after=2.0
+        ) from exc
     if code == sqlite3.SQLITE_FULL:
         raise LogUnavailable("the log's disk is full", code="disk_full", retry_after=5.0) from exc
     name = getattr(exc, "sqlite_errorname", "unknown")
     if code in _IO_ERRORS:
-        sys.stderr.write(f"chatsvc: the log's disk failed ({name}: {exc}); ending at once\n")
-        sys.stderr.flush()
+        logs.finish()
+        text = f"chatsvc: the log's disk failed ({name}: {exc}); ending at once\n"
+        write_within(_STANDARD_ERROR, text.encode(errors="replace"), logs.FLUSH_SECONDS)
         os._exit(EXIT_DISK_FAILED)
     raise LogUnavailable(f"the log cannot write ({name})", retry_after=1.0) from exc

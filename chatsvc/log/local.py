@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import queue
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -19,16 +17,21 @@ import structlog
 from chatsvc.core.errors import LogUnavailable
 from chatsvc.core.ids import format_id, id_at, id_ms, next_id, now_ms
 from chatsvc.core.record import Draft, Record, accept, checksum, moved, pack
+from chatsvc.log.backlog import FairShare, draft_bytes
 from chatsvc.log.base import Appended, MessageLog
 from chatsvc.log.commit import Done, GroupCommit
 from chatsvc.log.elapsed import ElapsedHeads, Instant
 from chatsvc.log.elapsed import now as elapsed_now
 from chatsvc.log.file import LogFile, Row
+from chatsvc.log.in_place import InPlace
 from chatsvc.log.keys import SKEW_MS, KeyWindow
+from chatsvc.log.new_conversations import NewConversations
 from chatsvc.log.positions import head_of, load
 from chatsvc.log.reconcile import Life, StoreState
+from chatsvc.log.refusals import DISK, LOCKED, LockWatch, Refusals, watch_place
 from chatsvc.log.standing import NewLife, Settled, Standing, check_end, settle
 from chatsvc.log.tail import Tail
+from chatsvc.log.worker import Worker
 
 _TRIM_ROWS: Final = 1000
 _HOUSEKEEPING_SECONDS: Final = 1.0
@@ -68,6 +71,7 @@ class LocalLog(MessageLog):
         backlog_bytes: int,
         min_free_bytes: int,
         retention_ms: int,
+        new_conversations: int = 0,
         observe: Observe | None = None,
     ) -> None:
         self.tail = tail
@@ -75,20 +79,22 @@ class LocalLog(MessageLog):
         self._file = file
         self._last = last
         self._keys = keys
-        self._backlog_bytes = backlog_bytes
+        self.fair_share = FairShare(tail.backlog, backlog_bytes)
+        self.new_conversations = NewConversations(new_conversations)
         self._min_free_bytes = min_free_bytes
         self._retention_ms = retention_ms
         self._observe = observe
         self._loop = asyncio.get_running_loop()
-        self._commit = GroupCommit(self._write, self._accepted, keys, self._admit)
+        self._commit = GroupCommit(self._write, self._accepted, keys, self._admit, tail.backlog)
         self._closing = False
-        self._refusal: LogUnavailable | None = None
+        self._refusals = Refusals()
+        self._place = InPlace(file.path)
         self._elapsed_saved_at = self._loop.time()
-        self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="chatsvc-log", daemon=True)
-        self._thread.start()
+        file.never_wait()
+        self._worker = Worker("chatsvc-log")
+        self._lock_watch = LockWatch(file, self._worker, self._refusals)
         self._standing = Standing(
-            file, settled, met=met, tail=tail, run=self._jobs.put, reserve=self._reserve
+            file, settled, met=met, tail=tail, worker=self._worker, reserve=self._reserve
         )
         self._keeper = self._loop.create_task(self._keep_house(), name="log housekeeping")
 
@@ -104,6 +110,7 @@ class LocalLog(MessageLog):
         retention_ms: int,
         min_free_bytes: int = 0,
         store: StoreState | None = None,
+        new_conversations: int = 0,
         observe: Observe | None = None,
         elapsed_clock: Callable[[], Instant] = elapsed_now,
     ) -> LocalLog:
@@ -113,6 +120,7 @@ class LocalLog(MessageLog):
             data_dir: the folder; the caller holds its lock.
             store: the store, if it answers; what follows for one that is not what it was is
                 in ``log/reconcile.py``.
+            new_conversations: how many a sender may begin in an hour; 0 is no bound.
             elapsed_clock: what :attr:`elapsed` goes by.
 
         Raises:
@@ -159,6 +167,7 @@ class LocalLog(MessageLog):
             backlog_bytes=backlog_bytes,
             min_free_bytes=min_free_bytes,
             retention_ms=max(retention_ms, window_ms + SKEW_MS),
+            new_conversations=new_conversations,
             observe=observe,
         )
         ahead = log.ahead_seconds
@@ -216,7 +225,8 @@ class LocalLog(MessageLog):
     def refusal(self) -> LogUnavailable | None:
         """Why sends are refused now, or ``None`` while they are taken."""
         try:
-            self._admit(self._commit.queued_bytes)
+            self._check_open()
+            self.fair_share.check_room()
         except LogUnavailable as exc:
             return exc
         return None
@@ -262,24 +272,32 @@ class LocalLog(MessageLog):
         self._closing = True
         await self._commit.drained()
         self._keeper.cancel()
+        self._lock_watch.stop()
         self.elapsed.note(self.tail.head)
         self._save_elapsed()
         self._standing.save()
-        self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await self._worker.stop()
         await asyncio.to_thread(self._file.close)
 
-    def _admit(self, queued_bytes: int) -> None:
+    def _check_open(self) -> None:
         if self._closing:
             raise LogUnavailable("the service is shutting down", code="shutting_down")
-        if self._refusal is not None:
-            raise self._refusal
-        if self.tail.unsaved_bytes + queued_bytes > self._backlog_bytes:
-            raise LogUnavailable(
-                "too much is waiting to be stored", code="backlog_full", retry_after=2.0
-            )
+        if self._refusals.first is not None:
+            raise self._refusals.first
+
+    def _admit(self, draft: Draft) -> int:
+        self._check_open()
+        listed = self.tail.lists_channel(draft.channel)
+        size = draft_bytes(draft, listed=listed)
+        self.fair_share.check(draft.sender, size)
+        if not listed:
+            self.new_conversations.begin(draft.sender, draft.channel)
+        return size
 
     def _write(self, drafts: list[Draft], done: Done) -> None:
+        if LOCKED in self._refusals:  # what was queued behind the commit that found it so
+            self._loop.call_soon(done, None, self._refusals.first)
+            return
         records: list[Record] = []
         rows: list[Row] = []
         now = now_ms()
@@ -294,6 +312,8 @@ class LocalLog(MessageLog):
         started = self._loop.time()
 
         def durable(error: LogUnavailable | None) -> None:
+            if error is not None and error.code == "log_busy":
+                self._lock_watch.found_locked(error)
             done(None if error else records, error)
             if self._observe is not None:
                 self._observe(len(records), self._loop.time() - started)
@@ -310,15 +330,11 @@ class LocalLog(MessageLog):
             self._loop.call_soon_threadsafe(durable, error)
             self._guarded(self._file.checkpoint_if_due)
 
-        self._jobs.put(job)
+        self._worker.commit(job)
 
     def _accepted(self, records: Sequence[Record]) -> None:
         self.tail.extend(records)
-        self._keys.forget(now_ms(), self.tail.watermark)
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
+        self._keys.forget(now_ms(), self.tail.stored)
 
     async def _keep_house(self) -> None:
         while True:
@@ -331,6 +347,8 @@ class LocalLog(MessageLog):
         self.elapsed.note(self.tail.head)
         if self._loop.time() - self._elapsed_saved_at >= _SAVE_ELAPSED_SECONDS:
             self._save_elapsed()
+        watch_place(self._place, self._refusals)
+        self._worker.chore(lambda: self._guarded(self._file.shrink_wal))
         self._standing.save()
         self._trim()
 
@@ -342,20 +360,18 @@ class LocalLog(MessageLog):
             return
         free = disk.f_bavail * disk.f_frsize
         if free >= self._min_free_bytes:
-            if self._refusal is not None:
+            if self._refusals.end(DISK):
                 _logger.info("the log's disk has room again", free_bytes=free)
-            self._refusal = None
-        elif self._refusal is None:
+            return
+        error = LogUnavailable("the log's disk is nearly full", code="disk_full", retry_after=5.0)
+        if self._refusals.begin(DISK, error):
             _logger.error("the log's disk is nearly full", free_bytes=free)
-            self._refusal = LogUnavailable(
-                "the log's disk is nearly full", code="disk_full", retry_after=5.0
-            )
 
     def _save_elapsed(self) -> None:
         """Now and then: what was noted since the last time only counts as younger."""
         self._elapsed_saved_at = self._loop.time()
         saved = self.elapsed.save().decode()
-        self._jobs.put(lambda: self._guarded(self._file.set_meta, "elapsed", saved))
+        self._worker.chore(lambda: self._guarded(self._file.set_meta, "elapsed", saved))
 
     def _trim(self) -> None:
         old = self.elapsed.older_than(self._retention_ms / 1000)

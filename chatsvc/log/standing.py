@@ -20,6 +20,7 @@ from chatsvc.log.file import LogFile, new_epoch
 from chatsvc.log.positions import LIVES, Positions, trimmed_of
 from chatsvc.log.reconcile import Life, LogState, Meeting, StoreState, reconcile
 from chatsvc.log.tail import Tail
+from chatsvc.log.worker import Job, Worker
 
 T = TypeVar("T")
 
@@ -96,11 +97,11 @@ class Standing:
     """The positions of an open log. For the loop's thread.
 
     Args:
-        file: the log's; touched by ``run`` alone.
+        file: the log's; touched by its thread alone.
         settled: what the file says.
         met: the store that was met at the opening, if one was.
         tail: follows what is decided here.
-        run: gives the log's thread something to do.
+        worker: the log's thread.
         reserve: no id up to this one may be given to anything any more.
         clock: seconds that only go up.
     """
@@ -112,14 +113,14 @@ class Standing:
         *,
         met: StoreState | None,
         tail: Tail,
-        run: Callable[[Callable[[], object]], None],
+        worker: Worker,
         reserve: Callable[[int], None],
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._file = file
         self._positions = settled.positions
         self._tail = tail
-        self._run = run
+        self._worker = worker
         self._reserve = reserve
         self._loop = asyncio.get_running_loop()
         self._clock = clock or self._loop.time
@@ -235,7 +236,7 @@ class Standing:
             else:
                 self._saved = self._saved._replace(stored=now.stored, settled=now.settled)
 
-        self._run(work)
+        self._worker.chore(work)
 
     def trim(self, up_to: int, rows: int) -> None:
         """Delete from the file what is old enough, stored, and known to be so after a crash."""
@@ -248,9 +249,9 @@ class Standing:
                 _logger.warning("log_not_trimmed", error=str(exc))
             else:
                 if again:
-                    self._run(work)  # behind the commits that wait
+                    self._worker.chore(work)
 
-        self._run(work)
+        self._worker.chore(work)
 
     async def read(self, after: int, up_to: int, limit: int, most_bytes: int) -> list[Record]:
         """A batch from the file, of what the tail may no longer hold.
@@ -258,7 +259,9 @@ class Standing:
         Raises:
             LogDamaged: a row of it is not what was written.
         """
-        found = await self.in_thread(lambda: self._file.batch(after, up_to, limit, most_bytes))
+        found = await self.in_thread(
+            lambda: self._file.batch(after, up_to, limit, most_bytes), self._worker.chore
+        )
         self._read = found[-1].id if found else 0, len(found)
         return found
 
@@ -270,10 +273,17 @@ class Standing:
             self._read = 0, 0
 
     async def in_thread(
-        self, work: Callable[[], T], done: Callable[[T | Exception], None] | None = None
+        self,
+        work: Callable[[], T],
+        run: Callable[[Job], None],
+        done: Callable[[T | Exception], None] | None = None,
     ) -> T:
-        """Do ``work`` in the log's thread, then tell ``done`` in the loop's, in turn with the
-        commits before and behind it, whether or not the caller still waits."""
+        """Do ``work`` in the log's thread, then tell ``done`` in the loop's, whether or not
+        the caller still waits.
+
+        Args:
+            run: one of the worker's: in turn with the commits, or when there is none.
+        """
         future: asyncio.Future[T] = self._loop.create_future()
 
         def finish(result: T | Exception) -> None:
@@ -295,7 +305,7 @@ class Standing:
                 result = exc
             self._loop.call_soon_threadsafe(finish, result)
 
-        self._run(job)
+        run(job)
         return await future
 
     async def _change(self, work: Callable[[], T], apply: Callable[[T], object]) -> None:
@@ -306,7 +316,8 @@ class Standing:
             if not isinstance(result, Exception):
                 apply(result)
 
-        await self.in_thread(work, done)
+        # In turn with the commits: ids that were given before are in the tail when it is done.
+        await self.in_thread(work, self._worker.commit, done)
 
     def _now(self) -> Positions:
         return self._positions._replace(stored=self._tail.stored, settled=self._tail.watermark)

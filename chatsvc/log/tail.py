@@ -9,14 +9,17 @@ positions that tell readers when they need the store, and how far it can be reli
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Final
 
 import structlog
+from msgspec.structs import force_setattr
 
 from chatsvc.core.page import NO_BYTE_BOUND, Bounds, body_bytes, take
 from chatsvc.core.record import Record
+from chatsvc.log.backlog import LIST_BYTES, Backlog, audience_bytes
 
 _logger = structlog.get_logger("chatsvc.log")
 _by_id = attrgetter("id")
@@ -48,13 +51,17 @@ Listener = Callable[[Sequence[Record]], None]
 
 
 class _Lane:
-    """Records ascending by id; taken off the front without moving the rest each time."""
+    """Records ascending by id; taken off the front without moving the rest each time.
 
-    __slots__ = ("items", "start")
+    ``cost`` are the bytes of memory that go with the list itself.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("cost", "items", "start")
+
+    def __init__(self, cost: int = LIST_BYTES) -> None:
         self.items: list[Record] = []
         self.start = 0
+        self.cost = cost
 
     def __len__(self) -> int:
         return len(self.items) - self.start
@@ -66,8 +73,11 @@ class _Lane:
             del self.items[: self.start]
             self.start = 0
 
-    def remove(self, record_id: int) -> None:
-        del self.items[bisect_left(self.items, record_id, self.start, key=_by_id)]
+    def remove(self, record_id: int) -> int:
+        """Where it was."""
+        index = bisect_left(self.items, record_id, self.start, key=_by_id)
+        del self.items[index]
+        return index
 
     def index_above(self, position: int) -> int:
         return bisect_right(self.items, position, self.start, key=_by_id)
@@ -90,8 +100,8 @@ class Tail:
     """Every record with ``floor < id <= head``; ``floor <= watermark <= head``.
 
     Args:
-        recent_bytes: how much is kept of what some store holds already, in estimated
-            bytes of memory (:attr:`~chatsvc.core.record.Record.cost`).
+        recent_bytes: how much is kept of what some store holds already, in bytes of memory
+            (:attr:`~chatsvc.core.record.Record.cost`, and the lists).
         watermark: what is above it was never stored: the backlog.
         floor: everything above it will be added by :meth:`extend`.
         stored: the store of now holds everything up to here. Below ``watermark`` while a
@@ -125,6 +135,9 @@ class Tail:
         self.unsaved_bytes = 0
         self.unsaved_count = 0
         self.recent_bytes = 0
+        self.backlog = Backlog()
+        """What is unsaved, by sender; whoever appends adds what waits for its commit."""
+        self._unsaved_costs: deque[int] = deque()
         self._recent_limit = recent_bytes
         self._all = _Lane()
         self._channels: dict[str, _Lane] = {}
@@ -158,23 +171,23 @@ class Tail:
         """Add what the log accepted, ascending and above what is here; then tell listeners."""
         if not records:
             return
-        channels, users = self._channels, self._users
+        users = self._users
         for record in records:
             self._all.items.append(record)
-            lane = channels.get(record.channel)
-            if lane is None:
-                lane = channels[record.channel] = _Lane()
-            lane.items.append(record)
+            cost = record.cost + self._list_by_channel(record)
             for user in record.audience:
                 lane = users.get(user)
                 if lane is None:
                     lane = users[user] = _Lane()
+                    cost += LIST_BYTES
                 lane.items.append(record)
             if record.id > self.watermark:
-                self.unsaved_bytes += record.cost
+                self.unsaved_bytes += cost
                 self.unsaved_count += 1
+                self._unsaved_costs.append(cost)
+                self.backlog.add(record.sender, cost)
             else:
-                self.recent_bytes += record.cost
+                self.recent_bytes += cost
         self.head = max(self.head, records[-1].id)  # it may have been raised above a base
         if self.recent_bytes > self._recent_limit:
             self._evict()
@@ -194,14 +207,19 @@ class Tail:
             return
         lane = self._all
         for index in range(lane.index_above(self.watermark), lane.index_above(watermark)):
-            cost = lane.items[index].cost
+            cost = self._unsaved_costs.popleft()
+            self.backlog.release(lane.items[index].sender, cost)
             self.unsaved_bytes -= cost
             self.unsaved_count -= 1
             self.recent_bytes += cost
         self.watermark = watermark
         self._evict()
         for watcher in self._watchers:
-            watcher(watermark)
+            try:
+                watcher(watermark)
+            except Exception:
+                # Whoever stores goes on, and the other watchers are told.
+                _logger.exception("watcher_failed", watermark=watermark)
 
     def confront(self, *, stored: int, base: int, hole: tuple[int, int] | None) -> None:
         """The store is not what it was: what may be believed of it from now on.
@@ -219,15 +237,19 @@ class Tail:
         record = self.get(record_id)
         if record is None:
             return
-        self._all.remove(record_id)
-        self._remove_from(self._channels, record.channel, record_id)
+        unsaved = self._all.index_above(self.watermark)
+        index = self._all.remove(record_id)
+        freed = self._remove_from(self._channels, record.channel, record_id)
         for user in record.audience:
-            self._remove_from(self._users, user, record_id)
+            freed += self._remove_from(self._users, user, record_id)
         if record_id > self.watermark:
-            self.unsaved_bytes -= record.cost
+            cost = self._unsaved_costs[index - unsaved]
+            del self._unsaved_costs[index - unsaved]
+            self.backlog.release(record.sender, cost)
+            self.unsaved_bytes -= cost
             self.unsaved_count -= 1
         else:
-            self.recent_bytes -= record.cost
+            self.recent_bytes -= record.cost + freed
 
     def watch(self, watcher: Callable[[int], None]) -> None:
         """Call ``watcher`` with the watermark each time it advances."""
@@ -236,6 +258,10 @@ class Tail:
     def listen(self, listener: Listener) -> None:
         """Call ``listener`` with every batch, in the step in which it becomes readable."""
         self._listeners.append(listener)
+
+    def lists_channel(self, channel: str) -> bool:
+        """Whether a record of this conversation is here."""
+        return channel in self._channels
 
     def get(self, record_id: int) -> Record | None:
         """One record, if it is here."""
@@ -288,16 +314,40 @@ class Tail:
             self.floor = record.id
 
     @staticmethod
-    def _remove_from(lanes: dict[str, _Lane], name: str, record_id: int) -> None:
+    def _remove_from(lanes: dict[str, _Lane], name: str, record_id: int) -> int:
+        """The bytes of a list that is no more."""
         lane = lanes[name]
         lane.remove(record_id)
-        if not len(lane):
-            del lanes[name]
+        if len(lane):
+            return 0
+        del lanes[name]
+        return lane.cost
 
-    @staticmethod
-    def _drop_from(lanes: dict[str, _Lane], name: str) -> None:
+    def _list_by_channel(self, record: Record) -> int:
+        """Add to the conversation's list; the bytes that this takes beside the record's."""
+        lane = self._channels.get(record.channel)
+        if lane is None:
+            names = audience_bytes(record.channel, record.audience)
+            lane = self._channels[record.channel] = _Lane(LIST_BYTES + names)
+            lane.items.append(record)
+            return lane.cost
+        before = lane.items[-1]
+        lane.items.append(record)
+        if record.audience is before.audience:
+            return 0
+        if record.audience == before.audience:
+            # Names read from a request or from the file: the same set is kept once.
+            force_setattr(record, "audience", before.audience)
+            force_setattr(record, "channel", before.channel)
+            return 0
+        names = audience_bytes(record.channel, record.audience)
+        lane.cost += names
+        return names
+
+    def _drop_from(self, lanes: dict[str, _Lane], name: str) -> None:
         # The record leaving is the oldest of all, so it is the first of its every lane.
         lane = lanes[name]
         lane.drop_first()
         if not len(lane):
             del lanes[name]
+            self.recent_bytes -= lane.cost

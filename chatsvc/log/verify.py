@@ -81,13 +81,26 @@ def accept_loss(path: Path) -> Path:
     copies = keep_copy(path, f"before-accepted-loss-{now_ms()}")
     file = LogFile(path, accept_loss=True)
     try:
-        watermark, head = _marks(file)
-        file.set_meta("base", max(watermark, head, id_at(now_ms())))
-        file.set_meta("epoch", new_epoch())
-        file.set_meta("created_ms", now_ms())
+        _begin_anew(file)
     finally:
         file.close()
     return copies
+
+
+def begin_new_epoch(path: Path) -> None:
+    """Make a log that is put back from a backup a new life of it, for the same reasons."""
+    file = LogFile(path)
+    try:
+        _begin_anew(file)
+    finally:
+        file.close()
+
+
+def _begin_anew(file: LogFile) -> None:
+    watermark, head = _marks(file)
+    file.set_meta("base", max(watermark, head, id_at(now_ms())))
+    file.set_meta("epoch", new_epoch())
+    file.set_meta("created_ms", now_ms())
 
 
 def _marks(file: LogFile) -> tuple[int, int]:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from chatsvc.core.errors import LogDamaged
+from chatsvc.log.busy import retry_while_busy
 from chatsvc.log.file import SCHEMA_VERSION
+
+_BUSY_SECONDS: Final = 5.0
 
 
 def log_versions(path: Path) -> tuple[int, int]:
@@ -20,7 +25,8 @@ def log_versions(path: Path) -> tuple[int, int]:
     try:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:
-            found = int(db.execute("PRAGMA user_version").fetchone()[0])
+            read = partial(db.execute, "PRAGMA user_version")
+            found = int(retry_while_busy(read, _BUSY_SECONDS).fetchone()[0])
         finally:
             db.close()
     except sqlite3.Error as exc:

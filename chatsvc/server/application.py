@@ -10,12 +10,12 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from chatsvc.core.errors import Forbidden, Unauthorized
+from chatsvc.core.errors import Unauthorized
 from chatsvc.core.limits import Limits
 from chatsvc.server import asyncapi, docs_page, health, openapi
 from chatsvc.server.decoding import bearer_token
 from chatsvc.server.health import HealthReport
-from chatsvc.server.loopback import from_this_machine
+from chatsvc.server.loopback import check_local
 from chatsvc.server.metrics import CONTENT_TYPE, Metrics
 from chatsvc.server.middleware import EXCHANGE, Cors, exchange_middleware
 from chatsvc.server.operations import Authenticate, route
@@ -33,6 +33,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     version: str
     cors_origins: tuple[str, ...] = ()
+    cors_headers: tuple[str, ...] = ()
     metrics_token: str = ""
 
 
@@ -57,10 +58,11 @@ def build_application(
     everything = (*operations, *health.operations(health_report, options.version))
     around = exchange_middleware(
         observe=metrics.requests.observe,
-        cors=Cors(options.cors_origins) if options.cors_origins else None,
+        cors=Cors(options.cors_origins, options.cors_headers) if options.cors_origins else None,
     )
     application = web.Application(middlewares=[around], client_max_size=limits.body_bytes)
-    routes = [route(operation, authenticate, limits) for operation in everything]
+    origins = frozenset(options.cors_origins)
+    routes = [route(operation, authenticate, limits, origins) for operation in everything]
     application.add_routes(routes)
     direct: dict[tuple[str, str], Handler] = {
         (one.method, one.path): partial(around, handler=one.handler)
@@ -109,10 +111,9 @@ def _metrics(
         if token:
             if not hmac.compare_digest(bearer_token(request).encode(), token.encode()):
                 raise Unauthorized("the token is not that of METRICS_TOKEN")
-        elif not from_this_machine(request):
-            raise Forbidden(
-                "without METRICS_TOKEN metrics are for this machine alone", code="not_local"
-            )
-        return ReadyResponse(200, metrics.render(), content_type=CONTENT_TYPE)
+        else:
+            check_local(request)
+        text = None if request.method == "HEAD" else metrics.render()
+        return ReadyResponse(200, text, content_type=CONTENT_TYPE)
 
     return handle

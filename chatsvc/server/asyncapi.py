@@ -8,7 +8,7 @@ import msgspec
 
 from chatsvc.core.limits import Limits
 from chatsvc.core.message import MAX_CLIENT_ID
-from chatsvc.features.messages.model import Message, send_bounds
+from chatsvc.features.messages.model import ONE_CONVERSATION, Message, send_bounds
 from chatsvc.server.code_schemas import code_list, code_schema
 from chatsvc.wire.error_codes import frame_codes
 from chatsvc.wire.protocol import (
@@ -107,7 +107,7 @@ def _query() -> dict[str, Any]:
             "echo": {
                 "type": "boolean",
                 "default": False,
-                "description": "Also what the same user sent from another device.",
+                "description": "Also what the same user sent over another connection.",
             },
             "device": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
             "receipts": {
@@ -128,6 +128,7 @@ def _describe_errors(properties: dict[str, Any]) -> None:
 
 
 def _bound(schemas: dict[str, Any], limits: Limits) -> None:
+    schemas[Send.__name__]["oneOf"] = ONE_CONVERSATION
     properties = schemas[Send.__name__]["properties"]
     for where, keywords in send_bounds(limits).items():
         name, _, below = where.partition("/")

@@ -20,7 +20,7 @@ from chatsvc.core.errors import (
     Unauthorized,
     UnsupportedMedia,
 )
-from chatsvc.server.errors import RequestTimeout, invalid_from_msgspec
+from chatsvc.server.errors import ClientGone, RequestTimeout, invalid_from_msgspec
 from chatsvc.wire.operation import Operation
 
 BODY_SECONDS: Final = 30.0
@@ -63,6 +63,7 @@ async def read_body(request: web.Request, most: int) -> bytes:
         TooLarge: beyond the bound.
         RequestTimeout: it did not arrive within :data:`BODY_SECONDS`.
         Malformed: its chunks are not as RFC 9112 has them.
+        ClientGone: the connection was lost.
     """
     check_media(request)
     length = request.content_length
@@ -72,6 +73,8 @@ async def read_body(request: web.Request, most: int) -> bytes:
     if content.is_eof() and content.exception() is None:  # it came in one piece with the head
         body = content.read_nowait(-1)
     else:
+        # The stream keeps its exception, whose traceback would hold the frames that read it,
+        # and the body with them, until the collector comes by: so it is taken off.
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await _read_within(request, most)
@@ -79,8 +82,12 @@ async def read_body(request: web.Request, most: int) -> bytes:
             raise RequestTimeout(
                 f"the body did not arrive within {BODY_SECONDS:g} seconds"
             ) from None
-        except RequestPayloadError:
+        except RequestPayloadError as exc:
+            exc.__traceback__ = None
             raise Malformed("the body is not framed as HTTP/1.1 has it", code="bad_body") from None
+        except OSError as exc:
+            exc.__traceback__ = None
+            raise ClientGone from None
     if len(body) > most:
         raise too_large(most)
     return body
@@ -163,7 +170,7 @@ def parameter_decoder(operation: Operation) -> Callable[[web.Request], Any]:
     kind = operation.request
 
     def read(request: web.Request) -> Any:
-        values = _query(request.rel_url.raw_query_string)
+        values = read_query(request)
         for name in names:
             if name in values:
                 raise _unknown(name)
@@ -180,11 +187,18 @@ def check_no_query(request: web.Request) -> None:
     """Raises:
     Invalid: there is a query parameter, where only a body is taken.
     """
-    for name in _query(request.rel_url.raw_query_string):
+    for name in read_query(request):
         raise _unknown(name)
 
 
-def _query(raw: str) -> dict[str, str]:
+def read_query(request: web.BaseRequest) -> dict[str, str]:
+    """The parameters of the query string, counted before they are taken apart.
+
+    Raises:
+        Malformed: it is not UTF-8.
+        Invalid: there are too many, or one is given twice.
+    """
+    raw = request.rel_url.raw_query_string
     if not raw:
         return {}
     try:
@@ -206,18 +220,17 @@ def _query(raw: str) -> dict[str, str]:
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise Invalid.at(
-            f"/{_shown(twice)}", "repeated", f"parameter {_shown(twice)!r} is given once"
+            f"/{shown(twice)}", "repeated", f"parameter {shown(twice)!r} is given once"
         )
     return values
 
 
 def _unknown(name: str) -> Invalid:
-    return Invalid.at(
-        f"/{_shown(name)}", "unknown_field", f"there is no parameter {_shown(name)!r}"
-    )
+    return Invalid.at(f"/{shown(name)}", "unknown_field", f"there is no parameter {shown(name)!r}")
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
+    """A parameter's name as an error repeats it: its beginning, as part of a pointer."""
     return name[:128].replace("~", "~0").replace("/", "~1")
 
 

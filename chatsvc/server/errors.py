@@ -46,6 +46,10 @@ class RequestTimeout(RequestError):
     code = "request_timeout"
 
 
+class ClientGone(Exception):
+    """The client left in the middle of its request: there is nobody to answer."""
+
+
 class UriTooLong(RequestError):
     """A request line beyond its bound."""
 
@@ -90,6 +94,9 @@ STATUS: Final[dict[type[Exception], int]] = {
     Unavailable: 503,
 }
 
+CLIENT_GONE: Final = 499
+"""What metrics and the log say of a request whose client left; not a status that is sent."""
+
 TITLES: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
 """As RFC 9110 has them; what Python calls them depends on its version."""
 
@@ -126,6 +133,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _encode = msgspec.json.Encoder().encode
+_MOST_FAULTS: Final = 32
 
 
 def status_of(exc: BaseException) -> int:
@@ -162,7 +170,7 @@ def failure(exc: BaseException, request_id: str) -> Failure:
         "request_id": request_id,
         "errors": [
             ProblemFault(pointer=f.pointer, code=f.code, detail=f.detail, limit=f.limit)
-            for f in faults
+            for f in faults[:_MOST_FAULTS]
         ],
     }
     body = _encode({**extra, **document})

@@ -6,6 +6,9 @@ whose second half would be taken for a request of its own. So where that may hav
 happened, its connection is closed with its answer; a client then sends again what was
 not answered (RFC 9112 §9.3.2). Where nothing came behind it the connection is kept:
 some clients ask with every request.
+
+A proxy may add its own wish to a WebSocket's: ``Upgrade: h2c, websocket``. aiohttp knows
+the protocol by itself alone, so what came behind such a handshake is put back here.
 """
 
 from __future__ import annotations
@@ -43,7 +46,11 @@ class UpgradeWary(RequestHandler):
             if isinstance(message, RawRequestMessage) and _is_foreign(message):
                 alone = self._request_count == count + 1
                 head = data.find(_HEAD_END) + len(_HEAD_END)
-                self._watch(payload, alone and head + payload.total_bytes == len(data))
+                if alone and head >= len(_HEAD_END) and _lists_websocket(message, payload):
+                    self._upgraded = True
+                    self._message_tail = data[head:]
+                else:
+                    self._watch(payload, alone and head + payload.total_bytes == len(data))
 
     def _watch(self, body: StreamReader, all_taken: bool) -> None:
         self._lost = not all_taken
@@ -61,3 +68,9 @@ class UpgradeWary(RequestHandler):
 
 def _is_foreign(message: RawRequestMessage) -> bool:
     return message.upgrade and message.headers.get("Upgrade", "").lower() != "websocket"
+
+
+def _lists_websocket(message: RawRequestMessage, payload: StreamReader) -> bool:
+    lines = message.headers.getall("Upgrade", [])
+    names = {name.strip().lower() for line in lines for name in line.split(",")}
+    return "websocket" in names and payload.is_eof() and not payload.total_bytes

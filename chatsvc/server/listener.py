@@ -1,9 +1,11 @@
-"""The listening socket."""
+"""The listening sockets."""
 
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
+from collections.abc import Sequence
 from typing import Final
 
 from chatsvc.core.errors import ConfigurationError
@@ -11,35 +13,131 @@ from chatsvc.settings import Settings
 
 LISTEN_BACKLOG: Final = 4096
 """The kernel's 128 makes a storm of 10,000 reconnects take 15 seconds instead of 2."""
+_TRIES: Final = 20
+_NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT})
+"""An address of a family that this machine, or this container, does not have."""
+
+_Address = tuple[socket.AddressFamily, str]
 
 
-def listen(settings: Settings) -> socket.socket:
-    """Bind ``HOST`` and ``PORT``.
+def listen(settings: Settings) -> list[socket.socket]:
+    """Bind ``HOST`` and ``PORT``: one socket for each address that the host names.
+
+    ``::`` takes IPv4 on the same socket; ``localhost`` and other names have a socket for
+    each of their addresses that this machine has, all on one port.
 
     Raises:
-        ConfigurationError: the port is taken, or the address is not this machine's.
+        ConfigurationError: the port is taken, or no address is this machine's.
     """
     host, port = settings.host, settings.port
+    addresses = _addresses(host, port)
+    for last in range(_TRIES, 0, -1):
+        try:
+            return _bind(addresses, port, settings.socket_sndbuf_bytes)
+        except OSError as exc:
+            if exc.errno == errno.EADDRINUSE:
+                if port == 0 and last > 1:
+                    continue  # what was free for one address was taken for the next
+                other = port + 1 if port < 65535 else 8080
+                raise ConfigurationError(
+                    f"PORT: {port} on {host} is taken by another program; stop it, or choose "
+                    f"another: --port {other} or PORT={other}"
+                ) from exc
+            raise _cannot_listen(host, port, exc) from exc
+    raise AssertionError("the last try returns or raises")
+
+
+def check_host(settings: Settings) -> None:
+    """Whether this machine has an address of ``HOST``; no port of it is taken for long.
+
+    Raises:
+        ConfigurationError: as :func:`listen`.
+    """
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
+        found = _bind(_addresses(settings.host, settings.port), 0, settings.socket_sndbuf_bytes)
     except OSError as exc:
-        if exc.errno == errno.EADDRINUSE:
-            other = port + 1 if port < 65535 else 8080
+        raise _cannot_listen(settings.host, settings.port, exc) from exc
+    for listener in found:
+        listener.close()
+
+
+def _cannot_listen(host: str, port: int, exc: OSError) -> ConfigurationError:
+    return ConfigurationError(f"HOST: cannot listen on {host}:{port}: {exc.strerror}")
+
+
+def _addresses(host: str, port: int) -> list[_Address]:
+    try:
+        found = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as exc:
+        reason = getattr(exc, "strerror", None) or "not a name"
+        raise ConfigurationError(f"HOST: cannot listen on {host}:{port}: {reason}") from exc
+    addresses: list[_Address] = []
+    for family, _, _, _, address in found:
+        number, _ = socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
+        if host.lower() == "localhost" and not ipaddress.ip_address(number).is_loopback:
             raise ConfigurationError(
-                f"PORT: {port} on {host} is taken by another program; stop it, or choose "
-                f"another: --port {other} or PORT={other}"
-            ) from exc
-        raise ConfigurationError(f"HOST: cannot listen on {host}:{port}: {exc.strerror}") from exc
-    # Accepted sockets inherit it: a slow reader then fills our buffer, which is bounded and
-    # watched, and not four megabytes of the kernel's.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.socket_sndbuf_bytes)
-    listener.setblocking(False)
-    return listener
+                f"HOST: localhost is {number} on this machine, which others can reach: set HOST to "
+                "127.0.0.1"
+            )
+        if (family, number) not in addresses:
+            addresses.append((family, number))
+    # IPv4 first: it is there nearly everywhere, and a free port is chosen with the first.
+    return sorted(addresses, key=lambda one: one[0] != socket.AF_INET)
+
+
+def _bind(addresses: Sequence[_Address], port: int, send_buffer: int) -> list[socket.socket]:
+    found: list[socket.socket] = []
+    absent: OSError | None = None
+    try:
+        for family, address in addresses:
+            try:
+                listener = _listener(family, address, found[0].getsockname()[1] if found else port)
+            except OSError as exc:
+                if exc.errno not in _NOT_HERE:
+                    raise
+                absent = exc
+                continue
+            found.append(listener)
+            # Accepted sockets inherit it: a slow reader then fills our buffer, which is bounded
+            # and watched, and not four megabytes of the kernel's.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+            listener.setblocking(False)
+        if not found:
+            raise absent or OSError(errno.EADDRNOTAVAIL, "it has no address")
+    except BaseException:
+        for listener in found:
+            listener.close()
+        raise
+    return found
+
+
+def _listener(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    both = address == "::" and socket.has_dualstack_ipv6()
+    return socket.create_server(
+        (address, port), family=family, backlog=LISTEN_BACKLOG, dualstack_ipv6=both
+    )
 
 
 def url_of(host: str, listener: socket.socket) -> str:
-    """The address to reach it at from this machine."""
+    """The address to reach it at from this machine.
+
+    Args:
+        host: as it is configured.
+        listener: the first, whose port is that of all.
+    """
     port = listener.getsockname()[1]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}"
+    host = host.strip("[]")
+    return f"http://{_reachable(host)}:{port}"
+
+
+def _reachable(host: str) -> str:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+    # RFC 6874: the percent sign of a scope is escaped.
+    return f"[{address}]".replace("%", "%25") if address.version == 6 else str(address)

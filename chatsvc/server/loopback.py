@@ -1,4 +1,5 @@
-"""Whether a request came straight from this machine, and not through a proxy on it."""
+"""Whether a request came straight from this machine, not through a proxy on it, and not from
+a page of somebody else's in a browser on it."""
 
 from __future__ import annotations
 
@@ -15,14 +16,10 @@ _FORWARDING: Final = frozenset({"forwarded", "x-real-ip", "via", "x-client-ip", 
 _LOCAL_HOST: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?\Z", re.IGNORECASE)
 
 
-def from_this_machine(request: web.BaseRequest) -> bool:
-    """A loopback peer, and no header field by which a proxy says that it forwards."""
-    return _is_loopback(request.transport) and not _forwarded(request.headers)
-
-
 def check_local(request: web.BaseRequest) -> None:
-    """Also asks for a ``Host`` that names this machine, or a page could be made to resolve
-    its own name to 127.0.0.1 and call us from a browser (DNS rebinding).
+    """A loopback peer, no header field by which a proxy says that it forwards, and a ``Host``
+    that names this machine, or a page could be made to resolve its own name to 127.0.0.1
+    and call us from a browser (DNS rebinding).
 
     Raises:
         Forbidden: saying which of the three it was.
@@ -34,6 +31,31 @@ def check_local(request: web.BaseRequest) -> None:
     hosts = request.headers.getall("Host", [])
     if len(hosts) != 1 or not _LOCAL_HOST.match(hosts[0]):
         raise _refused("it is answered to the Host localhost, 127.0.0.1 or [::1] alone")
+
+
+def check_page(request: web.BaseRequest, origins: frozenset[str]) -> None:
+    """Where a page in a browser asks, it must be our own, one of this machine, or of one of
+    ``origins``; ``*`` among them means no one.
+
+    Raises:
+        Forbidden: by its ``Origin``, or by ``Sec-Fetch-Site`` where there is none.
+    """
+    origin = request.headers.get("Origin")
+    if origin is None:
+        if request.headers.get("Sec-Fetch-Site", "").lower() == "cross-site":
+            raise _foreign()
+        return
+    if origin in origins and origin != "*":
+        return
+    scheme, _, host = origin.partition("://")
+    if scheme not in {"http", "https"}:
+        raise _foreign()
+    if not _LOCAL_HOST.match(host) and host.lower() != request.headers.get("Host", "").lower():
+        raise _foreign()
+
+
+def _foreign() -> Forbidden:
+    return Forbidden("it must not be asked for by a page of another origin", code="foreign_page")
 
 
 def _forwarded(headers: Mapping[str, str]) -> bool:

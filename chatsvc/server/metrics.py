@@ -130,7 +130,7 @@ class Metrics:
         few."""
         self.connections.dec()
         self.disconnects.labels(reason.partition(" ")[0]).inc()
-        if reason in {"slow", "stalled"}:
+        if reason == "stalled":
             self.sockets_aborted.inc()
 
     def watch(

@@ -14,14 +14,17 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from chatsvc.core.errors import ChatError, NotFound, TooLarge
+from chatsvc.core.origins import LOOPBACK, is_loopback_page
 from chatsvc.server.errors import (
+    CLIENT_GONE,
     PROBLEM_TYPE,
+    ClientGone,
     ExpectationFailed,
     MethodNotAllowed,
     failure,
     log_fields,
 )
-from chatsvc.server.responses import ReadyResponse, header_lines
+from chatsvc.server.responses import NoResponse, ReadyResponse, header_lines
 
 REQUEST_ID: Final = "X-Request-Id"
 UNMATCHED: Final = "unmatched"
@@ -77,23 +80,31 @@ class Cors:
     """Which pages may call us from a browser (the Fetch standard's CORS protocol).
 
     Args:
-        origins: as in ``Origin``; ``*`` for any.
+        origins: as in ``Origin``; ``*`` for any, ``loopback`` for pages of this machine.
+        headers: names of request headers that such pages may send beside those we know.
     """
 
-    def __init__(self, origins: Iterable[str]) -> None:
+    def __init__(self, origins: Iterable[str], headers: Iterable[str] = ()) -> None:
         self._origins = frozenset(origins)
         self._any = "*" in self._origins
+        self._loopback = LOOPBACK in self._origins
+        self._headers = ", ".join([_ALLOWED_HEADERS, *headers])
 
     def lines(self, request: web.BaseRequest) -> str:
         """Header lines of an answer."""
         origin = request.headers.get("Origin")
         if self._any:
             allowed = "Access-Control-Allow-Origin: *\r\n"
-        elif origin in self._origins:
+        elif origin is not None and self._allows(origin):
             allowed = f"Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n"
         else:
             return "Vary: Origin\r\n"
         return f"{allowed}Access-Control-Expose-Headers: {_EXPOSED_HEADERS}\r\n"
+
+    def _allows(self, origin: str) -> bool:
+        if origin in self._origins:
+            return origin != LOOPBACK  # a word of ours, and no origin
+        return self._loopback and is_loopback_page(origin)
 
     def preflight(self, request: web.BaseRequest, allow: str) -> str:
         """Further lines for the answer to OPTIONS."""
@@ -101,7 +112,7 @@ class Cors:
             return ""
         return (
             f"Access-Control-Allow-Methods: {allow}\r\n"
-            f"Access-Control-Allow-Headers: {_ALLOWED_HEADERS}\r\n"
+            f"Access-Control-Allow-Headers: {self._headers}\r\n"
             "Access-Control-Max-Age: 600\r\n"
         )
 
@@ -147,6 +158,8 @@ def exchange_middleware(*, observe: Observe, cors: Cors | None = None) -> Middle
                 response = problem_response(of_aiohttp(exc), exchange.request_id)
         except web.HTTPException as exc:
             response = problem_response(of_aiohttp(exc), exchange.request_id)
+        except ClientGone:
+            response = NoResponse(CLIENT_GONE)
         except ChatError as exc:
             exchange.error = exc
             response = problem_response(exc, exchange.request_id)

@@ -53,7 +53,9 @@ def document(operations: Sequence[Operation], version: str) -> bytes:
         entry = _operation(operation, components)
         paths.setdefault(operation.path, {})[operation.method.lower()] = entry
         if operation.method in WITH_BODY:
-            _tighten(components[operation.request.__name__]["properties"], operation.bounds)
+            body = components[operation.request.__name__]
+            _tighten(body["properties"], operation.bounds)
+            body.update(operation.request_schema)
     for operation in operations:
         if operation.method not in WITH_BODY:
             components.pop(operation.request.__name__, None)  # its fields are parameters
@@ -66,7 +68,7 @@ def document(operations: Sequence[Operation], version: str) -> bytes:
                 "description": _DESCRIPTION,
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
-            "servers": [{"url": "/"}],
+            "servers": [{"url": ".", "description": "Where this document is"}],
             "paths": paths,
             "components": {
                 "schemas": components,
@@ -99,7 +101,7 @@ def _operation(operation: Operation, components: Mapping[str, Schema]) -> Schema
         reference = {"$ref": REF.format(name=operation.request.__name__)}
         entry["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": reference}},
+            "content": {"application/json": {"schema": reference, "example": operation.example}},
         }
     return entry
 
@@ -118,9 +120,10 @@ def _parameters(operation: Operation, components: Mapping[str, Schema]) -> list[
             "in": "path" if name in in_path else "query",
             "required": name in in_path or name in schema.get("required", ()),
         }
-        for key in ("description", "example"):
-            if key in one:
-                parameter[key] = one.pop(key)
+        if "description" in one:
+            parameter["description"] = one.pop("description")
+        if name in operation.example:
+            parameter["example"] = operation.example[name]
         parameters.append(parameter | {"schema": one})
     return parameters
 

@@ -19,7 +19,7 @@ from chatsvc.server.decoding import (
     too_large,
 )
 from chatsvc.server.errors import ExpectationFailed
-from chatsvc.server.loopback import check_local
+from chatsvc.server.loopback import check_local, check_page
 from chatsvc.server.middleware import EXCHANGE, new_request_id, problem_response
 from chatsvc.server.responses import ReadyResponse, header_lines
 from chatsvc.wire.operation import Access, Caller, Operation, Reply
@@ -31,19 +31,25 @@ WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _encode = msgspec.json.Encoder().encode
 
 
-def route(operation: Operation, authenticate: Authenticate, limits: Limits) -> web.RouteDef:
-    """The route that an operation is."""
+def route(
+    operation: Operation, authenticate: Authenticate, limits: Limits, origins: frozenset[str]
+) -> web.RouteDef:
+    """The route that an operation is.
+
+    Args:
+        origins: whose pages may call what ``own_pages_only`` is.
+    """
     return web.route(
         operation.method,
         operation.path,
-        handler(operation, authenticate, limits),
+        handler(operation, authenticate, limits, origins),
         name=operation.name,
         expect_handler=_expect(limits.body_bytes),
     )
 
 
 def handler(
-    operation: Operation, authenticate: Authenticate, limits: Limits
+    operation: Operation, authenticate: Authenticate, limits: Limits, origins: frozenset[str]
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Authenticate, decode, call, answer; errors are the middleware's."""
     call = operation.handler
@@ -53,7 +59,9 @@ def handler(
     decode_parameters = parameter_decoder(operation)
     decode_headers = header_decoder(operation)
     most = limits.body_bytes
+    check = operation.check
     path, quiet, local_only = operation.path, operation.quiet, operation.local_only
+    own_pages_only = operation.own_pages_only
 
     async def handle(request: web.Request) -> web.StreamResponse:
         exchange = request[EXCHANGE]
@@ -62,6 +70,8 @@ def handler(
         caller: Caller | None = None
         if local_only:
             check_local(request)
+        if own_pages_only:
+            check_page(request, origins)
         if needs_user:
             caller = authenticate(bearer_token(request))
             exchange.user = caller.user
@@ -71,6 +81,9 @@ def handler(
             value = decode_body(await read_body(request, most))
         else:
             value = decode_parameters(request)
+            if check is not None and request.method == "HEAD":
+                check(caller, value)
+                return ReadyResponse(200, None)
         if decode_headers is None:
             reply: Reply = await call(caller, value)
         else:

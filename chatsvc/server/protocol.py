@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -12,8 +15,14 @@ from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
 from chatsvc.core.errors import Malformed
-from chatsvc.server.errors import HeadersTooLarge, UriTooLong, status_of
-from chatsvc.server.foreign_upgrade import UpgradeWary
+from chatsvc.server.connection_watch import HEAD_SECONDS, ConnectionWatch
+from chatsvc.server.errors import HeadersTooLarge, RequestTimeout, UriTooLong, status_of
+from chatsvc.server.http_connection import (
+    HEAD_BYTES,
+    BoundedConnection,
+    HeadTooLarge,
+    HeadTooSlow,
+)
 from chatsvc.server.middleware import (
     REQUEST_ID,
     UNMATCHED,
@@ -22,10 +31,10 @@ from chatsvc.server.middleware import (
     of_aiohttp,
     problem_response,
 )
+from chatsvc.server.responses import ReadyResponse
 
 REQUEST_LINE_BYTES: Final = 64 * 1024
 HEADER_FIELD_BYTES: Final = 16 * 1024
-KEEP_ALIVE_SECONDS: Final = 75.0
 LINGER_SECONDS: Final = 5.0
 """How long an unread body is thrown away after a refusal, so that the refusal arrives."""
 
@@ -35,14 +44,17 @@ DIRECT: Final = web.AppKey("direct", dict[tuple[str, str], Handler])
 _log: Any = structlog.get_logger("chatsvc.http")
 
 
-class ProblemHandler(UpgradeWary):
+class ProblemHandler(BoundedConnection):
     """One connection."""
 
-    __slots__ = ("_observe",)
+    __slots__ = ("_observe", "_watch_of_all")
 
-    def __init__(self, manager: web.Server, *, observe: Observe, **options: Any) -> None:
+    def __init__(
+        self, manager: web.Server, *, observe: Observe, watch: ConnectionWatch, **options: Any
+    ) -> None:
         super().__init__(manager, **options)
         self._observe = observe
+        self._watch_of_all = watch
 
     def handle_error(
         self,
@@ -81,6 +93,8 @@ class ProblemHandler(UpgradeWary):
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """aiohttp's refusals that were raised outside the routes are ours too."""
+        if isinstance(resp, ReadyResponse) and resp.is_large:
+            self._watch_of_all.answer_begins(len(resp.ready_body or b""))
         if isinstance(resp, web.HTTPException):
             request_id = new_request_id()
             problem = problem_response(of_aiohttp(resp), request_id)
@@ -90,14 +104,67 @@ class ProblemHandler(UpgradeWary):
 
 
 class ProblemServer(web.Server):
-    """Makes a :class:`ProblemHandler` for each connection."""
+    """Makes a :class:`ProblemHandler` for each connection, and looks after them.
 
-    def __init__(self, handler: Any, *, observe: Observe, **options: Any) -> None:
+    ``on_room`` is called when one is gone, and from time to time. ``open``: how many there
+    are; aiohttp's own list holds those whose handler has not ended, too.
+    """
+
+    def __init__(
+        self, handler: Any, *, observe: Observe, stall_seconds: float, **options: Any
+    ) -> None:
         super().__init__(handler, **options)
         self._observe = observe
+        self.open = 0
+        self.by_address: Counter[str] = Counter()
+        self.on_room: Callable[[], None] = _nothing
+        self.watch = ConnectionWatch(
+            self._connections, stall_seconds=stall_seconds, on_tick=self._room_made
+        )
 
     def __call__(self) -> RequestHandler:
-        return ProblemHandler(self, observe=self._observe, loop=self._loop, **self._kwargs)
+        return self.connection_from("")
+
+    def connection_from(self, address: str) -> RequestHandler:
+        """For a connection that was accepted; ``address``: what it counts under, if at all."""
+        return ProblemHandler(
+            self,
+            observe=self._observe,
+            watch=self.watch,
+            address=address,
+            loop=self._loop,
+            **self._kwargs,
+        )
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        """One more."""
+        super().connection_made(handler, transport)
+        self.open += 1
+
+    def make_room(self) -> int:
+        """Close what is of no use; how many."""
+        return self.watch.make_room()
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """It is closed, or was handed over to a WebSocket."""
+        super().connection_lost(handler, exc)
+        self.open -= 1
+        if isinstance(handler, BoundedConnection) and handler.address:
+            left = self.by_address[handler.address] - 1
+            if left > 0:
+                self.by_address[handler.address] = left
+            else:
+                del self.by_address[handler.address]
+        self._loop.call_soon(self._room_made)
+
+    def _room_made(self) -> None:
+        self.on_room()
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """Requests in flight are answered; who does not read the answer is not waited for."""
+        self.watch.hurry()
+        await super().shutdown(timeout)
+        await self.watch.stop()
 
 
 class ProblemRunner(web.AppRunner):
@@ -105,32 +172,56 @@ class ProblemRunner(web.AppRunner):
 
     Args:
         shutdown_timeout: seconds for requests in flight, once the listener is closed.
+        stall_seconds: how long an answer's unsent bytes may not shrink.
+        keep_alive_seconds: how long a connection without a request is kept.
     """
 
     def __init__(
-        self, app: web.Application, *, observe: Observe, shutdown_timeout: float = 60.0
+        self,
+        app: web.Application,
+        *,
+        observe: Observe,
+        shutdown_timeout: float = 60.0,
+        stall_seconds: float = 10.0,
+        keep_alive_seconds: float = 75.0,
     ) -> None:
         super().__init__(
             app,
             shutdown_timeout=shutdown_timeout,
             access_log=None,
-            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            keepalive_timeout=keep_alive_seconds,
             lingering_time=LINGER_SECONDS,
             max_line_size=REQUEST_LINE_BYTES,
             max_field_size=HEADER_FIELD_BYTES,
             auto_decompress=False,
         )
         self._observe = observe
+        self._stall_seconds = stall_seconds
+        self._problem_server: ProblemServer | None = None
 
     async def _make_server(self) -> web.Server:
         usual = await super()._make_server()
-        return ProblemServer(
+        server = ProblemServer(
             _direct(self.app.get(DIRECT, {}), usual.request_handler),
             observe=self._observe,
+            stall_seconds=self._stall_seconds,
             request_factory=usual.request_factory,
             loop=usual._loop,
             **usual._kwargs,
         )
+        server.watch.start()
+        self._problem_server = server
+        return server
+
+    @property
+    def problem_server(self) -> ProblemServer:
+        """After ``setup()``."""
+        assert self._problem_server is not None
+        return self._problem_server
+
+
+def _nothing() -> None:
+    """Nobody waits for room."""
 
 
 def _direct(table: dict[tuple[str, str], Handler], route: Handler) -> Handler:
@@ -146,8 +237,14 @@ def _direct(table: dict[tuple[str, str], Handler], route: Handler) -> Handler:
     return handle
 
 
-def _of_parser(exc: HttpProcessingError) -> Malformed | UriTooLong | HeadersTooLarge:
+def _of_parser(
+    exc: HttpProcessingError,
+) -> Malformed | UriTooLong | HeadersTooLarge | RequestTimeout:
     """The parser's words may quote the request, a token among it: they are not passed on."""
+    if isinstance(exc, HeadTooLarge):
+        return HeadersTooLarge(f"a request's head has at most {HEAD_BYTES} bytes")
+    if isinstance(exc, HeadTooSlow):
+        return RequestTimeout(f"the head did not arrive within {HEAD_SECONDS:g} seconds")
     if isinstance(exc, LineTooLong):
         limit = exc.args[1] if len(exc.args) > 1 else None
         if limit == REQUEST_LINE_BYTES:

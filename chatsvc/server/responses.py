@@ -17,6 +17,7 @@ _JSON: Final = "application/json"
 _START: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
 }
+_LENGTHLESS: Final = frozenset({204, 304})  # RFC 9110 §8.6
 _FIXED: Final = "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
 _JSON_START: Final = {
     status: f"{start}Content-Type: {_JSON}\r\n{_FIXED}" for status, start in _START.items()
@@ -52,12 +53,19 @@ class ReadyResponse(web.StreamResponse):
     """An answer that is written in one go, past aiohttp's own building of heads.
 
     Args:
-        body: all of it.
+        body: all of it; ``None`` for an answer to HEAD for which none was made: it then has
+            no Content-Length (RFC 9110 §9.3.2).
         lines: further header fields, as lines that end in CRLF; set before it is sent.
+        fixed: those that every answer has, where they are others than for JSON.
     """
 
     def __init__(
-        self, status: int, body: bytes, lines: str = "", content_type: str = _JSON
+        self,
+        status: int,
+        body: bytes | None,
+        lines: str = "",
+        content_type: str = _JSON,
+        fixed: str = _FIXED,
     ) -> None:
         super().__init__(status=status)
         self.ready_body = body
@@ -65,8 +73,13 @@ class ReadyResponse(web.StreamResponse):
         self._start_lines = (
             _JSON_START[status]
             if content_type is _JSON
-            else f"{_START[status]}Content-Type: {content_type}\r\n{_FIXED}"
+            else f"{_START[status]}Content-Type: {content_type}\r\n{fixed}"
         )
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it may be more than the kernel takes at once."""
+        return self.ready_body is not None and len(self.ready_body) >= _JOIN_BELOW
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
         """Write head and body; a HEAD request gets the head alone."""
@@ -82,7 +95,11 @@ class ReadyResponse(web.StreamResponse):
             lines += "Connection: close\r\n"
         elif request.version != HttpVersion11 and request.version == HttpVersion10:
             lines += "Connection: keep-alive\r\n"
-        length = "" if self._status == 204 else f"Content-Length: {len(body)}\r\n"
+        length = ""
+        if body is None:
+            body = b""
+        elif self._status not in _LENGTHLESS:
+            length = f"Content-Length: {len(body)}\r\n"
         head = f"{self._start_lines}{length}Date: {http_date()}\r\n{lines}\r\n".encode("latin-1")
         writer = request.writer
         if request.method == "HEAD":
@@ -97,3 +114,18 @@ class ReadyResponse(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Everything was written already."""
+
+
+class NoResponse(web.StreamResponse):
+    """Nothing is sent: there is nobody to read it. The connection ends."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status=status)
+        self.force_close()
+
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
+        """Write nothing."""
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing was begun."""

@@ -47,6 +47,13 @@ class Conversation(NamedTuple):
     last_message: bytes
 
 
+class Members(NamedTuple):
+    """Who is in a conversation, and the id of its newest message."""
+
+    participants: tuple[str, ...]
+    last_id: int
+
+
 class DeadLetter(NamedTuple):
     """What could not be stored: ``data`` is the record as packed by ``core.record.pack``.
 
@@ -99,6 +106,8 @@ class MessageStore(abc.ABC):
     """
 
     dead_letters: DeadLetters
+    reads_at_once: int = 3
+    """How many reads of history it answers at the same time; more would wait inside it."""
 
     @abc.abstractmethod
     async def open(self) -> None:
@@ -163,6 +172,11 @@ class MessageStore(abc.ABC):
     ) -> list[Conversation]:
         """Newest first, those whose ``last_id`` is below ``before``; ``max_bytes`` bounds
         their messages as :class:`~chatsvc.core.page.Bounds` does a page's."""
+
+    @abc.abstractmethod
+    async def members(self, user: str, channel: str) -> Members | None:
+        """Of one conversation of the user's; ``None``, after the same work, for one that does
+        not exist and for one of others."""
 
     @abc.abstractmethod
     async def get(self, message_id: int) -> Entry | None:

@@ -20,12 +20,15 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 
 from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, body_bytes, fit
 from chatsvc.core.record import KIND_MESSAGE, Record
 from chatsvc.log.tail import Tail, overlap
 from chatsvc.storage.base import Conversation, MessageStore
 from chatsvc.storage.bodies import decode_participants
+from chatsvc.storage.read_queue import ReadQueue
 from chatsvc.storage.retention import KEEP_EVERYTHING, Expiry
+from chatsvc.storage.tail_conversations import TailConversations, UserConversations
 
 T = TypeVar("T")
 
@@ -102,13 +105,17 @@ class History:
     """Reads over store and tail.
 
     Every method raises :class:`~chatsvc.core.errors.StoreUnavailable` where the store
-    is needed and away, and the tail has nothing that would be an answer.
+    is needed and away, and the tail has nothing that would be an answer; and
+    :class:`~chatsvc.core.errors.HistoryBusy` where too many reads wait for it.
+
+    ``reader`` is the user who reads: reads of the store take turns by user.
 
     Args:
         store: the store.
         tail: the log's.
         breaker_seconds: how long reads fail at once after the store did not answer.
         expiry: what is too old is not shown, whether or not the store has come to delete it.
+        reads_at_once: how many reads the store answers at the same time.
     """
 
     def __init__(
@@ -118,26 +125,31 @@ class History:
         *,
         breaker_seconds: float = 1.0,
         expiry: Expiry = KEEP_EVERYTHING,
+        reads_at_once: int = 3,
     ) -> None:
         self._store = store
         self._tail = tail
         self._breaker = Breaker(breaker_seconds)
+        self.queue = ReadQueue(reads_at_once)
+        self._recent = TailConversations(tail)
         self._expiry = expiry
 
-    async def channel_page(self, channel: str, bounds: Bounds) -> Page:
+    async def channel_page(self, channel: str, bounds: Bounds, *, reader: str = "") -> Page:
         """Messages of one conversation."""
-        return await self._page(*self._channel(channel), bounds)
+        return await self._page(*self._channel(channel, reader), bounds)
 
     async def user_page(self, user: str, bounds: Bounds) -> Page:
         """Messages whose audience holds the user, over all conversations."""
         return await self._page(*self._user(user), bounds)
 
-    async def channel_around(self, channel: str, message_id: int, limit: int) -> Page:
+    async def channel_around(
+        self, channel: str, message_id: int, limit: int, *, reader: str = ""
+    ) -> Page:
         """Up to half of ``limit`` below the id, the id itself if it exists, the rest above.
 
         ``has_more``: there are older ones.
         """
-        return await self._around(*self._channel(channel), message_id, limit)
+        return await self._around(*self._channel(channel, reader), message_id, limit)
 
     async def user_around(self, user: str, message_id: int, limit: int) -> Page:
         """As :meth:`channel_around`, over all the user's conversations."""
@@ -146,7 +158,7 @@ class History:
     async def count_user(self, user: str, bounds: Bounds) -> int:
         """How many messages :meth:`user_page` would find, counted up to the limit."""
         bounds = self._visible(bounds)._replace(max_bytes=NO_BYTE_BOUND)
-        from_tail, _ = self._user(user)
+        from_tail, from_store = self._user(user)
         tail = self._tail
         above = max(bounds.after, tail.complete_above)
         here = len(_messages(from_tail, bounds._replace(after=above)))
@@ -155,34 +167,67 @@ class History:
         rest = bounds._replace(limit=bounds.limit - here, before=min(bounds.before, above + 1))
         if tail.base > tail.floor:
             # Some are in both: they have to be looked at.
-            rest = rest._replace(newest=False)
-            merged = await self._merged(*self._user(user), rest)
-            return min(here + len(merged), bounds.limit)
-        return here + await self._breaker.run(lambda: self._store.count_user(user, rest))
+            return here + await self._count_both(from_tail, from_store, rest)
+        return here + await self._ask(user, lambda: self._store.count_user(user, rest))
+
+    async def _count_both(
+        self, from_tail: _FromTail, from_store: _FromStore, bounds: Bounds
+    ) -> int:
+        count = 0
+        rest = bounds._replace(newest=False, max_bytes=MAX_PAGE_BYTES)
+        while count < bounds.limit:
+            page = await self._page(from_tail, from_store, rest)
+            count += len(page.entries)
+            if not page.has_more:
+                break
+            rest = rest._replace(limit=bounds.limit - count, after=page.entries[-1].id)
+        return count
 
     async def conversations(self, user: str, *, before: int, limit: int) -> ConversationPage:
         """The user's conversations, by their newest message, below ``before``."""
+        with self._recent.of(user) as recent:
+            return await self._conversations(user, before, limit, recent)
+
+    async def _conversations(
+        self, user: str, before: int, limit: int, recent: UserConversations
+    ) -> ConversationPage:
         tail = self._tail
+        await self._recent.refresh(user, recent)
         seen = tail.head
         oldest = self._expiry.oldest_kept()
         needs_store = tail.complete_above > 0  # else the tail holds everything there ever was
-        newest = self._newest_by_channel(user, above=tail.stored if needs_store else 0)
-        rows: list[Conversation] = []
-        away = False
+        above = tail.stored if needs_store else 0
         lacking = tail.lacking()
-        if needs_store:
+        # Taken before any wait: what the tail lets go of meanwhile is in here.
+        newest = recent.page(tail, above=above, before=before, limit=limit + 1)
+        rows: list[Conversation] = []
+        replaced: set[str] = set()
+        away = False
+        # Else all of the page is newer than anything in the store.
+        if needs_store and (len(newest) <= limit or newest[limit].id <= tail.base):
             try:
-                await self._drop_outdated(newest, before, limit + 1)
-                rows = await self._stored_conversations(user, before, limit + 1, newest, oldest)
+                newest, outdated = await self._not_outdated(
+                    user,
+                    newest,
+                    lambda more: recent.page(tail, above=above, before=before, limit=more),
+                )
+                listed = _Listed(recent, above, before, {one.channel for one in newest}, outdated)
+                rows = await self._stored_conversations(user, before, limit + 1, listed, oldest)
             except StoreUnavailable:
-                newest = self._newest_by_channel(user, above=tail.floor)
-                if not any(record.id < before for record in newest.values()):
+                await self._recent.refresh(user, recent)
+                newest = recent.page(tail, above=tail.floor, before=before, limit=limit + 1)
+                if not newest:
                     raise
                 away = True
-        # What moved while the store was read is newer than anything it could answer.
-        newest |= self._newest_by_channel(user, above=seen)
-        found = [row for row in rows if row.channel not in newest]
-        found.extend(_conversation(record) for record in newest.values() if record.id < before)
+            # What moved while the store was read is newer than anything it could answer.
+            await self._recent.refresh(user, recent)
+            moved = recent.page(tail, above=seen, before=MAX_ID, limit=len(recent.newest))
+            replaced = {record.channel for record in moved}
+            newest = [record for record in newest if record.channel not in replaced]
+            newest.extend(record for record in moved if record.id < before)
+        replaced |= {record.channel for record in newest}
+        found = [row for row in rows if row.channel not in replaced]
+        found.extend(_conversation(record) for record in newest)
         found = [conversation for conversation in found if conversation.last_id >= oldest]
         found.sort(key=lambda conversation: conversation.last_id, reverse=True)
         kept = fit(found, _size, limit, MAX_PAGE_BYTES, from_end=False)
@@ -191,7 +236,20 @@ class History:
         complete = not away and not overlap(lacking, max(down_to - 1, 0), before)
         return ConversationPage(kept, has_more, complete)
 
-    async def get(self, message_id: int) -> tuple[Entry, str] | None:
+    async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
+        """Of one conversation of the user's; ``None``, after the same work, for one that does
+        not exist and for one of others."""
+        oldest = self._expiry.oldest_kept()
+        from_tail, _ = self._channel(channel, user)
+        newest = _messages(from_tail, Bounds(1, after=max(oldest - 1, 0)))
+        if newest and user in newest[-1].audience:
+            return decode_participants(newest[-1].body).participants
+        if self._tail.complete_above == 0:
+            return None  # the tail holds everything there ever was
+        found = await self._ask(user, lambda: self._store.members(user, channel))
+        return found.participants if found is not None and found.last_id >= oldest else None
+
+    async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None:
         """One message, and ``stored`` or only ``accepted``."""
         tail = self._tail
         if message_id < self._expiry.oldest_kept():
@@ -202,25 +260,22 @@ class History:
                 return None
             here = entry_of(record)
             if tail.stored < message_id <= tail.base:
-                await self._check_place(here)
+                await self._check_place(here, reader)
             return here, "accepted" if message_id > tail.stored else "stored"
         if message_id > tail.complete_above:
             return None
-        entry = await self._stored(message_id)
+        entry = await self._ask(reader, lambda: self._store.get(message_id))
         if entry is None and tail.relied_on < message_id <= tail.floor:
             raise StoreUnavailable(_NOT_YET)
         return (entry, "stored") if entry is not None else None
 
-    async def _stored(self, message_id: int) -> Entry | None:
-        return await self._breaker.run(lambda: self._store.get(message_id))
-
-    async def _check_place(self, here: Entry) -> None:
+    async def _check_place(self, here: Entry, reader: str) -> None:
         """Raises:
         StoreUnavailable: the store has another message under this id, and this one has yet
             to be given another place.
         """
         try:
-            stored = await self._stored(here.id)
+            stored = await self._ask(reader, lambda: self._store.get(here.id))
         except StoreUnavailable:
             return  # then this is all there is to answer with
         if stored is not None and _differ([stored], [here]):
@@ -236,23 +291,27 @@ class History:
                 is still lacking.
         """
         doubtful = self._tail.relied_on < self._tail.watermark
-        found = await self._breaker.run(
-            lambda: self._store.find_client_id(sender, channel, client_id)
+        found = await self._ask(
+            sender, lambda: self._store.find_client_id(sender, channel, client_id)
         )
         if found is None and doubtful:
             raise StoreUnavailable(_NOT_YET)
         return found
 
-    def _channel(self, channel: str) -> tuple[_FromTail, _FromStore]:
+    async def _ask(self, reader: str, call: Callable[[], Awaitable[T]]) -> T:
+        """The store, in turn; once it is known to be away, whoever waited hears so at once."""
+        return await self.queue.run(reader, lambda: self._breaker.run(call))
+
+    def _channel(self, channel: str, reader: str) -> tuple[_FromTail, _FromStore]:
         return (
             lambda bounds: self._tail.channel_page(channel, bounds),
-            lambda bounds: self._store.channel_page(channel, bounds),
+            lambda bounds: self._ask(reader, lambda: self._store.channel_page(channel, bounds)),
         )
 
     def _user(self, user: str) -> tuple[_FromTail, _FromStore]:
         return (
             lambda bounds: self._tail.user_page(user, bounds),
-            lambda bounds: self._store.user_page(user, bounds),
+            lambda bounds: self._ask(user, lambda: self._store.user_page(user, bounds)),
         )
 
     def _visible(self, bounds: Bounds) -> Bounds:
@@ -277,7 +336,7 @@ class History:
         if complete_above > floor:
             both = _messages(from_tail, below._replace(after=max(bounds.after, floor)))
         try:
-            stored = await self._breaker.run(lambda: from_store(below))
+            stored = await from_store(below)
         except StoreUnavailable:
             # From the other end there would be a hole between ``after`` and the first.
             if not bounds.newest or not (both or here):
@@ -287,20 +346,6 @@ class History:
         page = _cut(_merge(stored, both) + here, bounds)
         complete = not overlap(lacking, *_covered(page, bounds)) and not _differ(stored, both)
         return page._replace(complete=complete)
-
-    async def _merged(
-        self, from_tail: _FromTail, from_store: _FromStore, bounds: Bounds
-    ) -> list[Entry]:
-        """What is in either, up to the limit or a page's bytes."""
-        found: list[Entry] = []
-        bounds = bounds._replace(max_bytes=MAX_PAGE_BYTES)
-        while len(found) < bounds.limit:
-            page = await self._page(from_tail, from_store, bounds)
-            found += page.entries
-            if not page.has_more:
-                break
-            bounds = bounds._replace(after=page.entries[-1].id)
-        return found
 
     async def _around(
         self, from_tail: _FromTail, from_store: _FromStore, message_id: int, limit: int
@@ -325,17 +370,15 @@ class History:
         return Page(older.entries + newer.entries, older.has_more, complete)
 
     async def _stored_conversations(
-        self, user: str, before: int, wanted: int, replaced: dict[str, Record], oldest: int
+        self, user: str, before: int, wanted: int, listed: _Listed, oldest: int
     ) -> list[Conversation]:
-        """Until there are as many as wanted, counting neither what the tail replaces nor
+        """Until there are as many as wanted, counting neither what the tail has newer nor
         what is too old to be shown."""
         found: list[Conversation] = []
         while len(found) < wanted and not _too_large(found):
             call = partial(self._store.conversations, user, before=before, limit=wanted)
-            rows = await self._breaker.run(call)
-            found.extend(
-                row for row in rows if row.last_id >= oldest and row.channel not in replaced
-            )
+            rows = await self._ask(user, call)
+            found.extend(row for row in rows if row.last_id >= oldest and not listed.has(row))
             if len(rows) < wanted and not _too_large(rows):
                 break
             before = rows[-1].last_id
@@ -343,30 +386,45 @@ class History:
                 break  # and so are all behind it
         return found[:wanted]
 
-    async def _drop_outdated(self, newest: dict[str, Record], before: int, wanted: int) -> None:
-        """Leave out, of what a page may show, conversations that have a newer message in the
-        store, which the log does not know: they are listed by that one."""
-        base = self._tail.base
-        doubtful = [record for record in newest.values() if record.id < before]
-        doubtful.sort(key=lambda record: record.id, reverse=True)
-        for record in doubtful:
-            if not wanted:
-                return
-            if record.id < base:
-                later = Bounds(1, after=record.id, before=base + 1)
-                call = partial(self._store.channel_page, record.channel, later)
-                if await self._breaker.run(call):
-                    del newest[record.channel]
-                    continue
-            wanted -= 1
+    async def _not_outdated(
+        self, user: str, newest: list[Record], page: Callable[[int], list[Record]]
+    ) -> tuple[list[Record], set[str]]:
+        """Of what the tail lists, and the channels of which the store has a newer message that
+        the log does not know: they are listed by that one. As many as there were, if ``page``
+        has so many."""
+        base, wanted = self._tail.base, len(newest)
+        held = {record.channel: record for record in newest}
+        outdated: set[str] = set()
+        fresh = newest
+        while fresh:
+            for record in fresh:
+                if record.id < base:
+                    later = Bounds(1, after=record.id, before=base + 1)
+                    call = partial(self._store.channel_page, record.channel, later)
+                    if await self._ask(user, call):
+                        outdated.add(record.channel)
+            if not outdated:
+                break
+            fresh = [one for one in page(wanted + len(outdated)) if one.channel not in held]
+            held |= {record.channel: record for record in fresh}
+        return [one for one in held.values() if one.channel not in outdated], outdated
 
-    def _newest_by_channel(self, user: str, *, above: int) -> dict[str, Record]:
-        everything = Bounds(max(len(self._tail), 1), after=above, max_bytes=NO_BYTE_BOUND)
-        return {
-            record.channel: record
-            for record in self._tail.user_page(user, everything)
-            if record.kind == KIND_MESSAGE
-        }
+
+class _Listed(NamedTuple):
+    """What the tail lists in place of the store, or has listed on the page before: channels
+    with a message above ``above``, but for those of which the store has a newer one."""
+
+    recent: UserConversations
+    above: int
+    before: int
+    held: set[str]
+    outdated: set[str]
+
+    def has(self, row: Conversation) -> bool:
+        newest = self.recent.newest_in(row.channel)
+        if newest <= self.above or row.channel in self.outdated:
+            return False
+        return newest >= self.before or row.channel in self.held
 
 
 def entry_of(record: Record) -> Entry:

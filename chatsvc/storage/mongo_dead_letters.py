@@ -12,7 +12,8 @@ from pymongo import ASCENDING, ReplaceOne
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.storage.base import DeadLetter, DeadLetters
-from chatsvc.storage.mongo_connection import Collection, MongoConnection
+from chatsvc.storage.mongo_collections import our_ids
+from chatsvc.storage.mongo_connection import SIMPLE, Collection, MongoConnection
 from chatsvc.storage.mongo_documents import Document
 
 _PART_BYTES: Final = 8 * 1024 * 1024
@@ -48,26 +49,33 @@ class MongoDeadLetters(DeadLetters):
     async def list(self, *, after: int = 0, limit: int = 100) -> builtins.list[DeadLetter]:
         if limit < 1:
             return []
-        query = {"_id": {"$gt": format_id(after)}}
-        cursor = self._letters.find(query).sort("_id", ASCENDING).limit(limit)
+        query = our_ids(above=format_id(after))
+        cursor = self._letters.find(query).sort("_id", ASCENDING).limit(limit).collation(SIMPLE)
         found = await self._connection.write(lambda: cursor.to_list(None))
         return [await self._letter(document) for document in found]
 
     async def get(self, letter_id: int) -> DeadLetter | None:
         query = {"_id": format_id(letter_id)}
-        found = await self._connection.write(lambda: self._letters.find_one(query))
+        found = await self._connection.write(
+            lambda: self._letters.find_one(query, collation=SIMPLE)
+        )
         return await self._letter(found) if found else None
 
     async def drop(self, ids: Sequence[int]) -> int:
         positions = [format_id(letter_id) for letter_id in ids]
         query = {"_id": {"$in": positions}}
-        deleted = await self._connection.write(lambda: self._letters.delete_many(query))
+        deleted = await self._connection.write(
+            lambda: self._letters.delete_many(query, collation=SIMPLE)
+        )
         parts = {"letter": {"$in": positions}}
-        await self._connection.write(lambda: self._parts.delete_many(parts))
+        await self._connection.write(lambda: self._parts.delete_many(parts, collation=SIMPLE))
         return int(deleted.deleted_count)
 
     async def count(self) -> int:
-        return await self._connection.write(lambda: self._letters.count_documents({}))
+        query = our_ids()
+        return await self._connection.write(
+            lambda: self._letters.count_documents(query, collation=SIMPLE)
+        )
 
     async def _put_parts(self, position: str, data: bytes) -> int:
         pieces = range(0, len(data), _PART_BYTES)
@@ -83,13 +91,15 @@ class MongoDeadLetters(DeadLetters):
         return len(pieces)
 
     async def _replace(self, collection: Collection, document: Document) -> None:
-        replacement = ReplaceOne({"_id": document["_id"]}, document, upsert=True)
+        query = {"_id": document["_id"]}
+        replacement = ReplaceOne(query, document, upsert=True, collation=SIMPLE)
         await self._connection.write(lambda: collection.bulk_write([replacement]))
 
     async def _letter(self, document: Document) -> DeadLetter:
         data = bytes(document.get("data", b""))
         if "parts" in document:
-            cursor = self._parts.find({"letter": document["_id"]}).sort("_id", ASCENDING)
+            query = {"letter": document["_id"]}
+            cursor = self._parts.find(query).sort("_id", ASCENDING).collation(SIMPLE)
             parts = await self._connection.write(lambda: cursor.to_list(None))
             data = b"".join(bytes(part["data"]) for part in parts)
         if len(data) != document["size"]:

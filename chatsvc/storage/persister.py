@@ -190,11 +190,16 @@ class Persister:
             await asyncio.wait({task})
 
     async def _run(self) -> None:
-        try:
-            await self._work_until_stopped()
-        except Exception as exc:  # not the store's: the log's, or a fault in here
-            _logger.exception("persister_died")
-            self._halt("persister_stopped", type(exc).__name__)
+        while True:
+            try:
+                return await self._work_until_stopped()
+            except Exception as exc:  # a fault of ours, or of a store: what is unsaved is kept
+                _logger.exception("persister_error")
+                self._tried = ()
+                self._failed(exc)
+            if self._stopping.is_set():
+                return None
+            await self._pause(self._longest_pause() * random.uniform(0.5, 1.0))
 
     async def _work_until_stopped(self) -> None:
         while not self._stopping.is_set() and self._status != "stopped":
@@ -210,8 +215,11 @@ class Persister:
         while not await self._round():
             if self._status == "stopped" or self._stopping.is_set():
                 return
-            longest = min(LONGEST_PAUSE, self._first_pause * 2 ** min(self._rounds_failed - 1, 16))
-            await self._rest(longest * random.uniform(0.5, 1.0))
+            await self._rest(self._longest_pause() * random.uniform(0.5, 1.0))
+
+    def _longest_pause(self) -> float:
+        """Seconds after the last of the rounds that failed in a row."""
+        return min(LONGEST_PAUSE, self._first_pause * 2.0 ** min(self._rounds_failed - 1, 16))
 
     async def _round(self) -> bool:
         """Attempts at the next batch; whether it is stored."""
@@ -233,8 +241,8 @@ class Persister:
             return False
         records, rejected = done
         if records:
+            self._log.advance_watermark(records[-1].id)
             self._position = records[-1].id
-            self._log.advance_watermark(self._position)
             self._events.stored(len(records) - rejected, time.monotonic() - started)
         if self._rounds_failed:
             _logger.info("store_recovered", rounds=self._rounds_failed, **_span(records))
@@ -295,7 +303,8 @@ class Persister:
         await store.open()
         found = await state_of(store)
         before = self._found
-        if before is None or found[:2] != before[:2]:
+        same = before is not None and before.identity == found.identity
+        if not same or found.mark not in (before and before.mark, self._asked):
             await self._log.meet_store(found)
             self._position = self._log.store_from
         self._found = found
@@ -442,6 +451,9 @@ class Persister:
         try:
             await self._store.ping()
         except StoreUnavailable:
+            return False
+        except Exception:  # whatever it is, this store does not answer
+            _logger.exception("store_ping_failed")
             return False
         return True
 

@@ -1,8 +1,8 @@
 """The embedded store: one SQLite file, for a chat backend without a database.
 
-Writes have a connection and a thread of their own, and so have reads: in WAL mode
-neither waits for the other. ``synchronous=FULL``: what is said to be stored has been
-through fsync (sqlite.org/pragma.html#pragma_synchronous).
+Writes have a connection and a thread of their own, history has a few, and what the service
+itself asks has one: in WAL mode none of them waits for another. ``synchronous=FULL``: what is
+said to be stored has been through fsync (sqlite.org/pragma.html#pragma_synchronous).
 """
 
 from __future__ import annotations
@@ -10,68 +10,36 @@ from __future__ import annotations
 import asyncio
 import builtins
 import sqlite3
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
+from chatsvc.log.busy import retry_while_busy
+from chatsvc.log.in_place import InPlace
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage import sqlite_rows as rows
 from chatsvc.storage.base import (
     Conversation,
     DeadLetter,
     DeadLetters,
+    Members,
     MessageStore,
     Rejection,
     Versions,
 )
 from chatsvc.storage.sqlite_schema import STEPS, bring_up, found_version
+from chatsvc.storage.sqlite_threads import SqliteThreads
+from chatsvc.storage.sqlite_wal import WAL_BYTES, WalShrinker
 
-T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], T]
+HISTORY_READERS: Final = 3
+"""Threads that read history; one user has one of them."""
+_OPEN_SECONDS: Final = 10.0
 
 _UNFIT: Final = (sqlite3.DataError, sqlite3.IntegrityError, OverflowError, UnicodeError)
 """What a value can cause that SQLite cannot hold; anything else is the file's state."""
-
-
-class _Thread:
-    """A connection, and the only thread that uses it."""
-
-    def __init__(self, name: str) -> None:
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._db: sqlite3.Connection | None = None
-
-    @property
-    def is_open(self) -> bool:
-        return self._db is not None
-
-    async def connect(self, make: Callable[[], sqlite3.Connection]) -> None:
-        self._db = await self._submit(make)
-
-    async def run(self, work: Work[T]) -> T:
-        db = self._db
-        if db is None:
-            raise StoreUnavailable("the store is not open")
-        return await self._submit(lambda: work(db))
-
-    async def _submit(self, call: Callable[[], T]) -> T:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, call)
-        except sqlite3.Error as exc:
-            raise StoreUnavailable(f"the store's file cannot be used: {exc}") from exc
-
-    async def disconnect(self) -> None:
-        """Give the connection up; another may be made."""
-        db, self._db = self._db, None
-        if db is not None:
-            await self._submit(db.close)
-
-    async def close(self) -> None:
-        await self.disconnect()
-        self._executor.shutdown(wait=False)
 
 
 class SqliteStore(MessageStore):
@@ -81,17 +49,27 @@ class SqliteStore(MessageStore):
         path: the file, made with its folder by :meth:`open`; SQLite puts two more
             beside it (``-wal`` and ``-shm``).
         busy_seconds: how long to wait for another process that holds the file.
+        open_seconds: how long to try, where several processes open it at once.
+
+    A file that is removed or replaced while it is open raises ``StoreUnavailable`` from then
+    on. :meth:`open` opens the one that is there now; it makes none in place of one that is
+    gone, or what was stored would be missing without a word.
     """
 
-    def __init__(self, path: Path, *, busy_seconds: float = 2.0) -> None:
+    reads_at_once = HISTORY_READERS
+
+    def __init__(
+        self, path: Path, *, busy_seconds: float = 2.0, open_seconds: float = _OPEN_SECONDS
+    ) -> None:
         self._path = path
         self._busy_seconds = busy_seconds
-        self._writer = _Thread("store-write")
-        self._reader = _Thread("store-read")
+        self._open_seconds = open_seconds
+        self._writer = SqliteThreads("store-write", check=self._check_place)
+        self._reader = SqliteThreads("store-read", check=self._check_place)
+        self._history = SqliteThreads("store-history", HISTORY_READERS, check=self._check_place)
+        self._place: InPlace | None = None
+        self._shrinker = WalShrinker(path, self._writer.run)
         self._opening = asyncio.Lock()
-        self._wal = path.with_name(f"{path.name}-wal")
-        self._inode: tuple[int, int] | None = None
-        self._wal_inode: tuple[int, int] | None = None
         self._closed = False
         self.dead_letters = _SqliteDeadLetters(self._writer, self._reader)
 
@@ -99,10 +77,20 @@ class SqliteStore(MessageStore):
         async with self._opening:
             if self._closed:
                 raise StoreUnavailable("the store is closed")
-            if not self._writer.is_open:
-                await self._writer.connect(self._connect_writer)
-            if not self._reader.is_open:
-                await self._reader.connect(self._connect_reader)
+            if self._place is not None:
+                if self._place.fault() is None:
+                    return
+                await self._close_threads()
+                if not self._path.exists():
+                    raise _misplaced(f"{self._path} was removed")
+            await self._writer.open(self._connect_writer)
+            try:
+                await self._reader.open(self._connect_reader)
+                await self._history.open(self._connect_reader)
+            except BaseException:
+                await self._close_threads()
+                raise
+            self._place = InPlace(self._path)
 
     async def versions(self) -> Versions:
         if self._reader.is_open:
@@ -112,7 +100,6 @@ class SqliteStore(MessageStore):
         return Versions(found, len(STEPS))
 
     async def identity(self) -> str:
-        await self._follow_file()
         found = await self._reader.run(lambda db: rows.meta(db, "identity"))
         if found is None:
             raise StoreUnavailable("the store's file has lost its name")
@@ -130,36 +117,43 @@ class SqliteStore(MessageStore):
     async def write(self, records: Sequence[Record]) -> list[Rejection]:
         if not records:
             return []
-        return await self._writer.run(lambda db: _write(db, records))
+        rejections = await self._writer.run(lambda db: _write(db, records))
+        self._shrinker.after_write()
+        return rejections
 
     async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
-        return await self._reader.run(lambda db: rows.channel_page(db, channel, bounds))
+        return await self._history.run(lambda db: rows.channel_page(db, channel, bounds))
 
     async def user_page(self, user: str, bounds: Bounds) -> list[Entry]:
-        return await self._reader.run(lambda db: rows.user_page(db, user, bounds))
+        return await self._history.run(lambda db: rows.user_page(db, user, bounds))
 
     async def count_user(self, user: str, bounds: Bounds) -> int:
-        return await self._reader.run(lambda db: rows.count_user(db, user, bounds))
+        return await self._history.run(lambda db: rows.count_user(db, user, bounds))
 
     async def conversations(
         self, user: str, *, before: int, limit: int, max_bytes: int = MAX_PAGE_BYTES
     ) -> list[Conversation]:
-        return await self._reader.run(
+        return await self._history.run(
             lambda db: rows.conversations(db, user, before, limit, max_bytes)
         )
 
+    async def members(self, user: str, channel: str) -> Members | None:
+        return await self._history.run(lambda db: rows.members(db, user, channel))
+
     async def get(self, message_id: int) -> Entry | None:
-        return await self._reader.run(lambda db: rows.message(db, message_id))
+        return await self._history.run(lambda db: rows.message(db, message_id))
 
     async def find_client_id(
         self, sender: str, channel: str, client_id: str
     ) -> tuple[int, bytes] | None:
-        return await self._reader.run(
+        return await self._history.run(
             lambda db: rows.find_client_id(db, sender, channel, client_id)
         )
 
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:
-        return await self._writer.run(lambda db: rows.purge(db, before_id, limit))
+        count = await self._writer.run(lambda db: rows.purge(db, before_id, limit))
+        self._shrinker.after_write()
+        return count
 
     async def ping(self) -> None:
         await self._reader.run(lambda db: db.execute("SELECT 1 FROM meta LIMIT 1").fetchone())
@@ -167,51 +161,37 @@ class SqliteStore(MessageStore):
     async def close(self) -> None:
         async with self._opening:
             self._closed = True
-            await self._reader.close()
-            await self._writer.close()
+            await self._shrinker.stop()
+            await self._close_threads()
 
-    async def _follow_file(self) -> None:
-        """Where another file was put in the place of the one that is open, open that.
+    async def _close_threads(self) -> None:
+        await self._history.close()
+        await self._reader.close()
+        await self._writer.close()
 
-        Raises:
-            StoreUnavailable: there is none.
-        """
-        async with self._opening:
-            if not self._writer.is_open or await asyncio.to_thread(self._is_in_place):
-                return
-            await self._reader.disconnect()
-            await self._writer.disconnect()
-            await asyncio.to_thread(self._drop_old_wal)
-        await self.open()
-
-    def _is_in_place(self) -> bool:
+    def _check_place(self) -> None:
+        """In the threads, before each piece of work."""
         try:
-            found = _inode(self._path)
+            fault = self._place.fault() if self._place is not None else None
         except OSError as exc:
-            raise StoreUnavailable(f"the store's file is gone: {exc.strerror}") from exc
-        if found == self._inode:
-            self._wal_inode = _inode_if_there(self._wal)
-        return found == self._inode
-
-    def _drop_old_wal(self) -> None:
-        # SQLite leaves it where the file is no longer its own, and whoever opens the new file
-        # would find the old one's pages beside it, and take them for its own.
-        if self._wal_inode is not None and _inode_if_there(self._wal) == self._wal_inode:
-            self._wal.unlink()
-            self._wal.with_name(f"{self._path.name}-shm").unlink(missing_ok=True)
+            raise StoreUnavailable(f"the store's file cannot be looked at: {exc}") from exc
+        if fault is not None:
+            raise _misplaced(fault)
 
     def _connect_writer(self) -> sqlite3.Connection:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as exc:
             raise StoreUnavailable(f"the store's folder cannot be made: {exc}") from exc
+        return retry_while_busy(self._make_writer, self._open_seconds)
+
+    def _make_writer(self) -> sqlite3.Connection:
         db = self._connect(str(self._path))
         try:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
+            db.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
             bring_up(db)
-            self._inode = _inode(self._path)
-            self._wal_inode = _inode_if_there(self._wal)
         except BaseException:
             db.close()
             raise
@@ -219,7 +199,12 @@ class SqliteStore(MessageStore):
 
     def _connect_reader(self) -> sqlite3.Connection:
         db = self._connect(str(self._path))
-        db.execute("PRAGMA query_only=1")
+        try:
+            db.execute("PRAGMA query_only=1")
+            retry_while_busy(lambda: found_version(db), self._open_seconds)
+        except BaseException:
+            db.close()
+            raise
         return db
 
     def _connect(self, target: str, *, uri: bool = False) -> sqlite3.Connection:
@@ -238,23 +223,15 @@ class SqliteStore(MessageStore):
         try:
             db = self._connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
             try:
-                return found_version(db)
+                return retry_while_busy(lambda: found_version(db), self._busy_seconds)
             finally:
                 db.close()
         except sqlite3.Error as exc:
             raise StoreUnavailable(f"the store's file cannot be read: {exc}") from exc
 
 
-def _inode(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
-
-
-def _inode_if_there(path: Path) -> tuple[int, int] | None:
-    try:
-        return _inode(path)
-    except FileNotFoundError:
-        return None
+def _misplaced(fault: str) -> StoreUnavailable:
+    return StoreUnavailable(f"the store's file: {fault}", code="store_file_missing")
 
 
 def _write(db: sqlite3.Connection, records: Sequence[Record]) -> list[Rejection]:
@@ -272,7 +249,7 @@ def _write(db: sqlite3.Connection, records: Sequence[Record]) -> list[Rejection]
 class _SqliteDeadLetters(DeadLetters):
     """In a table beside the messages."""
 
-    def __init__(self, writer: _Thread, reader: _Thread) -> None:
+    def __init__(self, writer: SqliteThreads, reader: SqliteThreads) -> None:
         self._writer = writer
         self._reader = reader
 

@@ -19,7 +19,7 @@ from chatsvc.core.ids import format_id, parse_id
 from chatsvc.core.page import Bounds, Entry, take
 from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark
-from chatsvc.storage.base import Conversation, Rejection
+from chatsvc.storage.base import Conversation, Members, Rejection
 from chatsvc.storage.bodies import conflicting, decode_participants, sift
 
 MAX_ROW_ID: Final = (1 << 63) - 1
@@ -305,6 +305,17 @@ def conversations(
         Conversation(channel, decode_participants(body).participants, last_id, body)
         for channel, last_id, body in rows
     ]
+
+
+def members(db: sqlite3.Connection, user: str, channel: str) -> Members | None:
+    """Who is in a conversation of the user's."""
+    row = db.execute(
+        "SELECT c.last_id, m.body FROM members k"
+        " CROSS JOIN conversations c ON c.channel = k.channel"
+        " CROSS JOIN messages m ON m.id = c.last_id WHERE k.user = ? AND k.channel = ?",
+        (user, channel),
+    ).fetchone()
+    return Members(decode_participants(row[1]).participants, row[0]) if row else None
 
 
 def message(db: sqlite3.Connection, message_id: int) -> Entry | None:

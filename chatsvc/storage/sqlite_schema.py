@@ -85,7 +85,8 @@ def bring_up(db: sqlite3.Connection, steps: Sequence[str] = STEPS) -> None:
         db.execute("INSERT OR IGNORE INTO meta VALUES ('identity', ?)", (secrets.token_hex(16),))
         db.execute("COMMIT")
     except BaseException:
-        db.execute("ROLLBACK")
+        if db.in_transaction:  # a full disk has ended it already
+            db.execute("ROLLBACK")
         raise
 
 

@@ -59,6 +59,7 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("token_missing", 401, _TOKEN, "There is no token where one is needed."),
     ErrorCode("token_scheme", 401, _FIX, "`Authorization` must be of the scheme `Bearer`."),
     ErrorCode("forbidden", 403, _NOTHING, "The token is good, but not for this."),
+    ErrorCode("foreign_page", 403, _NOTHING, "A page of another origin must not ask for this."),
     ErrorCode(
         "not_a_participant",
         403,
@@ -69,7 +70,7 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("sender_not_participant", 403, _FIX, "`participants` must include the sender."),
     ErrorCode("not_found", 404, _NOTHING, "There is no such path, or no such message of yours."),
     ErrorCode("method_not_allowed", 405, _FIX, "The path has other methods: `Allow` names them."),
-    ErrorCode("request_timeout", 408, Action.LATER, "The body did not arrive in time."),
+    ErrorCode("request_timeout", 408, Action.LATER, "The head or the body did not arrive in time."),
     ErrorCode(
         "client_id_conflict",
         409,
@@ -111,14 +112,23 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("white_space", 422, _FIX, "A user id must not start or end with white space."),
     ErrorCode("wrong_type", 422, _FIX, "The value must be of the type that `detail` names."),
     ErrorCode("upgrade_required", 426, _FIX, "`/ws` takes WebSocket handshakes of version 13."),
+    ErrorCode("sender_backlog_full", 429, _WAIT, "Too much of this sender's waits to be stored."),
+    ErrorCode(
+        "too_many_connections", 429, _WAIT, "The address, or the user, has as many as it may."
+    ),
+    ErrorCode("too_many_conversations", 429, _WAIT, "The sender began too many within an hour."),
     ErrorCode("too_many_requests", 429, _WAIT, "The caller is above a rate."),
-    ErrorCode("headers_too_large", 431, _FIX, "A header is too long, or there are too many."),
+    ErrorCode("headers_too_large", 431, _FIX, "The head, or a header of it, is too large."),
     ErrorCode("internal_error", 500, Action.LATER, "Our fault: the server's log has the cause."),
     ErrorCode("backlog_full", 503, _WAIT, "Too much waits to be stored."),
     ErrorCode("disk_full", 503, _WAIT, "The disk of the log is nearly full."),
+    ErrorCode("history_busy", 503, _WAIT, "Too many reads wait for the database."),
+    ErrorCode("log_busy", 503, _WAIT, "Another process holds the log's file."),
+    ErrorCode("log_file_missing", 503, _WAIT, "The log's file was removed or replaced."),
     ErrorCode("log_unavailable", 503, _WAIT, "Nothing can be accepted now."),
     ErrorCode("overload", 503, _WAIT, "The server has as many connections as it may have."),
     ErrorCode("shutting_down", 503, _WAIT, "The server is being stopped."),
+    ErrorCode("store_file_missing", 503, _WAIT, "The embedded store's file was removed."),
     ErrorCode("store_is_another", 503, _WAIT, "The database is not the one that was there before."),
     ErrorCode(
         "store_unavailable", 503, _WAIT, "What was asked for is in the database: it is away."

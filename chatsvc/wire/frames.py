@@ -24,6 +24,8 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _FIN: Final = 0x80
 _MASKED: Final = 0x80
 _MAX_CONTROL: Final = 125
+_SCRAP: Final = 512
+"""Bytes of a fragment below which it is not worth its frame."""
 _NO_STATUS: Final = 1005
 _CLOSE_CODES_ON_THE_WIRE: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
 
@@ -57,12 +59,21 @@ def accept_key(key: str) -> str:
 
 def encode(opcode: int, payload: bytes) -> bytes:
     """One unmasked frame with FIN set."""
-    size = len(payload)
+    return _head(opcode, len(payload)) + payload
+
+
+def text_head(size: int) -> bytes:
+    """What stands before a text message of so many bytes in one frame: for those who write
+    its bytes without copying them."""
+    return _head(TEXT, size)
+
+
+def _head(opcode: int, size: int) -> bytes:
     if size < 126:
-        return bytes((_FIN | opcode, size)) + payload
+        return bytes((_FIN | opcode, size))
     if size < 65536:
-        return bytes((_FIN | opcode, 126, size >> 8, size & 0xFF)) + payload
-    return bytes((_FIN | opcode, 127)) + size.to_bytes(8, "big") + payload
+        return bytes((_FIN | opcode, 126, size >> 8, size & 0xFF))
+    return bytes((_FIN | opcode, 127)) + size.to_bytes(8, "big")
 
 
 def encode_text(payload: bytes) -> bytes:
@@ -89,15 +100,33 @@ def mask(payload: bytes, key: bytes) -> bytes:
 class FrameDecoder:
     """Bytes of a client into events; holds nothing between whole frames.
 
+    ``unread`` says that whole frames may be left, because :meth:`feed` was given a limit.
+    ``scraps`` counts fragments that are small and not the last of their message: they
+    complete nothing, and cost as much as any frame. Whoever reads it sets it to 0.
+
     Args:
         max_message: the bound of a message's bytes, fragments together; beyond it the
             connection fails with 1009 as soon as a frame's header says so.
     """
 
-    __slots__ = ("_buffer", "_fragments", "_kind", "_max", "_need", "_utf8", "failure")
+    __slots__ = (
+        "_at",
+        "_buffer",
+        "_fragments",
+        "_kind",
+        "_max",
+        "_need",
+        "_utf8",
+        "failure",
+        "scraps",
+        "unread",
+    )
 
     def __init__(self, max_message: int) -> None:
         self.failure: FramingError | None = None
+        self.unread = False
+        self.scraps = 0
+        self._at = 0  # where the unread part of the buffer begins
         self._max = max_message
         self._buffer: bytes | bytearray = b""
         self._need = 0  # bytes of the frame that is not whole yet, as far as its head says
@@ -110,32 +139,54 @@ class FrameDecoder:
         """Whether the framing broke: nothing more can be read."""
         return self.failure is not None
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes, limit: int | None = None) -> list[Event]:
         """The messages and control frames that ``data`` completes, in order.
 
         Where the framing breaks, :attr:`failure` is set: what came before it is good and
         is returned, what comes after it is not looked at.
+
+        Args:
+            limit: of frames, fragments included; the rest is kept, and taken up by the next
+                call, which may bring no data. 0 keeps ``data`` and looks at nothing.
         """
         if self.failure is not None:
             return []
-        if self._buffer:
+        position = 0
+        if self.unread or limit == 0:
+            self.unread = True
+            rest = self._buffer
+            if data:
+                rest, self._at = bytes(rest[self._at :]) + data, 0
+            position, data = self._at, bytes(rest)
+            if limit == 0:
+                self._buffer = data
+                return []
+        elif self._buffer:
             self._buffer += data  # a bytearray here: grows without copying each time
             if len(self._buffer) < self._need:
                 return []  # or a frame that comes in drops would be copied once a drop
             data = bytes(self._buffer)
         events: list[Event] = []
-        position = self._need = 0
+        left = len(data) if limit is None else limit
+        self._need = 0
         try:
             while (end := self._frame(data, position, events)) != position:
                 position = end
+                left -= 1
+                if not left:
+                    break
         except FramingError as exc:
             self.failure = exc
+            self.unread = False
             self._buffer = b""
             return events
-        if position < len(data):
-            self._buffer = bytearray(data[position:] if position else data)
+        self.unread = not left and position < len(data)
+        if self.unread:
+            self._buffer, self._at = data, position
+        elif position < len(data):
+            self._buffer, self._at = bytearray(data[position:] if position else data), 0
         else:
-            self._buffer = b""
+            self._buffer, self._at = b"", 0
         return events
 
     def _frame(self, data: bytes, start: int, events: list[Event]) -> int:
@@ -206,6 +257,8 @@ class FrameDecoder:
             except UnicodeDecodeError:
                 raise _not_utf8() from None
         self._fragments += payload
+        if not final and len(payload) < _SCRAP:
+            self.scraps += 1
         if final:
             events.append(Event(self._kind, bytes(self._fragments)))
             self._fragments = None

@@ -53,8 +53,16 @@ class Operation:
 
     ``bounds`` holds JSON Schema keywords by field of ``request`` (``participants``, or
     ``participants/items``) and of ``headers`` (``headers/device``) for what its type does not say.
-    ``local_only`` refuses whoever does not come straight from this machine. ``quiet``: asked
-    every few seconds by machines, so its line in the log is of level debug.
+    ``check`` is for a GET whose answer is large or has to be searched for: HEAD is then
+    answered by calling it with (caller, request), which raises what the request alone calls
+    for, and nothing is read or built. Without it HEAD runs the handler.
+    ``request_schema`` holds keywords of the request as a whole (of a body). ``example`` is a
+    request of the user ``alice`` that does what the operation is for: the documentation page
+    fills its forms with it, of parameters with these alone.
+
+    ``local_only`` refuses whoever does not come straight from this machine;
+    ``own_pages_only`` pages of other origins in a browser, whatever CORS lets them read.
+    ``quiet``: asked every few seconds by machines, so its line in the log is of level debug.
     """
 
     name: str
@@ -72,5 +80,9 @@ class Operation:
     tag: str = ""
     description: str = ""
     bounds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    check: Callable[[Any, Any], None] | None = None
+    request_schema: Mapping[str, Any] = field(default_factory=dict)
+    example: Mapping[str, Any] = field(default_factory=dict)
     local_only: bool = False
+    own_pages_only: bool = False
     quiet: bool = False

@@ -17,9 +17,11 @@ MAX_REF: Final = 64
 
 
 class Send(msgspec.Struct, tag="send", forbid_unknown_fields=True, kw_only=True, gc=False):
-    """Speak to a set of people. Answered by ``ack`` or ``error`` with the same ``ref``."""
+    """A message to a conversation, named by exactly one of ``participants`` and ``channel``.
+    Answered by ``ack`` or ``error`` with the same ``ref``."""
 
-    participants: list[str]
+    participants: list[str] | msgspec.UnsetType = msgspec.UNSET
+    channel: str | msgspec.UnsetType = msgspec.UNSET
     content: str
     ref: str | None = None
     client_id: str | None = None

@@ -41,17 +41,17 @@ class _Binary(bytes):
 class _EchoDecoder(frames.FrameDecoder):
     """Hands binary messages on as if they were text: the service would refuse them."""
 
-    def feed(self, data: bytes) -> list[frames.Event]:
+    def feed(self, data: bytes, limit: int | None = None) -> list[frames.Event]:
         return [
             event._replace(opcode=frames.TEXT, payload=_Binary(event.payload))
             if event.opcode == frames.BINARY
             else event
-            for event in super().feed(data)
+            for event in super().feed(data, limit)
         ]
 
 
 class EchoSocket(Socket):
-    """Says no hello, and sends back what it receives."""
+    """Says no hello, sends back what it receives, and has no bound on its rate."""
 
     __slots__ = ()
 
@@ -69,7 +69,11 @@ class EchoSocket(Socket):
 
     def hear(self, payload: bytes) -> None:
         opcode = frames.BINARY if isinstance(payload, _Binary) else frames.TEXT
-        self.write(frames.encode(opcode, payload))
+        self.reply(payload, opcode)
+
+    def charge(self, units: int) -> bool:
+        """The suite sends messages in fragments of a few bytes, as fast as it can."""
+        return True
 
 
 def context() -> SocketContext:
@@ -89,6 +93,7 @@ def context() -> SocketContext:
         max_frame=MAX_MESSAGE,
         max_content=MAX_MESSAGE,
         max_connections=100,
+        max_connections_per_user=100,
         unacked_max=64,
     )
 

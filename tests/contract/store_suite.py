@@ -16,7 +16,7 @@ from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record, pack, unpack
-from chatsvc.storage.base import DeadLetter, MessageStore
+from chatsvc.storage.base import DeadLetter, Members, MessageStore
 from tests.support.records import START, other_kind, record, records, with_body
 
 
@@ -429,6 +429,23 @@ class StoreSuite:
         (conversation,) = await store.conversations("bob", before=MAX_ID, limit=5)
         assert conversation.last_id == START + 5 * STEP
         assert value(conversation.last_message) == value(record(5).body)
+
+    async def test_the_members_of_a_conversation_are_told_to_its_members(
+        self, store: MessageStore
+    ) -> None:
+        many = tuple(f"{name}-of-a-conversation-with-a-long-key" for name in "abcdefgh")
+        await store.write([record(1, to=many), record(2, to=("alice", "bob"))])
+        await store.write([record(3, to=many)])
+        key = record(1, to=many).channel
+        assert key.startswith(",sha256:")
+        for user in many:
+            assert await store.members(user, key) == Members(many, START + 3 * STEP)
+        assert await store.members("bob", "alice,bob") == Members(
+            ("alice", "bob"), START + 2 * STEP
+        )
+        assert await store.members("alice", key) is None
+        assert await store.members("alice", ",sha256:" + "0" * 64) is None
+        assert await store.members("carol", "alice,bob") is None
 
     # --- client ids
 

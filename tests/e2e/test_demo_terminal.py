@@ -26,20 +26,26 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 
 Sit = Callable[..., Terminal]
+DEMO = [sys.executable, "-m", "demo_cli"]
+
+
+def environment(service: Service) -> dict[str, str]:
+    """With the server as ``make run`` and ``make demo`` have it."""
+    host, _, port = service.url.removeprefix("http://").rpartition(":")
+    return {**ENVIRONMENT, "HOST": host, "PORT": port}
 
 
 @pytest.fixture
 def sit(service: Service) -> Iterator[Sit]:
-    """Sit down at a terminal of one's own, as somebody."""
+    """Open a terminal with the demo in it, as a user."""
     terminals: list[Terminal] = []
 
     def down(user: str, *, connect: bool = True) -> Terminal:
-        command = [sys.executable, "-m", "demo_cli", "--url", service.url]
-        terminal = Terminal(command, ENVIRONMENT)
+        terminal = Terminal(DEMO, environment(service))
         terminals.append(terminal)
-        terminal.see("Your user id:")
+        terminal.see("Enter your user ID:")
         terminal.type(user)
-        terminal.see("7 exit")
+        terminal.see("7. Exit")
         if connect:
             terminal.type("1")
             terminal.see(f"Connected as {user}.")
@@ -104,6 +110,92 @@ def test_three_people_talk(sit: Sit) -> None:
     assert "Between us" not in charlie.text
 
 
+def test_a_message_to_nobody_is_told_apart(sit: Sit) -> None:
+    alice = sit("alice", connect=False)
+    say(alice, "bob", "Anyone?")
+    alice.see("Sent. No other participant is connected: it is in the history.")
+    say(alice, "alice", "A note", times=2)
+    alice.see("Sent. You are the only participant.")
+    bob = sit("bob")
+    say(alice, "bob", "Hello!", times=3)
+    bob.see("alice: Hello!")
+    # Enter is for the last conversation: here the one that the message came in.
+    bob.type("2")
+    bob.see("Participants (alice, bob):")
+    bob.type("")
+    bob.see("Message:")
+    bob.type("Hello, Alice!")
+    bob.see("Sent. No other participant is connected")
+    # In another terminal, with nothing said in it yet, it is the newest one.
+    elsewhere = sit("alice")
+    elsewhere.type("3")
+    elsewhere.see("Participants (alice, bob):")
+    elsewhere.type("")
+    elsewhere.see("bob: Hello, Alice!")
+
+
+def test_a_space_instead_of_a_comma_is_asked_about(sit: Sit) -> None:
+    alice, bob = sit("alice"), sit("bob")
+    alice.type("2")
+    alice.see("Participants:")
+    alice.type("alice bob")
+    alice.see("User IDs are joined by commas. Do you mean alice, bob? [Y/n]:")
+    alice.type("")
+    alice.see("Message:")
+    alice.type("Shall we?")
+    bob.see("[Channel: alice, bob]\nalice: Shall we?\n")
+    alice.type("2")
+    alice.see("Participants (alice, bob):")
+    alice.type("anna maria")
+    alice.see("Do you mean anna, maria? [Y/n]:")
+    alice.type("n")
+    alice.see("Message:", times=2)
+    alice.type("One person")
+    alice.see("Sent.", times=2)
+    alice.type("4")
+    alice.see("[Channel: alice, anna maria]")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "{demo} --user alice history bob --limit 1000 | head -n 1",
+        "{demo} --user alice listen --timeout 5 | true",
+        "{demo} --help | true",
+        "{demo} --user alice who bob >&-",
+        "printf '1\\n5\\n' | {demo} --user alice | head -n 1",
+        "printf '2\\nbob\\n' | {demo} --user alice",
+        "{demo} < /dev/null",
+        "{demo} <&-",
+        "{demo} --user alice <&- >&- 2>&-",
+    ],
+)
+def test_a_closed_pipe_is_the_end_and_no_traceback(service: Service, command: str) -> None:
+    for number in range(3):
+        scripted(service, "send", "bob", "x" * 10_000 + str(number), user="alice")
+    done = subprocess.run(
+        ["sh", "-c", command.format(demo=" ".join(DEMO))],
+        cwd=ROOT,
+        env=environment(service),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "Error" not in done.stderr
+    assert "Exception" not in done.stderr
+
+
+def test_nobody_reading_the_output_has_an_exit_status_of_its_own(service: Service) -> None:
+    command = f"({' '.join(DEMO)} --user alice who bob; echo $? >&2) | true"
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=ROOT, env=environment(service), capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stderr == "141\n"
+
+
 @pytest.mark.parametrize("end", ["stopped", "killed"])
 def test_a_restart_of_the_server_is_survived_and_said(service: Service, sit: Sit, end: str) -> None:
     alice, bob = sit("alice"), sit("bob")
@@ -165,7 +257,7 @@ def test_what_arrives_while_one_types_does_not_tear_the_line(service: Service) -
             "Message: half a sen",
         ]
         pane.type("tence", "Enter")
-        pane.see(lambda lines: "Sent." in lines)
+        pane.see(lambda lines: any(line.startswith("Sent.") for line in lines))
         done = scripted(service, "history", "alice", "--json", user="bob")
         assert json.loads(done.stdout)["content"] == "half a sentence"
     finally:
@@ -201,6 +293,8 @@ def test_the_scriptable_form(service: Service, tmp_path: Path) -> None:
             same = ["send", "bob", "two", "--client-id", "mine", "--json"]
             assert json.loads(scripted(service, *same, user="alice").stdout)["duplicate"] is False
             assert json.loads(scripted(service, *same, user="alice").stdout)["duplicate"] is True
+            again = scripted(service, *same[:-1], user="alice").stdout
+            assert again.endswith(" (accepted before, under the same client_id)\n")
             out, _ = listening.communicate(timeout=60)
         finally:
             listening.kill()

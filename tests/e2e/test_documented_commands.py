@@ -16,12 +16,15 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
 import jwt
 import pytest
 
+from tests.support import browser
 from tests.support.dev_server import DevServer, dev_server
 
 pytestmark = pytest.mark.e2e
@@ -33,7 +36,12 @@ DOCUMENTS = (README, PROTOCOL)
 
 # First line of each block that is not run.
 NOT_RUN = {
-    README: ["make run", "docker compose up --build", "make test"],
+    README: [
+        "make run",
+        "docker compose up --build",
+        "python3 -m venv /opt/chatsvc",
+        "make test",
+    ],
     PROTOCOL: [],
 }
 
@@ -191,12 +199,50 @@ def test_the_python_client_shown_receives(server: DevServer, tmp_path: Path) -> 
         process.communicate()
 
 
-def test_the_browser_example_is_javascript(tmp_path: Path) -> None:
-    if shutil.which("node") is None:
-        pytest.skip("node is not on this machine")
-    program = tmp_path / "socket.js"
-    program.write_text(only("js", "new WebSocket"), "utf-8")
-    done = subprocess.run(
-        ["node", "--check", program], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
+@pytest.fixture(scope="module")
+def devtools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    executable = browser.program()
+    if executable is None:
+        pytest.skip(browser.NO_BROWSER)
+    with browser.running(executable, tmp_path_factory.mktemp("browser") / "profile") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def development_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """As a front end's: pages from another port of this machine."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args: object) -> None:
+            """Not to standard error."""
+
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "index.html").write_text("<!doctype html><title>an application</title>")
+    (folder / "favicon.ico").touch()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as pages:
+        thread = threading.Thread(target=pages.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://localhost:{pages.server_port}/"
+        pages.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("where", ["its own page", "a page of a development server"])
+async def test_the_browser_example_runs_as_pasted(
+    where: str, server: DevServer, devtools: str, development_server: str
+) -> None:
+    address = f"{server.url}/docs" if where == "its own page" else development_server
+    async with browser.new_page(devtools) as page:
+        await page.open(address)
+        pasted = here(only("js", "new WebSocket"), server)
+        answer = await page.call(
+            "Runtime.evaluate", expression=pasted, replMode=True, awaitPromise=True
+        )
+        assert "exceptionDetails" not in answer, (answer, page.problems)
+        acked = await page.frame("ack")
+        await page.hear("sent", acked["id"])
+        alice = str(post(f"{server.url}/api/dev/token", {"user": "alice"})["token"])
+        message = {"participants": ["alice", "bob"], "content": f"seen on {where}?"}
+        post(f"{server.url}/api/messages", message, alice)
+        await page.hear("alice,bob", "alice", f"seen on {where}?")
+        assert page.problems == []

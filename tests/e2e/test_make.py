@@ -125,6 +125,21 @@ def test_what_is_installed_is_not_installed_again(tmp_path: Path, target: str, s
     assert "scripts/environment.sh" not in plan()
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_run_reads_an_env_file_where_there_is_one(tmp_path: Path, there: bool) -> None:
+    if there:
+        (tmp_path / ".env").write_text("PORT=0\n")
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv" / ".run").touch()
+    done = subprocess.run(
+        ["make", "--dry-run", "-f", str(ROOT / "Makefile"), "run", f"VENV={tmp_path / 'venv'}",
+         "-o", str(tmp_path / "venv" / ".run")],
+        cwd=tmp_path, env={"PATH": os.environ["PATH"]},
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert ("chatsvc dev --env-file .env" in done.stdout) is there
+
+
 def test_a_taken_port_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
     """Through ``make run``, in an environment that stands as if installed."""
     (tmp_path / "bin").mkdir()
@@ -149,5 +164,16 @@ def test_a_taken_port_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
 
 def test_help_names_every_target(path: Path, tmp_path: Path) -> None:
     done = make("help", path, tmp_path / "venv")
-    for target in ("run", "test", "demo", "lint", "fault", "bench", "autobahn", "lock", "clean"):
+    for target in (
+        "run",
+        "test",
+        "watch",
+        "demo",
+        "lint",
+        "fault",
+        "bench",
+        "autobahn",
+        "lock",
+        "clean",
+    ):
         assert f"\n{target} " in "\n" + done.stdout

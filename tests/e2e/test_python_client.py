@@ -19,7 +19,7 @@ from tests.support.restartable import Service
 pytestmark = pytest.mark.e2e
 
 PATIENCE = 90.0
-QUICK = Backoff(first=0.2, most=0.5)
+QUICK = Backoff(first=0.2, maximum=0.5)
 SENDERS = 8
 EACH = 60
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
+import sys
+import time
 import urllib.request
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -22,7 +25,14 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.record import pack
 from chatsvc.storage.base import DeadLetter
 from chatsvc.storage.sqlite import SqliteStore
-from tests.support.process import ROOT, Process, command, environment, running
+from tests.support.process import (
+    LIMIT_SECONDS,
+    ROOT,
+    Process,
+    command,
+    environment,
+    running,
+)
 from tests.support.records import record
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -90,6 +100,32 @@ def test_dev_logs_calmly(tmp_path: Path) -> None:
         assert dev.err == ""
 
 
+def test_dev_lets_pages_of_this_machine_call_beside_those_that_are_named(tmp_path: Path) -> None:
+    app = "https://app.example.org"
+    with running(tmp_path, "dev", "--port", "0", CORS_ORIGINS=app) as dev:
+        url = dev.wait_for(LISTENS)[1]
+        for origin, allowed in (
+            ("http://localhost:5173", True),
+            ("http://[::1]:3000", True),
+            (app, True),
+            ("https://evil.example.org", False),
+        ):
+            asked = urllib.request.Request(f"{url}/health", headers={"Origin": origin})
+            with urllib.request.urlopen(asked, timeout=30) as answer:
+                found = answer.headers["Access-Control-Allow-Origin"]
+                assert found == (origin if allowed else None)
+        assert dev.stop() == 0
+
+
+def test_an_env_file_is_below_the_environment(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LOG_LEVEL=error\nDEV_LOGIN=off\nJWT_SECRET=" + SECRET)
+    argv = ("dev", "--port", "0", "--env-file", ".env")
+    with running(tmp_path, *argv, DEV_LOGIN="loopback") as dev:
+        assert dev.wait_for(r"TOKEN=(\S+)")
+    with running(tmp_path, *argv) as dev:
+        dev.wait_for("The development login is off")
+
+
 def test_a_token_from_the_same_folder_is_good(tmp_path: Path) -> None:
     with running(tmp_path, "dev", "--port", "0") as dev:
         url = dev.wait_for(LISTENS)[1]
@@ -132,6 +168,34 @@ def test_it_serves_until_it_is_told_to_stop(tmp_path: Path, number: int) -> None
         assert process.out == ""
         assert [event["event"] for event in events(process)][-1] == "stopped"
         assert command(tmp_path, "healthcheck", "--url", url).returncode == 1
+
+
+@pytest.mark.parametrize("host", ["::", "[::]"])
+def test_all_addresses_of_both_families_are_served_and_the_health_check_finds_it(
+    tmp_path: Path, host: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    with serving(tmp_path, HOST=host, PORT=port) as process:
+        assert process.wait_for(STARTED, err=True)[1] == f"http://[::1]:{port}"
+        for address in ("127.0.0.1", "[::1]"):
+            # Answered to this machine alone: an IPv4 address is one in either form.
+            with urllib.request.urlopen(f"http://{address}:{port}/metrics", timeout=30) as answer:
+                assert answer.status == 200
+        checked = command(tmp_path, "healthcheck", HOST=host, PORT=port)
+        assert (checked.returncode, checked.stderr) == (0, "")
+        assert process.stop() == 0
+        assert command(tmp_path, "healthcheck", HOST=host, PORT=port).returncode == 1
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST"])
+def test_localhost_is_this_machine_alone(tmp_path: Path, host: str) -> None:
+    with serving(tmp_path, HOST=host, DEV_LOGIN="loopback") as process:
+        url = process.wait_for(STARTED, err=True)[1]
+        assert url.startswith(f"http://{host}:")
+        port = url.rpartition(":")[2]
+        assert request(f"{url}/api/dev/token", "", {"user": "alice"})["token"]
+        assert command(tmp_path, "healthcheck", HOST=host, PORT=port).returncode == 0
 
 
 def test_without_a_key_it_does_not_start(tmp_path: Path) -> None:
@@ -194,6 +258,83 @@ def test_a_login_that_is_open_to_all_is_warned_of(tmp_path: Path) -> None:
         process.wait_for('"level":"warning","event":"dev_login_anywhere"', err=True)
 
 
+def modes(folder: Path) -> dict[str, str]:
+    return {path.name: f"{path.stat().st_mode & 0o777:o}" for path in folder.iterdir()}
+
+
+def test_its_files_are_the_owners_whatever_the_folder_and_the_umask(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    data.chmod(0o755)
+    before = os.umask(0o022)
+    try:
+        with serving(tmp_path, DEV_LOGIN="loopback") as process:
+            url = process.wait_for(STARTED, err=True)[1]
+            token = str(request(f"{url}/api/dev/token", "", {"user": "alice"})["token"])
+            request(f"{url}/api/messages", token, {"participants": ["alice"], "content": "x"})
+            made = modes(data)
+            warned = [event for event in events(process) if event["level"] == "warning"]
+            assert process.stop() == 0
+    finally:
+        os.umask(before)
+    assert set(made) >= {"log.db", "log.db-wal", "log.db-shm", "store.db", "lock", "dev-secret"}
+    assert set(made.values()) == {"600"}, made
+    (open_to_others,) = (e for e in warned if e["event"] == "data_dir_open_to_others")
+    assert (open_to_others["path"], open_to_others["mode"]) == (str(data), "0755")
+
+
+def test_files_of_an_older_version_are_closed_to_others(tmp_path: Path) -> None:
+    with serving(tmp_path) as process:
+        process.wait_for(STARTED, err=True)
+        assert process.stop() == 0
+    for path in (tmp_path / "data").iterdir():
+        path.chmod(0o644)
+    with serving(tmp_path) as process:
+        process.wait_for(STARTED, err=True)
+        assert set(modes(tmp_path / "data").values()) == {"600"}
+        closed = {
+            Path(event["path"]).name
+            for event in events(process)
+            if event["event"] == "data_file_was_open_to_others"
+        }
+        assert closed >= {"log.db", "store.db", "lock"}
+
+
+@pytest.mark.parametrize("argv", [["dev", "--port", "0"], ["token", "alice"], ["serve"]])
+def test_a_secret_that_others_put_there_is_refused(tmp_path: Path, argv: list[str]) -> None:
+    """Whoever knows it makes tokens for any user."""
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    (tmp_path / "theirs").write_text("known to somebody else, and long enough\n")
+    (data / "dev-secret").symlink_to(tmp_path / "theirs")
+    variables = {"DEV_LOGIN": "loopback", "PORT": "0"} if argv == ["serve"] else {}
+    assert "dev-secret is a symbolic link" in one_line(command(tmp_path, *argv, **variables))
+
+
+def test_with_its_standard_streams_closed_it_writes_into_no_file(tmp_path: Path) -> None:
+    """The first file that is opened would get descriptor 2, and the log lines with it."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        ["sh", "-c", 'exec "$0" -m chatsvc serve 0<&- 1>&- 2>&-', sys.executable],
+        cwd=tmp_path, env=environment(JWT_SECRET=SECRET, PORT=str(port), LOG_LEVEL="debug"),
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + LIMIT_SECONDS
+        url = f"http://127.0.0.1:{port}"
+        while command(tmp_path, "healthcheck", "--url", url).returncode != 0:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+        for name in ("0", "1", "2"):
+            assert os.readlink(f"/proc/{process.pid}/fd/{name}") == "/dev/null"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT_SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert command(tmp_path, "log", "verify").stdout == "good: 0 records\n"
+
+
 def test_no_log_line_holds_content_or_a_token(tmp_path: Path) -> None:
     variables = {"LOG_LEVEL": "debug", "DEV_LOGIN": "loopback"}
     with serving(tmp_path, **variables) as process:
@@ -222,6 +363,17 @@ def test_the_operations_guide_lists_every_metric_and_no_other(tmp_path: Path) ->
     served = {name: kind for name, kind in kinds.items() if not name.endswith("_created")}
     guide = (ROOT / "docs" / "operations.md").read_text()
     assert dict(re.findall(r"^\| `(chatsvc_\w+)` \| (\w+) \|", guide, re.MULTILINE)) == served
+
+
+def test_migrating_wants_the_service_stopped_and_checking_does_not(tmp_path: Path) -> None:
+    """As docs/versioning.md says."""
+    with serving(tmp_path) as process:
+        process.wait_for(STARTED, err=True)
+        checked = command(tmp_path, "migrate", "--check")
+        assert (checked.returncode, checked.stderr) == (0, "")
+        assert f"in use by process {process.pid};" in one_line(command(tmp_path, "migrate"))
+        assert process.stop() == 0
+    assert command(tmp_path, "migrate").returncode == 0
 
 
 # chatsvc dead-letters

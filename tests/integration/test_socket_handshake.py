@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
 import pytest
 import websockets
+from multidict import CIMultiDict
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
@@ -29,6 +32,7 @@ from tests.support.talking import (
 )
 from tests.support.waiting import until
 
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 OTHER_KEY = b"another secret of thirty-two bytes!"
 
 
@@ -41,17 +45,22 @@ def minted(which: str) -> str:
     }.get(which, which)
 
 
-async def refused(url: str, headers: dict[str, str]) -> tuple[int, dict[str, str], Any]:
+async def refused(url: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], Any]:
     """The answer to a handshake that is not taken."""
-    fields = {
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-    }
+    fields = CIMultiDict(
+        {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": KEY,
+        }
+    )
+    for name in set(headers):
+        fields.pop(name, None)
+    fields.extend(headers)
     async with (
         aiohttp.ClientSession() as session,
-        session.get(url, headers=fields | headers) as answer,
+        session.get(url, headers=fields) as answer,
     ):
         assert answer.content_type == "application/problem+json"
         return answer.status, dict(answer.headers), await answer.json()
@@ -159,6 +168,37 @@ async def test_a_token_in_the_url_is_not_looked_at(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param("&".join(f"p{n}=1" for n in range(5000)), id="many parameters"),
+        pytest.param("&".join(["echo=true"] * 5000), id="one many times"),
+        pytest.param("x" * 50_000 + "=1", id="a long name"),
+        pytest.param("&" * 50_000, id="none at all"),
+    ],
+)
+async def test_the_answer_to_a_long_query_is_short(url: str, query: str) -> None:
+    status, _, problem = await refused(f"{url}/ws?{query}", bearer("ann"))
+    assert status == 422
+    assert len(json.dumps(problem)) < 2000
+
+
+@pytest.mark.parametrize(
+    "offered",
+    [
+        pytest.param(["x," * 7000 + "chatsvc.v1"], id="many"),
+        pytest.param(["x" * 9000, "y" * 9000], id="long"),
+        pytest.param([", ".join(["chatsvc.v1"] * 33)], id="33"),
+    ],
+)
+async def test_subprotocols_are_measured_before_they_are_taken_apart(
+    url: str, offered: list[str]
+) -> None:
+    fields = CIMultiDict([("Sec-WebSocket-Protocol", value) for value in offered])
+    status, _, problem = await refused(f"{url}/ws", fields)
+    assert (status, problem["code"]) == (431, "headers_too_large")
+
+
+@pytest.mark.parametrize(
     ("query", "pointer"),
     [("echo=perhaps", "/echo"), ("device=a%20b", "/device"), ("device=", "/device"),
      ("echo=true&echo=true", "/echo"), ("receipts=all", "/receipts")],
@@ -176,6 +216,10 @@ async def test_a_bad_parameter_is_named(url: str, query: str, pointer: str) -> N
         {"Connection": "keep-alive"},
         {"Sec_WebSocket_Version": "8"},
         {"Sec_WebSocket_Key": "short"},
+        {"Sec_WebSocket_Key": f"{KEY}\r\nSec-WebSocket-Key: {KEY}"},
+        {"Sec_WebSocket_Version": "13\r\nSec-WebSocket-Version: 8"},
+        {"Upgrade": "websockets"},
+        {"Connection": "upgrader, keep-alive"},
     ],
 )
 async def test_what_is_no_handshake_is_told_so(url: str, headers: dict[str, str]) -> None:
@@ -198,12 +242,113 @@ async def test_bytes_right_behind_the_handshake_are_not_lost(url: str) -> None:
 
 
 async def test_much_right_behind_the_handshake_is_not_lost_either(url: str) -> None:
-    ping = masked(1, b'{"type":"ping","ref":"%s"}' % (b"x" * 60))
-    raw = await Raw.upgraded(url, "ann", ping * 3000)
+    ping = masked(1, b'{"type":"ping","ref":"%s"}' % (b"x" * 60) + b" " * 1000)
+    raw = await Raw.upgraded(url, "ann", ping * 300)
     assert (await raw.json())["type"] == "hello"
-    for _ in range(3000):
+    for _ in range(300):
         assert (await raw.json())["type"] == "pong"
     await raw.finish()
+
+
+PROXIED: list[dict[str, str]] = [
+    {"Upgrade": "h2c, websocket"},
+    {"Upgrade": "WebSocket,h2c"},
+    {"Upgrade": "h2c\r\nUpgrade: websocket"},
+    {"Connection": "keep-alive, Upgrade"},
+    {"Connection": "keep-alive\r\nConnection: upgrade"},
+    {"Connection": "UPGRADE"},
+    {"Upgrade": "WEBSOCKET"},
+    {"Sec_WebSocket_Extensions": "permessage-deflate; client_max_window_bits, x-webkit"},
+    {"Via": "1.1 a, 1.1 b", "X_Forwarded_For": "10.0.0.1, 10.0.0.2", "Cookie": "a=b"},
+]
+
+
+@pytest.mark.parametrize("headers", PROXIED, ids=lambda headers: repr(headers)[1:60])
+async def test_a_handshake_as_proxies_send_it(url: str, headers: dict[str, str]) -> None:
+    raw = await Raw.dial(url)
+    raw.write(handshake("ann", **headers))
+    head = await asyncio.wait_for(raw.reader.readuntil(b"\r\n\r\n"), SOON)
+    assert head.startswith(b"HTTP/1.1 101 "), head
+    assert b"xtensions" not in head, "none is spoken"
+    assert (await raw.json())["type"] == "hello"
+    raw.write(masked(1, b'{"type":"ping","ref":"a"}'))
+    assert await raw.json() == {"type": "pong", "ref": "a"}
+    await raw.finish()
+
+
+@pytest.mark.parametrize("upgrade", ["h2c, websocket", "websocket, h2c"])
+async def test_bytes_behind_such_a_handshake_are_not_lost(url: str, upgrade: str) -> None:
+    early = masked(1, b'{"type":"ping","ref":"early"}')
+    raw = await Raw.dial(url)
+    raw.write(handshake("ann", Upgrade=upgrade) + early + early[:5])
+    assert (await raw.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    assert (await raw.json())["type"] == "hello"
+    assert await raw.json() == {"type": "pong", "ref": "early"}
+    raw.write(early[5:])
+    assert await raw.json() == {"type": "pong", "ref": "early"}
+    await raw.finish()
+
+
+def by_subprotocol(user: str, *lines: str, **headers: str) -> bytes:
+    """A browser's handshake, whose token comes by subprotocol."""
+    whole = handshake(user, **{"Authorization": "-"} | headers)
+    removed = b"Authorization: -\r\n" if "Authorization" not in headers else b""
+    given = "".join(f"{line}\r\n" for line in lines).encode()
+    return whole.replace(removed, b"")[:-2] + given + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "scheme", ["Basic YWxpY2U6c2VjcmV0", "Digest username=a", "Negotiate abc=="]
+)
+async def test_what_a_browser_adds_for_a_proxy_is_not_ours(url: str, scheme: str) -> None:
+    """It stands beside the token by subprotocol, which is the one that counts."""
+    raw = await Raw.dial(url)
+    offered = f"Sec-WebSocket-Protocol: chatsvc.v1, bearer.{token('ann')}"
+    raw.write(by_subprotocol("ann", offered, Authorization=scheme))
+    head = await asyncio.wait_for(raw.reader.readuntil(b"\r\n\r\n"), SOON)
+    assert b"Sec-WebSocket-Protocol: chatsvc.v1\r\n" in head
+    assert (await raw.json())["user"] == "ann"
+    await raw.finish()
+    raw = await Raw.dial(url)
+    raw.write(
+        by_subprotocol("ann", "Sec-WebSocket-Protocol: chatsvc.v1, bearer.x", Authorization=scheme)
+    )
+    head = await asyncio.wait_for(raw.reader.readuntil(b"\r\n\r\n"), SOON)
+    assert head.startswith(b"HTTP/1.1 101 "), "a browser reads no problem document"
+    assert await raw.close_code() == 4001
+    await raw.finish()
+
+
+async def test_subprotocols_on_several_lines_are_one_list(url: str) -> None:
+    raw = await Raw.dial(url)
+    raw.write(
+        by_subprotocol(
+            "ann",
+            f"Sec-WebSocket-Protocol: bearer.{token('ann')}",
+            "sec-websocket-protocol: other ,  chatsvc.v1",
+        )
+    )
+    head = await asyncio.wait_for(raw.reader.readuntil(b"\r\n\r\n"), SOON)
+    assert b"Sec-WebSocket-Protocol: chatsvc.v1\r\n" in head
+    assert (await raw.json())["user"] == "ann"
+    await raw.finish()
+
+
+async def test_a_bearer_header_counts_before_a_subprotocol_and_there_is_one(url: str) -> None:
+    offered = f"Sec-WebSocket-Protocol: chatsvc.v1, bearer.{token('ben')}"
+    for authorization, expected in (
+        (f"Bearer {token('ann')}", b"101"),
+        (f"Basic YTpi\r\nAuthorization: Bearer {token('ann')}", b"101"),
+        (f"Bearer {token('ann')}\r\nAuthorization: Bearer {token('ben')}", b"401"),
+        ("Bearer not.a.token", b"401"),
+    ):
+        raw = await Raw.dial(url)
+        raw.write(by_subprotocol("ann", offered, Authorization=authorization))
+        head = await asyncio.wait_for(raw.reader.readuntil(b"\r\n\r\n"), SOON)
+        assert head.split(b" ")[1] == expected, (authorization, head)
+        if expected == b"101":
+            assert (await raw.json())["user"] == "ann"
+        await raw.finish()
 
 
 async def test_bytes_that_come_while_the_resume_is_planned_are_not_lost(url: str) -> None:
@@ -228,6 +373,28 @@ async def test_one_more_than_there_may_be_comes_back_later(serve: Serve) -> None
             try:
                 async with talk(url, "cem") as one:
                     assert one.hello["user"] == "cem"
+                    return
+            except websockets.InvalidStatus:
+                await asyncio.sleep(0.01)  # the others are about to be gone
+
+
+async def test_one_user_has_so_many_and_others_are_not_in_its_way(serve: Serve) -> None:
+    _, url = serve(MAX_CONNECTIONS_PER_USER="2")
+    async with talk(url, "ann"), talk(url, "ann", since="unreadable"), talk(url, "ben"):
+        status, headers, problem = await refused(url + "/ws", bearer("ann"))
+        assert (status, problem["code"]) == (429, "too_many_connections")
+        assert problem["detail"] == "a user must not have more than 2 connections"
+        assert int(headers["Retry-After"]) >= 1
+        code, reason = await closed_with(url, "chatsvc.v1", f"bearer.{token('ann')}")
+        assert code == 1013
+        assert re.fullmatch(r"connections;retry_after_ms=\d+", reason)
+        async with talk(url, "ben") as one:
+            assert one.hello["user"] == "ben"
+    async with asyncio.timeout(SOON):
+        while True:
+            try:
+                async with talk(url, "ann") as one:
+                    assert one.hello["user"] == "ann"
                     return
             except websockets.InvalidStatus:
                 await asyncio.sleep(0.01)  # the others are about to be gone

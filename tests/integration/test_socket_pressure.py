@@ -1,13 +1,15 @@
-"""Readers that are slow, stuck or gone: cut off, and nobody else waits for them."""
+"""Readers that are slow, stuck or gone: nobody else waits for them, and who reads is not cut."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
 from typing import Any
 
 import aiohttp
+import pytest
 
 from tests.integration.conftest import Serve
 from tests.support.process import Process
@@ -44,20 +46,73 @@ def reasons(process: Process, user: str) -> list[str]:
     return [line["reason"] for line in lines if line["user"] == user]
 
 
-async def test_a_reader_beyond_its_bound_is_cut_and_loses_nothing(serve: Serve) -> None:
+async def metric(url: str, name: str) -> float:
+    async with aiohttp.ClientSession() as session, session.get(url + "/metrics") as answer:
+        found = re.search(rf"^chatsvc_{name} (\S+)$", await answer.text(), re.MULTILINE)
+    assert found is not None, name
+    return float(found[1])
+
+
+async def test_a_reader_beyond_its_bound_is_not_cut_and_gets_it_all(serve: Serve) -> None:
+    """What it has no room for waits in the log, and it is counted as connected meanwhile."""
     process, url = serve(SOCKET_STALL_SECONDS="60", SOCKET_BUFFER_BYTES="256KiB")
     async with talk(url, "alice") as alice, talk(url, "bob") as quick:
         slow = await stuck(url, "bob")
-        epoch, cursor = quick.hello["epoch"], quick.hello["cursor"]
         ids = await pour(alice, "bob", 60, 15_000)
         assert [one["id"] for one in await quick.take(60)] == ids
-        await until(lambda: reasons(process, "bob") == ["slow"])
+        assert await metric(url, "sockets_fell_behind_total") == 1
+        slow.write(masked(1, b'{"type":"ping","ref":"here"}'))
         ids += await pour(alice, "bob", 3, 10)
         assert [one["id"] for one in await quick.take(3)] == ids[60:]
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(url + "/api/connections", json={"users": ["bob"]}) as answer,
+        ):
+            assert await answer.json() == {"connections": {"bob": 2}}
+        found, pongs = [], 0
+        while len(found) < 63:
+            frame = await slow.json()
+            found += [frame["id"]] if frame["type"] == "message" else []
+            pongs += frame["type"] == "pong"
+        assert (found, pongs) == (ids, 1)
+        ids += await pour(alice, "bob", 1, 10)
+        assert (await slow.json())["id"] == ids[-1], "live again"
+        assert reasons(process, "bob") == [], "nobody was cut"
     await slow.finish()
-    async with talk(url, "bob", since=cursor) as back:
-        assert [one["id"] for one in await back.take(63)] == ids
-        assert back.hello["epoch"] == epoch
+
+
+@pytest.mark.parametrize(
+    ("senders", "bursts", "count", "content"),
+    [
+        pytest.param(1, 1, 16, "\x01" * 15_990, id="16 of 96 KB in one commit"),
+        pytest.param(5, 1, 11, "\x01" * 15_990, id="5 MB from five senders"),
+        pytest.param(4, 3, 64, "x" * 15_000, id="4 times 64 of 15 KB"),
+    ],
+)
+async def test_a_burst_does_not_cut_who_reads(
+    serve: Serve, senders: int, bursts: int, count: int, content: str
+) -> None:
+    process, url = serve()
+    async with contextlib.AsyncExitStack() as stack:
+        reader = await stack.enter_async_context(talk(url, "bob"))
+        many = [
+            await stack.enter_async_context(talk(url, f"sender{number}"))
+            for number in range(senders)
+        ]
+
+        async def send(one: Talk) -> list[str]:
+            ids = []
+            for _ in range(bursts):
+                for _ in range(count):
+                    frame = {"type": "send", "participants": [one.user, "bob"], "content": content}
+                    await one.put(frame)
+                ids += [ack["id"] for ack in await one.take(count, "ack")]
+            return ids
+
+        total = senders * bursts * count
+        *sent, got = await asyncio.gather(*(send(one) for one in many), reader.take(total))
+        assert [one["id"] for one in got] == sorted(message for ids in sent for message in ids)
+        assert reasons(process, "bob") == []
 
 
 async def test_a_reader_that_reads_nothing_is_cut_after_a_while(serve: Serve) -> None:
@@ -89,6 +144,27 @@ async def test_a_reader_that_is_slow_but_reads_is_left_alone(serve: Serve) -> No
         assert found == ids
         assert reasons(process, "bob") == []
     await slow.finish()
+
+
+async def test_a_reader_that_is_very_slow_but_reads_is_left_alone(serve: Serve) -> None:
+    """The kernel takes nothing more from the service for long, and yet gives some of it out."""
+    process, url = serve(SOCKET_STALL_SECONDS="1")
+    async with talk(url, "alice") as alice:
+        slow = await stuck(url, "bob")
+        ids = await pour(alice, "bob", 40, 15_000)
+        await until_slow(url)
+        for _ in range(30):
+            await slow.reader.readexactly(1024)
+            await asyncio.sleep(0.1)
+        assert reasons(process, "bob") == []
+        assert len(ids) == 40
+    await slow.finish()
+
+
+async def until_slow(url: str) -> None:
+    async with asyncio.timeout(SOON):
+        while not await metric(url, "sockets_slow"):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.01)
 
 
 async def test_who_resumes_and_does_not_read_is_cut_too(serve: Serve) -> None:
@@ -171,13 +247,14 @@ async def test_more_unacknowledged_sends_than_may_be_stop_the_reading_not_the_so
 
 
 async def test_metrics_count_who_is_slow_and_why_they_went(serve: Serve) -> None:
-    process, url = serve(SOCKET_STALL_SECONDS="60", SOCKET_BUFFER_BYTES="256KiB")
+    process, url = serve(SOCKET_STALL_SECONDS="1", SOCKET_BUFFER_BYTES="256KiB")
     async with talk(url, "alice") as alice:
         slow = await stuck(url, "bob")
         await pour(alice, "bob", 60, 15_000)
-        await until(lambda: reasons(process, "bob") == ["slow"])
+        await until(lambda: reasons(process, "bob") == ["stalled"])
         async with aiohttp.ClientSession() as session, session.get(url + "/metrics") as answer:
             text = await answer.text()
-    assert re.search(r'^chatsvc_disconnects_total\{\w+="slow"\} 1\.0$', text, re.MULTILINE)
+    assert re.search(r'^chatsvc_disconnects_total\{\w+="stalled"\} 1\.0$', text, re.MULTILINE)
     assert re.search(r"^chatsvc_sockets_aborted_total 1\.0$", text, re.MULTILINE)
+    assert re.search(r"^chatsvc_sockets_fell_behind_total 1\.0$", text, re.MULTILINE)
     await slow.finish()

@@ -172,6 +172,34 @@ async def test_a_retry_is_the_same_message(url: str, names: tuple[str, str, str]
         assert [one["content"] for one in await b.take(2)] == ["x", "end"]
 
 
+async def test_two_tabs_of_one_device_hear_one_another(
+    url: str, names: tuple[str, str, str]
+) -> None:
+    """Echo is kept from the connection that sent, not from all that bear its device's name."""
+    alice, bob, _ = names
+    async with (
+        talk(url, alice, echo="true", device="web") as first,
+        talk(url, alice, echo="true", device="web") as second,
+        talk(url, alice, echo="true") as nameless,
+        talk(url, alice, echo="true") as nameless2,
+    ):
+        sent = [(first, "one"), (second, "two"), (nameless, "three")]
+        frames: dict[Talk, list[dict[str, Any]]] = {first: [], second: [], nameless: []}
+        for one, content in sent:
+            await one.put({"type": "send", "participants": [alice, bob], "content": content})
+            while not any(frame["type"] == "ack" for frame in frames[one]):
+                frames[one].append(await one.next())
+
+        async def contents(one: Talk) -> list[str]:
+            found = frames.get(one, []) + await one.ping()
+            return [frame["content"] for frame in found if frame["type"] == "message"]
+
+        assert await contents(first) == ["two", "three"]
+        assert await contents(second) == ["one", "three"]
+        assert await contents(nameless) == ["one", "two"]
+        assert await contents(nameless2) == ["one", "two", "three"]
+
+
 async def test_echo_goes_by_device(url: str, names: tuple[str, str, str]) -> None:
     alice, bob, _ = names
     async with (

@@ -265,6 +265,20 @@ def _fresh_ref(told: Frame) -> Frame:
     return told | {"ref": "another"}
 
 
+def _elsewhere(told: Frame) -> Frame:
+    return told | {"cursor": f"{told['epoch']}.{'f' * 16}"}
+
+
+def _only_participants(body: Any) -> Any:
+    """Of a send that names its conversation twice, one name is passed on."""
+    return _without("channel")(body) if "participants" in body else body
+
+
+def _only_participants_sent(frame: Frame) -> None:
+    if "participants" in frame:
+        frame.pop("channel", None)
+
+
 def _gap_too_small(told: Frame) -> Frame:
     return told | {"from": told["to"]}
 
@@ -359,6 +373,17 @@ BROKEN: Final[dict[str, Broken]] = {
     "participants-unsorted": Broken(
         _answer(_reversed_participants), ("send.participants-are-a-set", "send.created")
     ),
+    "channels-are-not-taken": Broken(
+        _at_the_door("channel", _without("channel")),
+        ("channel.names-its-people", "channel.hashed", "channel.of-others"),
+    ),
+    "two-names-are-taken": Broken(
+        Fault(
+            request=_at_the_door("channel", _only_participants).request,
+            sent=_only_participants_sent,
+        ),
+        ("channel.exactly-one",),
+    ),
     "channels-by-utf16": Broken(
         _answer(_utf16), ("send.channel-key", "send.long-channel-key", "send.at-every-bound")
     ),
@@ -414,7 +439,8 @@ BROKEN: Final[dict[str, Broken]] = {
     "hello-has-no-epoch": Broken(_frames("hello", _without("epoch")), ("socket.hello",)),
     "refs-are-changed": Broken(_frames("pong", _fresh_ref), ("socket.without-ref",)),
     "acks-descend": Broken(
-        _frames("ack", _ack_ids_descend), ("socket.frame-order", "socket.many-unanswered")
+        _frames("ack", _ack_ids_descend),
+        ("socket.frame-order", "socket.many-unanswered", "channel.order"),
     ),
     "messages-in-another-order": Broken(
         Fault(frame=_in_pairs_backwards),
@@ -427,7 +453,10 @@ BROKEN: Final[dict[str, Broken]] = {
     "everybody-hears-everything": Broken(
         Fault(response=_broadcast), ("deliver.nobody-else", "deliver.not-the-sender")
     ),
-    "echo-is-ignored": Broken(_without_parameter("echo"), ("deliver.echo",)),
+    "echo-is-ignored": Broken(
+        _without_parameter("echo"),
+        ("deliver.echo", "deliver.echo-of-one-device", "resume.own-device"),
+    ),
     "devices-are-ignored": Broken(
         Fault(request=lambda message: message.drop("Chatsvc-Device")), ("deliver.echo-over-http",)
     ),
@@ -454,16 +483,24 @@ BROKEN: Final[dict[str, Broken]] = {
             "resume.many",
             "resume.not-the-senders-own",
             "resume.caught-up-cursor",
+            "position.send-before-caught-up",
         ),
     ),
+    "a-cursor-of-elsewhere": Broken(
+        _frames("hello", _elsewhere),
+        ("position.without-since", "position.of-a-replay", "position.of-a-gap"),
+    ),
+    "no-pong-frames": Broken(_frames("pong", lambda told: None), ("position.ping",)),
     "never-recovered": Broken(
         _frames("hello", lambda told: told | {"recovered": False}), ("resume.nothing-missed",)
     ),
     "always-recovered": Broken(
         _frames("hello", lambda told: told | {"recovered": True}),
-        ("resume.unreadable-cursor", "resume.another-life"),
+        ("resume.unreadable-cursor", "resume.another-life", "position.of-a-gap"),
     ),
-    "a-gap-too-small": Broken(_frames("gap", _gap_too_small), ("resume.gap-completes",)),
+    "a-gap-too-small": Broken(
+        _frames("gap", _gap_too_small), ("resume.gap-completes", "position.live-beside-a-gap")
+    ),
     "no-pongs": Broken(Fault(raw=_no_pongs), ("framing.fragments", "framing.ping")),
     "masked-frames": Broken(Fault(raw=_masked), ("framing.server-frames",)),
     "a-wrong-accept-key": Broken(Fault(response=_wrong_accept), ("framing.accept",)),
@@ -471,5 +508,6 @@ BROKEN: Final[dict[str, Broken]] = {
 
 BROKEN_HEARTBEAT: Final[dict[str, Broken]] = {
     "no-pings": Broken(Fault(raw=_no_pings), ("socket.heartbeat",)),
+    "no-pong-frames": Broken(_frames("pong", lambda told: None), ("position.heard",)),
     "missed-is-1000": Broken(Fault(code=lambda code: 1000), ("socket.heartbeat-missed",)),
 }

@@ -139,19 +139,27 @@ class FakeHistory:
         self._log = log
         self.away = False
 
-    async def channel_page(self, channel: str, bounds: Bounds) -> Page:
+    async def channel_page(self, channel: str, bounds: Bounds, *, reader: str = "") -> Page:
         return self._page([r for r in self._all() if r.channel == channel], bounds)
 
     async def user_page(self, user: str, bounds: Bounds) -> Page:
         return self._page([r for r in self._all() if user in r.audience], bounds)
 
-    async def channel_around(self, channel: str, message_id: int, limit: int) -> Page:
+    async def channel_around(
+        self, channel: str, message_id: int, limit: int, *, reader: str = ""
+    ) -> Page:
         return self._around([r for r in self._all() if r.channel == channel], message_id, limit)
 
     async def user_around(self, user: str, message_id: int, limit: int) -> Page:
         return self._around([r for r in self._all() if user in r.audience], message_id, limit)
 
-    async def get(self, message_id: int) -> tuple[Entry, str] | None:
+    async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
+        for record in self._all():
+            if record.channel == channel and user in record.audience:
+                return record.audience
+        return None
+
+    async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None:
         for record in self._all():
             if record.id == message_id:
                 stored = record.id <= self._log.tail.watermark

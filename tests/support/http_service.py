@@ -21,12 +21,13 @@ from chatsvc.features.conversations.service import ConversationService
 from chatsvc.features.dev_login import api as dev_login_api
 from chatsvc.features.dev_login.service import DevLogin
 from chatsvc.features.messages import api as messages_api
+from chatsvc.features.messages.channels import ConversationSender
 from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import AllowAll, MessageService, Policy
 from chatsvc.server.application import ServerOptions, build_application
 from chatsvc.server.health import Check, HealthReport
 from chatsvc.server.metrics import Metrics
-from chatsvc.server.protocol import ProblemRunner
+from chatsvc.server.protocol import ProblemRunner, ProblemServer
 from tests.support.fake_log import FakeHistory, FakeLog
 
 
@@ -62,7 +63,9 @@ class HttpService:
         connections_need_token: bool = False,
         dev_login: bool = True,
         extra_routes: Sequence[web.AbstractRouteDef] = (),
+        stall_seconds: float = 10.0,
     ) -> None:
+        self.stall_seconds = stall_seconds
         self.limits = limits or Limits()
         self.log = FakeLog()
         self.history = FakeHistory(self.log)
@@ -78,12 +81,15 @@ class HttpService:
             client_ids=self.history,
             limits=self.limits,
         )
+        self.sender = ConversationSender(
+            service=self.messages, lookup=self.history, limits=self.limits
+        )
         reader = MessageReader(history=self.history, limits=self.limits)
         conversations = ConversationService(history=self.history, limits=self.limits)
         connections = ConnectionService(presence=self.presence, limits=self.limits)
         login = DevLogin(mint=lambda user: (f"token-of-{user}", 4_102_444_800), limits=self.limits)
         self.operations = (
-            *messages_api.operations(self.messages, reader, self.limits),
+            *messages_api.operations(self.sender, reader, self.limits),
             *conversations_api.operations(conversations, self.limits),
             *connections_api.operations(
                 connections, self.limits, require_auth=connections_need_token
@@ -100,6 +106,7 @@ class HttpService:
             extra_routes=extra_routes,
         )
         self.port = 0
+        self.server: ProblemServer | None = None
 
     @property
     def url(self) -> str:
@@ -107,9 +114,13 @@ class HttpService:
 
     async def start(self) -> web.AppRunner:
         runner = ProblemRunner(
-            self.application, observe=self.metrics.requests.observe, shutdown_timeout=5
+            self.application,
+            observe=self.metrics.requests.observe,
+            shutdown_timeout=5,
+            stall_seconds=self.stall_seconds,
         )
         await runner.setup()
+        self.server = runner.problem_server
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.port = runner.addresses[0][1]
         return runner

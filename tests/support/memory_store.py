@@ -14,6 +14,7 @@ from chatsvc.storage.base import (
     Conversation,
     DeadLetter,
     DeadLetters,
+    Members,
     MessageStore,
     Rejection,
     Versions,
@@ -139,6 +140,13 @@ class MemoryStore(MessageStore):
         ]
         found = sorted(found, key=lambda one: -one.last_id)[:limit]
         return take(found, lambda one: len(one.last_message), max_bytes)
+
+    async def members(self, user: str, channel: str) -> Members | None:
+        await self._wait()
+        for one in reversed(self.records.values()):
+            if one.channel == channel and user in one.audience:
+                return Members(decode_participants(one.body).participants, one.id)
+        return None
 
     async def get(self, message_id: int) -> Entry | None:
         await self._wait()

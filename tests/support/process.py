@@ -17,9 +17,9 @@ LIMIT_SECONDS = 60.0
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """PATH, HOME and these, and nothing else from ours."""
+    """PATH, HOME and these, and nothing else from ours; no router waits to see us drain."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return {**inherited, "PYTHONPATH": str(ROOT), **variables}
+    return {**inherited, "PYTHONPATH": str(ROOT), "DRAIN_SECONDS": "0", **variables}
 
 
 def command(folder: Path, *argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -53,6 +53,11 @@ class Process:
     @property
     def pid(self) -> int:
         return self._popen.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._popen.poll() is None
 
     @property
     def out(self) -> str:

@@ -1,7 +1,8 @@
 """A server that speaks the protocol exactly as a test tells it to.
 
 The test accepts each WebSocket and says every frame itself; the HTTP interface answers
-from a list of messages, after whatever answers were put in front.
+from a list of messages, after whatever answers were put in front. Who is connected and
+which conversations there are it answers beside those, where a test has set it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ssl import SSLContext
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -136,6 +138,8 @@ class ScriptedServer:
         self.requests: list[web.Request] = []
         self.refusals: deque[web.Response] = deque()
         self.complete = True
+        self.connected: dict[str, int] | None = None
+        self.conversations: list[dict[str, Any]] | None = None
         self._peers: asyncio.Queue[Peer] = asyncio.Queue()
         self._all: list[Peer] = []
         self.url = ""
@@ -159,9 +163,14 @@ class ScriptedServer:
     def answer(self, status: int, body: Any = None, **headers: str) -> None:
         """Put an answer in front of the next request to the HTTP interface."""
 
+        problem = status >= 400 and isinstance(body, dict)
+
         async def give(_: web.Request) -> web.StreamResponse:
             return web.json_response(
-                body, status=status, headers={k.replace("_", "-"): v for k, v in headers.items()}
+                body,
+                status=status,
+                headers={k.replace("_", "-"): v for k, v in headers.items()},
+                content_type="application/problem+json" if problem else "application/json",
             )
 
         self.answers.append(give)
@@ -190,6 +199,12 @@ class ScriptedServer:
     async def _http(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
         await request.read()
+        if request.path == "/api/connections" and self.connected is not None:
+            users = json.loads(await request.read())["users"]
+            counts = {user: self.connected.get(user, 0) for user in users}
+            return web.json_response({"connections": counts})
+        if request.path == "/api/conversations" and self.conversations is not None:
+            return web.json_response({"conversations": self.conversations, "has_more": False})
         if self.answers:
             return await self.answers.popleft()(request)
         if request.method == "GET" and request.path == "/api/messages":
@@ -210,14 +225,14 @@ class ScriptedServer:
         }
 
     @asynccontextmanager
-    async def serve(self) -> AsyncIterator[ScriptedServer]:
+    async def serve(self, ssl: SSLContext | None = None) -> AsyncIterator[ScriptedServer]:
         """Listen on a free port of the loopback interface."""
         app = web.Application()
         app.router.add_get("/ws", self._socket)
         app.router.add_route("*", "/{path:.*}", self._http)
         server = TestServer(app, host="127.0.0.1")
-        await server.start_server()
-        self.url = f"http://127.0.0.1:{server.port}"
+        await server.start_server(ssl=ssl)
+        self.url = f"{'https' if ssl else 'http'}://127.0.0.1:{server.port}"
         try:
             yield self
         finally:

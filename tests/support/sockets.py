@@ -110,10 +110,21 @@ def attach(connection: Connection, room: int | None = None) -> FakeTransport:
 
 
 def connection(
-    user: str, device: str = "", *, echo: bool = False, buffer_limit: int = 1 << 20
+    user: str,
+    device: str = "",
+    *,
+    echo: bool = False,
+    buffer_limit: int = 1 << 20,
+    origin: str | None = None,
 ) -> Connection:
     """A connection without a transport yet."""
-    return Connection(user, device or f"{user}-device", echo=echo, buffer_limit=buffer_limit)
+    return Connection(
+        user,
+        device or f"{user}-device",
+        echo=echo,
+        buffer_limit=buffer_limit,
+        origin=origin,
+    )
 
 
 def texts(wire: bytes | bytearray) -> list[dict[str, Any]]:

@@ -7,9 +7,14 @@ import io
 import itertools
 import json
 import logging
+import os
+import sys
+import threading
+import time
 import warnings
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,7 +22,15 @@ import pytest
 import structlog
 
 from chatsvc.auth.minting import mint
-from chatsvc.logs import Output, configure, on_loop_exception, redact, safe_uri
+from chatsvc.logs import (
+    Output,
+    configure,
+    finish,
+    lines_lost,
+    on_loop_exception,
+    redact,
+    safe_uri,
+)
 from chatsvc.settings import load
 
 
@@ -27,7 +40,9 @@ def _put_back() -> Iterator[None]:
     handlers, level = root.handlers[:], root.level
     names = ("aiohttp.access", "asyncio", "pymongo")
     levels = {name: logging.getLogger(name).level for name in names}
+    hooks = sys.unraisablehook, threading.excepthook
     yield
+    sys.unraisablehook, threading.excepthook = hooks
     logging.captureWarnings(False)
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -238,3 +253,69 @@ async def test_what_no_one_awaited_is_logged_with_its_trace() -> None:
     assert first["exception"][0]["exc_value"] == "no such thing"
     assert "transport" not in first
     assert second["detail"] == "no exception"
+
+
+# Queued, as a service does it
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_what_python_itself_would_print_goes_the_same_way(tmp_path: Path) -> None:
+    """Printed by the interpreter it would wait for whoever reads standard error."""
+    path = tmp_path / "lines"
+    with path.open("wb") as file:
+        configure(load({"LOG_FORMAT": "json"}), file, queued=True)
+
+        class Fails:
+            def __del__(self) -> None:
+                raise ValueError("while it was thrown away")
+
+        Fails()
+
+        def die() -> None:
+            raise ValueError("in a thread")
+
+        thread = threading.Thread(target=die, name="worker")
+        thread.start()
+        thread.join()
+        logging.getLogger("theirs").error("%s", Unprintable())
+        finish()
+    unraisable, died, failed = map(json.loads, path.read_bytes().splitlines())
+    assert unraisable["event"] == "unraisable_exception"
+    assert unraisable["exception"][0]["exc_value"] == "while it was thrown away"
+    assert (died["event"], died["thread"]) == ("thread_died", "worker")
+    assert died["exception"][0]["exc_value"] == "in a thread"
+    assert (failed["event"], failed["logger"]) == ("log_record_failed", "theirs")
+
+
+def test_lines_that_were_dropped_are_counted_and_one_line_says_so() -> None:
+    reading, writing = os.pipe()
+    with open(writing, "wb") as file:
+        output = configure(load({"LOG_FORMAT": "json"}), file, queued=True)
+        for _ in range(60):
+            structlog.get_logger().info("long", text="x" * 100_000)
+        lost = lines_lost()
+        assert lost >= 60 - (4 * 1024 * 1024 + 65536 + 100_200) // 100_000
+        collected = bytearray()
+
+        def read() -> None:
+            while piece := os.read(reading, 65536):
+                collected.extend(piece)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        deadline = time.monotonic() + 30
+        while b"log_lines_lost" not in collected:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        finish(30)
+        assert output.lost == lost
+    reader.join(30)
+    os.close(reading)
+    lines = [json.loads(line) for line in collected.splitlines()]
+    reports = [line for line in lines if line["event"] == "log_lines_lost"]
+    assert [(line["level"], line["lines"]) for line in reports] == [("warning", lost)]
+    assert len(lines) == 60 - lost + 1

@@ -83,8 +83,16 @@ def test_an_empty_variable_counts_as_unset() -> None:
         ("DEV_LOGIN", "on", "off, loopback, anywhere"),
         ("LOG_FORMAT", "xml", "auto, console, json"),
         ("BACKLOG_BYTES", "64MB", "not a whole number"),
-        ("BACKLOG_BYTES", "1.5GiB", "whole number of GiB"),
-        ("BACKLOG_BYTES", "1KiB", "not from"),
+        ("BACKLOG_BYTES", "64MB", "KiB, MiB or GiB, such as 256GiB"),
+        ("BACKLOG_BYTES", "1.5GiB", "not a whole number of bytes"),
+        ("BACKLOG_BYTES", "-1", "not a whole number of bytes"),
+        ("BACKLOG_BYTES", "MiB", "not a whole number of bytes"),
+        ("BACKLOG_BYTES", "1KiB", "not from 1MiB to 256GiB"),
+        ("MAX_METADATA_BYTES", "1MiB", "not from 2 bytes to 64KiB"),
+        ("LOG_LEVEL", "warnign", "did you mean warning?"),
+        ("LOG_LEVEL", "verbose", "debug, info, warning, error"),
+        ("STORE", "mongdb", "did you mean mongodb?"),
+        ("CONNECTIONS_REQUIRE_AUTH", "y", "yes, on, 0, no, off"),
         ("MAX_PARTICIPANTS", "257", "from 1 to 256"),
         ("RETRY_ATTEMPTS", "0", "from 1"),
     ],
@@ -103,7 +111,8 @@ def test_a_value_is_shown_without_its_control_characters(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "value"), [("1048576", 2**20), ("64KiB", 65536), ("1 MiB", 2**20), ("1GiB", 2**30)]
+    ("raw", "value"),
+    [("1048576", 2**20), ("64KiB", 65536), ("1 MiB", 2**20), ("1GiB", 2**30), ("1gib", 2**30)],
 )
 def test_sizes(raw: str, value: int) -> None:
     assert load({"SOCKET_BUFFER_BYTES": raw}).socket_buffer_bytes == value
@@ -117,6 +126,51 @@ def test_flags_that_are_true(raw: str) -> None:
 @pytest.mark.parametrize("raw", ["0", "false", "No", "off"])
 def test_flags_that_are_false(raw: str) -> None:
     assert load({"CONNECTIONS_REQUIRE_AUTH": raw}).connections_require_auth is False
+
+
+@pytest.mark.parametrize(
+    ("raw", "level"),
+    [("WARN", "warning"), ("warn", "warning"), ("Warning", "warning"), ("DEBUG", "debug"),
+     (" info ", "info")],
+)  # fmt: skip
+def test_levels_in_any_case(raw: str, level: str) -> None:
+    assert load({"LOG_LEVEL": raw}).log_level == level
+
+
+def test_other_words_in_any_case() -> None:
+    assert load({"STORE": "MongoDB"}).chosen_store == "mongodb"
+    assert load({"STORE": "mongo"}).chosen_store == "mongodb"
+    assert load({"DEV_LOGIN": "Off", "LOG_FORMAT": "JSON"}).log_format == "json"
+
+
+def test_origins_are_taken_as_browsers_send_them() -> None:
+    raw = "https://app.example.org, http://[::1]:3000,loopback,null,capacitor://localhost"
+    assert load({"CORS_ORIGINS": raw}).cors_origins == (
+        "https://app.example.org",
+        "http://[::1]:3000",
+        "loopback",
+        "null",
+        "capacitor://localhost",
+    )
+    assert load({"CORS_ORIGINS": "*"}).cors_origins == ("*",)
+
+
+def test_an_origin_that_can_never_match_is_one_line_that_says_what_to_write() -> None:
+    text = refusal(CORS_ORIGINS="https://one.example.org,https://app.example.org/")
+    assert "no browser sends 'https://app.example.org/': write https://app.example.org" in text
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"), [("X-A,X B", "'X B'"), ("*", "leaves out Authorization"), ("X-A:", "'X-A:'")]
+)
+def test_headers_of_pages_are_names(raw: str, said: str) -> None:
+    assert load({"CORS_HEADERS": "X-Trace, x-b3"}).cors_headers == ("X-Trace", "x-b3")
+    assert said in refusal(CORS_HEADERS=raw)
+
+
+def test_where_a_value_came_from_may_be_told() -> None:
+    settings = load({"PORT": "1", "HOST": "::1"}, origins={"PORT": ".env"})
+    assert (settings.source["PORT"], settings.source["HOST"]) == (".env", "environment")
 
 
 def test_lists() -> None:
@@ -219,7 +273,7 @@ def test_the_guide_documents_every_variable_and_no_other() -> None:
 
 def test_the_guide_names_no_variable_that_there_is_not() -> None:
     known = {row.name for row in TABLE}
-    others = {"JSON", "EPOCH", "SIGTERM", "SIGINT", "LIMITNOFILE"}
+    others = {"JSON", "EPOCH", "SIGTERM", "SIGINT", "LIMITNOFILE", "SSL_CERT_FILE"}
     text = re.sub(r"```(nginx|ini).*?```", "", GUIDE.read_text(), flags=re.DOTALL)
     named = set(re.findall(r"`([A-Z][A-Z_]{3,})(?:=[^`]*)?`", text))
     assert named - known - others == {"MONGODB_URI", "JWT_KEY"}  # the examples of near misses

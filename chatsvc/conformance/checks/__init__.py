@@ -8,9 +8,11 @@ from typing import Final
 
 from chatsvc.conformance.check import Check
 from chatsvc.conformance.checks import (
+    channels,
     framing,
     idempotency,
     overview,
+    positions,
     reading,
     refusals,
     resuming,
@@ -35,11 +37,13 @@ ALL: Final[tuple[Check, ...]] = tuple(
         overview,
         tokens,
         sending,
+        channels,
         idempotency,
         reading,
         refusals,
         sockets,
         resuming,
+        positions,
         framing,
     )
     for check in _of(module)

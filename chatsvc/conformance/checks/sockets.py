@@ -7,7 +7,7 @@ from typing import Any
 
 from chatsvc.conformance.check import check
 from chatsvc.conformance.context import Context, Conversation
-from chatsvc.conformance.expect import Skipped, expect, same, shown
+from chatsvc.conformance.expect import expect, same, shown
 from chatsvc.conformance.sockets import Socket
 from chatsvc.conformance.tokens import User, fresh_name
 from chatsvc.wire import close_codes
@@ -26,7 +26,10 @@ _HELLO: dict[str, type | tuple[type, ...]] = {
     "max_content": int,
     "expires_at": int,
 }
-_SEND = "`send` | `participants`, `content`, `client_id`?, `metadata`?, `ref`? | `ack` or `error`"
+_SEND = (
+    "`send` | `participants` or `channel`, `content`, `client_id`?, `metadata`?, `ref`? | "
+    "`ack` or `error`"
+)
 _REFUSED = "a frame was refused; the connection goes on"
 
 
@@ -45,14 +48,14 @@ async def hello(context: Context) -> None:
     frame = (await context.connect(alice)).hello
     for name, kind in _HELLO.items():
         got = frame.get(name)
-        expect(isinstance(got, kind), f"{name} of hello is {shown(got)}")
+        expect(isinstance(got, kind), f"{name} of hello has the wrong type: {shown(got)}")
     same(frame["user"], alice.id, "user")
     same(frame["protocol"], PROTOCOL_VERSION, "protocol")
     cursor = parse_cursor(frame["cursor"])
-    expect(cursor is not None, f"cursor is {frame['cursor']!r}, not epoch.id")
+    expect(cursor is not None, f"cursor must be epoch.id: {frame['cursor']!r}")
     same(frame["cursor"].partition(".")[0], frame["epoch"], "the epoch of the cursor")
     same(frame["max_content"], context.limits.content_characters, "max_content")
-    expect("recovered" not in frame, "recovered is there without since")
+    expect("recovered" not in frame, "recovered must be absent without since")
 
 
 @check("socket.parameters", "Socket", "**Parameters**: `since=CURSOR` resumes")
@@ -74,7 +77,7 @@ async def parameters(context: Context) -> None:
         }
         answer = await context.api.call("GET", "/ws", query=query, headers=headers)
         found = [fault["pointer"] for fault in answer.problem(422)["errors"]]
-        expect(pointer in found, f"{shown(query)}: the pointers are {found}")
+        expect(pointer in found, f"{shown(query)}: a pointer must be {pointer}: {found}")
 
 
 @check("socket.ack", "From the client", _SEND)
@@ -87,7 +90,7 @@ async def ack(context: Context) -> None:
     read = (await context.get(alice, f"/api/messages/{answer['id']}")).expect(200)
     same(read["created_at"], answer["created_at"], "created_at")
     same(read["content"], "over the socket", "content")
-    expect(not answer.get("duplicate", False), f"the ack is {shown(answer)}")
+    expect(not answer.get("duplicate", False), f"the ack must not be a duplicate: {shown(answer)}")
     read.pop("state")
     same(await listener.messages(conversation.channel, 1), [read], "what the other one gets")
 
@@ -98,7 +101,7 @@ async def without_ref(context: Context) -> None:
     socket = await context.connect(alice)
     await socket.send({"type": "ping"})
     pong = await socket.of_type("pong")
-    expect("ref" not in pong, f"pong to a ping without ref is {shown(pong)}")
+    expect("ref" not in pong, f"pong to a ping without ref must have none: {shown(pong)}")
     for ref in ("x", "é" * 64):
         await socket.send({"type": "ping", "ref": ref})
         same((await socket.answer(ref))["type"], "pong", "the answer to ping")
@@ -159,7 +162,7 @@ async def nobody_else(context: Context) -> None:
 @check(
     "deliver.not-the-sender",
     "From the server",
-    "never the user's own, unless `echo` and from another device",
+    "never the user's own, unless `echo` and over another connection",
 )
 async def not_the_sender(context: Context) -> None:
     alice, bob = await context.users(2)
@@ -173,14 +176,16 @@ async def not_the_sender(context: Context) -> None:
 async def _nothing_before(
     context: Context, other: User, conversation: Conversation, *sockets: Socket
 ) -> None:
-    """What somebody else says now is the first that these sockets get: frames come in order."""
+    """Require that these sockets got nothing of a conversation before a message sent now."""
     end = await context.send(other, conversation, fresh_name())
     for socket in sockets:
         same(await socket.messages(conversation.channel, 1), [end], "the messages of a socket")
 
 
 @check(
-    "deliver.echo", "Socket", "`echo=true` also delivers what the same user sent from other devices"
+    "deliver.echo",
+    "Socket",
+    "`echo=true` also delivers what the same user sent over other connections",
 )
 async def echo(context: Context) -> None:
     alice, bob = await context.users(2)
@@ -191,6 +196,25 @@ async def echo(context: Context) -> None:
     (got,) = await desk.messages(conversation.channel, 1)
     same((got["id"], got["content"]), (told["id"], "from the phone"), "what the desk gets")
     await _nothing_before(context, bob, conversation, phone)
+
+
+@check(
+    "deliver.echo-of-one-device",
+    "Socket",
+    "whatever other sockets of its user sent does, of the same `device` too",
+)
+async def echo_of_one_device(context: Context) -> None:
+    alice, bob = await context.users(2)
+    conversation = context.conversation(alice, bob)
+    tabs = [await context.connect(alice, echo="true", device="web") for _ in range(2)]
+    told = [await tab.ask(_send(conversation, "from a tab")) for tab in tabs]
+    for tab, other in zip(tabs, reversed(told), strict=True):
+        (got,) = await tab.messages(conversation.channel, 1)
+        same(got["id"], other["id"], "what a tab gets is what the other sent")
+    end = await context.send(bob, conversation, fresh_name())
+    for tab in tabs:
+        both = await tab.messages(conversation.channel, 2)
+        same(both[-1], end, "what comes next")
 
 
 @check("deliver.echo-over-http", "Socket", "so that its own sends over HTTP do not echo")
@@ -214,7 +238,10 @@ async def auth(context: Context) -> None:
     socket = await context.connect(alice)
     answer = await socket.ask({"type": "auth", "token": alice.token})
     same(answer["type"], "auth_ok", "the answer to auth")
-    expect(isinstance(answer.get("expires_at"), int), f"auth_ok is {shown(answer)}")
+    expect(
+        isinstance(answer.get("expires_at"), int),
+        f"expires_at of auth_ok must be a number: {shown(answer)}",
+    )
     await socket.alive()
 
 
@@ -249,7 +276,10 @@ async def refused_frames(context: Context) -> None:
     ):
         error = await socket.ask(frame)
         same(error["type"], "error", f"the answer to {shown(frame)}")
-        expect(error.get("code") and error.get("detail"), f"error is {shown(error)}")
+        expect(
+            error.get("code") and error.get("detail"),
+            f"an error must have code and detail: {shown(error)}",
+        )
     await socket.alive()
     page = await context.page(alice, conversation)
     same(page["messages"], [], "history")
@@ -275,10 +305,10 @@ async def error_names_the_bound(context: Context) -> None:
     (alice,) = await context.users(1)
     conversation = context.conversation(alice)
     socket = await context.connect(alice)
-    most = context.limits.content_characters
+    max_content = context.limits.content_characters
     stranger = Conversation([fresh_name()], "")
     for frame, pointer, limit in (
-        (_send(conversation, "x" * (most + 1)), "/content", most),
+        (_send(conversation, "x" * (max_content + 1)), "/content", max_content),
         (_send(conversation, ""), "/content", 1),
         (_send(Conversation([], "")), "/participants", 1),
         (_send(Conversation([alice.id, "a,b"], "")), "/participants/1", None),
@@ -310,9 +340,7 @@ async def receipts(context: Context) -> None:
     read = (await context.get(alice, f"/api/messages/{last}")).expect(200)
     same(read["state"], "stored", "the state of what is said to be stored")
     await plain.alive()
-    expect(
-        all(frame["type"] != "stored" for frame in plain.frames), "stored came without being asked"
-    )
+    expect(all(frame["type"] != "stored" for frame in plain.frames), "stored must not come unasked")
 
 
 @check(
@@ -322,7 +350,7 @@ async def receipts(context: Context) -> None:
 )
 async def heartbeat(context: Context) -> None:
     (alice,) = await context.users(1)
-    await _skip_unless_quick(context, alice)
+    context.heartbeat(await context.connect(alice))
     raw = await context.raw(alice)
     await raw.frame_of(0x9)
 
@@ -334,12 +362,6 @@ async def heartbeat(context: Context) -> None:
 )
 async def heartbeat_missed(context: Context) -> None:
     (alice,) = await context.users(1)
-    await _skip_unless_quick(context, alice)
+    context.heartbeat(await context.connect(alice))
     raw = await context.raw(alice)
     same(await raw.close_code(), close_codes.HEARTBEAT_MISSED, "the close code")
-
-
-async def _skip_unless_quick(context: Context, user: User) -> None:
-    seconds = (await context.connect(user)).hello["heartbeat_seconds"]
-    if seconds * 2.5 > context.patience:
-        raise Skipped(f"pings come every {seconds:g} s: wait for them with --patience")

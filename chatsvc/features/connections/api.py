@@ -38,5 +38,6 @@ def operations(
             handler=handle,
             tag="connections",
             bounds=bounds,
+            example={"users": ["alice", "bob"]},
         ),
     )

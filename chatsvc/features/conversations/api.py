@@ -17,6 +17,9 @@ def operations(service: ConversationService, limits: Limits) -> tuple[Operation,
     async def handle(caller: Caller, request: ConversationsRequest) -> Reply:
         return Reply(200, await service.page(caller.user, request))
 
+    def check(caller: Caller, request: ConversationsRequest) -> None:
+        service.before(request)
+
     bounds: dict[str, dict[str, Any]] = {
         "limit": {"minimum": 1, "maximum": limits.page},
         "before": {
@@ -35,6 +38,7 @@ def operations(service: ConversationService, limits: Limits) -> tuple[Operation,
             responses={200: ("The page, newest first.", Conversations)},
             errors=(StoreUnavailable,),
             handler=handle,
+            check=check,
             tag="conversations",
             bounds=bounds,
         ),

@@ -64,10 +64,11 @@ class ConversationService:
         self._history = history
         self._most = limits.page
 
-    async def page(self, user: str, request: ConversationsRequest) -> Conversations:
-        """Raises:
-        Invalid: at ``/limit`` or ``/before``.
-        StoreUnavailable: the store is away.
+    def before(self, request: ConversationsRequest) -> int:
+        """Check the limit; the bound as an id, :data:`~chatsvc.core.ids.MAX_ID` without one.
+
+        Raises:
+            Invalid: at ``/limit`` or ``/before``.
         """
         if not 1 <= request.limit <= self._most:
             low = request.limit < 1
@@ -78,12 +79,21 @@ class ConversationService:
                 f"limit is at {'least' if low else 'most'} {bound}",
                 bound,
             )
-        before = MAX_ID
-        if request.before is not None:
-            try:
-                before = parse_id(request.before)
-            except ValueError as exc:
-                raise Invalid.at("/before", "bad_id", str(exc), 16) from None
+        if request.before is None:
+            return MAX_ID
+        try:
+            return parse_id(request.before)
+        except ValueError as exc:
+            raise Invalid.at("/before", "bad_id", str(exc), 16) from None
+
+    async def page(self, user: str, request: ConversationsRequest) -> Conversations:
+        """A page of the user's conversations.
+
+        Raises:
+            Invalid: at ``/limit`` or ``/before``.
+            StoreUnavailable: the store is away.
+        """
+        before = self.before(request)
         page = await self._history.conversations(user, before=before, limit=request.limit)
         found = page.conversations
         return Conversations(

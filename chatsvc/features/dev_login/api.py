@@ -33,10 +33,12 @@ def operations(service: DevLogin, limits: Limits, *, local_only: bool) -> tuple[
             access=Access.ANYBODY,
             request=TokenRequest,
             responses={200: ("The token.", Token)},
-            errors=(Forbidden,) if local_only else (),
+            errors=(Forbidden,),
             handler=handle,
             tag="development",
             bounds=bounds,
+            example={"user": "alice"},
             local_only=local_only,
+            own_pages_only=True,
         ),
     )

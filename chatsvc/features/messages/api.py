@@ -12,12 +12,16 @@ from chatsvc.core.errors import (
     LogUnavailable,
     NotFound,
     StoreUnavailable,
+    TooManyRequests,
 )
 from chatsvc.core.ids import format_id
 from chatsvc.core.limits import Limits
 from chatsvc.core.message import check_client_id, check_device
 from chatsvc.core.page import Entry
+from chatsvc.features.messages.channels import ConversationSender
 from chatsvc.features.messages.model import (
+    EXAMPLE_ID,
+    ONE_CONVERSATION,
     Message,
     MessagePage,
     MessageRequest,
@@ -28,8 +32,13 @@ from chatsvc.features.messages.model import (
     page_bounds,
     send_bounds,
 )
-from chatsvc.features.messages.reading import HistoryPage, MessageReader, Stretch, read_id
-from chatsvc.features.messages.service import MessageService
+from chatsvc.features.messages.reading import (
+    Conversation,
+    HistoryPage,
+    MessageReader,
+    Stretch,
+    read_id,
+)
 from chatsvc.wire.operation import Access, Caller, Operation, Reply
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
@@ -39,19 +48,19 @@ _LOCATION_DOC: Final = {"Location": "Where the message can be read."}
 
 
 def operations(
-    service: MessageService, reader: MessageReader, limits: Limits
+    sender: ConversationSender, reader: MessageReader, limits: Limits
 ) -> tuple[Operation, ...]:
     """Everything under ``/api/messages``."""
     return (
-        _send(service, limits),
+        _send(sender, limits),
         _page(reader, limits, "get_conversation", "/api/messages/get", required=True),
         _page(reader, limits, "list_messages", "/api/messages", required=False),
         _message(reader),
     )
 
 
-def _send(service: MessageService, limits: Limits) -> Operation:
-    submit = service.submit
+def _send(sender: ConversationSender, limits: Limits) -> Operation:
+    submit = sender.submit
 
     async def handle(caller: Caller, request: SendRequest, headers: SendHeaders) -> Reply:
         client_id = request.client_id
@@ -66,6 +75,7 @@ def _send(service: MessageService, limits: Limits) -> Operation:
             request.content,
             client_id,
             request.metadata,
+            request.channel,
         )
         message_id = format_id(appended.id)
         location = f"/api/messages/{message_id}"
@@ -78,11 +88,14 @@ def _send(service: MessageService, limits: Limits) -> Operation:
         name="send_message",
         method="POST",
         path="/api/messages",
-        summary="Speak to a set of people",
+        summary="Send a message to a conversation",
         description=(
-            "Answered once the message is durable. Everybody among the participants but the "
-            "sender gets it at once. With a `client_id` (a UUIDv7 is best) it can be sent again "
-            "without fear: the same `client_id` with the same content is the same message."
+            "The conversation is named by `participants`, which must include the sender, or by "
+            "its key `channel`; a key that begins with `,sha256:` must be that of a conversation "
+            "of the caller's. Answered once the message is durable. Everybody among the "
+            "participants but the sender gets it at once. With a `client_id` (a UUIDv7 is best) "
+            "it can be sent again without fear: the same `client_id` with the same content is "
+            "the same message."
         ),
         access=Access.USER,
         request=SendRequest,
@@ -96,10 +109,12 @@ def _send(service: MessageService, limits: Limits) -> Operation:
             201: _LOCATION_DOC,
             200: _LOCATION_DOC | {"Idempotent-Replayed": "`true`."},
         },
-        errors=(Forbidden, Conflict, LogUnavailable, StoreUnavailable),
+        errors=(Forbidden, Conflict, TooManyRequests, LogUnavailable, StoreUnavailable),
         handler=handle,
         tag="messages",
         bounds=send_bounds(limits),
+        request_schema={"oneOf": ONE_CONVERSATION},
+        example={"participants": ["alice", "bob"], "content": "Hello!"},
     )
 
 
@@ -117,11 +132,18 @@ def _one_client_id(in_body: str | None, in_header: str) -> str:
 def _page(
     reader: MessageReader, limits: Limits, name: str, path: str, *, required: bool
 ) -> Operation:
-    async def handle(caller: Caller, request: PageRequest) -> Reply:
+    def asked_for(caller: Caller, request: PageRequest) -> tuple[Stretch, Conversation | None]:
         stretch = reader.stretch(request)
         conversation = reader.conversation(caller.user, request)
         if conversation is None and required:
             raise Invalid.at("/participants", "missing", "give participants or channel")
+        return stretch, conversation
+
+    def check(caller: Caller, request: PageRequest) -> None:
+        asked_for(caller, request)
+
+    async def handle(caller: Caller, request: PageRequest) -> Reply:
+        stretch, conversation = asked_for(caller, request)
         page = await reader.page(caller.user, conversation, stretch)
         return Reply(200, page_body(page, stretch, by_rev=conversation is None))
 
@@ -142,8 +164,10 @@ def _page(
         responses={200: ("The page, oldest first.", MessagePage)},
         errors=(Forbidden, StoreUnavailable),
         handler=handle,
+        check=check,
         tag="messages",
         bounds=page_bounds(limits),
+        example={"participants": "alice,bob"} if required else {},
     )
 
 
@@ -165,6 +189,7 @@ def _message(reader: MessageReader) -> Operation:
         handler=handle,
         tag="messages",
         bounds={"id": {"pattern": "^[0-9a-f]{16}$"}},
+        example={"id": EXAMPLE_ID},
     )
 
 

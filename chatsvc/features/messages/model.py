@@ -12,20 +12,24 @@ from chatsvc.core.participants import MAX_CHANNEL_BYTES
 
 DEFAULT_PAGE: Final = 100
 
+EXAMPLE_ID: Final = "019aa7c3f2100000"
+
 MessageId = Annotated[
     str,
     msgspec.Meta(
         pattern="^[0-9a-f]{16}$",
-        examples=["019aa7c3f2100000"],
+        examples=[EXAMPLE_ID],
         description="16 lower-case hex digits: the position in the log. Ids sort as strings.",
     ),
 ]
 
 
 class SendRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
-    """Speak to a set of people. The sender, from the token, is one of ``participants``."""
+    """A message to a conversation, named by exactly one of ``participants``, which must
+    include the sender, and ``channel``."""
 
-    participants: list[str]
+    participants: list[str] | msgspec.UnsetType = msgspec.UNSET
+    channel: str | msgspec.UnsetType = msgspec.UNSET
     content: str
     client_id: str | None = None
     metadata: dict[str, Any] | None = None
@@ -66,11 +70,16 @@ class Message(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     type: Literal["message"]
     id: MessageId
-    created_at: Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
-    channel: str
-    sender: str
-    content: str
-    participants: list[str]
+    created_at: Annotated[
+        str,
+        msgspec.Meta(
+            examples=["2026-11-21T15:42:10.369Z"], extra_json_schema={"format": "date-time"}
+        ),
+    ]
+    channel: Annotated[str, msgspec.Meta(examples=["alice,bob"])]
+    sender: Annotated[str, msgspec.Meta(examples=["alice"])]
+    content: Annotated[str, msgspec.Meta(examples=["Hello!"])]
+    participants: Annotated[list[str], msgspec.Meta(examples=[["alice", "bob"]])]
     client_id: str | msgspec.UnsetType = msgspec.UNSET
     metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
@@ -98,6 +107,13 @@ class MessagePage(msgspec.Struct, kw_only=True):
     complete: bool
 
 
+ONE_CONVERSATION: Final[list[dict[str, Any]]] = [
+    {"required": ["participants"]},
+    {"required": ["channel"]},
+]
+"""What ``oneOf`` says of a send: it names its conversation once."""
+
+
 def send_bounds(limits: Limits) -> dict[str, dict[str, Any]]:
     """JSON Schema keywords for the fields of :class:`SendRequest`."""
     return {
@@ -110,6 +126,11 @@ def send_bounds(limits: Limits) -> dict[str, dict[str, Any]]:
                 "A user id: Unicode in NFC, no comma, no control character, no white space "
                 "at either end. Compared byte by byte."
             ),
+        },
+        "channel": {
+            "minLength": 1,
+            "maxLength": MAX_CHANNEL_BYTES,
+            "description": "The conversation's key, instead of `participants`.",
         },
         "content": {
             "minLength": 1,
@@ -139,7 +160,6 @@ def page_bounds(limits: Limits) -> dict[str, dict[str, Any]]:
         "participants": {
             "minLength": 1,
             "description": "User ids joined by commas, in any order.",
-            "example": "alice,bob",
         },
         "channel": {
             "minLength": 1,

@@ -29,18 +29,25 @@ class HistoryPage(Protocol):
 class History(Protocol):
     """The store up to the watermark, then the log's tail, as one.
 
-    Every method may raise :class:`~chatsvc.core.errors.StoreUnavailable`.
+    Every method may raise :class:`~chatsvc.core.errors.StoreUnavailable` and
+    :class:`~chatsvc.core.errors.HistoryBusy`. Reads take turns by ``reader``, the user.
     """
 
-    async def channel_page(self, channel: str, bounds: Bounds) -> HistoryPage: ...
+    async def channel_page(
+        self, channel: str, bounds: Bounds, *, reader: str = ""
+    ) -> HistoryPage: ...
 
     async def user_page(self, user: str, bounds: Bounds) -> HistoryPage: ...
 
-    async def channel_around(self, channel: str, message_id: int, limit: int) -> HistoryPage: ...
+    async def channel_around(
+        self, channel: str, message_id: int, limit: int, *, reader: str = ""
+    ) -> HistoryPage: ...
 
     async def user_around(self, user: str, message_id: int, limit: int) -> HistoryPage: ...
 
-    async def get(self, message_id: int) -> tuple[Entry, str] | None: ...
+    async def participants(self, user: str, channel: str) -> tuple[str, ...] | None: ...
+
+    async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None: ...
 
 
 class Stretch(NamedTuple):
@@ -145,15 +152,14 @@ class MessageReader:
                 return await self._history.user_around(user, stretch.around, stretch.bounds.limit)
             return await self._history.user_page(user, stretch.bounds)
         channel = conversation.channel
+        # First who may read, then what: reading would take longer where there is something.
+        if not conversation.proven and await self._history.participants(user, channel) is None:
+            raise _not_yours("/channel")
         if stretch.around is not None:
-            found = await self._history.channel_around(
-                channel, stretch.around, stretch.bounds.limit
+            return await self._history.channel_around(
+                channel, stretch.around, stretch.bounds.limit, reader=user
             )
-        else:
-            found = await self._history.channel_page(channel, stretch.bounds)
-        if not conversation.proven:
-            await self._check_audience(user, channel, found)
-        return found
+        return await self._history.channel_page(channel, stretch.bounds, reader=user)
 
     async def message(self, user: str, message_id: int) -> tuple[Entry, str]:
         """One message, and ``accepted`` or ``stored``.
@@ -162,18 +168,10 @@ class MessageReader:
             NotFound: there is none, or it did not go to the user: alike.
             StoreUnavailable: it is not in the log's recent end, and the store is away.
         """
-        found = await self._history.get(message_id)
+        found = await self._history.get(message_id, reader=user)
         if found is None or user not in found[0].audience:
             raise NotFound("there is no message of yours with this id")
         return found
-
-    async def _check_audience(self, user: str, channel: str, found: HistoryPage) -> None:
-        """A key that does not name its people is the caller's if a message of it was."""
-        entries = found.entries
-        if not entries:
-            entries = (await self._history.channel_page(channel, Bounds(1))).entries
-        if not any(user in entry.audience for entry in entries):
-            raise _not_yours("/channel")
 
 
 def read_id(text: str, pointer: str) -> int:

@@ -61,7 +61,7 @@ class ClientIds(Protocol):
 class SingleReader(Protocol):
     """One message by its id."""
 
-    async def get(self, message_id: int) -> tuple[Entry, str] | None:
+    async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None:
         """The message, and ``accepted`` or ``stored``."""
 
 
@@ -105,7 +105,8 @@ class MessageService:
         store has to be waited for.
 
         Args:
-            origin: the device or connection that sends, empty if there is none.
+            origin: the connection that sends, or the device that a send over HTTP names; empty
+                if there is neither.
 
         Raises:
             Invalid: at once; the first thing that is wrong, with its pointer.
@@ -113,6 +114,8 @@ class MessageService:
 
         The future raises:
             Conflict: this ``client_id`` was used for another content.
+            TooManyRequests: too much of this sender's waits to be stored, or too many
+                conversations were begun.
             LogUnavailable: a bound is reached; nothing was kept.
             StoreUnavailable: whether an old ``client_id`` was used cannot be told now.
         """
@@ -192,7 +195,7 @@ class MessageService:
                 f"client_id {client_id!r} was used for another message in this conversation",
                 extra={"id": format_id(first)},
             )
-        read = await self._history.get(first)
+        read = await self._history.get(first, reader=draft.sender)
         if read is None:
             raise StoreUnavailable(f"message {format_id(first)} cannot be read again now")
         return Appended(first, read[0].body, True)

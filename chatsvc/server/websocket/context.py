@@ -7,8 +7,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from chatsvc.auth.principal import Principal
 from chatsvc.core.ids import format_id
+from chatsvc.delivery.connection import Connection
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
 from chatsvc.log.base import Appended
@@ -28,10 +31,11 @@ class Submit(Protocol):
         *,
         sender: str,
         origin: str,
-        participants: list[str],
+        participants: list[str] | msgspec.UnsetType,
         content: str,
         client_id: str | None,
         metadata: dict[str, Any] | None,
+        channel: str | msgspec.UnsetType,
     ) -> asyncio.Future[Appended]:
         """Raises ``RequestError`` for what cannot be accepted."""
 
@@ -92,14 +96,34 @@ class SocketContext:
     max_frame: int
     max_content: int
     max_connections: int
+    max_connections_per_user: int
     unacked_max: int
     sockets: set[OpenSocket] = field(default_factory=set)
     slow: set[OpenSocket] = field(default_factory=set)
     unstored: set[Sender] = field(default_factory=set)
     """Sockets that asked for receipts, and have sent what is not stored yet."""
+    leaving: dict[str, int] = field(default_factory=dict)
+    """How many sockets of a user are out of the hub and not gone yet."""
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     draining: bool = False
+
+    def of_user(self, user: str) -> int:
+        """How many sockets a user has, those that are closing included."""
+        return len(self.hub.of(user)) + self.leaving.get(user, 0)
+
+    def begin_leaving(self, socket: Connection) -> None:
+        """Nothing more is delivered to the socket; it counts until it is gone. Idempotent."""
+        if self.hub.discard(socket):
+            self.leaving[socket.user] = self.leaving.get(socket.user, 0) + 1
+
+    def end_leaving(self, socket: Connection) -> None:
+        """The socket is gone, whether it was leaving or was lost."""
+        if self.hub.discard(socket):
+            return
+        left = self.leaving.pop(socket.user, 0) - 1
+        if left > 0:
+            self.leaving[socket.user] = left
 
     def forget(self, socket: OpenSocket) -> None:
         """The socket is gone."""

@@ -1,4 +1,4 @@
-"""One client's socket, from hello to close: framing, heartbeat, the token's end, closing.
+"""One client's socket, from hello to close: heartbeat, the token's end, closing.
 
 It takes the transport over from aiohttp after the upgrade, which leaves two kilobytes
 a socket instead of fourteen.
@@ -7,7 +7,9 @@ a socket instead of fourteen.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -16,7 +18,8 @@ from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import Unauthorized
 from chatsvc.delivery.resume import Plan
 from chatsvc.server.websocket.context import SocketContext
-from chatsvc.server.websocket.speaker import Speaker
+from chatsvc.server.websocket.expiry import next_warning
+from chatsvc.server.websocket.intake import Intake
 from chatsvc.wire import close_codes, frames
 from chatsvc.wire.protocol import (
     PROTOCOL_VERSION,
@@ -29,23 +32,24 @@ from chatsvc.wire.protocol import (
 
 CLOSE_SECONDS: Final = 3.0
 """How long the peer may take to answer a close frame."""
-EXPIRY_WARNING_SECONDS: Final = 60
 FEATURES: Final = ["resume", "echo", "receipts"]
 
 _logger = structlog.get_logger("chatsvc.socket")
 
 
-class Socket(Speaker):
-    """A WebSocket after its handshake. ``announced``: the head the client was told of."""
+class Socket(Intake):
+    """A WebSocket after its handshake. ``announced``: the head the client was told of.
+
+    ``_timer`` is the only one that a socket has: for its token, then for its closing.
+    """
 
     __slots__ = (
-        "_closing",
-        "_decoder",
-        "_warned",
+        "_timer",
+        "_warn_at",
+        "_warned_at",
         "announced",
         "close_reason",
         "expires_at",
-        "heard",
         "opened_at",
     )
 
@@ -67,14 +71,13 @@ class Socket(Speaker):
             echo=echo,
             receipts=receipts,
         )
-        self._decoder = frames.FrameDecoder(context.max_frame)
         self.expires_at = principal.expires_at
-        self.heard = True
         self.announced = 0
         self.opened_at = time.monotonic()
         self.close_reason = ""
-        self._closing = False
-        self._warned = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._warned_at = 0.0
+        self._warn_at = next_warning(time.time(), self.expires_at, self._warned_at)
 
     def begin(
         self,
@@ -122,39 +125,22 @@ class Socket(Speaker):
         if plan is None:
             context.hub.add(self)
         else:
-            context.spawn(context.resumer.run(self, plan))
+            context.resumer.start(self, plan)
 
-    def data_received(self, data: bytes) -> None:
-        self.heard = True
-        if self._decoder.failed:
-            return  # the close frame is out; what still comes cannot be read
-        events = self._decoder.feed(data)
-        for event in events:
-            if event.opcode == frames.TEXT:
-                if not self._closing:
-                    self.hear(event.payload)
-            elif event.opcode == frames.PING:
-                if not self._closing:
-                    self.write(frames.encode(frames.PONG, event.payload))
-            elif event.opcode == frames.CLOSE:
-                self._closed_by_peer(event)
-                return
-            elif event.opcode == frames.BINARY:
-                self.close(close_codes.UNSUPPORTED_DATA, "text frames only")
-        failure = self._decoder.failure
-        if failure is not None:
-            self.close(failure.code, failure.reason)
-            self._half_close()
+    def framing_failed(self, failure: frames.FramingError) -> None:
+        self.close(failure.code, failure.reason)
+        self._half_close()
 
     def eof_received(self) -> None:
         self.close_reason = self.close_reason or "client went away"
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._set_timer(None)
         context = self._context
-        context.hub.discard(self)
         if self not in context.sockets:
             return
+        context.end_leaving(self)
         context.forget(self)
         reason = self.close_reason or ("connection lost" if exc else "client went away")
         context.metrics.socket_closed(reason)
@@ -172,9 +158,9 @@ class Socket(Speaker):
             return
         self._closing = True
         self.close_reason = f"{code} {reason}"
-        self._context.hub.discard(self)
         self._last_word(code, reason)
-        asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._abort)
+        self._set_timer(CLOSE_SECONDS, self._abort)
+        self.go_on()  # what is still to be run is passed over, up to the peer's close
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -186,14 +172,14 @@ class Socket(Speaker):
 
     def cut(self, reason: str) -> None:
         self.close_reason = self.close_reason or reason
-        self._context.hub.discard(self)
+        self._context.begin_leaving(self)
         super().cut(reason)
 
     def beat(self) -> None:
         """A heartbeat: gone if nothing came since the last; else a ping, and the position."""
         if self._closing or self.transport is None:
             return
-        if not self.heard and not self._held:  # held: it is we who do not read
+        if not self.heard and self._reading:  # or it is we who do not read
             self.close(close_codes.HEARTBEAT_MISSED, "heartbeat missed")
             self._finish()
             return
@@ -209,26 +195,32 @@ class Socket(Speaker):
         self.watch_expiry()
 
     def watch_expiry(self) -> None:
-        """Where the token ends before the next heartbeat, see to it in time."""
-        loop = asyncio.get_running_loop()
-        left = self.expires_at - time.time()
-        soon = self._context.heartbeat_seconds * 1.5
-        expires_at = self.expires_at
-        if left <= soon:
-            loop.call_later(max(0.0, left), self._expire, expires_at)
-        until_warning = left - EXPIRY_WARNING_SECONDS
-        if left > 0 and until_warning <= soon and self._warned != expires_at:
-            self._warned = expires_at
-            loop.call_later(max(0.0, until_warning), self._warn_of_expiry, expires_at)
+        """Where the token's warning or end is due before the next heartbeat but one, see to
+        it in time."""
+        if self._closing or self._timer is not None:
+            return
+        left = min(self._warn_at, self.expires_at) - time.time()
+        if left <= self._context.heartbeat_seconds * 1.5:
+            self._set_timer(max(0.0, left), self._look_at_token)
 
-    def _warn_of_expiry(self, expires_at: int) -> None:
-        if self.expires_at == expires_at and not self._closing and self.transport is not None:
-            left = max(0, round(self.expires_at - time.time()))
-            self.say(AuthExpiring(in_seconds=left))
-
-    def _expire(self, expires_at: int) -> None:
-        if self.expires_at == expires_at:
+    def _look_at_token(self) -> None:
+        self._timer = None
+        now = time.time()
+        if now >= self.expires_at:
             self.close(close_codes.TOKEN_EXPIRED, "token expired")
+            return
+        if now >= self._warn_at:
+            self._warn_at, self._warned_at = math.inf, now
+            self.say(AuthExpiring(in_seconds=round(self.expires_at - now)))
+        self.watch_expiry()
+
+    def _set_timer(self, delay: float | None, action: Callable[[], None] | None = None) -> None:
+        """In place of the one before; ``None`` for none."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if delay is not None and action is not None:
+            self._timer = asyncio.get_running_loop().call_later(delay, action)
 
     def renew(self, command: Auth) -> None:
         try:
@@ -241,7 +233,9 @@ class Socket(Speaker):
             self.close(close_codes.FORBIDDEN, "another user's token")
             return
         self.expires_at = principal.expires_at
-        self.say(AuthOk(expires_at=principal.expires_at, ref=command.ref))
+        self._warn_at = next_warning(time.time(), self.expires_at, self._warned_at)
+        self.reply(encode_frame(AuthOk(expires_at=principal.expires_at, ref=command.ref)))
+        self._set_timer(None)
         self.watch_expiry()
 
     def _log_refused_auth(self, code: str, reason: str) -> None:
@@ -253,7 +247,7 @@ class Socket(Speaker):
             reason=reason,
         )
 
-    def _closed_by_peer(self, event: frames.Event) -> None:
+    def closed_by_peer(self, event: frames.Event) -> None:
         if not self._closing:
             self._closing = True
             self.close_reason = f"client closed {event.code}"
@@ -263,6 +257,7 @@ class Socket(Speaker):
 
     def _last_word(self, code: int, reason: str) -> None:
         """What was answered so far, then the close frame; nothing may follow it."""
+        self._context.begin_leaving(self)
         self.flush()
         self.write(frames.encode_close(code, reason))
         self.sealed = True
@@ -275,16 +270,16 @@ class Socket(Speaker):
         """
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write_eof()
-            self.transport.resume_reading()
+            self._read(wanted=True)
 
     def _finish(self) -> None:
         """Send what is buffered and close; cut off if even that takes too long."""
-        self._context.hub.discard(self)
         if self.transport is not None:
             self.transport.close()
-            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._abort)
+            self._set_timer(CLOSE_SECONDS, self._abort)
 
     def _abort(self) -> None:
+        self._timer = None
         if self.transport is not None:
             self.transport.abort()
 

@@ -7,7 +7,6 @@ go out in one write.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 
 import structlog
 
@@ -15,6 +14,7 @@ from chatsvc.core.errors import ChatError
 from chatsvc.core.ids import created_at, format_id
 from chatsvc.delivery.connection import Connection
 from chatsvc.log.base import Appended
+from chatsvc.server.websocket.budget import AUTH_UNITS, units_of
 from chatsvc.server.websocket.commands import (
     decode_command,
     error_frame,
@@ -40,14 +40,15 @@ _logger = structlog.get_logger("chatsvc.socket")
 class Speaker(Connection):
     """A connection that runs commands.
 
-    ``_held``: frames wait in ``_inbox`` and the socket is not read, because too many sends
-    are unacknowledged, or one of them has not reached the log yet.
+    ``_held``: the next frame must wait, because too many sends are unacknowledged, or one
+    of them has not reached the log yet. ``_answers_unsent``: bytes of answers since the
+    client last took what was written, while it is slow.
     """
 
     __slots__ = (
+        "_answers_unsent",
         "_context",
         "_held",
-        "_inbox",
         "_looking_up",
         "_outbox",
         "_unacked",
@@ -66,7 +67,15 @@ class Speaker(Connection):
         echo: bool,
         receipts: bool,
     ) -> None:
-        super().__init__(user, device, echo=echo, buffer_limit=context.buffer_limit)
+        named = bool(device)
+        super().__init__(
+            user,
+            device or connection_id,
+            echo=echo,
+            buffer_limit=context.buffer_limit,
+            # No device has a slash in its name: nobody sends in the name of this connection.
+            origin=f"{device}/{connection_id}" if named else connection_id,
+        )
         self._context = context
         self.connection_id = connection_id
         self.receipts = receipts
@@ -74,19 +83,21 @@ class Speaker(Connection):
         self._looking_up: asyncio.Future[Appended] | None = None
         self._unacked = 0
         self._unstored = 0
-        self._inbox: deque[bytes] | None = None
         self._outbox: list[bytes] | None = None
-
-    def hear(self, payload: bytes) -> None:
-        """One text frame. It is run now, or after those before it."""
-        if self._held:
-            self._hold(payload)
-        else:
-            self._run(payload)
+        self._answers_unsent = 0
 
     def say(self, frame: ServerFrame) -> None:
         """Write one frame now."""
-        self.write(frames.encode_text(encode_frame(frame)))
+        self._write_answer(frames.encode_text(encode_frame(frame)))
+
+    def charge(self, units: int) -> bool:
+        """Count what is not an accepted send against the socket's rate; whether it may go
+        on, or was closed for it."""
+        raise NotImplementedError
+
+    def go_on(self) -> None:
+        """The next frame need not wait any more."""
+        raise NotImplementedError
 
     def renew(self, command: Auth) -> None:
         """Take a fresh token.
@@ -96,29 +107,34 @@ class Speaker(Connection):
         """
         raise NotImplementedError
 
-    def _run(self, payload: bytes) -> None:
+    def hear(self, payload: bytes) -> None:
+        """Run one text frame."""
         try:
             command = decode_command(payload)
             if isinstance(command, Send):
                 self._send_message(command)
             elif isinstance(command, Ping):
-                self.say(Pong(ref=command.ref))
-            else:
+                self.charge(1)
+                self.reply(encode_frame(Pong(ref=command.ref)))
+            elif self.charge(AUTH_UNITS):
                 self.renew(command)
         except ChatError as exc:
-            self._reply(encode_frame(error_frame(exc, ref_of(payload))))
+            self.charge(units_of(payload))
+            self.reply(encode_frame(error_frame(exc, ref_of(payload))))
         except Exception:
             _logger.exception("a frame failed", user=self.user, connection=self.connection_id)
-            self._reply(encode_frame(internal_error(ref_of(payload))))
+            self.charge(units_of(payload))
+            self.reply(encode_frame(internal_error(ref_of(payload))))
 
     def _send_message(self, command: Send) -> None:
         future = self._context.submit(
             sender=self.user,
-            origin=self.device,
+            origin=self.origin,
             participants=command.participants,
             content=command.content,
             client_id=command.client_id,
             metadata=command.metadata,
+            channel=command.channel,
         )
         self._unacked += 1
         # A Task has not reached the log yet: what follows it must not overtake it.
@@ -126,8 +142,6 @@ class Speaker(Connection):
             self._looking_up = future
         if self._looking_up is not None or self._unacked >= self._context.unacked_max:
             self._held = True
-            if self.transport is not None and not self.transport.is_closing():
-                self.transport.pause_reading()
         ref = command.ref
         future.add_done_callback(lambda done: self._answered(done, ref))
 
@@ -138,13 +152,17 @@ class Speaker(Connection):
         try:
             appended = done.result()
         except ChatError as exc:
-            self._reply(encode_frame(error_frame(exc, ref)))
+            self.charge(1)
+            self.reply(encode_frame(error_frame(exc, ref)))
         except (asyncio.CancelledError, Exception) as exc:
             _logger.error("a send failed", user=self.user, exc_info=exc)
-            self._reply(encode_frame(internal_error(ref)))
+            self.charge(1)
+            self.reply(encode_frame(internal_error(ref)))
         else:
             message_id = appended.id
-            self._reply(
+            if appended.duplicate:
+                self.charge(1)  # it cost no commit, and may be sent again for ever
+            self.reply(
                 encode_frame(
                     Ack(
                         id=format_id(message_id),
@@ -156,8 +174,9 @@ class Speaker(Connection):
             )
             if self.receipts:
                 self._await_store(message_id)
-        if self._held and self._looking_up is None and self.transport is not None:
-            self._let_go()
+        if self._held and self._looking_up is None:
+            self._held = False
+            self.go_on()
 
     def _await_store(self, message_id: int) -> None:
         watermark = self._context.tail.stored
@@ -172,34 +191,28 @@ class Speaker(Connection):
         """What this socket sent, up to ``watermark``, is in the store."""
         if watermark >= self._unstored:
             self._context.unstored.discard(self)
-        self._reply(encode_frame(Stored(up_to=format_id(watermark))))
+        self.reply(encode_frame(Stored(up_to=format_id(watermark))))
 
-    def _let_go(self) -> None:
-        """Go on with frames that were held, as far as they go without another wait."""
-        self._held = False
-        inbox = self._inbox
-        while inbox and not self._held:
-            self._run(inbox.popleft())
-        if not self._held:
-            self._inbox = None
-            if self.transport is not None and not self.transport.is_closing():
-                self.transport.resume_reading()
-
-    def _hold(self, payload: bytes) -> None:
-        # Bounded: reading is paused, so this is at most what one read brought.
-        if self._inbox is None:
-            self._inbox = deque()
-        self._inbox.append(payload)
-
-    def _reply(self, payload: bytes) -> None:
+    def reply(self, payload: bytes, opcode: int = frames.TEXT) -> None:
         """Answers of one turn of the loop go out in one write."""
         if self._outbox is None:
             self._outbox = []
             asyncio.get_running_loop().call_soon(self.flush)
-        self._outbox.append(frames.encode_text(payload))
+        self._outbox.append(frames.encode(opcode, payload))
 
     def flush(self) -> None:
         """Write the answers that are gathered."""
         outbox, self._outbox = self._outbox, None
         if outbox:
-            self.write(b"".join(outbox))
+            self._write_answer(b"".join(outbox))
+
+    def _write_answer(self, data: bytes) -> None:
+        self.write(data)
+        if self.slow_since:
+            self._answers_unsent += len(data)
+
+    def resume_writing(self) -> None:
+        """Called by the loop when the client has taken what was written."""
+        super().resume_writing()
+        self._answers_unsent = 0
+        self.go_on()

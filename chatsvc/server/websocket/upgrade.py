@@ -16,17 +16,18 @@ from aiohttp.web_request import BaseRequest
 from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import (
     ChatError,
-    Fault,
     Invalid,
     LogUnavailable,
     Malformed,
     TokenExpired,
+    TooManyRequests,
     Unauthorized,
     Unavailable,
 )
 from chatsvc.core.message import check_device
 from chatsvc.delivery.resume import Plan
-from chatsvc.server.errors import UpgradeRequired
+from chatsvc.server.decoding import read_query, shown
+from chatsvc.server.errors import HeadersTooLarge, UpgradeRequired
 from chatsvc.server.middleware import EXCHANGE
 from chatsvc.server.websocket.context import SocketContext
 from chatsvc.server.websocket.socket import Socket
@@ -36,6 +37,8 @@ from chatsvc.wire.protocol import BEARER_PREFIX, PROTOCOL_VERSION
 _PARAMETERS: Final = frozenset({"since", "echo", "device", "receipts"})
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 _OVERLOAD_RETRY_MS: Final = 5000
+_OFFERED_BYTES: Final = 16 * 1024
+_MAX_OFFERED: Final = 32
 
 
 class _Wish(NamedTuple):
@@ -65,9 +68,10 @@ class Upgraded(web.StreamResponse):
 class WebSocketEndpoint:
     """``GET /ws``.
 
-    A client with an ``Authorization`` header is refused with a problem document. A
-    browser cannot read one, so where the token came by subprotocol the refusal is an
-    upgrade that is closed at once, with a code.
+    A client with a bearer token in its ``Authorization`` header is refused with a problem
+    document. A browser cannot read one, so where the token came by subprotocol the refusal
+    is an upgrade that is closed at once, with a code. A browser adds an ``Authorization`` of
+    another scheme by itself where a proxy asked for it: that one is not ours to look at.
     """
 
     def __init__(self, context: SocketContext) -> None:
@@ -76,18 +80,19 @@ class WebSocketEndpoint:
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         key = _handshake_key(request)
         offered = _offered(request)
-        by_header = "Authorization" in request.headers or not offered
+        header = _authorization(request, offered)
+        by_header = header is not None or not offered
         try:
             wish = _wish(request)
-            principal = self._context.authenticate(_token(request, offered))
+            principal = self._context.authenticate(_token(header, offered))
             request[EXCHANGE].user = principal.user
             if offered and PROTOCOL_VERSION not in offered:
                 return self._refuse(
                     request, key, offered, close_codes.PROTOCOL_VERSION, "protocol version"
                 )
-            self._admit()
+            self._admit(principal)
             plan = await self._plan(principal, wish)
-            self._admit()  # the store may have taken its time
+            self._admit(principal)  # the store may have taken its time
         except ChatError as exc:
             if by_header:
                 raise
@@ -101,7 +106,7 @@ class WebSocketEndpoint:
             return None
         return await self._context.resumer.plan(principal.user, wish.since)
 
-    def _admit(self) -> None:
+    def _admit(self, principal: Principal) -> None:
         context = self._context
         if context.draining:
             raise LogUnavailable("the service is shutting down", code="shutting_down")
@@ -110,6 +115,13 @@ class WebSocketEndpoint:
             raise Unavailable(
                 f"this gateway has its {limit} connections",
                 code="overload",
+                retry_after=_OVERLOAD_RETRY_MS / 1000,
+            )
+        if context.of_user(principal.user) >= context.max_connections_per_user:
+            limit = context.max_connections_per_user
+            raise TooManyRequests(
+                f"a user must not have more than {limit} connections",
+                code="too_many_connections",
                 retry_after=_OVERLOAD_RETRY_MS / 1000,
             )
 
@@ -127,7 +139,7 @@ class WebSocketEndpoint:
             self._context,
             principal,
             connection_id=connection_id,
-            device=wish.device or connection_id,
+            device=wish.device or "",
             echo=wish.echo,
             receipts=wish.receipts,
         )
@@ -212,13 +224,14 @@ def _handshake_key(request: web.Request) -> str:
     headers = request.headers
     if request.version < HttpVersion11:
         raise UpgradeRequired("a WebSocket handshake is a request of HTTP/1.1")
-    if headers.get("Upgrade", "").lower() != "websocket" or "upgrade" not in {
-        part.strip().lower() for part in headers.get("Connection", "").split(",")
-    }:
+    if "websocket" not in _tokens(request, "Upgrade") or "upgrade" not in _tokens(
+        request, "Connection"
+    ):
         raise UpgradeRequired("this is a WebSocket endpoint: send an upgrade")
-    if headers.get("Sec-WebSocket-Version") != "13":
+    if headers.getall("Sec-WebSocket-Version", []) != ["13"]:
         raise UpgradeRequired("the WebSocket version is 13 (RFC 6455)")
-    key = headers.get("Sec-WebSocket-Key", "")
+    keys = headers.getall("Sec-WebSocket-Key", [])
+    key = keys[0] if len(keys) == 1 else ""  # RFC 6455 §11.3.1: not more than once
     try:
         good = len(base64.b64decode(key, validate=True)) == 16
     except (binascii.Error, ValueError):
@@ -228,21 +241,43 @@ def _handshake_key(request: web.Request) -> str:
     return key
 
 
+def _tokens(request: web.Request, name: str) -> set[str]:
+    """The members of a header that is a list (RFC 9110 §5.6.1), in lower case: proxies add
+    theirs, to the same line or on one of their own."""
+    lines = request.headers.getall(name, ())
+    return {part.strip().lower() for line in lines for part in line.split(",")}
+
+
 def _offered(request: web.Request) -> list[str]:
-    return [
-        part.strip()
-        for value in request.headers.getall("Sec-WebSocket-Protocol", ())
-        for part in value.split(",")
-        if part.strip()
-    ]
+    """The subprotocols; measured before they are taken apart.
+
+    Raises:
+        HeadersTooLarge: beyond what a token and some names need.
+    """
+    values = request.headers.getall("Sec-WebSocket-Protocol", ())
+    if sum([len(value) for value in values]) > _OFFERED_BYTES:
+        raise HeadersTooLarge(f"subprotocols must have at most {_OFFERED_BYTES} bytes together")
+    if sum([value.count(",") + 1 for value in values]) > _MAX_OFFERED:
+        raise HeadersTooLarge(f"at most {_MAX_OFFERED} subprotocols may be offered")
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]
 
 
-def _token(request: web.Request, offered: list[str]) -> str:
-    header = request.headers.get("Authorization")
+def _authorization(request: web.Request, offered: list[str]) -> str | None:
+    """The header that is meant for us: of the scheme Bearer, or the first, unless the token
+    was to come by subprotocol."""
+    lines = request.headers.getall("Authorization", [])
+    ours = [line for line in lines if line.partition(" ")[0].lower() == "bearer"]
+    if ours:
+        # Two tokens are a mistake, or somebody's trick: none of them is good.
+        return ours[0] if len(ours) == 1 else ""
+    return lines[0] if lines and not offered else None
+
+
+def _token(header: str | None, offered: list[str]) -> str:
     if header is not None:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
-            raise Unauthorized("Authorization is 'Bearer' and a token", code="token_missing")
+            raise Unauthorized("Authorization must be 'Bearer' and one token", code="token_missing")
         return token.strip()
     for protocol in offered:
         if protocol.startswith(BEARER_PREFIX):
@@ -253,15 +288,11 @@ def _token(request: web.Request, offered: list[str]) -> str:
 
 
 def _wish(request: web.Request) -> _Wish:
-    query = request.query
-    faults: list[Fault] = []
+    query = read_query(request)
     for name in query:
         if name not in _PARAMETERS:
-            faults.append(Fault(f"/{name}", "unknown_parameter", f"there is no parameter {name!r}"))
-        elif len(query.getall(name)) > 1:
-            faults.append(Fault(f"/{name}", "repeated", f"{name} is given once"))
-    if faults:
-        raise Invalid(faults[0].detail, code=faults[0].code, faults=tuple(dict.fromkeys(faults)))
+            detail = f"there is no parameter {shown(name)!r}"
+            raise Invalid.at(f"/{shown(name)}", "unknown_parameter", detail)
     device = query.get("device")
     if device is not None:
         check_device(device)
@@ -283,6 +314,9 @@ def _close_for(exc: ChatError) -> tuple[int, str]:
         return close_codes.TOKEN_EXPIRED, "token expired"
     if isinstance(exc, Unauthorized):
         return close_codes.TOKEN_INVALID, exc.code
+    if isinstance(exc, TooManyRequests):
+        retry = close_codes.reason_with_retry("connections", _OVERLOAD_RETRY_MS)
+        return close_codes.OVERLOAD, retry
     if isinstance(exc, LogUnavailable):
         return close_codes.RESTART, close_codes.reason_with_retry("restart", 1000)
     if isinstance(exc, Unavailable):

@@ -6,7 +6,7 @@ import itertools
 from bisect import bisect_left
 from typing import Any
 
-from tests.fault.kit.known import MOST_ID, Key, Known, Listener, Message, Read, is_for
+from tests.fault.kit.known import MOST_ID, Key, Known, Listener, Message, Read, may_get
 from tests.fault.kit.recorder import Event, Type
 from tests.fault.kit.verdict import Fault, Verdict
 
@@ -156,7 +156,7 @@ class Intake:
         value = event.value
         self.verdict.totals["deliveries"] += 1
         message_id = self._seen(line, event.time, listener.user, value)
-        if not is_for(listener, self.known.messages[Key(value["sender"], value["client_id"])]):
+        if not may_get(listener, self.known.messages[Key(value["sender"], value["client_id"])]):
             self.verdict.add(
                 Fault.TO_SENDER, f"{listener.name} was given its own {value['id']}", line
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 
-from tests.fault.kit.known import Known, Listener, Message, id_of, is_for
+from tests.fault.kit.known import Known, Listener, Message, id_of, must_get
 from tests.fault.kit.verdict import Fault, Verdict
 
 
@@ -79,7 +79,7 @@ def judge_listeners(known: Known, verdict: Verdict) -> None:
             message_id = message.id
             if message_id is None or not listener.start < message_id <= end:
                 continue
-            if not is_for(listener, message) or message_id in listener.received:
+            if not must_get(listener, message) or message_id in listener.received:
                 continue
             unfetched += _judge_missing(verdict, listener, message, message_id)
         if unfetched:

@@ -84,8 +84,13 @@ class Known:
         return by_channel, by_user
 
 
-def is_for(listener: Listener, message: Message) -> bool:
-    """Nobody gets their own, unless they asked for what another of their devices sent."""
+def may_get(listener: Listener, message: Message) -> bool:
+    """Nobody gets their own, unless they asked for an echo: a replay leaves out nothing."""
+    return message.key.sender != listener.user or listener.echo
+
+
+def must_get(listener: Listener, message: Message) -> bool:
+    """With an echo, live too, what another of their devices sent."""
     if message.key.sender != listener.user:
         return True
     return listener.echo and message.device != listener.device

@@ -349,7 +349,7 @@ class World:
         await self.settled()
 
     async def settled(self) -> None:
-        await self.log._standing.in_thread(lambda: None)
+        await self.log._standing.in_thread(lambda: None, self.log._worker.chore)
 
     async def step_clock(self) -> None:
         step = self.dice.choice([1, 1000, 60_000, HOUR_MS, 25 * HOUR_MS, 24 * 365 * HOUR_MS])

@@ -80,6 +80,7 @@ class Service:
             "LOG_FORMAT": "json",
             "LOG_LEVEL": "info",
             "MIN_FREE_BYTES": "0",
+            "DRAIN_SECONDS": "0",
             **(env or {}),
         }
         self.errors = data_dir.parent / f"{data_dir.name}.stderr"

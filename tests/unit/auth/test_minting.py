@@ -57,11 +57,39 @@ def test_whatever_the_umask(tmp_path: Path) -> None:
     assert (tmp_path / "dev-secret").stat().st_mode & 0o777 == 0o600
 
 
-def test_one_that_others_can_read_is_closed_to_them(tmp_path: Path) -> None:
-    first = dev_secret(tmp_path)
-    (tmp_path / "dev-secret").chmod(0o644)
-    assert dev_secret(tmp_path) == first
-    assert (tmp_path / "dev-secret").stat().st_mode & 0o777 == 0o600
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o620, 0o602])
+def test_one_that_others_may_know_or_have_written_is_refused(tmp_path: Path, mode: int) -> None:
+    dev_secret(tmp_path)
+    (tmp_path / "dev-secret").chmod(mode)
+    with pytest.raises(ConfigurationError, match=rf"^DATA_DIR: [^\n]*mode 0{mode:o}[^\n]*$"):
+        dev_secret(tmp_path)
+    (tmp_path / "dev-secret").unlink()
+    assert len(dev_secret(tmp_path)) >= 32
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_symbolic_link_is_refused_and_not_followed(tmp_path: Path, there: bool) -> None:
+    target = tmp_path / "elsewhere"
+    if there:
+        target.write_text("x" * 40)
+        target.chmod(0o600)
+    (tmp_path / "dev-secret").symlink_to(target)
+    with pytest.raises(ConfigurationError, match=r"^DATA_DIR: [^\n]* is a symbolic link: remove"):
+        dev_secret(tmp_path)
+    assert target.exists() is there
+
+
+def test_one_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dev_secret(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(ConfigurationError, match=r"^DATA_DIR: [^\n]* belongs to another user"):
+        dev_secret(tmp_path)
+
+
+def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "dev-secret", 0o600)
+    with pytest.raises(ConfigurationError, match="not a regular file"):
+        dev_secret(tmp_path)
 
 
 def test_all_who_make_it_at_once_get_the_first(

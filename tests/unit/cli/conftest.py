@@ -14,12 +14,14 @@ from chatsvc.settings import TABLE, near_misses
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The current folder, empty; no variable of ours is set."""
     for name in (*(row.name for row in TABLE), *(name for name, _ in near_misses(os.environ))):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    before = os.umask(0o077)  # as in the process of a command
+    yield tmp_path
+    os.umask(before)
 
 
 @pytest.fixture(autouse=True)

@@ -56,6 +56,25 @@ def test_it_asks_this_machine_at_the_configured_port(
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("answering", ["127.0.0.1", "::1"])
+def test_of_all_addresses_either_loopback_address_will_do(
+    answering: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOST", "::")
+    monkeypatch.setenv("PORT", "8080")
+    asked: list[str] = []
+
+    def fault_of(url: str) -> str | None:
+        asked.append(url)
+        return None if answering in url else "does not answer"
+
+    monkeypatch.setattr("chatsvc.cli.healthcheck._fault_of", fault_of)
+    assert main(["healthcheck"]) == 0
+    assert asked[0] == "http://127.0.0.1:8080"
+    assert set(asked) <= {"http://127.0.0.1:8080", "http://[::1]:8080"}
+    assert capsys.readouterr() == ("", "")
+
+
 def test_or_the_url_it_is_given(serve: Serve) -> None:
     port, paths = serve(200)
     assert main(["healthcheck", "--url", f"http://127.0.0.1:{port}/chat/"]) == 0

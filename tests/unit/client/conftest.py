@@ -12,6 +12,12 @@ from chatsvc.client import Backoff, ChatClient
 from tests.support.scripted_server import ScriptedServer
 
 
+@pytest.fixture(autouse=True)
+def quick_refreshes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens may be asked for every hundredth of a second."""
+    monkeypatch.setattr("chatsvc.client.tokens.REFRESH_SECONDS", 0.01)
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[ScriptedServer]:
     async with ScriptedServer().serve() as running:
@@ -27,7 +33,7 @@ async def connect(server: ScriptedServer) -> AsyncIterator[Connect]:
     async with AsyncExitStack() as stack:
 
         async def make(token: Any = "token", **more: Any) -> ChatClient:
-            more.setdefault("backoff", Backoff(first=0.01, most=0.02))
+            more.setdefault("backoff", Backoff(first=0.01, maximum=0.02))
             return await stack.enter_async_context(ChatClient(server.url, token, **more))
 
         yield make

@@ -13,10 +13,8 @@ from chatsvc.client import (
     Connected,
     CursorMoved,
     Disconnected,
-    Gap,
     GaveUp,
     MessageReceived,
-    Reset,
 )
 from tests.support.client_events import contents, soon, until
 from tests.support.scripted_server import PATIENCE, ScriptedServer, cursor, message, message_id
@@ -135,103 +133,6 @@ async def test_a_cursor_frame_moves_the_position(server: ScriptedServer, connect
     assert client.cursor == cursor(6)
     peer.drop()
     assert (await server.accept()).since == cursor(6)
-
-
-async def test_a_gap_is_fetched_and_handed_over_in_order(
-    server: ScriptedServer, connect: Connect
-) -> None:
-    client = await connect(since=cursor(0))
-    server.history = [message(n) for n in range(1, 1203)]
-    server.history[4] = message(5, "my own", sender="alice")
-    peer = await server.greet(at=1200, recovered=False)
-    await peer.say(
-        {"type": "gap", "from": message_id(0), "to": message_id(1200)},
-        {"type": "caught_up", "cursor": cursor(1200)},
-        message(1201),  # live, while the gap is being fetched
-        message(1202),
-    )
-    expected = [f"number {n}" for n in range(1, 1201) if n != 5]
-    assert await contents(client, 1199) == expected
-    assert await contents(client, 2) == ["number 1201", "number 1202"]
-    await peer.say(message(1203))
-    assert await contents(client, 1) == ["number 1203"]
-    asked = [request.query["after"] for request in server.requests]
-    assert asked[0] == message_id(0)
-    assert asked == sorted(set(asked))
-
-
-async def test_caught_up_is_said_after_the_gap_was_fetched(
-    server: ScriptedServer, connect: Connect
-) -> None:
-    client = await connect(since=cursor(0))
-    server.history = [message(1), message(2)]
-    peer = await server.greet(at=9, recovered=False)
-    await peer.say(
-        {"type": "gap", "from": message_id(0), "to": message_id(9)},
-        {"type": "caught_up", "cursor": cursor(9)},
-    )
-    await soon(client, Connected)
-    events = [await anext(client) for _ in range(3)]
-    assert [type(event) for event in events] == [MessageReceived, MessageReceived, CaughtUp]
-    assert client.cursor == cursor(9)
-
-
-async def test_a_gap_can_be_left_to_the_application(
-    server: ScriptedServer, connect: Connect
-) -> None:
-    client = await connect(since=cursor(0), fill_gaps=False)
-    peer = await server.greet(at=9, recovered=False)
-    await peer.say({"type": "gap", "from": message_id(0), "to": message_id(9)}, message(10))
-    assert await soon(client, Gap) == Gap(message_id(0), message_id(9))
-    assert await contents(client, 1) == ["number 10"]
-    assert server.requests == []
-
-
-async def test_what_cannot_be_fetched_is_announced(
-    server: ScriptedServer, connect: Connect
-) -> None:
-    client = await connect(since=cursor(0))
-    server.answer(403, {"code": "forbidden", "detail": "no"})
-    peer = await server.greet(at=9, recovered=False)
-    await peer.say({"type": "gap", "from": message_id(0), "to": message_id(9)})
-    assert await soon(client, Gap) == Gap(message_id(0), message_id(9))
-    await peer.say(message(10))
-    assert await contents(client, 1) == ["number 10"]
-
-
-async def test_an_incomplete_page_is_asked_for_again_and_then_its_hole_announced(
-    server: ScriptedServer, connect: Connect
-) -> None:
-    client = await connect(since=cursor(0))
-    server.complete = False  # the store is away: only the recent end can be read
-    server.history = [message(7), message(8)]
-    peer = await server.greet(at=8, recovered=False)
-    await peer.say({"type": "gap", "from": message_id(0), "to": message_id(8)})
-    gap = await soon(client, Gap)
-    assert gap.from_id == message_id(0)
-    assert message_id(6) < gap.to_id < message_id(7)
-    assert await contents(client, 2) == ["number 7", "number 8"]
-    assert len(server.requests) >= 3
-
-
-async def test_a_new_life_of_the_log(server: ScriptedServer, connect: Connect) -> None:
-    client = await connect()
-    peer = await server.greet(at=3)
-    peer.drop()
-    server.history = [message(2, "of the new life")]
-    peer = await server.greet(at=2, recovered=False, epoch="e2")
-    await peer.say({"type": "gap", "from": message_id(1), "to": message_id(2)})
-    assert (await soon(client, Reset)).epoch == "e2"
-    assert await contents(client, 1) == ["of the new life"]
-    assert client.cursor == cursor(2, "e2")
-
-
-async def test_a_reset_while_connected(server: ScriptedServer, connect: Connect) -> None:
-    client = await connect()
-    peer = await server.greet(at=3)
-    await peer.say({"type": "reset", "epoch": "e2", "from": message_id(3)}, message(4))
-    assert await soon(client, Reset) == Reset("e2", message_id(3))
-    assert (await soon(client, MessageReceived)).cursor == cursor(4, "e2")
 
 
 async def test_a_slow_consumer_makes_the_socket_wait_and_loses_nothing(

@@ -177,7 +177,7 @@ async def test_what_is_refused_for_now_is_sent_again_under_the_same_client_id(
     heard = await peer.hear()
     refusal = {"type": "error", "ref": heard["ref"], "code": "log_unavailable", "detail": "full"}
     if retry_after is not None:
-        refusal["retry_after"] = retry_after  # type: ignore[assignment]
+        refusal["retry_after"] = retry_after
     await peer.say(refusal)
     again = await peer.hear()
     assert again == heard

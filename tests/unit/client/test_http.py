@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -7,14 +8,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chatsvc.client import ApiError, Backoff, ChatApi, Sent, Unreachable
-from chatsvc.client.http import base_url, retry_after_seconds
+from chatsvc.client.answers import retry_after_seconds
+from chatsvc.client.http import base_url
 from chatsvc.core.ids import uuid7_ms
 from tests.support.scripted_server import ScriptedServer, message, message_id
 
 
 @pytest.fixture
 async def api(server: ScriptedServer) -> AsyncIterator[ChatApi]:
-    quick = Backoff(first=0.001, most=0.001)
+    quick = Backoff(first=0.001, maximum=0.001)
     async with ChatApi(server.url, "secret", device="tv", backoff=quick) as open_api:
         yield open_api
 
@@ -87,7 +89,7 @@ async def test_retry_after_is_honoured_and_one_too_long_is_the_callers(
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 409, 413, 422, 429])
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 410, 413, 422, 451])
 async def test_what_is_refused_is_not_tried_again(
     server: ScriptedServer, api: ChatApi, status: int
 ) -> None:
@@ -96,6 +98,58 @@ async def test_what_is_refused_is_not_tried_again(
         await api.conversations()
     assert caught.value.status == status
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
+async def test_what_may_pass_is_tried_again(
+    server: ScriptedServer, api: ChatApi, status: int
+) -> None:
+    server.answer(status, "<html>")
+    server.answer(status, {"code": "of a newer server"}, Retry_After="0.001")
+    server.answer(200, {"connections": {}})
+    assert await api.connections(["a"]) == {}
+    for _ in range(3):
+        server.answer(status)
+    with pytest.raises(ApiError) as caught:
+        await api.post(["a"], "hi")
+    assert (caught.value.status, caught.value.passing) == (status, True)
+    assert len(server.requests) == 6
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "final"),
+    [
+        (403, {"code": "forbidden"}, True),
+        (422, {"code": "of a newer server"}, True),
+        (418, {}, True),
+        (403, "<html>", False),
+        (404, None, False),
+        (401, {"code": "token_invalid"}, False),
+        (429, {"code": "too_many_requests"}, False),
+        (503, {"code": "unavailable"}, False),
+    ],
+)
+async def test_only_what_the_server_itself_refuses_is_final(
+    server: ScriptedServer, api: ChatApi, status: int, body: object, final: bool
+) -> None:
+    for _ in range(3):
+        server.answer(status, body)
+    with pytest.raises(ApiError) as caught:
+        await api.conversations()
+    assert (caught.value.status, caught.value.final) == (status, final)
+
+
+async def test_what_does_not_speak_http_is_no_answer() -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"SSH-2.0-OpenSSH\r\n\r\n")
+        writer.close()
+
+    other = await asyncio.start_server(speak, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{other.sockets[0].getsockname()[1]}"
+    async with other, ChatApi(url, "t", backoff=Backoff(0.001, 0.001)) as api:
+        with pytest.raises(Unreachable):
+            await api.conversations()
 
 
 async def test_a_problem_document_as_an_exception(server: ScriptedServer, api: ChatApi) -> None:
@@ -165,6 +219,78 @@ async def test_one_message_and_its_state(server: ScriptedServer, api: ChatApi) -
     assert server.requests[0].raw_path == "/api/messages/a%2Fb"
 
 
+async def test_pages_of_a_newer_server(server: ScriptedServer, api: ChatApi) -> None:
+    unsent = {key: value for key, value in message(2).items() if key != "content"}
+    server.history = [
+        message(1, colour="new"),
+        unsent | {"unsent": True},
+        message(3) | {"type": "poll", "question": "Where?"},
+        {"type": "marker", "id": message_id(4)},
+        message(5, metadata="now a text"),
+    ]
+    page = await api.history(limit=5)
+    assert [(one.id, one.content) for one in page.messages] == [
+        (message_id(1), "number 1"),
+        (message_id(2), ""),
+        (message_id(5), "number 5"),
+    ]
+    assert page.messages[2].metadata is None
+    assert (page.before, page.after) == (message_id(1), message_id(5))
+    server.history = server.history[2:4]
+    page = await api.history(limit=5)
+    assert (page.messages, page.after) == ([], message_id(4))
+
+
+async def test_a_page_without_its_ends_has_those_of_its_entries(
+    server: ScriptedServer, api: ChatApi
+) -> None:
+    server.answer(200, {"messages": [message(1), {"type": "new", "id": message_id(2)}]})
+    page = await api.history()
+    assert (page.before, page.after) == (message_id(1), message_id(2))
+    assert (page.has_more, page.complete) == (False, True)
+    server.answer(200, {"messages": [None, 5, {"id": "no id"}], "after": "x", "before": 7})
+    page = await api.history()
+    assert (page.messages, page.before, page.after) == ([], None, None)
+
+
+async def test_an_answer_that_has_more_or_less_than_is_known(
+    server: ScriptedServer, api: ChatApi
+) -> None:
+    server.answer(201, {"id": message_id(1), "created_at": "now", "kind": {"new": True}})
+    assert (await api.post(["alice"], "hi")).id == message_id(1)
+    one = {"channel": ",g:1", "last_message": message(4) | {"type": "poll"}}
+    other: dict[str, object] = {
+        "channel": ",r:x",
+        "participants": [],
+        "last_message": None,
+        "unread": 4,
+    }
+    server.answer(200, {"conversations": [one, other, {"of": "a new form"}]})
+    page = await api.conversations()
+    assert [found.channel for found in page.conversations] == [",g:1", ",r:x"]
+    assert [found.last_message for found in page.conversations] == [None, None]
+
+
+async def test_a_problem_document_with_members_of_another_form(
+    server: ScriptedServer, api: ChatApi
+) -> None:
+    server.answer(
+        422,
+        {
+            "code": "rate",
+            "detail": "too much",
+            "title": None,
+            "errors": [{"code": "rate", "limit": 2.5, "pointer": "/x"}, "text"],
+            "id": 7,
+        },
+    )
+    with pytest.raises(ApiError) as caught:
+        await api.conversations()
+    assert (caught.value.code, caught.value.detail) == ("rate", "too much")
+    (error,) = caught.value.errors
+    assert (error.pointer, error.limit) == ("/x", None)
+
+
 async def test_conversations(server: ScriptedServer, api: ChatApi) -> None:
     one = {"channel": "alice,bob", "participants": ["alice", "bob"], "last_message": message(4)}
     server.answer(
@@ -173,6 +299,7 @@ async def test_conversations(server: ScriptedServer, api: ChatApi) -> None:
     page = await api.conversations(limit=1, before=message_id(9))
     (found,) = page.conversations
     assert (found.channel, found.participants) == ("alice,bob", ("alice", "bob"))
+    assert found.last_message is not None
     assert found.last_message.content == "number 4"
     assert (page.has_more, page.before, page.complete) == (True, message_id(4), False)
 

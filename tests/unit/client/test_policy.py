@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from chatsvc.client.policy import STEADY_SECONDS, Backoff, Decision, ReconnectPolicy
+from chatsvc.client.policy import (
+    MAX_RETRY_AFTER,
+    STEADY_SECONDS,
+    Backoff,
+    Decision,
+    ReconnectPolicy,
+)
 
 
 def policy(draw: float = 1.0, **more: object) -> ReconnectPolicy:
@@ -31,6 +37,13 @@ def test_a_steady_connection_starts_the_ceiling_over_and_a_brief_one_does_not() 
     assert tried.closed(1006, lasted=STEADY_SECONDS).wait == 1
 
 
+def test_a_steady_connection_lets_the_next_remedy_be_at_once() -> None:
+    tried = policy(can_refresh=True)
+    assert [tried.closed(4001).wait for _ in range(3)] == [0, 1, 2]
+    assert tried.closed(4001, lasted=STEADY_SECONDS).wait == 0
+    assert tried.closed(4001).wait == 1
+
+
 def test_attempts_in_a_row_are_counted_until_a_hello() -> None:
     tried = policy(max_attempts=3)
     tried.closed(1006)
@@ -55,6 +68,17 @@ def test_a_remedy_needs_a_token_that_can_be_had(code: int) -> None:
     assert policy(can_refresh=True).closed(code) == Decision(0.0, fresh_token=True)
 
 
+@pytest.mark.parametrize("code", [4001, 4003])
+def test_a_refusal_that_may_be_a_proxys_is_no_reason_to_give_up(code: int) -> None:
+    without = policy()
+    assert [without.closed(code, certain=False) for _ in range(3)] == [
+        Decision(1.0), Decision(2.0), Decision(4.0),
+    ]  # fmt: skip
+    assert without.closed(code).wait is None
+    assert policy(can_refresh=True).closed(code, certain=False) == Decision(0.0, fresh_token=True)
+    assert policy(max_attempts=1).closed(code, certain=False).wait is None
+
+
 def test_a_remedy_that_does_not_help_backs_off() -> None:
     tried = policy(can_refresh=True)
     waits = [tried.closed(4001).wait for _ in range(4)]
@@ -77,3 +101,19 @@ def test_a_refused_token_with_a_time_waits_that_long() -> None:
 def test_all_others_come_back_after_a_jittered_wait(code: int) -> None:
     decision = policy(0.5).closed(code, lasted=60.0)
     assert decision == Decision(0.5)
+
+
+def test_the_wait_is_never_less_than_the_server_asks_for_and_never_none() -> None:
+    backoff = Backoff(first=1.0, maximum=30.0)
+    assert backoff.wait(3, 0.5) == 4.0
+    assert backoff.wait(0, 0.5, 10.0) == 10.5
+    assert backoff.wait(5, 0.5, 1.0) == 15.0
+    assert backoff.wait(0, 0.5, 0.0) == 0.5
+    assert backoff.wait(0, 0.0, 1e12) == MAX_RETRY_AFTER
+
+
+@pytest.mark.parametrize("code", [1012, 1013])
+def test_a_server_that_asks_for_no_wait_is_not_stormed(code: int) -> None:
+    tried = policy(0.5)
+    waits = [tried.closed(code, "restart;retry_after_ms=0").wait for _ in range(4)]
+    assert waits == [0.5, 1.0, 2.0, 4.0]

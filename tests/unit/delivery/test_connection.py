@@ -35,16 +35,29 @@ async def test_a_sealed_connection_takes_nothing_more() -> None:
     assert transport.wire == b"last"
 
 
-async def test_beyond_the_bound_it_is_cut() -> None:
-    one = connection("alice", buffer_limit=HIGH_WATER + 100)
+async def test_what_is_unsent_is_known_of_a_slow_one() -> None:
+    one = connection("alice")
+    assert one.unsent == 0
     transport = attach(one, room=0)
     one.write(b"x" * HIGH_WATER)
-    assert not one.slow_since
+    assert (bool(one.slow_since), one.unsent) == (False, 0)
     one.write(b"x" * 100)
-    assert one.slow_since
-    assert not transport.aborted
-    one.write_all([b"x"])
-    assert transport.aborted
+    one.write_all([b"x", b"y"])
+    assert (bool(one.slow_since), one.unsent) == (True, HIGH_WATER + 102)
+    transport.drain()
+    assert one.unsent == 0
+
+
+async def test_writable_until_it_is_closing_or_gone() -> None:
+    one = connection("alice")
+    assert not one.writable
+    transport = attach(one)
+    assert one.writable
+    transport.close()
+    assert not one.writable
+    attach(one)
+    one.sealed = True
+    assert not one.writable
 
 
 async def test_drained_waits_until_it_is_not_slow_or_gone() -> None:
@@ -79,14 +92,37 @@ async def test_stalled_is_who_has_not_read_for_so_long() -> None:
     assert not one.stalled(now + 10, 10), "it has read a little"
     assert not one.stalled(now + 19, 10)
     one.write(b"y" * 500)
+    one.write_all([b"y" * 250, b"y" * 250])
     assert not one.stalled(now + 19, 10)
     assert one.stalled(now + 20, 10), "more to read is no reading"
 
 
+async def test_who_reads_less_than_comes_is_not_stalled() -> None:
+    """What is unsent grows all the time, though the peer reads all the time."""
+    one = connection("alice")
+    transport = attach(one, room=0)
+    one.write(b"x" * (HIGH_WATER + 1000))
+    now = one.slow_since
+    for second in range(1, 30):
+        one.write(b"y" * 1000)
+        transport.drain(500)
+        assert not one.stalled(now + second, 10)
+    assert not one.stalled(now + 38, 10)
+    assert one.stalled(now + 39, 10)
+
+
 async def test_whose_messages_it_wants() -> None:
-    plain, echo = connection("alice", "phone"), connection("alice", "phone", echo=True)
+    plain = connection("alice", "phone", origin="phone/1")
+    echo = connection("alice", "phone", echo=True, origin="phone/2")
     for one in (plain, echo):
-        assert one.wants("bob", "phone")
-        assert not one.wants("alice", "phone")
-    assert not plain.wants("alice", "laptop")
-    assert echo.wants("alice", "laptop")
+        assert one.wants("bob", "phone/2")
+        assert one.wants_missed("bob", "phone/2")
+        assert not one.wants("alice", "phone"), "over HTTP, in its device's name"
+    for origin in ("laptop", "laptop/7", "phone/1", ""):
+        assert not plain.wants("alice", origin)
+        assert not plain.wants_missed("alice", origin)
+        assert echo.wants("alice", origin)
+        assert echo.wants_missed("alice", origin)
+    assert not echo.wants("alice", "phone/2"), "sent over this very connection"
+    assert not echo.wants_missed("alice", "phone/2")
+    assert echo.wants_missed("alice", "phone"), "replay leaves out no device"

@@ -68,10 +68,17 @@ class House:
         self.tail = Tail(recent_bytes=recent_bytes)
         self.store = Store()
         self.hub = Hub()
-        self.tail.listen(Fanout(self.hub).accept)
         self.resumer = Resumer(
             epoch="e", tail=self.tail, hub=self.hub, backfill=self.store, most=most
         )
+        self.tail.listen(Fanout(self.hub, self.resumer.take_over).accept)
+
+    def live(self, user: str = "bob", room: int | None = None, **options: Any) -> FakeTransport:
+        """A connection that is served what comes from now on."""
+        one = connection(user, "laptop", **options)
+        transport = attach(one, room)
+        self.hub.add(one)
+        return transport
 
     def accept(self, *records: Record) -> None:
         self.store.records += records
@@ -88,6 +95,14 @@ class House:
         plan = await self.resumer.plan(user, since)
         await asyncio.wait_for(self.resumer.run(one, plan), SOON)
         return plan, transport
+
+    async def full(self, at: int = 1) -> FakeTransport:
+        """One that has not taken what it was sent: message ``at``, of 90 KB."""
+        transport = self.live(room=0)
+        self.accept(record(at, "x" * 90_000))
+        await turns(5)
+        assert transport.connection.slow_since
+        return transport
 
 
 def shown(transport: FakeTransport) -> list[Any]:
@@ -140,12 +155,13 @@ async def test_one_gets_what_is_ones_own_to_get() -> None:
         record(2, sender="bob", to=("alice",), origin="phone"),
         record(3, sender="bob", to=("alice",), origin="laptop"),
         record(4, sender="alice", to=("carol",)),
+        record(5, sender="bob", to=("alice",), origin="laptop/7"),
     )
     _, plain = await house.resume(house.cursor(0))
-    _, echo = await house.resume(house.cursor(0), echo=True)
-    end = ("caught_up", house.cursor(4))
+    _, echo = await house.resume(house.cursor(0), echo=True, origin="laptop/7")
+    end = ("caught_up", house.cursor(5))
     assert shown(plain) == [1, end]
-    assert shown(echo) == [1, 2, end]
+    assert shown(echo) == [1, 2, 3, end], "all but what this very connection sent"
 
 
 async def test_what_comes_during_the_replay_is_in_it_once() -> None:
@@ -297,6 +313,173 @@ async def test_whatever_a_store_raises_a_socket_is_not_left_waiting(
     assert not transport.connection.live
 
 
+async def test_it_is_in_the_hub_while_it_resumes_and_is_passed_by() -> None:
+    house = House()
+    house.accept(record(1))
+    house.tail.advance(1)
+    house.store.gate = asyncio.Event()
+    one = connection("bob", "laptop")
+    transport = attach(one)
+    house.resumer.start(one, Plan(0, True))
+    assert list(house.hub.of("bob")) == [one], "it counts as connected"
+    house.accept(record(2))
+    await turns()
+    assert shown(transport) == []
+    house.store.gate.set()
+    await turns()
+    assert shown(transport) == [1, 2, ("caught_up", house.cursor(2))]
+    house.accept(record(3))
+    await turns()
+    assert shown(transport)[-1] == 3
+
+
+async def until_idle(house: House, transport: FakeTransport, rate: int) -> None:
+    """The reader reads, until all that waits has been read."""
+    async with asyncio.timeout(SOON):
+        while transport.connection.waiting is not None or transport.buffer:
+            transport.drain(rate)
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("count", "size"), [(16, 96_000), (5, 1_000_000), (256, 15_000), (3000, 400)]
+)
+async def test_a_burst_in_one_commit_cuts_nobody_who_reads(count: int, size: int) -> None:
+    house = House(recent_bytes=1 << 30, most=3001)
+    reader = house.live(room=0)
+    house.accept(record(1, "before"))
+    await turns(5)
+    house.accept(*(record(at, "x" * size) for at in range(2, 2 + count)))
+    await turns(5)
+    house.accept(record(2 + count, "meanwhile"))
+    assert reader.connection.waiting is not None
+    await until_idle(house, reader, 50_000)
+    assert not reader.aborted
+    assert shown(reader) == list(range(1, 3 + count)), "in order, once, and nothing else"
+    assert reader.most_buffered <= HIGH_WATER + max(HIGH_WATER, size) + 1000
+    assert house.resumer.fell_behind == 1
+    house.accept(record(3 + count, "live again"))
+    await turns(5)
+    reader.drain()
+    assert shown(reader)[-1] == 3 + count
+
+
+async def test_bursts_from_many_at_once_cut_nobody_who_reads() -> None:
+    house = House(recent_bytes=1 << 30)
+    reader = house.live(room=0)
+    at = 0
+    for _ in range(20):
+        for sender in ("s1", "s2", "s3", "bob"):
+            house.accept(record(at + 1, "x" * 50_000, sender=sender, to=("bob", "zoe")))
+            at += 1
+        await turns(4)
+        reader.drain(100_000)
+    await until_idle(house, reader, 100_000)
+    assert not reader.aborted
+    assert shown(reader) == [number for number in range(1, at + 1) if number % 4]
+    assert reader.most_buffered <= (1 << 20) + 51_000
+
+
+async def test_one_that_fell_behind_goes_on_from_the_store() -> None:
+    house = House()
+    reader = await house.full()
+    house.accept(*(record(at, "x" * 100_000) for at in range(2, 21)))
+    await turns(5)
+    house.tail.advance(20)
+    assert house.tail.floor == 20
+    await until_idle(house, reader, 100_000)
+    assert shown(reader) == list(range(1, 21))
+    assert "page" in house.store.calls
+
+
+async def test_one_that_fell_behind_and_echoes_does_not_hear_itself() -> None:
+    house = House(recent_bytes=1 << 30)
+    reader = house.live(room=0, echo=True, origin="laptop/7")
+    house.accept(
+        *(
+            record(at, "x" * 100_000, sender="bob", to=("alice",), origin=origin)
+            for at, origin in enumerate(["phone/1", "laptop/7", "laptop", "laptop/8"] * 4, start=1)
+        )
+    )
+    await until_idle(house, reader, 100_000)
+    assert shown(reader) == [at for at in range(1, 17) if at % 4 in (1, 0)]
+
+
+async def test_one_that_falls_further_behind_than_a_resume_replays_gets_a_gap() -> None:
+    house = House(recent_bytes=1 << 30, most=100)
+    readers = [await house.full(), await house.full(2)]
+    house.accept(*(record(at, "x" * 20_000) for at in range(3, 100)))
+    await turns(5)
+    await until_idle(house, readers[1], 100_000)
+    house.accept(*(record(at) for at in range(100, 151)))
+    await until_idle(house, readers[0], 100_000)
+    house.accept(record(151))
+    await turns(5)
+    for reader in readers:
+        reader.drain()
+    assert shown(readers[0]) == [1, 2, ("gap", 2, 150), 151]
+    assert shown(readers[1]) == list(range(2, 152)), "no more than a hundred at any time"
+    assert house.resumer.gaps == 1
+
+
+async def test_one_that_goes_on_falling_behind_gets_a_gap_in_the_end() -> None:
+    house = House(recent_bytes=1 << 30, most=500)
+    reader = house.live(room=0)
+    house.accept(*(record(at, "x" * 20_000) for at in range(1, 100)))
+    at = 99
+    async with asyncio.timeout(SOON):
+        while not house.resumer.gaps:
+            house.accept(record(at + 1, "x" * 20_000), record(at + 2, "x" * 20_000))
+            at += 2
+            reader.drain(20_000)  # half as fast as it comes
+            await asyncio.sleep(0)
+    await until_idle(house, reader, 1_000_000)
+    found = shown(reader)
+    (gap,) = [entry for entry in found if not isinstance(entry, int)]
+    assert [entry for entry in found if isinstance(entry, int)] == [
+        *range(1, gap[1] + 1), *range(gap[2] + 1, at + 1)
+    ], "each once and in order, or in the gap"  # fmt: skip
+
+
+async def test_with_the_store_away_one_that_fell_behind_gets_a_gap() -> None:
+    house = House()
+    reader = await house.full()
+    house.accept(*(record(at, "x" * 100_000) for at in range(2, 21)))
+    await turns(5)
+    house.tail.advance(10)
+    house.store.away_after = -1
+    await until_idle(house, reader, 1_000_000)
+    assert shown(reader) == [1, ("gap", 1, 10), *range(11, 21)]
+
+
+async def test_one_that_fell_behind_and_leaves_is_forgotten() -> None:
+    house = House(recent_bytes=1 << 30)
+    reader = house.live(room=0)
+    house.accept(*(record(at, "x" * 100_000) for at in range(1, 21)))
+    await turns(5)
+    reader.lose()
+    house.hub.discard(reader.connection)
+    await turns(5)
+    assert not house.resumer._tasks
+    assert house.hub.size == 0
+
+
+async def test_one_that_is_cut_while_it_resumes_does_not_come_back_by_itself() -> None:
+    house = House()
+    house.accept(record(1))
+    house.tail.advance(1)
+    house.store.gate = asyncio.Event()
+    one = connection("bob", "laptop")
+    attach(one)
+    house.resumer.start(one, Plan(0, True))
+    await turns(5)
+    one.cut("stalled")
+    house.hub.discard(one)
+    house.store.gate.set()
+    await turns(5)
+    assert house.hub.size == 0
+
+
 async def test_a_socket_that_leaves_ends_its_replay() -> None:
     house = House(recent_bytes=1 << 30)
     house.accept(*(record(at, "x" * 10_000) for at in range(1, 101)))
@@ -356,3 +539,24 @@ async def test_what_was_missed_is_counted_whatever_its_bytes() -> None:
     house.accept(*[record(n, "x" * 200_000) for n in range(1, 22)])
     assert (await house.resumer.plan("bob", house.cursor(1))).recovered
     assert not (await house.resumer.plan("bob", house.cursor(0))).recovered
+
+
+@pytest.mark.parametrize("where", ["store", "tail"])
+async def test_others_have_a_turn_between_two_pages(where: str) -> None:
+    house = House(recent_bytes=1 << 30 if where == "tail" else 0, most=10_000)
+    house.accept(*(record(at) for at in range(1, 1001)))
+    house.tail.advance(house.tail.head)
+    one = connection("bob", "laptop")
+    transport = attach(one)
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.append(len(transport.writes))
+        if not one.live:
+            loop.call_soon(look)
+
+    loop = asyncio.get_running_loop()
+    loop.call_soon(look)
+    await asyncio.wait_for(house.resumer.run(one, Plan(0, True)), SOON)
+    assert one.live
+    assert len(set(seen)) >= 10, "a turn of the loop between any two pages"

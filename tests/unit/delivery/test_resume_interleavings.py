@@ -29,6 +29,9 @@ from tests.support.records import record
 EPOCH = "life"
 ROOM = 300
 """Unsent bytes at which a slow socket counts as full: one message or two."""
+BUFFER = 4 * ROOM
+"""Unsent bytes beyond which a live connection falls behind: half a dozen messages, or one
+commit of four for a connection that is slow already."""
 MOST_TURNS = 5_000
 
 CONVERSATIONS = [("a", "b"), ("a", "c"), ("a", "b", "c"), ("b", "c")]
@@ -119,13 +122,21 @@ class Client:
     received: list[int] = field(default_factory=list)
     gaps: list[tuple[int, int]] = field(default_factory=list)
     caught_up: bool = False
+    dropped: bool = False
+    cut: bool = False
+    connections: int = 0
     connection: Connection | None = None
     resuming: asyncio.Task[None] | None = None
 
     def connect(self) -> None:
         if self.connection is None:
+            self.connections += 1
             self.connection = Connection(
-                self.user, self.device, echo=self.echo, buffer_limit=10 * ROOM
+                self.user,
+                self.device,
+                echo=self.echo,
+                buffer_limit=BUFFER,
+                origin=f"{self.device}/{self.connections}",
             )
             transport = Transport(self.connection, self)
             self.connection.transport = transport  # type: ignore[assignment]
@@ -142,9 +153,12 @@ class Client:
 
     def drop(self) -> None:
         if self.connection is not None and self.connection.transport is not None:
+            self.dropped = True
             self.connection.transport.abort()
 
     def lost(self, connection: Connection) -> None:
+        self.cut |= not self.dropped
+        self.dropped = False
         connection.connection_lost(None)
         self.world.hub.discard(connection)
         self.caught_up = False
@@ -173,15 +187,19 @@ class Client:
             self.caught_up = True
             self.position = max(self.position, parse_id(frame["cursor"].split(".")[1]))
 
-    def mine(self) -> list[int]:
-        """What it should have been given since it first came."""
+    def mine(self, *, replayed: bool = False) -> list[int]:
+        """What it should have been given since it first came; with ``replayed``, what it may
+        have been given: what was sent in its device's name is replayed, and not sent live."""
         assert self.start is not None
         return [
             known.id
             for known in self.world.store.records
             if known.id > self.start
             and self.user in known.audience
-            and (known.sender != self.user or (self.echo and known.origin != self.device))
+            and (
+                known.sender != self.user
+                or (self.echo and (replayed or known.origin != self.device))
+            )
         ]
 
 
@@ -196,7 +214,7 @@ class World:
         self.resumer = Resumer(
             epoch=EPOCH, tail=self.tail, hub=self.hub, backfill=self.history, most=most
         )
-        self.tail.listen(Fanout(self.hub).accept)
+        self.tail.listen(Fanout(self.hub, self.resumer.take_over).accept)
         self.clients = [Client(self, *device) for device in DEVICES]
 
     def send(self, conversation: int, sender: int, count: int) -> None:
@@ -238,7 +256,7 @@ class World:
     async def require_honest(self) -> None:
         for client in self.clients:
             assert client.received == sorted(set(client.received))
-            assert set(client.received) <= set(client.mine()), "given what is another's"
+            assert set(client.received) <= set(client.mine(replayed=True)), "another's"
             missing = set(client.mine()) - set(client.received)
             for low, high in client.gaps:
                 page = await self.history.user_page(
@@ -260,6 +278,7 @@ STEPS = st.lists(
         st.tuples(st.just("connect"), st.integers(0, 3), st.integers(0, 4)),
         st.tuples(st.just("trip"), st.integers(0, 3), st.integers(1, 5), st.integers(0, 4)),
         st.tuples(st.sampled_from(("drop", "slow", "fast")), st.integers(0, 3)),
+        st.tuples(st.just("burst"), st.integers(0, 3), st.integers(0, 2), st.integers(4, 12)),
         st.tuples(st.sampled_from(("away", "back"))),
     ),
     min_size=20,
@@ -271,7 +290,7 @@ async def play(world: World, steps: list[tuple[Any, ...]], *, flaky: bool = True
     """``connect`` takes a client and which read of the store from then on fails, 0: none."""
     await world.settle()
     for name, *numbers in steps:
-        if name == "send":
+        if name in ("send", "burst"):
             world.send(*numbers)
         elif name == "store":
             world.advance(*numbers)
@@ -335,9 +354,32 @@ def test_no_gap_without_need(steps: list[tuple[Any, ...]], recent_bytes: int) ->
         world = World(recent_bytes, most=10_000)
         await play(world, [step for step in steps if step[0] != "away"], flaky=False)
         assert not any(client.gaps for client in world.clients)
-        assert all(client.received == client.mine() for client in world.clients)
+        for client in world.clients:
+            assert set(client.mine()) <= set(client.received) <= set(client.mine(replayed=True))
+        assert not any(client.cut for client in world.clients), "who reads in the end is not cut"
 
     asyncio.run(run())
+
+
+async def test_bursts_do_make_connections_fall_behind() -> None:
+    """Without this, the model might never try it."""
+    world = World(1, most=10_000)
+    for client in world.clients:
+        client.connect()
+    await world.settle()
+    act(world.clients[2], "slow")
+    for _ in range(4):
+        world.send(2, 0, 4)
+        world.advance(100)
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert world.resumer.fell_behind == 1
+    assert world.tail.floor == world.tail.head, "what is missing is in the store alone"
+    world.send(0, 0, 2)
+    await world.settle()
+    await world.require_honest()
+    assert not world.clients[2].cut
+    assert not world.clients[2].gaps
 
 
 async def test_the_model_sees_a_message_left_out() -> None:

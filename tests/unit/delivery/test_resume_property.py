@@ -32,9 +32,9 @@ class World:
         self.truth: list[Record] = []
         self.tail = Tail(recent_bytes=6_000)
         self.hub = Hub()
-        self.tail.listen(Fanout(self.hub).accept)
         self.away = False
         self.resumer = Resumer(epoch="e", tail=self.tail, hub=self.hub, backfill=self, most=12)
+        self.tail.listen(Fanout(self.hub, self.resumer.take_over).accept)
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def user_page(self, user: str, bounds: Bounds) -> Page:

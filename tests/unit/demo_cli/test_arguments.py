@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from demo_cli.arguments import DEFAULT_URL, parse, split_users
+from demo_cli.arguments import DEFAULT_URL, default_url, names_with_spaces, parse, split_users
 
 
 def test_without_a_command_it_is_the_menu() -> None:
@@ -35,6 +35,32 @@ def test_the_environment_is_second(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
+    ("environment", "url"),
+    [
+        ({}, DEFAULT_URL),
+        ({"PORT": "9000"}, "http://127.0.0.1:9000"),
+        ({"HOST": "chat.example", "PORT": "9000"}, "http://chat.example:9000"),
+        ({"HOST": "chat.example"}, "http://chat.example:8080"),
+        ({"HOST": "0.0.0.0", "PORT": "9000"}, "http://127.0.0.1:9000"),
+        ({"HOST": "::", "PORT": "9000"}, "http://127.0.0.1:9000"),
+        ({"HOST": "::1", "PORT": "9000"}, "http://[::1]:9000"),
+        ({"HOST": "", "PORT": ""}, DEFAULT_URL),
+        ({"CHATSVC_URL": "https://h", "PORT": "9000"}, "https://h"),
+    ],
+)
+def test_the_server_is_the_one_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], url: str
+) -> None:
+    for name in ("CHATSVC_URL", "HOST", "PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert default_url(environment) == url
+    assert parse([]).url == url
+    assert parse(["--url", "http://given"]).url == "http://given"
+
+
+@pytest.mark.parametrize(
     "argv",
     [
         ["shout"],
@@ -57,3 +83,8 @@ def test_wrong_arguments_end_with_2(argv: list[str], capsys: pytest.CaptureFixtu
 def test_users() -> None:
     assert split_users("bob, alice ,,bob") == ["bob", "alice"]
     assert split_users(" ") == []
+
+
+def test_names_with_spaces() -> None:
+    assert names_with_spaces(["a b", "c", "d\te"]) == ["a b", "d\te"]
+    assert names_with_spaces(["a b", "c d"], ["a b"]) == ["c d"]

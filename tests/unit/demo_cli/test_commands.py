@@ -42,6 +42,26 @@ async def test_send(server: ScriptedServer, capsys: Capture) -> None:
     assert body == {"participants": ["bob", "alice"], "content": "hi", "client_id": "c"}
 
 
+async def test_a_repeated_client_id_says_so(server: ScriptedServer, capsys: Capture) -> None:
+    server.answer(200, message(1))
+    assert await call(server, "send", "bob", "hi", "--client-id", "c", token=jwt(id="alice")) == 0
+    out = capsys.readouterr().out
+    assert out == f"sent {message_id(1)} (accepted before, under the same client_id)\n"
+    server.answer(409, {"code": "client_id_conflict", "detail": "other", "id": message_id(1)})
+    with pytest.raises(Failure, match=f"the first message .* is {message_id(1)}"):
+        await call(server, "send", "bob", "no", "--client-id", "c", token=jwt(id="alice"))
+
+
+async def test_a_space_instead_of_a_comma_is_noted(server: ScriptedServer, capsys: Capture) -> None:
+    for name, token in (("bob carol", jwt(id="alice")), ("anna maria,bob", jwt(id="anna maria"))):
+        server.answer(201, message(1))
+        assert await call(server, "send", name, "hi", token=token) == Exit.OK
+    err = capsys.readouterr().err
+    assert err == (
+        "chatsvc-demo: 'bob carol' is taken as one user id: several are joined by commas\n"
+    )
+
+
 async def test_send_reads_standard_input(
     server: ScriptedServer, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,7 +101,7 @@ async def test_lines_of_json_are_ascii(server: ScriptedServer, capsys: Capture) 
     captured = capsys.readouterr()
     assert captured.out.isascii()
     assert json.loads(captured.out) == server.history[0]
-    assert "store is away" in captured.err
+    assert "database is away" in captured.err
 
 
 async def test_listen_counts_and_goes_on_after_a_reconnect(
@@ -137,7 +157,7 @@ async def test_failures_have_a_status_and_a_line(server: ScriptedServer) -> None
         await call(server, "listen", "--user", "a,b")
     assert caught.value.exit == Exit.REFUSED
 
-    with pytest.raises(Failure, match="who are you") as caught:
+    with pytest.raises(Failure, match="a user is needed") as caught:
         await call(server, "who", "bob")
     assert caught.value.exit == Exit.USAGE
 

@@ -23,7 +23,7 @@ def test_without_the_extra_it_says_how_to_install(
 def test_a_failure_is_one_line_and_a_status(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["who", "bob", "--user", "a", "--url", "nonsense"]) == 2
     err = capsys.readouterr().err
-    assert err.startswith("chatsvc-demo: --url: not an http")
+    assert err.startswith("chatsvc-demo: --url: the URL must begin with http:// or https://")
     assert len(err.splitlines()) == 1
 
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from chatsvc.client import Message
-from demo_cli.rendering import channel_line, clock, message_line, visible, visible_lines
+from demo_cli.rendering import channel_line, local_time, message_line, visible, visible_lines
 from demo_cli.screen import Screen
 
 
@@ -65,15 +65,15 @@ def test_tabs_and_carriage_returns_within() -> None:
 def test_names_are_untrusted_too() -> None:
     assert channel_line(["a\nb", "\x1bc"]) == "[Channel: a\\x0ab, \\x1bc]"
     assert message_line(said("x", sender="e\u202ev")) == "e\\u202ev: x"
-    assert clock("2026-11-21T15:04:05.123Z") == "2026-11-21 15:04"
-    assert clock("2026-13-41T15:04:05.123Z") == "2026-13-41T15:04"
-    assert clock("\x1b[2J") == "\\x1b[2J"
+    assert local_time("2026-11-21T15:04:05.123Z") == "2026-11-21 15:04"
+    assert local_time("2026-13-41T15:04:05.123Z") == "2026-13-41T15:04"
+    assert local_time("\x1b[2J") == "\\x1b[2J"
 
 
 def test_times_are_those_of_whoever_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "XXX-05:30")
     time.tzset()
-    assert clock("2026-11-21T20:04:05.123Z") == "2026-11-22 01:34"
+    assert local_time("2026-11-21T20:04:05.123Z") == "2026-11-22 01:34"
 
 
 def test_on_a_terminal_it_is_coloured_and_its_text_the_same(

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from chatsvc.core.errors import Conflict, LogUnavailable
+from chatsvc.core.errors import Conflict, LogUnavailable, TooManyRequests
 from chatsvc.core.ids import format_id
 from chatsvc.core.record import Draft, Record, accept
+from chatsvc.log.backlog import Backlog
 from chatsvc.log.base import Appended
 from chatsvc.log.commit import COMMIT_RECORDS, Done, GroupCommit
 from chatsvc.log.keys import KeyWindow
@@ -25,13 +26,15 @@ class Disk:
         self.events: list[str] = []
         self.last = 0
         self._done: Done | None = None
-        self.refusal: LogUnavailable | None = None
+        self.refusal: LogUnavailable | TooManyRequests | None = None
         keys = KeyWindow(window_ms=600_000, most=1000, since_ms=0)
-        self.commit = GroupCommit(self.write, self.accepted, keys, self.admit)
+        self.backlog = Backlog()
+        self.commit = GroupCommit(self.write, self.accepted, keys, self.admit, self.backlog)
 
-    def admit(self, queued: int) -> None:
+    def admit(self, draft: Draft) -> int:
         if self.refusal is not None:
             raise self.refusal
+        return len(draft.rest)
 
     def write(self, drafts: list[Draft], done: Done) -> None:
         assert self._done is None, "one write at a time"
@@ -99,7 +102,7 @@ async def test_a_commit_is_bounded_and_the_rest_follows(disk: Disk) -> None:
     assert [len(batch) for batch in disk.batches] == [COMMIT_RECORDS, 10]
     ids = [(await future).id for future in futures]
     assert ids == sorted(set(ids))
-    assert disk.commit.queued_bytes == 0
+    assert disk.backlog.total == 0
 
 
 async def test_bytes_bound_a_commit_too(disk: Disk) -> None:

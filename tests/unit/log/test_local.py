@@ -287,11 +287,11 @@ async def test_a_disk_nearly_full_refuses_before_it_is_full(
 
 
 async def test_too_much_that_is_not_stored_refuses_until_it_is(opened: Open) -> None:
-    log = await opened(backlog_bytes=20_000)
-    sent = []
+    log = await opened(backlog_bytes=50_000)
+    sent: list[Appended] = []
     with pytest.raises(LogUnavailable) as raised:
         while len(sent) < 100:
-            sent.append(await send(log, "x" * 1000))
+            sent.append(await send(log, "x" * 1000, sender=f"user {len(sent)}"))
     assert raised.value.code == "backlog_full"
     assert 5 < len(sent) < 50
     assert log.refusal is not None
@@ -352,7 +352,7 @@ async def test_trim_goes_by_time_passed_and_never_by_the_clock(
         patch.setattr(local, "now_ms", lambda: now_ms() + 20 * 365 * 24 * HOUR)
         await until(lambda: log.elapsed.older_than(0) == rows[-1][0])
         log._trim()
-        await log._standing.in_thread(lambda: None)
+        await log._standing.in_thread(lambda: None, log._worker.chore)
     assert rows_on_disk(tmp_path) == 5, "a wrong clock deletes nothing"
     boot.seconds += WINDOW / 1000 + 121
     await until(lambda: rows_on_disk(tmp_path) == 1)
@@ -379,7 +379,7 @@ async def test_a_watermark_that_could_not_be_saved_is_not_trimmed_by(
         await until(lambda: log.elapsed.older_than(0) == sent[-1].id)
         boot.seconds += 24 * 3600
         log._trim()
-        await log._standing.in_thread(lambda: None)
+        await log._standing.in_thread(lambda: None, log._worker.chore)
     assert rows_on_disk(tmp_path) == 5
     full = False
     await until(lambda: rows_on_disk(tmp_path) == 1)
@@ -458,8 +458,7 @@ async def test_commits_are_observed(opened: Open) -> None:
 async def test_closing_ends_its_thread(opened: Open) -> None:
     log = await opened()
     await send(log)
-    thread = log._thread
-    assert thread in threading.enumerate()
+    thread = next(one for one in threading.enumerate() if one.name == "chatsvc-log")
     await log.close()
     await log.close()
     assert not thread.is_alive()

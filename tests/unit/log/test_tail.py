@@ -11,9 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from chatsvc.core.page import NO_BYTE_BOUND, Bounds
 from chatsvc.core.record import Record
+from chatsvc.log.backlog import LIST_BYTES, audience_bytes
 from chatsvc.log.tail import Tail, overlap
 from tests.support.drafts import record
 
+RECENT = 8_000
 USERS = ("alice", "bob", "carol", "dave")
 POSITIONS = st.integers(0, 400)
 BOUNDS = st.builds(
@@ -38,12 +40,23 @@ def cut(records: Sequence[Record], bounds: Bounds) -> list[Record]:
     return page
 
 
+def cost(held: Sequence[Record]) -> int:
+    """Of the records, of the lists that they are in, and of the names that they share."""
+    users = {user for entry in held for user in entry.audience}
+    channels = {entry.channel: entry.audience for entry in held}
+    return (
+        sum(entry.cost for entry in held)
+        + LIST_BYTES * (len(users) + len(channels))
+        + sum(audience_bytes(channel, names) for channel, names in channels.items())
+    )
+
+
 class TailAgainstAList(RuleBasedStateMachine):
     """``accepted`` is everything there ever was; the tail is its end above the floor."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.tail = Tail(recent_bytes=5_000)
+        self.tail = Tail(recent_bytes=RECENT)
         self.accepted: list[Record] = []
         self.heard: list[Record] = []
         self.tail.listen(self.heard.extend)
@@ -114,8 +127,13 @@ class TailAgainstAList(RuleBasedStateMachine):
         unsaved = [entry for entry in held if entry.id > tail.watermark]
         recent = [entry for entry in held if entry.id <= tail.watermark]
         assert tail.unsaved_count == len(unsaved)
-        assert tail.unsaved_bytes == sum(entry.cost for entry in unsaved)
-        assert tail.recent_bytes == sum(entry.cost for entry in recent) <= 5_000
+        assert tail.unsaved_bytes == tail.backlog.total
+        assert tail.unsaved_bytes >= sum(entry.cost for entry in unsaved)
+        assert tail.unsaved_bytes + tail.recent_bytes == cost(held)
+        assert tail.recent_bytes <= RECENT or not recent
+        senders = {entry.sender for entry in unsaved}
+        assert len(tail.backlog) == len(senders)
+        assert sum(map(tail.backlog.held_by, senders)) == tail.unsaved_bytes
         assert self.heard == self.accepted
 
 
@@ -201,6 +219,23 @@ def test_a_record_that_goes_takes_its_lanes_with_it() -> None:
     assert tail.user_page("bob", everything) == []
     assert [entry.id for entry in tail.user_page("alice", everything)] == [2]
     assert "bob" not in tail._users, "or every user there ever was would stay in memory"
+
+
+def test_a_watcher_that_fails_keeps_nobody_else_from_being_called() -> None:
+    """Nor does it end whoever stores: that one calls ``advance``."""
+    tail = Tail(recent_bytes=1 << 20)
+    seen: list[int] = []
+
+    def fails(watermark: int) -> None:
+        raise RuntimeError("a watcher's own trouble")
+
+    tail.watch(fails)
+    tail.watch(seen.append)
+    tail.extend([record(1), record(2)])
+    for watermark in (1, 2):
+        tail.advance(watermark)
+    assert seen == [1, 2]
+    assert tail.watermark == 2
 
 
 def test_a_listener_that_fails_keeps_nobody_else_from_hearing() -> None:

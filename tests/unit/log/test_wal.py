@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chatsvc.log.wal import WalReport, inspect_wal
+from chatsvc.log.wal import WalReport, _inspect, inspect_wal
 
 HEADER, FRAME_HEAD = 32, 24
 
@@ -217,3 +218,36 @@ def test_an_unfinished_transaction_at_the_end_is_no_commit(database: Database) -
     database.db.execute("ROLLBACK")
     assert wal.stat().st_size > HEADER + 10 * database.frame
     assert inspect_wal(wal) == WalReport(1, None, 0)
+
+
+class Watched(io.BytesIO):
+    """Notes how much is read at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.most = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(size)
+        self.most = max(self.most, len(found))
+        return found
+
+
+@pytest.mark.parametrize("damage", [None, 0, 40, 20_000], ids=str)
+def test_no_more_than_a_frame_is_in_memory(database: Database, damage: int | None) -> None:
+    for _ in range(50):
+        database.commit(size=3000)
+    path = database.crash()
+    if damage is not None:
+        flip(path, damage)
+    file = Watched(path.read_bytes())
+    assert _inspect(file, path.stat().st_size) == inspect_wal(path)
+    assert file.most <= database.frame
+
+
+def test_a_file_that_is_cut_while_it_is_read_ends_there(database: Database) -> None:
+    for _ in range(3):
+        database.commit()
+    data = database.crash().read_bytes()
+    assert _inspect(Watched(data[: -database.frame]), len(data)).commits == 2
+    assert _inspect(Watched(b""), 100) == WalReport(0, None, 0)

@@ -164,13 +164,39 @@ async def test_the_page_asks_no_other_host(client: Client) -> None:
     assets = re.findall(r'(?:src|href)="([^"]+)"', text)
     assert len(assets) >= 4
     for asset in assets:
-        assert asset.startswith("/")
-        answer = await client.call("GET", asset, user=None)
+        assert not asset.startswith(("/", "http"))  # a proxy may serve it under a prefix
+        answer = await client.call("GET", f"/{asset}", user=None)
         assert answer.status == 200
         assert len(answer.body) > 50
     script = await client.call("GET", "/docs/swagger-ui-bundle.js", user=None)
     assert "javascript" in script.headers["Content-Type"]
     assert b"SwaggerUIBundle" in script.body
+
+
+async def test_the_document_is_about_the_server_it_came_from(client: Client) -> None:
+    """Relative (OpenAPI 3.1 §4.8.5): the same under a prefix."""
+    document = (await client.call("GET", "/openapi.json", user=None)).json
+    assert [one["url"] for one in document["servers"]] == ["."]
+
+
+async def test_every_example_is_a_request_that_does_what_it_is_for(client: Client) -> None:
+    """As the documentation page fills its forms, sent by Alice."""
+    document = (await client.call("GET", "/openapi.json")).json
+    sent = await client.send("alice", "bob")
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            body: Any = None
+            if "requestBody" in operation:
+                body = operation["requestBody"]["content"]["application/json"]["example"]
+            given = {p["name"]: p["example"] for p in operation["parameters"] if "example" in p}
+            target = path
+            for parameter in operation["parameters"]:
+                assert not parameter["required"] or parameter["name"] in given, path
+            if "id" in given:  # of a message that nobody can know
+                assert re.fullmatch("[0-9a-f]{16}", given.pop("id"))
+                target = path.replace("{id}", sent.json["id"])
+            answer = await client.call(method.upper(), target, json=body, params=given)
+            assert answer.status in (200, 201), (path, answer.body)
 
 
 async def test_an_asset_that_is_known_is_not_sent_again(client: Client) -> None:

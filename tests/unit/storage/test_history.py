@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.errors import HistoryBusy, StoreUnavailable
 from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import Bounds, Entry
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.base import Conversation
 from chatsvc.storage.history import Breaker, History
+from chatsvc.storage.read_queue import ReadQueue
 from chatsvc.storage.retention import Expiry
 from tests.support.memory_store import MemoryStore
 from tests.support.records import START, other_kind, record, records
@@ -386,6 +387,43 @@ async def test_a_conversation_that_a_torn_listing_missed_comes_from_the_tail(
 # --- retention
 
 
+@pytest.mark.parametrize(("evicted", "stored"), [(0, 0), (0, 5), (5, 5), (9, 9)])
+async def test_participants_are_found_over_every_seam(evicted: int, stored: int) -> None:
+    world = World(evicted, stored, 9)
+    for user in ("alice", "bob"):
+        assert await world.history.participants(user, "alice,bob") == ("alice", "bob")
+    assert await world.history.participants("eve", "alice,bob") is None
+    assert await world.history.participants("alice", "alice,eve") is None
+
+
+async def test_a_conversation_of_others_costs_what_one_that_is_not_there_costs() -> None:
+    """Or the time of the answer would tell them apart."""
+    world = World(3, 6, 9)
+    for channel in ("alice,bob", "carol,dave"):
+        before = world.store.reads
+        assert await world.history.participants("eve", channel) is None
+        assert world.store.reads - before == 1
+    world.store.away = True
+    assert await world.history.participants("bob", "alice,bob") == ("alice", "bob")
+    for channel in ("alice,bob", "carol,dave"):
+        with pytest.raises(StoreUnavailable):
+            await world.history.participants("eve", channel)
+
+
+async def test_a_conversation_that_is_too_old_has_no_participants() -> None:
+    old = record(1)
+    store = MemoryStore()
+    store.records[old.id] = old
+    stored = Tail(recent_bytes=1 << 30, watermark=old.id, floor=old.id)
+    recent = Tail(recent_bytes=1 << 30)
+    recent.extend([old])
+    for tail in (stored, recent):
+        for expired, found in ((old.id, None), (old.id - 1, ("alice", "bob"))):
+            expiry = Expiry(1, lambda _, up_to=expired: up_to)  # type: ignore[misc]
+            history = History(store, tail, expiry=expiry)
+            assert await history.participants("alice", "alice,bob") == found
+
+
 async def test_what_is_too_old_is_not_shown_wherever_it_lies() -> None:
     store = MemoryStore()
     ancient = record(1, to=("alice", "zoe"))
@@ -483,3 +521,57 @@ async def _interleave(dice: random.Random, recent: int) -> None:
         for channel, last_id in shown.items():
             assert last_id in known
             assert last_id >= newest.get(channel, 0)
+
+
+async def test_a_page_that_the_unsaved_fill_asks_no_store() -> None:
+    world = World(3, 3, 3)
+    unsaved = [record(n, to=("alice", f"u{n}")) for n in range(4, 40)]
+    world.tail.extend(unsaved)
+    page = await world.history.conversations("alice", before=MAX_ID, limit=10)
+    assert [one.last_id for one in page.conversations] == [one.id for one in unsaved[:-11:-1]]
+    assert page.has_more
+    assert page.complete
+    assert world.store.reads == 0
+
+
+@pytest.mark.parametrize("what", ["channel", "around", "one", "user", "list", "client_id"])
+async def test_reads_of_one_user_take_turns(what: str) -> None:
+    world = World(9, 9, 9)
+    world.store.gate = asyncio.Event()
+    history = world.history
+    everything = Bounds(10)
+
+    async def read(user: str) -> object:
+        if what == "channel":
+            return await history.channel_page("alice,bob", everything, reader=user)
+        if what == "around":
+            return await history.channel_around("alice,bob", at(3)[0], 4, reader=user)
+        if what == "one":
+            return await history.get(at(3)[0], reader=user)
+        if what == "user":
+            return await history.user_page(user, everything)
+        if what == "list":
+            return await history.conversations(user, before=MAX_ID, limit=10)
+        return await history.find_client_id(user, "alice,bob", "k")
+
+    reads = [asyncio.ensure_future(read(user)) for user in ["mallory"] * 5 + ["alice", "bob"]]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert history.queue._running == {"mallory": 1, "alice": 1, "bob": 1}
+    assert history.queue.waiting == 4
+    world.store.gate.set()
+    await asyncio.gather(*reads)
+
+
+async def test_a_listing_that_has_no_turn_is_busy_and_not_short() -> None:
+    world = World(3, 3, 9)
+    world.history.queue = ReadQueue(1, waiting=0)
+    world.store.gate = asyncio.Event()
+    first = asyncio.ensure_future(world.history.channel_page("alice,bob", Bounds(9), reader="a"))
+    await asyncio.sleep(0)
+    with pytest.raises(HistoryBusy):
+        await world.history.channel_page("alice,bob", Bounds(9), reader="b")
+    with pytest.raises(HistoryBusy):
+        await world.history.conversations("bob", before=MAX_ID, limit=10)
+    world.store.gate.set()
+    assert len((await first).entries) == 9

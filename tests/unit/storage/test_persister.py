@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from chatsvc.core.errors import StoreUnavailable, VersionTooNew
+from chatsvc.core.errors import ConfigurationError, StoreUnavailable, VersionTooNew
 from chatsvc.core.record import Record, unpack
 from chatsvc.log.reconcile import StoreState
 from chatsvc.storage.persister import Persister, PersisterEvents
@@ -290,21 +290,175 @@ async def test_an_error_that_nobody_foresaw_does_not_end_it(
     await until(lambda: log.tail.watermark == log.tail.head)
 
 
-async def test_a_log_that_fails_stops_it_aloud(
-    make: Make, log: WatchedLog, monkeypatch: pytest.MonkeyPatch
+async def test_a_log_that_fails_is_a_failed_round_and_what_it_had_is_stored_again(
+    make: Make, log: WatchedLog, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: int) -> None:
-        raise OSError("a fault of the log")
+    advance = log.advance_watermark
+    faults = [OSError("a fault of the log"), ValueError("another")]
+
+    def fail(watermark: int) -> None:
+        if faults:
+            raise faults.pop()
+        advance(watermark)
 
     monkeypatch.setattr(log, "advance_watermark", fail)
     persister = make()
     with capture_logs() as lines:
         persister.start()
         log.tail.extend(records(2))
-        await until(lambda: persister.health.status == "stopped")
-    assert persister.health.error == "OSError"
-    assert {"persister_died", "persister_stopped"} <= {line["event"] for line in lines}
-    await persister.stop(drain=True)
+        await until(lambda: log.tail.watermark == log.tail.head)
+    assert store.batches == [2, 2, 2]
+    errors = [line["error"] for line in lines if line["event"] == "round_failed"]
+    assert errors == ["ValueError", "OSError"]
+    await until(lambda: persister.health == ("ok", None, 0))
+
+
+@pytest.mark.parametrize("where", ["open", "on_open", "letters", "ping", "events"])
+async def test_whatever_a_store_raises_wherever_is_tried_again(
+    make: Make,
+    log: WatchedLog,
+    store: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    left = 3
+
+    def fail() -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            raise ZeroDivisionError(where)
+
+    async def on_open(_: MessageStore) -> None:
+        if where == "on_open":
+            fail()
+
+    target, name = {
+        "open": (store, "open"),
+        "letters": (store.letters, "put"),
+        "ping": (store, "ping"),
+    }.get(where, (store, "close"))
+    real = getattr(target, name)
+
+    async def failing(*args: Any) -> Any:
+        fail()
+        return await real(*args)
+
+    monkeypatch.setattr(target, name, failing)
+    events = Counted()
+    if where == "events":
+        monkeypatch.setattr(events, "stored", lambda *_: fail())
+    if where == "ping":
+        store.failures = 2
+    store.refuse = lambda one: where == "letters" and one.id == records(1)[0].id
+    persister = make(attempts=1, on_open=on_open, events=events)
+    with capture_logs():  # or each stack trace is made beautiful
+        persister.start()
+        for first in range(1, 9, 2):
+            log.tail.extend(records(2, first=first))
+            await asyncio.sleep(0.003)
+        await until(lambda: log.tail.watermark == log.tail.head)
+    assert left == 0 or (where == "ping" and left < 3)
+    log.tail.extend(records(1, first=9))
+    await until(lambda: log.tail.watermark == log.tail.head)
+    await until(lambda: persister.health.status == "ok")
+
+
+async def test_while_it_fails_health_says_so(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    store.open_error = ConfigurationError("MONGO_COLLECTION: is a view")
+    persister = make(attempts=1)
+    persister.start()
+    log.tail.extend(records(1))
+    await until(lambda: persister.health.status == "degraded")
+    assert persister.health.error == "MONGO_COLLECTION: is a view"
+    store.open_error = None
+    await until(lambda: log.tail.watermark == log.tail.head)
+
+
+async def test_one_open_is_enough_until_something_fails(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    make(batch=1, attempts=1).start()
+    for number in range(1, 6):
+        log.tail.extend(records(1, first=number))
+        await until(lambda: log.tail.watermark == log.tail.head)
+    assert (store.batches, store.opened) == ([1] * 5, 1)
+    store.failures = 1
+    log.tail.extend(records(1, first=6))
+    await until(lambda: log.tail.watermark == log.tail.head)
+    assert store.opened == 2, "a store that failed may be another one now"
+
+
+async def test_one_that_is_idle_wakes_for_a_single_record(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    persister = make(batch=500)
+    persister.start()
+    for number in range(1, 5):
+        await until(lambda: persister._idle)
+        log.tail.extend(records(1, first=number))
+        await until(lambda: log.tail.watermark == log.tail.head)
+    assert store.batches == [1] * 4
+
+
+async def test_pauses_between_rounds_at_their_default_values(
+    log: WatchedLog, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatsvc.storage.persister.random.uniform", lambda low, high: high)
+    persister = Persister(log, store, attempts=1)
+    rests: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+        if len(rests) == 8:
+            store.away = False
+
+    monkeypatch.setattr(persister, "_rest", rest)
+    store.away = True
+    log.tail.extend(records(1))
+    await persister._work()
+    assert rests == [1, 2, 4, 8, 16, 30, 30, 30]
+    assert store.batches == [1]
+    store.failures = 1
+    log.tail.extend(records(1, first=2))
+    await persister._work()
+    assert rests[8:] == [1], "after a success it begins anew"
+
+
+async def test_waits_between_tries_and_probes_at_their_default_values(
+    log: WatchedLog, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
+    persister = Persister(log, store)
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            store.away = False
+
+    monkeypatch.setattr(persister, "_pause", pause)
+    monkeypatch.setattr(persister._retrying, "sleep", pause)
+    store.away = True
+    log.tail.extend(records(1))
+    assert not await persister._round()
+    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8]), "five tries"
+    await persister._rest(30.0)
+    assert pauses[4:] == [2.0], "a store that is gone is asked every two seconds"
+
+
+async def test_a_drain_of_more_than_one_batch(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    persister = make(batch_ms=10_000_000, batch=10_000)
+    persister.start()
+    log.tail.extend([record(n, "x" * 1_500_000) for n in range(1, 8)])
+    await persister.stop(drain=True, seconds=20)
+    assert store.batches == [2, 2, 2, 1]
+    assert list(store.records) == [record(n, "").id for n in range(1, 8)]
+    assert log.tail.watermark == log.tail.head
 
 
 # --- the end

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from chatsvc.core.errors import StoreUnavailable, VersionTooNew
+from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.storage import sqlite_rows
@@ -228,3 +229,105 @@ def test_a_batch_takes_few_statements(path: Path) -> None:
     sqlite_rows.write_records(db, [record(n, to=("alice", f"u{n}")) for n in range(1, 501)])
     assert len(statements) <= 10
     db.close()
+
+
+async def test_history_has_readers_of_its_own(store: SqliteStore) -> None:
+    await store.write(records(3))
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def hold(db: sqlite3.Connection) -> None:
+        begun.release()
+        go_on.wait(20)
+
+    held = [asyncio.ensure_future(store._history.run(hold)) for _ in range(store.reads_at_once)]
+    for _ in held:
+        await asyncio.to_thread(begun.acquire)
+    await asyncio.wait_for(store.ping(), 10)  # what the service asks does not wait behind them
+    assert await asyncio.wait_for(store.head(), 10) == record(3).id
+    waiting = asyncio.ensure_future(store.channel_page("alice,bob", Bounds(10)))
+    go_on.set()
+    assert len(await waiting) == 3
+    await asyncio.gather(*held)
+
+
+async def test_a_purge_that_fails_in_the_middle_leaves_all_and_is_in_nobodys_way(
+    store: SqliteStore, path: Path
+) -> None:
+    await store.write(records(6))
+    with sqlite3.connect(path) as other:
+        other.execute(
+            f"CREATE TRIGGER fail BEFORE DELETE ON messages WHEN old.id = {record(3).id}"
+            " BEGIN SELECT RAISE(ABORT, 'a page is bad'); END"
+        )
+    other.close()
+    with pytest.raises(StoreUnavailable):
+        await store.purge(record(6).id)
+    assert len(await store.channel_page("alice,bob", Bounds(10))) == 6
+    assert len(await store.conversations("bob", before=MAX_ID, limit=5)) == 1
+    assert await store.write(records(2, first=7)) == []
+    assert len(await store.user_page("bob", Bounds(10))) == 8
+    with sqlite3.connect(path) as other:
+        other.execute("DROP TRIGGER fail")
+    other.close()
+    assert await store.purge(record(6).id) == 5
+
+
+async def test_a_file_that_is_replaced_is_refused_until_it_is_opened(
+    store: SqliteStore, path: Path, tmp_path: Path
+) -> None:
+    await store.write(records(3))
+    identity = await store.identity()
+    other = SqliteStore(tmp_path / "other" / "store.db")
+    await other.open()
+    await other.write(records(1, first=9))
+    another = await other.identity()
+    await other.close()
+    path.rename(tmp_path / "old.db")
+    for end in ("-wal", "-shm"):
+        Path(f"{path}{end}").unlink(missing_ok=True)
+    for call in (store.write(records(1, first=4)), store.ping(), store.user_page("bob", Bounds(1))):
+        with pytest.raises(StoreUnavailable, match="was removed") as raised:
+            await call
+        assert raised.value.code == "store_file_missing"
+    with pytest.raises(StoreUnavailable, match="was removed"):
+        await store.open()
+    assert not path.exists(), "an empty one in its place would hide that the messages are gone"
+    (tmp_path / "other" / "store.db").rename(path)
+    await store.open()
+    assert (await store.identity(), identity != another) == (another, True)
+    assert await store.head() == record(9).id
+    assert await store.write(records(1, first=10)) == []
+
+
+async def test_a_file_that_comes_back_needs_no_second_opening(
+    store: SqliteStore, path: Path, tmp_path: Path
+) -> None:
+    await store.write(records(3))
+    path.rename(tmp_path / "elsewhere")
+    with pytest.raises(StoreUnavailable):
+        await store.ping()
+    (tmp_path / "elsewhere").rename(path)
+    await store.ping()
+    assert await store.write(records(1, first=4)) == []
+
+
+async def test_one_that_could_not_be_opened_whole_is_not_open(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SqliteStore(path)
+    connect = SqliteStore._connect_reader
+    fails = [sqlite3.OperationalError("no more files")]
+
+    def once(self: SqliteStore) -> sqlite3.Connection:
+        if fails:
+            raise fails.pop()
+        return connect(self)
+
+    monkeypatch.setattr(SqliteStore, "_connect_reader", once)
+    with pytest.raises(StoreUnavailable, match="no more files"):
+        await store.open()
+    with pytest.raises(StoreUnavailable, match="not open"):
+        await store.write(records(1))
+    await store.open()
+    assert await store.write(records(1)) == []
+    await store.close()

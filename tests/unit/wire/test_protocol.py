@@ -43,6 +43,9 @@ def test_a_client_sends_send_auth_and_ping() -> None:
         b'{"type":"send","participants":["a"],"content":"x","ref":"1","client_id":"c",'
         b'"metadata":{"k":1}}'
     ) == Send(participants=["a"], content="x", ref="1", client_id="c", metadata={"k": 1})
+    assert decode_client_frame(b'{"type":"send","channel":"a","content":"x"}') == Send(
+        channel="a", content="x"
+    )
     assert decode_client_frame(b'{"type":"auth","token":"t"}') == Auth(token="t")
     assert decode_client_frame(b'{"ref":"r","type":"ping"}') == Ping(ref="r")
 
@@ -58,7 +61,10 @@ def test_a_client_sends_send_auth_and_ping() -> None:
         b'{"type":1}',
         b'{"type":"ping","extra":1}',
         b'{"type":"send","participants":["a"],"content":"x","device":"d"}',
-        b'{"type":"send","content":"x"}',
+        b'{"type":"send","participants":["a"]}',
+        b'{"type":"send","participants":null,"content":"x"}',
+        b'{"type":"send","channel":null,"content":"x"}',
+        b'{"type":"send","channel":["a"],"content":"x"}',
         b'{"type":"send","participants":"a","content":"x"}',
         b'{"type":"send","participants":["a",1],"content":"x"}',
         b'{"type":"send","participants":["a"],"content":1}',
@@ -72,6 +78,13 @@ def test_a_client_sends_send_auth_and_ping() -> None:
 def test_whatever_else_is_refused(frame: bytes) -> None:
     with pytest.raises(msgspec.ValidationError):
         decode_client_frame(frame)
+
+
+def test_what_a_send_does_not_name_is_not_on_the_wire() -> None:
+    named = encode_frame(Send(participants=["a"], content="x"))
+    assert msgspec.json.decode(named).keys().isdisjoint({"channel"})
+    keyed = encode_frame(Send(channel="a", content="x"))
+    assert msgspec.json.decode(keyed).keys().isdisjoint({"participants"})
 
 
 @pytest.mark.parametrize("frame", [b"", b"{", b"ping", b'{"type":"ping"}x', b"\x00"])

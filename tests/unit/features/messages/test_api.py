@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 import pytest
 
@@ -43,6 +43,23 @@ async def test_participants_are_a_set(client: Client) -> None:
     first = await client.send("bob", "alice", "bob")
     assert first.json["participants"] == ["alice", "bob"]
     assert first.json["sender"] == "bob"
+
+
+async def test_a_conversation_is_named_by_its_key_too(client: Client) -> None:
+    body = {"channel": "alice,bob", "content": "x"}
+    answer = await client.call("POST", "/api/messages", json=body)
+    assert answer.status == 201
+    assert answer.json["participants"] == ["alice", "bob"]
+    for wrong, pointer, code in (
+        ({"content": "x"}, "/participants", "missing"),
+        (body | {"participants": ["alice"]}, "/channel", "one_conversation"),
+        ({"participants": None, "content": "x"}, "/participants", "wrong_type"),
+        ({"channel": None, "content": "x"}, "/channel", "wrong_type"),
+        ({"channel": "bob,alice", "content": "x"}, "/channel", "not_sorted"),
+    ):
+        refused = await client.call("POST", "/api/messages", json=wrong)
+        assert refused.status == 422
+        assert [(e["pointer"], e["code"]) for e in refused.json["errors"]] == [(pointer, code)]
 
 
 async def test_the_same_client_id_is_the_same_message(client: Client) -> None:
@@ -208,3 +225,34 @@ async def test_a_large_set_that_never_spoke_is_an_empty_page_for_its_people(clie
     people = ",".join(f"user-{n:03d}-{'x' * 100}" for n in range(4))
     page = await client.call("GET", f"/api/messages/get?participants=alice,{people}")
     assert contents(page) == []
+
+
+@pytest.mark.parametrize("bound", ["", "&before=ffffffffffffff00", "&around=00000000000000ff"])
+async def test_of_a_hashed_channel_nothing_is_read_for_who_is_not_in_it(
+    client: Client, bound: str
+) -> None:
+    people = [f"user-{n:03d}-{'x' * 100}" for n in range(4)]
+    foreign = (await client.send(*people, content="x" * 16_000)).json["channel"]
+    unknown = ",sha256:" + "0" * 64
+    history = client.service.history
+    asked: list[tuple[object, ...]] = []
+
+    def note(name: str) -> None:
+        call = getattr(history, name)
+
+        def noting(*args: object, **options: object) -> Awaitable[object]:
+            asked.append((name, *args))
+            found: Awaitable[object] = call(*args, **options)
+            return found
+
+        setattr(history, name, noting)
+
+    for name in ("channel_page", "channel_around", "user_page", "participants", "get"):
+        note(name)
+    for channel in (foreign, unknown):
+        path = f"/api/messages/get?channel={channel.replace(',', '%2C')}{bound}"
+        assert (await client.call("GET", path, user="mallory")).status == 403
+    assert asked == [
+        ("participants", "mallory", foreign),
+        ("participants", "mallory", unknown),
+    ]

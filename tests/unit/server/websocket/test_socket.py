@@ -3,119 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import Invalid, LogUnavailable
-from chatsvc.delivery.hub import Hub
-from chatsvc.delivery.resume import Plan, Resumer
+from chatsvc.delivery.resume import Plan
 from chatsvc.log.base import Appended
 from chatsvc.server.websocket import keeper as keeper_module
-from chatsvc.server.websocket.context import SocketContext
 from chatsvc.server.websocket.keeper import SocketKeeper
-from chatsvc.server.websocket.socket import Socket
 from chatsvc.wire import frames
 from tests.support.drafts import record
-from tests.support.fake_log import FakeHistory, FakeLog
-from tests.support.sockets import FakeTransport, attach, texts
+from tests.support.socket_world import World, kinds, last_frame, send, turns
+from tests.support.sockets import attach, texts
 from tests.support.talking import masked
 from tests.support.waiting import until
-
-
-class Counts:
-    def __init__(self) -> None:
-        self.opened = 0
-        self.closed: list[str] = []
-
-    def socket_opened(self) -> None:
-        self.opened += 1
-
-    def socket_closed(self, reason: str) -> None:
-        self.closed.append(reason)
-
-
-class World:
-    """A context whose sends are answered when the test says so."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.log = FakeLog()
-        self.counts = Counts()
-        self.asked: list[tuple[str, asyncio.Future[Appended]]] = []
-        self.next_future: Callable[[str], asyncio.Future[Appended]] = self.plain
-        hub = Hub()
-        values: dict[str, Any] = {
-            "hub": hub,
-            "tail": self.log.tail,
-            "resumer": Resumer(
-                epoch="e",
-                tail=self.log.tail,
-                hub=hub,
-                backfill=FakeHistory(self.log),  # type: ignore[arg-type]
-                most=100,
-            ),
-            "submit": self.submit,
-            "authenticate": lambda token: Principal(token, int(time.time()) + 600),
-            "metrics": self.counts,
-            "server_name": "test",
-            "heartbeat_seconds": 30.0,
-            "stall_seconds": 10.0,
-            "buffer_limit": 1 << 20,
-            "max_frame": 256 * 1024,
-            "max_content": 16_000,
-            "max_connections": 10,
-            "unacked_max": 4,
-        }
-        self.context = SocketContext(**(values | settings))
-
-    def plain(self, content: str) -> asyncio.Future[Appended]:
-        return asyncio.get_running_loop().create_future()
-
-    def submit(self, *, content: str, **_: Any) -> asyncio.Future[Appended]:
-        future = self.next_future(content)
-        self.asked.append((content, future))
-        return future
-
-    def open(
-        self, user: str = "alice", plan: Plan | None = None, expires_in: float = 3600
-    ) -> tuple[Socket, FakeTransport]:
-        principal = Principal(user, int(time.time() + expires_in))
-        socket = Socket(self.context, principal, connection_id="c1", device="phone", echo=False)
-        transport = attach(socket)
-        socket.begin(transport, plan)
-        return socket, transport
 
 
 @pytest.fixture
 async def world() -> World:
     return World()
-
-
-def send(content: str) -> bytes:
-    frame = {"type": "send", "ref": content, "participants": ["alice"], "content": content}
-    return masked(frames.TEXT, json.dumps(frame).encode())
-
-
-def kinds(transport: FakeTransport) -> list[str]:
-    return [frame.get("ref") or frame["type"] for frame in texts(transport.wire)]
-
-
-def last_frame(transport: FakeTransport) -> tuple[int, bytes]:
-    """Opcode and payload of a short frame at the very end."""
-    wire = bytes(transport.wire)
-    for at in range(len(wire) - 127, len(wire) - 1):
-        if at >= 0 and wire[at] == 0x88 and at + 2 + wire[at + 1] == len(wire):
-            return 8, wire[at + 2 :]
-    return 0, b""
-
-
-async def turns() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
 
 
 async def test_answers_of_one_turn_go_out_in_one_write(world: World) -> None:
@@ -282,7 +190,7 @@ async def test_a_socket_that_is_still_resuming_gets_no_cursor(world: World) -> N
     socket, transport = world.open("bob", Plan(0, True))
     socket.beat()
     assert [one["type"] for one in texts(transport.wire)] == ["hello"]
-    await until(lambda: socket.live)
+    await until(lambda: socket.waiting is None)
     assert [one["type"] for one in texts(transport.wire)] == [
         "hello", "message", "message", "message", "caught_up",
     ]  # fmt: skip
@@ -362,3 +270,99 @@ async def test_closing_all_waits_for_them_and_cuts_who_stays(world: World) -> No
     assert not stubborn[1].aborted
     await asyncio.wait_for(closing, 10)
     assert stubborn[1].aborted
+
+
+def timers() -> int:
+    """How many the loop holds that were not cancelled."""
+    scheduled = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    return sum(not handle.cancelled() for handle in scheduled)
+
+
+async def test_however_often_a_token_is_renewed_there_is_one_timer(world: World) -> None:
+    world.context.authenticate = lambda token: Principal("alice", int(time.time()) + 40)
+    before = timers()
+    socket, transport = world.open(expires_in=30)
+    auth = masked(frames.TEXT, b'{"type":"auth","token":"fresh"}')
+    for _ in range(40):
+        socket.data_received(auth)
+        await turns()
+    assert kinds(transport).count("auth_ok") == 40
+    assert timers() == before + 1
+    socket.beat()
+    assert timers() == before + 1
+    socket.close(1012, "restart")
+    assert timers() == before + 1, "for the peer's answer now"
+    transport.lose()
+    assert timers() == before
+
+
+async def test_a_renewed_token_is_good_until_its_own_end(world: World) -> None:
+    world.context.authenticate = lambda token: Principal("alice", int(time.time()) + 3600)
+    socket, transport = world.open(expires_in=1.2)
+    socket.data_received(masked(frames.TEXT, b'{"type":"auth","token":"fresh","ref":"a"}'))
+    assert socket._timer is None
+    await turns()
+    assert kinds(transport) == ["hello", "a"]
+
+
+async def test_a_token_that_lives_a_minute_is_not_warned_of_at_once(world: World) -> None:
+    """Or a client whose login takes a second would renew it every second."""
+    world.context.authenticate = lambda token: Principal("alice", int(time.time()) + 55)
+    socket, transport = world.open(expires_in=55)
+    for _ in range(5):
+        socket.data_received(masked(frames.TEXT, b'{"type":"auth","token":"fresh"}'))
+        socket.heard = True
+        socket.beat()
+        await turns()
+    assert "auth_expiring" not in kinds(transport)
+    assert socket._timer is not None
+    assert socket._timer.when() - asyncio.get_running_loop().time() > 30
+
+
+async def test_a_warning_is_not_repeated_before_its_floor(world: World) -> None:
+    """The login gives out the same token again, which ends soon."""
+    principal = Principal("alice", int(time.time()) + 2)
+    world.context.authenticate = lambda token: principal
+    socket, transport = world.open(expires_in=2)
+    await until(lambda: "auth_expiring" in kinds(transport))
+    for _ in range(3):
+        socket.data_received(masked(frames.TEXT, b'{"type":"auth","token":"the same"}'))
+        await turns()
+    await until(lambda: last_frame(transport)[0] == 8)
+    assert kinds(transport).count("auth_expiring") == 1
+    assert last_frame(transport)[1][:2] == (4002).to_bytes(2, "big")
+
+
+async def test_a_user_has_as_many_sockets_as_are_not_gone(world: World) -> None:
+    """One that is closing still costs; who opens and closes without end is bounded too."""
+    context = world.context
+    opened = [world.open() for _ in range(4)]
+    world.open("bob")
+    assert context.of_user("alice") == 4
+    opened[0][0].close(1012, "restart")
+    opened[1][0].cut("stalled")
+    opened[2][0].data_received(masked(8, b""))
+    assert (len(context.hub.of("alice")), context.of_user("alice")) == (1, 4)
+    opened[0][0].cut("shutdown")
+    await turns()
+    for socket, transport in opened[2:]:
+        transport.lose()
+        socket.connection_lost(None)
+    assert context.of_user("alice") == 0
+    assert not context.leaving
+    assert context.of_user("bob") == 1
+
+
+async def test_one_that_resumes_counts_as_well(world: World) -> None:
+    socket, _ = world.open("bob", Plan(0, True))
+    assert world.context.of_user("bob") == 1
+    socket.connection_lost(None)
+    assert world.context.of_user("bob") == 0
+
+
+async def test_a_send_is_recorded_under_its_connection(world: World) -> None:
+    named, nameless = world.open(connection_id="c7"), world.open(connection_id="c8", device="")
+    for socket, _ in (named, nameless):
+        socket.data_received(send("x"))
+    assert world.origins == ["phone/c7", "c8"]
+    assert named[0].device == "phone"

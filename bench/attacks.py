@@ -1,0 +1,226 @@
+"""What one hostile client does to a server, and what others get meanwhile.
+
+The attacks are raw sockets: whatever a client library would not send or would read. Used
+by ``python -m bench hostile`` for figures and by ``tests/hostile`` for bounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bench.http_load import request
+
+HEAD_FIELD = b"X-Filler-%03d: " + b"x" * 16_000 + b"\r\n"
+ANSWER_SECONDS = 20.0
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process has now (``VmRSS``)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise ProcessLookupError(pid)
+
+
+class Crowd:
+    """Connections of one attacker. They are opened, written to and kept, and read only
+    where a method says so. Closed with the block.
+
+    Args:
+        port: on this machine.
+        receive_buffer: the kernel's buffer of each, so that what is not read stays with
+            the server.
+    """
+
+    def __init__(self, port: int, *, receive_buffer: int = 4096) -> None:
+        self._port = port
+        self._receive_buffer = receive_buffer
+        self.sockets: list[socket.socket] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.hang_up()
+
+    async def open(self, count: int) -> list[socket.socket]:
+        """``count`` more connections."""
+        loop = asyncio.get_running_loop()
+        fresh: list[socket.socket] = []
+        for _ in range(count):
+            one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
+            one.setblocking(False)
+            self.sockets.append(one)
+            fresh.append(one)
+            await loop.sock_connect(one, ("127.0.0.1", self._port))
+        return fresh
+
+    async def send(self, data: bytes, seconds: float = 30.0) -> int:
+        """The same to all, at once, as far as the server takes it; how many got all of it."""
+        results = await asyncio.gather(*[_send(one, data, seconds) for one in self.sockets])
+        return sum(results)
+
+    def closed(self) -> int:
+        """How many the server has closed, as far as the kernel has been told; nothing is read."""
+        poll = select.poll()
+        for one in self.sockets:
+            poll.register(one, select.POLLRDHUP)
+        return len(poll.poll(0))
+
+    def hang_up(self) -> None:
+        """Close all."""
+        for one in self.sockets:
+            one.close()
+        self.sockets.clear()
+
+
+async def _send(one: socket.socket, data: bytes, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await asyncio.get_running_loop().sock_sendall(one, data)
+    except (OSError, TimeoutError):
+        return False
+    return True
+
+
+async def answer(port: int, data: bytes, *, half_close: bool = False) -> tuple[int, bytes, bytes]:
+    """Status, head and body of the answer to ``data``, on a connection of its own.
+
+    Raises:
+        OSError, asyncio.IncompleteReadError, TimeoutError: there was none.
+    """
+    async with asyncio.timeout(ANSWER_SECONDS):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(data)
+            if half_close:
+                writer.write_eof()
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = 0
+            for line in head.split(b"\r\n"):
+                name, _, value = line.partition(b":")
+                if name.lower() == b"content-length":
+                    length = int(value)
+            body = await reader.readexactly(length)
+        finally:
+            writer.close()
+    return int(head[9:12]), head, body
+
+
+class Honest:
+    """Other people's requests: one after another on each of a few connections' turns, every
+    request on a connection of its own. ``seconds`` of those that were answered well;
+    ``failures`` says of each other what became of it."""
+
+    def __init__(self, port: int, requests: Sequence[bytes], *, at_once: int = 4) -> None:
+        self._port = port
+        self._requests = requests
+        self._at_once = at_once
+        self._tasks: list[asyncio.Task[None]] = []
+        self.seconds: list[float] = []
+        self.failures: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        for number in range(self._at_once):
+            self._tasks.append(asyncio.create_task(self._go_on(number)))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+
+    @property
+    def answered(self) -> int:
+        """How many were answered well."""
+        return len(self.seconds)
+
+    def reset(self) -> None:
+        """Begin to count anew."""
+        self.seconds, self.failures = [], []
+
+    def percentile(self, share: float) -> float:
+        """Seconds within which ``share`` of those that were answered were answered."""
+        ordered = sorted(self.seconds)
+        return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
+
+    async def _go_on(self, number: int) -> None:
+        while True:
+            for data in self._requests[number:] + self._requests[:number]:
+                began = time.monotonic()
+                try:
+                    status, _, _ = await answer(self._port, data)
+                except (OSError, asyncio.IncompleteReadError, TimeoutError) as exc:
+                    self.failures.append(type(exc).__name__)
+                else:
+                    if status in {200, 201}:
+                        self.seconds.append(time.monotonic() - began)
+                    else:
+                        self.failures.append(str(status))
+                await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def watched(pid: int, every: float = 0.05) -> AsyncIterator[Callable[[], int]]:
+    """Gives a function that says the most memory that the process had in the block."""
+    most = resident(pid)
+
+    async def look() -> None:
+        nonlocal most
+        while True:
+            most = max(most, resident(pid))
+            await asyncio.sleep(every)
+
+    task = asyncio.create_task(look())
+    try:
+        yield lambda: most
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def honest_requests(token: str) -> list[bytes]:
+    """A send, a page, and the documentation's first page."""
+    bearer = {"Authorization": f"Bearer {token}"}
+    body = b'{"participants":["honest","other"],"content":"Hello!"}'
+    return [
+        request("POST", "/api/messages", bearer, body),
+        request("GET", "/api/messages?limit=20", bearer),
+        request("GET", "/docs", {}),
+    ]
+
+
+def unread_page(token: str, limit: int = 1000) -> bytes:
+    """The largest page there is."""
+    return request("GET", f"/api/messages?limit={limit}", {"Authorization": f"Bearer {token}"})
+
+
+def large_file() -> bytes:
+    """What needs no token and is large."""
+    return request("GET", "/docs/swagger-ui-bundle.js", {})
+
+
+def unfinished_head(fields: int = 120) -> Iterator[bytes]:
+    """A request line and many large fields, and never the line that ends them."""
+    yield b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    for number in range(fields):
+        yield HEAD_FIELD % number

@@ -1,0 +1,118 @@
+"""``chatsvc backup DIR``: log and store as they fit together, of a running service or not."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from chatsvc import __version__, logs
+from chatsvc.cli.backup_folder import (
+    LOG,
+    STORE,
+    VERSION,
+    Manifest,
+    check_copies,
+    entry_of,
+    sync_folder,
+    write_manifest,
+)
+from chatsvc.cli.options import say, settings_from, warn_of_near_misses
+from chatsvc.core.errors import ConfigurationError, LogDamaged, Unavailable
+from chatsvc.log.lock import DataDirInUse, DataDirLock
+from chatsvc.log.snapshot import copy_database, oldest, oldest_needed
+from chatsvc.log.wal import inspect_wal
+from chatsvc.settings import Settings
+
+
+def backup(arguments: argparse.Namespace) -> int:
+    """Copy the store and then the log into a new folder, verified; 0 if it is there.
+
+    The log's copy holds everything that the store's copy lacks. With MongoDB the log alone.
+    The folder appears when it is whole.
+    """
+    settings = settings_from(arguments)
+    warn_of_near_misses(arguments)
+    logs.configure(settings)
+    target = Path(arguments.dir).expanduser().absolute()
+    _check_source(settings)
+    part = target.with_name(f"{target.name}.part")
+    if os.path.lexists(target):
+        raise ConfigurationError(f"{target} exists: name a folder that does not")
+    try:
+        part.mkdir(mode=0o700)
+    except FileExistsError:
+        raise ConfigurationError(
+            f"{part} exists: another backup is under way, or one did not end: remove it"
+        ) from None
+    except OSError as exc:
+        raise ConfigurationError(f"cannot make {part}: {exc.strerror}") from exc
+    try:
+        records = _fill(settings, part)
+        part.rename(target)
+        sync_folder(target.parent)
+    except OSError as exc:
+        raise Unavailable(f"the backup could not be written: {exc.strerror}") from exc
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    say(f"{target}: {records} records of the log, verified")
+    if settings.chosen_store == "mongodb":
+        say(
+            "MongoDB is not in it. Each time, back it up first, as of one moment (mongodump "
+            "--oplog, or a snapshot), and the log after it, which then holds what the copy lacks"
+        )
+    return 0
+
+
+def _check_source(settings: Settings) -> None:
+    """Raises:
+    ConfigurationError: there is nothing to copy.
+    LogDamaged: the log of a stopped service lost more than a crash can tear.
+    """
+    data = settings.data_path
+    names = [LOG, STORE] if settings.chosen_store == "sqlite" else [LOG]
+    missing = [name for name in names if not (data / name).exists()]
+    if missing:
+        raise ConfigurationError(f"DATA_DIR: there is no {' and no '.join(missing)} in {data}")
+    lock = DataDirLock(data)
+    try:
+        lock.acquire()
+    except DataDirInUse:
+        return  # a running service looked at it before it opened it
+    try:
+        if inspect_wal(data / f"{LOG}-wal").damaged:
+            raise LogDamaged(
+                f"{data / LOG} is damaged, and a backup of it would be: see `chatsvc log verify`"
+            )
+    finally:
+        lock.release()
+
+
+def _fill(settings: Settings, part: Path) -> int:
+    data = settings.data_path
+    needed = oldest_needed(data / LOG)
+    names = [LOG]
+    if settings.chosen_store == "sqlite":
+        copy_database(data / STORE, part / STORE)
+        names.append(STORE)
+    copy_database(data / LOG, part / LOG)
+    kept = oldest(part / LOG)
+    if needed is not None and (kept is None or kept > needed):
+        raise Unavailable(
+            "the log let go of records while the store was copied, so that the two do not fit "
+            "together: raise LOG_RETENTION_SECONDS above the time that a backup takes"
+        )
+    records = check_copies(part, names)
+    made_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    manifest = Manifest(
+        version=VERSION,
+        made_at=made_at,
+        program=__version__,
+        store=settings.chosen_store,
+        files={name: entry_of(part / name) for name in sorted(names)},
+    )
+    write_manifest(part, manifest)
+    sync_folder(part)
+    return records

@@ -1,0 +1,137 @@
+"""What ``chatsvc backup`` writes and ``chatsvc restore`` reads: two files and a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from chatsvc.core.errors import ConfigurationError, LogDamaged, VersionTooNew
+from chatsvc.log.snapshot import faults_of
+from chatsvc.log.verify import verify
+
+VERSION: Final = 1
+MANIFEST: Final = "manifest.json"
+LOG: Final = "log.db"
+STORE: Final = "store.db"
+_MAX_MANIFEST_BYTES: Final = 64 * 1024
+_CHUNK: Final = 1024 * 1024
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """A file of the backup."""
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """``manifest.json``. ``store`` is ``sqlite`` or ``mongodb``; with ``mongodb`` there is the
+    log alone. ``made_at`` is RFC 3339, ``program`` the version of chatsvc."""
+
+    version: int
+    made_at: str
+    program: str
+    store: str
+    files: dict[str, FileEntry]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Durable on return."""
+    text = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+    path = folder / MANIFEST
+    with path.open("xb") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Of a backup.
+
+    Raises:
+        ConfigurationError: this is no backup.
+        VersionTooNew: a newer program made it.
+    """
+    path = folder / MANIFEST
+    try:
+        with path.open("rb") as handle:
+            data = handle.read(_MAX_MANIFEST_BYTES)
+        version = msgspec.json.decode(data, type=_Versioned).version
+        if version > VERSION:
+            raise VersionTooNew(
+                f"{folder} is a backup of version {version}; this program knows up to {VERSION}: "
+                "restore it with the version that made it, or a newer one"
+            )
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except OSError as exc:
+        raise ConfigurationError(f"{folder} is not a backup: {MANIFEST}: {exc.strerror}") from exc
+    except (msgspec.MsgspecError, UnicodeError) as exc:
+        raise ConfigurationError(f"{folder} is not a backup: {MANIFEST}: {exc}") from exc
+    wanted = {LOG, STORE} if manifest.store == "sqlite" else {LOG}
+    if set(manifest.files) != wanted:
+        raise ConfigurationError(f"{folder} is not a backup: {MANIFEST} names other files")
+    return manifest
+
+
+class _Versioned(msgspec.Struct):
+    version: int
+
+
+def entry_of(path: Path) -> FileEntry:
+    """Size and checksum of a file."""
+    digest = hashlib.sha256()
+    size = 0
+    with path.open("rb") as handle:
+        while piece := handle.read(_CHUNK):
+            digest.update(piece)
+            size += len(piece)
+    return FileEntry(size, digest.hexdigest())
+
+
+def check_copies(folder: Path, names: Sequence[str]) -> int:
+    """Look the databases in a folder over, which nobody else has open; the log's records.
+
+    Raises:
+        LogDamaged: says which, and what is wrong with it.
+    """
+    verdict = verify(folder / LOG)
+    faults = [*verdict.faults, *(f"a record is damaged: {row.reason}" for row in verdict.rows)]
+    if faults:
+        raise LogDamaged(f"{folder / LOG} is not good: {faults[0]}")
+    if STORE in names and (faults := faults_of(folder / STORE)):
+        raise LogDamaged(f"{folder / STORE} is not good: {faults[0]}")
+    return verdict.records
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was created, renamed or removed in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def copy_checked(source: Path, target: Path, expected: FileEntry) -> None:
+    """Copy a file of a backup to a new file, durably.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+        LogDamaged: it is not what the manifest says.
+    """
+    try:
+        reading = source.open("rb")
+    except OSError as exc:
+        raise ConfigurationError(f"{source}: {exc.strerror}: the backup is not whole") from exc
+    with reading, target.open("xb") as writing:
+        shutil.copyfileobj(reading, writing, _CHUNK)
+        writing.flush()
+        os.fsync(writing.fileno())
+    if entry_of(target) != expected:
+        raise LogDamaged(f"{source} is not what was backed up: its checksum differs")

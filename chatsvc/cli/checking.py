@@ -1,0 +1,51 @@
+"""What ``chatsvc serve`` would refuse, found without serving: for ``chatsvc config --check``.
+
+Everything but the port and the databases' contents: these are other processes' to hold, and
+opening them would change them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from chatsvc.auth.authentication import check_authentication
+from chatsvc.core.errors import VersionTooNew
+from chatsvc.log.lock import DataDirLock
+from chatsvc.log.versions import log_versions
+from chatsvc.settings import Settings
+
+
+def check(settings: Settings) -> None:
+    """Changes nothing, asks no other machine but a name server, and may run beside the service.
+
+    Raises:
+        ConfigurationError, VersionTooNew, LogDamaged: as ``serve`` would, with its words.
+    """
+    from chatsvc.server.listener import check_host
+
+    DataDirLock(settings.data_path).check()
+    check_authentication(settings)
+    check_host(settings)
+    asyncio.run(_check_stores(settings))
+
+
+async def _check_stores(settings: Settings) -> None:
+    from chatsvc.app import open_store
+
+    found, current = log_versions(settings.data_path / "log.db")
+    if found > current:
+        raise VersionTooNew(
+            f"{settings.data_path / 'log.db'} has version {found}; this program knows up to "
+            f"{current}"
+        )
+    store = open_store(settings)
+    try:
+        if settings.chosen_store == "sqlite":
+            versions = await store.versions()
+            if versions.found > versions.current:
+                raise VersionTooNew(
+                    f"the store has version {versions.found}; this program knows up to "
+                    f"{versions.current}: run the version that wrote it, or a newer one"
+                )
+    finally:
+        await store.close()

@@ -1,0 +1,257 @@
+"""Takes connections from the listening sockets, as many as there is room for.
+
+The event loops' own servers cannot pause, and where descriptors run out asyncio's logs each
+try and uvloop's tries for ever, at the cost of the whole processor. Here accepting stops at a
+bound and goes on when there is room; meanwhile clients wait in the kernel's queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+import structlog
+from aiohttp import web
+
+from chatsvc.core.errors import TooManyRequests
+from chatsvc.server.errors import PROBLEM_TYPE, failure
+from chatsvc.server.middleware import new_request_id
+from chatsvc.server.protocol import ProblemRunner
+from chatsvc.server.room import Room, counted_as
+
+_BATCH: Final = 64
+_PASSING: Final = frozenset(
+    # accept(2): errors of the new connection, not of the listening socket.
+    {
+        errno.EAGAIN, errno.EINTR, errno.ECONNABORTED, errno.EPROTO, errno.EPERM,
+        errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+        errno.EOPNOTSUPP, errno.ENETUNREACH,
+    }
+)  # fmt: skip
+_PAUSE_SECONDS: Final = 0.25
+_LOG_SECONDS: Final = 60.0
+
+_log = structlog.get_logger("chatsvc.http")
+
+
+async def accept_on(
+    runner: ProblemRunner,
+    listeners: Sequence[socket.socket],
+    *,
+    sockets: Callable[[], int],
+    room: Room,
+) -> list[AcceptingSite]:
+    """Accept on each of ``listeners`` from now on, until the runner ends.
+
+    Args:
+        sockets: how many WebSockets there are.
+    """
+    server = runner.problem_server
+    sites = [
+        AcceptingSite(runner, listener, connections=server, sockets=sockets, room=room)
+        for listener in listeners
+    ]
+
+    def room_made() -> None:
+        for site in sites:
+            site.room_made()
+
+    server.on_room = room_made
+    for site in sites:
+        await site.start()
+    return sites
+
+
+class Connections(Protocol):
+    """The server's side: what is open, and a protocol for what was accepted."""
+
+    open: int
+    """Plain connections now."""
+
+    by_address: Counter[str]
+    """The same by their address, those included that were accepted a moment ago."""
+
+    def make_room(self) -> int:
+        """Close what is of no use; how many."""
+
+    def connection_from(self, address: str) -> asyncio.Protocol:
+        """For one that was accepted."""
+
+
+class AcceptingSite(web.BaseSite):
+    """A listening socket. It begins with :meth:`start` and ends with the runner.
+
+    ``pauses`` counts how often accepting stopped, ``refused`` connections beyond their
+    address's bound.
+
+    Args:
+        connections: what is open.
+        sockets: how many WebSockets there are.
+    """
+
+    __slots__ = (
+        "_connections", "_listener", "_logged", "_loop", "_opening", "_paused", "_room",
+        "_sockets", "_timer", "pauses", "refused",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        runner: web.BaseRunner,
+        listener: socket.socket,
+        *,
+        connections: Connections,
+        sockets: Callable[[], int],
+        room: Room,
+    ) -> None:
+        super().__init__(runner)
+        self._listener = listener
+        self._connections = connections
+        self._sockets = sockets
+        self._room = room
+        self._loop = asyncio.get_running_loop()
+        self._opening: set[asyncio.Task[Any]] = set()
+        self._paused = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._logged: dict[str, float] = {}
+        self.pauses = 0
+        self.refused = 0
+
+    @property
+    def name(self) -> str:
+        host, port = self._listener.getsockname()[:2]
+        return f"http://{host}:{port}"
+
+    async def start(self) -> None:
+        """Accept from now on."""
+        await super().start()
+        self._resume()
+
+    async def stop(self) -> None:
+        """Accept no more; what was accepted goes on."""
+        if not self._paused:
+            self._pause_reading()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._listener.close()
+        await super().stop()
+
+    def room_made(self) -> None:
+        """Something was closed, or time has passed: go on, if accepting had to stop."""
+        if self._paused and self._listener.fileno() >= 0 and self._has_room():
+            self._resume()
+
+    def _has_room(self) -> bool:
+        room, plain = self._room, self._connections.open + len(self._opening)
+        return plain < room.plain and plain + self._sockets() < room.total
+
+    def _resume(self) -> None:
+        self._paused = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _pause_reading(self) -> None:
+        self._paused = True
+        self._loop.remove_reader(self._listener.fileno())
+
+    def _wait_for_room(self) -> None:
+        if self._connections.make_room():
+            self._pause_reading()  # until they are gone, which is at once
+            self._timer = self._loop.call_later(_PAUSE_SECONDS, self._go_on)
+        else:
+            self._pause("bound")
+
+    def _pause(self, reason: str) -> None:
+        self._pause_reading()
+        self.pauses += 1
+        self._timer = self._loop.call_later(_PAUSE_SECONDS, self._go_on)
+        self._warn(
+            "accept_paused",
+            reason=reason,
+            connections=self._connections.open,
+            sockets=self._sockets(),
+            times=self.pauses,
+        )
+
+    def _go_on(self) -> None:
+        if self._has_room():
+            self._resume()
+        else:
+            self._connections.make_room()
+            self._timer = self._loop.call_later(_PAUSE_SECONDS, self._go_on)
+
+    def _warn(self, event: str, **fields: object) -> None:
+        """Once a minute: what one attacker does often is to be read once."""
+        now = self._loop.time()
+        if now - self._logged.get(event, -_LOG_SECONDS) >= _LOG_SECONDS:
+            self._logged[event] = now
+            _log.warning(event, **fields)
+
+    def _accept(self) -> None:
+        """The listening socket has connections."""
+        for _ in range(_BATCH):
+            if not self._has_room():
+                self._wait_for_room()
+                return
+            try:
+                accepted, address = self._listener.accept()
+            except OSError as exc:
+                if exc.errno not in _PASSING:
+                    self._pause(errno.errorcode.get(exc.errno or 0, "unknown"))
+                return
+            self._take(accepted, address)
+
+    def _take(self, accepted: socket.socket, address: Any) -> None:
+        accepted.setblocking(False)
+        room = self._room
+        key = ""
+        if room.per_address:
+            key = counted_as(address[0], count_private=room.count_private)
+            if key and self._connections.by_address[key] >= room.per_address:
+                self._refuse(accepted, key)
+                return
+            if key:
+                self._connections.by_address[key] += 1
+        opening = self._loop.create_task(self._open(accepted, key))
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
+
+    async def _open(self, accepted: socket.socket, key: str) -> None:
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: self._connections.connection_from(key), accepted
+            )
+        except OSError as exc:  # it is gone already
+            self._connections.by_address.subtract([key])
+            accepted.close()
+            _log.debug("connection_lost_at_once", error=exc.strerror)
+
+    def _refuse(self, accepted: socket.socket, key: str) -> None:
+        self.refused += 1
+        self._warn("address_refused", address=key, bound=self._room.per_address)
+        try:
+            accepted.send(_too_many(self._room.per_address))
+        except OSError as exc:
+            _log.debug("connection_lost_at_once", error=exc.strerror)
+        finally:
+            accepted.close()
+
+
+def _too_many(bound: int) -> bytes:
+    """A whole answer: no request was read, so there is nothing else to go by."""
+    exc = TooManyRequests(
+        f"an address has at most {bound} HTTP connections open",
+        code="too_many_connections",
+        retry_after=1.0,
+    )
+    told = failure(exc, new_request_id())
+    head = (
+        f"HTTP/1.1 {told.status} Too Many Requests\r\nContent-Type: {PROBLEM_TYPE}\r\n"
+        f"Content-Length: {len(told.body)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + told.body

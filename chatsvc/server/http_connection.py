@@ -1,0 +1,182 @@
+"""A plain HTTP connection that holds a bounded request, and lets its memory go with its client.
+
+aiohttp bounds a line and the number of fields, not a head, nor the time it takes to come.
+Whether time is up is looked at by :class:`~chatsvc.server.connection_watch.ConnectionWatch`,
+for all connections at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aiohttp import EMPTY_PAYLOAD, web
+from aiohttp.client_exceptions import ClientConnectionResetError
+from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
+from aiohttp.web_request import BaseRequest
+
+from chatsvc.server.foreign_upgrade import UpgradeWary
+
+HEAD_BYTES: Final = 64 * 1024
+"""Of a request line with all header fields, and of what comes behind a body (its trailers)."""
+
+QUEUED_REQUESTS: Final = 4
+"""Pipelined requests from which the connection is not read until some are answered."""
+
+
+class HeadTooLarge(HttpProcessingError):
+    """A head, or trailers, beyond :data:`HEAD_BYTES`."""
+
+    code = 431
+    message = "the head is too large"
+
+
+class HeadTooSlow(HttpProcessingError):
+    """A head that did not arrive in time."""
+
+    code = 408
+    message = "the head did not arrive in time"
+
+
+class BoundedConnection(UpgradeWary):
+    """One connection. ``address``: what it counts under, empty if it is not counted.
+
+    ``head_since``: since when a head is awaited of which not all is here (also the first
+    one, of which nothing may be here), 0 while there is none. ``answers``: how many were
+    begun. ``unsent`` and ``moved_at`` are the watch's notes about its output.
+    """
+
+    __slots__ = (
+        "_body",
+        "_half_closed",
+        "_refused",
+        "_unparsed",
+        "address",
+        "answers",
+        "head_since",
+        "moved_at",
+        "progress",
+    )
+
+    def __init__(self, manager: web.Server, *, address: str = "", **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._max_msg_queue_size = QUEUED_REQUESTS
+        self._msg_queue_resume_size = QUEUED_REQUESTS // 2
+        self.address = address
+        self.answers = 0
+        self.head_since = self.moved_at = self._loop.time()
+        self.progress = (0, 0)
+        self._body: StreamReader | None = None
+        self._unparsed = 0
+        self._refused = False
+        self._half_closed = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it has no request to answer: it may be closed at any time (RFC 9112 §9.5)."""
+        return self._waiter is not None and not self._messages
+
+    @property
+    def waiting_since(self) -> float:
+        """Since when, of one that is :attr:`waiting`."""
+        return self.head_since or self._next_keepalive_close_time - self._keepalive_timeout
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and see that what leads to no request, or to no body, stays within bounds."""
+        if self._refused or self._close or self._force_close:
+            return
+        count, body = self._request_count, self._body
+        fed = 0 if body is None else body.total_bytes
+        super().data_received(data)
+        if self._request_count != count:
+            if self._unparsed + len(data) > HEAD_BYTES:
+                self._check_heads(self._request_count - count)
+            self._unparsed = 0
+            self.head_since = 0.0
+            payload = self._messages[-1][1] if self._messages else EMPTY_PAYLOAD
+            self._body = None if payload.is_eof() else payload
+        elif body is not None and (body.is_eof() or body.total_bytes != fed):
+            self._unparsed = 0
+            self._body = None if body.is_eof() else body
+        elif not self._upgraded:
+            if not self._unparsed:
+                data = data.lstrip(b"\r\n")  # between requests they are nothing (RFC 9112 §2.2)
+                if data and body is None:
+                    self.head_since = self._loop.time()
+            self._unparsed += len(data)
+            if self._unparsed > HEAD_BYTES:
+                self._refuse(HeadTooLarge())
+
+    def expire_head(self) -> None:
+        """Its time is up: 408, or no word to one that said nothing."""
+        if self._unparsed:
+            self._refuse(HeadTooSlow())
+        else:
+            self.force_close()
+
+    def _check_heads(self, count: int) -> None:
+        """Those that came whole, in few large pieces."""
+        for index in range(max(len(self._messages) - count, 0), len(self._messages)):
+            message = self._messages[index][0]
+            if isinstance(message, RawRequestMessage) and _head_bytes(message) > HEAD_BYTES:
+                while len(self._messages) > index:
+                    self._messages.pop()
+                self._refuse(HeadTooLarge())
+                return
+
+    def _refuse(self, exc: HttpProcessingError) -> None:
+        """Answer with the error and read no more; what was parsed so far is freed."""
+        self._refused = True
+        self.head_since = 0.0
+        self._parser = None
+        body, self._body = self._body, None
+        if body is not None:
+            body.set_exception(RequestPayloadError("its framing is larger than its content"))
+            return
+        self._request_count += 1
+        self._messages.append((_ErrInfo(status=400, exc=exc, message=exc.message), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """A client may close its half once it has sent its requests: it gets its answers."""
+        if self._upgraded or not self._request_count or self.waiting:
+            return None
+        body, self._body = self._body, None
+        if body is not None:
+            body.set_exception(RequestPayloadError("the connection ended within the body"))
+        self._half_closed = True
+        self._close_behind_last()
+        return True  # or the transport would be closed at once
+
+    def _close_behind_last(self) -> None:
+        if self._half_closed and not self._messages:
+            self._close = True
+
+    async def finish_response(
+        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """One more answer begins."""
+        self.answers += 1
+        self._close_behind_last()
+        if self._refused:
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
+
+    async def _drain_helper(self) -> None:
+        """aiohttp's keeps the future in a frame that is in the traceback of the future's own
+        exception: a cycle, with the answer's body in it."""
+        if self.transport is None:
+            raise ClientConnectionResetError("Connection lost")
+        if not self._paused:
+            return
+        if self._drain_waiter is None:
+            self._drain_waiter = self._loop.create_future()
+        await self._drain_waiter
+
+
+def _head_bytes(message: RawRequestMessage) -> int:
+    fields = sum([len(name) + len(value) + 4 for name, value in message.raw_headers])
+    return len(message.method) + len(message.path) + 12 + fields

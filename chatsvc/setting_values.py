@@ -1,0 +1,139 @@
+"""From the text of a variable to its value, strictly; refusals say what to write.
+
+A parser raises ``ValueError`` with what follows the value in a sentence: ``is not …``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from chatsvc.core.origins import LOOPBACK, origin_fault
+
+Parser = Callable[[str], Any]
+
+_SUFFIXES: Final = {"gib": 1024**3, "mib": 1024**2, "kib": 1024}
+_SHOWN_SUFFIXES: Final = {1024**3: "GiB", 1024**2: "MiB", 1024: "KiB"}
+_SIZE: Final = re.compile(r"([0-9]+)\s*([a-z]*)\Z", re.IGNORECASE)
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+
+
+def text(raw: str) -> str:
+    """As it is."""
+    return raw
+
+
+def words(raw: str) -> tuple[str, ...]:
+    """A list joined by commas."""
+    return tuple(word.strip() for word in raw.split(",") if word.strip())
+
+
+def flag(raw: str) -> bool:
+    """A boolean."""
+    if raw.lower() in _TRUE:
+        return True
+    if raw.lower() in _FALSE:
+        return False
+    raise ValueError("is not true or false (nor 1, yes, on, 0, no, off)")
+
+
+def choice(*allowed: str, **others: str) -> Parser:
+    """One of a few words, in any case.
+
+    Args:
+        others: further words, and what each stands for.
+    """
+    meant: Mapping[str, str] = {**{word: word for word in allowed}, **others}
+
+    def parse(raw: str) -> str:
+        found = meant.get(raw.strip().lower())
+        if found is not None:
+            return found
+        close = difflib.get_close_matches(raw.lower(), meant, n=1)
+        hint = f"; did you mean {meant[close[0]]}?" if close else ""
+        raise ValueError(f"is not one of {', '.join(allowed)}{hint}")
+
+    return parse
+
+
+def whole(minimum: int, maximum: int) -> Parser:
+    """A whole number between bounds, both included."""
+
+    def parse(raw: str) -> int:
+        try:
+            value = int(raw)
+        except ValueError:
+            raise ValueError("is not a whole number") from None
+        if not minimum <= value <= maximum:
+            raise ValueError(f"is not from {minimum} to {maximum}")
+        return value
+
+    return parse
+
+
+def number(minimum: float, maximum: float) -> Parser:
+    """A number between bounds, both included."""
+
+    def parse(raw: str) -> float:
+        try:
+            value = float(raw)
+        except ValueError:
+            raise ValueError("is not a number") from None
+        if not minimum <= value <= maximum:
+            raise ValueError(f"is not from {minimum:g} to {maximum:g}")
+        return value
+
+    return parse
+
+
+def size(minimum: int, maximum: int) -> Parser:
+    """Bytes: a whole number, or one with KiB, MiB or GiB in any case."""
+
+    def parse(raw: str) -> int:
+        match = _SIZE.match(raw.strip())
+        suffix = match[2].lower() if match else ""
+        if match is None or (suffix and suffix not in _SUFFIXES):
+            raise ValueError(
+                "is not a whole number of bytes, nor one with KiB, MiB or GiB, such as "
+                f"{_shown_size(maximum)}"
+            )
+        value = int(match[1]) * _SUFFIXES.get(suffix, 1)
+        if not minimum <= value <= maximum:
+            raise ValueError(f"is not from {_shown_size(minimum)} to {_shown_size(maximum)}")
+        return value
+
+    return parse
+
+
+def _shown_size(value: int) -> str:
+    for factor, suffix in _SHOWN_SUFFIXES.items():
+        if value and value % factor == 0:
+            return f"{value // factor}{suffix}"
+    return f"{value} bytes"
+
+
+def origins(raw: str) -> tuple[str, ...]:
+    """Origins joined by commas; ``*`` and ``loopback`` stand for several."""
+    found = words(raw)
+    for origin in found:
+        if origin in ("*", LOOPBACK):
+            continue
+        fault = origin_fault(origin)
+        if fault is not None:
+            raise ValueError(f"cannot be used: {fault}")
+    return found
+
+
+def header_names(raw: str) -> tuple[str, ...]:
+    """Names of HTTP header fields joined by commas (RFC 9110 §5.1)."""
+    found = words(raw)
+    for name in found:
+        if name == "*":
+            raise ValueError("cannot be used: * leaves out Authorization; write each name")
+        if not _HEADER_NAME.match(name):
+            raise ValueError(f"cannot be used: {name!r} is not the name of a header field")
+    return found

@@ -1,0 +1,119 @@
+"""A user's conversations in the log's tail, by their newest message.
+
+The tail lists a user's records. Going through all of them for each listing would cost what the
+unsaved backlog is long, on the loop; so what was gone through is kept, for those who list, and
+only newer records are added to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from chatsvc.core.page import NO_BYTE_BOUND, Bounds
+from chatsvc.core.record import KIND_MESSAGE, Record
+from chatsvc.log.tail import Tail
+
+USERS: Final = 256
+ENTRIES: Final = 500_000
+_SLICE: Final = 1000
+"""Records between two turns of the loop."""
+
+
+class UserConversations:
+    """Channels of one user, the one with the newest message last."""
+
+    def __init__(self) -> None:
+        self.up_to = 0
+        self.newest: OrderedDict[str, int] = OrderedDict()
+        self.readers = 0
+
+    def newest_in(self, channel: str) -> int:
+        """The id of the channel's newest message, 0 if there is none."""
+        return self.newest.get(channel, 0)
+
+    def page(self, tail: Tail, *, above: int, before: int, limit: int) -> list[Record]:
+        """The newest first: at most ``limit`` between the bounds, both exclusive."""
+        found: list[Record] = []
+        for message_id in reversed(self.newest.values()):
+            if message_id <= above or len(found) >= limit:
+                break
+            if message_id < before:
+                record = tail.get(message_id)
+                if record is not None:
+                    found.append(record)
+        return found
+
+    def add(self, records: list[Record]) -> None:
+        """Newer ones, ascending."""
+        newest = self.newest
+        for record in records:
+            if record.kind == KIND_MESSAGE:
+                newest[record.channel] = record.id
+                newest.move_to_end(record.channel)
+        if records:
+            self.up_to = records[-1].id
+
+    def forget(self, floor: int) -> None:
+        """What the tail has let go of."""
+        newest = self.newest
+        while newest and next(iter(newest.values())) <= floor:
+            newest.popitem(last=False)
+
+
+class TailConversations:
+    """Args:
+    tail: the log's.
+    users: how many users are kept; the one who listed last stays longest.
+    entries: how many conversations are kept, of all of them.
+    """
+
+    def __init__(self, tail: Tail, *, users: int = USERS, entries: int = ENTRIES) -> None:
+        self._tail = tail
+        self._most_users = users
+        self._most_entries = entries
+        self._users: OrderedDict[str, UserConversations] = OrderedDict()
+
+    @contextmanager
+    def of(self, user: str) -> Iterator[UserConversations]:
+        """This user's; what is in it stays while it is held. :meth:`refresh` it first."""
+        found = self._users.get(user)
+        if found is None:
+            found = self._users[user] = UserConversations()
+        self._users.move_to_end(user)
+        found.readers += 1
+        try:
+            yield found
+        finally:
+            found.readers -= 1
+            self._bound()
+
+    async def refresh(self, user: str, conversations: UserConversations) -> None:
+        """Up to the tail's head, which does not move between the return and the next wait."""
+        tail = self._tail
+        if conversations.readers == 1:
+            conversations.forget(tail.floor)
+        while True:
+            after = max(conversations.up_to, tail.floor)
+            bounds = Bounds(_SLICE, after=after, newest=False, max_bytes=NO_BYTE_BOUND)
+            records = tail.user_page(user, bounds)
+            conversations.add(records)
+            if len(records) < _SLICE:
+                conversations.up_to = max(conversations.up_to, tail.head)
+                return
+            await asyncio.sleep(0)
+
+    def _bound(self) -> None:
+        size = sum(len(one.newest) for one in self._users.values())
+        for user, one in list(self._users.items()):
+            if len(self._users) <= self._most_users and size <= self._most_entries:
+                return
+            if not one.readers:
+                size -= len(one.newest)
+                del self._users[user]
+
+    def __len__(self) -> int:
+        return len(self._users)

@@ -1,0 +1,48 @@
+"""Real services to attack, and what others get from them meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import repeat
+from pathlib import Path
+
+import pytest
+
+from bench import http_load
+from bench.attacks import Honest, honest_requests
+from tests.fault.kit.service import MakeService, Service, token
+
+
+@pytest.fixture
+async def make_service(tmp_path: Path) -> AsyncIterator[MakeService]:
+    """Makes services that are not started; whatever runs at the end is killed."""
+    made: list[Service] = []
+
+    def make(
+        env: Mapping[str, str] | None = None,
+        *,
+        data_dir: Path | None = None,
+        prefix: Sequence[str] = (),
+    ) -> Service:
+        service = Service(data_dir or tmp_path / "data", env=env, prefix=prefix)
+        made.append(service)
+        return service
+
+    yield make
+    for service in made:
+        if service.running:
+            await service.kill()
+
+
+def honest(service: Service) -> Honest:
+    """Other people's requests, to be entered as a block."""
+    return Honest(service.port, honest_requests(token("honest")))
+
+
+async def long_messages(service: Service, count: int, characters: int = 16_000) -> None:
+    """From alice to bob, accepted."""
+    body = f'{{"participants":["alice","bob"],"content":"{"x" * characters}"}}'.encode()
+    send = http_load.request(
+        "POST", "/api/messages", {"Authorization": f"Bearer {token('alice')}"}, body
+    )
+    await http_load.run(service.port, repeat(send, count), at_once=8)
