@@ -174,8 +174,7 @@ class Standing:
         def work() -> Settled:
             if suspect and not _knows(self._file, store):
                 raise StoreUnavailable(
-                    "another service writes to this store: every service needs one of its own",
-                    code="store_is_shared",
+                    "another service writes to this store: every service needs one of its own"
                 )
             gone = min(trimmed_of(self._file), floor)  # what is in memory is stored from there
             settled = settle(self._file, before, store, gone=gone, empty=empty, differ=differ)

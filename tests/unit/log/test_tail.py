@@ -206,9 +206,11 @@ def test_a_record_can_be_taken_out_wherever_it_is(position: int) -> None:
         at for at in left if at != 2
     ]
     assert tail.get(position) is None
-    assert tail.unsaved_count == sum(at > 2 for at in left)
-    recent = [one.cost for one in tail.page(everything) if one.id <= 2]
-    assert tail.recent_bytes == sum(recent)
+    assert tail.unsaved_count == len(tail._unsaved_costs) == sum(at > 2 for at in left)
+    fresh = Tail(recent_bytes=1 << 20)
+    fresh.extend(tail.page(everything))
+    assert tail.recent_bytes + tail.unsaved_bytes == fresh.unsaved_bytes
+    assert tail.backlog.total == tail.unsaved_bytes
 
 
 def test_a_record_that_goes_takes_its_lanes_with_it() -> None:

@@ -313,7 +313,9 @@ async def test_a_log_that_fails_is_a_failed_round_and_what_it_had_is_stored_agai
     await until(lambda: persister.health == ("ok", None, 0))
 
 
-@pytest.mark.parametrize("where", ["open", "on_open", "letters", "ping", "events"])
+@pytest.mark.parametrize(
+    "where", ["open", "identity", "watermark", "head", "set_watermark", "letters", "ping", "events"]
+)
 async def test_whatever_a_store_raises_wherever_is_tried_again(
     make: Make,
     log: WatchedLog,
@@ -329,15 +331,10 @@ async def test_whatever_a_store_raises_wherever_is_tried_again(
             left -= 1
             raise ZeroDivisionError(where)
 
-    async def on_open(_: MessageStore) -> None:
-        if where == "on_open":
-            fail()
-
     target, name = {
-        "open": (store, "open"),
         "letters": (store.letters, "put"),
-        "ping": (store, "ping"),
-    }.get(where, (store, "close"))
+        "events": (store, "close"),
+    }.get(where, (store, where))
     real = getattr(target, name)
 
     async def failing(*args: Any) -> Any:
@@ -351,7 +348,7 @@ async def test_whatever_a_store_raises_wherever_is_tried_again(
     if where == "ping":
         store.failures = 2
     store.refuse = lambda one: where == "letters" and one.id == records(1)[0].id
-    persister = make(attempts=1, on_open=on_open, events=events)
+    persister = make(attempts=1, events=events)
     with capture_logs():  # or each stack trace is made beautiful
         persister.start()
         for first in range(1, 9, 2):
