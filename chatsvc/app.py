@@ -28,6 +28,7 @@ from chatsvc.features.messages import api as messages_api
 from chatsvc.features.messages.channels import ConversationSender
 from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import MessageService, Policy
+from chatsvc.log.key_bounds import SENDERS as KEPT_SENDERS
 from chatsvc.log.local import LocalLog
 from chatsvc.log.lock import DataDirLock
 from chatsvc.server.accepting import AcceptingSite, accept_on
@@ -120,8 +121,7 @@ class Service:
             service = MessageService(
                 log=log,
                 policy=self._policy,
-                history=history,
-                client_ids=store,
+                client_ids=history,
                 limits=settings.limits,
             )
             sender = ConversationSender(service=service, lookup=history, limits=settings.limits)
@@ -241,12 +241,13 @@ class Service:
         except Exception:  # a fault of the store must not keep sends from being accepted
             identity = head = None
             _logger.exception("store_failed_at_start")
-        return await LocalLog.open(
+        log = await LocalLog.open(
             settings.data_path,
             recent_bytes=settings.recent_bytes,
             backlog_bytes=settings.backlog_bytes,
             idempotency_ms=settings.idempotency_seconds * 1000,
             idempotency_keys=settings.idempotency_max_keys,
+            idempotency_keys_per_sender=settings.idempotency_keys_per_sender,
             retention_ms=settings.log_retention_seconds * 1000,
             min_free_bytes=settings.min_free_bytes,
             store_identity=identity,
@@ -254,6 +255,13 @@ class Service:
             new_conversations=settings.max_new_conversations_per_hour,
             observe=self._observe_commit,
         )
+        if head is not None:
+            try:
+                async with asyncio.timeout(_STORE_START_SECONDS):
+                    await _learn_past(log, store)
+            except (StoreUnavailable, TimeoutError) as exc:
+                _logger.warning("store_past_unknown", error=str(exc) or "no answer")
+        return log
 
     def _observe_commit(self, records: int, seconds: float) -> None:
         self._metrics.append_batch.observe(records)
@@ -435,3 +443,10 @@ class _StoreEvents(PersisterEvents):
 async def _introduce(log: LocalLog, store: MessageStore) -> None:
     """Before the first write: is this the store that the log fills?"""
     log.meet_store(await store.identity(), await store.head())
+    await _learn_past(log, store)
+
+
+async def _learn_past(log: LocalLog, store: MessageStore) -> None:
+    """Bounds of the client_ids that the store holds and this life of the log does not know."""
+    if log.past_is_unknown:
+        log.learn_past(*await store.past_client_ids(limit=KEPT_SENDERS + 1))

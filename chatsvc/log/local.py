@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from chatsvc.core.errors import LogDamaged, LogUnavailable, StoreUnavailable
-from chatsvc.core.ids import format_id, id_at, next_id, now_ms
+from chatsvc.core.ids import MAX_ID, format_id, id_at, id_ms, next_id, now_ms
 from chatsvc.core.record import Draft, Record, accept, checksum, pack
 from chatsvc.log.backlog import FairShare, draft_bytes
 from chatsvc.log.base import Appended, MessageLog
@@ -24,7 +24,8 @@ from chatsvc.log.elapsed import ElapsedHeads, Instant
 from chatsvc.log.elapsed import now as elapsed_now
 from chatsvc.log.file import LogFile, Row, new_epoch
 from chatsvc.log.in_place import InPlace
-from chatsvc.log.keys import SKEW_MS, KeyWindow
+from chatsvc.log.key_file import SavedKeys, open_keys
+from chatsvc.log.keys import KeyWindow
 from chatsvc.log.new_conversations import NewConversations
 from chatsvc.log.refusals import DISK, LOCKED, LockWatch, Refusals, watch_place
 from chatsvc.log.tail import Tail
@@ -58,6 +59,7 @@ class LocalLog(MessageLog):
         tail: Tail,
         last: int,
         keys: KeyWindow,
+        window_ms: int,
         elapsed: ElapsedHeads,
         backlog_bytes: int,
         min_free_bytes: int,
@@ -72,6 +74,9 @@ class LocalLog(MessageLog):
         self._store = _text(file.meta("store"))
         self._last = last
         self._keys = keys
+        self._saved_keys = SavedKeys(file, keys)
+        self._window_seconds = window_ms / 1000
+        self._window_end = 0
         self.fair_share = FairShare(tail.backlog, backlog_bytes)
         self.new_conversations = NewConversations(new_conversations)
         self._min_free_bytes = min_free_bytes
@@ -99,6 +104,7 @@ class LocalLog(MessageLog):
         backlog_bytes: int,
         idempotency_ms: int,
         idempotency_keys: int,
+        idempotency_keys_per_sender: int = 20_000,
         retention_ms: int,
         min_free_bytes: int = 0,
         store_identity: str | None = None,
@@ -130,12 +136,19 @@ class LocalLog(MessageLog):
             elapsed = ElapsedHeads(_text(file.meta("elapsed")), clock=elapsed_clock)
             window_ms = idempotency_ms
             now = now_ms()
-            created_ms = int(str(file.meta("created_ms")))
-            keys = KeyWindow(window_ms=window_ms, most=idempotency_keys, since_ms=created_ms)
+            keys = open_keys(
+                file,
+                window_ms=window_ms,
+                max_keys=idempotency_keys,
+                max_keys_per_sender=idempotency_keys_per_sender,
+                stored=watermark,
+                store_head=store_head,
+                clock=_wall_clock,
+            )
             # Below the base the store may hold what this log does not: only what it has yet to
             # get of that is kept in memory.
             base = _base(file)
-            read_from = min(watermark, id_at(now - window_ms - SKEW_MS))
+            read_from = min(watermark, id_at(max(0, now - window_ms)))
             tail = Tail(
                 recent_bytes=recent_bytes,
                 watermark=watermark,
@@ -151,10 +164,11 @@ class LocalLog(MessageLog):
             tail=tail,
             last=max(head, store_head or 0, tail.head, watermark),
             keys=keys,
+            window_ms=window_ms,
             elapsed=elapsed,
             backlog_bytes=backlog_bytes,
             min_free_bytes=min_free_bytes,
-            retention_ms=max(retention_ms, window_ms + SKEW_MS),
+            retention_ms=max(retention_ms, window_ms),
             new_conversations=new_conversations,
             observe=observe,
         )
@@ -162,10 +176,6 @@ class LocalLog(MessageLog):
     @property
     def epoch(self) -> str:
         return self._epoch
-
-    @property
-    def keys_since_ms(self) -> int:
-        return self._keys.since_ms(now_ms())
 
     @property
     def keys_forgotten_early(self) -> int:
@@ -190,8 +200,30 @@ class LocalLog(MessageLog):
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
         return self._commit.append(draft)
 
+    def can_tell(self, key: tuple[str, str, str]) -> bool:
+        return not self._keys.may_have_forgotten(key) or self.remembers(key)
+
     def remembers(self, key: tuple[str, str, str]) -> bool:
+        """Whether a record of this key is known, or being written."""
         return self._keys.get(key) is not None or self._commit.in_flight(key)
+
+    @property
+    def forgotten_are_stored(self) -> bool:
+        return self.tail.watermark >= self._keys.forgotten_to
+
+    @property
+    def past_is_unknown(self) -> bool:
+        """Whether the store may hold keys that this log never knew, and was not asked yet."""
+        return self._keys.bounds.unmet
+
+    def learn_past(self, newest: int, ahead: Sequence[tuple[str, int]]) -> None:
+        """What the store holds of keys that this log never knew.
+
+        Args:
+            newest: the highest id of what it holds, 0 if it is empty.
+            ahead: see :meth:`~chatsvc.log.key_bounds.KeyBounds.learn_past`.
+        """
+        self._keys.bounds.learn_past(id_ms(newest), ahead)
 
     def advance_watermark(self, watermark: int) -> None:
         self.tail.advance(watermark)
@@ -222,6 +254,7 @@ class LocalLog(MessageLog):
         self._lock_watch.stop()
         self._note_elapsed()
         self._save_elapsed()
+        self._save_keys()
         self._save_watermark()
         await self._worker.stop()
         await asyncio.to_thread(self._file.close)
@@ -281,14 +314,17 @@ class LocalLog(MessageLog):
 
     def _accepted(self, records: Sequence[Record]) -> None:
         self.tail.extend(records)
-        self._keys.forget(now_ms(), self.tail.watermark)
+        self._keys.forget(self._window_end, self.tail.watermark)
 
     async def _keep_house(self) -> None:
+        self._save_keys()  # of this life; what it may trim goes by what is saved
         while True:
             self._look_at_disk()
             self._note_elapsed()
             if self._loop.time() - self._elapsed_saved_at >= _SAVE_ELAPSED_SECONDS:
                 self._save_elapsed()
+                self._save_keys()
+            self._forget_keys()
             watch_place(self._place, self._refusals)
             self._worker.chore(lambda: self._guarded(self._file.shrink_wal))
             self._save_watermark()
@@ -319,6 +355,15 @@ class LocalLog(MessageLog):
         saved = self.elapsed.save().decode()
         self._worker.chore(lambda: self._guarded(self._file.set_meta, "elapsed", saved))
 
+    def _forget_keys(self) -> None:
+        self._window_end = self.elapsed.older_than(self._window_seconds)
+        self._keys.forget(self._window_end, self.tail.watermark)
+
+    def _save_keys(self) -> None:
+        """Now and then: what was forgotten since the last time is only read back."""
+        save = self._saved_keys.prepare()
+        self._worker.chore(lambda: self._guarded(save))
+
     def _save_watermark(self) -> None:
         """Lazily: a lower watermark only means storing again what is stored already."""
         watermark = self.tail.watermark
@@ -328,6 +373,7 @@ class LocalLog(MessageLog):
 
     def _trim(self) -> None:
         up_to = min(self.tail.watermark, id_at(max(0, now_ms() - self._retention_ms)))
+        up_to = min(up_to, self._saved_keys.position)
 
         def job() -> None:
             if self._guarded(self._file.trim, up_to, _TRIM_ROWS) == _TRIM_ROWS:
@@ -342,6 +388,10 @@ class LocalLog(MessageLog):
         except LogUnavailable as exc:
             _logger.warning("housekeeping of the log was put off", error=str(exc))
             return None
+
+
+def _wall_clock() -> int:
+    return now_ms()
 
 
 def _text(value: object) -> str | None:
@@ -405,14 +455,17 @@ def _begin_anew(file: LogFile, base: int) -> None:
 
 
 def _load(file: LogFile, tail: Tail, keys: KeyWindow, after: int) -> None:
-    """Keys of all above ``after``; into the tail what is above its floor."""
+    """Keys of all above the window's position; into the tail what is above its floor."""
     batch: list[Record] = []
-    for record in file.read(after):
-        if record.client_id is not None:
+    for number, record in enumerate(file.read(min(after, keys.position))):
+        if record.client_id is not None and record.id > keys.position:
             keys.add((record.sender, record.channel, record.client_id), record.id, record.digest)
+        if number % 1000 == 0:
+            keys.forget(0, MAX_ID)  # too many for the bounds are too many here as well
         if record.id > tail.floor:
             batch.append(record)
         if len(batch) == 1000:
             tail.extend(batch)
             batch.clear()
     tail.extend(batch)
+    keys.forget(0, MAX_ID)

@@ -229,7 +229,8 @@ class History:
     async def find_client_id(
         self, sender: str, channel: str, client_id: str
     ) -> tuple[int, bytes] | None:
-        """Id and digest of the first stored message under this key; the tail is not asked."""
+        """Id and digest of the first message under this key, stored or put aside; the tail is
+        not asked."""
         return await self._ask(
             sender, lambda: self._store.find_client_id(sender, channel, client_id)
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 import structlog
 from pymongo import ASCENDING, DESCENDING
@@ -37,8 +38,9 @@ class MongoReads:
 
     async def head(self) -> int:
         """The highest ``rev``: as long as nothing changes a stored message, the highest id."""
-        cursor = self._walk(self._messages, our_messages(), by="_id", newest=True).limit(1)
-        found: list[Document] = await self._connection.read(lambda: cursor.to_list(None))
+        cursor = self._messages.find(our_messages()).collation(SIMPLE).sort("_id", DESCENDING)
+        one = cursor.limit(1)
+        found = await self._connection.read(lambda: one.to_list(None))
         return int(found[0]["_id"], 16) if found else 0
 
     async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
@@ -72,7 +74,7 @@ class MongoReads:
         found = await self._connection.read(
             lambda: self._conversations.find_one(query, fields, collation=SIMPLE)
         )
-        return self._ours(found, _to_members) if found else None
+        return self._ours(found, _members) if found else None
 
     async def get(self, message_id: int) -> Entry | None:
         """One message."""
@@ -111,40 +113,29 @@ class MongoReads:
         convert: Callable[[Document], T],
         size: Callable[[T], int],
     ) -> list[T]:
-        """Documents of ours in the order asked for, within the bounds' bytes. Those of others
+        """Documents of ours in the order asked for, as far as the bounds go. Those of others
         are made up for, or the page would look like the last."""
         found: list[T] = []
-        room = bounds.max_bytes
         between = id_range(bounds)
+        room = bounds.max_bytes
+        while (wanted := bounds.limit - len(found)) > 0:  # to MongoDB, a limit of 0 is none
+            seen: list[Document] = []
 
-        def ours(document: Document) -> tuple[Document, T | None]:
-            return document, self._ours(document, convert)
+            def take(document: Document, seen: list[Document] = seen) -> T | None:
+                seen.append({by: document[by]})
+                return self._ours(document, convert)
 
-        def size_of(pair: tuple[Document, T | None]) -> int:
-            return size(pair[1]) if pair[1] is not None else 0
-
-        while (wanted := bounds.limit - len(found)) > 0:
-            cursor = self._walk(collection, query | {by: between}, by=by, newest=bounds.newest)
-            pairs = await self._read(cursor, ours, size_of, limit=wanted, max_bytes=room)
-            room -= sum(map(size_of, pairs))
-            found.extend(one for _, one in pairs if one is not None)
-            if len(pairs) < wanted or room < 0:
+            cursor = collection.find(query | {by: between}).collation(SIMPLE)
+            ordered = cursor.sort(by, DESCENDING if bounds.newest else ASCENDING)
+            part = await self._connection.read(
+                partial(read_page, ordered, take, size, limit=wanted, max_bytes=max(room, 0))
+            )
+            found.extend(part)
+            room -= sum(map(size, part))
+            if len(seen) < wanted or len(seen) == len(part) or (room < 0 and len(found) > 1):
                 break
-            between = between | {"$lt" if bounds.newest else "$gt": pairs[-1][0][by]}
+            between = between | {"$lt" if bounds.newest else "$gt": seen[-1][by]}
         return found
-
-    async def _read(
-        self,
-        cursor: Any,
-        convert: Callable[[Document], T],
-        size: Callable[[T], int],
-        *,
-        limit: int,
-        max_bytes: int,
-    ) -> list[T]:
-        return await self._connection.read(
-            lambda: read_page(cursor, convert, size, limit=limit, max_bytes=max_bytes)
-        )
 
     def _ours(self, document: Document, convert: Callable[[Document], T]) -> T | None:
         """The document as what it should be, or ``None`` where it is nothing of ours.
@@ -167,11 +158,6 @@ class MongoReads:
                 )
             return None
 
-    @staticmethod
-    def _walk(collection: Collection, query: Document, *, by: str, newest: bool) -> Any:
-        order = DESCENDING if newest else ASCENDING
-        return collection.find(query).collation(SIMPLE).sort(by, order)
-
 
 def _body_size(entry: Entry) -> int:
     return len(entry.body)
@@ -181,5 +167,5 @@ def _message_size(conversation: Conversation) -> int:
     return len(conversation.last_message)
 
 
-def _to_members(document: Document) -> Members:
+def _members(document: Document) -> Members:
     return Members(tuple(document["participants"]), int(document["last_id"], 16))

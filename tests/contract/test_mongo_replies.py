@@ -15,7 +15,7 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds
 from chatsvc.storage.base import DeadLetter
-from chatsvc.storage.mongo import MongoStore
+from chatsvc.storage.mongo import STEPS, MongoStore
 from chatsvc.storage.mongo_documents import to_document
 from tests.support.records import record, records
 
@@ -111,33 +111,6 @@ async def test_reads_ask_the_primary_whatever_the_uri_says(
     assert set(asked["filter"]) == {"channel", "_id"}
 
 
-async def test_a_page_that_is_large_enough_asks_for_no_more_and_gives_the_cursor_up(
-    script: Script, store: MongoStore
-) -> None:
-    def batch(first: int) -> list[dict[str, Any]]:
-        return [
-            to_document(one, msgspec.json.decode(one.body))
-            for one in records(100, first=first, content="x" * 1000)
-        ]
-
-    script.answers["find"] = lambda _: {
-        "ok": 1,
-        "cursor": {"id": Int64(7), "ns": "chat.messages", "firstBatch": batch(1)},
-    }
-    script.answers["getMore"] = lambda _: {
-        "ok": 1,
-        "cursor": {"id": Int64(7), "ns": "chat.messages", "nextBatch": batch(101)},
-    }
-    script.answers["killCursors"] = lambda ask: {"ok": 1, "cursorsKilled": ask["cursors"]}
-    bounds = Bounds(1000, newest=False, max_bytes=150_000)
-    page = await store.channel_page("alice,bob", bounds)
-    assert sum(len(entry.body) for entry in page[:-1]) <= 150_000
-    assert sum(len(entry.body) for entry in page) > 150_000
-    assert script.last("find")["batchSize"] == 100
-    assert script.count("getMore") == 1
-    assert script.last("killCursors")["cursors"] == [7]
-
-
 async def everything(script: Script, store: MongoStore) -> None:
     """Each method of the store and of its dead letters once."""
     script.answers |= {
@@ -225,6 +198,33 @@ async def test_a_purge_that_fails_in_the_middle_is_in_nobodys_way(
         "messages",
     ], "the conversation first: left behind it would never be found again"
     assert await store.write(records(2)) == []
+
+
+async def test_a_page_that_is_large_enough_asks_for_no_more_and_gives_the_cursor_up(
+    script: Script, store: MongoStore
+) -> None:
+    def batch(first: int) -> list[dict[str, Any]]:
+        return [
+            to_document(one, msgspec.json.decode(one.body))
+            for one in records(100, first=first, content="x" * 1000)
+        ]
+
+    script.answers["find"] = lambda _: {
+        "ok": 1,
+        "cursor": {"id": Int64(7), "ns": "chat.messages", "firstBatch": batch(1)},
+    }
+    script.answers["getMore"] = lambda _: {
+        "ok": 1,
+        "cursor": {"id": Int64(7), "ns": "chat.messages", "nextBatch": batch(101)},
+    }
+    script.answers["killCursors"] = lambda ask: {"ok": 1, "cursorsKilled": ask["cursors"]}
+    bounds = Bounds(1000, newest=False, max_bytes=150_000)
+    page = await store.channel_page("alice,bob", bounds)
+    assert sum(len(entry.body) for entry in page[:-1]) <= 150_000
+    assert sum(len(entry.body) for entry in page) > 150_000
+    assert script.last("find")["batchSize"] == 100
+    assert script.count("getMore") == 1
+    assert script.last("killCursors")["cursors"] == [7]
 
 
 async def test_a_read_tells_the_server_how_long_it_may_take(
@@ -329,7 +329,8 @@ async def test_a_lost_race_for_a_new_conversation_is_run_again(
 
 async def test_a_lost_race_for_the_stores_own_document_takes_the_winners(script: Script) -> None:
     script.answers["findAndModify"] = lambda _: {"ok": 0, **DUPLICATE}
-    script.answers["find"] = lambda _: found({"_id": "store", "v": 1, "identity": "winner"})
+    winner = {"_id": "store", "v": len(STEPS), "identity": "winner"}
+    script.answers["find"] = lambda _: found(winner)
     store = MongoStore(script.server.uri, "chat", "messages", write_seconds=2)
     await store.open()
     assert await store.identity() == "winner"

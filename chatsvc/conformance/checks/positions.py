@@ -12,7 +12,9 @@ from chatsvc.conformance.expect import expect, same
 from chatsvc.conformance.tokens import User
 from chatsvc.wire import frames
 
-_NOTHING = "**Without `since` nothing is replayed**: no `gap` and no `caught_up` come"
+_NOTHING = (
+    "**Without `since` nothing is replayed**: neither a `gap` nor `caught_up` follows `hello`"
+)
 
 
 def _id_of(cursor: str) -> str:

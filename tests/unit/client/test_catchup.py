@@ -140,7 +140,7 @@ async def test_a_range_that_was_received_meanwhile_is_not_asked_for() -> None:
 
 
 async def test_a_smaller_target_does_not_shorten_the_range() -> None:
-    fetch = Fetch(page(1, more=True), page(7, more=True))
+    fetch = Fetch(page(1, 3, more=True), page(7, more=True))
     fetch.catch_up.extend(number(7))
     await fetch.run(3)
     assert fetch.inbox.position == number(7)
@@ -291,6 +291,34 @@ async def test_a_reset_is_fetched_to_its_end_and_what_was_asked_before_is_left()
     assert fetch.api.asked == [message_id(n) for n in (2, 3, 2, 4)]
     # The end of the range before the reset is no position of the new epoch.
     assert fetch.inbox.cursor == f"e2.{message_id(5)}"
+    assert fetch.pauses == []
+
+
+async def test_each_reset_makes_what_was_asked_before_of_no_use() -> None:
+    def reset(epoch: str) -> Callable[[], Page]:
+        def during() -> Page:
+            fetch.inbox.move_to(epoch, number(0))
+            fetch.catch_up.restart()
+            return page(1, 2, 3)
+
+        return during
+
+    fetch = Fetch(reset("e2"), reset("e3"), reset("e4"), page(4))
+    await fetch.run(9)
+    assert await fetch.events() == ["number 4"]
+    assert fetch.inbox.cursor == f"e4.{message_id(4)}"
+    assert fetch.pauses == []
+
+
+async def test_a_refusal_from_before_a_reset_is_of_no_use_either() -> None:
+    def reset() -> Page:
+        fetch.inbox.move_to("e2", number(0))
+        fetch.catch_up.restart()
+        raise refusal(403)
+
+    fetch = Fetch(reset, page(4))
+    await fetch.run(9)
+    assert await fetch.events() == ["number 4"]
 
 
 async def test_a_reset_while_a_page_is_being_delivered() -> None:
@@ -309,6 +337,7 @@ async def test_a_reset_while_a_page_is_being_delivered() -> None:
         "number 5",
     ]
     assert fetch.inbox.cursor == f"e2.{message_id(5)}"
+    assert fetch.pauses == []
 
 
 async def test_a_reset_with_nothing_above_it_leaves_the_position() -> None:

@@ -27,6 +27,7 @@ from chatsvc.log.base import Appended
 from chatsvc.log.elapsed import ElapsedHeads, Instant
 from chatsvc.log.file import LogFile, Row
 from chatsvc.log.local import LocalLog
+from tests.support.client_ids import uuid7_at
 from tests.support.drafts import draft
 from tests.support.waiting import until
 
@@ -118,17 +119,22 @@ async def test_keys_outlive_a_restart_and_unstored_ones_the_window(
     assert (await send(log, "old 1", client_id="unstored")).id == rows[1][0]
     assert (await send(log, "old 2", client_id="lately")).id == rows[2][0]
     assert not log.remembers(("alice", "alice,bob", "stored long ago"))
-    assert log.keys_since_ms > rows[0][0] >> 16
 
 
-async def test_a_log_that_holds_a_key_twice_opens_and_goes_on(tmp_path: Path, opened: Open) -> None:
+async def test_a_log_that_holds_a_key_twice_opens_and_goes_on(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [old_row(3 * HOUR, 0, client_id="k"), old_row(2 * HOUR, 1, client_id="k")]
     write(tmp_path, rows)
-    log = await opened()
+    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    boot = Boot()
+    log = await opened(elapsed_clock=boot)
     log.advance_watermark(rows[-1][0])
-    for _ in range(3):
-        await send(log)
-    assert not log.remembers(("alice", "alice,bob", "k"))
+    await until(lambda: log.elapsed.older_than(0) == rows[-1][0])
+    assert log.remembers(("alice", "alice,bob", "k"))
+    boot.seconds += WINDOW / 1000
+    await until(lambda: not log.remembers(("alice", "alice,bob", "k")))
+    assert len(log._keys) == 0
 
 
 async def test_ids_go_on_above_the_logs_and_the_stores_head(tmp_path: Path, opened: Open) -> None:
@@ -150,7 +156,8 @@ async def test_a_store_ahead_begins_a_new_life_above_it(tmp_path: Path, opened: 
     assert log.epoch != "before"
     assert log.tail.watermark == log.tail.head == store_head
     assert log.tail.floor == store_head, "between the log's end and there only the store knows"
-    assert log.keys_since_ms > store_head >> 16, "keys of the old life are the store's to tell"
+    of_then = ("alice", "alice,bob", uuid7_at(store_head >> 16))
+    assert not log.can_tell(of_then), "keys of the old life are the store's to tell"
     epoch = log.epoch
     sent = await send(log)
     assert sent.id > store_head
@@ -352,16 +359,20 @@ async def test_trim_takes_what_is_old_and_stored_but_never_the_newest(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_TRIM_ROWS", 7)
+    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
     rows = [old_row(5 * HOUR, at) for at in range(50)]
     write(tmp_path, rows, watermark=rows[29][0])
-    log = await opened()
+    boot = Boot()
+    log = await opened(elapsed_clock=boot)
     await until(lambda: rows_on_disk(tmp_path) == 20)
     log.advance_watermark(rows[-1][0])
+    boot.seconds += WINDOW / 1000
+    await until(lambda: log._keys.position == rows[-1][0])
     await log.close()
-    log = await opened()
+    log = await opened(elapsed_clock=boot)
     await until(lambda: rows_on_disk(tmp_path) == 1)
     await log.close()
-    log = await opened()
+    log = await opened(elapsed_clock=boot)
     assert log.tail.head == rows[-1][0]
     assert (await send(log)).id > rows[-1][0]
 
