@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import abc
 import asyncio
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from chatsvc.core.record import Draft
+from chatsvc.core.record import Draft, Record
+from chatsvc.log.reconcile import Life, StoreState
 from chatsvc.log.tail import Tail
 
 
@@ -41,6 +43,11 @@ class MessageLog(abc.ABC):
     @abc.abstractmethod
     def epoch(self) -> str:
         """Which life of the log this is: lower-case letters and digits."""
+
+    @property
+    @abc.abstractmethod
+    def lives(self) -> tuple[Life, ...]:
+        """The lives of the log that are remembered; the present one, with the epoch, last."""
 
     @property
     @abc.abstractmethod
@@ -75,12 +82,68 @@ class MessageLog(abc.ABC):
         a key proves nothing then.
         """
 
+    @property
+    @abc.abstractmethod
+    def past_is_unknown(self) -> bool:
+        """Whether the store may hold keys that this log never knew, and was not asked yet."""
+
+    @abc.abstractmethod
+    def learn_past(self, newest: int, ahead: Sequence[tuple[str, int]]) -> None:
+        """What the store holds of keys that this log never knew.
+
+        Args:
+            newest: the highest id of what it holds, 0 if it is empty.
+            ahead: see :meth:`~chatsvc.log.key_bounds.KeyBounds.learn_past`.
+        """
+
     @abc.abstractmethod
     def advance_watermark(self, watermark: int) -> None:
-        """The store now holds everything up to here. Never goes back.
+        """The store now holds everything up to here. Never goes back, but by :meth:`meet_store`.
 
         What is below may be forgotten, from memory by its bound and from disk after
         ``LOG_RETENTION_SECONDS``.
+        """
+
+    @property
+    @abc.abstractmethod
+    def met(self) -> StoreState | None:
+        """The store, as it was when the log met it last; ``None``: not yet."""
+
+    @property
+    @abc.abstractmethod
+    def store_from(self) -> int:
+        """Where storing begins after a meeting: at ``tail.stored`` or a margin below it."""
+
+    @abc.abstractmethod
+    async def meet_store(self, store: StoreState) -> None:
+        """Find out what this store holds of the log, and go by it from now on.
+
+        It is asked for before anything is stored, and again whenever the store is not what
+        it was: another one, or one that was put back. ``tail.stored`` may go down then.
+
+        Raises:
+            StoreUnavailable: somebody else writes to it.
+            LogUnavailable: nothing can be kept now.
+        """
+
+    @abc.abstractmethod
+    async def read(self, after: int, up_to: int, limit: int, most_bytes: int) -> list[Record]:
+        """The oldest above ``after``, up to and with ``up_to``, from where they are kept: the
+        tail may no longer hold them. Fewer than ``limit`` if their bodies have together more
+        than ``most_bytes``; none where there are none.
+
+        Raises:
+            LogDamaged: one is not what was written.
+        """
+
+    @abc.abstractmethod
+    async def readmit(self, records: Sequence[Record]) -> None:
+        """Place records anew, at the log's end: the store holds others under their ids.
+
+        Durable on return. A retry of their keys is answered with the new ids.
+
+        Raises:
+            LogUnavailable: nothing was changed.
         """
 
     @abc.abstractmethod

@@ -15,9 +15,10 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from chatsvc.core.errors import StoreUnavailable, VersionTooNew
-from chatsvc.core.ids import format_id
+from chatsvc.core.ids import format_id, parse_id
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
+from chatsvc.log.reconcile import Mark
 from chatsvc.storage.base import (
     Conversation,
     Members,
@@ -141,7 +142,40 @@ class MongoStore(MessageStore):
 
     async def identity(self) -> str:
         self._require_open()
-        return str(self._identity)
+        meta = await self._connection.read(
+            lambda: self._read_meta.find_one(_STORE, collation=SIMPLE)
+        )
+        if meta is None or str(meta["identity"]) != self._identity:
+            self._identity = None  # its indexes and its version have to be looked at
+            raise StoreUnavailable("another database is in the place of the one that was opened")
+        return self._identity
+
+    async def watermark(self) -> Mark | None:
+        self._require_open()
+        found = await self._connection.read(
+            lambda: self._read_meta.find_one(_WATERMARK, collation=SIMPLE)
+        )
+        if found is None:
+            return None
+        return Mark(parse_id(found["value"]), int(found["generation"]), str(found["epoch"]))
+
+    async def set_watermark(self, expected: Mark | None, new: Mark) -> bool:
+        self._require_open()
+        if expected is None:
+            first = {**_WATERMARK, **_mark_document(new)}
+            try:
+                await self._connection.attempt(lambda: self._meta.insert_one(first))
+            except DuplicateKeyError:
+                return False
+            except PyMongoError as exc:
+                raise unavailable(exc) from cause_of(exc)
+            return True
+        found = {**_WATERMARK, **_mark_document(expected)}
+        change = {"$set": _mark_document(new)}
+        done = await self._connection.write(
+            lambda: self._meta.update_one(found, change, collation=SIMPLE)
+        )
+        return bool(done.matched_count)
 
     async def head(self) -> int:
         self._require_open()
@@ -378,6 +412,7 @@ class MongoStore(MessageStore):
 
 
 _STORE: Final = {"_id": "store"}
+_WATERMARK: Final = {"_id": "watermark"}
 
 STEPS: tuple[Callable[[MongoStore], Awaitable[None]], ...] = (
     MongoStore._make_indexes,
@@ -413,6 +448,14 @@ def _conversation_update(one: Encoded, *, upsert: bool) -> UpdateOne:
         upsert=upsert,
         collation=SIMPLE,
     )
+
+
+def _mark_document(mark: Mark) -> Document:
+    return {
+        "value": format_id(mark.position),
+        "generation": mark.generation,
+        "epoch": mark.epoch,
+    }
 
 
 def _reason(error: Mapping[str, Any]) -> str:

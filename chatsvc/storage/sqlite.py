@@ -19,6 +19,7 @@ from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
 from chatsvc.log.busy import retry_while_busy
 from chatsvc.log.in_place import InPlace
+from chatsvc.log.reconcile import Mark
 from chatsvc.storage import sqlite_dead_letters as dead_letter_rows
 from chatsvc.storage import sqlite_rows as rows
 from chatsvc.storage.base import (
@@ -101,10 +102,16 @@ class SqliteStore(MessageStore):
         return Versions(found, len(STEPS))
 
     async def identity(self) -> str:
-        def read(db: sqlite3.Connection) -> str:
-            return str(db.execute("SELECT value FROM meta WHERE name='identity'").fetchone()[0])
+        found = await self._reader.run(lambda db: rows.meta(db, "identity"))
+        if found is None:
+            raise StoreUnavailable("the store's file has lost its name")
+        return found
 
-        return await self._reader.run(read)
+    async def watermark(self) -> Mark | None:
+        return await self._reader.run(rows.watermark)
+
+    async def set_watermark(self, expected: Mark | None, new: Mark) -> bool:
+        return await self._writer.run(lambda db: rows.set_watermark(db, expected, new))
 
     async def head(self) -> int:
         return await self._reader.run(rows.head)

@@ -15,10 +15,11 @@ from typing import Any, Final
 
 import msgspec
 
-from chatsvc.core.ids import id_ms
+from chatsvc.core.ids import format_id, id_ms, parse_id
 from chatsvc.core.page import Bounds, Entry, take
 from chatsvc.core.record import Record
 from chatsvc.log.key_bounds import AHEAD_MS
+from chatsvc.log.reconcile import Mark
 from chatsvc.storage.base import Conversation, Members, PastClientIds, Rejection
 from chatsvc.storage.bodies import conflicting, decode_participants, sift
 from chatsvc.storage.client_ids import minted_ahead_ms
@@ -51,6 +52,47 @@ def _in_bulk(
 
 def _json(names: Iterable[Any]) -> str:
     return _names(list(names)).decode()
+
+
+def meta(db: sqlite3.Connection, name: str) -> str | None:
+    """A value kept beside the messages."""
+    row = db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return str(row[0]) if row else None
+
+
+def watermark(db: sqlite3.Connection) -> Mark | None:
+    """See :meth:`~chatsvc.storage.base.MessageStore.watermark`."""
+    found = meta(db, "watermark")
+    if found is None:
+        return None
+    position, generation, epoch = found.split(" ")
+    return Mark(parse_id(position), int(generation), epoch)
+
+
+def set_watermark(db: sqlite3.Connection, expected: Mark | None, new: Mark) -> bool:
+    """See :meth:`~chatsvc.storage.base.MessageStore.set_watermark`.
+
+    Without an fsync of its own: in WAL mode what was committed before it is on the disk
+    whenever this is, and where this is lost with the power, the batch is stored again.
+    """
+    db.execute("PRAGMA synchronous=NORMAL")
+    try:
+        if expected is None:
+            done = db.execute(
+                "INSERT OR IGNORE INTO meta VALUES ('watermark', ?)", (_mark_text(new),)
+            )
+        else:
+            done = db.execute(
+                "UPDATE meta SET value = ? WHERE name = 'watermark' AND value = ?",
+                (_mark_text(new), _mark_text(expected)),
+            )
+        return done.rowcount == 1
+    finally:
+        db.execute("PRAGMA synchronous=FULL")
+
+
+def _mark_text(mark: Mark) -> str:
+    return f"{format_id(mark.position)} {mark.generation} {mark.epoch}"
 
 
 def write_records(db: sqlite3.Connection, records: Sequence[Record]) -> list[Rejection]:

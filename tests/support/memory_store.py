@@ -11,6 +11,7 @@ from chatsvc.core.ids import id_ms
 from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, take
 from chatsvc.core.record import Record
 from chatsvc.log.key_bounds import AHEAD_MS
+from chatsvc.log.reconcile import Mark
 from chatsvc.storage.base import (
     Conversation,
     DeadLetter,
@@ -57,12 +58,16 @@ class MemoryStore(MessageStore):
     ``away`` makes every call fail; ``failures`` the next so many writes. ``gate``, where
     there is one, is waited for before a read looks and before a write writes; ``reads``
     and ``batches`` tell what was asked. ``refuse`` says for which records it never will.
+    ``answers_lost`` makes so many advances of the watermark fail after they were made.
     """
 
     def __init__(self) -> None:
         self.records: dict[int, Record] = {}
         self.letters = MemoryLetters()
         self.dead_letters = self.letters
+        self.name = "memory"
+        self.mark: Mark | None = None
+        self.answers_lost = 0
         self.opened = 0
         self.away = False
         self.failures = 0
@@ -84,7 +89,22 @@ class MemoryStore(MessageStore):
         return Versions(1, 1)
 
     async def identity(self) -> str:
-        return "memory"
+        self._check()
+        return self.name
+
+    async def watermark(self) -> Mark | None:
+        self._check()
+        return self.mark
+
+    async def set_watermark(self, expected: Mark | None, new: Mark) -> bool:
+        self._check()
+        if self.mark != expected:
+            return False
+        self.mark = new
+        if self.answers_lost:
+            self.answers_lost -= 1
+            raise StoreUnavailable("the answer was lost")
+        return True
 
     async def head(self) -> int:
         return max(self.records, default=0)

@@ -173,7 +173,7 @@ class Speaker(Connection):
             self.go_on()
 
     def _await_store(self, message_id: int) -> None:
-        watermark = self._context.tail.watermark
+        watermark = self._context.tail.stored
         self._unstored = max(self._unstored, message_id)
         if self.transport is None:
             return
