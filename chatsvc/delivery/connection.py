@@ -7,30 +7,32 @@ from collections.abc import Sequence
 from typing import Final
 
 from chatsvc.delivery.spans import Behind, Span
+from chatsvc.delivery.transports import reset, unsent
 
 LOW_WATER: Final = 16 * 1024
 HIGH_WATER: Final = 64 * 1024
 """Unsent bytes from which a socket counts as slow, and below which a resume goes on."""
 
+_UNKNOWN: Final = 1 << 62
+"""In place of a size before the first look."""
+
 
 class Connection(asyncio.Protocol):
     """The writing half of a socket. Slotted: there are as many as there are users online.
 
-    ``origin`` is what its own sends are recorded under, and no other connection's; ``device``
-    is the name by which sends over HTTP say that they belong to it; ``echo`` asks for what
-    the same user sent from elsewhere. ``waiting`` is owned by the fan-out, and by the resume
-    while it is ``BEHIND``. A ``sealed`` connection takes nothing more: a close frame is the
-    last that goes out (RFC 6455 §5.5.1).
+    ``origin`` is what its own sends are recorded under, and no other connection's: its device
+    and its id; ``echo`` asks for what the same user sent from elsewhere. ``waiting`` is owned
+    by the fan-out, and by the resume while it is ``BEHIND``. A ``sealed`` connection takes
+    nothing more: a close frame is the last that goes out (RFC 6455 §5.5.1).
 
     Args:
-        origin: ``device``, if not given.
+        origin: ``device/id``, or the id alone where the device has no name.
         buffer_limit: unsent bytes beyond which the fan-out writes no more to it.
     """
 
     __slots__ = (
         "_drained",
         "buffer_limit",
-        "device",
         "echo",
         "live",
         "origin",
@@ -45,15 +47,13 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         user: str,
-        device: str,
+        origin: str,
         *,
         echo: bool,
         buffer_limit: int,
-        origin: str | None = None,
     ) -> None:
         self.user = user
-        self.device = device
-        self.origin = origin if origin is not None else device
+        self.origin = origin
         self.echo = echo
         self.buffer_limit = buffer_limit
         self.transport: asyncio.Transport | None = None
@@ -63,6 +63,11 @@ class Connection(asyncio.Protocol):
         self.slow_since = 0.0
         self.slow_size = 0
         self._drained: asyncio.Future[None] | None = None
+
+    @property
+    def device(self) -> str:
+        """The name by which sends over HTTP say that they belong to it."""
+        return self.origin.partition("/")[0]
 
     def wants(self, sender: str, origin: str) -> bool:
         """Whether it is to have this live: not one's own messages; with ``echo`` those too,
@@ -110,16 +115,18 @@ class Connection(asyncio.Protocol):
     def cut(self, reason: str) -> None:
         """End the connection at once, unsent bytes and all; the client comes back with
         ``since``. Subclasses note the reason."""
-        if self.transport is not None:
+        if self.transport is None:
+            return
+        if self.slow_since:
+            reset(self.transport)
+        else:
             self.transport.abort()
 
     def pause_writing(self) -> None:
         """Called by the loop above :data:`HIGH_WATER`."""
         loop = asyncio.get_running_loop()
         self.slow_since = loop.time()
-        self.slow_size = 0
-        if self.transport is not None:
-            self.slow_size = self.transport.get_write_buffer_size()
+        self.slow_size = _UNKNOWN
 
     def resume_writing(self) -> None:
         """Called by the loop below :data:`LOW_WATER`."""
@@ -134,8 +141,8 @@ class Connection(asyncio.Protocol):
         """
         if not self.slow_since or self.transport is None:
             return False
-        size = self.transport.get_write_buffer_size()
-        if size < self.slow_size:
+        size = unsent(self.transport)
+        if size < self.slow_size and self.slow_size < _UNKNOWN:
             self.slow_since = now
         self.slow_size = size
         return now - self.slow_since >= seconds

@@ -15,20 +15,27 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from chatsvc.core.errors import StoreUnavailable, VersionTooNew
-from chatsvc.core.ids import format_id
+from chatsvc.core.ids import format_id, parse_id
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
-from chatsvc.storage.base import Conversation, Members, MessageStore, Rejection, Versions
+from chatsvc.log.reconcile import Mark
+from chatsvc.storage.base import (
+    Conversation,
+    Members,
+    MessageStore,
+    PastClientIds,
+    Rejection,
+    Versions,
+)
 from chatsvc.storage.bodies import conflicting, sift
-from chatsvc.storage.mongo_connection import MongoConnection
+from chatsvc.storage.mongo_client_ids import AHEAD_INDEX, KEY_INDEX, MongoClientIds
+from chatsvc.storage.mongo_collections import inspect, our_messages
+from chatsvc.storage.mongo_connection import READS_AT_ONCE, SIMPLE, MongoConnection
 from chatsvc.storage.mongo_dead_letters import MongoDeadLetters
 from chatsvc.storage.mongo_documents import (
     Document,
     Encoded,
     encode,
-    id_range,
-    to_conversation,
-    to_entry,
 )
 from chatsvc.storage.mongo_errors import (
     CONTENT,
@@ -37,24 +44,19 @@ from chatsvc.storage.mongo_errors import (
     is_about_content,
     unavailable,
 )
-from chatsvc.storage.mongo_pages import read_page
+from chatsvc.storage.mongo_reads import MongoReads
 
 _MESSAGE_INDEXES: Final = (
-    IndexModel([("channel", ASCENDING), ("_id", ASCENDING)], name="channel_page"),
-    IndexModel([("audience", ASCENDING), ("rev", ASCENDING)], name="user_page"),
-    IndexModel(  # the first of a key comes first, without a sort
-        [
-            ("sender", ASCENDING),
-            ("channel", ASCENDING),
-            ("client_id", ASCENDING),
-            ("_id", ASCENDING),
-        ],
-        name="client_id",
-        partialFilterExpression={"client_id": {"$exists": True}},
-    ),
+    IndexModel([("channel", ASCENDING), ("_id", ASCENDING)], name="channel_page", collation=SIMPLE),
+    IndexModel([("audience", ASCENDING), ("rev", ASCENDING)], name="user_page", collation=SIMPLE),
+    KEY_INDEX,
 )
 _CONVERSATION_INDEXES: Final = (
-    IndexModel([("audience", ASCENDING), ("last_id", DESCENDING)], name="user_conversations"),
+    IndexModel(
+        [("audience", ASCENDING), ("last_id", DESCENDING)],
+        name="user_conversations",
+        collation=SIMPLE,
+    ),
 )
 
 
@@ -65,15 +67,19 @@ _PART: Final = 1000
 class MongoStore(MessageStore):
     """A :class:`~chatsvc.storage.base.MessageStore` in MongoDB.
 
+    Documents in the collections that are not chatsvc's are passed over.
+
     Args:
         uri, db, collection: where; the URI's own read and write concerns give way to
-            majority, journaled, from the primary.
+            majority, journaled, from the primary, and a collection's collation to none.
         read_seconds, write_seconds: the most a call of either kind takes.
         selection_seconds: the most that finding a server takes.
 
     Raises:
         ConfigurationError: the URI cannot be used; the text does not repeat it.
     """
+
+    reads_at_once = READS_AT_ONCE
 
     def __init__(
         self,
@@ -97,10 +103,12 @@ class MongoStore(MessageStore):
         self._messages = connection.to_write(collection)
         self._conversations = connection.to_write(f"{collection}_conversations")
         self._meta = connection.to_write(f"{collection}_meta")
-        self._read_messages = connection.to_read(collection)
-        self._read_conversations = connection.to_read(f"{collection}_conversations")
+        self._reads = MongoReads(connection, collection)
         self._read_meta = connection.to_read(f"{collection}_meta")
-        self.dead_letters = MongoDeadLetters(connection, f"{collection}_dead_letters")
+        self.dead_letters = self._letters = MongoDeadLetters(
+            connection, f"{collection}_dead_letters"
+        )
+        self._client_ids = MongoClientIds(connection, collection, self._reads)
         self._identity: str | None = None
         self._opening = asyncio.Lock()
 
@@ -108,6 +116,7 @@ class MongoStore(MessageStore):
         async with self._opening:
             if self._identity is not None:
                 return
+            await inspect(self._connection, self._messages, [self._conversations, self._meta])
             meta = await self._claim_meta()
             found = int(meta["v"])
             if found > len(STEPS):
@@ -120,21 +129,57 @@ class MongoStore(MessageStore):
                 await step(self)
             if found < len(STEPS):
                 newer = {"$max": {"v": len(STEPS)}}
-                await self._connection.write(lambda: self._meta.update_one(_STORE, newer))
+                await self._connection.write(
+                    lambda: self._meta.update_one(_STORE, newer, collation=SIMPLE)
+                )
             self._identity = str(meta["identity"])
 
     async def versions(self) -> Versions:
-        meta = await self._connection.read(lambda: self._read_meta.find_one(_STORE))
+        meta = await self._connection.read(
+            lambda: self._read_meta.find_one(_STORE, collation=SIMPLE)
+        )
         return Versions(int(meta["v"]) if meta else 0, len(STEPS))
 
     async def identity(self) -> str:
         self._require_open()
-        return str(self._identity)
+        meta = await self._connection.read(
+            lambda: self._read_meta.find_one(_STORE, collation=SIMPLE)
+        )
+        if meta is None or str(meta["identity"]) != self._identity:
+            self._identity = None  # its indexes and its version have to be looked at
+            raise StoreUnavailable("another database is in the place of the one that was opened")
+        return self._identity
+
+    async def watermark(self) -> Mark | None:
+        self._require_open()
+        found = await self._connection.read(
+            lambda: self._read_meta.find_one(_WATERMARK, collation=SIMPLE)
+        )
+        if found is None:
+            return None
+        return Mark(parse_id(found["value"]), int(found["generation"]), str(found["epoch"]))
+
+    async def set_watermark(self, expected: Mark | None, new: Mark) -> bool:
+        self._require_open()
+        if expected is None:
+            first = {**_WATERMARK, **_mark_document(new)}
+            try:
+                await self._connection.attempt(lambda: self._meta.insert_one(first))
+            except DuplicateKeyError:
+                return False
+            except PyMongoError as exc:
+                raise unavailable(exc) from cause_of(exc)
+            return True
+        found = {**_WATERMARK, **_mark_document(expected)}
+        change = {"$set": _mark_document(new)}
+        done = await self._connection.write(
+            lambda: self._meta.update_one(found, change, collation=SIMPLE)
+        )
+        return bool(done.matched_count)
 
     async def head(self) -> int:
-        # As long as nothing changes a stored message, the highest rev is the highest id.
-        found = await self._find(self._read_messages, {}, by="_id", newest=True, limit=1)
-        return int(found[0]["rev"], 16) if found else 0
+        self._require_open()
+        return await self._reads.head()
 
     async def write(self, records: Sequence[Record]) -> list[Rejection]:
         self._require_open()
@@ -161,72 +206,61 @@ class MongoStore(MessageStore):
         return rejections
 
     async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
-        query = {"channel": channel, "_id": id_range(bounds)}
-        return await self._page(query, "_id", bounds)
+        self._require_open()
+        return await self._reads.channel_page(channel, bounds)
 
     async def user_page(self, user: str, bounds: Bounds) -> list[Entry]:
-        query = {"audience": user, "rev": id_range(bounds)}
-        return await self._page(query, "rev", bounds)
+        self._require_open()
+        return await self._reads.user_page(user, bounds)
 
     async def count_user(self, user: str, bounds: Bounds) -> int:
         self._require_open()
-        if bounds.limit < 1:
-            return 0
-        query = {"audience": user, "rev": id_range(bounds)}
-        return await self._connection.read(
-            lambda: self._read_messages.count_documents(query, limit=bounds.limit)
-        )
+        return await self._reads.count_user(user, bounds)
 
     async def conversations(
         self, user: str, *, before: int, limit: int, max_bytes: int = MAX_PAGE_BYTES
     ) -> list[Conversation]:
         self._require_open()
-        if limit < 1:
-            return []  # to MongoDB, a limit of 0 is none
-        query = {"audience": user, "last_id": id_range(Bounds(limit, before=before))}
-        cursor = self._read_conversations.find(query).sort("last_id", DESCENDING)
-        return await self._connection.read(
-            lambda: read_page(
-                cursor, to_conversation, _message_size, limit=limit, max_bytes=max_bytes
-            )
-        )
+        bounds = Bounds(limit, before=before, max_bytes=max_bytes)
+        return await self._reads.conversations(user, bounds)
 
     async def members(self, user: str, channel: str) -> Members | None:
         self._require_open()
-        query = {"_id": channel, "audience": user}
-        fields = {"participants": 1, "last_id": 1}
-        found = await self._connection.read(
-            lambda: self._read_conversations.find_one(query, fields)
-        )
-        return Members(tuple(found["participants"]), int(found["last_id"], 16)) if found else None
+        return await self._reads.members(user, channel)
 
     async def get(self, message_id: int) -> Entry | None:
         self._require_open()
-        query = {"_id": format_id(message_id)}
-        found = await self._connection.read(lambda: self._read_messages.find_one(query))
-        return to_entry(found) if found else None
+        return await self._reads.get(message_id)
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str
+        self, sender: str, channel: str, client_id: str, *, put_aside: bool = True
     ) -> tuple[int, bytes] | None:
-        query = {"sender": sender, "channel": channel, "client_id": client_id}
-        found = await self._find(self._read_messages, query, by="_id", newest=False, limit=1)
-        return (int(found[0]["_id"], 16), bytes(found[0]["digest"])) if found else None
+        self._require_open()
+        return await self._client_ids.find(sender, channel, client_id, put_aside=put_aside)
+
+    async def past_client_ids(self, *, limit: int) -> PastClientIds:
+        self._require_open()
+        return await self._client_ids.past(limit=limit)
 
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:
         self._require_open()
-        cursor = self._messages.find({"_id": {"$lt": format_id(before_id)}}, {"channel": 1})
+        query = our_messages(below=format_id(before_id))
+        cursor = self._messages.find(query, {"channel": 1}).collation(SIMPLE)
         oldest = cursor.sort("_id", ASCENDING).limit(limit)
         old = await self._connection.write(lambda: oldest.to_list(None))
         if not old:
             return 0
         ids = [document["_id"] for document in old]
-        channels = list({document["channel"] for document in old})
+        channels = list({document.get("channel") for document in old})
         # First the conversations: left behind, one would never be found again.
         ended = {"_id": {"$in": channels}, "last_id": {"$in": ids}}
-        await self._connection.write(lambda: self._conversations.delete_many(ended))
+        await self._connection.write(
+            lambda: self._conversations.delete_many(ended, collation=SIMPLE)
+        )
         gone = {"_id": {"$in": ids}}
-        deleted = await self._connection.write(lambda: self._messages.delete_many(gone))
+        deleted = await self._connection.write(
+            lambda: self._messages.delete_many(gone, collation=SIMPLE)
+        )
         return int(deleted.deleted_count)
 
     async def ping(self) -> None:
@@ -243,6 +277,11 @@ class MongoStore(MessageStore):
         ):
             await self._create_indexes(collection, indexes)
 
+    async def _keep_client_ids(self) -> None:
+        await self._create_indexes(self._messages, [AHEAD_INDEX])
+        await self._letters.index([KEY_INDEX, AHEAD_INDEX])
+        await self._letters.fill_keys()
+
     async def _create_indexes(self, collection: Any, indexes: Sequence[IndexModel]) -> None:
         await self._connection.write(lambda: collection.create_indexes(list(indexes)))
 
@@ -252,7 +291,11 @@ class MongoStore(MessageStore):
         try:
             found = await self._connection.attempt(
                 lambda: self._meta.find_one_and_update(
-                    _STORE, fresh, upsert=True, return_document=ReturnDocument.AFTER
+                    _STORE,
+                    fresh,
+                    upsert=True,
+                    return_document=ReturnDocument.AFTER,
+                    collation=SIMPLE,
                 )
             )
         except DuplicateKeyError:  # another was first, in the same moment
@@ -262,7 +305,7 @@ class MongoStore(MessageStore):
         return dict(found)
 
     async def _meta_document(self) -> Document:
-        found = await self._connection.write(lambda: self._meta.find_one(_STORE))
+        found = await self._connection.write(lambda: self._meta.find_one(_STORE, collation=SIMPLE))
         if found is None:
             raise StoreUnavailable("the store's own document is gone")
         return found
@@ -293,7 +336,9 @@ class MongoStore(MessageStore):
         # (``BadValue`` is also what one without a journal answers to ``j: true``.)
         control = {"_id": "control"}
         change = {"$set": {"last": one.record.channel}}
-        await self._connection.write(lambda: self._meta.update_one(control, change, upsert=True))
+        await self._connection.write(
+            lambda: self._meta.update_one(control, change, upsert=True, collation=SIMPLE)
+        )
         error = getattr(exc, "details", None) or {}
         return [Rejection(one.record, f"mongodb_{getattr(exc, 'code', 0)}", _reason(error))]
 
@@ -320,9 +365,12 @@ class MongoStore(MessageStore):
             return []
         query = {"_id": {"$in": [format_id(record.id) for record in records]}}
         held = await self._connection.write(
-            lambda: self._messages.find(query, {"digest": 1}).to_list(None)
+            lambda: self._messages.find(query, {"digest": 1}).collation(SIMPLE).to_list(None)
         )
-        digests = {int(document["_id"], 16): bytes(document["digest"]) for document in held}
+        # A document without a digest is somebody else's, under an id of ours.
+        digests = {
+            int(document["_id"], 16): bytes(document.get("digest", b"")) for document in held
+        }
         rejections: list[Rejection] = []
         for record in records:
             if record.id not in digests:
@@ -358,38 +406,18 @@ class MongoStore(MessageStore):
         except PyMongoError as exc:
             raise unavailable(exc) from cause_of(exc)
 
-    async def _page(self, query: Document, by: str, bounds: Bounds) -> list[Entry]:
-        self._require_open()
-        if bounds.limit < 1:
-            return []
-        order = DESCENDING if bounds.newest else ASCENDING
-        cursor = self._read_messages.find(query).sort(by, order)
-        found = await self._connection.read(
-            lambda: read_page(
-                cursor, to_entry, _body_size, limit=bounds.limit, max_bytes=bounds.max_bytes
-            )
-        )
-        if bounds.newest:
-            found.reverse()
-        return found
-
-    async def _find(
-        self, collection: Any, query: Document, *, by: str, newest: bool, limit: int
-    ) -> list[Document]:
-        self._require_open()
-        order = DESCENDING if newest else ASCENDING
-        cursor = collection.find(query).sort(by, order).limit(limit).batch_size(limit)
-        found: list[Document] = await self._connection.read(lambda: cursor.to_list(None))
-        return found
-
     def _require_open(self) -> None:
         if self._identity is None:
             raise StoreUnavailable("the store is not open yet")
 
 
 _STORE: Final = {"_id": "store"}
+_WATERMARK: Final = {"_id": "watermark"}
 
-STEPS: tuple[Callable[[MongoStore], Awaitable[None]], ...] = (MongoStore._make_indexes,)
+STEPS: tuple[Callable[[MongoStore], Awaitable[None]], ...] = (
+    MongoStore._make_indexes,
+    MongoStore._keep_client_ids,
+)
 """Step *n* (from 0) moves a store of version *n* to *n + 1*; each can be taken twice."""
 
 
@@ -418,15 +446,16 @@ def _conversation_update(one: Encoded, *, upsert: bool) -> UpdateOne:
             }
         },
         upsert=upsert,
+        collation=SIMPLE,
     )
 
 
-def _body_size(entry: Entry) -> int:
-    return len(entry.body)
-
-
-def _message_size(conversation: Conversation) -> int:
-    return len(conversation.last_message)
+def _mark_document(mark: Mark) -> Document:
+    return {
+        "value": format_id(mark.position),
+        "generation": mark.generation,
+        "epoch": mark.epoch,
+    }
 
 
 def _reason(error: Mapping[str, Any]) -> str:

@@ -15,7 +15,9 @@ from typing import Any, Final, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo import ReadPreference, WriteConcern
+from pymongo.collation import Collation
 from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
 
 from chatsvc.core.errors import ConfigurationError, StoreUnavailable
 from chatsvc.storage.mongo_documents import Document
@@ -25,8 +27,18 @@ T = TypeVar("T")
 
 Collection = AsyncIOMotorCollection[Document]
 
+SIMPLE: Final = Collation(locale="simple")
+"""How ids are compared: by their bytes. Named with each query and index, or a collection made
+with another collation would take alice and Alice for one."""
+
+# What a failover can take back is never read: it would be shown, and gone the next moment. What
+# was written to the majority is there for such a read of the same primary at once.
+_COMMITTED: Final = ReadConcern("majority")
+
 # Motor runs all its calls on one pool of five threads a core; writes always find some.
 _READS_AT_ONCE: Final = max(1, (os.cpu_count() or 1) * 5 - 4)
+READS_AT_ONCE: Final = max(1, _READS_AT_ONCE - 1)
+"""Reads of history at the same time: what the service itself asks finds a turn beside them."""
 
 
 class MongoConnection:
@@ -73,13 +85,19 @@ class MongoConnection:
         self._failures = 0
 
     def to_read(self, name: str) -> Collection:
-        """A collection for :meth:`read`: from the primary, whatever the URI says."""
-        return self._reader[self._db].get_collection(name, read_preference=ReadPreference.PRIMARY)
+        """A collection for :meth:`read`: what the majority has, from the primary, whatever
+        the URI says."""
+        return self._reader[self._db].get_collection(
+            name, read_preference=ReadPreference.PRIMARY, read_concern=_COMMITTED
+        )
 
     def to_write(self, name: str) -> Collection:
         """A collection for :meth:`write`: majority and journaled, whatever the URI says."""
         return self._writer[self._db].get_collection(
-            name, read_preference=ReadPreference.PRIMARY, write_concern=self._majority
+            name,
+            read_preference=ReadPreference.PRIMARY,
+            read_concern=_COMMITTED,
+            write_concern=self._majority,
         )
 
     async def read(self, call: Callable[[], Awaitable[T]]) -> T:

@@ -15,13 +15,14 @@ _BATCH: Final = 100
 
 async def read_page(
     cursor: Any,
-    convert: Callable[[Document], T],
+    convert: Callable[[Document], T | None],
     size: Callable[[T], int],
     *,
     limit: int,
     max_bytes: int,
 ) -> list[T]:
-    """The first ``limit`` documents of a cursor, converted, as :func:`~chatsvc.core.page.take`
+    """The first ``limit`` documents of a cursor, converted, without those of which there is
+    nothing (``None``), as :func:`~chatsvc.core.page.take`
     takes them. The cursor is closed in the end; nothing behind the last batch is asked for.
 
     Raises:
@@ -35,6 +36,8 @@ async def read_page(
             batch = await cursor.to_list(min(limit - len(found), _BATCH))
             for document in batch:
                 one = convert(document)
+                if one is None:
+                    continue
                 found.append(one)
                 room -= size(one)
                 if room < 0 and len(found) > 1:

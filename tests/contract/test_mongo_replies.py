@@ -14,7 +14,8 @@ from mockupdb import MockupDB
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds
-from chatsvc.storage.mongo import MongoStore
+from chatsvc.storage.base import DeadLetter
+from chatsvc.storage.mongo import STEPS, MongoStore
 from chatsvc.storage.mongo_documents import to_document
 from tests.support.records import record, records
 
@@ -32,6 +33,7 @@ class Script:
             "update": lambda ask: {"ok": 1, "n": len(ask["updates"]), "nModified": 1},
             "find": lambda _: found(),
             "createIndexes": lambda _: {"ok": 1},
+            "listCollections": lambda _: found(),
             "findAndModify": lambda _: {"ok": 1, "value": {"v": 0, "identity": "i" * 32}},
             "endSessions": lambda _: {"ok": 1},
             "ping": lambda _: {"ok": 1},
@@ -79,7 +81,7 @@ def script() -> Iterator[Script]:
 
 @pytest.fixture
 async def store(script: Script) -> AsyncIterator[MongoStore]:
-    uri = f"{script.server.uri}/?w=0&journal=false&readPreference=secondary"
+    uri = f"{script.server.uri}/?w=0&journal=false&readPreference=secondary&readConcernLevel=local"
     store = MongoStore(uri, "chat", "messages", read_seconds=2, write_seconds=2)
     await store.open()
     yield store
@@ -107,6 +109,95 @@ async def test_reads_ask_the_primary_whatever_the_uri_says(
     assert asked["limit"] == 7
     assert asked["sort"] == {"_id": -1}
     assert set(asked["filter"]) == {"channel", "_id"}
+
+
+async def everything(script: Script, store: MongoStore) -> None:
+    """Each method of the store and of its dead letters once."""
+    script.answers |= {
+        "aggregate": lambda _: found({"_id": 1, "n": 2}),
+        "delete": lambda _: {"ok": 1, "n": 1},
+    }
+    await store.versions()
+    await store.head()
+    await store.write(records(2))
+    await store.channel_page("alice,bob", Bounds(7))
+    await store.user_page("bob", Bounds(7, newest=False))
+    await store.count_user("bob", Bounds(7))
+    await store.conversations("bob", before=1 << 60, limit=3)
+    await store.members("bob", "alice,bob")
+    await store.get(5)
+    await store.find_client_id("alice", "alice,bob", "k")
+    script.answers["find"] = lambda _: found({"_id": "0" * 16, "channel": "alice,bob"})
+    await store.purge(1 << 60)
+    script.answers["find"] = lambda _: found()
+    letters = store.dead_letters
+    await letters.put([DeadLetter(1, "code", "reason", 0, b"data")])
+    await letters.list()
+    await letters.get(1)
+    await letters.drop([1])
+    await letters.count()
+
+
+async def test_ids_are_compared_by_their_bytes_whatever_the_collection_says(
+    script: Script, store: MongoStore
+) -> None:
+    await everything(script, store)
+    seen = set()
+    for name, asked in script.asked:
+        parts = {
+            "update": asked.get("updates"),
+            "delete": asked.get("deletes"),
+            "createIndexes": asked.get("indexes"),
+            "find": [asked],
+            "aggregate": [asked],
+            "findAndModify": [asked],
+        }.get(name)
+        for part in parts or []:
+            seen.add(name)
+            assert part["collation"] == {"locale": "simple"}, (name, part)
+    assert len(seen) == 6, "each way to compare an id"
+
+
+async def test_reads_see_what_the_majority_has_whatever_the_uri_says(
+    script: Script, store: MongoStore
+) -> None:
+    await everything(script, store)
+    reads = [asked for name, asked in script.asked if name in ("find", "aggregate")]
+    assert len(reads) > 10
+    for asked in reads:
+        assert asked["readConcern"] == {"level": "majority"}, asked
+
+
+async def test_a_user_who_may_not_list_collections_is_served(script: Script) -> None:
+    for name in ("listCollections", "listIndexes"):
+        script.answers[name] = lambda _: {"ok": 0, "code": 13, "errmsg": "not authorized"}
+    store = MongoStore(script.server.uri, "chat", "messages", write_seconds=2)
+    await store.open()
+    assert await store.identity() == "i" * 32
+    await store.close()
+
+
+async def test_another_failure_of_listing_is_unavailable(script: Script) -> None:
+    script.answers["listCollections"] = lambda _: {"ok": 0, "code": 189, "errmsg": "stepped down"}
+    store = MongoStore(script.server.uri, "chat", "messages", write_seconds=2)
+    with pytest.raises(StoreUnavailable):
+        await store.open()
+    await store.close()
+
+
+async def test_a_purge_that_fails_in_the_middle_is_in_nobodys_way(
+    script: Script, store: MongoStore
+) -> None:
+    script.answers["find"] = lambda _: found({"_id": "0" * 16, "channel": "alice,bob"})
+    answers = iter([{"ok": 1, "n": 1}, {"ok": 0, "code": 14031, "errmsg": "disk full"}])
+    script.answers["delete"] = lambda _: next(answers)
+    with pytest.raises(StoreUnavailable):
+        await store.purge(1 << 60)
+    assert [asked["delete"] for name, asked in script.asked if name == "delete"] == [
+        "messages_conversations",
+        "messages",
+    ], "the conversation first: left behind it would never be found again"
+    assert await store.write(records(2)) == []
 
 
 async def test_a_page_that_is_large_enough_asks_for_no_more_and_gives_the_cursor_up(
@@ -238,7 +329,8 @@ async def test_a_lost_race_for_a_new_conversation_is_run_again(
 
 async def test_a_lost_race_for_the_stores_own_document_takes_the_winners(script: Script) -> None:
     script.answers["findAndModify"] = lambda _: {"ok": 0, **DUPLICATE}
-    script.answers["find"] = lambda _: found({"_id": "store", "v": 1, "identity": "winner"})
+    winner = {"_id": "store", "v": len(STEPS), "identity": "winner"}
+    script.answers["find"] = lambda _: found(winner)
     store = MongoStore(script.server.uri, "chat", "messages", write_seconds=2)
     await store.open()
     assert await store.identity() == "winner"

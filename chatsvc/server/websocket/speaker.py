@@ -67,15 +67,9 @@ class Speaker(Connection):
         echo: bool,
         receipts: bool,
     ) -> None:
-        named = bool(device)
-        super().__init__(
-            user,
-            device or connection_id,
-            echo=echo,
-            buffer_limit=context.buffer_limit,
-            # No device has a slash in its name: nobody sends in the name of this connection.
-            origin=f"{device}/{connection_id}" if named else connection_id,
-        )
+        # No device has a slash in its name: nobody sends in the name of this connection.
+        origin = f"{device}/{connection_id}" if device else connection_id
+        super().__init__(user, origin, echo=echo, buffer_limit=context.buffer_limit)
         self._context = context
         self.connection_id = connection_id
         self.receipts = receipts
@@ -90,8 +84,9 @@ class Speaker(Connection):
         """Write one frame now."""
         self._write_answer(frames.encode_text(encode_frame(frame)))
 
-    def charge(self, units: int) -> None:
-        """Count what is not an accepted send against the socket's rate."""
+    def charge(self, units: int) -> bool:
+        """Count what is not an accepted send against the socket's rate; whether it may go
+        on, or was closed for it."""
         raise NotImplementedError
 
     def go_on(self) -> None:
@@ -115,8 +110,7 @@ class Speaker(Connection):
             elif isinstance(command, Ping):
                 self.charge(1)
                 self.reply(encode_frame(Pong(ref=command.ref)))
-            else:
-                self.charge(AUTH_UNITS)
+            elif self.charge(AUTH_UNITS):
                 self.renew(command)
         except ChatError as exc:
             self.charge(units_of(payload))
@@ -179,7 +173,7 @@ class Speaker(Connection):
             self.go_on()
 
     def _await_store(self, message_id: int) -> None:
-        watermark = self._context.tail.watermark
+        watermark = self._context.tail.stored
         self._unstored = max(self._unstored, message_id)
         if self.transport is None:
             return

@@ -10,15 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatsvc.core.errors import HistoryBusy, StoreUnavailable
-from chatsvc.core.ids import MAX_ID, STEP, id_at, now_ms
+from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import Bounds, Entry
-from chatsvc.core.record import Record, accept
+from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.base import Conversation
 from chatsvc.storage.history import Breaker, History
 from chatsvc.storage.read_queue import ReadQueue
+from chatsvc.storage.retention import Expiry
 from tests.support.memory_store import MemoryStore
-from tests.support.records import START, draft, other_kind, record, records
+from tests.support.records import START, other_kind, record, records
 
 
 def ids(entries: list[Entry]) -> list[int]:
@@ -410,33 +411,59 @@ async def test_a_conversation_of_others_costs_what_one_that_is_not_there_costs()
 
 
 async def test_a_conversation_that_is_too_old_has_no_participants() -> None:
-    old = accept(draft("old"), id_at(now_ms() - 2 * 86_400_000))
+    old = record(1)
     store = MemoryStore()
     store.records[old.id] = old
     stored = Tail(recent_bytes=1 << 30, watermark=old.id, floor=old.id)
     recent = Tail(recent_bytes=1 << 30)
     recent.extend([old])
     for tail in (stored, recent):
-        for days, found in ((1, None), (3, ("alice", "bob"))):
-            history = History(store, tail, retention_days=days)
+        for expired, found in ((old.id, None), (old.id - 1, ("alice", "bob"))):
+            expiry = Expiry(1, lambda _, up_to=expired: up_to)  # type: ignore[misc]
+            history = History(store, tail, expiry=expiry)
             assert await history.participants("alice", "alice,bob") == found
 
 
 async def test_what_is_too_old_is_not_shown_wherever_it_lies() -> None:
-    old, young = id_at(now_ms() - 3 * 86_400_000), id_at(now_ms())
-    tail, store = Tail(recent_bytes=1 << 30), MemoryStore()
-    ancient = accept(draft("ancient", to=("alice", "zoe")), old)
+    store = MemoryStore()
+    ancient = record(1, to=("alice", "zoe"))
     store.records[ancient.id] = ancient
-    tail = Tail(recent_bytes=1 << 30, watermark=old, floor=old)
-    tail.extend([accept(draft("old"), old + STEP), accept(draft("young"), young)])
-    history = History(store, tail, retention_days=2)
-    assert ids((await history.user_page("alice", Bounds(9))).entries) == [young]
+    tail = Tail(recent_bytes=1 << 30, watermark=ancient.id, floor=ancient.id)
+    tail.extend([record(2), record(3)])
+    expiry = Expiry(2, lambda seconds: START + 2 * STEP)
+    history = History(store, tail, expiry=expiry)
+    assert ids((await history.user_page("alice", Bounds(9))).entries) == at(3)
     assert ids((await history.channel_page("alice,zoe", Bounds(9))).entries) == []
     assert await history.count_user("alice", Bounds(9)) == 1
-    assert await history.get(old) is None
-    assert await history.get(old + STEP) is None
+    assert await history.get(ancient.id) is None
+    assert await history.get(START + 2 * STEP) is None
     shown = (await history.conversations("alice", before=MAX_ID, limit=9)).conversations
     assert [one.channel for one in shown] == ["alice,bob"]
+
+
+@pytest.mark.parametrize("expired", range(8))
+@pytest.mark.parametrize("limit", [1, 2, 3, 10])
+async def test_pages_of_conversations_end_with_many_that_are_expired_and_not_purged(
+    expired: int, limit: int
+) -> None:
+    store = MemoryStore()
+    everything = [record(number, to=("alice", f"u{number}")) for number in range(1, 9)]
+    store.records = {one.id: one for one in everything}
+    floor = everything[-1].id
+    tail = Tail(recent_bytes=0, watermark=floor, floor=floor)
+    expiry = Expiry(1, lambda seconds: START + expired * STEP if expired else 0)
+    history = History(store, tail, expiry=expiry)
+    found: list[int] = []
+    before = MAX_ID
+    for _ in range(9):
+        page = await history.conversations("alice", before=before, limit=limit)
+        found += [one.last_id for one in page.conversations]
+        if not page.has_more:
+            break
+        before = page.conversations[-1].last_id
+    else:
+        pytest.fail("no end")
+    assert found == at(*range(8, expired, -1))
 
 
 # --- any interleaving

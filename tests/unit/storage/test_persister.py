@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from chatsvc.core.errors import ConfigurationError, StoreUnavailable, VersionTooNew
 from chatsvc.core.record import Record, unpack
-from chatsvc.storage.base import MessageStore
+from chatsvc.log.reconcile import StoreState
 from chatsvc.storage.persister import Persister, PersisterEvents
 from tests.support.fake_log import FakeLog
 from tests.support.memory_store import MemoryStore
@@ -212,20 +212,15 @@ async def test_a_store_that_answers_and_takes_nothing_is_left_alone(
 async def test_a_store_that_was_away_at_the_start_is_opened_later(
     make: Make, log: WatchedLog, store: MemoryStore
 ) -> None:
-    opened: list[tuple[MessageStore, int]] = []
-
-    async def on_open(which: MessageStore) -> None:
-        opened.append((which, sum(store.batches)))
-
     store.open_error = StoreUnavailable("nobody there")
-    persister = make(attempts=2, on_open=on_open)
+    persister = make(attempts=2)
     persister.start()
     log.tail.extend(records(3))
     await until(lambda: persister.health.status == "degraded")
     store.open_error = None
     await until(lambda: log.tail.watermark == log.tail.head)
-    assert opened == [(store, 0)]
     assert store.opened == 1
+    assert log.met == StoreState("memory", None, 0), "before the first write"
 
 
 async def test_a_store_of_a_newer_version_stops_it(
@@ -318,7 +313,9 @@ async def test_a_log_that_fails_is_a_failed_round_and_what_it_had_is_stored_agai
     await until(lambda: persister.health == ("ok", None, 0))
 
 
-@pytest.mark.parametrize("where", ["open", "on_open", "letters", "ping", "events"])
+@pytest.mark.parametrize(
+    "where", ["open", "identity", "watermark", "head", "set_watermark", "letters", "ping", "events"]
+)
 async def test_whatever_a_store_raises_wherever_is_tried_again(
     make: Make,
     log: WatchedLog,
@@ -334,15 +331,10 @@ async def test_whatever_a_store_raises_wherever_is_tried_again(
             left -= 1
             raise ZeroDivisionError(where)
 
-    async def on_open(_: MessageStore) -> None:
-        if where == "on_open":
-            fail()
-
     target, name = {
-        "open": (store, "open"),
         "letters": (store.letters, "put"),
-        "ping": (store, "ping"),
-    }.get(where, (store, "close"))
+        "events": (store, "close"),
+    }.get(where, (store, where))
     real = getattr(target, name)
 
     async def failing(*args: Any) -> Any:
@@ -356,7 +348,7 @@ async def test_whatever_a_store_raises_wherever_is_tried_again(
     if where == "ping":
         store.failures = 2
     store.refuse = lambda one: where == "letters" and one.id == records(1)[0].id
-    persister = make(attempts=1, on_open=on_open, events=events)
+    persister = make(attempts=1, events=events)
     with capture_logs():  # or each stack trace is made beautiful
         persister.start()
         for first in range(1, 9, 2):
@@ -464,22 +456,6 @@ async def test_a_drain_of_more_than_one_batch(
     assert store.batches == [2, 2, 2, 1]
     assert list(store.records) == [record(n, "").id for n in range(1, 8)]
     assert log.tail.watermark == log.tail.head
-
-
-async def test_what_another_persister_stored_is_not_stored_again(
-    make: Make, log: WatchedLog, store: MemoryStore
-) -> None:
-    store.gate = asyncio.Event()
-    make().start()
-    log.tail.extend(records(2))
-    await asyncio.sleep(0.01)
-    log.tail.extend(records(3, first=3))
-    for one in records(4):
-        store.records[one.id] = one
-    log.tail.advance(records(4)[-1].id)
-    store.gate.set()
-    await until(lambda: log.tail.watermark == log.tail.head)
-    assert sum(store.batches) <= 3
 
 
 # --- the end
