@@ -83,6 +83,7 @@ class SqliteStore(MessageStore):
                 if self._place.fault() is None:
                     return
                 await self._close_threads()
+                await asyncio.to_thread(self._place.drop_left_wal)
                 if not self._path.exists():
                     raise _misplaced(f"{self._path} was removed")
             await self._writer.open(self._connect_writer)

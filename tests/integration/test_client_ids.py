@@ -24,6 +24,7 @@ from chatsvc.log.local import LocalLog
 from chatsvc.storage.base import DeadLetter
 from chatsvc.storage.dead_letters import DeadLetterDesk
 from chatsvc.storage.history import History
+from chatsvc.storage.persister import state_of
 from chatsvc.storage.sqlite import SqliteStore
 from tests.support.boot import Boot
 from tests.support.client_ids import uuid7_at
@@ -73,8 +74,7 @@ class Deployment:
             idempotency_ms=WINDOW,
             idempotency_keys=keys,
             retention_ms=DAY,
-            store_identity=await self.store.identity() if met else None,
-            store_head=await self.store.head() if met else None,
+            store=await state_of(self.store) if met else None,
             elapsed_clock=self.boot,
         )
         if met:

@@ -329,6 +329,7 @@ async def test_trim_takes_what_is_old_and_stored_but_never_the_newest(
 ) -> None:
     monkeypatch.setattr(local, "_TRIM_ROWS", 7)
     monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_SAVE_ELAPSED_SECONDS", 0.0)  # and of keys: what may be trimmed
     rows = [old_row(5 * HOUR, at) for at in range(50)]
     write(tmp_path, rows, watermark=rows[29][0], store="s")
     boot = Boot()
@@ -350,6 +351,7 @@ async def test_trim_goes_by_time_passed_and_never_by_the_clock(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_SAVE_ELAPSED_SECONDS", 0.0)  # and of keys: what may be trimmed
     boot = Boot()
     rows = [old_row(-10 * 365 * 24 * HOUR, at) for at in range(5)]  # ten years ahead
     write(tmp_path, rows, watermark=rows[-1][0], store="s")
@@ -368,6 +370,7 @@ async def test_a_watermark_that_could_not_be_saved_is_not_trimmed_by(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_SAVE_ELAPSED_SECONDS", 0.0)  # and of keys: what may be trimmed
     boot = Boot()
     log = await opened(elapsed_clock=boot, store=StoreState("s", None, 0))
     sent = [await send(log, str(at)) for at in range(5)]
@@ -404,6 +407,7 @@ async def test_retention_is_never_shorter_than_the_key_window(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_SAVE_ELAPSED_SECONDS", 0.0)  # and of keys: what may be trimmed
     boot = Boot()
     log = await opened(elapsed_clock=boot, retention_ms=0)
     old = await send(log, "old")
