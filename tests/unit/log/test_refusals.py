@@ -108,7 +108,7 @@ async def test_housekeeping_does_not_wait_for_the_lock(tmp_path: Path, open_log:
         with capture_logs() as lines:
             log._save_watermark()
             log._trim()
-            await until(lambda: sum("put off" in line["event"] for line in lines) == 2)
+            await until(lambda: sum("put off" in line["event"] for line in lines) >= 2)
     assert log.refusal is None, "no send met the lock"
 
 
