@@ -1,6 +1,6 @@
 """One user who asks for as much as their connections carry, and is told what came of it.
 
-Used by ``python -m bench hostile_store`` for figures and by ``tests/hostile`` for bounds.
+Used by ``python -m bench hostile-store`` for figures and by ``tests/hostile`` for bounds.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from chatsvc.client.decoding import tolerant
+from chatsvc.client.decoding import TolerantDecoder
 from chatsvc.client.errors import ApiError, FieldError
 from chatsvc.client.events import Message, decode_entry, decode_message
 from chatsvc.core.ids import parse_id
@@ -114,15 +114,15 @@ class _Problem(msgspec.Struct):
     errors: list[msgspec.Raw] = []
 
 
-_decode_page = tolerant(_Page)
-_decode_id = tolerant(_Id)
-_decode_conversation = tolerant(_Conversation)
-_decode_conversations = tolerant(_ConversationPage)
-_decode_connections = tolerant(_Connections)
-_decode_state = tolerant(_State)
-_decode_problem = tolerant(_Problem)
-_decode_field_error = tolerant(FieldError)
-_decode_posted = tolerant(Posted)
+_decode_page = TolerantDecoder(_Page)
+_decode_id = TolerantDecoder(_Id)
+_decode_conversation = TolerantDecoder(_Conversation)
+_decode_conversations = TolerantDecoder(_ConversationPage)
+_decode_connections = TolerantDecoder(_Connections)
+_decode_state = TolerantDecoder(_State)
+_decode_problem = TolerantDecoder(_Problem)
+_decode_field_error = TolerantDecoder(FieldError)
+_decode_posted = TolerantDecoder(Posted)
 
 
 def read_posted(answer: Answer) -> Posted:

@@ -63,7 +63,7 @@ class CatchUp:
         self._sleep = sleep
         self._target: int | None = None
         self._open_ended = False
-        self._restarts = 0  # what was asked for before the last one is of no use
+        self._epoch_mark = object()  # another one for each restart
 
     @property
     def active(self) -> bool:
@@ -78,19 +78,19 @@ class CatchUp:
         """Fetch everything above the inbox's position, which is in another epoch now."""
         self._target = self._inbox.position
         self._open_ended = True
-        self._restarts += 1
+        self._epoch_mark = object()
 
     async def run(self) -> None:
         """Fetch until nothing of the range is left; inactive in the same step of the loop."""
         inbox = self._inbox
         failures = 0
         while self._target is not None and (self._open_ended or inbox.position < self._target):
-            target, restarts = self._target, self._restarts
+            target, mark = self._target, self._epoch_mark
             after = format_id(inbox.position)
             try:
                 page = await self._api.history(after=after, limit=PAGE_SIZE)
             except ApiError as exc:
-                if exc.final and restarts == self._restarts:
+                if exc.final and mark is self._epoch_mark:
                     _logger.error("the server refuses what was missed: %s", exc)
                     self._give_up(target)
                     continue
@@ -98,7 +98,7 @@ class CatchUp:
             except (Unreachable, TokenUnavailable) as exc:
                 problem, retry_after = str(exc), None
             else:
-                problem, retry_after = await self._take(page, target, restarts), None
+                problem, retry_after = await self._take(page, target, mark), None
             if not problem:
                 failures = 0
                 continue
@@ -108,7 +108,7 @@ class CatchUp:
         self._target = None
         self._open_ended = False
 
-    async def _take(self, page: Page, target: int, restarts: int) -> str:
+    async def _take(self, page: Page, target: int, mark: object) -> str:
         """Move the inbox by a page.
 
         Returns:
@@ -116,7 +116,7 @@ class CatchUp:
         """
         inbox = self._inbox
         before, epoch = inbox.position, inbox.epoch or ""
-        if restarts != self._restarts:
+        if mark is not self._epoch_mark:
             return ""
         if not page.complete:
             return "the server's store is away"
@@ -124,7 +124,7 @@ class CatchUp:
             received = decode_received(message.raw, epoch)
             if self._wanted(received):
                 await self._wait_for_space()
-                if restarts != self._restarts:
+                if mark is not self._epoch_mark:
                     return ""
                 inbox.put_message(received)
         if page.after is not None:

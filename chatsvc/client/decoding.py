@@ -6,56 +6,59 @@ out; what it needs and does not find is an error that the caller decides about.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 _T = TypeVar("_T", bound=msgspec.Struct)
+_decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def tolerant(kind: type[_T]) -> Callable[[bytes], _T]:
-    """Make a decoder of JSON objects into ``kind``.
+class TolerantDecoder(Generic[_T]):
+    """Decodes JSON objects into structs of one type.
 
     A member that is not known is ignored. One that is known and has another type than
     this version expects counts as absent: its default is taken where it has one.
 
-    The decoder raises:
-        msgspec.DecodeError: not JSON, not an object, nested too deep to be read, or
-            without a member that has no default.
+    Args:
+        kind: the struct.
     """
-    decode = msgspec.json.Decoder(kind).decode
-    fields = {
-        field.encode_name: (field.name, msgspec.json.Decoder(field.type).decode)
-        for field in msgspec.structs.fields(kind)
-    }
 
-    def read(data: bytes) -> _T:
+    def __init__(self, kind: type[_T]) -> None:
+        self._kind = kind
+        self._decode = msgspec.json.Decoder(kind).decode
+        self._fields = {
+            field.encode_name: (field.name, msgspec.json.Decoder(field.type).decode)
+            for field in msgspec.structs.fields(kind)
+        }
+
+    def __call__(self, data: bytes) -> _T:
+        """Decode one object.
+
+        Raises:
+            msgspec.DecodeError: not JSON, not an object, nested too deep to be read, or
+                without a member that has no default.
+        """
         try:
             try:
-                return decode(data)
+                return self._decode(data)
             except msgspec.ValidationError:
-                return member_by_member(data)
+                return self._member_by_member(data)
         except RecursionError:
             raise msgspec.DecodeError("the JSON is nested too deep") from None
         except UnicodeDecodeError as exc:
             raise msgspec.DecodeError(f"the JSON is not UTF-8: {exc}") from None
 
-    def member_by_member(data: bytes) -> _T:
+    def _member_by_member(self, data: bytes) -> _T:
         values: dict[str, Any] = {}
         for name, value in _decode_object(data).items():
-            if name in fields:
-                attribute, decode_member = fields[name]
+            if name in self._fields:
+                attribute, decode = self._fields[name]
                 try:
-                    values[attribute] = decode_member(value)
+                    values[attribute] = decode(value)
                 except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-                    continue
+                    continue  # of another type than this version knows: as good as absent
         try:
-            return kind(**values)
+            return self._kind(**values)
         except TypeError as exc:  # without one that has no default
-            raise msgspec.ValidationError(f"not a {kind.__name__}: {exc}") from None
-
-    return read
-
-
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+            raise msgspec.ValidationError(f"not a {self._kind.__name__}: {exc}") from None

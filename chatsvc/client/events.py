@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from chatsvc.client.decoding import tolerant
+from chatsvc.client.decoding import TolerantDecoder
 from chatsvc.core.ids import parse_id
 from chatsvc.wire.protocol import Hello
 
@@ -151,8 +151,8 @@ class _Kind(msgspec.Struct):
     type: Any = MESSAGE
 
 
-_read_wire = tolerant(_Wire)
-_read_kind = tolerant(_Kind)
+_read_wire = TolerantDecoder(_Wire)
+_read_kind = TolerantDecoder(_Kind)
 
 
 def decode_message(data: bytes) -> Message:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from chatsvc.client.decoding import tolerant
+from chatsvc.client.decoding import TolerantDecoder
 from chatsvc.client.events import MESSAGE, MessageReceived, decode_received
 from chatsvc.core.ids import parse_id
 from chatsvc.wire import protocol as wire
@@ -62,20 +62,19 @@ class _Record(msgspec.Struct):
     created_at: str
 
 
-_read_type = tolerant(_Type)
-_read_record = tolerant(_Record)
+_read_type = TolerantDecoder(_Type)
+_read_record = TolerantDecoder(_Record)
 _read_control: Final[dict[str, Callable[[bytes], ControlFrame]]] = {
-    "caught_up": tolerant(wire.CaughtUp),
-    "cursor": tolerant(wire.CursorMoved),
-    "ack": tolerant(wire.Ack),
-    "stored": tolerant(wire.Stored),
-    "error": tolerant(wire.Error),
-    "auth_expiring": tolerant(wire.AuthExpiring),
-    "gap": tolerant(wire.Gap),
-    "reset": tolerant(wire.Reset),
+    "caught_up": TolerantDecoder(wire.CaughtUp),
+    "cursor": TolerantDecoder(wire.CursorMoved),
+    "ack": TolerantDecoder(wire.Ack),
+    "stored": TolerantDecoder(wire.Stored),
+    "error": TolerantDecoder(wire.Error),
+    "auth_expiring": TolerantDecoder(wire.AuthExpiring),
+    "gap": TolerantDecoder(wire.Gap),
+    "reset": TolerantDecoder(wire.Reset),
 }
-_IGNORED: Final = frozenset({"hello", "pong", "auth_ok"})
-read_hello: Final[Callable[[bytes], wire.Hello]] = tolerant(_Hello)
+read_hello: Final[Callable[[bytes], wire.Hello]] = TolerantDecoder(_Hello)
 
 
 def decode_frame(data: bytes, epoch: str) -> ControlFrame | MessageReceived | UnknownRecord | None:
@@ -98,9 +97,7 @@ def decode_frame(data: bytes, epoch: str) -> ControlFrame | MessageReceived | Un
     if kind == MESSAGE:
         return decode_received(data, epoch)
     read = _read_control.get(kind)
-    if read is not None:
-        return read(data)
-    return None if kind in _IGNORED else _record(data)
+    return _record(data) if read is None else read(data)
 
 
 def read_cursor(text: str) -> Cursor | None:

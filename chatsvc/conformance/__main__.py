@@ -14,11 +14,11 @@ from pathlib import Path
 from chatsvc.conformance.check import Check, Outcome
 from chatsvc.conformance.report import Table, as_json, summary
 from chatsvc.conformance.runner import (
-    PATIENCE_SECONDS,
+    TIMEOUT_SECONDS,
     Unusable,
-    chosen,
-    reached,
+    connected_api,
     run,
+    select_checks,
     users_for,
 )
 from chatsvc.conformance.tokens import User
@@ -46,11 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", action="append", default=[], metavar="NAME", help="a check or group; repeatable")
     add("--list", action="store_true", help="list the checks, and run none")
     add(
+        "--timeout",
+        "--timeout",
         "--patience",
         type=float,
-        default=PATIENCE_SECONDS,
+        default=TIMEOUT_SECONDS,
         metavar="SECONDS",
-        help=f"how long anything may take ({PATIENCE_SECONDS:g})",
+        help=f"how long anything may take ({TIMEOUT_SECONDS:g})",
     )
     return parser
 
@@ -81,10 +83,10 @@ def _given(texts: Sequence[str]) -> list[User]:
 async def _run(arguments: argparse.Namespace, checks: Sequence[Check]) -> list[Outcome]:
     table = Table(checks)
 
-    def told(outcome: Outcome) -> None:
+    def on_outcome(outcome: Outcome) -> None:
         print(table.row(outcome), flush=True)
 
-    async with reached(arguments.url, arguments.patience) as api:
+    async with connected_api(arguments.url, arguments.timeout) as api:
         users = await users_for(
             api,
             secret=_secret(arguments),
@@ -92,11 +94,11 @@ async def _run(arguments: argparse.Namespace, checks: Sequence[Check]) -> list[O
             given=_given(arguments.token),
         )
         if arguments.json:
-            outcomes = await run(api, users, checks, patience=arguments.patience)
+            outcomes = await run(api, users, checks, timeout=arguments.timeout)
             print(as_json(arguments.url, outcomes))
             return outcomes
         print(table.head())
-        outcomes = await run(api, users, checks, patience=arguments.patience, told=told)
+        outcomes = await run(api, users, checks, timeout=arguments.timeout, on_outcome=on_outcome)
         print(f"\n{summary(outcomes)}")
         return outcomes
 
@@ -106,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
-        checks = chosen(arguments.only)
+        checks = select_checks(arguments.only)
         if arguments.list:
             table = Table(checks)
             for check in checks:

@@ -1,4 +1,4 @@
-"""What a check is."""
+"""The form of a check, and of its outcome."""
 
 from __future__ import annotations
 

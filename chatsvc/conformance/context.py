@@ -1,4 +1,4 @@
-"""What a check has in its hands: users, conversations, calls and sockets."""
+"""What a check works with: users, conversations, calls and sockets."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _POLL_SECONDS = 0.05
 
 
 class Conversation(NamedTuple):
-    """People, and the key that the protocol gives them."""
+    """Participants, and the channel key that the protocol gives them."""
 
     participants: list[str]
     channel: str
 
 
 def conversation_of(*people: str) -> Conversation:
-    """The key as ``docs/protocol.md`` has it, written down a second time on purpose."""
+    """The participants and their key, computed independently of the server's code."""
     ids = sorted({person.encode() for person in people})
     key = b",".join(ids)
     if len(key) > 255:
@@ -41,13 +41,13 @@ class Context:
     """One check's view of the server; :meth:`close` ends what it left open.
 
     Args:
-        patience: seconds that anything may take.
+        timeout: seconds that anything may take.
         limits: the bounds in force.
     """
 
-    def __init__(self, api: Api, users: Users, patience: float, limits: Limits) -> None:
+    def __init__(self, api: Api, users: Users, timeout: float, limits: Limits) -> None:
         self.api = api
-        self.patience = patience
+        self.timeout = timeout
         self.limits = limits
         self._users = users
         self._sockets: list[Socket] = []
@@ -62,7 +62,7 @@ class Context:
         return self._users.sign(claims)
 
     def conversation(self, *users: User) -> Conversation:
-        """One that nobody used before: with somebody in it who exists nowhere else."""
+        """A new one: of these users and one who exists nowhere else."""
         return conversation_of(*(user.id for user in users), fresh_name())
 
     async def post(
@@ -102,10 +102,10 @@ class Context:
         return page
 
     async def connect(self, user: User, **query: str) -> Socket:
-        """A socket that was greeted, its token in the header."""
+        """A socket whose ``hello`` was read, its token in the header."""
         headers = {"Authorization": f"Bearer {user.token}"}
         socket = await self.upgrade(headers=headers, query=query)
-        await socket.greeted()
+        await socket.await_hello()
         return socket
 
     async def upgrade(
@@ -121,21 +121,21 @@ class Context:
             Failed: the server did not upgrade.
         """
         try:
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(self.timeout):
                 ws = await self.api.session.ws_connect(
                     self.api.url("/ws", query), headers=headers, protocols=protocols, max_msg_size=0
                 )
         except TimeoutError:
-            raise Failed("GET /ws: no answer in time") from None
+            raise Failed("GET /ws must be answered in time: there was no answer") from None
         except (aiohttp.ClientError, OSError) as exc:
             raise Failed(f"GET /ws: {type(exc).__name__} {exc}") from None
-        socket = Socket(ws, self.patience)
+        socket = Socket(ws, self.timeout)
         self._sockets.append(socket)
         return socket
 
     async def raw(self, user: User) -> RawSocket:
-        """A socket by hand, of which ``hello`` was read."""
-        raw = await RawSocket.open(self.api.base, user.token, self.patience)
+        """A :class:`RawSocket` whose ``hello`` was read."""
+        raw = await RawSocket.open(self.api.base, user.token, self.timeout)
         self._raw.append(raw)
         await raw.frame()
         return raw
@@ -147,27 +147,27 @@ class Context:
             Skipped: they come too seldom to be waited for.
         """
         seconds = float(socket.hello["heartbeat_seconds"])
-        if seconds * 2.5 > self.patience:
-            raise Skipped(f"pings come every {seconds:g} s: wait for them with --patience")
+        if seconds * 2.5 > self.timeout:
+            raise Skipped(f"pings come every {seconds:g} s: raise --timeout to wait for them")
         return seconds
 
     async def until(
         self, read: Callable[[], Awaitable[_T]], good: Callable[[_T], object], what: str
     ) -> _T:
-        """Ask again until the answer is good.
+        """Repeat a read until its value is good.
 
         Raises:
             Failed: it never was.
         """
-        deadline = asyncio.get_running_loop().time() + self.patience
+        deadline = asyncio.get_running_loop().time() + self.timeout
         while not good(value := await read()):
             if asyncio.get_running_loop().time() > deadline:
-                raise Failed(f"{what}, after {self.patience:g} s: {value!r}")
+                raise Failed(f"{what}, after {self.timeout:g} s: the last answer is {value!r}")
             await asyncio.sleep(_POLL_SECONDS)
         return value
 
     def client_id(self) -> str:
-        """One that was never used."""
+        """A ``client_id`` that was never used."""
         return secrets.token_hex(16)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""How a check ends otherwise than well, and the small words it is written in."""
+"""How a check fails or is skipped, and the assertions it is written in."""
 
 from __future__ import annotations
 
@@ -14,31 +14,43 @@ class Failed(Exception):
 
 
 class Skipped(Exception):
-    """It cannot be told here; the text says why."""
+    """The check cannot be run here; the text says why."""
 
 
 def expect(condition: object, text: str) -> None:
-    """Raises:
-    Failed: with ``text``, where the condition does not hold.
+    """Require a condition.
+
+    Args:
+        text: what is wrong, and what must hold.
+
+    Raises:
+        Failed: the condition does not hold.
     """
     if not condition:
         raise Failed(text)
 
 
 def same(got: object, want: object, what: str) -> None:
-    """Raises:
-    Failed: the two are not equal as JSON values.
+    """Require that two values are equal as JSON values.
+
+    Args:
+        what: names the value in the text of a failure.
+
+    Raises:
+        Failed: they differ.
     """
     if not _equal(got, want):
-        raise Failed(f"{what}: {shown(got)}, expected {shown(want)}")
+        raise Failed(f"{what} is {shown(got)} and must be {shown(want)}")
 
 
 def one_of(got: object, wanted: Container[Any], what: str) -> None:
-    """Raises:
-    Failed: ``got`` is not among those wanted.
+    """Require that a value is one of several.
+
+    Raises:
+        Failed: it is none of them.
     """
     if got not in wanted:
-        raise Failed(f"{what}: {shown(got)}, expected one of {shown(wanted)}")
+        raise Failed(f"{what} is {shown(got)} and must be one of {shown(wanted)}")
 
 
 def shown(value: object) -> str:

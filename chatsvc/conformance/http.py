@@ -33,13 +33,15 @@ class Answer:
         self.body = body
 
     def json(self) -> Any:
-        """Raises:
-        Failed: the body is not JSON in UTF-8.
+        """The body's value.
+
+        Raises:
+            Failed: it is not JSON in UTF-8.
         """
         try:
             return json.loads(self.body.decode())
         except ValueError:
-            raise Failed(f"{self.called} is not answered with JSON: {self.body[:80]!r}") from None
+            raise Failed(f"{self.called} must be answered with JSON: {self.body[:80]!r}") from None
 
     def expect(self, *statuses: int) -> Any:
         """The JSON of an answer with one of these statuses.
@@ -50,7 +52,7 @@ class Answer:
         if self.status not in statuses:
             wanted = " or ".join(map(str, statuses))
             text = self.body.decode(errors="replace")
-            raise Failed(f"{self.called}: {self.status} {shown(text)}, expected {wanted}")
+            raise Failed(f"{self.called}: status {self.status} must be {wanted}: {shown(text)}")
         return self.json()
 
     def problem(self, *statuses: int) -> dict[str, Any]:
@@ -62,15 +64,16 @@ class Answer:
         document = self.expect(*statuses)
         kind = self.headers.get("Content-Type", "").partition(";")[0].strip()
         same(kind, PROBLEM, f"{self.called}: Content-Type")
-        expect(isinstance(document, dict), f"{self.called}: a problem is an object")
+        expect(isinstance(document, dict), f"{self.called}: a problem must be an object")
         for name, wanted in _PROBLEM_MEMBERS.items():
             got = document.get(name)
             expect(
                 isinstance(got, wanted) and not isinstance(got, bool),
-                f"{self.called}: the problem's {name!r} is {shown(got)}",
+                f"{self.called}: {name!r} of the problem is {shown(got)} and must be of type "
+                f"{wanted.__name__}",
             )
         same(document["status"], self.status, f"{self.called}: the problem's status")
-        expect(document["code"], f"{self.called}: the problem has no code")
+        expect(document["code"], f"{self.called}: code of the problem must not be empty")
         same(
             self.headers.get("X-Request-Id"),
             document["request_id"],
@@ -82,7 +85,7 @@ class Answer:
                 isinstance(fault, dict)
                 and all(isinstance(fault.get(m), str) for m in ("pointer", "code", "detail"))
                 and isinstance(fault.get("limit", 0), int),
-                f"{self.called}: an entry of errors is {shown(fault)}",
+                f"{self.called}: errors must have pointer, code, detail: {shown(fault)}",
             )
         result: dict[str, Any] = document
         return result
@@ -91,9 +94,9 @@ class Answer:
         seconds = self.headers.get("Retry-After")
         if self.status in (429, 503):
             good = seconds is not None and seconds.isdecimal() and int(seconds) >= 1
-            expect(good, f"{self.called}: Retry-After of a {self.status} is {shown(seconds)}")
+            expect(good, f"{self.called}: Retry-After must be whole seconds: {shown(seconds)}")
         else:
-            expect(seconds is None, f"{self.called}: a {self.status} has a Retry-After")
+            expect(seconds is None, f"{self.called}: a {self.status} must not have Retry-After")
 
 
 class Api:
@@ -160,7 +163,7 @@ class Api:
                 body = await response.read()
                 return Answer(called, response.status, response.headers.copy(), body)
         except TimeoutError:
-            raise Failed(f"{called}: no answer in time") from None
+            raise Failed(f"{called} must be answered in time: there was no answer") from None
         except aiohttp.ClientError as exc:
             raise Failed(f"{called}: {type(exc).__name__} {exc}") from None
 

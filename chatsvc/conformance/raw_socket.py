@@ -1,4 +1,4 @@
-"""A WebSocket by hand: bytes out as the caller has them, frames in.
+"""A WebSocket without a library: bytes out as the caller gives them, frames in.
 
 For what no library lets one do: broken frames, handshakes and closings (RFC 6455).
 """
@@ -127,46 +127,46 @@ def handshake(
 class RawSocket:
     """A connection to a server; a context manager that ends it.
 
-    Every wait ends after ``patience`` seconds with :class:`Failed`.
+    Every wait ends after ``timeout`` seconds with :class:`Failed`.
     """
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, patience: float
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout: float
     ) -> None:
         self._reader = reader
         self._writer = writer
-        self._patience = patience
+        self._timeout = timeout
 
     @classmethod
-    async def connect(cls, base: str, patience: float) -> RawSocket:
-        """A connection on which nothing was said yet.
+    async def connect(cls, base: str, timeout: float) -> RawSocket:
+        """A connection on which nothing was sent yet.
 
         Raises:
-            Failed: there is nobody.
+            Failed: nothing listens there.
         """
         url = URL(base)
         secure = ssl.create_default_context() if url.scheme in ("https", "wss") else None
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 reader, writer = await asyncio.open_connection(url.host, url.port, ssl=secure)
         except (OSError, TimeoutError) as exc:
             raise Failed(f"no connection to {url.host}:{url.port}: {exc}") from None
-        return cls(reader, writer, patience)
+        return cls(reader, writer, timeout)
 
     @classmethod
-    async def open(cls, base: str, token: str, patience: float, query: str = "") -> RawSocket:
+    async def open(cls, base: str, token: str, timeout: float, query: str = "") -> RawSocket:
         """A WebSocket after its handshake; ``hello`` is not read yet.
 
         Raises:
             Failed: the server did not upgrade.
         """
-        raw = await cls.connect(base, patience)
+        raw = await cls.connect(base, timeout)
         url = URL(base.rstrip("/") + "/ws" + query)
         raw.write(handshake(url.authority, url.raw_path_qs, [f"Authorization: Bearer {token}"]))
         head = await raw.head()
         if not head.startswith("HTTP/1.1 101 "):
             await raw.end()
-            raise Failed(f"the handshake is answered with {head.splitlines()[0]!r}")
+            raise Failed(f"the handshake must be answered with 101: {head.splitlines()[0]!r}")
         return raw
 
     async def __aenter__(self) -> RawSocket:
@@ -222,7 +222,7 @@ class RawSocket:
         """The next frame of this opcode; others before it are passed over."""
         while (frame := await self.frame()).opcode != opcode:
             if frame.opcode == frames.CLOSE:
-                raise Failed(f"it is closed with {frame.close_code}")
+                raise Failed(f"the connection must stay open: it is closed with {frame.close_code}")
         return frame
 
     async def close_code(self) -> int | None:
@@ -265,9 +265,9 @@ class RawSocket:
 
     async def _wait(self, work: Awaitable[_T], what: str) -> _T:
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 return await work
         except TimeoutError:
-            raise Failed(f"no {what} within {self._patience:g} s") from None
+            raise Failed(f"no {what} within {self._timeout:g} s") from None
         except (asyncio.IncompleteReadError, ConnectionError):
             raise Failed(f"no {what}: the connection ended") from None

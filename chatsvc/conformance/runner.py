@@ -19,16 +19,16 @@ from chatsvc.conformance.http import Api
 from chatsvc.conformance.tokens import DevLoginUsers, GivenUsers, SignedUsers, User, Users
 from chatsvc.core.limits import Limits
 
-PATIENCE_SECONDS: Final = 10.0
+TIMEOUT_SECONDS: Final = 10.0
 _CHECK_FACTOR: Final = 6
-"""A check waits for several things; together they may take so many times the patience."""
+"""A check waits for several things; together they may take so many times the timeout."""
 
 
 class Unusable(Exception):
     """The run cannot begin; one line says why."""
 
 
-def chosen(names: Sequence[str]) -> tuple[Check, ...]:
+def select_checks(names: Sequence[str]) -> tuple[Check, ...]:
     """The checks of these names or groups, in their usual order; all where there are none.
 
     Raises:
@@ -45,15 +45,15 @@ def _named(check: Check, name: str) -> bool:
 
 
 @asynccontextmanager
-async def reached(url: str, patience: float) -> AsyncIterator[Api]:
+async def connected_api(url: str, timeout: float) -> AsyncIterator[Api]:
     """The server at a URL.
 
     Raises:
-        Unusable: it is no URL of HTTP, or there is nobody.
+        Unusable: it is no URL of HTTP, or nothing listens there.
     """
     if not re.match(r"https?://[^/?#]+", url):
         raise Unusable(f"{url!r} is not a URL such as http://127.0.0.1:8080")
-    limit = aiohttp.ClientTimeout(total=patience)
+    limit = aiohttp.ClientTimeout(total=timeout)
     async with aiohttp.ClientSession(timeout=limit) as session:
         api = Api(session, url)
         try:
@@ -88,10 +88,13 @@ async def run(
     users: Users,
     checks: Iterable[Check],
     *,
-    patience: float = PATIENCE_SECONDS,
-    told: Callable[[Outcome], None] = lambda outcome: None,
+    timeout: float = TIMEOUT_SECONDS,
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
-    """Run the checks; ``told`` hears of each as it ends.
+    """Run the checks, one after another.
+
+    Args:
+        on_outcome: called with each outcome as its check ends.
 
     Raises:
         Unusable: the server went away before the first.
@@ -102,30 +105,30 @@ async def run(
         raise Unusable(str(exc)) from None
     outcomes: list[Outcome] = []
     for check in checks:
-        outcome = await _run_one(check, api, users, patience, limits)
+        outcome = await _run_one(check, api, users, timeout, limits)
         outcomes.append(outcome)
-        told(outcome)
+        on_outcome(outcome)
     return outcomes
 
 
-async def _run_one(
-    check: Check, api: Api, users: Users, patience: float, limits: Limits
-) -> Outcome:
+async def _run_one(check: Check, api: Api, users: Users, timeout: float, limits: Limits) -> Outcome:
     outcome = Outcome(name=check.name, section=check.section, says=check.says, result="pass")
-    context = Context(api, users, patience, limits)
+    context = Context(api, users, timeout, limits)
     try:
-        async with asyncio.timeout(patience * _CHECK_FACTOR):
+        async with asyncio.timeout(timeout * _CHECK_FACTOR):
             await check.body(context)
     except Skipped as exc:
         outcome.result, outcome.reason = "skipped", str(exc)
     except Failed as exc:
         outcome.result, outcome.reason = "fail", str(exc)
     except TimeoutError:
-        outcome.result, outcome.reason = "fail", "it did not come to an end in time"
+        outcome.result, outcome.reason = "fail", "the check must end in time"
     except (LookupError, TypeError, ValueError, AttributeError) as exc:
         # An answer of another shape than the protocol has, met where it was used.
         outcome.result = "fail"
-        outcome.reason = f"an answer is not as the protocol has it: {type(exc).__name__} {exc}"
+        outcome.reason = (
+            f"an answer must have the shape that the protocol gives: {type(exc).__name__} {exc}"
+        )
     finally:
         await context.close()
     return outcome

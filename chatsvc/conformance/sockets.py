@@ -18,15 +18,19 @@ ABNORMAL: Final = 1006
 
 
 class Socket:
-    """Made by :meth:`open`. ``frames`` is everything that came after ``hello``."""
+    """One connection, after its handshake.
 
-    def __init__(self, ws: aiohttp.ClientWebSocketResponse, patience: float) -> None:
+    ``frames`` are all frames after ``hello``, in the order of their arrival. Every wait ends
+    after ``timeout`` seconds with :class:`Failed`.
+    """
+
+    def __init__(self, ws: aiohttp.ClientWebSocketResponse, timeout: float) -> None:
         self.ws = ws
         self.hello: Frame = {}
         self.frames: list[Frame] = []
         self.close_code: int | None = None
         self.close_reason = ""
-        self._patience = patience
+        self._timeout = timeout
         self._changed = asyncio.Event()
         self._fault: str | None = None
         self._refs = 0
@@ -37,7 +41,7 @@ class Socket:
         """The life of the log that this connection is in."""
         return str(self.hello["epoch"])
 
-    async def greeted(self) -> None:
+    async def await_hello(self) -> None:
         """Take the first frame, which is ``hello``.
 
         Raises:
@@ -45,7 +49,9 @@ class Socket:
         """
         await self._until(lambda: self.frames, "hello")
         self.hello = self.frames.pop(0)
-        expect(self.hello.get("type") == "hello", f"the first frame is {shown(self.hello)}")
+        expect(
+            self.hello.get("type") == "hello", f"the first frame must be hello: {shown(self.hello)}"
+        )
 
     async def send(self, frame: Frame) -> None:
         """One text message."""
@@ -60,7 +66,7 @@ class Socket:
         try:
             await self.ws.send_str(text)
         except (ConnectionError, aiohttp.ClientError, RuntimeError):
-            raise Failed(f"the socket was closed: {self._closing()}") from None
+            raise Failed(f"the socket must stay open: {self._closing()}") from None
 
     async def ask(self, frame: Frame) -> Frame:
         """Send with a ``ref``, and what comes back with it."""
@@ -109,11 +115,13 @@ class Socket:
         return [f for f in self.frames if f.get("type") == "message" and f["channel"] == channel]
 
     async def alive(self) -> None:
-        """Raises:
-        Failed: it does not answer ``ping`` any more.
+        """Require that the server still answers ``ping``.
+
+        Raises:
+            Failed: it does not.
         """
         pong = await self.ask({"type": "ping"})
-        expect(pong.get("type") == "pong", f"ping is answered by {shown(pong)}")
+        expect(pong.get("type") == "pong", f"ping must be answered by pong: {shown(pong)}")
 
     async def closed(self) -> int:
         """The code it is closed with; 1006 where no close frame came.
@@ -126,9 +134,9 @@ class Socket:
         return self.close_code
 
     async def close(self) -> None:
-        """Say goodbye, and let the reader end."""
+        """Close the connection, and end the reader."""
         with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 await self.ws.close()
         self._reader.cancel()
         await asyncio.wait([self._reader])
@@ -143,7 +151,7 @@ class Socket:
             elif message.type in (WSMsgType.CLOSED, WSMsgType.CLOSING, WSMsgType.ERROR):
                 self.close_code = self.ws.close_code or ABNORMAL
             else:
-                self._fault = f"a message that is no text came: {message.type.name}"
+                self._fault = f"a message must be text: {message.type.name} came"
             self._changed.set()
 
     def _take(self, text: str) -> None:
@@ -154,13 +162,13 @@ class Socket:
         if isinstance(frame, dict) and isinstance(frame.get("type"), str):
             self.frames.append(frame)
         else:
-            self._fault = f"a frame that is no JSON object with a type came: {text[:80]!r}"
+            self._fault = f"a frame must be a JSON object with a type: {text[:80]!r}"
 
     async def _until(
         self, condition: Callable[[], object], what: str, *, open_needed: bool = True
     ) -> None:
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 while not condition():
                     if self._fault is not None:
                         raise Failed(self._fault)
@@ -171,7 +179,7 @@ class Socket:
         except TimeoutError:
             came = shown([frame.get("type") for frame in self.frames[-10:]])
             raise Failed(
-                f"no {what} within {self._patience:g} s; the last to come: {came}"
+                f"no {what} within {self._timeout:g} s; the last to come: {came}"
             ) from None
 
     def _closing(self) -> str:

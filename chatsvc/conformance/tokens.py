@@ -18,7 +18,7 @@ TTL_SECONDS: Final = 3600
 
 
 class User(NamedTuple):
-    """Who speaks, and the token that says so."""
+    """A user id, and a token for it."""
 
     id: str
     token: str
@@ -98,7 +98,7 @@ class DevLoginUsers:
         answer = await self._api.call("POST", "/api/dev/token", json={"user": name})
         token = answer.json().get("token") if answer.status == 200 else None
         if not isinstance(token, str):
-            raise Failed(f"the development login gave no token: {answer.status}")
+            raise Failed(f"the development login must give a token: status {answer.status}")
         return User(name, token)
 
     def sign(self, claims: Mapping[str, Any]) -> str:
@@ -106,7 +106,7 @@ class DevLoginUsers:
 
 
 def fresh_name() -> str:
-    """A user id that nobody has."""
+    """A user id that is not in use."""
     return f"conformance-{secrets.token_hex(8)}"
 
 

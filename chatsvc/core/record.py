@@ -30,9 +30,9 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``rest`` is the body's JSON object without ``type``, ``id`` and ``created_at``,
     which the log puts in front (:func:`compose_body`). ``audience`` is sorted and
-    holds whoever it goes to, the sender included. ``origin`` is the device or
-    connection that sent it. ``digest`` is of the content, for telling a retry from
-    another message under the same ``client_id``.
+    holds whoever it goes to, the sender included. ``origin`` is the connection that sent
+    it, or the device that a send over HTTP names. ``digest`` is of the content, for telling
+    a retry from another message under the same ``client_id``.
     """
 
     kind: str

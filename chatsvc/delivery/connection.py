@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from chatsvc.delivery.spans import Behind, Span
+from chatsvc.delivery.transports import reset, unsent
 
 LOW_WATER: Final = 16 * 1024
 HIGH_WATER: Final = 64 * 1024
 """Unsent bytes from which a socket counts as slow, and below which a resume goes on."""
+
+_UNKNOWN: Final = 1 << 62
+"""In place of a size before the first look."""
 
 
 class Connection(asyncio.Protocol):
@@ -110,16 +114,18 @@ class Connection(asyncio.Protocol):
     def cut(self, reason: str) -> None:
         """End the connection at once, unsent bytes and all; the client comes back with
         ``since``. Subclasses note the reason."""
-        if self.transport is not None:
+        if self.transport is None:
+            return
+        if self.slow_since:
+            reset(self.transport)
+        else:
             self.transport.abort()
 
     def pause_writing(self) -> None:
         """Called by the loop above :data:`HIGH_WATER`."""
         loop = asyncio.get_running_loop()
         self.slow_since = loop.time()
-        self.slow_size = 0
-        if self.transport is not None:
-            self.slow_size = self.transport.get_write_buffer_size()
+        self.slow_size = _UNKNOWN
 
     def resume_writing(self) -> None:
         """Called by the loop below :data:`LOW_WATER`."""
@@ -134,8 +140,8 @@ class Connection(asyncio.Protocol):
         """
         if not self.slow_since or self.transport is None:
             return False
-        size = self.transport.get_write_buffer_size()
-        if size < self.slow_size:
+        size = unsent(self.transport)
+        if size < self.slow_size and self.slow_size < _UNKNOWN:
             self.slow_since = now
         self.slow_size = size
         return now - self.slow_since >= seconds

@@ -107,7 +107,7 @@ def _query() -> dict[str, Any]:
             "echo": {
                 "type": "boolean",
                 "default": False,
-                "description": "Also what the same user sent from another device.",
+                "description": "Also what the same user sent over another connection.",
             },
             "device": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
             "receipts": {

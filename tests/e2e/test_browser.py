@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.browser import Page
 from tests.support.restartable import Service
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("browser")]
 
@@ -82,7 +83,10 @@ def service(
 ) -> Iterator[Service]:
     """Lets the application's pages call; after ``devtools``, so that a skip costs nothing."""
     running = Service(
-        tmp_path_factory.mktemp("service"), JWT_SECRET=SECRET, CORS_ORIGINS=application.origin
+        tmp_path_factory.mktemp("service"),
+        "serve",
+        JWT_SECRET=SECRET,
+        CORS_ORIGINS=application.origin,
     )
     running.start()
     yield running
@@ -92,7 +96,7 @@ def service(
 @pytest.fixture(scope="module")
 def closed_service(devtools: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Lets no page of another origin call."""
-    running = Service(tmp_path_factory.mktemp("closed"), JWT_SECRET=SECRET)
+    running = Service(tmp_path_factory.mktemp("closed"), "serve", JWT_SECRET=SECRET)
     running.start()
     yield running
     running.stop()
@@ -128,11 +132,10 @@ def history(service: Service) -> list[dict[str, object]]:
 
 
 def readme_script(service: Service) -> str:
-    """The README's lines for a browser, with this service's address in them."""
+    """The README's lines for a browser after the login, which is the application's own."""
     blocks = re.findall(r"^```js\n(.*?)^```$", README.read_text("utf-8"), re.M | re.S)
-    (script,) = [block for block in blocks if "new WebSocket(" in block]
-    assert "127.0.0.1:8080" in script
-    return str(script).replace("127.0.0.1:8080", service.url.removeprefix("http://"))
+    (script,) = [str(block) for block in blocks if "new WebSocket(" in block]
+    return f"const url = {json.dumps(service.url)};\n{script[script.index('const socket') :]}"
 
 
 async def test_a_page_of_the_application_talks_as_the_readme_shows(
@@ -149,10 +152,12 @@ async def test_a_page_of_the_application_talks_as_the_readme_shows(
     await asyncio.to_thread(ask, f"{service.url}/api/messages", "alice", message)
     await page.hear("alice,bob", "alice", "Shall we?")
 
-    await page.run("send(['alice', 'bob'], 'Let us: 🙂')")
     ack = await page.frame("ack")
     (sent,) = [one for one in history(service) if one["id"] == ack["id"]]
-    assert (sent["sender"], sent["content"]) == ("bob", "Let us: 🙂")
+    assert (sent["sender"], sent["content"]) == ("bob", "Hello from a browser!")
+    await page.hear("sent", ack["id"])
+    await page.run("send(['alice', 'bob'], 'Let us: 🙂')")
+    await until(lambda: "Let us: 🙂" in [one["content"] for one in history(service)])
     assert ["alice,bob", "bob", "Let us: 🙂"] not in page.console
     assert page.problems == []
 

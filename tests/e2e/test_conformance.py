@@ -13,7 +13,7 @@ import pytest
 
 from chatsvc.conformance.check import Outcome
 from chatsvc.conformance.checks import ALL
-from chatsvc.conformance.runner import chosen, reached, run, users_for
+from chatsvc.conformance.runner import connected_api, run, select_checks, users_for
 from tests.support.broken_promises import BROKEN, BROKEN_HEARTBEAT, Broken
 from tests.support.faulty_proxy import Fault, faulty
 from tests.support.process import ROOT, environment, running
@@ -46,12 +46,12 @@ def beating_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-async def outcomes(url: str, *names: str, patience: float = 30.0) -> dict[str, Outcome]:
-    async with reached(url, patience) as api:
+async def outcomes(url: str, *names: str, timeout: float = 30.0) -> dict[str, Outcome]:
+    async with connected_api(url, timeout) as api:
         users = await users_for(api, secret=SECRET.encode())
         return {
             outcome.name: outcome
-            for outcome in await run(api, users, chosen(names), patience=patience)
+            for outcome in await run(api, users, select_checks(names), timeout=timeout)
         }
 
 
@@ -68,7 +68,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_service_conforms(url: str) -> None:
-    done = command(url, "--secret", SECRET, "--json", "--patience", "30")
+    done = command(url, "--secret", SECRET, "--json", "--timeout", "30")
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
     results = {check["name"]: check["result"] for check in report["checks"]}
@@ -117,7 +117,7 @@ async def test_a_proxy_that_breaks_nothing_conforms(url: str) -> None:
 @pytest.mark.parametrize("broken", [pytest.param(b, id=name) for name, b in BROKEN.items()])
 async def test_a_broken_promise_is_caught(url: str, broken: Broken) -> None:
     async with faulty(url, broken.fault) as proxied:
-        found = await outcomes(proxied, *broken.caught_by, patience=QUICK)
+        found = await outcomes(proxied, *broken.caught_by, timeout=QUICK)
     missed = [name for name, one in found.items() if one.result != "fail"]
     assert missed == []
     assert all(one.reason for one in found.values())
@@ -128,7 +128,7 @@ async def test_a_broken_promise_is_caught(url: str, broken: Broken) -> None:
 )
 async def test_a_broken_heartbeat_is_caught(beating_url: str, broken: Broken) -> None:
     async with faulty(beating_url, broken.fault) as proxied:
-        found = await outcomes(proxied, *broken.caught_by, patience=QUICK)
+        found = await outcomes(proxied, *broken.caught_by, timeout=QUICK)
     assert [one.result for one in found.values()] == ["fail"]
 
 

@@ -55,7 +55,7 @@ def proxy(
 
 def test_the_documented_nginx_conforms(proxy: tuple[Nginx, str]) -> None:
     server, url = proxy
-    options = ["--secret", SECRET, "--json", "--patience", "30"]
+    options = ["--secret", SECRET, "--json", "--timeout", "30"]
     done = subprocess.run(
         [sys.executable, "-m", "chatsvc.conformance", url, *options],
         env=environment(SSL_CERT_FILE=str(server.authority)),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
 import pytest
 import websockets
+from multidict import CIMultiDict
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
@@ -43,17 +45,22 @@ def minted(which: str) -> str:
     }.get(which, which)
 
 
-async def refused(url: str, headers: dict[str, str]) -> tuple[int, dict[str, str], Any]:
+async def refused(url: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], Any]:
     """The answer to a handshake that is not taken."""
-    fields = {
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": KEY,
-    }
+    fields = CIMultiDict(
+        {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": KEY,
+        }
+    )
+    for name in set(headers):
+        fields.pop(name, None)
+    fields.extend(headers)
     async with (
         aiohttp.ClientSession() as session,
-        session.get(url, headers=fields | headers) as answer,
+        session.get(url, headers=fields) as answer,
     ):
         assert answer.content_type == "application/problem+json"
         return answer.status, dict(answer.headers), await answer.json()
@@ -158,6 +165,37 @@ async def test_a_token_in_the_url_is_not_looked_at(url: str) -> None:
     status, _, problem = await refused(f"{url}/ws?token={token('ann')}", bearer("ann"))
     assert (status, problem["code"]) == (422, "unknown_parameter")
     assert token("ann") not in json.dumps(problem)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param("&".join(f"p{n}=1" for n in range(5000)), id="many parameters"),
+        pytest.param("&".join(["echo=true"] * 5000), id="one many times"),
+        pytest.param("x" * 50_000 + "=1", id="a long name"),
+        pytest.param("&" * 50_000, id="none at all"),
+    ],
+)
+async def test_the_answer_to_a_long_query_is_short(url: str, query: str) -> None:
+    status, _, problem = await refused(f"{url}/ws?{query}", bearer("ann"))
+    assert status == 422
+    assert len(json.dumps(problem)) < 2000
+
+
+@pytest.mark.parametrize(
+    "offered",
+    [
+        pytest.param(["x," * 7000 + "chatsvc.v1"], id="many"),
+        pytest.param(["x" * 9000, "y" * 9000], id="long"),
+        pytest.param([", ".join(["chatsvc.v1"] * 33)], id="33"),
+    ],
+)
+async def test_subprotocols_are_measured_before_they_are_taken_apart(
+    url: str, offered: list[str]
+) -> None:
+    fields = CIMultiDict([("Sec-WebSocket-Protocol", value) for value in offered])
+    status, _, problem = await refused(f"{url}/ws", fields)
+    assert (status, problem["code"]) == (431, "headers_too_large")
 
 
 @pytest.mark.parametrize(

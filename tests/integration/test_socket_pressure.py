@@ -146,6 +146,27 @@ async def test_a_reader_that_is_slow_but_reads_is_left_alone(serve: Serve) -> No
     await slow.finish()
 
 
+async def test_a_reader_that_is_very_slow_but_reads_is_left_alone(serve: Serve) -> None:
+    """The kernel takes nothing more from the service for long, and yet gives some of it out."""
+    process, url = serve(SOCKET_STALL_SECONDS="1")
+    async with talk(url, "alice") as alice:
+        slow = await stuck(url, "bob")
+        ids = await pour(alice, "bob", 40, 15_000)
+        await until_slow(url)
+        for _ in range(30):
+            await slow.reader.readexactly(1024)
+            await asyncio.sleep(0.1)
+        assert reasons(process, "bob") == []
+        assert len(ids) == 40
+    await slow.finish()
+
+
+async def until_slow(url: str) -> None:
+    async with asyncio.timeout(SOON):
+        while not await metric(url, "sockets_slow"):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.01)
+
+
 async def test_who_resumes_and_does_not_read_is_cut_too(serve: Serve) -> None:
     process, url = serve(SOCKET_STALL_SECONDS="0.5")
     async with talk(url, "alice") as alice, talk(url, "bob") as bob:

@@ -22,12 +22,14 @@ class Service:
 
     Args:
         data_dir: where it keeps everything.
+        command: ``dev`` or ``serve``.
         settings: variables of its environment.
     """
 
-    def __init__(self, data_dir: Path, **settings: str) -> None:
+    def __init__(self, data_dir: Path, command: str = "dev", **settings: str) -> None:
         self._data_dir = data_dir
-        self._settings = settings
+        self._command = command
+        self._settings = {"DRAIN_SECONDS": "0"} | settings
         self._port = "0"
         self._server: DevServer | None = None
         self.url = ""
@@ -35,7 +37,7 @@ class Service:
     def start(self) -> None:
         data = ["--data-dir", str(self._data_dir)]
         process = subprocess.Popen(
-            [sys.executable, "-m", "chatsvc", "dev", "--port", self._port, *data],
+            [sys.executable, "-m", "chatsvc", self._command, "--port", self._port, *data],
             cwd=ROOT,
             env=ENVIRONMENT | self._settings,
             stdout=subprocess.PIPE,

@@ -91,8 +91,10 @@ async def of_others(context: Context) -> None:
         same(frame.get("type"), "error", "the answer to send into a conversation of others")
         frame.pop("ref")
         frames.append(frame)
-    for told in (problems, frames):
-        expect(told[0] == told[1] == told[2], f"the refusals must be equal: {shown(told)}")
+    for refusals in (problems, frames):
+        expect(
+            refusals[0] == refusals[1] == refusals[2], f"refusals must be equal: {shown(refusals)}"
+        )
 
 
 @check("channel.exactly-one", "Sending", "exactly one of the two is given")

@@ -1,4 +1,4 @@
-"""RFC 6455 as far as the protocol speaks of it: handshakes, framing and closing."""
+"""RFC 6455 as far as the protocol names it: handshakes, framing and closing."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def server_frames(context: Context) -> None:
     raw = await context.raw(alice)
     raw.send(frames.TEXT, _PING)
     frame = await raw.frame_of(frames.TEXT)
-    expect(not frame.masked, "a server does not mask its frames")
+    expect(not frame.masked, "a server must not mask its frames")
     same(frame.reserved, 0, "the reserved bits")
     frame.payload.decode()
 
@@ -104,7 +104,7 @@ async def ping(context: Context) -> None:
     for payload in (b"", b"x", bytes(range(125))):
         raw.send(frames.PING, payload)
         same((await raw.frame_of(frames.PONG)).payload, payload, "the pong's payload")
-    raw.send(frames.PONG, b"nobody asked")
+    raw.send(frames.PONG, b"unasked")
     raw.send(frames.TEXT, _PING)
     await _pong(raw)
 
@@ -141,13 +141,16 @@ async def no_handshake(context: Context) -> None:
 async def accept(context: Context) -> None:
     (alice,) = await context.users(1)
     url = context.api.url("/ws")
-    async with await RawSocket.connect(context.api.base, context.patience) as raw:
+    async with await RawSocket.connect(context.api.base, context.timeout) as raw:
         # What follows the handshake in the same segment belongs to the socket.
         first = client_frame(frames.TEXT, _PING)
         lines = [f"Authorization: Bearer {alice.token}"]
         raw.write(handshake(url.authority, url.raw_path, lines) + first)
         head = await raw.head()
-        expect(head.startswith("HTTP/1.1 101 "), f"the handshake is answered with {head[:40]!r}")
+        expect(
+            head.startswith("HTTP/1.1 101 "),
+            f"the handshake must be answered with 101: {head[:40]!r}",
+        )
         fields = {
             name.lower(): value.strip()
             for name, _, value in (line.partition(":") for line in head.splitlines()[1:])

@@ -50,7 +50,9 @@ async def over_the_socket(context: Context) -> None:
     socket = await context.connect(alice)
     first = await socket.ask(_frame(conversation, "hello", key))
     again = await socket.ask(_frame(conversation, "hello", key))
-    expect(not first.get("duplicate", False), f"the first ack is {shown(first)}")
+    expect(
+        not first.get("duplicate", False), f"the first ack must not be a duplicate: {shown(first)}"
+    )
     same(again.get("duplicate"), True, "duplicate in the second ack")
     same(again["id"], first["id"], "the id of the second ack")
     same(again["created_at"], first["created_at"], "created_at of the second ack")

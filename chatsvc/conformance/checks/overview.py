@@ -16,8 +16,8 @@ async def health(context: Context) -> None:
     report = answer.expect(200, 503)
     one_of(report["status"], ("ok", "degraded", "down"), "the status of /health")
     same(answer.status == 503, report["status"] == "down", "503 means down")
-    expect(isinstance(report["durability"], str), "/health names the durability")
-    expect(isinstance(report["checks"], dict), "/health names its checks")
+    expect(isinstance(report["durability"], str), "durability of /health must be a text")
+    expect(isinstance(report["checks"], dict), "checks of /health must be an object")
 
 
 @check("health.live", "HTTP", "`GET /health`, `/health/live`, `/health/ready` | no |")
@@ -33,12 +33,12 @@ async def live(context: Context) -> None:
 )
 async def documents(context: Context) -> None:
     openapi = (await context.api.call("GET", "/openapi.json")).expect(200)
-    expect(str(openapi.get("openapi", "")).startswith("3."), "/openapi.json is OpenAPI 3")
+    expect(str(openapi.get("openapi", "")).startswith("3."), "/openapi.json must be OpenAPI 3")
     paths = openapi["paths"]
     for path in ("/api/messages", "/api/messages/get", "/api/conversations", "/api/connections"):
-        expect(path in paths, f"/openapi.json describes {path}")
+        expect(path in paths, f"/openapi.json must describe {path}")
     asyncapi = (await context.api.call("GET", "/asyncapi.json")).expect(200)
-    expect("asyncapi" in asyncapi, "/asyncapi.json is AsyncAPI")
+    expect("asyncapi" in asyncapi, "/asyncapi.json must be AsyncAPI")
 
 
 @check("connections.count", "HTTP", "who has how many sockets open")

@@ -12,7 +12,9 @@ from chatsvc.conformance.expect import expect, same
 from chatsvc.conformance.tokens import User
 from chatsvc.wire import frames
 
-_NOTHING = "**Without `since` nothing is replayed**: no `gap` and no `caught_up` come"
+_NOTHING = (
+    "**Without `since` nothing is replayed**: neither a `gap` nor `caught_up` follows `hello`"
+)
 
 
 def _id_of(cursor: str) -> str:
@@ -32,7 +34,10 @@ async def without_since(context: Context) -> None:
     expect(missed["id"] <= begins < live["id"], f"hello.cursor {begins} must lie between the two")
     await socket.alive()
     kinds = {frame["type"] for frame in socket.frames}
-    expect(kinds.isdisjoint({"gap", "caught_up"}), f"the types that came are {sorted(kinds)}")
+    expect(
+        kinds.isdisjoint({"gap", "caught_up"}),
+        f"neither gap nor caught_up must come: {sorted(kinds)}",
+    )
 
 
 @check(

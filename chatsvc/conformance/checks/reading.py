@@ -14,7 +14,7 @@ _NONE = "0000000000000000"
 _LAST = "f" * 16
 
 
-async def _said(context: Context) -> tuple[User, Conversation, list[Any]]:
+async def _send_several(context: Context) -> tuple[User, Conversation, list[Any]]:
     """Seven messages of two people, among others of another conversation."""
     alice, bob = await context.users(2)
     conversation, beside = context.conversation(alice, bob), context.conversation(alice, bob)
@@ -36,54 +36,54 @@ def _is(page: dict[str, Any], messages: list[Any], *, has_more: bool) -> None:
 
 @check("read.newest", "Reading", "Without a bound: the newest `limit`")
 async def newest(context: Context) -> None:
-    alice, conversation, said = await _said(context)
-    _is(await context.page(alice, conversation), said, has_more=False)
-    _is(await context.page(alice, conversation, limit="3"), said[-3:], has_more=True)
-    _is(await context.page(alice, conversation, limit=str(_COUNT)), said, has_more=False)
+    alice, conversation, sent = await _send_several(context)
+    _is(await context.page(alice, conversation), sent, has_more=False)
+    _is(await context.page(alice, conversation, limit="3"), sent[-3:], has_more=True)
+    _is(await context.page(alice, conversation, limit=str(_COUNT)), sent, has_more=False)
 
 
 @check("read.before", "Reading", "`before=ID`: the newest below it")
 async def before(context: Context) -> None:
-    alice, conversation, said = await _said(context)
-    at = said[5]["id"]
-    _is(await context.page(alice, conversation, before=at), said[:5], has_more=False)
-    _is(await context.page(alice, conversation, before=at, limit="2"), said[3:5], has_more=True)
-    _is(await context.page(alice, conversation, before=_LAST, limit="2"), said[5:], has_more=True)
+    alice, conversation, sent = await _send_several(context)
+    at = sent[5]["id"]
+    _is(await context.page(alice, conversation, before=at), sent[:5], has_more=False)
+    _is(await context.page(alice, conversation, before=at, limit="2"), sent[3:5], has_more=True)
+    _is(await context.page(alice, conversation, before=_LAST, limit="2"), sent[5:], has_more=True)
 
 
 @check("read.after", "Reading", "`after=ID`: the oldest above it")
 async def after(context: Context) -> None:
-    alice, conversation, said = await _said(context)
-    at = said[1]["id"]
-    _is(await context.page(alice, conversation, after=at), said[2:], has_more=False)
-    _is(await context.page(alice, conversation, after=at, limit="2"), said[2:4], has_more=True)
-    _is(await context.page(alice, conversation, after=_NONE, limit="2"), said[:2], has_more=True)
+    alice, conversation, sent = await _send_several(context)
+    at = sent[1]["id"]
+    _is(await context.page(alice, conversation, after=at), sent[2:], has_more=False)
+    _is(await context.page(alice, conversation, after=at, limit="2"), sent[2:4], has_more=True)
+    _is(await context.page(alice, conversation, after=_NONE, limit="2"), sent[:2], has_more=True)
 
 
 @check("read.around", "Reading", "`around=ID`: both sides of it")
 async def around(context: Context) -> None:
-    alice, conversation, said = await _said(context)
-    page = await context.page(alice, conversation, around=said[3]["id"], limit="4")
+    alice, conversation, sent = await _send_several(context)
+    page = await context.page(alice, conversation, around=sent[3]["id"], limit="4")
     ids = [message["id"] for message in page["messages"]]
     same(ids, sorted(ids), "ascending ids")
-    expect(any(i < said[3]["id"] for i in ids), "nothing below the id")
-    expect(any(i > said[3]["id"] for i in ids), "nothing above the id")
-    expect(len(ids) <= 4 + 1, f"{len(ids)} messages with a limit of 4")
+    expect(any(i < sent[3]["id"] for i in ids), "there must be messages below the id")
+    expect(any(i > sent[3]["id"] for i in ids), "there must be messages above the id")
+    expect(len(ids) <= 4 + 1, f"the page must have about 4 messages: it has {len(ids)}")
 
 
 @check("read.bounds-need-not-exist", "Reading", "bounds are exclusive and need not exist")
 async def bounds_need_not_exist(context: Context) -> None:
-    alice, conversation, said = await _said(context)
+    alice, conversation, sent = await _send_several(context)
     # One above a message's id no message can be: there are more ids than messages.
-    above = f"{int(said[2]['id'], 16) + 1:016x}"
-    _is(await context.page(alice, conversation, after=above), said[3:], has_more=False)
-    _is(await context.page(alice, conversation, before=above), said[:3], has_more=False)
+    above = f"{int(sent[2]['id'], 16) + 1:016x}"
+    _is(await context.page(alice, conversation, after=above), sent[3:], has_more=False)
+    _is(await context.page(alice, conversation, before=above), sent[:3], has_more=False)
 
 
 @check("read.empty-page", "Reading", "of an empty page, the bound that was given")
 async def empty_page(context: Context) -> None:
-    alice, conversation, said = await _said(context)
-    for name, at in (("after", said[-1]["id"]), ("before", said[0]["id"]), ("after", _LAST)):
+    alice, conversation, sent = await _send_several(context)
+    for name, at in (("after", sent[-1]["id"]), ("before", sent[0]["id"]), ("after", _LAST)):
         page = await context.page(alice, conversation, **{name: at})
         _is(page, [], has_more=False)
         same((page["before"], page["after"]), (at, at), "before and after of the empty page")
@@ -95,7 +95,7 @@ async def empty_page(context: Context) -> None:
     "The answer's `before` and `after` are its first and last id, to ask for the next page with",
 )
 async def page_by_page(context: Context) -> None:
-    alice, conversation, said = await _said(context)
+    alice, conversation, sent = await _send_several(context)
     for direction, start in (("before", _LAST), ("after", _NONE)):
         pages: list[list[Any]] = []
         at, more = start, True
@@ -104,7 +104,7 @@ async def page_by_page(context: Context) -> None:
             pages.append(page["messages"])
             at, more = page[direction], page["has_more"]
         ordered = pages if direction == "after" else pages[::-1]
-        same([m for page in ordered for m in page], said, f"all pages by {direction}")
+        same([m for page in ordered for m in page], sent, f"all pages by {direction}")
         same(len(pages), 3, "pages of 3 for 7 messages")
 
 
@@ -130,11 +130,11 @@ async def all_conversations(context: Context) -> None:
 
 @check("read.channel-or-participants", "HTTP", "a page of one conversation")
 async def channel_or_participants(context: Context) -> None:
-    alice, conversation, said = await _said(context)
+    alice, conversation, sent = await _send_several(context)
     joined = ",".join(conversation.participants)
     for path in ("/api/messages/get", "/api/messages"):
         for query in ({"channel": conversation.channel}, {"participants": joined}):
-            _is((await context.get(alice, path, **query)).expect(200), said, has_more=False)
+            _is((await context.get(alice, path, **query)).expect(200), sent, has_more=False)
 
 
 @check("read.at-once", "Reading", "What was accepted is readable at once, stored or not")
@@ -168,13 +168,13 @@ async def forbidden(context: Context) -> None:
 async def _alike(
     context: Context, eve: User, name: str, used: Conversation, unused: Conversation
 ) -> None:
-    told = []
+    refusals = []
     for one in (used, unused):
         value = one.channel if name == "channel" else ",".join(one.participants)
         problem = (await context.get(eve, "/api/messages/get", **{name: value})).problem(403)
         problem.pop("request_id")
-        told.append(problem)
-    same(told[0], told[1], "the refusals for one that exists and one that does not")
+        refusals.append(problem)
+    same(refusals[0], refusals[1], "the refusals for one that exists and one that does not")
 
 
 @check("read.message", "Reading", '`GET /api/messages/{id}` adds `"state"`')
@@ -191,12 +191,12 @@ async def message(context: Context) -> None:
 async def not_yours(context: Context) -> None:
     alice, eve = await context.users(2)
     sent = await context.send(alice, context.conversation(alice))
-    told = []
+    refusals = []
     for name in (sent["id"], "0123456789abcdef"):
         problem = (await context.get(eve, f"/api/messages/{name}")).problem(404)
         problem.pop("request_id")
-        told.append(problem)
-    same(told[0], told[1], "the refusals for one that exists and one that does not")
+        refusals.append(problem)
+    same(refusals[0], refusals[1], "the refusals for one that exists and one that does not")
 
 
 @check("read.stored", "Reading", "`stored` also in the database")

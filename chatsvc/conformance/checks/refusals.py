@@ -22,7 +22,10 @@ Change = Callable[[Body, Limits], Body]
 
 
 class _Bad(NamedTuple):
-    """``limit``: the bound that is told, from those in force; ``None``: none is looked for."""
+    """A change that makes a good body bad, and where the refusal must point.
+
+    ``limit`` takes the bound that it must name from those in force; ``None``: none is checked.
+    """
 
     name: str
     change: Change
@@ -114,7 +117,7 @@ def _refusal(bad: _Bad) -> Check:
         _points_at(problem, bad.pointer, bad.limit(context.limits) if bad.limit else None)
         page = await context.page(alice, conversation_of(alice.id), limit="1")
         contents = [message["content"] for message in page["messages"]]
-        expect(good["content"] not in contents, "what was refused is in history")
+        expect(good["content"] not in contents, "what was refused must not be in history")
 
     return Check(f"refuse.{bad.name}", "Errors", _VALUE, body)
 
@@ -124,7 +127,7 @@ REFUSALS: Final = tuple(_refusal(bad) for bad in _BAD)
 
 def _points_at(problem: Mapping[str, Any], pointer: str, limit: int | None = None) -> None:
     found = [fault for fault in problem["errors"] if fault["pointer"] == pointer]
-    expect(found, f"errors is {shown(problem['errors'])}, expected a pointer {pointer!r}")
+    expect(found, f"errors must point at {pointer!r}: {shown(problem['errors'])}")
     if limit is not None:
         same(found[0].get("limit"), limit, "limit")
 
@@ -188,7 +191,7 @@ async def media_type(context: Context) -> None:
     data = encoded({"participants": [alice.id], "content": "x"})
     for kind in ("text/plain", "application/x-www-form-urlencoded", "application/json5"):
         problem = (await _post(context, alice, data, **{"Content-Type": kind})).problem(415)
-        expect("application/json" in problem["detail"], "the detail says which type to send")
+        expect("application/json" in problem["detail"], "detail must name application/json")
 
 
 @check("refuse.sender-not-among-them", "Nouns", "The sender is one of them")
@@ -246,13 +249,13 @@ async def path_and_method(context: Context) -> None:
         answer = await context.api.call(method, path, token=alice.token)
         answer.problem(405)
         allow = {word.strip() for word in answer.headers.get("Allow", "").split(",")}
-        expect(allowed <= allow, f"Allow is {sorted(allow)}, expected {sorted(allowed)} in it")
+        expect(allowed <= allow, f"Allow must hold {sorted(allowed)}: {sorted(allow)}")
 
 
 @check("refuse.not-http", "Errors", "the HTTP parser's own included")
 async def not_http(context: Context) -> None:
     for said in (b"NONSENSE\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n"):
-        async with await RawSocket.connect(context.api.base, context.patience) as raw:
+        async with await RawSocket.connect(context.api.base, context.timeout) as raw:
             raw.write(said)
             head, body = await raw.response()
         line, *fields = head.splitlines()

@@ -179,12 +179,12 @@ async def _gap_and_live(
     socket = await context.connect(bob, since=since)
     same(socket.hello.get("recovered"), False, f"recovered with since={since[:20]!r}")
     gap = await socket.of_type("gap")
-    expect(gap["from"] <= gap["to"], f"the gap is {shown(gap)}")
+    expect(gap["from"] <= gap["to"], f"from of a gap must not be above its to: {shown(gap)}")
     await socket.of_type("caught_up")
     same(socket.got(conversation.channel), [], "messages beside the gap")
     live = await context.send(alice, conversation, "live")
     same(await socket.messages(conversation.channel, 1), [live], "what follows the gap")
-    expect(live["id"] > gap["to"], "what is live lies in the gap")
+    expect(live["id"] > gap["to"], "live ids must lie above the gap")
     await socket.close()
 
 
@@ -212,8 +212,8 @@ async def caught_up_cursor(context: Context) -> None:
     since = await _position(context, bob)
     last = await context.send(alice, conversation)
     socket = await _resumed(context, bob, since, conversation.channel, [last])
-    told = (await socket.of_type("caught_up"))["cursor"]
-    cursor = parse_cursor(told)
-    expect(cursor is not None, f"the cursor is {told!r}")
-    same(told.partition(".")[0], socket.epoch, "its epoch")
-    expect(told.partition(".")[2] >= last["id"], "it lies below what was sent")
+    text = (await socket.of_type("caught_up"))["cursor"]
+    cursor = parse_cursor(text)
+    expect(cursor is not None, f"the cursor must be epoch.id: {text!r}")
+    same(text.partition(".")[0], socket.epoch, "its epoch")
+    expect(text.partition(".")[2] >= last["id"], "the cursor must not lie below what was sent")

@@ -15,14 +15,21 @@ _CREATED_AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
 
 
 def check_message(message: Any, conversation: Conversation, sender: str, content: str) -> None:
-    """Raises:
-    Failed: it is not a message as the protocol has it, or another one.
+    """Require that a value is the message that it should be.
+
+    Raises:
+        Failed: it has another form than the protocol gives a message, or is another one.
     """
-    expect(isinstance(message, dict), f"a message is an object, not {shown(message)}")
+    expect(isinstance(message, dict), f"a message must be an object: {shown(message)}")
     same(message.get("type"), "message", "type")
-    expect(_ID.match(str(message.get("id"))), f"id is {shown(message.get('id'))}")
+    expect(
+        _ID.match(str(message.get("id"))), f"id must be 16 hex digits: {shown(message.get('id'))}"
+    )
     created = message.get("created_at")
-    expect(_CREATED_AT.match(str(created)), f"created_at is {shown(created)}")
+    expect(
+        _CREATED_AT.match(str(created)),
+        f"created_at must be RFC 3339 in UTC with milliseconds: {shown(created)}",
+    )
     same(message.get("channel"), conversation.channel, "channel")
     same(message.get("participants"), conversation.participants, "participants")
     same(message.get("sender"), sender, "sender")
@@ -43,7 +50,7 @@ async def location(context: Context) -> None:
     answer = await context.post(alice, context.conversation(alice))
     message = answer.expect(201)
     where = answer.headers.get("Location", "")
-    expect(where, "there is no Location")
+    expect(where, "the 201 must have Location")
     path = context.api.path_of(where, "/api/messages")
     read = (await context.get(alice, path)).expect(200)
     read.pop("state")
@@ -81,7 +88,10 @@ async def optional_fields(context: Context) -> None:
     (alice,) = await context.users(1)
     conversation = context.conversation(alice)
     bare = await context.send(alice, conversation)
-    expect("client_id" not in bare and "metadata" not in bare, f"a bare message is {shown(bare)}")
+    expect(
+        "client_id" not in bare and "metadata" not in bare,
+        f"client_id and metadata must be absent: {shown(bare)}",
+    )
     key = context.client_id()
     full = await context.send(alice, conversation, client_id=key, metadata={"mood": "fine"})
     same(full.get("client_id"), key, "client_id")
@@ -154,7 +164,7 @@ async def ids_ascend(context: Context) -> None:
     ids: list[str] = []
     for number in range(20):
         message = await context.send((alice, bob)[number % 2], held[number // 2 % 2])
-        expect(_ID.match(message["id"]), f"id is {message['id']!r}")
+        expect(_ID.match(message["id"]), f"id must be 16 hex digits: {message['id']!r}")
         ids.append(message["id"])
     same(ids, sorted(set(ids)), "the ids of sends, one after the other")
 
@@ -163,8 +173,8 @@ async def ids_ascend(context: Context) -> None:
 async def content_at_its_bound(context: Context) -> None:
     (alice,) = await context.users(1)
     conversation = context.conversation(alice)
-    most = context.limits.content_characters
-    for content in ("x", "é" * most, " \n\t\r kept as sent \x01\x7f\u200b "):
+    max_content = context.limits.content_characters
+    for content in ("x", "é" * max_content, " \n\t\r kept as sent \x01\x7f\u200b "):
         message = await context.send(alice, conversation, content)
         same(message["content"], content, "content")
 

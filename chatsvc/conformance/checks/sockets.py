@@ -48,14 +48,14 @@ async def hello(context: Context) -> None:
     frame = (await context.connect(alice)).hello
     for name, kind in _HELLO.items():
         got = frame.get(name)
-        expect(isinstance(got, kind), f"{name} of hello is {shown(got)}")
+        expect(isinstance(got, kind), f"{name} of hello has the wrong type: {shown(got)}")
     same(frame["user"], alice.id, "user")
     same(frame["protocol"], PROTOCOL_VERSION, "protocol")
     cursor = parse_cursor(frame["cursor"])
-    expect(cursor is not None, f"cursor is {frame['cursor']!r}, not epoch.id")
+    expect(cursor is not None, f"cursor must be epoch.id: {frame['cursor']!r}")
     same(frame["cursor"].partition(".")[0], frame["epoch"], "the epoch of the cursor")
     same(frame["max_content"], context.limits.content_characters, "max_content")
-    expect("recovered" not in frame, "recovered is there without since")
+    expect("recovered" not in frame, "recovered must be absent without since")
 
 
 @check("socket.parameters", "Socket", "**Parameters**: `since=CURSOR` resumes")
@@ -77,7 +77,7 @@ async def parameters(context: Context) -> None:
         }
         answer = await context.api.call("GET", "/ws", query=query, headers=headers)
         found = [fault["pointer"] for fault in answer.problem(422)["errors"]]
-        expect(pointer in found, f"{shown(query)}: the pointers are {found}")
+        expect(pointer in found, f"{shown(query)}: a pointer must be {pointer}: {found}")
 
 
 @check("socket.ack", "From the client", _SEND)
@@ -90,7 +90,7 @@ async def ack(context: Context) -> None:
     read = (await context.get(alice, f"/api/messages/{answer['id']}")).expect(200)
     same(read["created_at"], answer["created_at"], "created_at")
     same(read["content"], "over the socket", "content")
-    expect(not answer.get("duplicate", False), f"the ack is {shown(answer)}")
+    expect(not answer.get("duplicate", False), f"the ack must not be a duplicate: {shown(answer)}")
     read.pop("state")
     same(await listener.messages(conversation.channel, 1), [read], "what the other one gets")
 
@@ -101,7 +101,7 @@ async def without_ref(context: Context) -> None:
     socket = await context.connect(alice)
     await socket.send({"type": "ping"})
     pong = await socket.of_type("pong")
-    expect("ref" not in pong, f"pong to a ping without ref is {shown(pong)}")
+    expect("ref" not in pong, f"pong to a ping without ref must have none: {shown(pong)}")
     for ref in ("x", "é" * 64):
         await socket.send({"type": "ping", "ref": ref})
         same((await socket.answer(ref))["type"], "pong", "the answer to ping")
@@ -176,7 +176,7 @@ async def not_the_sender(context: Context) -> None:
 async def _nothing_before(
     context: Context, other: User, conversation: Conversation, *sockets: Socket
 ) -> None:
-    """What somebody else says now is the first that these sockets get: frames come in order."""
+    """Require that these sockets got nothing of a conversation before a message sent now."""
     end = await context.send(other, conversation, fresh_name())
     for socket in sockets:
         same(await socket.messages(conversation.channel, 1), [end], "the messages of a socket")
@@ -238,7 +238,10 @@ async def auth(context: Context) -> None:
     socket = await context.connect(alice)
     answer = await socket.ask({"type": "auth", "token": alice.token})
     same(answer["type"], "auth_ok", "the answer to auth")
-    expect(isinstance(answer.get("expires_at"), int), f"auth_ok is {shown(answer)}")
+    expect(
+        isinstance(answer.get("expires_at"), int),
+        f"expires_at of auth_ok must be a number: {shown(answer)}",
+    )
     await socket.alive()
 
 
@@ -273,7 +276,10 @@ async def refused_frames(context: Context) -> None:
     ):
         error = await socket.ask(frame)
         same(error["type"], "error", f"the answer to {shown(frame)}")
-        expect(error.get("code") and error.get("detail"), f"error is {shown(error)}")
+        expect(
+            error.get("code") and error.get("detail"),
+            f"an error must have code and detail: {shown(error)}",
+        )
     await socket.alive()
     page = await context.page(alice, conversation)
     same(page["messages"], [], "history")
@@ -299,10 +305,10 @@ async def error_names_the_bound(context: Context) -> None:
     (alice,) = await context.users(1)
     conversation = context.conversation(alice)
     socket = await context.connect(alice)
-    most = context.limits.content_characters
+    max_content = context.limits.content_characters
     stranger = Conversation([fresh_name()], "")
     for frame, pointer, limit in (
-        (_send(conversation, "x" * (most + 1)), "/content", most),
+        (_send(conversation, "x" * (max_content + 1)), "/content", max_content),
         (_send(conversation, ""), "/content", 1),
         (_send(Conversation([], "")), "/participants", 1),
         (_send(Conversation([alice.id, "a,b"], "")), "/participants/1", None),
@@ -334,9 +340,7 @@ async def receipts(context: Context) -> None:
     read = (await context.get(alice, f"/api/messages/{last}")).expect(200)
     same(read["state"], "stored", "the state of what is said to be stored")
     await plain.alive()
-    expect(
-        all(frame["type"] != "stored" for frame in plain.frames), "stored came without being asked"
-    )
+    expect(all(frame["type"] != "stored" for frame in plain.frames), "stored must not come unasked")
 
 
 @check(

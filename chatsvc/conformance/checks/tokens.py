@@ -1,4 +1,4 @@
-"""Who is let in, over HTTP and over the socket."""
+"""Which tokens are accepted, over HTTP and over the socket."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UPGRADE = {
 
 
 async def _refused(context: Context, token: str | None) -> None:
-    """Everywhere where a token is asked for."""
+    """Call every operation that needs a token, and require a 401."""
     for method, path in (
         ("POST", "/api/messages"),
         ("GET", "/api/messages"),
@@ -37,7 +37,10 @@ async def _refused(context: Context, token: str | None) -> None:
         answer = await context.api.call(method, path, token=token, json=body)
         answer.problem(401)
         challenge = answer.headers.get("WWW-Authenticate", "")
-        expect(challenge.lower().startswith("bearer"), f"WWW-Authenticate is {challenge!r}")
+        expect(
+            challenge.lower().startswith("bearer"),
+            f"WWW-Authenticate must begin with Bearer: {challenge!r}",
+        )
 
 
 @check("token.missing", "Errors", _REFUSED)
@@ -115,7 +118,7 @@ async def header_refused(context: Context) -> None:
 async def by_subprotocol(context: Context) -> None:
     (alice,) = await context.users(1)
     socket = await context.upgrade(protocols=(PROTOCOL_VERSION, BEARER_PREFIX + alice.token))
-    await socket.greeted()
+    await socket.await_hello()
     same(socket.hello["user"], alice.id, "the user of hello")
     same(socket.ws.protocol, PROTOCOL_VERSION, "the subprotocol that was chosen")
 

@@ -105,7 +105,8 @@ class MessageService:
         store has to be waited for.
 
         Args:
-            origin: the device or connection that sends, empty if there is none.
+            origin: the connection that sends, or the device that a send over HTTP names; empty
+                if there is neither.
 
         Raises:
             Invalid: at once; the first thing that is wrong, with its pointer.

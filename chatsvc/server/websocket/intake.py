@@ -87,18 +87,20 @@ class Intake(Speaker):
             self._turn_due = True
             asyncio.get_running_loop().call_soon(self._next_turn)
 
-    def charge(self, units: int) -> None:
+    def charge(self, units: int) -> bool:
         self._turn_left -= units
         spent_until = spend(self._spent_until, units, asyncio.get_running_loop().time())
         if spent_until is not None:
             self._spent_until = spent_until
-        elif not self._deaf:
+            return True
+        if not self._deaf:
             _logger.warning("socket_rate", user=self.user, connection=self.connection_id)
             self.close(close_codes.POLICY_VIOLATION, "too many frames")
             # Not even read: the close frame is out, and what it costs to throw away the
             # rest is what the bound is for.
             self._deaf = True
             self._read(wanted=False)
+        return False
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake."""

@@ -90,8 +90,9 @@ class Speaker(Connection):
         """Write one frame now."""
         self._write_answer(frames.encode_text(encode_frame(frame)))
 
-    def charge(self, units: int) -> None:
-        """Count what is not an accepted send against the socket's rate."""
+    def charge(self, units: int) -> bool:
+        """Count what is not an accepted send against the socket's rate; whether it may go
+        on, or was closed for it."""
         raise NotImplementedError
 
     def go_on(self) -> None:
@@ -115,8 +116,7 @@ class Speaker(Connection):
             elif isinstance(command, Ping):
                 self.charge(1)
                 self.reply(encode_frame(Pong(ref=command.ref)))
-            else:
-                self.charge(AUTH_UNITS)
+            elif self.charge(AUTH_UNITS):
                 self.renew(command)
         except ChatError as exc:
             self.charge(units_of(payload))

@@ -403,6 +403,41 @@ def test_the_oldest_goes_when_the_bound_is_reached() -> None:
     assert (counting.looked, counting.cached) == (5, 3)
 
 
+def test_expired_tokens_go_when_others_come() -> None:
+    clock = Clock()
+    counting = CountingVerifier(clock, cache_seconds=30)
+    for number in range(1500):
+        counting.verify(token(id=f"u{number}"))
+    assert counting.cached == 1500
+    clock.now += 30
+    counting.verify(token(id="late"))
+    assert counting.cached == 501, "some at a time"
+    counting.verify(token(id="later"))
+    assert counting.cached == 2
+    clock.now += 29
+    counting.verify(token(id="latest"))
+    assert counting.cached == 3, "what is good stays"
+
+
+def test_a_load_of_ever_new_tokens_keeps_no_more_than_a_caches_seconds() -> None:
+    clock = Clock()
+    counting = CountingVerifier(clock, cache_seconds=10)
+    for number in range(300):
+        clock.now += 0.1
+        counting.verify(token(id=f"u{number}"))
+    assert counting.cached <= 101
+
+
+def test_after_a_clock_was_set_back_the_cache_is_cleared_too() -> None:
+    clock = Clock()
+    counting = CountingVerifier(clock)
+    for number in range(10):
+        counting.verify(token(id=f"u{number}"))
+    clock.now -= 3600
+    counting.verify(token(id="late"))
+    assert counting.cached == 1
+
+
 def test_a_refused_token_is_not_remembered_and_pushes_none_out() -> None:
     counting = CountingVerifier(Clock(), cache_size=1)
     counting.verify(token())

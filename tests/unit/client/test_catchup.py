@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chatsvc.client.answers import Page
 from chatsvc.client.catchup import PAGE_SIZE, CatchUp
@@ -138,7 +140,7 @@ async def test_a_range_that_was_received_meanwhile_is_not_asked_for() -> None:
 
 
 async def test_a_smaller_target_does_not_shorten_the_range() -> None:
-    fetch = Fetch(page(1, more=True), page(7, more=True))
+    fetch = Fetch(page(1, 3, more=True), page(7, more=True))
     fetch.catch_up.extend(number(7))
     await fetch.run(3)
     assert fetch.inbox.position == number(7)
@@ -289,6 +291,34 @@ async def test_a_reset_is_fetched_to_its_end_and_what_was_asked_before_is_left()
     assert fetch.api.asked == [message_id(n) for n in (2, 3, 2, 4)]
     # The end of the range before the reset is no position of the new epoch.
     assert fetch.inbox.cursor == f"e2.{message_id(5)}"
+    assert fetch.pauses == []
+
+
+async def test_each_reset_makes_what_was_asked_before_of_no_use() -> None:
+    def reset(epoch: str) -> Callable[[], Page]:
+        def during() -> Page:
+            fetch.inbox.move_to(epoch, number(0))
+            fetch.catch_up.restart()
+            return page(1, 2, 3)
+
+        return during
+
+    fetch = Fetch(reset("e2"), reset("e3"), reset("e4"), page(4))
+    await fetch.run(9)
+    assert await fetch.events() == ["number 4"]
+    assert fetch.inbox.cursor == f"e4.{message_id(4)}"
+    assert fetch.pauses == []
+
+
+async def test_a_refusal_from_before_a_reset_is_of_no_use_either() -> None:
+    def reset() -> Page:
+        fetch.inbox.move_to("e2", number(0))
+        fetch.catch_up.restart()
+        raise refusal(403)
+
+    fetch = Fetch(reset, page(4))
+    await fetch.run(9)
+    assert await fetch.events() == ["number 4"]
 
 
 async def test_a_reset_while_a_page_is_being_delivered() -> None:
@@ -307,6 +337,7 @@ async def test_a_reset_while_a_page_is_being_delivered() -> None:
         "number 5",
     ]
     assert fetch.inbox.cursor == f"e2.{message_id(5)}"
+    assert fetch.pauses == []
 
 
 async def test_a_reset_with_nothing_above_it_leaves_the_position() -> None:
@@ -328,6 +359,53 @@ async def test_a_reset_that_cannot_be_fetched_is_no_empty_gap(
     await fetch.catch_up.run()
     assert await fetch.events() == []
     assert "refuses" in caplog.text
+
+
+class Server(Pages):
+    """A log that grows while it is read, and fails as a test drew it."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        super().__init__()
+        self.data = data
+        self.log: list[int] = []
+        self.fetch: Fetch
+        self.failures = 0
+
+    def accept(self, count: int) -> None:
+        start = self.log[-1] + 1 if self.log else 1
+        self.log += range(start, start + count)
+
+    async def history(self, *_: Any, **query: Any) -> Page:
+        await asyncio.sleep(0)
+        draw = self.data.draw
+        if len(self.log) < 30 and draw(st.booleans()):  # what comes live meanwhile
+            self.accept(draw(st.integers(1, 3)))
+            self.fetch.catch_up.extend(number(self.log[-1]))
+        if self.failures < 20 and draw(st.integers(0, 2)) == 0:
+            self.failures += 1
+            failure = draw(st.sampled_from([one for one in PASSING if not callable(one)]))
+            if isinstance(failure, ClientError):
+                raise failure
+            assert isinstance(failure, Page)
+            return failure
+        above = [n for n in self.log if message_id(n) > query["after"]]
+        found = above[: draw(st.integers(1, 4))]
+        return page(*found, more=len(found) < len(above), after=None if found else query["after"])
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+async def test_whatever_fails_everything_is_delivered_once_and_in_order(
+    data: st.DataObject,
+) -> None:
+    server = Server(data)
+    fetch = Fetch()
+    server.fetch = fetch
+    fetch.catch_up._api = server
+    server.accept(data.draw(st.integers(1, 12)))
+    await fetch.run(server.log[-1])
+    assert fetch.inbox.position == number(server.log[-1])
+    assert await fetch.events() == [f"number {n}" for n in server.log]
 
 
 def _members(found: Message) -> dict[str, Any]:

@@ -250,15 +250,19 @@ async def test_the_log_may_end_below_the_position_in_the_same_epoch(
     assert (await soon(client, MessageReceived)).cursor == cursor(6)
 
 
+@pytest.mark.parametrize("gap", [True, False], ids=["with a gap", "alone"])
 async def test_a_reset_while_connected_fetches_what_is_above(
-    server: ScriptedServer, connect: Connect
+    server: ScriptedServer, connect: Connect, gap: bool
 ) -> None:
     client = await connect()
     peer = await server.greet(at=1)
     await peer.say(message(2), message(3), message(4, "of the old epoch alone"))
     assert len(await contents(client, 3)) == 3
     server.history = [message(2), message(3), message(5, "not sent"), message(7)]
-    await peer.say({"type": "reset", "epoch": "e2", "from": message_id(2)}, message(7))
+    await peer.say({"type": "reset", "epoch": "e2", "from": message_id(2)})
+    if gap:
+        await peer.say({"type": "gap", "from": message_id(2), "to": message_id(6)})
+    await peer.say(message(7))
     assert await soon(client, Reset) == Reset("e2", message_id(2))
     assert client.cursor == cursor(2, "e2")
     # 3 was delivered already, and is the same message; 5 was never sent.
@@ -318,7 +322,12 @@ async def test_a_reset_is_left_to_the_application_with_the_gaps(
 ) -> None:
     client = await connect(fill_gaps=False)
     peer = await server.greet(at=3)
-    await peer.say({"type": "reset", "epoch": "e2", "from": message_id(3)}, message(4))
-    assert await soon(client, Reset) == Reset("e2", message_id(3))
-    assert (await soon(client, MessageReceived)).cursor == cursor(4, "e2")
+    await peer.say(
+        {"type": "reset", "epoch": "e2", "from": message_id(2)},
+        {"type": "gap", "from": message_id(2), "to": message_id(5)},
+        message(6),
+    )
+    assert await soon(client, Reset) == Reset("e2", message_id(2))
+    assert await soon(client, Gap) == Gap(message_id(2), message_id(5))
+    assert (await soon(client, MessageReceived)).cursor == cursor(6, "e2")
     assert server.requests == []

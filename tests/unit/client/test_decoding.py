@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsvc.client.decoding import tolerant
+from chatsvc.client.decoding import TolerantDecoder
 
 
 class Form(msgspec.Struct):
@@ -18,7 +18,7 @@ class Form(msgspec.Struct):
     maybe: float | None = None
 
 
-read = tolerant(Form)
+read = TolerantDecoder(Form)
 
 
 def test_members_that_are_not_known_are_ignored() -> None:

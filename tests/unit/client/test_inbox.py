@@ -11,6 +11,7 @@ from chatsvc.client.events import (
     Disconnected,
     Gap,
     MessageReceived,
+    Reset,
     decode_received,
 )
 from chatsvc.client.inbox import STATUS_RESERVE, Inbox
@@ -44,6 +45,33 @@ def test_what_was_received_is_not_received_again() -> None:
     box.move_to(EPOCH, 0)  # standing before a gap again
     assert box.put_message(received(4))
     assert not box.put_message(received(5))
+
+
+def test_only_so_many_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatsvc.client.inbox.REMEMBERED", 2)
+    box = inbox()
+    for number in (1, 2, 3):
+        assert box.put_message(received(number))
+    box.move_to(EPOCH, 0)
+    assert not box.put_message(received(3))
+    assert not box.put_message(received(2))
+    assert box.put_message(received(1))
+
+
+async def test_a_reset_moves_what_the_consumer_has_taken() -> None:
+    box = inbox(at=9)
+    box.move_to("e2", parse_id(message_id(4)))
+    box.put_status(Reset("e2", message_id(4)))
+    assert (box.cursor, box.taken) == (cursor(4, "e2"), cursor(9))
+    await box.get()
+    assert box.taken == cursor(4, "e2")
+
+
+async def test_a_gap_with_nothing_in_it_is_none() -> None:
+    box = inbox()
+    box.put_gap(message_id(3), message_id(3))
+    box.put_gap(message_id(4), message_id(3))
+    assert len(box) == 0
 
 
 def test_a_position_never_goes_back_by_itself() -> None:

@@ -37,6 +37,13 @@ def test_a_steady_connection_starts_the_ceiling_over_and_a_brief_one_does_not() 
     assert tried.closed(1006, lasted=STEADY_SECONDS).wait == 1
 
 
+def test_a_steady_connection_lets_the_next_remedy_be_at_once() -> None:
+    tried = policy(can_refresh=True)
+    assert [tried.closed(4001).wait for _ in range(3)] == [0, 1, 2]
+    assert tried.closed(4001, lasted=STEADY_SECONDS).wait == 0
+    assert tried.closed(4001).wait == 1
+
+
 def test_attempts_in_a_row_are_counted_until_a_hello() -> None:
     tried = policy(max_attempts=3)
     tried.closed(1006)

@@ -41,10 +41,14 @@ async def test_the_first_refresh_is_at_once_and_the_next_have_a_pause(
     source.forget("b")
     assert await source.get() == "c"
     assert clock.pauses == [3.0]
-    clock.now += 60
+    clock.now += 4.5
     source.forget("c")
     assert await source.get() == "d"
-    assert clock.pauses == [3.0]
+    assert clock.pauses == [3.0, 0.5]
+    clock.now += 60
+    source.forget("d")
+    assert await source.get() == "e"
+    assert clock.pauses == [3.0, 0.5]
 
 
 async def test_only_the_token_that_was_refused_is_forgotten() -> None:

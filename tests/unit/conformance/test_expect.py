@@ -39,13 +39,13 @@ def test_equal(got: Any, want: Any) -> None:
     ],
 )
 def test_not_equal(got: Any, want: Any) -> None:
-    with pytest.raises(Failed, match=r"^it: .*, expected "):
+    with pytest.raises(Failed, match=r"^it is .* and must be "):
         same(got, want, "it")
 
 
 def test_the_text_is_what_is_told() -> None:
     with pytest.raises(Failed, match=r"^so$"):
         expect([], "so")
-    with pytest.raises(Failed, match="expected one of"):
+    with pytest.raises(Failed, match="must be one of"):
         one_of(3, (1, 2), "it")
     assert len(shown("x" * 10_000)) < 400

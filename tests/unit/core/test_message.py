@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatsvc.core import message
 from chatsvc.core.errors import Invalid
 from chatsvc.core.message import (
     check_client_id,
@@ -59,6 +60,22 @@ def test_metadata_nests_at_most_5_deep() -> None:
     assert code_of(check_metadata, nested(6)) == ("too_deep", "/metadata", 5)
     check_metadata({"a": {}, "b": []}, deepest=2)
     assert code_of(check_metadata, {"a": [[]]}, deepest=2) == ("too_deep", "/metadata", 2)
+
+
+def test_metadata_is_measured_before_it_is_walked(monkeypatch: pytest.MonkeyPatch) -> None:
+    walked: list[object] = []
+    depth = message._depth
+
+    def note(value: object, limit: int) -> int:
+        walked.append(value)
+        return depth(value, limit)
+
+    monkeypatch.setattr(message, "_depth", note)
+    wide = {"a": [[] for _ in range(80_000)]}
+    assert code_of(check_metadata, wide) == ("too_long", "/metadata", 4096)
+    assert walked == []
+    assert code_of(check_metadata, nested(6))[0] == "too_deep"
+    assert len(walked) == 1
 
 
 def test_very_deep_metadata_is_refused_without_recursion() -> None:

@@ -179,6 +179,23 @@ def test_a_record_that_goes_takes_its_lanes_with_it() -> None:
     assert "bob" not in tail._users, "or every user there ever was would stay in memory"
 
 
+def test_a_watcher_that_fails_keeps_nobody_else_from_being_called() -> None:
+    """Nor does it end whoever stores: that one calls ``advance``."""
+    tail = Tail(recent_bytes=1 << 20)
+    seen: list[int] = []
+
+    def fails(watermark: int) -> None:
+        raise RuntimeError("a watcher's own trouble")
+
+    tail.watch(fails)
+    tail.watch(seen.append)
+    tail.extend([record(1), record(2)])
+    for watermark in (1, 2):
+        tail.advance(watermark)
+    assert seen == [1, 2]
+    assert tail.watermark == 2
+
+
 def test_a_listener_that_fails_keeps_nobody_else_from_hearing() -> None:
     tail = Tail(recent_bytes=0)
     heard: list[int] = []

@@ -58,9 +58,9 @@ async def accepting(room: Room) -> AsyncIterator[World]:
     real.setblocking(False)
     listener = Listener(real)
     worlds: list[World] = []
-    site = await accept_on(
+    [site] = await accept_on(
         runner,
-        listener,  # type: ignore[arg-type]
+        [listener],  # type: ignore[list-item]
         sockets=lambda: worlds[0].sockets if worlds else 0,
         room=room,
     )

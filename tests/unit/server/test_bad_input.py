@@ -375,3 +375,67 @@ async def test_every_route_answers_errors_in_the_one_shape(client: Client) -> No
             assert answer.status == 422
             check_problem(answer, 422, answer.json["code"])
             check_problem(await client.call("DELETE", where), 405, "method_not_allowed")
+
+
+@pytest.mark.parametrize(
+    ("path", "user", "status"),
+    [
+        ("/api/messages/get?participants=alice,bob", None, 401),
+        ("/api/messages/get?participants=alice,bob", "alice", 200),
+        ("/api/messages/get?participants=alice,bob", "mallory", 403),
+        ("/api/messages/get?channel=alice,bob", "mallory", 403),
+        ("/api/messages/get", "alice", 422),
+        ("/api/messages", "alice", 200),
+        ("/api/messages?limit=0", "alice", 422),
+        ("/api/messages?before=x", "alice", 422),
+        ("/api/messages?before=0000000000000001&after=0000000000000001", "alice", 422),
+        ("/api/messages?nonsense=1", "alice", 422),
+        ("/api/messages/get?channel=%2Csha256%3A" + "0" * 64, "mallory", 200),
+        ("/api/conversations", "alice", 200),
+        ("/api/conversations?before=x", "alice", 422),
+        ("/api/messages/00000000000000ff", "alice", 404),
+    ],
+)
+async def test_head_looks_at_the_request_alone(
+    client: Client, path: str, user: str | None, status: int
+) -> None:
+    await client.send("alice", "bob")
+    reads = 0
+    history = client.service.history
+    for name in ("channel_page", "user_page", "conversations", "participants"):
+
+        def count(*_: object, **__: object) -> None:
+            nonlocal reads
+            reads += 1
+
+        setattr(history, name, count)
+    answer = await client.call("HEAD", path, user=user)
+    assert (answer.status, answer.body) == (status, b"")
+    assert reads == 0
+    if status == 200:
+        assert "Content-Length" not in answer.headers
+        assert answer.headers["Content-Type"] == "application/json"
+    assert (await client.call("HEAD", "/health", user=None)).status == 200, "it goes on"
+
+
+async def test_head_of_what_is_ready_has_its_length(client: Client) -> None:
+    for path in ("/health", "/openapi.json", "/docs", "/docs/swagger-ui.css"):
+        head = await client.call("HEAD", path, user=None)
+        got = await client.call("GET", path, user=None)
+        assert head.body == b""
+        assert head.headers["Content-Length"] == got.headers["Content-Length"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param("&".join(f"p{n}=1" for n in range(5000)), id="many"),
+        pytest.param("&" * 50_000, id="none of them"),
+        pytest.param("x" * 50_000 + "=1", id="one with a long name"),
+        pytest.param("limit=" + "9" * 50_000, id="one with a long value"),
+    ],
+)
+async def test_the_answer_to_a_long_query_is_short(client: Client, query: str) -> None:
+    answer = await client.call("GET", f"/api/messages?{query}")
+    assert answer.status in {200, 422}
+    assert len(answer.body) < 2000

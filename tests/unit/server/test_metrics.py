@@ -71,6 +71,13 @@ async def test_without_a_token_it_is_for_this_machine() -> None:
         for headers in ({"X-Forwarded-For": "192.0.2.1"}, {"Forwarded": "for=192.0.2.1"}):
             proxied = await client.call("GET", "/metrics", user=None, headers=headers)
             assert (proxied.status, proxied.json["code"]) == (403, "not_local")
+        for host in ("chat.example.org", "localhost.example.org", "127.0.0.1.nip.io:8080"):
+            # A page whose own name was made to resolve to 127.0.0.1 (DNS rebinding).
+            rebound = await client.call("GET", "/metrics", user=None, headers={"Host": host})
+            assert (rebound.status, rebound.json["code"]) == (403, "not_local")
+        for host in ("localhost:9090", "127.0.0.1", "[::1]:8080"):
+            here = await client.call("GET", "/metrics", user=None, headers={"Host": host})
+            assert here.status == 200
 
 
 async def test_with_a_token_it_is_for_whoever_has_it() -> None:

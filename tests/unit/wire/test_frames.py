@@ -330,6 +330,65 @@ LONG = st.tuples(st.just(BINARY), st.sampled_from([126, 65_535, 65_536, 66_000])
 FRAMES = st.lists(SHORT, max_size=6)
 
 
+@given(st.lists(st.integers(0, 5), max_size=40), st.lists(st.integers(1, 200), max_size=30))
+def test_with_a_limit_it_is_the_same_in_more_calls(limits: list[int], cuts: list[int]) -> None:
+    """Whatever comes between two calls, and however few frames each takes."""
+    data = b"".join(
+        frame(TEXT, f"n{number}".encode() * (number % 40))
+        + frame(TEXT, b"a", fin=False) + frame(PING, b"p") + frame(CONTINUATION, b"b")
+        for number in range(20)
+    )  # fmt: skip
+    whole = FrameDecoder(MAX).feed(data)
+    decoder = FrameDecoder(MAX)
+    found: list[Event] = []
+    at = 0
+    for limit, cut in itertools.zip_longest(limits, cuts, fillvalue=3):
+        events = decoder.feed(data[at : at + cut], limit)
+        assert len(events) <= limit
+        found += events
+        at += cut
+    found += decoder.feed(data[at:], 0)
+    while decoder.unread:
+        found += decoder.feed(b"", 7)
+    assert found == whole
+    assert decoder.failure is None
+
+
+def test_what_is_left_unread_is_said_and_kept_without_a_copy() -> None:
+    decoder = FrameDecoder(MAX)
+    data = frame(PING) * 10
+    assert len(decoder.feed(data, 4)) == 4
+    assert decoder.unread
+    assert decoder._buffer is data
+    assert len(decoder.feed(b"", 6)) == 6
+    assert not decoder.unread
+    assert decoder.feed(frame(PING)[:3], 4) == []
+    assert not decoder.unread, "that is no whole frame"
+
+
+def test_a_break_behind_the_limit_is_found_when_it_is_reached() -> None:
+    decoder = FrameDecoder(MAX)
+    assert len(decoder.feed(frame(PING) * 3 + frame(PING, rsv=1), 3)) == 3
+    assert decoder.failure is None
+    assert decoder.feed(b"", 3) == []
+    assert decoder.failure is not None
+    assert not decoder.unread
+    assert decoder.feed(frame(PING), 0) == []
+    assert not decoder.unread
+
+
+def test_fragments_count_towards_the_limit_and_small_ones_are_counted() -> None:
+    decoder = FrameDecoder(MAX)
+    pieces = frame(TEXT, fin=False) + frame(CONTINUATION, b"x" * 511, fin=False) * 3
+    pieces += frame(CONTINUATION, b"x" * 512, fin=False) + frame(CONTINUATION, b"y")
+    assert decoder.feed(pieces, 5) == []
+    assert decoder.unread
+    assert decoder.scraps == 4
+    (event,) = decoder.feed(b"", 5)
+    assert len(event.payload) == 3 * 511 + 512 + 1
+    assert decoder.scraps == 4, "the last one completes a message"
+
+
 @given(st.lists(SHORT | LONG, max_size=6), st.data())
 def test_fed_in_any_pieces_it_is_the_same(
     sent: list[tuple[int, bytes]], data: st.DataObject

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chatsvc.server.application import ServerOptions
 from tests.support.http_service import HttpService, running
 
 
@@ -46,6 +47,57 @@ async def test_it_is_refused_through_a_proxy_or_under_another_name(headers: dict
         )
     assert answer.status == 403
     assert answer.json["code"] == "not_local"
+
+
+FOREIGN = [
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://localhost.evil.example"},
+    {"Origin": "http://127.0.0.1.nip.io"},
+    {"Origin": "file://localhost"},
+    {"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "Cross-Site"},
+]
+OURS = [
+    {"Origin": "http://localhost:5173", "Sec-Fetch-Site": "same-site"},
+    {"Origin": "http://127.0.0.1:5173", "Sec-Fetch-Site": "cross-site"},
+    {"Origin": "http://[::1]:3000"},
+    {"Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "none"},
+    {},
+]
+
+
+@pytest.mark.parametrize("origins", [(), ("*",)])
+@pytest.mark.parametrize(
+    ("headers", "status"), [*[(one, 403) for one in FOREIGN], *[(one, 200) for one in OURS]]
+)
+async def test_pages_of_other_origins_get_no_token_whatever_cors_says(
+    origins: tuple[str, ...], headers: dict[str, str], status: int
+) -> None:
+    options = ServerOptions(version="0", cors_origins=origins)
+    async with running(HttpService(options=options)) as client:
+        answer = await client.call(
+            "POST", "/api/dev/token", user=None, json={"user": "alice"}, headers=headers
+        )
+    assert answer.status == status
+    if status == 403:
+        assert answer.json["code"] == "foreign_page"
+
+
+async def test_an_origin_that_is_named_may_ask() -> None:
+    options = ServerOptions(version="0", cors_origins=("https://app.example",))
+    async with running(HttpService(options=options)) as client:
+        for origin, status in (("https://app.example", 200), ("https://app.example.evil", 403)):
+            answer = await client.call(
+                "POST",
+                "/api/dev/token",
+                user=None,
+                json={"user": "alice"},
+                headers={"Origin": origin, "Sec-Fetch-Site": "cross-site"},
+            )
+            assert answer.status == status
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "127.0.0.1", "[::1]:8080"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 import pytest
 
@@ -225,3 +225,34 @@ async def test_a_large_set_that_never_spoke_is_an_empty_page_for_its_people(clie
     people = ",".join(f"user-{n:03d}-{'x' * 100}" for n in range(4))
     page = await client.call("GET", f"/api/messages/get?participants=alice,{people}")
     assert contents(page) == []
+
+
+@pytest.mark.parametrize("bound", ["", "&before=ffffffffffffff00", "&around=00000000000000ff"])
+async def test_of_a_hashed_channel_nothing_is_read_for_who_is_not_in_it(
+    client: Client, bound: str
+) -> None:
+    people = [f"user-{n:03d}-{'x' * 100}" for n in range(4)]
+    foreign = (await client.send(*people, content="x" * 16_000)).json["channel"]
+    unknown = ",sha256:" + "0" * 64
+    history = client.service.history
+    asked: list[tuple[object, ...]] = []
+
+    def note(name: str) -> None:
+        call = getattr(history, name)
+
+        def noting(*args: object, **options: object) -> Awaitable[object]:
+            asked.append((name, *args))
+            found: Awaitable[object] = call(*args, **options)
+            return found
+
+        setattr(history, name, noting)
+
+    for name in ("channel_page", "channel_around", "user_page", "participants", "get"):
+        note(name)
+    for channel in (foreign, unknown):
+        path = f"/api/messages/get?channel={channel.replace(',', '%2C')}{bound}"
+        assert (await client.call("GET", path, user="mallory")).status == 403
+    assert asked == [
+        ("participants", "mallory", foreign),
+        ("participants", "mallory", unknown),
+    ]

@@ -170,6 +170,18 @@ async def test_a_flood_is_closed_with_1008_and_not_looked_at_any_more(
     assert socket._events == ()
 
 
+async def test_a_flood_of_good_tokens_is_closed_and_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatsvc.server.websocket.socket.CLOSE_SECONDS", 0.01)
+    _, transport = world.open()
+    await feed(transport, masked(frames.TEXT, b'{"type":"auth","token":"alice"}') * 10_000)
+    assert closed(transport) == 1008
+    answered = kinds(transport).count("auth_ok")
+    assert answered == BURST // AUTH_UNITS
+    await until(lambda: transport.aborted)
+
+
 async def test_a_flood_of_scraps_of_a_message(world: World) -> None:
     _, transport = world.open()
     await feed(transport, masked(frames.TEXT, fin=False) + SCRAP * 100_000)
