@@ -114,7 +114,7 @@ async def _warn_of_foreign_documents(connection: MongoConnection, messages: Coll
         ({"_id": {"$gt": HIGHEST}}, DESCENDING),  # strings alone, as any bound that is one
         ({"_id": {"$lt": LOWEST}}, ASCENDING),
     ):
-        cursor = messages.find(query, {"_id": 1}).sort("_id", order).limit(1).collation(SIMPLE)
+        cursor = messages.find(query, {"_id": 1}, collation=SIMPLE).sort("_id", order).limit(1)
         for document in await connection.write(lambda cursor=cursor: cursor.to_list(None)):  # type: ignore[misc]
             if not is_our_id(document["_id"]):
                 _logger.warning(
@@ -141,8 +141,7 @@ async def _warn_of_unique_indexes(connection: MongoConnection, messages: Collect
 
 
 async def _allowed(connection: MongoConnection, call: Any) -> Document | None:
-    """The answer, or ``None`` where this user may not ask, there is nothing, or the driver is
-    one of those made for tests, which know few commands."""
+    """The answer, or ``None`` where this user may not ask, or there is nothing."""
 
     async def ask() -> Document | None:
         try:
@@ -152,8 +151,6 @@ async def _allowed(connection: MongoConnection, call: Any) -> Document | None:
                 _logger.debug("collections_not_inspected", code=exc.code)
                 return None
             raise
-        except NotImplementedError:
-            return None
 
     return await connection.write(ask)
 

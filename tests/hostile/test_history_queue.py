@@ -27,7 +27,7 @@ async def prepared(service: Service) -> None:
     await http_load.run(service.port, iter([sends("honest", "other")] * 40), at_once=8)
     theirs = (sends("mallory", f"c{number:05}") for number in count())
     await http_load.run(service.port, islice(theirs, CONVERSATIONS), at_once=32)
-    await service.stop()
+    assert await service.terminate() == 0
     await service.start()
 
 
@@ -75,4 +75,4 @@ async def test_listings_whose_callers_went_away_end_and_leave_nothing(
     async with reads(service) as others:
         await until(lambda: others.answered > 20)
         assert others.failures == []
-    assert await service.stop() == 0
+    assert await service.terminate() == 0
