@@ -33,6 +33,7 @@ MIB = 1024 * 1024
 _CONVERSATIONS = 40_000
 _SECONDS = 20.0
 _LOCK_SECONDS = 10.0
+_DRAIN_SECONDS = 600.0
 
 
 async def run(options: Options, figures: Figures) -> None:
@@ -55,7 +56,7 @@ async def _backlog(options: Options, figures: Figures, service: Contender) -> No
             accepted, refused = flood.answers["ok"], flood.answers.total() - flood.answers["ok"]
         figures.add(scenario, service.name, "of the sender's accepted", "messages", accepted)
         figures.add(scenario, service.name, "refused", "messages", refused)
-        await stored(server)
+        await _drained(server)
         await asyncio.sleep(5)
         wal = wal_bytes(folder / "data" / "store.db") / MIB
         figures.add(scenario, service.name, "the store's WAL 5 s after", "MiB", wal)
@@ -71,7 +72,7 @@ async def _listings(options: Options, figures: Figures, service: Contender) -> N
         await http_load.run(server.port, iter(old), at_once=8)
         theirs = (send_request([f"c{number:05}"], "mallory") for number in count())
         await http_load.run(server.port, islice(theirs, _CONVERSATIONS), at_once=64)
-        await stored(server)
+        await _drained(server)
         reads = requests_of(token("honest"), ["/api/messages?after=0000000000000000&limit=20"])
         async with Flood(server.port) as flood:
             async with _measured(server, figures, scenario, service.name, reads):
@@ -113,6 +114,17 @@ async def _lock(options: Options, figures: Figures, service: Contender) -> None:
         figures.add(scenario, service.name, "slowest answer", "s", slowest)
         figures.add(scenario, service.name, "sends answered", "", answered)
         figures.add(scenario, service.name, "taken again after", "s", time.monotonic() - began)
+
+
+async def _drained(server: Server) -> None:
+    """Until nothing waits to be stored, however long it takes: the backlog may be full."""
+    async with asyncio.timeout(_DRAIN_SECONDS):
+        while True:
+            try:
+                await stored(server)
+            except TimeoutError:
+                continue
+            return
 
 
 @asynccontextmanager
