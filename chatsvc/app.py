@@ -121,7 +121,7 @@ class Service:
                 log=log,
                 policy=self._policy,
                 history=history,
-                client_ids=store,
+                client_ids=history,
                 limits=settings.limits,
             )
             sender = ConversationSender(service=service, lookup=history, limits=settings.limits)
