@@ -20,6 +20,7 @@ from bench.scenarios import (
     durable,
     fanout,
     history,
+    hostile,
     hostile_sockets,
     hostile_store,
     idle,
@@ -32,6 +33,7 @@ SCENARIOS: dict[str, Callable[[Options, Figures], Coroutine[Any, Any, None]]] = 
     "idle": idle.run,
     "history": history.run,
     "restart": restart.run,
+    "hostile": hostile.run,
     "hostile-sockets": hostile_sockets.run,
     "hostile-store": hostile_store.run,
 }

@@ -6,7 +6,6 @@ import asyncio
 import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 import structlog
@@ -28,8 +27,9 @@ from chatsvc.features.messages import api as messages_api
 from chatsvc.features.messages.channels import ConversationSender
 from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import MessageService, Policy
-from chatsvc.log.local import LocalLog
+from chatsvc.log.local import AHEAD_SECONDS, LocalLog
 from chatsvc.log.lock import DataDirLock
+from chatsvc.log.reconcile import StoreState
 from chatsvc.server.accepting import AcceptingSite, accept_on
 from chatsvc.server.application import ServerOptions, build_application
 from chatsvc.server.health import Check, HealthReport
@@ -43,9 +43,9 @@ from chatsvc.server.websocket.upgrade import WebSocketEndpoint
 from chatsvc.settings import Settings
 from chatsvc.storage.base import MessageStore
 from chatsvc.storage.history import History
-from chatsvc.storage.persister import Persister, PersisterEvents
+from chatsvc.storage.persister import Persister, PersisterEvents, learn_past, state_of
 from chatsvc.storage.probe import StoreProbe
-from chatsvc.storage.retention import Retention
+from chatsvc.storage.retention import Expiry, Retention
 from chatsvc.storage.sqlite import SqliteStore
 from chatsvc.wire.operation import Operation
 
@@ -110,17 +110,12 @@ class Service:
             store = self._store = open_store(settings)
             probe = self._probe = StoreProbe(store)
             log = self._log = await self._open_log(store, probe)
-            history = History(
-                store,
-                log.tail,
-                retention_days=settings.message_retention_days,
-                reads_at_once=store.reads_at_once,
-            )
+            expiry = Expiry(settings.message_retention_days, log.elapsed.older_than)
+            history = History(store, log.tail, expiry=expiry, reads_at_once=store.reads_at_once)
             self._persister = self._make_persister(log, store)
             service = MessageService(
                 log=log,
                 policy=self._policy,
-                history=history,
                 client_ids=history,
                 limits=settings.limits,
             )
@@ -129,6 +124,7 @@ class Service:
             fanout = Fanout(self._hub, context.resumer.take_over, self._metrics.delivered.inc)
             log.tail.listen(fanout.accept)
             log.tail.watch(context.tell_stored)
+            log.on_new_life(context.begin_life)
             application = build_application(
                 operations=self._operations(sender, history, who),
                 authenticate=who.verifier.verify,
@@ -171,7 +167,7 @@ class Service:
         self._keeper.start()
         self._persister.start()
         probe.start()
-        self._retention = Retention(store, log.tail, settings.message_retention_days)
+        self._retention = Retention(store, log.tail, expiry)
         self._retention.start()
         self._watch(log, context, probe, history)
         self._watch_connections(runner.problem_server, sites)
@@ -226,12 +222,11 @@ class Service:
 
     async def _open_log(self, store: MessageStore, probe: StoreProbe) -> LocalLog:
         settings = self._settings
-        identity: str | None = None
-        head: int | None = None
+        found: StoreState | None = None
         try:
             async with asyncio.timeout(_STORE_START_SECONDS):
                 await store.open()
-                identity, head = await store.identity(), await store.head()
+                found = await state_of(store)
                 probe.answered()
         except (StoreUnavailable, TimeoutError) as exc:
             # Nothing needs it yet: what is sent meanwhile waits in the log.
@@ -239,21 +234,28 @@ class Service:
         except ChatError:
             raise
         except Exception:  # a fault of the store must not keep sends from being accepted
-            identity = head = None
+            found = None
             _logger.exception("store_failed_at_start")
-        return await LocalLog.open(
+        log = await LocalLog.open(
             settings.data_path,
             recent_bytes=settings.recent_bytes,
             backlog_bytes=settings.backlog_bytes,
             idempotency_ms=settings.idempotency_seconds * 1000,
             idempotency_keys=settings.idempotency_max_keys,
+            idempotency_keys_per_sender=settings.idempotency_keys_per_sender,
             retention_ms=settings.log_retention_seconds * 1000,
             min_free_bytes=settings.min_free_bytes,
-            store_identity=identity,
-            store_head=head,
+            store=found,
             new_conversations=settings.max_new_conversations_per_hour,
             observe=self._observe_commit,
         )
+        if found is not None:
+            try:
+                async with asyncio.timeout(_STORE_START_SECONDS):
+                    await learn_past(log, store)
+            except (StoreUnavailable, TimeoutError) as exc:
+                _logger.warning("store_past_unknown", error=str(exc) or "no answer")
+        return log
 
     def _observe_commit(self, records: int, seconds: float) -> None:
         self._metrics.append_batch.observe(records)
@@ -269,7 +271,6 @@ class Service:
             batch=settings.store_batch,
             batch_ms=settings.store_batch_ms,
             events=_StoreEvents(self._metrics),
-            on_open=partial(_introduce, log),
         )
 
     def _socket_context(
@@ -281,6 +282,7 @@ class Service:
             tail=log.tail,
             resumer=Resumer(
                 epoch=log.epoch,
+                lives=log.lives,
                 tail=log.tail,
                 hub=self._hub,
                 backfill=history,
@@ -335,9 +337,11 @@ class Service:
             "store": Check(status="degraded", detail=trouble)
             if trouble is not None or storing.status != "ok"
             else Check(status="ok"),
+            "clock": _clock_check(log.ahead_seconds),
         }
+        worst = max((check.status for check in checks.values()), key=_SEVERITY.index)
         return HealthReport(
-            status="down" if refusal else checks["store"].status,
+            status=worst,
             durability=log.durability,
             checks=checks,
             ready=self._started,
@@ -349,6 +353,11 @@ class Service:
         watch = self._metrics.watch
         watch("backlog_bytes", "Accepted and not yet stored.", lambda: log.tail.unsaved_bytes)
         watch("backlog_messages", "Accepted and not yet stored.", lambda: log.tail.unsaved_count)
+        watch(
+            "refill_messages",
+            "Stored once, and not yet in the store that is being filled again.",
+            lambda: log.refill,
+        )
         watch("store_up", "1 while the store answers, otherwise 0.", lambda: float(probe.up))
         watch("recent_bytes", "Stored, and kept in memory.", lambda: log.tail.recent_bytes)
         watch(
@@ -405,6 +414,19 @@ class Service:
             watch(name, text, read, "counter")
 
 
+def _clock_check(ahead_seconds: float) -> Check:
+    if ahead_seconds <= AHEAD_SECONDS:
+        return Check(status="ok")
+    return Check(
+        status="degraded",
+        detail=f"the log's ids are {round(ahead_seconds)} seconds ahead of the clock: it is "
+        "wrong, or it was; created_at of new messages is wrong until it has caught up",
+    )
+
+
+_SEVERITY: Final = ("ok", "degraded", "down")
+
+
 class _Presence:
     """How many connections each user has; asked through a port that other gateways share."""
 
@@ -430,8 +452,3 @@ class _StoreEvents(PersisterEvents):
 
     def put_aside(self, count: int) -> None:
         self._metrics.dead_letters.inc(count)
-
-
-async def _introduce(log: LocalLog, store: MessageStore) -> None:
-    """Before the first write: is this the store that the log fills?"""
-    log.meet_store(await store.identity(), await store.head())

@@ -93,8 +93,13 @@ _decode = msgspec.msgpack.Decoder(_Packed).decode
 
 def compose_body(kind: str, record_id: int, rest: bytes) -> bytes:
     """The JSON that clients see: ``{"type":kind,"id":…,"created_at":…`` and ``rest``."""
-    head = f'{{"type":"{kind}","id":"{format_id(record_id)}","created_at":"{created_at(record_id)}"'
-    return head.encode() + (b"," + rest[1:] if len(rest) > 2 else b"}")
+    return _head(kind, record_id) + (b"," + rest[1:] if len(rest) > 2 else b"}")
+
+
+def _head(kind: str, record_id: int) -> bytes:
+    return (
+        f'{{"type":"{kind}","id":"{format_id(record_id)}","created_at":"{created_at(record_id)}"'
+    ).encode()
 
 
 def accept(draft: Draft, record_id: int) -> Record:
@@ -109,6 +114,20 @@ def accept(draft: Draft, record_id: int) -> Record:
         client_id=draft.client_id,
         digest=draft.digest,
         body=compose_body(draft.kind, record_id, draft.rest),
+    )
+
+
+def moved(record: Record, record_id: int) -> Record:
+    """The same record in another place of the log: its id and ``created_at`` are new.
+
+    Raises:
+        LogDamaged: its body was not composed by :func:`compose_body`.
+    """
+    head = _head(record.kind, record.id)
+    if not record.body.startswith(head):
+        raise LogDamaged(f"record {format_id(record.id)} does not begin with its own id")
+    return msgspec.structs.replace(
+        record, id=record_id, body=_head(record.kind, record_id) + record.body[len(head) :]
     )
 
 

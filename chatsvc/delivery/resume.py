@@ -23,7 +23,8 @@ from chatsvc.core.page import NO_BYTE_BOUND, Bounds, Entry
 from chatsvc.delivery.connection import HIGH_WATER, Connection
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.spans import BEHIND
-from chatsvc.log.tail import Tail
+from chatsvc.log.reconcile import Life
+from chatsvc.log.tail import Tail, overlap
 from chatsvc.wire.cursor import Cursor, parse_cursor
 from chatsvc.wire.frames import encode_text, text_head
 from chatsvc.wire.protocol import CaughtUp, Gap, encode_frame
@@ -43,6 +44,10 @@ class Found(Protocol):
     @property
     def entries(self) -> Sequence[Entry]:
         """Ascending."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of the range may be missing."""
 
 
 class Backfill(Protocol):
@@ -70,10 +75,22 @@ class Resumer:
     Args:
         most: how many messages a resume replays, and how far a live connection may fall
             behind; beyond it there is a gap to fetch.
+        lives: of the log, as far as they are remembered, the present one last: who comes
+            with a cursor of an earlier one fetches again what may differ since.
     """
 
-    def __init__(self, *, epoch: str, tail: Tail, hub: Hub, backfill: Backfill, most: int) -> None:
+    def __init__(
+        self,
+        *,
+        epoch: str,
+        tail: Tail,
+        hub: Hub,
+        backfill: Backfill,
+        most: int,
+        lives: Sequence[Life] = (),
+    ) -> None:
         self.epoch = epoch
+        self._lives = lives
         self._tail = tail
         self._hub = hub
         self._backfill = backfill
@@ -87,14 +104,23 @@ class Resumer:
         """The cursor that names a position in this life of the log."""
         return str(Cursor(self.epoch, position))
 
+    def begin_life(self, lives: Sequence[Life]) -> None:
+        """A new life of the log, the last of these: cursors are of its epoch from now on."""
+        self.epoch = lives[-1].epoch
+        self._lives = lives
+
     async def plan(self, user: str, since: str) -> Plan:
         """Decide before ``hello`` whether all that was missed can be sent."""
         head = self._tail.head
         cursor = parse_cursor(since)
         if cursor is None:
             return Plan(head, False, 0)
-        if cursor.epoch != self.epoch or cursor.id > head:
-            return Plan(head, False, min(cursor.id, head))
+        if cursor.epoch != self.epoch:
+            return Plan(head, False, min(self._common(cursor), head))
+        if cursor.id > head:
+            return Plan(head, False, head)
+        if overlap(self._tail.lacking(), cursor.id, head + 1):
+            return Plan(head, False, cursor.id)
         try:
             missed = await self._missed(user, cursor.id)
         except Unavailable:
@@ -102,6 +128,15 @@ class Resumer:
         if missed > self._most:
             return Plan(self._tail.head, False, cursor.id)
         return Plan(cursor.id, True)
+
+    def _common(self, cursor: Cursor) -> int:
+        """Up to where a cursor of another life is good in this one."""
+        later: list[int] = []
+        for life in reversed(self._lives):
+            if life.epoch == cursor.epoch:
+                break
+            later.append(life.begun)
+        return min([cursor.id, *later])
 
     def start(self, connection: Connection, plan: Plan) -> None:
         """Begin to send what was missed. Until that is done the connection is not live."""
@@ -160,7 +195,7 @@ class Resumer:
             if may_skip and pages % _COUNT_EVERY == 0:
                 position = await self._skip(connection, position)
             pages += 1
-            if position >= self._tail.floor:
+            if position >= self._tail.complete_above:
                 bounds = Bounds(_PAGE, after=position, newest=False, max_bytes=_PAGE_BYTES)
                 records = self._tail.user_page(connection.user, bounds)
                 if not records:
@@ -183,7 +218,7 @@ class Resumer:
             Unavailable: the store is away, and would have to be asked.
         """
         bounds = Bounds(self._most + 1, position, newest=False, max_bytes=NO_BYTE_BOUND)
-        if position >= self._tail.floor:
+        if position >= self._tail.complete_above:
             return len(self._tail.user_page(user, bounds))
         return await self._backfill.count_user(user, bounds)
 
@@ -200,17 +235,20 @@ class Resumer:
         return head
 
     async def _from_store(self, connection: Connection, position: int, wanted: _Wanted) -> int:
-        """One page below the tail; the position after it."""
-        floor = self._tail.floor
-        bounds = Bounds(_PAGE, position, floor + 1, newest=False, max_bytes=_PAGE_BYTES)
+        """One page of what the tail does not hold alone; the position after it."""
+        up_to = self._tail.complete_above
+        bounds = Bounds(_PAGE, position, up_to + 1, newest=False, max_bytes=_PAGE_BYTES)
+        page: Found | None = None
         try:
             page = await self._backfill.user_page(connection.user, bounds)
-        except Unavailable:
-            floor = self._tail.floor
-            self._gap(connection, position, floor)
-            return floor
+        except Unavailable as exc:
+            _logger.debug("resume_without_store", error=str(exc))
+        if page is None or not page.complete:
+            up_to = self._tail.complete_above
+            self._gap(connection, position, up_to)
+            return up_to
         if not page.entries:
-            return floor
+            return up_to
         await self._send(connection, page.entries, wanted)
         return page.entries[-1].rev
 

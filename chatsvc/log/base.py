@@ -7,7 +7,8 @@ to them.
    of the process and of the machine, as far as :attr:`MessageLog.durability` names.
 2. Ids are strictly increasing in the order in which records were appended.
 3. Drafts of the same key (sender, channel, ``client_id``) are one record, however many
-   are in flight at once: the others resolve when the first is durable, to its id.
+   are in flight at once: the others resolve when the first is durable, to its id. This
+   holds for as long as :meth:`MessageLog.can_tell` is true of the key.
 4. By the time a future resolves, the record is in :attr:`MessageLog.tail`.
 5. Nothing above the watermark is ever dropped.
 """
@@ -16,9 +17,11 @@ from __future__ import annotations
 
 import abc
 import asyncio
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from chatsvc.core.record import Draft
+from chatsvc.core.record import Draft, Record
+from chatsvc.log.reconcile import Life, StoreState
 from chatsvc.log.tail import Tail
 
 
@@ -43,13 +46,13 @@ class MessageLog(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def durability(self) -> str:
-        """What an acknowledgement means, for ``/health``: for example ``fsync``."""
+    def lives(self) -> tuple[Life, ...]:
+        """The lives of the log that are remembered; the present one, with the epoch, last."""
 
     @property
     @abc.abstractmethod
-    def keys_since_ms(self) -> int:
-        """Keys of records accepted from here on (Unix ms) are all remembered."""
+    def durability(self) -> str:
+        """What an acknowledgement means, for ``/health``: for example ``fsync``."""
 
     @abc.abstractmethod
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
@@ -62,15 +65,85 @@ class MessageLog(abc.ABC):
         """
 
     @abc.abstractmethod
-    def remembers(self, key: tuple[str, str, str]) -> bool:
-        """Whether the log itself can tell that this key was used."""
+    def can_tell(self, key: tuple[str, str, str]) -> bool:
+        """Whether the log itself knows if this key was used.
+
+        If not, the record of an earlier use may be in the store alone: who appends under the
+        key asks there first. Only a UUIDv7 is ever asked about; any other ``client_id`` that
+        is forgotten is a new one.
+        """
+
+    @property
+    @abc.abstractmethod
+    def forgotten_are_stored(self) -> bool:
+        """Whether the store has the record of every key that was forgotten.
+
+        False while a store that lost something is being filled again: that it does not find
+        a key proves nothing then.
+        """
+
+    @property
+    @abc.abstractmethod
+    def past_is_unknown(self) -> bool:
+        """Whether the store may hold keys that this log never knew, and was not asked yet."""
+
+    @abc.abstractmethod
+    def learn_past(self, newest: int, ahead: Sequence[tuple[str, int]]) -> None:
+        """What the store holds of keys that this log never knew.
+
+        Args:
+            newest: the highest id of what it holds, 0 if it is empty.
+            ahead: see :meth:`~chatsvc.log.key_bounds.KeyBounds.learn_past`.
+        """
 
     @abc.abstractmethod
     def advance_watermark(self, watermark: int) -> None:
-        """The store now holds everything up to here. Never goes back.
+        """The store now holds everything up to here. Never goes back, but by :meth:`meet_store`.
 
         What is below may be forgotten, from memory by its bound and from disk after
         ``LOG_RETENTION_SECONDS``.
+        """
+
+    @property
+    @abc.abstractmethod
+    def met(self) -> StoreState | None:
+        """The store, as it was when the log met it last; ``None``: not yet."""
+
+    @property
+    @abc.abstractmethod
+    def store_from(self) -> int:
+        """Where storing begins after a meeting: at ``tail.stored`` or a margin below it."""
+
+    @abc.abstractmethod
+    async def meet_store(self, store: StoreState) -> None:
+        """Find out what this store holds of the log, and go by it from now on.
+
+        It is asked for before anything is stored, and again whenever the store is not what
+        it was: another one, or one that was put back. ``tail.stored`` may go down then.
+
+        Raises:
+            StoreUnavailable: somebody else writes to it.
+            LogUnavailable: nothing can be kept now.
+        """
+
+    @abc.abstractmethod
+    async def read(self, after: int, up_to: int, limit: int, most_bytes: int) -> list[Record]:
+        """The oldest above ``after``, up to and with ``up_to``, from where they are kept: the
+        tail may no longer hold them. Fewer than ``limit`` if their bodies have together more
+        than ``most_bytes``; none where there are none.
+
+        Raises:
+            LogDamaged: one is not what was written.
+        """
+
+    @abc.abstractmethod
+    async def readmit(self, records: Sequence[Record]) -> None:
+        """Place records anew, at the log's end: the store holds others under their ids.
+
+        Durable on return. A retry of their keys is answered with the new ids.
+
+        Raises:
+            LogUnavailable: nothing was changed.
         """
 
     @abc.abstractmethod

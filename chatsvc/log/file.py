@@ -11,7 +11,8 @@ import secrets
 import shutil
 import sqlite3
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -110,6 +111,7 @@ class LogFile:
             )
             self.set_meta("epoch", new_epoch())
             self.set_meta("created_ms", now_ms())
+            self.set_meta("trimmed", 0)
             self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             self._db.execute("COMMIT")
 
@@ -125,6 +127,50 @@ class LogFile:
             (key, value),
         )
 
+    def set_metas(self, values: Mapping[str, str | int]) -> None:
+        """Several of them, all or none."""
+        with self._transaction():
+            for key, value in values.items():
+                self.set_meta(key, value)
+
+    def get(self, record_id: int) -> Record | None:
+        """One record, unchecked."""
+        found = self._db.execute("SELECT data FROM records WHERE id=?", (record_id,)).fetchone()
+        return unpack(record_id, found[0]) if found is not None else None
+
+    def lowest(self) -> int:
+        """The lowest id, 0 if there is none."""
+        return int(self._db.execute("SELECT min(id) FROM records").fetchone()[0] or 0)
+
+    def count_between(self, after: int, up_to: int) -> int:
+        """How many records lie above ``after``, up to and with ``up_to``."""
+        found = self._db.execute(
+            "SELECT count(*) FROM records WHERE id > ? AND id <= ?", (after, up_to)
+        )
+        return int(found.fetchone()[0])
+
+    def below(self, position: int, count: int) -> int:
+        """A position with ``count`` records between it and ``position``; 0 if there are not
+        so many."""
+        found = self._db.execute(
+            "SELECT id FROM records WHERE id <= ? ORDER BY id DESC LIMIT 1 OFFSET ?",
+            (position, count),
+        ).fetchone()
+        return int(found[0]) if found else 0
+
+    def below_bytes(self, position: int, size: int, each: int) -> int:
+        """A position with about ``size`` bytes between it and ``position``, counting ``each``
+        for a record beside its data; 0 if there are not so many."""
+        rows = self._db.execute(
+            "SELECT id, length(data) FROM records WHERE id <= ? ORDER BY id DESC", (position,)
+        )
+        with closing(rows):
+            for record_id, length in rows:
+                size -= length + each
+                if size < 0:
+                    return int(record_id) - 1
+        return 0
+
     def head(self) -> int:
         """The highest id, 0 if there is none."""
         return int(self._db.execute("SELECT max(id) FROM records").fetchone()[0] or 0)
@@ -133,7 +179,7 @@ class LogFile:
         """How many records are kept."""
         return int(self._db.execute("SELECT count(*) FROM records").fetchone()[0])
 
-    def read(self, after: int) -> Iterator[Record]:
+    def read(self, after: int) -> Generator[Record, None, None]:
         """Records above ``after``, ascending, each checked against its CRC.
 
         Raises:
@@ -150,6 +196,24 @@ class LogFile:
                 yield unpack(record_id, data)
         except sqlite3.DatabaseError as exc:
             raise LogDamaged(f"{self.path} cannot be read: {exc}; {_REMEDY}") from exc
+
+    def batch(self, after: int, up_to: int, limit: int, most_bytes: int) -> list[Record]:
+        """The oldest above ``after`` up to ``up_to``: at most ``limit``, and no more than
+        ``most_bytes`` of data unless the first alone is larger.
+
+        Raises:
+            LogDamaged: as :meth:`read`.
+        """
+        found: list[Record] = []
+        with closing(self.read(after)) as records:
+            for record in records:
+                most_bytes -= len(record.body)
+                if record.id > up_to or (found and most_bytes < 0):
+                    break
+                found.append(record)
+                if len(found) == limit:
+                    break
+        return found
 
     def integrity(self) -> list[str]:
         """What SQLite finds wrong with the file's pages; nothing, if all is well."""
@@ -240,20 +304,43 @@ class LogFile:
         """Delete up to ``most`` of the oldest with ``id <= up_to``; how many went.
 
         The newest of all stays whatever its age: the log's head is how a watermark is
-        known to belong to this file.
+        known to belong to this file. How far it went is kept with it (``trimmed``): what is
+        gone from here must never be claimed by who reads the rest.
         """
-        gone = self._write(
-            "DELETE FROM records WHERE id IN (SELECT id FROM records WHERE id <= ?"
+        gone, last = self._db.execute(
+            "SELECT count(*), max(id) FROM (SELECT id FROM records WHERE id <= ?"
             " AND id < (SELECT max(id) FROM records) ORDER BY id LIMIT ?)",
             (up_to, most),
-        )
+        ).fetchone()
+        if not gone:
+            return 0
+        with self._transaction():
+            self._write("DELETE FROM records WHERE id <= ?", (last,))
+            self._raise_meta("trimmed", last)
         self._since_checkpoint += gone * _PAGE // 8
-        return gone
+        return int(gone)
 
     def remove(self, ids: Sequence[int]) -> None:
-        """Delete single rows: what ``log verify --quarantine`` has put aside."""
-        for record_id in ids:
-            self._write("DELETE FROM records WHERE id=?", (record_id,))
+        """Delete single rows: what ``log verify --quarantine`` has put aside.
+
+        The base rises to the highest of them: up to there a store may hold what this log no
+        longer does, so readers ask both.
+        """
+        with self._transaction():
+            for record_id in ids:
+                self._write("DELETE FROM records WHERE id=?", (record_id,))
+            self._raise_meta("base", max(ids, default=0))
+
+    def replace(
+        self, ids: Sequence[int], rows: Sequence[Row], values: Mapping[str, str | int]
+    ) -> None:
+        """Put ``rows`` in the place of those with ``ids``, and set meta; all or nothing."""
+        with self._transaction():
+            for record_id in ids:
+                self._write("DELETE FROM records WHERE id=?", (record_id,))
+            self.insert(rows)
+            for key, value in values.items():
+                self.set_meta(key, value)
 
     def abandon(self) -> None:
         """Let go of the file without asking anything of it."""
@@ -263,6 +350,25 @@ class LogFile:
         """Fold the write-ahead log into the file, so that the next start reads none."""
         self._checkpoint("TRUNCATE", patience_ms=COMMIT_PATIENCE_MS)
         self._db.close()
+
+    def _raise_meta(self, key: str, value: int) -> None:
+        self.set_meta(key, max(int(str(self.meta(key) or 0)), value))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing.
+
+        Raises:
+            LogUnavailable: nothing was changed.
+        """
+        self._write("BEGIN IMMEDIATE", ())
+        try:
+            yield
+            self._write("COMMIT", ())
+        except BaseException:
+            if self._db.in_transaction:  # SQLite may have rolled it back by itself
+                self._db.execute("ROLLBACK")
+            raise
 
     def _write(
         self,

@@ -14,25 +14,33 @@ from typing import Final
 
 import structlog
 
-from chatsvc.core.errors import LogDamaged, LogUnavailable, StoreUnavailable
-from chatsvc.core.ids import format_id, id_at, next_id, now_ms
-from chatsvc.core.record import Draft, Record, accept, checksum, pack
+from chatsvc.core.errors import LogUnavailable
+from chatsvc.core.ids import MAX_ID, format_id, id_at, id_ms, next_id, now_ms
+from chatsvc.core.record import Draft, Record, accept, checksum, moved, pack
 from chatsvc.log.backlog import FairShare, draft_bytes
 from chatsvc.log.base import Appended, MessageLog
 from chatsvc.log.commit import Done, GroupCommit
 from chatsvc.log.elapsed import ElapsedHeads, Instant
 from chatsvc.log.elapsed import now as elapsed_now
-from chatsvc.log.file import LogFile, Row, new_epoch
+from chatsvc.log.file import LogFile, Row
 from chatsvc.log.in_place import InPlace
-from chatsvc.log.keys import SKEW_MS, KeyWindow
+from chatsvc.log.key_file import SavedKeys, open_keys
+from chatsvc.log.keys import KeyWindow
 from chatsvc.log.new_conversations import NewConversations
+from chatsvc.log.positions import head_of, load
+from chatsvc.log.reconcile import Life, StoreState
 from chatsvc.log.refusals import DISK, LOCKED, LockWatch, Refusals, watch_place
+from chatsvc.log.standing import NewLife, Settled, Standing, check_end, settle
 from chatsvc.log.tail import Tail
 from chatsvc.log.worker import Worker
 
 _TRIM_ROWS: Final = 1000
 _HOUSEKEEPING_SECONDS: Final = 1.0
 _SAVE_ELAPSED_SECONDS: Final = 60.0
+_LEAST_COST: Final = 600
+"""No record costs less memory than this and its data."""
+AHEAD_SECONDS: Final = 120.0
+"""Ids that are further ahead of the clock than this are worth a warning."""
 
 Observe = Callable[[int, float], None]
 
@@ -54,10 +62,13 @@ class LocalLog(MessageLog):
     def __init__(
         self,
         file: LogFile,
+        settled: Settled,
         *,
+        met: StoreState | None,
         tail: Tail,
         last: int,
         keys: KeyWindow,
+        window_ms: int,
         elapsed: ElapsedHeads,
         backlog_bytes: int,
         min_free_bytes: int,
@@ -68,10 +79,11 @@ class LocalLog(MessageLog):
         self.tail = tail
         self.elapsed = elapsed
         self._file = file
-        self._epoch = str(file.meta("epoch"))
-        self._store = _text(file.meta("store"))
         self._last = last
         self._keys = keys
+        self._saved_keys = SavedKeys(file, keys)
+        self._window_seconds = window_ms / 1000
+        self._window_end = 0
         self.fair_share = FairShare(tail.backlog, backlog_bytes)
         self.new_conversations = NewConversations(new_conversations)
         self._min_free_bytes = min_free_bytes
@@ -82,12 +94,13 @@ class LocalLog(MessageLog):
         self._closing = False
         self._refusals = Refusals()
         self._place = InPlace(file.path)
-        self._saved_watermark = tail.watermark
         self._elapsed_saved_at = self._loop.time()
-        self._trimmed_ms = 0
         file.never_wait()
         self._worker = Worker("chatsvc-log")
         self._lock_watch = LockWatch(file, self._worker, self._refusals)
+        self._standing = Standing(
+            file, settled, met=met, tail=tail, worker=self._worker, reserve=self._reserve
+        )
         self._keeper = self._loop.create_task(self._keep_house(), name="log housekeeping")
 
     @classmethod
@@ -99,10 +112,10 @@ class LocalLog(MessageLog):
         backlog_bytes: int,
         idempotency_ms: int,
         idempotency_keys: int,
+        idempotency_keys_per_sender: int = 20_000,
         retention_ms: int,
         min_free_bytes: int = 0,
-        store_identity: str | None = None,
-        store_head: int | None = None,
+        store: StoreState | None = None,
         new_conversations: int = 0,
         observe: Observe | None = None,
         elapsed_clock: Callable[[], Instant] = elapsed_now,
@@ -111,11 +124,9 @@ class LocalLog(MessageLog):
 
         Args:
             data_dir: the folder; the caller holds its lock.
-            store_identity: the store's name, if it answers; the watermark is good for the
-                store it was reached with, and begins anew with another.
+            store: the store, if it answers; what follows for one that is not what it was is
+                in ``log/reconcile.py``.
             new_conversations: how many a sender may begin in an hour; 0 is no bound.
-            store_head: the highest id stored, if the store answers. Above the log's own
-                head it means that the log is an older one, put back: a new life begins.
             elapsed_clock: what :attr:`elapsed` goes by.
 
         Raises:
@@ -125,47 +136,88 @@ class LocalLog(MessageLog):
         if file.torn_at is not None:
             _logger.warning("the log's end was torn by a crash", offset=file.torn_at)
         try:
-            head = max(file.head(), _base(file))
-            watermark = _reconcile(file, head, store_identity, store_head)
+            settled = await asyncio.to_thread(_positions, file, store)
+            positions = settled.positions
+            head = head_of(file, positions)
             elapsed = ElapsedHeads(_text(file.meta("elapsed")), clock=elapsed_clock)
             window_ms = idempotency_ms
-            now = now_ms()
-            created_ms = int(str(file.meta("created_ms")))
-            keys = KeyWindow(window_ms=window_ms, most=idempotency_keys, since_ms=created_ms)
-            # Below the base the store may hold what this log does not: only what it has yet to
-            # get of that is kept in memory.
-            base = _base(file)
-            read_from = min(watermark, id_at(now - window_ms - SKEW_MS))
+            keys = open_keys(
+                file,
+                window_ms=window_ms,
+                max_keys=idempotency_keys,
+                max_keys_per_sender=idempotency_keys_per_sender,
+                stored=positions.stored,
+                store_head=store.head if store is not None else None,
+                clock=_wall_clock,
+            )
+            recent = await asyncio.to_thread(
+                file.below_bytes, positions.settled, recent_bytes, _LEAST_COST
+            )
             tail = Tail(
                 recent_bytes=recent_bytes,
-                watermark=watermark,
-                floor=min(watermark, max(read_from, base)),
-                complete_above=base,
+                watermark=positions.settled,
+                floor=max(recent, positions.trimmed),
+                stored=positions.stored,
+                base=positions.known_base,
+                hole=positions.hole,
+                head=head,
+                confirmed=store is not None,
             )
-            await asyncio.to_thread(_load, file, tail, keys, read_from)
+            await asyncio.to_thread(_load, file, tail, keys)
         except BaseException:
             file.abandon()
             raise
-        return cls(
+        log = cls(
             file,
+            settled,
+            met=store,
             tail=tail,
-            last=max(head, store_head or 0, tail.head, watermark),
+            last=head,
             keys=keys,
+            window_ms=window_ms,
             elapsed=elapsed,
             backlog_bytes=backlog_bytes,
             min_free_bytes=min_free_bytes,
-            retention_ms=max(retention_ms, window_ms + SKEW_MS),
+            retention_ms=max(retention_ms, window_ms),
             new_conversations=new_conversations,
             observe=observe,
         )
+        ahead = log.ahead_seconds
+        if ahead > AHEAD_SECONDS:
+            _logger.warning("clock_behind_log", seconds=round(ahead), head=format_id(head))
+        return log
 
     @property
     def epoch(self) -> str:
-        return self._epoch
+        return self._standing.epoch
 
     @property
-    def keys_since_ms(self) -> int:
-        return self._keys.since_ms(now_ms())
+    def lives(self) -> tuple[Life, ...]:
+        """The lives that are remembered, the present one last."""
+        return self._standing.lives
+
+    @property
+    def met(self) -> StoreState | None:
+        return self._standing.met
+
+    @property
+    def store_from(self) -> int:
+        return self._standing.begin
+
+    @property
+    def refill(self) -> int:
+        """How many records the store lacks that one before it had, and the log still holds."""
+        return self._standing.refill if self.tail.refilling else 0
+
+    @property
+    def ahead_seconds(self) -> float:
+        """By how much the ids are ahead of the wall clock; 0 where they are not. It was
+        wrong, or it is: new messages carry the time of the ids until it has caught up."""
+        return max(0, id_ms(self._last) - now_ms()) / 1000
+
+    def on_new_life(self, call: NewLife) -> None:
+        """Call when a new life begins while the log is open."""
+        self._standing.on_new_life(call)
 
     @property
     def keys_forgotten_early(self) -> int:
@@ -190,28 +242,53 @@ class LocalLog(MessageLog):
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
         return self._commit.append(draft)
 
+    def can_tell(self, key: tuple[str, str, str]) -> bool:
+        return not self._keys.may_have_forgotten(key) or self.remembers(key)
+
     def remembers(self, key: tuple[str, str, str]) -> bool:
+        """Whether a record of this key is known, or being written."""
         return self._keys.get(key) is not None or self._commit.in_flight(key)
 
+    @property
+    def forgotten_are_stored(self) -> bool:
+        return self.tail.relied_on >= self._keys.forgotten_to
+
+    @property
+    def past_is_unknown(self) -> bool:
+        return self._keys.bounds.unmet
+
+    def learn_past(self, newest: int, ahead: Sequence[tuple[str, int]]) -> None:
+        self._keys.bounds.learn_past(id_ms(newest), ahead)
+
     def advance_watermark(self, watermark: int) -> None:
+        self._standing.stored(watermark)
         self.tail.advance(watermark)
 
-    def meet_store(self, identity: str, head: int) -> None:
-        """A store that was away at the start answers: is it the one this log fills?
+    async def meet_store(self, store: StoreState) -> None:
+        before = self.epoch, self._standing.store
+        await self._standing.meet(store)
+        if (self.epoch, self._standing.store) != before:
+            self._keys.bounds.past_is_unknown(id_ms(store.head))
 
-        Raises:
-            StoreUnavailable: it is another, or ahead of the log. A restart, with the store
-                there, sorts it out; until then nothing is stored and all of it is kept.
-        """
-        if self._store is None:
-            self._store = identity
-            self._worker.chore(lambda: self._guarded(self._file.set_meta, "store", identity))
-        if identity != self._store or head > self._last:
-            raise StoreUnavailable(
-                "this is not the store that the log was filling before, or it is ahead of the "
-                "log: restart the service, which brings the two together",
-                code="store_is_another",
-            )
+    async def read(self, after: int, up_to: int, limit: int, most_bytes: int) -> list[Record]:
+        return await self._standing.read(after, up_to, limit, most_bytes)
+
+    async def readmit(self, records: Sequence[Record]) -> None:
+        now = now_ms()
+        placed: list[Record] = []
+        for record in records:
+            self._last = next_id(self._last, now)
+            placed.append(moved(record, self._last))
+
+        def added() -> None:
+            # Whoever sent what the store holds under these ids may send it again.
+            self._keys.bounds.past_is_unknown(max(id_ms(record.id) for record in records))
+            for one in placed:
+                if one.client_id is not None:
+                    self._keys.add((one.sender, one.channel, one.client_id), one.id, one.digest)
+            self.tail.extend(placed)
+
+        await self._standing.readmit(records, placed, added)
 
     async def close(self) -> None:
         if self._closing:
@@ -220,9 +297,10 @@ class LocalLog(MessageLog):
         await self._commit.drained()
         self._keeper.cancel()
         self._lock_watch.stop()
-        self._note_elapsed()
+        self.elapsed.note(self.tail.head)
         self._save_elapsed()
-        self._save_watermark()
+        self._save_keys()
+        self._standing.save()
         await self._worker.stop()
         await asyncio.to_thread(self._file.close)
 
@@ -281,19 +359,26 @@ class LocalLog(MessageLog):
 
     def _accepted(self, records: Sequence[Record]) -> None:
         self.tail.extend(records)
-        self._keys.forget(now_ms(), self.tail.watermark)
+        self._keys.forget(self._window_end, self.tail.stored)
 
     async def _keep_house(self) -> None:
+        self._save_keys()  # of this life; what it may trim goes by what is saved
         while True:
-            self._look_at_disk()
-            self._note_elapsed()
-            if self._loop.time() - self._elapsed_saved_at >= _SAVE_ELAPSED_SECONDS:
-                self._save_elapsed()
-            watch_place(self._place, self._refusals)
-            self._worker.chore(lambda: self._guarded(self._file.shrink_wal))
-            self._save_watermark()
-            self._trim()
+            self.keep_house()
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+
+    def keep_house(self) -> None:
+        """What is due once a second; an open log does it by itself."""
+        self._look_at_disk()
+        self.elapsed.note(self.tail.head)
+        if self._loop.time() - self._elapsed_saved_at >= _SAVE_ELAPSED_SECONDS:
+            self._save_elapsed()
+            self._save_keys()
+        self._forget_keys()
+        watch_place(self._place, self._refusals)
+        self._worker.chore(lambda: self._guarded(self._file.shrink_wal))
+        self._standing.save()
+        self._trim()
 
     def _look_at_disk(self) -> None:
         try:
@@ -310,30 +395,27 @@ class LocalLog(MessageLog):
         if self._refusals.begin(DISK, error):
             _logger.error("the log's disk is nearly full", free_bytes=free)
 
-    def _note_elapsed(self) -> None:
-        self.elapsed.note(self.tail.head)
-
     def _save_elapsed(self) -> None:
         """Now and then: what was noted since the last time only counts as younger."""
         self._elapsed_saved_at = self._loop.time()
         saved = self.elapsed.save().decode()
         self._worker.chore(lambda: self._guarded(self._file.set_meta, "elapsed", saved))
 
-    def _save_watermark(self) -> None:
-        """Lazily: a lower watermark only means storing again what is stored already."""
-        watermark = self.tail.watermark
-        if watermark != self._saved_watermark:
-            self._saved_watermark = watermark
-            self._worker.chore(lambda: self._guarded(self._file.set_meta, "watermark", watermark))
+    def _forget_keys(self) -> None:
+        self._window_end = self.elapsed.older_than(self._window_seconds)
+        self._keys.forget(self._window_end, self.tail.stored)
+
+    def _save_keys(self) -> None:
+        """Now and then: what was forgotten since the last time is only read back."""
+        save = self._saved_keys.prepare()
+        self._worker.chore(lambda: self._guarded(save))
 
     def _trim(self) -> None:
-        up_to = min(self.tail.watermark, id_at(max(0, now_ms() - self._retention_ms)))
+        old = self.elapsed.older_than(self._retention_ms / 1000)
+        self._standing.trim(min(self.tail.stored, old, self._saved_keys.position), _TRIM_ROWS)
 
-        def job() -> None:
-            if self._guarded(self._file.trim, up_to, _TRIM_ROWS) == _TRIM_ROWS:
-                self._worker.chore(job)  # behind the commits that wait
-
-        self._worker.chore(job)
+    def _reserve(self, up_to: int) -> None:
+        self._last = max(self._last, up_to)
 
     def _guarded(self, call: Callable[..., object], *args: object) -> object:
         """Housekeeping that fails for want of room is done again later."""
@@ -344,75 +426,54 @@ class LocalLog(MessageLog):
             return None
 
 
+def _wall_clock() -> int:
+    return now_ms()
+
+
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _base(file: LogFile) -> int:
-    """Where this life of the log began: the head of a store that was ahead of it, else 0."""
-    return int(str(file.meta("base") or 0))
-
-
-def _reconcile(file: LogFile, head: int, store_identity: str | None, store_head: int | None) -> int:
-    """The watermark to start from, and a new epoch where the log is not what it was.
-
-    Raises:
-        LogDamaged: the watermark is above everything in the log, which is a part of it.
-    """
-    watermark = int(str(file.meta("watermark") or 0))
-    if watermark > head:
-        raise LogDamaged(
-            f"{file.path}: its watermark {format_id(watermark)} is above its head "
-            f"{format_id(head)}: the end of the log is missing. Restore the whole file from a "
-            "backup, or accept the loss with `chatsvc log verify --accept-loss`"
+def _positions(file: LogFile, store: StoreState | None) -> Settled:
+    """What the file says, a new file's beginning, and what follows from the store."""
+    positions = load(file)
+    empty = not file.head()
+    if empty and not head_of(file, positions):
+        # What was before is the store's to answer; where it is away, any beginning will do.
+        start = store.extent if store is not None else id_at(now_ms())
+        file.set_meta("trimmed", start)
+        life = positions.lives[-1]._replace(begun=start)
+        positions = positions._replace(
+            lives=(life,), stored=start, settled=start, start=start, trimmed=start
         )
-    if store_identity is not None and store_identity != file.meta("store"):
-        if file.meta("store") is not None:
-            _logger.warning("another store than before: everything in the log goes to it")
-        if file.head():
-            file.set_meta("watermark", 0)
-            file.set_meta("base", max(head, store_head or 0))
-            if store_head is not None and store_head > head:
-                _begin_anew(file, store_head)
-            file.set_meta("store", store_identity)  # last: a crash before it does all again
-            return 0
-        file.set_meta("store", store_identity)
-    if store_head is None:
-        if head == 0:
-            # A new log, and a store that may hold anything: what was before is its affair.
-            watermark = id_at(now_ms())
-            file.set_meta("base", watermark)
-            file.set_meta("watermark", watermark)
-        return watermark
-    if store_head > head:
-        if head:
-            _logger.warning("the log is older than the store: a new epoch begins")
-        # The store is filled in order: it holds all that this log had up to there.
-        _begin_anew(file, store_head)
-        file.set_meta("watermark", store_head)
-        return store_head
-    if store_head < watermark and file.head() > store_head:
-        _logger.warning("the store is older than the log: what it lacks is stored again")
-        return store_head
-    return watermark
+    head = head_of(file, positions)
+    check_end(file, positions, head)
+    if store is not None:
+        file.set_meta("trimmed", positions.trimmed)
+        return settle(
+            file, positions, store, gone=positions.trimmed, empty=empty, differ=store.extent
+        )
+    if positions.unconfirmed is None:
+        positions = positions._replace(unconfirmed=head)
+    file.set_meta("trimmed", positions.trimmed)  # an earlier program kept no such thing
+    file.set_metas(positions.meta())
+    refill = file.count_between(positions.stored, positions.settled)
+    return Settled(positions, None, positions.stored, refill)
 
 
-def _begin_anew(file: LogFile, base: int) -> None:
-    """A new life of the log, above ``base``: cursors and keys of the old one are not its."""
-    file.set_meta("epoch", new_epoch())
-    file.set_meta("created_ms", now_ms())
-    file.set_meta("base", base)
-
-
-def _load(file: LogFile, tail: Tail, keys: KeyWindow, after: int) -> None:
-    """Keys of all above ``after``; into the tail what is above its floor."""
+def _load(file: LogFile, tail: Tail, keys: KeyWindow) -> None:
+    """Keys of all above the window's position; into the tail what is above its floor."""
     batch: list[Record] = []
-    for record in file.read(after):
-        if record.client_id is not None:
+    floor = tail.floor
+    for number, record in enumerate(file.read(min(floor, keys.position))):
+        if record.client_id is not None and record.id > keys.position:
             keys.add((record.sender, record.channel, record.client_id), record.id, record.digest)
-        if record.id > tail.floor:
+        if number % 1000 == 0:
+            keys.forget(0, MAX_ID)  # too many for the bounds are too many here as well
+        if record.id > floor:
             batch.append(record)
         if len(batch) == 1000:
             tail.extend(batch)
             batch.clear()
     tail.extend(batch)
+    keys.forget(0, MAX_ID)

@@ -2,14 +2,15 @@
 
 Above the watermark it holds everything, so history never has a hole while the store
 is behind or away. Below, it keeps what is recent up to a bound of bytes, so that a
-client that was away briefly is served without the store.
+client that was away briefly is served without the store. Beside the records it keeps the
+positions that tell readers when they need the store, and how far it can be relied on.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -41,6 +42,11 @@ def _size(record: Record) -> int:
     return len(record.body)
 
 
+def overlap(ranges: Iterable[tuple[int, int]], after: int, before: int) -> bool:
+    """Whether any of the ranges ``(after, up_to)`` has an id with ``after < id < before``."""
+    return any(max(low, after) < min(high, before - 1) for low, high in ranges)
+
+
 Listener = Callable[[Sequence[Record]], None]
 
 
@@ -67,6 +73,12 @@ class _Lane:
             del self.items[: self.start]
             self.start = 0
 
+    def remove(self, record_id: int) -> int:
+        """Where it was."""
+        index = bisect_left(self.items, record_id, self.start, key=_by_id)
+        del self.items[index]
+        return index
+
     def index_above(self, position: int) -> int:
         return bisect_right(self.items, position, self.start, key=_by_id)
 
@@ -88,12 +100,17 @@ class Tail:
     """Every record with ``floor < id <= head``; ``floor <= watermark <= head``.
 
     Args:
-        recent_bytes: how much is kept of what the store holds already, in bytes of memory
+        recent_bytes: how much is kept of what some store holds already, in bytes of memory
             (:attr:`~chatsvc.core.record.Record.cost`, and the lists).
-        watermark: where the store stands.
+        watermark: what is above it was never stored: the backlog.
         floor: everything above it will be added by :meth:`extend`.
-        complete_above: up to here the store may hold what the log does not; records at or
-            below it are let go of as soon as they are stored, so that readers ask the store.
+        stored: the store of now holds everything up to here. Below ``watermark`` while a
+            store that was put back, or is another one, is being filled up again.
+        base: at or below it the store may hold what the log does not.
+        hole: ``(after, up_to)`` of ids that neither holds any more.
+        head: the highest id that was given to anything.
+        confirmed: whether the log has met its store: as long as it has not, what the store
+            answers is not called complete.
     """
 
     def __init__(
@@ -102,11 +119,19 @@ class Tail:
         recent_bytes: int,
         watermark: int = 0,
         floor: int = 0,
-        complete_above: int = 0,
+        stored: int | None = None,
+        base: int = 0,
+        hole: tuple[int, int] | None = None,
+        head: int = 0,
+        confirmed: bool = True,
     ) -> None:
         self.watermark = watermark
         self.floor = floor
-        self.head = max(watermark, floor)
+        self.stored = watermark if stored is None else stored
+        self.base = base
+        self.hole = hole
+        self.confirmed = confirmed
+        self.head = max(watermark, floor, head)
         self.unsaved_bytes = 0
         self.unsaved_count = 0
         self.recent_bytes = 0
@@ -114,17 +139,37 @@ class Tail:
         """What is unsaved, by sender; whoever appends adds what waits for its commit."""
         self._unsaved_costs: deque[int] = deque()
         self._recent_limit = recent_bytes
-        self._complete_above = complete_above
         self._all = _Lane()
         self._channels: dict[str, _Lane] = {}
         self._users: dict[str, _Lane] = {}
         self._listeners: list[Listener] = []
         self._watchers: list[Callable[[int], None]] = []
 
+    @property
+    def complete_above(self) -> int:
+        """Above it everything that there is, is here: readers need no store."""
+        return max(self.floor, min(self.base, self.head))
+
+    @property
+    def refilling(self) -> bool:
+        """Whether the store lacks what one before it had."""
+        return self.stored < self.watermark
+
+    @property
+    def relied_on(self) -> int:
+        """Up to here the store can be relied on to hold everything, now."""
+        return self.stored if self.confirmed else 0
+
+    def lacking(self) -> tuple[tuple[int, int], ...]:
+        """Ranges ``(after, up_to)`` of what may be neither here nor in the store."""
+        ranges = [(self.relied_on, self.floor)] if self.relied_on < self.floor else []
+        if self.hole is not None:
+            ranges.append(self.hole)
+        return tuple(ranges)
+
     def extend(self, records: Sequence[Record]) -> None:
-        """Add what the log accepted, ascending and above ``head``; then tell listeners."""
+        """Add what the log accepted, ascending and above what is here; then tell listeners."""
         if not records:
-            self._evict()  # the log was read to its end and had nothing for us
             return
         users = self._users
         for record in records:
@@ -143,8 +188,8 @@ class Tail:
                 self.backlog.add(record.sender, cost)
             else:
                 self.recent_bytes += cost
-        self.head = records[-1].id
-        if self.recent_bytes > self._recent_limit or self.floor < self._complete_above:
+        self.head = max(self.head, records[-1].id)  # it may have been raised above a base
+        if self.recent_bytes > self._recent_limit:
             self._evict()
         for listener in self._listeners:
             try:
@@ -157,6 +202,7 @@ class Tail:
     def advance(self, watermark: int) -> None:
         """The store holds everything up to here; never goes back, nor beyond ``head``."""
         watermark = min(watermark, self.head)
+        self.stored = max(self.stored, watermark)
         if watermark <= self.watermark:
             return
         lane = self._all
@@ -174,6 +220,36 @@ class Tail:
             except Exception:
                 # Whoever stores goes on, and the other watchers are told.
                 _logger.exception("watcher_failed", watermark=watermark)
+
+    def confront(self, *, stored: int, base: int, hole: tuple[int, int] | None) -> None:
+        """The store is not what it was: what may be believed of it from now on.
+
+        ``stored`` may go back. Positions that are handed out begin above ``base``.
+        """
+        self.stored = min(stored, self.watermark)
+        self.base = base
+        self.hole = hole
+        self.confirmed = True
+        self.head = max(self.head, base)
+
+    def drop(self, record_id: int) -> None:
+        """Take one record out, wherever it is: it has got another place in the log."""
+        record = self.get(record_id)
+        if record is None:
+            return
+        unsaved = self._all.index_above(self.watermark)
+        index = self._all.remove(record_id)
+        freed = self._remove_from(self._channels, record.channel, record_id)
+        for user in record.audience:
+            freed += self._remove_from(self._users, user, record_id)
+        if record_id > self.watermark:
+            cost = self._unsaved_costs[index - unsaved]
+            del self._unsaved_costs[index - unsaved]
+            self.backlog.release(record.sender, cost)
+            self.unsaved_bytes -= cost
+            self.unsaved_count -= 1
+        else:
+            self.recent_bytes -= record.cost + freed
 
     def watch(self, watcher: Callable[[int], None]) -> None:
         """Call ``watcher`` with the watermark each time it advances."""
@@ -226,10 +302,9 @@ class Tail:
 
     def _evict(self) -> None:
         lane = self._all
-        while len(lane):
+        while self.recent_bytes > self._recent_limit and len(lane):
             record = lane.items[lane.start]
-            spare = self.recent_bytes > self._recent_limit or record.id <= self._complete_above
-            if record.id > self.watermark or not spare:
+            if record.id > self.watermark:
                 break
             lane.drop_first()
             self._drop_from(self._channels, record.channel)
@@ -237,11 +312,16 @@ class Tail:
                 self._drop_from(self._users, user)
             self.recent_bytes -= record.cost
             self.floor = record.id
-        if not len(lane) or lane.items[lane.start].id > self._complete_above:
-            # The store has all there is up to there: readers ask it, positions begin there.
-            self.floor = max(self.floor, self._complete_above)
-            self.watermark = max(self.watermark, self.floor)
-            self.head = max(self.head, self.floor)
+
+    @staticmethod
+    def _remove_from(lanes: dict[str, _Lane], name: str, record_id: int) -> int:
+        """The bytes of a list that is no more."""
+        lane = lanes[name]
+        lane.remove(record_id)
+        if len(lane):
+            return 0
+        del lanes[name]
+        return lane.cost
 
     def _list_by_channel(self, record: Record) -> int:
         """Add to the conversation's list; the bytes that this takes beside the record's."""

@@ -14,6 +14,9 @@ them, over a real connection.
    is not read into memory, but for a batch of what the database sends at once.
 5. A conversation's document never goes back: an older record, written again, does not
    replace a newer ``last_message``.
+6. The watermark is what :meth:`MessageStore.set_watermark` set last, and is no more
+   durable than what was written before it: a store that is put back to an earlier moment
+   has the watermark of that moment, or an earlier one.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from typing import NamedTuple
 
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
+from chatsvc.log.reconcile import Mark
 
 
 class Rejection(NamedTuple):
@@ -61,6 +65,19 @@ class DeadLetter(NamedTuple):
     reason: str
     at_ms: int
     data: bytes
+
+
+class PastClientIds(NamedTuple):
+    """What bounds the ``client_id``s in a store, for a log that knows nothing of them.
+
+    ``newest`` is the highest id of a message or a dead letter, 0 if there is none. ``ahead``
+    are senders with the time (Unix ms) at which the latest of their ids was minted, where
+    that is more than ``AHEAD_MS`` (``log/key_bounds.py``) after ``newest`` and after the
+    message's own id; the latest first.
+    """
+
+    newest: int
+    ahead: Sequence[tuple[str, int]]
 
 
 class Versions(NamedTuple):
@@ -122,11 +139,29 @@ class MessageStore(abc.ABC):
 
     @abc.abstractmethod
     async def identity(self) -> str:
-        """A random name given to the store when it was made: watermarks belong to one."""
+        """A random name given to the store when it was made: watermarks belong to one.
+
+        Looked up each time: a database may be put back, or another put in its place, under
+        a service that runs. After a change :meth:`open` is called again.
+        """
 
     @abc.abstractmethod
     async def head(self) -> int:
         """The highest ``rev`` stored, 0 if there is none."""
+
+    @abc.abstractmethod
+    async def watermark(self) -> Mark | None:
+        """Up to which id everything was stored, and by which life of the log, as the persister
+        said last; ``None`` where none has said so yet. The highest id proves no such thing:
+        batches are unordered."""
+
+    @abc.abstractmethod
+    async def set_watermark(self, expected: Mark | None, new: Mark) -> bool:
+        """Set the watermark if it is what the caller takes it for. ``False``: it is not, and
+        nothing was changed; somebody else writes here, or the store was put back.
+
+        A call whose answer was lost may have been carried out.
+        """
 
     @abc.abstractmethod
     async def write(self, records: Sequence[Record]) -> list[Rejection]:
@@ -162,9 +197,18 @@ class MessageStore(abc.ABC):
 
     @abc.abstractmethod
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str
+        self, sender: str, channel: str, client_id: str, *, put_aside: bool = True
     ) -> tuple[int, bytes] | None:
-        """Id and digest of the first message under this key."""
+        """Id and digest of the first message under this key.
+
+        Args:
+            put_aside: whether dead letters count. One that is being replayed meanwhile is
+                found in either place.
+        """
+
+    @abc.abstractmethod
+    async def past_client_ids(self, *, limit: int) -> PastClientIds:
+        """What is known of the ``client_id``s in here; at most ``limit`` senders."""
 
     @abc.abstractmethod
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from chatsvc.core.record import KIND_MESSAGE, Record
 from chatsvc.storage.base import Rejection
+
+DIGEST_CONFLICT: Final = "digest_conflict"
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -61,4 +63,4 @@ def sift(records: Sequence[Record]) -> tuple[list[Readable], list[Rejection]]:
 
 def conflicting(record: Record) -> Rejection:
     """The id is taken by another content."""
-    return Rejection(record, "digest_conflict", "the store holds another content under this id")
+    return Rejection(record, DIGEST_CONFLICT, "the store holds another content under this id")

@@ -4,6 +4,10 @@ The store holds everything up to the watermark, and the tail everything above it
 floor, which is never above the watermark. So a reader that takes the floor once, and
 the tail's part before it waits for the store, sees each message once, whatever moves
 from the one to the other meanwhile; and sees what it was just told was accepted.
+
+Up to the tail's base the store may hold what the log does not: there both are read, and
+what is in both is taken once. What may be in neither, because the store is being filled
+up again or lost something for good, makes a page that is not called complete.
 """
 
 from __future__ import annotations
@@ -11,20 +15,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, body_bytes, fit
 from chatsvc.core.record import KIND_MESSAGE, Record
-from chatsvc.log.tail import Tail
+from chatsvc.log.tail import Tail, overlap
 from chatsvc.storage.base import Conversation, MessageStore
 from chatsvc.storage.bodies import decode_participants
 from chatsvc.storage.read_queue import ReadQueue
-from chatsvc.storage.retention import oldest_kept
+from chatsvc.storage.retention import KEEP_EVERYTHING, Expiry
 from chatsvc.storage.tail_conversations import TailConversations, UserConversations
 
 T = TypeVar("T")
+
+_NOT_YET: Final = "the store is being filled up again from the log"
+_decode = msgspec.json.Decoder().decode
 
 _FromTail = Callable[[Bounds], list[Record]]
 _FromStore = Callable[[Bounds], Awaitable[list[Entry]]]
@@ -34,8 +43,9 @@ class Page(NamedTuple):
     """Entries ascending by id.
 
     ``has_more`` speaks of the direction asked: older ones for the newest of a stretch,
-    newer ones for the oldest. ``complete`` is false where the store was away and only
-    what the log's tail holds is here.
+    newer ones for the oldest. ``complete`` is false where something in the range may be
+    missing: the store was away and only what the log's tail holds is here, or the store
+    lacks what one before it had.
     """
 
     entries: list[Entry]
@@ -104,8 +114,7 @@ class History:
         store: the store.
         tail: the log's.
         breaker_seconds: how long reads fail at once after the store did not answer.
-        retention_days: messages older than this are not shown, whether or not the store
-            has come to delete them; 0 shows all.
+        expiry: what is too old is not shown, whether or not the store has come to delete it.
         reads_at_once: how many reads the store answers at the same time.
     """
 
@@ -115,7 +124,7 @@ class History:
         tail: Tail,
         *,
         breaker_seconds: float = 1.0,
-        retention_days: int = 0,
+        expiry: Expiry = KEEP_EVERYTHING,
         reads_at_once: int = 3,
     ) -> None:
         self._store = store
@@ -123,7 +132,7 @@ class History:
         self._breaker = Breaker(breaker_seconds)
         self.queue = ReadQueue(reads_at_once)
         self._recent = TailConversations(tail)
-        self._retention_days = retention_days
+        self._expiry = expiry
 
     async def channel_page(self, channel: str, bounds: Bounds, *, reader: str = "") -> Page:
         """Messages of one conversation."""
@@ -149,13 +158,30 @@ class History:
     async def count_user(self, user: str, bounds: Bounds) -> int:
         """How many messages :meth:`user_page` would find, counted up to the limit."""
         bounds = self._visible(bounds)._replace(max_bytes=NO_BYTE_BOUND)
-        from_tail, _ = self._user(user)
-        floor = self._tail.floor
-        above = len(_messages(from_tail, bounds._replace(after=max(bounds.after, floor))))
-        if above >= bounds.limit or bounds.after >= floor:
-            return above
-        rest = bounds._replace(limit=bounds.limit - above, before=min(bounds.before, floor + 1))
-        return above + await self._ask(user, lambda: self._store.count_user(user, rest))
+        from_tail, from_store = self._user(user)
+        tail = self._tail
+        above = max(bounds.after, tail.complete_above)
+        here = len(_messages(from_tail, bounds._replace(after=above)))
+        if here >= bounds.limit or bounds.after >= above:
+            return here
+        rest = bounds._replace(limit=bounds.limit - here, before=min(bounds.before, above + 1))
+        if tail.base > tail.floor:
+            # Some are in both: they have to be looked at.
+            return here + await self._count_both(from_tail, from_store, rest)
+        return here + await self._ask(user, lambda: self._store.count_user(user, rest))
+
+    async def _count_both(
+        self, from_tail: _FromTail, from_store: _FromStore, bounds: Bounds
+    ) -> int:
+        count = 0
+        rest = bounds._replace(newest=False, max_bytes=MAX_PAGE_BYTES)
+        while count < bounds.limit:
+            page = await self._page(from_tail, from_store, rest)
+            count += len(page.entries)
+            if not page.has_more:
+                break
+            rest = rest._replace(limit=bounds.limit - count, after=page.entries[-1].id)
+        return count
 
     async def conversations(self, user: str, *, before: int, limit: int) -> ConversationPage:
         """The user's conversations, by their newest message, below ``before``."""
@@ -168,45 +194,57 @@ class History:
         tail = self._tail
         await self._recent.refresh(user, recent)
         seen = tail.head
-        oldest = oldest_kept(self._retention_days)
-        needs_store = tail.floor > 0  # else the tail holds everything there ever was
-        above = tail.watermark if needs_store else 0
+        oldest = self._expiry.oldest_kept()
+        needs_store = tail.complete_above > 0  # else the tail holds everything there ever was
+        above = tail.stored if needs_store else 0
+        lacking = tail.lacking()
         # Taken before any wait: what the tail lets go of meanwhile is in here.
         newest = recent.page(tail, above=above, before=before, limit=limit + 1)
         rows: list[Conversation] = []
-        complete = True
-        if needs_store and len(newest) <= limit:  # else all of the page is newer than the store
+        replaced: set[str] = set()
+        away = False
+        # Else all of the page is newer than anything in the store.
+        if needs_store and (len(newest) <= limit or newest[limit].id <= tail.base):
             try:
-                rows = await self._stored_conversations(user, before, limit + 1, recent, above)
+                newest, outdated = await self._not_outdated(
+                    user,
+                    newest,
+                    lambda more: recent.page(tail, above=above, before=before, limit=more),
+                )
+                listed = _Listed(recent, above, before, {one.channel for one in newest}, outdated)
+                rows = await self._stored_conversations(user, before, limit + 1, listed, oldest)
             except StoreUnavailable:
                 await self._recent.refresh(user, recent)
                 newest = recent.page(tail, above=tail.floor, before=before, limit=limit + 1)
                 if not newest:
                     raise
-                complete = False
+                away = True
             # What moved while the store was read is newer than anything it could answer.
             await self._recent.refresh(user, recent)
             moved = recent.page(tail, above=seen, before=MAX_ID, limit=len(recent.newest))
-            channels = {record.channel for record in moved}
-            newest = [record for record in newest if record.channel not in channels]
+            replaced = {record.channel for record in moved}
+            newest = [record for record in newest if record.channel not in replaced]
             newest.extend(record for record in moved if record.id < before)
-        found = [row for row in rows if recent.newest_in(row.channel) <= above]
+        replaced |= {record.channel for record in newest}
+        found = [row for row in rows if row.channel not in replaced]
         found.extend(_conversation(record) for record in newest)
         found = [conversation for conversation in found if conversation.last_id >= oldest]
         found.sort(key=lambda conversation: conversation.last_id, reverse=True)
         kept = fit(found, _size, limit, MAX_PAGE_BYTES, from_end=False)
-        has_more = len(kept) < len(found) or len(rows) > limit or _too_large(rows) or not complete
+        has_more = len(kept) < len(found) or len(rows) > limit or _too_large(rows) or away
+        down_to = kept[-1].last_id if has_more and kept else oldest
+        complete = not away and not overlap(lacking, max(down_to - 1, 0), before)
         return ConversationPage(kept, has_more, complete)
 
     async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
         """Of one conversation of the user's; ``None``, after the same work, for one that does
         not exist and for one of others."""
-        oldest = oldest_kept(self._retention_days)
+        oldest = self._expiry.oldest_kept()
         from_tail, _ = self._channel(channel, user)
         newest = _messages(from_tail, Bounds(1, after=max(oldest - 1, 0)))
         if newest and user in newest[-1].audience:
             return decode_participants(newest[-1].body).participants
-        if self._tail.floor == 0:
+        if self._tail.complete_above == 0:
             return None  # the tail holds everything there ever was
         found = await self._ask(user, lambda: self._store.members(user, channel))
         return found.participants if found is not None and found.last_id >= oldest else None
@@ -214,22 +252,40 @@ class History:
     async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None:
         """One message, and ``stored`` or only ``accepted``."""
         tail = self._tail
-        if message_id < oldest_kept(self._retention_days):
+        if message_id < self._expiry.oldest_kept():
             return None
         record = tail.get(message_id)
         if record is not None:
             if record.kind != KIND_MESSAGE:
                 return None
-            return entry_of(record), "accepted" if message_id > tail.watermark else "stored"
-        if message_id > tail.floor:
+            here = entry_of(record)
+            if tail.stored < message_id <= tail.base:
+                await self._check_place(here, reader)
+            return here, "accepted" if message_id > tail.stored else "stored"
+        if message_id > tail.complete_above:
             return None
         entry = await self._ask(reader, lambda: self._store.get(message_id))
+        if entry is None and tail.relied_on < message_id <= tail.floor:
+            raise StoreUnavailable(_NOT_YET)
         return (entry, "stored") if entry is not None else None
+
+    async def _check_place(self, here: Entry, reader: str) -> None:
+        """Raises:
+        StoreUnavailable: the store has another message under this id, and this one has yet
+            to be given another place.
+        """
+        try:
+            stored = await self._ask(reader, lambda: self._store.get(here.id))
+        except StoreUnavailable:
+            return  # then this is all there is to answer with
+        if stored is not None and _differ([stored], [here]):
+            raise StoreUnavailable("the store has another message under this id")
 
     async def find_client_id(
         self, sender: str, channel: str, client_id: str
     ) -> tuple[int, bytes] | None:
-        """Id and digest of the first stored message under this key; the tail is not asked."""
+        """Id and digest of the first message under this key, stored or put aside; the tail is
+        not asked."""
         return await self._ask(
             sender, lambda: self._store.find_client_id(sender, channel, client_id)
         )
@@ -251,30 +307,37 @@ class History:
         )
 
     def _visible(self, bounds: Bounds) -> Bounds:
-        oldest = oldest_kept(self._retention_days)
+        oldest = self._expiry.oldest_kept()
         return bounds._replace(after=max(bounds.after, oldest - 1)) if oldest else bounds
 
     async def _page(self, from_tail: _FromTail, from_store: _FromStore, bounds: Bounds) -> Page:
         bounds = self._visible(bounds)
-        floor = self._tail.floor
-        limit = bounds.limit
-        one_more = bounds._replace(limit=limit + 1)
+        tail = self._tail
+        floor, complete_above = tail.floor, tail.complete_above
+        lacking = tail.lacking()
+        one_more = bounds._replace(limit=bounds.limit + 1)
         # Taken before any wait: what the tail lets go of meanwhile is in here.
-        above = _messages(from_tail, one_more._replace(after=max(bounds.after, floor)))
-        if bounds.after >= floor or (bounds.newest and one_more.reached_by(above)):
-            return _cut(above, bounds)
-        below = one_more._replace(before=min(bounds.before, floor + 1))
+        here = _messages(from_tail, one_more._replace(after=max(bounds.after, complete_above)))
+        if bounds.after >= complete_above or (bounds.newest and one_more.reached_by(here)):
+            return _cut(here, bounds)
+        below = one_more._replace(before=min(bounds.before, complete_above + 1))
         if bounds.newest:
-            room = max(bounds.max_bytes - body_bytes(above), 0)
-            below = below._replace(limit=limit + 1 - len(above), max_bytes=room)
+            room = max(bounds.max_bytes - body_bytes(here), 0)
+            below = below._replace(limit=bounds.limit + 1 - len(here), max_bytes=room)
+        both: list[Entry] = []
+        if complete_above > floor:
+            both = _messages(from_tail, below._replace(after=max(bounds.after, floor)))
         try:
             stored = await from_store(below)
         except StoreUnavailable:
             # From the other end there would be a hole between ``after`` and the first.
-            if not bounds.newest or not above:
+            if not bounds.newest or not (both or here):
                 raise
-            return Page(above, has_more=True, complete=False)
-        return _cut(stored + above, bounds)
+            kept = _cut(both + here, bounds)
+            return Page(kept.entries, has_more=True, complete=False)
+        page = _cut(_merge(stored, both) + here, bounds)
+        complete = not overlap(lacking, *_covered(page, bounds)) and not _differ(stored, both)
+        return page._replace(complete=complete)
 
     async def _around(
         self, from_tail: _FromTail, from_store: _FromStore, message_id: int, limit: int
@@ -295,21 +358,65 @@ class History:
         newer = await self._page(from_tail, from_store, rest)
         if away is not None and not newer.entries:
             raise away
-        return Page(older.entries + newer.entries, older.has_more, older.complete)
+        complete = older.complete and newer.complete
+        return Page(older.entries + newer.entries, older.has_more, complete)
 
     async def _stored_conversations(
-        self, user: str, before: int, wanted: int, recent: UserConversations, above: int
+        self, user: str, before: int, wanted: int, listed: _Listed, oldest: int
     ) -> list[Conversation]:
-        """Until there are as many as wanted, not counting what the tail has newer."""
+        """Until there are as many as wanted, counting neither what the tail has newer nor
+        what is too old to be shown."""
         found: list[Conversation] = []
         while len(found) < wanted and not _too_large(found):
             call = partial(self._store.conversations, user, before=before, limit=wanted)
             rows = await self._ask(user, call)
-            found.extend(row for row in rows if recent.newest_in(row.channel) <= above)
+            found.extend(row for row in rows if row.last_id >= oldest and not listed.has(row))
             if len(rows) < wanted and not _too_large(rows):
                 break
             before = rows[-1].last_id
+            if before < oldest:
+                break  # and so are all behind it
         return found[:wanted]
+
+    async def _not_outdated(
+        self, user: str, newest: list[Record], page: Callable[[int], list[Record]]
+    ) -> tuple[list[Record], set[str]]:
+        """Of what the tail lists, and the channels of which the store has a newer message that
+        the log does not know: they are listed by that one. As many as there were, if ``page``
+        has so many."""
+        base, wanted = self._tail.base, len(newest)
+        held = {record.channel: record for record in newest}
+        outdated: set[str] = set()
+        fresh = newest
+        while fresh:
+            for record in fresh:
+                if record.id < base:
+                    later = Bounds(1, after=record.id, before=base + 1)
+                    call = partial(self._store.channel_page, record.channel, later)
+                    if await self._ask(user, call):
+                        outdated.add(record.channel)
+            if not outdated:
+                break
+            fresh = [one for one in page(wanted + len(outdated)) if one.channel not in held]
+            held |= {record.channel: record for record in fresh}
+        return [one for one in held.values() if one.channel not in outdated], outdated
+
+
+class _Listed(NamedTuple):
+    """What the tail lists in place of the store, or has listed on the page before: channels
+    with a message above ``above``, but for those of which the store has a newer one."""
+
+    recent: UserConversations
+    above: int
+    before: int
+    held: set[str]
+    outdated: set[str]
+
+    def has(self, row: Conversation) -> bool:
+        newest = self.recent.newest_in(row.channel)
+        if newest <= self.above or row.channel in self.outdated:
+            return False
+        return newest >= self.before or row.channel in self.held
 
 
 def entry_of(record: Record) -> Entry:
@@ -357,6 +464,36 @@ def _cut(entries: list[Entry], bounds: Bounds) -> Page:
         from_end=bounds.newest,
     )
     return Page(kept, has_more=len(kept) < len(entries), complete=True)
+
+
+def _merge(stored: list[Entry], here: list[Entry]) -> list[Entry]:
+    """Both, ascending; what is in both once, as the log has it."""
+    if not here:
+        return stored
+    entries = {entry.id: entry for entry in stored} | {entry.id: entry for entry in here}
+    return [entries[position] for position in sorted(entries)]
+
+
+def _differ(stored: list[Entry], here: list[Entry]) -> bool:
+    """Whether the two have different messages under one id: a log was put back, and went on;
+    the persister has not come to give its messages another place."""
+    bodies = {entry.id: entry.body for entry in here}
+    for entry in stored:
+        body = bodies.get(entry.id, entry.body)
+        if body != entry.body and _decode(body) != _decode(entry.body):
+            return True
+    return False
+
+
+def _covered(page: Page, bounds: Bounds) -> tuple[int, int]:
+    """The part of the range that the page speaks of: what it was cut off from is not it."""
+    after, before = bounds.after, bounds.before
+    if page.has_more and page.entries:
+        if bounds.newest:
+            after = page.entries[0].id - 1
+        else:
+            before = page.entries[-1].id + 1
+    return after, before
 
 
 def _size(conversation: Conversation) -> int:

@@ -15,11 +15,20 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from chatsvc.core.errors import StoreUnavailable, VersionTooNew
-from chatsvc.core.ids import format_id
+from chatsvc.core.ids import format_id, parse_id
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
-from chatsvc.storage.base import Conversation, Members, MessageStore, Rejection, Versions
+from chatsvc.log.reconcile import Mark
+from chatsvc.storage.base import (
+    Conversation,
+    Members,
+    MessageStore,
+    PastClientIds,
+    Rejection,
+    Versions,
+)
 from chatsvc.storage.bodies import conflicting, sift
+from chatsvc.storage.mongo_client_ids import AHEAD_INDEX, KEY_INDEX, MongoClientIds
 from chatsvc.storage.mongo_collections import inspect, our_messages
 from chatsvc.storage.mongo_connection import READS_AT_ONCE, SIMPLE, MongoConnection
 from chatsvc.storage.mongo_dead_letters import MongoDeadLetters
@@ -40,17 +49,7 @@ from chatsvc.storage.mongo_reads import MongoReads
 _MESSAGE_INDEXES: Final = (
     IndexModel([("channel", ASCENDING), ("_id", ASCENDING)], name="channel_page", collation=SIMPLE),
     IndexModel([("audience", ASCENDING), ("rev", ASCENDING)], name="user_page", collation=SIMPLE),
-    IndexModel(  # the first of a key comes first, without a sort
-        [
-            ("sender", ASCENDING),
-            ("channel", ASCENDING),
-            ("client_id", ASCENDING),
-            ("_id", ASCENDING),
-        ],
-        name="client_id",
-        partialFilterExpression={"client_id": {"$exists": True}},
-        collation=SIMPLE,
-    ),
+    KEY_INDEX,
 )
 _CONVERSATION_INDEXES: Final = (
     IndexModel(
@@ -106,7 +105,10 @@ class MongoStore(MessageStore):
         self._meta = connection.to_write(f"{collection}_meta")
         self._reads = MongoReads(connection, collection)
         self._read_meta = connection.to_read(f"{collection}_meta")
-        self.dead_letters = MongoDeadLetters(connection, f"{collection}_dead_letters")
+        self.dead_letters = self._letters = MongoDeadLetters(
+            connection, f"{collection}_dead_letters"
+        )
+        self._client_ids = MongoClientIds(connection, collection, self._reads)
         self._identity: str | None = None
         self._opening = asyncio.Lock()
 
@@ -140,7 +142,40 @@ class MongoStore(MessageStore):
 
     async def identity(self) -> str:
         self._require_open()
-        return str(self._identity)
+        meta = await self._connection.read(
+            lambda: self._read_meta.find_one(_STORE, collation=SIMPLE)
+        )
+        if meta is None or str(meta["identity"]) != self._identity:
+            self._identity = None  # its indexes and its version have to be looked at
+            raise StoreUnavailable("another database is in the place of the one that was opened")
+        return self._identity
+
+    async def watermark(self) -> Mark | None:
+        self._require_open()
+        found = await self._connection.read(
+            lambda: self._read_meta.find_one(_WATERMARK, collation=SIMPLE)
+        )
+        if found is None:
+            return None
+        return Mark(parse_id(found["value"]), int(found["generation"]), str(found["epoch"]))
+
+    async def set_watermark(self, expected: Mark | None, new: Mark) -> bool:
+        self._require_open()
+        if expected is None:
+            first = {**_WATERMARK, **_mark_document(new)}
+            try:
+                await self._connection.attempt(lambda: self._meta.insert_one(first))
+            except DuplicateKeyError:
+                return False
+            except PyMongoError as exc:
+                raise unavailable(exc) from cause_of(exc)
+            return True
+        found = {**_WATERMARK, **_mark_document(expected)}
+        change = {"$set": _mark_document(new)}
+        done = await self._connection.write(
+            lambda: self._meta.update_one(found, change, collation=SIMPLE)
+        )
+        return bool(done.matched_count)
 
     async def head(self) -> int:
         self._require_open()
@@ -198,10 +233,14 @@ class MongoStore(MessageStore):
         return await self._reads.get(message_id)
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str
+        self, sender: str, channel: str, client_id: str, *, put_aside: bool = True
     ) -> tuple[int, bytes] | None:
         self._require_open()
-        return await self._reads.find_client_id(sender, channel, client_id)
+        return await self._client_ids.find(sender, channel, client_id, put_aside=put_aside)
+
+    async def past_client_ids(self, *, limit: int) -> PastClientIds:
+        self._require_open()
+        return await self._client_ids.past(limit=limit)
 
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:
         self._require_open()
@@ -237,6 +276,11 @@ class MongoStore(MessageStore):
             (self._conversations, _CONVERSATION_INDEXES),
         ):
             await self._create_indexes(collection, indexes)
+
+    async def _keep_client_ids(self) -> None:
+        await self._create_indexes(self._messages, [AHEAD_INDEX])
+        await self._letters.index([KEY_INDEX, AHEAD_INDEX])
+        await self._letters.fill_keys()
 
     async def _create_indexes(self, collection: Any, indexes: Sequence[IndexModel]) -> None:
         await self._connection.write(lambda: collection.create_indexes(list(indexes)))
@@ -368,8 +412,12 @@ class MongoStore(MessageStore):
 
 
 _STORE: Final = {"_id": "store"}
+_WATERMARK: Final = {"_id": "watermark"}
 
-STEPS: tuple[Callable[[MongoStore], Awaitable[None]], ...] = (MongoStore._make_indexes,)
+STEPS: tuple[Callable[[MongoStore], Awaitable[None]], ...] = (
+    MongoStore._make_indexes,
+    MongoStore._keep_client_ids,
+)
 """Step *n* (from 0) moves a store of version *n* to *n + 1*; each can be taken twice."""
 
 
@@ -400,6 +448,14 @@ def _conversation_update(one: Encoded, *, upsert: bool) -> UpdateOne:
         upsert=upsert,
         collation=SIMPLE,
     )
+
+
+def _mark_document(mark: Mark) -> Document:
+    return {
+        "value": format_id(mark.position),
+        "generation": mark.generation,
+        "epoch": mark.epoch,
+    }
 
 
 def _reason(error: Mapping[str, Any]) -> str:

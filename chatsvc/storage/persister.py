@@ -1,7 +1,11 @@
 """From the log to the store: in order, in batches, for as long as it takes.
 
 The watermark advances over what is stored and over what was put aside as a dead
-letter, both durable by then, and over nothing else.
+letter, both durable by then, and over nothing else. The store keeps a watermark of its
+own, set after each batch from the value that was set before it: where that is not what is
+found there, the store was put back, or somebody else writes to it, and log and store have
+to meet again. Whether it is still the store that it was is also looked at after a failed
+round, and once a minute.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import structlog
@@ -27,11 +31,19 @@ from chatsvc.core.errors import ChatError, StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import KIND_MESSAGE, Record, pack
 from chatsvc.log.base import MessageLog
+from chatsvc.log.key_bounds import SENDERS as KEPT_SENDERS
+from chatsvc.log.reconcile import Mark, StoreState
 from chatsvc.storage.base import DeadLetter, MessageStore, Rejection
+from chatsvc.storage.bodies import DIGEST_CONFLICT
 
 KNOWN_KINDS: Final = frozenset({KIND_MESSAGE})
 BEHIND_BATCH: Final = 5000
 BEHIND_BYTES: Final = 4 * 1024 * 1024
+REFILL_BATCH: Final = 1000
+REFILL_BYTES: Final = 1024 * 1024
+"""Read from the log's file at once, in the thread in which commits wait meanwhile."""
+LOOK_SECONDS: Final = 60.0
+"""How often a store that gives no cause is looked at: it may have been put back."""
 LONGEST_PAUSE: Final = 30.0
 """Seconds between rounds at most."""
 
@@ -65,6 +77,10 @@ class PersisterEvents:
         """Records became dead letters."""
 
 
+class _StoreMoved(Exception):
+    """The store's watermark is not what was set last."""
+
+
 class _StopWhenSet(stop_base):
     """No further attempt once the event is set."""
 
@@ -79,18 +95,18 @@ class Persister:
     """The one writer of a store.
 
     Args:
-        log: read from its tail, from the watermark on.
+        log: read from its tail, and from its file what a store lacks that another had.
         store: opened here if it is not yet, and again for as long as it is away.
         attempts: tries in a round.
         batch: messages in one go while keeping up.
         batch_ms: how long a batch waits for company, in milliseconds.
         events: told what happens.
-        on_open: awaited with the store each time it was opened, before the first write.
         first_wait: the scale of the backoff within a round, in seconds.
         first_pause: between the first two rounds, in seconds; it doubles up to
             :data:`LONGEST_PAUSE`.
         probe_seconds: how often, in such a pause, a store that is gone is asked whether
             it is back.
+        look_seconds: how often to look whether it is still the same store.
     """
 
     def __init__(
@@ -102,21 +118,25 @@ class Persister:
         batch: int = 500,
         batch_ms: int = 50,
         events: PersisterEvents | None = None,
-        on_open: Callable[[MessageStore], Awaitable[None]] | None = None,
         first_wait: float = 0.1,
         first_pause: float = 1.0,
         probe_seconds: float = 2.0,
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._log = log
         self._store = store
         self._batch = batch
         self._batch_seconds = batch_ms / 1000
         self._events = events or PersisterEvents()
-        self._on_open = on_open
         self._first_pause = first_pause
         self._probe_seconds = probe_seconds
-        self._opened = False
-        self._position = log.tail.watermark
+        self._look_seconds = look_seconds
+        self._position = log.store_from
+        self._found = log.met
+        self._must_look = log.met is None or log.past_is_unknown
+        self._looked_at = time.monotonic()
+        self._asked: Mark | None = None
+        self._tried: Sequence[Record] = ()
         self._stopping = asyncio.Event()
         self._status: Status = "ok"
         self._error: str | None = None
@@ -137,7 +157,11 @@ class Persister:
     @property
     def health(self) -> PersisterHealth:
         """How it goes."""
-        return PersisterHealth(self._status, self._error, self._log.tail.unsaved_count)
+        status, error = self._status, self._error
+        if status == "ok" and self._log.tail.refilling:
+            status = "degraded"
+            error = "the store lacks what one before it had, and is being filled from the log"
+        return PersisterHealth(status, error, self._log.tail.unsaved_count)
 
     def start(self) -> None:
         """Begin, in a task of its own."""
@@ -172,7 +196,8 @@ class Persister:
                 return await self._work_until_stopped()
             except Exception as exc:  # a fault of ours, or of a store: what is unsaved is kept
                 _logger.exception("persister_error")
-                self._failed(exc, ())
+                self._tried = ()
+                self._failed(exc)
             if self._stopping.is_set():
                 return None
             await self._pause(self._longest_pause() * random.uniform(0.5, 1.0))
@@ -199,41 +224,94 @@ class Persister:
 
     async def _round(self) -> bool:
         """Attempts at the next batch; whether it is stored."""
-        records = self._next_batch()
-        if not records:
-            return False
         started = time.monotonic()
+        self._tried = ()
         try:
-            rejections: list[Rejection] = await self._retrying(self._attempt, records)
+            done: tuple[Sequence[Record], int] = await self._retrying(self._attempt)
         except VersionTooNew as exc:
             self._halt("store_too_new", str(exc))
             return False
-        except StoreUnavailable as exc:
-            self._failed(exc, records)
+        except (StoreUnavailable, _StoreMoved) as exc:
+            self._failed(exc)
             return False
         except Exception as exc:  # whatever it is, the batch is kept and tried again
-            _logger.exception("persister_error", **_span(records))
-            self._failed(exc, records)
+            _logger.exception("persister_error", **_span(self._tried))
+            self._failed(exc)
             return False
-        self._log.advance_watermark(records[-1].id)
-        self._position = records[-1].id
-        self._events.stored(len(records) - len(rejections), time.monotonic() - started)
+        if self._has_stopped():
+            return False
+        records, rejected = done
+        if records:
+            self._log.advance_watermark(records[-1].id)
+            self._position = records[-1].id
+            self._events.stored(len(records) - rejected, time.monotonic() - started)
         if self._rounds_failed:
             _logger.info("store_recovered", rounds=self._rounds_failed, **_span(records))
         self._rounds_failed = 0
         self._status, self._error = "ok", None
         return True
 
-    async def _attempt(self, records: Sequence[Record]) -> list[Rejection]:
-        if not self._opened:
-            await self._store.open()
-            if self._on_open is not None:
-                await self._on_open(self._store)
-            self._opened = True
+    async def _attempt(self) -> tuple[Sequence[Record], int]:
+        """Store the next batch; what it was, and how many of it were not stored as they are."""
+        if self._must_look or time.monotonic() - self._looked_at >= self._look_seconds:
+            await self._look()
+        records = self._tried = await self._next_batch()
+        if not records:
+            return records, 0
         rejections = await self._store.write(records)
-        if rejections:
-            await self._put_aside(rejections)
-        return rejections
+        stored = self._log.tail.stored
+        # Stored again for good measure, at or below it: what was refused then was put aside.
+        rejections = [one for one in rejections if one.record.id > stored]
+        replaced = [one.record for one in rejections if one.code == DIGEST_CONFLICT]
+        if replaced:
+            await self._log.readmit(replaced)
+        refused = [one for one in rejections if one.code != DIGEST_CONFLICT]
+        if refused:
+            await self._put_aside(refused)
+        await self._advance(records[-1].id)
+        return records, len(rejections)
+
+    async def _advance(self, position: int) -> None:
+        """Tell the store that it has everything up to here, of this life of the log."""
+        found = self._found
+        assert found is not None
+        life, mark = self._log.lives[-1], found.mark
+        new = Mark(position, life.generation, life.epoch)
+        if mark is not None:
+            new = new._replace(position=max(position, mark.position))
+            if new == mark:
+                return  # stored again: the store has passed it before
+        asked, self._asked = self._asked, new
+        if not await self._store.set_watermark(mark, new):
+            # An attempt before this one may have been carried out, and its answer lost.
+            now = await self._store.watermark()
+            done = now == new or (
+                now is not None and now == asked and await self._store.set_watermark(now, new)
+            )
+            if not done:
+                raise _StoreMoved("another service writes to the store, or it was put back")
+        self._found = found._replace(mark=new)
+
+    async def _look(self) -> None:
+        """Go by the store as it is now.
+
+        Raises:
+            StoreUnavailable: it does not answer, or somebody else writes to it.
+            VersionTooNew: written by a newer program.
+        """
+        self._must_look = True
+        store = self._store
+        await store.open()
+        found = await state_of(store)
+        before = self._found
+        same = before is not None and before.identity == found.identity
+        if not same or found.mark not in (before and before.mark, self._asked):
+            await self._log.meet_store(found)
+            self._position = self._log.store_from
+        self._found = found
+        await learn_past(self._log, store)
+        self._must_look = False
+        self._looked_at = time.monotonic()
 
     async def _put_aside(self, rejections: Sequence[Rejection]) -> None:
         at_ms = now_ms()
@@ -247,11 +325,20 @@ class Persister:
             _logger.error("dead_letter", message_id=format_id(record.id), code=code, reason=reason)
         self._events.put_aside(len(rejections))
 
-    def _next_batch(self) -> list[Record]:
-        """The oldest unsaved, up to the first of a kind that this program cannot store."""
+    async def _next_batch(self) -> list[Record]:
+        """The oldest to store, up to the first of a kind that this program cannot store."""
         tail = self._log.tail
-        limit = self._batch if tail.unsaved_count <= self._batch else BEHIND_BATCH
-        records = tail.batch(self._from(), limit, BEHIND_BYTES)
+        records: list[Record] = []
+        if self._position < tail.floor:
+            up_to = tail.watermark
+            records = await self._log.read(self._position, up_to, REFILL_BATCH, REFILL_BYTES)
+            if not records:
+                self._pass(up_to)
+        if not records:
+            limit = self._batch if tail.unsaved_count <= self._batch else BEHIND_BATCH
+            records = tail.batch(self._position, limit, BEHIND_BYTES)
+        if not records:
+            self._pass(tail.watermark)
         for index, record in enumerate(records):
             if record.kind not in KNOWN_KINDS:
                 if index == 0:
@@ -263,14 +350,19 @@ class Persister:
                 return records[:index]
         return records
 
+    def _pass(self, position: int) -> None:
+        """There is nothing to store up to here."""
+        self._position = max(self._position, position)
+        self._log.advance_watermark(self._position)
+
     def _halt(self, event: str, error: str) -> None:
         self._status, self._error = "stopped", error
         _logger.critical(event, error=error, backlog=self._log.tail.unsaved_count)
 
-    def _failed(self, exc: Exception, records: Sequence[Record]) -> None:
+    def _failed(self, exc: Exception) -> None:
+        self._must_look = True
         self._rounds_failed += 1
-        self._opened = False  # a store that was replaced meanwhile is opened anew
-        text = str(exc) if isinstance(exc, ChatError) else type(exc).__name__
+        text = str(exc) if isinstance(exc, ChatError | _StoreMoved) else type(exc).__name__
         self._status, self._error = "degraded", text
         self._events.round_failed()
         _logger.error(
@@ -279,7 +371,7 @@ class Persister:
             error=text,
             cause=_cause(exc),
             backlog=self._log.tail.unsaved_count,
-            **(_span(records) if records else {}),
+            **_span(self._tried),
         )
 
     def _tell_of_retry(self, state: RetryCallState) -> None:
@@ -294,19 +386,24 @@ class Persister:
             wait_seconds=round(state.next_action.sleep, 3) if state.next_action else None,
         )
 
-    def _from(self) -> int:
-        # Where several gateways share a log, another's persister may have gone on.
-        return max(self._position, self._log.tail.watermark)
+    def _has_stopped(self) -> bool:
+        return self._status == "stopped"
 
     def _has_work(self) -> bool:
-        return self._log.tail.head > self._from()
+        tail = self._log.tail
+        return tail.unsaved_count > 0 or self._position < tail.watermark
 
     async def _gather(self) -> None:
         """Wait for a record, then until a batch is full or its time is over."""
         while not self._stopping.is_set() and not self._has_work():
             self._idle = True
             self._wake.clear()
-            await self._wake.wait()
+            pause = self._probe_seconds if self._must_look else self._look_seconds
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                await self._glance()
         self._idle = False
         deadline = asyncio.get_running_loop().time() + self._batch_seconds
         try:
@@ -316,6 +413,18 @@ class Persister:
                     await self._wake.wait()
         except TimeoutError:
             return
+
+    async def _glance(self) -> None:
+        """Look at the store while there is nothing to do."""
+        try:
+            await self._look()
+        except VersionTooNew as exc:
+            self._halt("store_too_new", str(exc))
+        except StoreUnavailable as exc:
+            _logger.debug("store_not_seen", error=str(exc), cause=_cause(exc))
+        except Exception as exc:
+            _logger.exception("persister_error")
+            self._failed(exc)
 
     def _is_full(self) -> bool:
         return self._log.tail.unsaved_count >= self._batch
@@ -359,7 +468,30 @@ class Persister:
             return
 
 
+async def learn_past(log: MessageLog, store: MessageStore) -> None:
+    """Let the log know which client ids the store may hold that it never knew itself.
+
+    Raises:
+        StoreUnavailable: it does not answer.
+    """
+    if log.past_is_unknown:
+        log.learn_past(*await store.past_client_ids(limit=KEPT_SENDERS + 1))
+
+
+async def state_of(store: MessageStore) -> StoreState:
+    """What a log has to know of an open store to meet it.
+
+    Raises:
+        StoreUnavailable: it does not answer.
+    """
+    identity, mark, head = await store.identity(), await store.watermark(), await store.head()
+    newest = await store.get(head) if head else None
+    return StoreState(identity, mark, head, newest.body if newest is not None else None)
+
+
 def _span(records: Sequence[Record]) -> dict[str, Any]:
+    if not records:
+        return {"count": 0}
     return {
         "count": len(records),
         "first_id": format_id(records[0].id),

@@ -1,35 +1,60 @@
-"""How long messages are kept, and their deletion afterwards."""
+"""How long messages are kept, and their deletion afterwards.
+
+A message is too old when the log's head has been above it for so long, in time that was
+lived through: what a wall clock says that is wrong for a minute would delete for good. Nor
+do the ids' own times count: they are a clock's, too, of the moment of sending.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 
 from chatsvc.core.errors import StoreUnavailable
-from chatsvc.core.ids import format_id, id_at, now_ms
+from chatsvc.core.ids import format_id
 from chatsvc.log.tail import Tail
 from chatsvc.storage.base import MessageStore
 
-_DAY_MS: Final = 86_400_000
+_DAY_SECONDS: Final = 86_400
 _BATCH: Final = 1000
 
 _logger = structlog.get_logger("chatsvc.retention")
 
 
-def oldest_kept(days: int) -> int:
-    """The lowest id that is still kept now; 0 keeps everything."""
-    return id_at(max(now_ms() - days * _DAY_MS, 0)) if days else 0
+class Expiry:
+    """Which messages are too old.
+
+    Args:
+        days: ``MESSAGE_RETENTION_DAYS``; 0 keeps everything.
+        older_than: the highest position that is at least so many seconds old, 0 if there is
+            none (:meth:`~chatsvc.log.elapsed.ElapsedHeads.older_than`).
+    """
+
+    def __init__(self, days: int, older_than: Callable[[float], int]) -> None:
+        self.days = days
+        self._older_than = older_than
+
+    def oldest_kept(self) -> int:
+        """The lowest id that is still kept now; 0 keeps everything."""
+        if not self.days:
+            return 0
+        expired = self._older_than(self.days * _DAY_SECONDS)
+        return expired + 1 if expired else 0
+
+
+KEEP_EVERYTHING: Final = Expiry(0, lambda _: 0)
 
 
 class Retention:
-    """Deletes what is older than ``days``, now and then; 0 days deletes nothing.
+    """Deletes what is too old, now and then; nothing where everything is kept.
 
     Args:
         store: the store.
-        tail: the log's: what lies above its watermark is not stored yet, and not deleted.
-        days: ``MESSAGE_RETENTION_DAYS``.
+        tail: the log's: what the store does not hold yet is not deleted.
+        expiry: what is too old.
         every_seconds: between two sweeps.
         pause_seconds: between two batches of a sweep, for writes to come between.
     """
@@ -38,21 +63,21 @@ class Retention:
         self,
         store: MessageStore,
         tail: Tail,
-        days: int,
+        expiry: Expiry,
         *,
         every_seconds: float = 3600.0,
         pause_seconds: float = 0.05,
     ) -> None:
         self._store = store
         self._tail = tail
-        self._days = days
+        self._expiry = expiry
         self._every = every_seconds
         self._pause = pause_seconds
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin, in a task of its own; nothing to do where everything is kept."""
-        if self._days and self._task is None:
+        if self._expiry.days and self._task is None:
             self._task = asyncio.create_task(self._run(), name="retention")
 
     async def stop(self) -> None:
@@ -68,9 +93,9 @@ class Retention:
         Raises:
             StoreUnavailable: what is left goes with the next sweep.
         """
-        if not self._days:
+        before = min(self._expiry.oldest_kept(), self._tail.stored + 1)
+        if not before:
             return 0
-        before = min(oldest_kept(self._days), self._tail.watermark + 1)
         deleted = 0
         while count := await self._store.purge(before, limit=_BATCH):
             deleted += count

@@ -129,7 +129,6 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("overload", 503, _WAIT, "The server has as many connections as it may have."),
     ErrorCode("shutting_down", 503, _WAIT, "The server is being stopped."),
     ErrorCode("store_file_missing", 503, _WAIT, "The embedded store's file was removed."),
-    ErrorCode("store_is_another", 503, _WAIT, "The database is not the one that was there before."),
     ErrorCode(
         "store_unavailable", 503, _WAIT, "What was asked for is in the database: it is away."
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
@@ -39,9 +40,10 @@ def honest(service: Service) -> Honest:
     return Honest(service.port, honest_requests(token("honest")))
 
 
-async def long_messages(service: Service, count: int, characters: int = 16_000) -> None:
-    """From alice to bob, accepted."""
-    body = f'{{"participants":["alice","bob"],"content":"{"x" * characters}"}}'.encode()
+async def long_messages(service: Service, count: int, *to: str) -> None:
+    """From alice to bob, or to others; accepted."""
+    message = {"participants": ["alice", *(to or ("bob",))], "content": "x" * 16_000}
+    body = json.dumps(message).encode()
     send = http_load.request(
         "POST", "/api/messages", {"Authorization": f"Bearer {token('alice')}"}, body
     )

@@ -7,18 +7,23 @@ import builtins
 from collections.abc import Callable, Sequence
 
 from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.ids import id_ms
 from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, take
 from chatsvc.core.record import Record
+from chatsvc.log.key_bounds import AHEAD_MS
+from chatsvc.log.reconcile import Mark
 from chatsvc.storage.base import (
     Conversation,
     DeadLetter,
     DeadLetters,
     Members,
     MessageStore,
+    PastClientIds,
     Rejection,
     Versions,
 )
-from chatsvc.storage.bodies import decode_participants
+from chatsvc.storage.bodies import conflicting, decode_participants
+from chatsvc.storage.client_ids import letter_key, minted_ahead_ms
 
 
 class MemoryLetters(DeadLetters):
@@ -53,12 +58,16 @@ class MemoryStore(MessageStore):
     ``away`` makes every call fail; ``failures`` the next so many writes. ``gate``, where
     there is one, is waited for before a read looks and before a write writes; ``reads``
     and ``batches`` tell what was asked. ``refuse`` says for which records it never will.
+    ``answers_lost`` makes so many advances of the watermark fail after they were made.
     """
 
     def __init__(self) -> None:
         self.records: dict[int, Record] = {}
         self.letters = MemoryLetters()
         self.dead_letters = self.letters
+        self.name = "memory"
+        self.mark: Mark | None = None
+        self.answers_lost = 0
         self.opened = 0
         self.away = False
         self.failures = 0
@@ -80,7 +89,22 @@ class MemoryStore(MessageStore):
         return Versions(1, 1)
 
     async def identity(self) -> str:
-        return "memory"
+        self._check()
+        return self.name
+
+    async def watermark(self) -> Mark | None:
+        self._check()
+        return self.mark
+
+    async def set_watermark(self, expected: Mark | None, new: Mark) -> bool:
+        self._check()
+        if self.mark != expected:
+            return False
+        self.mark = new
+        if self.answers_lost:
+            self.answers_lost -= 1
+            raise StoreUnavailable("the answer was lost")
+        return True
 
     async def head(self) -> int:
         return max(self.records, default=0)
@@ -96,8 +120,11 @@ class MemoryStore(MessageStore):
             raise StoreUnavailable("not now")
         self.batches.append(len(records))
         refused = [one for one in records if self.refuse(one)]
-        self.records |= {one.id: one for one in records if one not in refused}
-        return [Rejection(one, "refused", "a test says so") for one in refused]
+        taken = [one for one in records if self.records.get(one.id, one).digest != one.digest]
+        fit = [one for one in records if one not in refused and one not in taken]
+        self.records |= {one.id: one for one in fit}
+        rejections = [Rejection(one, "refused", "a test says so") for one in refused]
+        return rejections + [conflicting(one) for one in taken]
 
     async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
         return await self._page(lambda one: one.channel == channel, bounds)
@@ -134,14 +161,32 @@ class MemoryStore(MessageStore):
         return entry(one) if one is not None else None
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str
+        self, sender: str, channel: str, client_id: str, *, put_aside: bool = True
     ) -> tuple[int, bytes] | None:
         await self._wait()
-        for key in sorted(self.records):
-            one = self.records[key]
-            if (one.sender, one.channel, one.client_id) == (sender, channel, client_id):
-                return one.id, one.digest
-        return None
+        found = [
+            (one.id, one.digest)
+            for one in self.records.values()
+            if (one.sender, one.channel, one.client_id) == (sender, channel, client_id)
+        ]
+        if put_aside:
+            keys = {letter.id: letter_key(letter) for letter in self.letters.held.values()}
+            found += [
+                (key, one.digest or b"")
+                for key, one in keys.items()
+                if (one.sender, one.channel, one.client_id) == (sender, channel, client_id)
+            ]
+        return min(found, default=None)
+
+    async def past_client_ids(self, *, limit: int) -> PastClientIds:
+        await self._wait()
+        newest = max(self.records, default=0)
+        latest: dict[str, int] = {}
+        for one in self.records.values():
+            minted_ms = minted_ahead_ms(one)
+            if minted_ms is not None and minted_ms > id_ms(newest) + AHEAD_MS:
+                latest[one.sender] = max(minted_ms, latest.get(one.sender, 0))
+        return PastClientIds(newest, sorted(latest.items(), key=lambda one: -one[1])[:limit])
 
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:
         self._check()

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from chatsvc.auth.principal import Principal
+from chatsvc.core.ids import format_id
 from chatsvc.delivery.connection import Connection
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
 from chatsvc.log.base import Appended
+from chatsvc.log.reconcile import Life
 from chatsvc.log.tail import Tail
+from chatsvc.wire.frames import encode_text
+from chatsvc.wire.protocol import Gap, Reset, encode_frame
+
+_SLICE: Final = 32
 
 
 class Submit(Protocol):
@@ -60,6 +66,9 @@ class OpenSocket(Sender, Protocol):
     def beat(self) -> None:
         """A heartbeat is due."""
 
+    def write(self, data: bytes) -> None:
+        """Send bytes; nothing where it is gone."""
+
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake."""
 
@@ -98,6 +107,8 @@ class SocketContext:
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     draining: bool = False
+    turn_left: int = 0
+    """Units that the socket whose turn it is may still cost in it."""
 
     def of_user(self, user: str) -> int:
         """How many sockets a user has, those that are closing included."""
@@ -128,6 +139,21 @@ class SocketContext:
         """The store holds everything up to here: those who asked are told."""
         for socket in list(self.unstored):
             socket.tell_stored(watermark)
+
+    def begin_life(self, lives: Sequence[Life]) -> None:
+        """The log has begun a new life: whoever is connected is told, and fetches again what
+        may have come between what it has already."""
+        self.resumer.begin_life(lives)
+        self.spawn(self._announce_life(lives[-1]))
+
+    async def _announce_life(self, life: Life) -> None:
+        above = format_id(min(life.begun, self.tail.head))
+        reset = encode_text(encode_frame(Reset(epoch=life.epoch, from_=above)))
+        for count, socket in enumerate(list(self.sockets)):
+            gap = encode_frame(Gap(from_=above, to=format_id(self.tail.head)))
+            socket.write(reset + encode_text(gap))
+            if count % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run beside the socket, and be remembered until done."""

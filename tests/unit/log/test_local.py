@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from chatsvc.core.errors import (
     ConfigurationError,
     LogDamaged,
     LogUnavailable,
-    StoreUnavailable,
     VersionTooNew,
 )
 from chatsvc.core.ids import STEP, id_at, now_ms
@@ -27,7 +27,11 @@ from chatsvc.log.base import Appended
 from chatsvc.log.elapsed import ElapsedHeads, Instant
 from chatsvc.log.file import LogFile, Row
 from chatsvc.log.local import LocalLog
+from chatsvc.log.reconcile import StoreState
+from chatsvc.storage.history import History
+from chatsvc.storage.persister import Persister
 from tests.support.drafts import draft
+from tests.support.memory_store import MemoryStore
 from tests.support.waiting import until
 
 ALL = Bounds(limit=100_000, newest=False)
@@ -84,12 +88,12 @@ def ids(log: LocalLog) -> list[int]:
 
 
 async def test_a_restart_brings_back_records_watermark_and_epoch(opened: Open) -> None:
-    log = await opened(store_identity="s", store_head=0)
+    log = await opened(store=StoreState("s", None, 0))
     sent = [await send(log, str(at)) for at in range(5)]
     log.advance_watermark(sent[2].id)
     epoch = log.epoch
     await log.close()
-    again = await opened(store_identity="s", store_head=sent[2].id)
+    again = await opened(store=StoreState("s", None, sent[2].id))
     assert again.epoch == epoch
     assert again.tail.watermark == sent[2].id
     assert again.tail.unsaved_count == 2
@@ -100,9 +104,40 @@ async def test_a_restart_brings_back_records_watermark_and_epoch(opened: Open) -
 async def test_only_what_is_needed_is_read_at_the_start(tmp_path: Path, opened: Open) -> None:
     rows = [old_row(3 * HOUR, at) for at in range(50)] + [old_row(1000, at) for at in range(3)]
     write(tmp_path, rows, watermark=rows[-1][0])
-    log = await opened()
-    assert ids(log) == [row[0] for row in rows[-3:]]
-    assert log.tail.floor >= rows[49][0]
+    log = await opened(recent_bytes=3000)
+    assert 2 <= len(log.tail) <= 5
+    assert ids(log) == [row[0] for row in rows[-len(log.tail) :]]
+    assert log.tail.floor == rows[-len(log.tail) - 1][0]
+
+
+@pytest.mark.parametrize("count", [999, 1000, 1001, 2500])
+async def test_a_backlog_of_any_length_is_read_back_whole_and_once(
+    tmp_path: Path, opened: Open, count: int
+) -> None:
+    """At the bound of what is handed to the tail at once, and beside it."""
+    rows = [old_row(HOUR, at) for at in range(count)]
+    write(tmp_path, rows, store="s")
+    log = await opened(store=StoreState("s", None, 0))
+    expected = [row[0] for row in rows]
+    assert ids(log) == expected
+    assert (log.tail.unsaved_count, len(log.tail)) == (count, count)
+    store = MemoryStore()
+    history = History(store, log.tail)
+    read: list[int] = []
+    bounds = Bounds(700, newest=False)
+    while True:
+        page = await history.user_page("bob", bounds)
+        assert page.complete
+        read += [entry.id for entry in page.entries]
+        if not page.has_more:
+            break
+        bounds = bounds._replace(after=read[-1])
+    assert read == expected
+    persister = Persister(log, store, batch_ms=1)
+    persister.start()
+    await until(lambda: log.tail.unsaved_count == 0)
+    await persister.stop(drain=False)
+    assert list(store.records) == expected
 
 
 async def test_keys_outlive_a_restart_and_unstored_ones_the_window(
@@ -118,116 +153,47 @@ async def test_keys_outlive_a_restart_and_unstored_ones_the_window(
     assert (await send(log, "old 1", client_id="unstored")).id == rows[1][0]
     assert (await send(log, "old 2", client_id="lately")).id == rows[2][0]
     assert not log.remembers(("alice", "alice,bob", "stored long ago"))
-    assert log.keys_since_ms > rows[0][0] >> 16
 
 
-async def test_a_log_that_holds_a_key_twice_opens_and_goes_on(tmp_path: Path, opened: Open) -> None:
+async def test_a_log_that_holds_a_key_twice_opens_and_goes_on(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [old_row(3 * HOUR, 0, client_id="k"), old_row(2 * HOUR, 1, client_id="k")]
     write(tmp_path, rows)
-    log = await opened()
+    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    boot = Boot()
+    log = await opened(elapsed_clock=boot)
     log.advance_watermark(rows[-1][0])
-    for _ in range(3):
-        await send(log)
-    assert not log.remembers(("alice", "alice,bob", "k"))
+    await until(lambda: log.elapsed.older_than(0) == rows[-1][0])
+    assert log.remembers(("alice", "alice,bob", "k"))
+    boot.seconds += WINDOW / 1000
+    await until(lambda: not log.remembers(("alice", "alice,bob", "k")))
+    assert len(log._keys) == 0
 
 
-async def test_ids_go_on_above_the_logs_and_the_stores_head(tmp_path: Path, opened: Open) -> None:
+async def test_ids_go_on_above_the_logs_head(tmp_path: Path, opened: Open) -> None:
     ahead = old_row(-24 * HOUR)
     write(tmp_path, [ahead])
     log = await opened()
     assert (await send(log)).id == ahead[0] + STEP, "the clock went back a day meanwhile"
-    await log.close()
-    store_head = id_at(now_ms() + 48 * HOUR)
-    log = await opened(store_identity="s", store_head=store_head)
-    assert (await send(log)).id == store_head + STEP
 
 
-async def test_a_store_ahead_begins_a_new_life_above_it(tmp_path: Path, opened: Open) -> None:
-    rows = [old_row(5 * 60_000, at, client_id=f"k{at}") for at in range(3)]
-    write(tmp_path, rows, watermark=rows[1][0], store="s", epoch="before")
-    store_head = id_at(now_ms() - 60_000)
-    log = await opened(store_identity="s", store_head=store_head)
-    assert log.epoch != "before"
-    assert log.tail.watermark == log.tail.head == store_head
-    assert log.tail.floor == store_head, "between the log's end and there only the store knows"
-    assert log.keys_since_ms > store_head >> 16, "keys of the old life are the store's to tell"
-    epoch = log.epoch
-    sent = await send(log)
-    assert sent.id > store_head
-    await log.close()
-    log = await opened(store_identity="s", store_head=store_head)
-    assert (log.epoch, log.tail.floor, ids(log)) == (epoch, store_head, [sent.id])
+async def test_ids_ahead_of_the_clock_are_told(tmp_path: Path, opened: Open) -> None:
+    write(tmp_path, [old_row(-24 * HOUR)])
+    with capture_logs() as lines:
+        log = await opened()
+    assert 24 * 3600 - 60 < log.ahead_seconds <= 24 * 3600
+    (line,) = [line for line in lines if line["event"] == "clock_behind_log"]
+    assert line["seconds"] == pytest.approx(24 * 3600, abs=60)
 
 
-async def test_what_the_store_has_and_the_log_lost_is_the_stores_to_show(
-    tmp_path: Path, opened: Open
-) -> None:
-    """After an accepted loss: the log's base is above what the store has, its end below it."""
-    kept, lost = old_row(2000), old_row(1000)
-    base = id_at(now_ms())
-    write(tmp_path, [kept], store="s", watermark=kept[0], base=base)
-    for _ in range(2):
-        log = await opened(store_identity="s", store_head=lost[0])
-        assert log.tail.floor == log.tail.watermark == log.tail.head == base
-        await log.close()
-
-
-async def test_a_new_log_beside_a_store_with_messages(opened: Open) -> None:
-    store_head = id_at(now_ms() - 1000)
-    log = await opened(store_identity="s", store_head=store_head)
-    assert log.tail.floor == log.tail.watermark == store_head
-    assert (await send(log)).id > store_head
-
-
-async def test_a_new_log_with_the_store_away_leaves_the_past_to_it(opened: Open) -> None:
-    before = id_at(now_ms())
-    log = await opened()
-    assert log.tail.floor == log.tail.watermark >= before
-    assert (await send(log)).id > log.tail.floor
-
-
-async def test_a_store_behind_gets_again_what_it_lacks(tmp_path: Path, opened: Open) -> None:
-    rows = [old_row(HOUR // 2, at) for at in range(10)]
-    write(tmp_path, rows, watermark=rows[8][0], store="s", epoch="before")
-    log = await opened(store_identity="s", store_head=rows[3][0])
-    assert log.epoch == "before"
-    assert log.tail.watermark == rows[3][0]
-    assert ids(log) == [row[0] for row in rows[4:]]
-    assert log.tail.unsaved_count == 6
-
-
-@pytest.mark.parametrize("ahead", [False, True], ids=["store behind", "store ahead"])
-async def test_another_store_gets_everything(tmp_path: Path, opened: Open, ahead: bool) -> None:
-    rows = [old_row(3 * HOUR, at) for at in range(10)]
-    write(tmp_path, rows, watermark=rows[9][0], store="s", epoch="before")
-    store_head = id_at(now_ms()) if ahead else rows[2][0] - 1
-    log = await opened(store_identity="another", store_head=store_head)
-    assert log.tail.watermark == 0
-    assert log.tail.unsaved_count == 10
-    assert ids(log) == [row[0] for row in rows]
-    assert (log.epoch != "before") == ahead
-    base = max(store_head, rows[-1][0])
-    new = await send(log)
-    assert new.id > base
-    log.advance_watermark(rows[-1][0])
-    assert ids(log) == [new.id], "below may be messages that only the other store has"
-    assert rows[-1][0] <= log.tail.floor < new.id
-    assert log.tail.floor == base
-    await log.close()
-    log = await opened(store_identity="another", store_head=max(store_head, rows[-1][0]))
-    assert log.tail.watermark >= rows[-1][0]
-    assert ids(log) == [new.id]
-
-
-async def test_keys_are_remembered_below_the_base_too(tmp_path: Path, opened: Open) -> None:
-    rows = [old_row(60_000, 0, client_id="k")]
-    write(tmp_path, rows, watermark=rows[0][0], store="s")
-    log = await opened(store_identity="another", store_head=0)
-    log.advance_watermark(rows[0][0])
-    await log.close()
-    log = await opened(store_identity="another", store_head=rows[0][0])
-    assert ids(log) == []
-    assert (await send(log, "old 0", client_id="k")).id == rows[0][0]
+async def test_ids_of_a_right_clock_are_not_ahead(tmp_path: Path, opened: Open) -> None:
+    write(tmp_path, [old_row(HOUR)])
+    with capture_logs() as lines:
+        log = await opened()
+        await send(log)
+    assert log.ahead_seconds < 1
+    assert not [line for line in lines if line["event"] == "clock_behind_log"]
 
 
 async def test_a_watermark_above_the_head_is_damage(tmp_path: Path, opened: Open) -> None:
@@ -348,22 +314,85 @@ async def test_what_is_queued_counts_towards_the_backlog(opened: Open) -> None:
     assert len(refused) >= 35
 
 
+class Boot:
+    """Seconds of one boot of the machine, moved by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> Instant:
+        return Instant("boot", self.seconds)
+
+
 async def test_trim_takes_what_is_old_and_stored_but_never_the_newest(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_TRIM_ROWS", 7)
+    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_SAVE_ELAPSED_SECONDS", 0.0)  # and of keys: what may be trimmed
     rows = [old_row(5 * HOUR, at) for at in range(50)]
-    write(tmp_path, rows, watermark=rows[29][0])
-    log = await opened()
+    write(tmp_path, rows, watermark=rows[29][0], store="s")
+    boot = Boot()
+    log = await opened(elapsed_clock=boot)
+    await until(lambda: log.elapsed.older_than(0) == rows[-1][0])
+    boot.seconds += 3600 + 1
     await until(lambda: rows_on_disk(tmp_path) == 20)
+    assert log._file.meta("trimmed") == rows[29][0]
     log.advance_watermark(rows[-1][0])
-    await log.close()
-    log = await opened()
+    await until(lambda: log._keys.position == rows[-1][0])
     await until(lambda: rows_on_disk(tmp_path) == 1)
     await log.close()
-    log = await opened()
-    assert log.tail.head == rows[-1][0]
+    log = await opened(elapsed_clock=boot)
+    assert (log.tail.floor, log.tail.head) == (rows[-1][0] - 1, rows[-1][0])
     assert (await send(log)).id > rows[-1][0]
+
+
+async def test_trim_goes_by_time_passed_and_never_by_the_clock(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_SAVE_ELAPSED_SECONDS", 0.0)  # and of keys: what may be trimmed
+    boot = Boot()
+    rows = [old_row(-10 * 365 * 24 * HOUR, at) for at in range(5)]  # ten years ahead
+    write(tmp_path, rows, watermark=rows[-1][0], store="s")
+    log = await opened(elapsed_clock=boot, retention_ms=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "now_ms", lambda: now_ms() + 20 * 365 * 24 * HOUR)
+        await until(lambda: log.elapsed.older_than(0) == rows[-1][0])
+        log._trim()
+        await log._standing.in_thread(lambda: None, log._worker.chore)
+    assert rows_on_disk(tmp_path) == 5, "a wrong clock deletes nothing"
+    boot.seconds += WINDOW / 1000 + 121
+    await until(lambda: rows_on_disk(tmp_path) == 1)
+
+
+async def test_a_watermark_that_could_not_be_saved_is_not_trimmed_by(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_SAVE_ELAPSED_SECONDS", 0.0)  # and of keys: what may be trimmed
+    boot = Boot()
+    log = await opened(elapsed_clock=boot, store=StoreState("s", None, 0))
+    sent = [await send(log, str(at)) for at in range(5)]
+    real, full = log._file.set_metas, True
+
+    def set_metas(values: dict[str, str | int]) -> None:
+        if full and "watermark" in values:
+            raise LogUnavailable("the log's disk is full", code="disk_full")
+        real(values)
+
+    monkeypatch.setattr(log._file, "set_metas", set_metas)
+    with capture_logs() as lines:
+        log.advance_watermark(sent[-1].id)
+        await until(lambda: any(line["event"] == "watermark_not_saved" for line in lines))
+        await until(lambda: log.elapsed.older_than(0) == sent[-1].id)
+        boot.seconds += 24 * 3600
+        log._trim()
+        await log._standing.in_thread(lambda: None, log._worker.chore)
+    assert rows_on_disk(tmp_path) == 5
+    full = False
+    await until(lambda: rows_on_disk(tmp_path) == 1)
+    assert log._file.meta("watermark") == sent[-1].id
 
 
 def rows_on_disk(folder: Path) -> int:
@@ -374,14 +403,26 @@ def rows_on_disk(folder: Path) -> int:
         db.close()
 
 
-async def test_retention_is_never_shorter_than_the_key_window(tmp_path: Path, opened: Open) -> None:
-    rows = [old_row(5 * HOUR, 0), old_row(WINDOW - 30_000, 1, client_id="k"), old_row(10, 2)]
-    write(tmp_path, rows, watermark=rows[-1][0])
-    log = await opened(retention_ms=0)
+async def test_retention_is_never_shorter_than_the_key_window(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_SAVE_ELAPSED_SECONDS", 0.0)  # and of keys: what may be trimmed
+    boot = Boot()
+    log = await opened(elapsed_clock=boot, retention_ms=0)
+    old = await send(log, "old")
+    await until(lambda: log.elapsed.older_than(0) == old.id)
+    boot.seconds += 500
+    kept = await send(log, "kept", client_id="k")
+    newest = await send(log)
+    await until(lambda: log.elapsed.older_than(0) == newest.id)
+    boot.seconds += WINDOW / 1000
+    log.advance_watermark(newest.id)
     await until(lambda: rows_on_disk(tmp_path) == 2)
     await log.close()
-    log = await opened(retention_ms=0)
-    assert (await send(log, "old 1", client_id="k")).duplicate
+    log = await opened(elapsed_clock=boot, retention_ms=0)
+    assert ids(log) == [kept.id, newest.id]
+    assert (await send(log, "kept", client_id="k")).duplicate
 
 
 async def test_the_write_ahead_log_stays_small(tmp_path: Path, opened: Open) -> None:
@@ -434,30 +475,6 @@ async def test_closing_ends_its_thread(opened: Open) -> None:
     with pytest.raises(LogUnavailable) as raised:
         await send(log)
     assert raised.value.code == "shutting_down"
-
-
-async def test_a_store_that_comes_later_is_met(opened: Open) -> None:
-    log = await opened()
-    log.meet_store("s", 0)
-    await send(log)
-    log.meet_store("s", log.tail.head)
-    for identity, head in (("another", 0), ("s", log.tail.head + STEP)):
-        with pytest.raises(StoreUnavailable, match="not the store"):
-            log.meet_store(identity, head)
-    await log.close()
-    log = await opened()
-    with pytest.raises(StoreUnavailable, match="not the store"):
-        log.meet_store("another", 0)
-
-
-class Boot:
-    """Seconds of one boot of the machine, moved by hand."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> Instant:
-        return Instant("boot", self.seconds)
 
 
 async def test_the_head_is_noted_by_elapsed_time_and_outlives_the_process(

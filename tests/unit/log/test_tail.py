@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from chatsvc.core.page import NO_BYTE_BOUND, Bounds
 from chatsvc.core.record import Record
 from chatsvc.log.backlog import LIST_BYTES, audience_bytes
-from chatsvc.log.tail import Tail
+from chatsvc.log.tail import Tail, overlap
 from tests.support.drafts import record
 
 RECENT = 8_000
@@ -149,24 +149,68 @@ def test_nothing_above_the_watermark_is_ever_dropped() -> None:
     assert (tail.floor, len(tail)) == (20, 29)
 
 
-def test_what_the_log_may_lack_is_let_go_of_once_it_is_stored() -> None:
-    tail = Tail(recent_bytes=1 << 20, watermark=0, floor=0, complete_above=10)
-    tail.extend([record(3), record(7)])
-    assert tail.floor == 0, "unsaved: it must be here"
-    tail.advance(3)
-    assert (tail.floor, len(tail)) == (3, 1)
-    tail.advance(7)
-    assert (tail.floor, len(tail)) == (10, 0)
-    assert (tail.watermark, tail.head) == (10, 10)
+def test_complete_above_the_floor_and_the_base_but_never_above_the_head() -> None:
+    tail = Tail(recent_bytes=1 << 20, watermark=2, floor=2, base=10, head=10)
+    assert tail.complete_above == tail.head == 10
+    tail.extend([record(7)])
+    assert tail.head == 10, "positions begin above the base"
     tail.extend([record(12)])
-    tail.advance(12)
-    assert (tail.floor, len(tail)) == (10, 1)
+    assert (tail.head, tail.complete_above) == (12, 10)
+    unmet = Tail(recent_bytes=1 << 20, watermark=2, floor=2, base=1 << 63)
+    unmet.extend([record(5)])
+    assert unmet.complete_above == unmet.head == 5
 
 
-def test_what_the_log_may_lack_is_the_stores_where_the_log_has_nothing_at_all() -> None:
-    tail = Tail(recent_bytes=1 << 20, watermark=2, floor=2, complete_above=10)
-    tail.extend([])
-    assert (tail.floor, tail.watermark, tail.head) == (10, 10, 10)
+def test_a_store_that_lacks_something_is_told_apart_from_the_backlog() -> None:
+    tail = Tail(recent_bytes=0, watermark=5, floor=5, stored=2)
+    assert (tail.stored, tail.refilling, tail.lacking()) == (2, True, ((2, 5),))
+    tail.extend([record(7)])
+    assert tail.unsaved_count == 1
+    tail.advance(4)
+    assert (tail.stored, tail.watermark, tail.lacking()) == (4, 5, ((4, 5),))
+    tail.advance(7)
+    assert (tail.stored, tail.watermark, tail.refilling, tail.lacking()) == (7, 7, False, ())
+    tail.confront(stored=3, base=9, hole=(1, 2))
+    assert (tail.stored, tail.watermark, tail.head, tail.base) == (3, 7, 9, 9)
+    assert tail.lacking() == ((3, 7), (1, 2))
+    assert tail.unsaved_count == 0, "it was stored once: it is no backlog"
+
+
+def test_what_is_in_memory_is_not_lacking_whatever_the_store_has() -> None:
+    tail = Tail(recent_bytes=1 << 20, watermark=5, floor=1, stored=2)
+    assert tail.lacking() == ()
+
+
+@pytest.mark.parametrize(
+    ("after", "before", "touches"),
+    [(0, 3, False), (0, 4, True), (5, 9, False), (4, 9, True), (3, 4, False), (2, 4, True)],
+)
+def test_a_range_overlaps_another_where_an_id_is_in_both(
+    after: int, before: int, touches: bool
+) -> None:
+    assert overlap([(2, 5)], after, before) == touches
+
+
+@pytest.mark.parametrize("position", [1, 2, 3])
+def test_a_record_can_be_taken_out_wherever_it_is(position: int) -> None:
+    tail = Tail(recent_bytes=1 << 20)
+    tail.extend([record(1, to=("bob",)), record(2, to=("carol",)), record(3, to=("bob",))])
+    tail.advance(2)
+    tail.drop(position)
+    tail.drop(position)
+    left = [at for at in (1, 2, 3) if at != position]
+    everything = Bounds(10)
+    assert [one.id for one in tail.page(everything)] == left
+    assert [one.id for one in tail.user_page("alice", everything)] == left
+    assert [one.id for one in tail.channel_page("alice,bob", everything)] == [
+        at for at in left if at != 2
+    ]
+    assert tail.get(position) is None
+    assert tail.unsaved_count == len(tail._unsaved_costs) == sum(at > 2 for at in left)
+    fresh = Tail(recent_bytes=1 << 20)
+    fresh.extend(tail.page(everything))
+    assert tail.recent_bytes + tail.unsaved_bytes == fresh.unsaved_bytes
+    assert tail.backlog.total == tail.unsaved_bytes
 
 
 def test_a_record_that_goes_takes_its_lanes_with_it() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import Any
 
 import pytest
@@ -168,17 +167,3 @@ async def test_only_large_answers_are_told_of() -> None:
     assert ReadyResponse(200, b"x" * 65_536).is_large
     assert not ReadyResponse(200, b"x" * 65_535).is_large
     assert not ReadyResponse(200, None).is_large
-
-
-async def test_the_kernels_part_counts() -> None:
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    ours.send(b"x" * 1000)
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, ours)
-    unread = connection_watch._in_kernel(transport)
-    assert unread >= 1000
-    theirs.recv(1000)
-    assert connection_watch._in_kernel(transport) < unread
-    transport.abort()
-    theirs.close()

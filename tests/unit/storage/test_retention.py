@@ -6,19 +6,22 @@ import pytest
 from structlog.testing import capture_logs
 
 from chatsvc.core.errors import StoreUnavailable
-from chatsvc.core.ids import STEP, id_at, now_ms
-from chatsvc.core.record import Record, accept
+from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
-from chatsvc.storage.retention import Retention, oldest_kept
+from chatsvc.storage.retention import KEEP_EVERYTHING, Expiry, Retention
 from tests.support.memory_store import MemoryStore
-from tests.support.records import draft
+from tests.support.records import record, records
 from tests.support.waiting import until
 
-DAY_MS = 86_400_000
 
+def expiring(days: int, up_to: int) -> Expiry:
+    """``up_to`` has become so many days old."""
 
-def days_ago(days: float, number: int = 0) -> Record:
-    return accept(draft(), id_at(now_ms() - round(days * DAY_MS)) + number * STEP)
+    def older_than(seconds: float) -> int:
+        assert seconds == days * 86_400
+        return up_to
+
+    return Expiry(days, older_than)
 
 
 def stored(*records: Record) -> MemoryStore:
@@ -32,26 +35,39 @@ def saved_up_to(position: int) -> Tail:
 
 
 async def test_what_is_older_goes_and_what_is_younger_stays() -> None:
-    old = [days_ago(8, number) for number in range(2500)]
-    young = [days_ago(6), days_ago(0)]
+    old, young = records(2500), records(2, first=2501)
     store = stored(*old, *young)
-    retention = Retention(store, saved_up_to(young[-1].id), 7, pause_seconds=0)
+    expiry = expiring(7, old[-1].id)
+    assert expiry.oldest_kept() == old[-1].id + 1
+    retention = Retention(store, saved_up_to(young[-1].id), expiry, pause_seconds=0)
     assert await retention.sweep() == 2500
     assert sorted(store.records) == [one.id for one in young]
     assert await retention.sweep() == 0
 
 
-async def test_nothing_above_the_watermark_goes_however_old() -> None:
-    saved, unsaved = days_ago(9), days_ago(8)
+async def test_nothing_that_the_store_does_not_hold_yet_goes_however_old() -> None:
+    saved, unsaved = record(1), record(2)
     store = stored(saved, unsaved)
-    assert await Retention(store, saved_up_to(saved.id), 1, pause_seconds=0).sweep() == 1
+    tail = saved_up_to(unsaved.id)
+    tail.confront(stored=saved.id, base=0, hole=None)
+    retention = Retention(store, tail, expiring(1, unsaved.id), pause_seconds=0)
+    assert await retention.sweep() == 1
     assert sorted(store.records) == [unsaved.id]
 
 
+async def test_nothing_goes_before_time_has_passed_whatever_a_clock_says() -> None:
+    """An old log that was just upgraded: nothing is known yet of how old its messages are."""
+    store = stored(record(1))
+    expiry = expiring(1, 0)
+    assert expiry.oldest_kept() == 0
+    retention = Retention(store, saved_up_to(record(2).id), expiry)
+    assert await retention.sweep() == 0
+
+
 async def test_zero_days_keep_everything() -> None:
-    assert oldest_kept(0) == 0
-    store = stored(days_ago(10_000))
-    retention = Retention(store, saved_up_to(days_ago(0).id), 0)
+    assert KEEP_EVERYTHING.oldest_kept() == 0
+    store = stored(record(1))
+    retention = Retention(store, saved_up_to(record(2).id), Expiry(0, lambda _: record(2).id))
     retention.start()
     assert await retention.sweep() == 0
     assert len(store.records) == 1
@@ -59,9 +75,10 @@ async def test_zero_days_keep_everything() -> None:
 
 
 async def test_it_sweeps_again_after_a_store_that_was_away() -> None:
-    store = stored(days_ago(3))
+    store = stored(record(1))
     store.away = True
-    retention = Retention(store, saved_up_to(days_ago(0).id), 1, every_seconds=0.005)
+    expiry = expiring(1, record(1).id)
+    retention = Retention(store, saved_up_to(record(2).id), expiry, every_seconds=0.005)
     with pytest.raises(StoreUnavailable):
         await retention.sweep()
     with capture_logs() as lines:

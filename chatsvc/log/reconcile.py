@@ -1,0 +1,191 @@
+"""What a log and a store find when they meet: which of the two knows what.
+
+A pure table, asked when the service starts and whenever the store turns out not to be what
+it was. Either side may have been replaced meanwhile: a backup put back, another database
+configured, a folder lost, a database that was not there when the log began.
+
+What proves what:
+
+* the log's ``stored`` and the store's mark each say "everything up to here is in the store";
+  the lower of the two is believed;
+* the store's highest id proves nothing about what is below it (batches are unordered), but
+  one that the log does not hold proves that the store has seen another past;
+* the mark names the life of the log that set it. Lives are counted: a higher number than
+  the log's own means that the log is an older one, a lower one that the store is.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+MARGIN: Final = 1_000
+"""Records below the watermark that are stored again where log and store agree."""
+WIDE_MARGIN: Final = 100_000
+"""The same where the store turns out to be older than the log: it was most likely put back
+from a dump, and a dump of several collections is not one moment. The collection that holds
+the watermark may have been copied minutes after the messages; this many records cover a
+dump that took twenty minutes under eighty messages a second."""
+
+Range = tuple[int, int]
+"""Ids above the first, up to and with the second."""
+
+
+class Life(NamedTuple):
+    """A life of the log. Cursors of an earlier one are good up to ``begun``: what is above
+    it differs, or may differ."""
+
+    generation: int
+    epoch: str
+    begun: int
+
+
+class Mark(NamedTuple):
+    """The store's watermark, and the life of the log that set it."""
+
+    position: int
+    generation: int
+    epoch: str
+
+
+class LogState(NamedTuple):
+    """The log's side.
+
+    ``store`` names the store that it was filling, ``None`` before it met one; that store
+    holds everything up to ``stored``. ``start`` is where the log began, and ``trimmed``, at
+    least that, the highest id that was deleted from the file: nothing up to there can be
+    stored again. ``base``: at or below it a store may hold what the log does not. ``empty``:
+    it has accepted nothing yet. ``hole`` is what neither side holds any more. ``lives`` ends
+    with the present one.
+    """
+
+    store: str | None
+    stored: int
+    start: int
+    trimmed: int
+    base: int
+    empty: bool
+    lives: tuple[Life, ...]
+    hole: Range | None = None
+
+
+class StoreState(NamedTuple):
+    """The store's side: its name, its mark (``None``: nobody has set one), the highest id in
+    it, and the JSON of that message."""
+
+    identity: str
+    mark: Mark | None
+    head: int
+    newest: bytes | None = None
+
+    @property
+    def extent(self) -> int:
+        """Nothing is in the store above this id."""
+        return max(self.head, self.mark.position if self.mark is not None else 0)
+
+
+class Meeting(NamedTuple):
+    """What follows.
+
+    ``another``: not the store that the log was filling. ``behind``: it lacks what the log
+    believed stored. ``ahead``: it holds what the log does not, so a new life of the log
+    begins, with ids above all of it. ``stored`` is what may be believed now, and ``margin``
+    how many records below it are stored again.
+    """
+
+    another: bool
+    behind: bool
+    ahead: bool
+    stored: int
+    margin: int
+    base: int
+    hole: Range | None
+
+
+def reconcile(log: LogState, store: StoreState, *, known: bool) -> Meeting:
+    """Compare the two.
+
+    Args:
+        known: whether the log's file holds what the store has at :attr:`StoreState.extent`.
+    """
+    if log.store is None:
+        return _first(log, store, known)
+    if log.store != store.identity:
+        return _another(log, store, known)
+    claimed = min(log.stored, store.head) if store.mark is None else _claimed(log, store.mark)
+    behind = claimed < log.stored
+    ahead = _is_ahead(log, store, known)
+    lost = _missing(log, claimed) if behind and store.mark is not None else None
+    return Meeting(
+        another=False,
+        behind=behind,
+        ahead=ahead,
+        stored=max(min(claimed, log.stored), log.trimmed),
+        margin=WIDE_MARGIN if behind else MARGIN,
+        base=max(log.base, store.extent) if ahead else log.base,
+        hole=_joined(log.hole, lost),
+    )
+
+
+def _first(log: LogState, store: StoreState, known: bool) -> Meeting:
+    """The log began while the store was away: what was before is the store's to answer."""
+    return Meeting(
+        another=False,
+        behind=False,
+        ahead=not log.empty and store.extent > log.trimmed and not known,
+        stored=log.stored,
+        margin=MARGIN,
+        base=max(log.base, store.extent),
+        hole=None,
+    )
+
+
+def _another(log: LogState, store: StoreState, known: bool) -> Meeting:
+    """Everything that the log still has goes to it. What it says that it holds counts where
+    one of this log's own lives said so; the rest of what was deleted is missing."""
+    mark = store.mark
+    ours = mark is not None and any(
+        (life.generation, life.epoch) == (mark.generation, mark.epoch) for life in log.lives
+    )
+    return Meeting(
+        another=True,
+        behind=True,
+        ahead=_is_ahead(log, store, known),
+        stored=log.trimmed,
+        margin=0,
+        base=max(log.base, store.extent),
+        hole=_missing(log, _claimed(log, mark) if ours and mark is not None else 0),
+    )
+
+
+def _claimed(log: LogState, mark: Mark) -> int:
+    """Up to where the store holds everything of this log, by its mark. What lives after the
+    one that set it have placed below its position is not in there."""
+    later = [
+        life.begun
+        for life in log.lives
+        if life.generation > mark.generation
+        or (life.generation == mark.generation and life.epoch != mark.epoch)
+    ]
+    return min([mark.position, *later])
+
+
+def _is_ahead(log: LogState, store: StoreState, known: bool) -> bool:
+    if store.extent > max(log.base, log.trimmed) and not known:
+        return True
+    mark, life = store.mark, log.lives[-1]
+    if mark is None or mark.generation < life.generation:
+        return False
+    return (mark.generation, mark.epoch) != (life.generation, life.epoch)
+
+
+def _missing(log: LogState, claimed: int) -> Range | None:
+    """What the store lacks and the log has deleted."""
+    if claimed >= log.trimmed or log.trimmed <= log.start:
+        return None
+    return claimed, log.trimmed
+
+
+def _joined(one: Range | None, other: Range | None) -> Range | None:
+    if one is None or other is None:
+        return one or other
+    return min(one[0], other[0]), max(one[1], other[1])

@@ -1,0 +1,196 @@
+"""What a :class:`~tests.fault.kit.model.World` answers, against what its files hold."""
+
+from __future__ import annotations
+
+import json
+
+from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.ids import MAX_ID, format_id, parse_id
+from chatsvc.core.page import Bounds
+from chatsvc.delivery.connection import Connection
+from tests.fault.kit.model import CONVERSATIONS, USERS, Client, Held, Wire, World
+
+
+async def check(world: World, *, settled: bool = False) -> None:
+    """Ask for something of everything, and compare."""
+    world.checks += 1
+    everything = present = world.present()
+    if world.log_is_older:
+        # One that was put back and has met no store since cannot know what it has lost. As
+        # soon as it does, whoever is connected is told, and fetches it.
+        held = (*world.in_log().values(), *world.in_memory().values())
+        known = {one.content for one in held}
+        floor = world.log.tail.floor
+        present = [one for one in present if one.content in known or one.id <= floor]
+    contents = [one.content for one in present]
+    assert len(set(contents)) == len(contents) or world.readmitted, "twice"
+    for one in present:
+        assert world.sent[one.content].channel == one.channel
+    must = settled and not world.log.tail.hole
+    for user in USERS:
+        mine = [one for one in present if user in one.users]
+        maybe = [one for one in everything if user in one.users]
+        await check_pages(world, mine, maybe, None, user, must)
+        await check_conversations(world, mine, user, must)
+        await check_resume(world, mine, user, must)
+    for people in CONVERSATIONS:
+        channel = ",".join(people)
+        here = [one for one in present if one.channel == channel]
+        maybe = [one for one in everything if one.channel == channel]
+        await check_pages(world, here, maybe, channel, people[0], must)
+    await check_single(world, present, must)
+    if not world.log_is_older:
+        check_live(world, present)
+
+
+async def check_pages(
+    world: World,
+    mine: list[Held],
+    maybe: list[Held],
+    channel: str | None,
+    user: str,
+    must: bool,
+) -> None:
+    """``mine`` must be there; ``maybe`` may."""
+    dice, history = world.dice, world.history
+    ids = [one.id for one in mine] or [1 << 50]
+    bound = dice.choice(ids) + dice.choice([-1, 0, 1])
+    limit = dice.randint(1, 7)
+    for bounds in (
+        Bounds(limit),
+        Bounds(limit, before=bound),
+        Bounds(limit, after=bound, newest=False),
+        Bounds(limit, after=0, newest=False),
+    ):
+        try:
+            page = (
+                await history.user_page(user, bounds)
+                if channel is None
+                else await history.channel_page(channel, bounds)
+            )
+        except StoreUnavailable:
+            assert world.store.away, "nothing is away"
+            continue
+        inside = [one for one in mine if bounds.after < one.id < bounds.before]
+        kept = inside[-limit:] if bounds.newest else inside[:limit]
+        found = [json.loads(entry.body)["content"] for entry in page.entries]
+        if page.complete and len(mine) == len(maybe):
+            assert found == [one.content for one in kept], (bounds, found, kept)
+            assert page.has_more == (len(inside) > limit)
+        else:
+            assert not must, "not complete, though nothing is missing"
+            assert set(found) <= {one.content for one in maybe}, (bounds, found, maybe)
+
+
+async def check_conversations(world: World, mine: list[Held], user: str, must: bool) -> None:
+    last: dict[str, int] = {}
+    for one in mine:
+        last[one.channel] = one.id
+    found: list[tuple[str, int]] = []
+    before = MAX_ID
+    complete = True
+    for _ in range(20):
+        try:
+            page = await world.history.conversations(
+                user, before=before, limit=world.dice.randint(1, 2)
+            )
+        except StoreUnavailable:
+            assert world.store.away
+            return
+        found += [(one.channel, one.last_id) for one in page.conversations]
+        complete = complete and page.complete
+        if not page.has_more:
+            break
+        before = page.conversations[-1].last_id
+    else:
+        raise AssertionError("a listing that does not end")
+    if complete and not world.log_is_older:
+        assert found == sorted(last.items(), key=lambda item: -item[1])
+    else:
+        assert not must
+
+
+async def check_single(world: World, present: list[Held], must: bool) -> None:
+    stored = world.in_store()
+    for one in world.dice.sample(present, min(5, len(present))):
+        try:
+            found = await world.history.get(one.id)
+        except StoreUnavailable:
+            assert not must
+            continue
+        assert found is not None, f"{one} is not found"
+        entry, state = found
+        content = json.loads(entry.body)["content"]
+        # Two may have one id until the store is there to tell.
+        assert content == one.content or (world.store.away and content in world.sent)
+        if state == "stored" and world.confirmed:
+            assert one.id in stored, f"{one} is not stored"
+
+
+async def check_resume(world: World, mine: list[Held], user: str, must: bool) -> None:
+    """A client that was here before comes back; and one that is here now is remembered."""
+    theirs = [
+        one
+        for one in world.clients
+        if one.user == user
+        and one.logs_ago < 2
+        and not (one.lost and one.cursor.startswith(world.log.epoch + "."))
+    ]
+    for client in world.dice.sample(theirs, min(2, len(theirs))):
+        plan = await world.resumer.plan(user, client.cursor)
+        connection = Connection(user, "d", echo=True, buffer_limit=1 << 30)
+        wire = Wire()
+        connection.transport = wire  # type: ignore[assignment]
+        await world.resumer.run(connection, plan)
+        world.hub.discard(connection)
+        frames = read_frames(wire.data)
+        gaps = [
+            (parse_id(frame["from"]), parse_id(frame["to"]))
+            for frame in frames
+            if frame["type"] == "gap"
+        ]
+        got = [frame["content"] for frame in frames if frame["type"] == "message"]
+        assert len(set(got)) == len(got) or world.readmitted, "twice"
+        position = parse_id(client.cursor.partition(".")[2])
+        same_life = client.cursor.startswith(world.log.epoch + ".")
+        if plan.recovered:
+            assert same_life
+            if not gaps and not world.log_is_older:
+                assert got == [one.content for one in mine if one.id > position]
+        for one in mine:
+            assert (
+                one.content in got
+                or one.content in client.seen
+                or any(low < one.id <= high for low, high in gaps)
+            ), f"{one} is passed over: {client.cursor}, {plan}, {gaps}"
+    if mine:
+        at = world.dice.choice(mine).id
+        # Also what has since been lost, and may come back with the store that holds it.
+        seen = world.sent_to(user, at) | {one.content for one in mine if one.id <= at}
+        world.clients.append(Client(user, f"{world.log.epoch}.{format_id(at)}", seen))
+
+
+def check_live(world: World, present: list[Held]) -> None:
+    """Whoever stayed connected was sent everything, or told to fetch it."""
+    for user, live in world.live.items():
+        for one in present:
+            if user in one.users and one.content not in live.seen:
+                assert any(low < one.id <= high for low, high in live.gaps), (
+                    f"{one} never came to {user}, who is connected"
+                )
+
+
+def read_frames(data: bytes) -> list[dict[str, str]]:
+    """Text frames as the server writes them: unmasked, never in parts."""
+    found: list[dict[str, str]] = []
+    at = 0
+    while at < len(data):
+        length = data[at + 1]
+        start = at + 2
+        if length == 126:
+            length, start = int.from_bytes(data[at + 2 : at + 4], "big"), at + 4
+        elif length == 127:
+            length, start = int.from_bytes(data[at + 2 : at + 10], "big"), at + 10
+        found.append(json.loads(data[start : start + length]))
+        at = start + length
+    return found

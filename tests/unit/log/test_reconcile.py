@@ -1,0 +1,194 @@
+"""The whole table of what a log and a store find when they meet."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatsvc.log.reconcile import (
+    MARGIN,
+    WIDE_MARGIN,
+    Life,
+    LogState,
+    Mark,
+    Meeting,
+    StoreState,
+    reconcile,
+)
+
+TRIMMED, WATERMARK, HEAD = 20, 50, 80
+BELOW, BETWEEN, ABOVE = 40, 60, 90
+FIRST, NOW = Life(1, "first", 0), Life(2, "now", 30)
+LOG = LogState(
+    "ours", stored=WATERMARK, start=1, trimmed=TRIMMED, base=0, empty=False, lives=(FIRST, NOW)
+)
+AGREED = Meeting(
+    another=False,
+    behind=False,
+    ahead=False,
+    stored=WATERMARK,
+    margin=MARGIN,
+    base=0,
+    hole=None,
+)
+BEHIND = AGREED._replace(behind=True, stored=BELOW, margin=WIDE_MARGIN)
+
+
+def mark(position: int | None, life: Life = NOW) -> Mark | None:
+    return None if position is None else Mark(position, life.generation, life.epoch)
+
+
+def ahead_of(base: int, of: Meeting = AGREED) -> Meeting:
+    return of._replace(ahead=True, base=base)
+
+
+@pytest.mark.parametrize(
+    ("watermark", "head", "known", "expected"),
+    [
+        # The store's watermark is the log's: its head below it is what was expired or put
+        # aside, at it is the usual case, above it is a part of the batch that was under way.
+        (WATERMARK, 0, True, AGREED),
+        (WATERMARK, BELOW, True, AGREED),
+        (WATERMARK, WATERMARK, True, AGREED),
+        (WATERMARK, BETWEEN, True, AGREED),
+        (WATERMARK, HEAD, True, AGREED),
+        # ... unless the log does not hold it: then the log is an older one.
+        (WATERMARK, BETWEEN, False, ahead_of(BETWEEN)),
+        (WATERMARK, ABOVE, False, ahead_of(ABOVE)),
+        # The store's watermark is below: it was put back, whatever its head is.
+        (BELOW, BELOW, True, BEHIND),
+        (BELOW, 0, True, BEHIND),
+        (BELOW, WATERMARK, True, BEHIND),
+        (BELOW, HEAD, True, BEHIND),
+        (BELOW, BETWEEN, False, ahead_of(BETWEEN, BEHIND)),
+        (BELOW, ABOVE, False, ahead_of(ABOVE, BEHIND)),
+        # The log's is saved now and then: the store's may be above it, where the log knows it.
+        (BETWEEN, BETWEEN, True, AGREED),
+        (HEAD, HEAD, True, AGREED),
+        (BETWEEN, BELOW, True, AGREED),
+        (BETWEEN, BETWEEN, False, ahead_of(BETWEEN)),
+        (ABOVE, ABOVE, False, ahead_of(ABOVE)),
+        (ABOVE, 0, False, ahead_of(ABOVE)),
+        (BETWEEN, ABOVE, False, ahead_of(ABOVE)),
+        # A store of an earlier program has no watermark: the lower of the log's and its head.
+        (None, WATERMARK, True, AGREED),
+        (None, BETWEEN, True, AGREED),
+        (None, HEAD, True, AGREED),
+        (None, BELOW, True, BEHIND),
+        (None, 0, False, BEHIND._replace(stored=TRIMMED)),
+        (None, BETWEEN, False, ahead_of(BETWEEN)),
+        (None, ABOVE, False, ahead_of(ABOVE)),
+    ],
+)
+def test_the_store_that_it_was(
+    watermark: int | None, head: int, known: bool, expected: Meeting
+) -> None:
+    assert reconcile(LOG, StoreState("ours", mark(watermark), head), known=known) == expected
+
+
+@pytest.mark.parametrize(
+    ("watermark", "expected"),
+    [
+        (TRIMMED, None),
+        (TRIMMED + 1, None),
+        (TRIMMED - 1, (TRIMMED - 1, TRIMMED)),
+        (0, (0, TRIMMED)),
+        (None, None),
+    ],
+)
+def test_what_the_store_lost_and_the_log_has_deleted_is_a_hole(
+    watermark: int | None, expected: tuple[int, int] | None
+) -> None:
+    found = reconcile(LOG, StoreState("ours", mark(watermark), 5), known=True)
+    assert found.hole == expected
+    assert found.stored == max(TRIMMED, watermark or 0)
+
+
+def test_holes_are_remembered_and_joined() -> None:
+    log = LOG._replace(hole=(3, 7))
+    assert reconcile(log, StoreState("ours", mark(WATERMARK), HEAD), known=True).hole == (3, 7)
+    assert reconcile(log, StoreState("ours", mark(BELOW), HEAD), known=True).hole == (3, 7)
+    assert reconcile(log, StoreState("ours", mark(10), HEAD), known=True).hole == (3, TRIMMED)
+    full = StoreState("another", mark(TRIMMED), HEAD)
+    assert reconcile(log, full, known=True).hole is None
+
+
+def test_where_nothing_was_deleted_nothing_is_missing() -> None:
+    log = LOG._replace(start=TRIMMED)
+    assert reconcile(log, StoreState("ours", mark(5), 5), known=True).hole is None
+    assert reconcile(log, StoreState("another", None, 0), known=True).hole is None
+
+
+@pytest.mark.parametrize(
+    ("set_by", "position", "behind", "stored", "ahead"),
+    [
+        # Set by the life before: what the present one has placed below it is not in there.
+        (FIRST, WATERMARK, True, NOW.begun, False),
+        (FIRST, HEAD, True, NOW.begun, False),
+        (FIRST, 25, True, 25, False),
+        # Set by a life of the same number that is not this one: the two forked.
+        (Life(2, "fork", 0), WATERMARK, True, NOW.begun, True),
+        # Set by a later one: the log is an older one, and all that it believes is in there.
+        (Life(3, "later", 0), HEAD, False, WATERMARK, True),
+        (Life(3, "later", 0), BELOW, True, BELOW, True),
+        # Set by one from before those that are remembered.
+        (Life(0, "long ago", 0), HEAD, True, TRIMMED, False),
+    ],
+)
+def test_a_mark_counts_for_the_life_that_set_it(
+    set_by: Life, position: int, behind: bool, stored: int, ahead: bool
+) -> None:
+    found = reconcile(LOG, StoreState("ours", mark(position, set_by), HEAD), known=True)
+    assert (found.behind, found.stored, found.ahead) == (behind, stored, ahead)
+
+
+@pytest.mark.parametrize("base", [0, 30, BETWEEN, ABOVE])
+def test_what_the_base_covers_is_known_already(base: int) -> None:
+    found = reconcile(LOG._replace(base=base), StoreState("ours", mark(60), 60), known=False)
+    assert found.ahead == (base < 60)
+    assert found.base == max(base, 60)
+
+
+ANOTHER = AGREED._replace(another=True, behind=True, stored=TRIMMED, margin=0)
+
+
+@pytest.mark.parametrize(
+    ("watermark", "head", "known", "expected"),
+    [
+        (None, 0, False, ANOTHER._replace(hole=(0, TRIMMED))),
+        (10, 15, False, ANOTHER._replace(base=15, hole=(10, TRIMMED))),
+        (TRIMMED, TRIMMED, False, ANOTHER._replace(base=TRIMMED)),
+        (BELOW, BELOW, True, ANOTHER._replace(base=BELOW)),
+        (BELOW, BELOW, False, ANOTHER._replace(base=BELOW, ahead=True)),
+        (None, ABOVE, False, ANOTHER._replace(base=ABOVE, ahead=True, hole=(0, TRIMMED))),
+    ],
+)
+def test_another_store(watermark: int | None, head: int, known: bool, expected: Meeting) -> None:
+    assert reconcile(LOG, StoreState("another", mark(watermark), head), known=known) == expected
+
+
+def test_of_a_stranger_no_word_is_taken() -> None:
+    """Its mark was set by another service's log."""
+    stranger = StoreState("another", Mark(70, 9, "theirs"), 10)
+    found = reconcile(LOG, stranger, known=True)
+    assert (found.stored, found.hole) == (TRIMMED, (0, TRIMMED))
+    assert found.ahead, "its lives are counted further"
+
+
+@pytest.mark.parametrize(
+    ("head", "empty", "expected"),
+    [
+        (0, True, AGREED._replace(stored=TRIMMED)),
+        (0, False, AGREED._replace(stored=TRIMMED)),
+        (10, False, AGREED._replace(stored=TRIMMED, base=10)),
+        (TRIMMED, False, AGREED._replace(stored=TRIMMED, base=TRIMMED)),
+        (BETWEEN, False, ahead_of(BETWEEN, AGREED._replace(stored=TRIMMED))),
+        (ABOVE, False, ahead_of(ABOVE, AGREED._replace(stored=TRIMMED))),
+        (ABOVE, True, AGREED._replace(stored=TRIMMED, base=ABOVE)),
+    ],
+)
+def test_a_log_that_began_while_the_store_was_away(
+    head: int, empty: bool, expected: Meeting
+) -> None:
+    """Nothing was deleted from it yet, nor stored."""
+    log = LOG._replace(store=None, stored=TRIMMED, start=TRIMMED, empty=empty)
+    assert reconcile(log, StoreState("ours", None, head), known=False) == expected
