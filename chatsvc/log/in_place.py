@@ -38,6 +38,18 @@ class InPlace:
             return f"{self._wal} was {'removed' if found is None else 'replaced'}"
         return None
 
+    def drop_left_wal(self) -> None:
+        """Remove the write-ahead log that was left beside another file; the database is closed.
+
+        SQLite leaves it where the file is no longer its own. Whoever opens the new file would
+        find the pages of the old one beside it, and take them for its own
+        (sqlite.org/howtocorrupt.html, section 1.4).
+        """
+        left = self._wal_identity is not None and _identity(self._wal) == self._wal_identity
+        if left and _identity(self._path) != self._file_identity:
+            self._wal.unlink()
+            self._path.with_name(self._path.name + "-shm").unlink(missing_ok=True)
+
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:

@@ -143,7 +143,7 @@ class LocalLog(MessageLog):
             window_ms = idempotency_ms
             keys = open_keys(
                 file,
-                life=_life(positions.epoch, positions.store),
+                life=_life(file.meta("epoch"), file.meta("store")),
                 window_ms=window_ms,
                 max_keys=idempotency_keys,
                 max_keys_per_sender=idempotency_keys_per_sender,
@@ -411,10 +411,10 @@ class LocalLog(MessageLog):
         self._worker.chore(lambda: self._guarded(save))
 
     def _trim(self) -> None:
-        old = min(self.tail.stored, self.elapsed.older_than(self._retention_ms / 1000))
-        if self._saved_keys.is_due(self._loop.time(), old):
+        up_to = min(self.tail.stored, self.elapsed.older_than(self._retention_ms / 1000))
+        if self._saved_keys.is_due(self._loop.time(), up_to):
             self._save_keys()
-        self._standing.trim(min(old, self._saved_keys.position), _TRIM_ROWS)
+        self._standing.trim(min(up_to, self._saved_keys.position), _TRIM_ROWS)
 
     def _reserve(self, up_to: int) -> None:
         self._last = max(self._last, up_to)
@@ -432,8 +432,8 @@ def _wall_clock() -> int:
     return now_ms()
 
 
-def _life(epoch: str, store: str | None) -> str:
-    return f"{epoch} {store}"
+def _life(epoch: object, store: object) -> str:
+    return f"{epoch} {store or ''}"
 
 
 def _text(value: object) -> str | None:

@@ -17,6 +17,7 @@ from chatsvc.core.ids import MAX_ID, STEP, id_at, id_ms
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record, accept, pack, unpack
 from chatsvc.log.key_bounds import AHEAD_MS
+from chatsvc.log.reconcile import Mark
 from chatsvc.storage.base import DeadLetter, Members, MessageStore
 from tests.support.client_ids import uuid7_at
 from tests.support.records import START, draft, other_kind, record, records, with_body
@@ -30,6 +31,9 @@ class Place(Protocol):
 
     async def set_version(self, version: int) -> None:
         """As if another program had written it."""
+
+    async def replace(self) -> None:
+        """Put an empty store in the place of the one that is open."""
 
 
 def value(body: bytes) -> str:
@@ -94,6 +98,62 @@ class StoreSuite:
         await asyncio.gather(*(store.open() for store in stores))
         assert len({await store.identity() for store in stores}) == 1
         await asyncio.gather(*(store.close() for store in stores))
+
+    async def test_the_watermark_is_set_from_what_it_was(
+        self, store: MessageStore, place: Place
+    ) -> None:
+        first, second = Mark(START, 1, "a"), Mark(START + STEP, 1, "a")
+        assert await store.watermark() is None
+        assert not await store.set_watermark(first, second)
+        assert await store.watermark() is None
+        assert await store.set_watermark(None, first)
+        assert not await store.set_watermark(None, second)
+        assert await store.watermark() == first
+        assert await store.set_watermark(first, second)
+        assert not await store.set_watermark(first, second)
+        for other in (Mark(START + STEP, 2, "a"), Mark(START + STEP, 1, "b"), first):
+            assert not await store.set_watermark(other, first)
+        await store.close()
+        again = place.make()
+        await again.open()
+        assert await again.watermark() == second
+        assert await again.set_watermark(second, Mark(1, 12, "later"))
+        assert await again.watermark() == Mark(1, 12, "later")
+        await again.close()
+
+    async def test_of_several_who_set_the_watermark_at_once_one_succeeds(
+        self, store: MessageStore
+    ) -> None:
+        for before in (None, Mark(7, 1, "a")):
+            marks = [Mark(START + at, 1, "a") for at in range(8)]
+            done = await asyncio.gather(*(store.set_watermark(before, one) for one in marks))
+            assert sum(done) == 1
+            found = await store.watermark()
+            assert found == marks[done.index(True)]
+            assert await store.set_watermark(found, Mark(7, 1, "a"))
+
+    async def test_the_watermark_is_no_message(self, store: MessageStore) -> None:
+        await store.set_watermark(None, Mark(START, 1, "a"))
+        assert await store.head() == 0
+        assert await store.purge(MAX_ID) == 0
+        assert await store.watermark() == Mark(START, 1, "a")
+
+    async def test_a_store_that_is_put_in_its_place_has_another_name(
+        self, store: MessageStore, place: Place
+    ) -> None:
+        """While it is open; it is opened again then."""
+        before = await store.identity()
+        await store.write(records(2))
+        await store.set_watermark(None, Mark(START, 1, "a"))
+        await place.replace()
+        with pytest.raises(StoreUnavailable):
+            await store.identity()
+        await store.open()
+        assert await store.identity() != before
+        assert await store.watermark() is None
+        assert await store.head() == 0
+        await store.write(records(3))
+        expect(await store.channel_page("alice,bob", Bounds(10)), records(3))
 
     async def test_opening_and_closing_twice_is_harmless(self, store: MessageStore) -> None:
         await store.open()

@@ -14,6 +14,7 @@ from mockupdb import MockupDB
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds
+from chatsvc.log.reconcile import Mark
 from chatsvc.storage.base import DeadLetter
 from chatsvc.storage.mongo import STEPS, MongoStore
 from chatsvc.storage.mongo_documents import to_document
@@ -100,6 +101,28 @@ async def test_writes_ask_for_a_journaled_majority_whatever_the_uri_says(
     assert script.last("insert")["ordered"] is False
 
 
+async def test_the_watermark_is_compared_and_set_in_one_journaled_step(
+    script: Script, store: MongoStore
+) -> None:
+    concern = {"w": "majority", "j": True, "wtimeout": 1600}
+    assert await store.set_watermark(None, Mark(1, 1, "a"))
+    asked = script.last("insert")
+    assert (asked["insert"], asked["writeConcern"]) == ("messages_meta", concern)
+    assert await store.set_watermark(Mark(1, 1, "a"), Mark(2, 1, "a"))
+    asked = script.last("update")
+    assert asked["writeConcern"] == concern
+    (update,) = asked["updates"]
+    assert update["q"] == {
+        "_id": "watermark",
+        "value": "0000000000000001",
+        "generation": 1,
+        "epoch": "a",
+    }
+    assert update["u"] == {"$set": {"value": "0000000000000002", "generation": 1, "epoch": "a"}}
+    script.answers["update"] = lambda _: {"ok": 1, "n": 0, "nModified": 0}
+    assert not await store.set_watermark(Mark(1, 1, "a"), Mark(2, 1, "a"))
+
+
 async def test_reads_ask_the_primary_whatever_the_uri_says(
     script: Script, store: MongoStore
 ) -> None:
@@ -173,6 +196,7 @@ async def test_a_user_who_may_not_list_collections_is_served(script: Script) -> 
         script.answers[name] = lambda _: {"ok": 0, "code": 13, "errmsg": "not authorized"}
     store = MongoStore(script.server.uri, "chat", "messages", write_seconds=2)
     await store.open()
+    script.answers["find"] = lambda _: found({"_id": "store", "v": 1, "identity": "i" * 32})
     assert await store.identity() == "i" * 32
     await store.close()
 

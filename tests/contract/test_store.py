@@ -25,6 +25,13 @@ class SqlitePlace:
             db.execute("UPDATE meta SET value = ? WHERE name = 'version'", (str(version),))
         db.close()
 
+    async def replace(self) -> None:
+        fresh = self.path.with_name("fresh.db")
+        other = SqliteStore(fresh)
+        await other.open()
+        await other.close()
+        fresh.rename(self.path)
+
 
 class MongoPlace:
     def __init__(self, uri: str, db: str) -> None:
@@ -38,6 +45,10 @@ class MongoPlace:
         with mongod.client(self.uri) as client:
             meta = client[self.db]["messages_meta"]
             meta.update_one({"_id": "store"}, {"$set": {"v": version}})
+
+    async def replace(self) -> None:
+        with mongod.client(self.uri) as client:
+            client.drop_database(self.db)
 
 
 class TestSqlite(StoreSuite):

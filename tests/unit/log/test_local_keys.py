@@ -16,7 +16,7 @@ from chatsvc.log import key_file, local
 from chatsvc.log.base import Appended
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.log.local import LocalLog
-from chatsvc.log.reconcile import Mark, StoreState
+from chatsvc.log.reconcile import StoreState
 from chatsvc.log.verify import BadRow, accept_loss, remove
 from tests.support.boot import Boot
 from tests.support.client_ids import uuid7_at
@@ -48,21 +48,17 @@ async def opened(
             "idempotency_ms": WINDOW * 1000,
             "idempotency_keys": 1000,
             "retention_ms": 0,
-            "store": held_by("s", 0),
             "elapsed_clock": boot,
         }
-        log = await LocalLog.open(tmp_path, **(values | options))
+        identity, head = options.pop("store_identity", "s"), options.pop("store_head", 0)
+        store = None if identity is None else StoreState(identity, None, head)
+        log = await LocalLog.open(tmp_path, store=store, **(values | options))
         logs.append(log)
         return log
 
     yield open_log
     for log in logs:
         await log.close()
-
-
-def held_by(name: str, head: int) -> StoreState:
-    """A store of this name that holds everything up to here, and has no mark."""
-    return StoreState(name, None, head)
 
 
 async def send(log: LocalLog, client_id: str, sender: str = "alice") -> Appended:
@@ -104,7 +100,7 @@ async def test_what_was_forgotten_stays_the_stores_to_tell_over_a_restart(
         assert log.can_tell(key(uuid7_at(minted), "carol"))
         assert log.forgotten_are_stored
         await log.close()
-        log = await opened(store=held_by("s", sent.id))
+        log = await opened(store_head=sent.id)
 
 
 async def test_a_clock_that_steps_changes_nothing(
@@ -120,7 +116,7 @@ async def test_a_clock_that_steps_changes_nothing(
         log.advance_watermark(log.tail.head)
         assert (await send(log, used)).id == sent.id
         await log.close()
-        log = await opened(store=held_by("s", sent.id))
+        log = await opened(store_head=sent.id)
         assert (await send(log, used)).id == sent.id
 
 
@@ -167,21 +163,19 @@ async def test_what_was_forgotten_and_not_saved_is_read_back(
     await log.close()
     for name in ("log.db", "log.db-wal"):
         (tmp_path / name).write_bytes((copy / name).read_bytes())
-    log = await opened(store=held_by("s", sent.id))
+    log = await opened(store_head=sent.id)
     assert (await send(log, used)).id == sent.id
 
 
 async def test_a_store_that_lost_something_is_not_believed_until_it_is_filled_again(
     opened: Open, boot: Boot
 ) -> None:
-    log = await opened(retention_ms=HOUR)
+    log = await opened()
     first = await send(log, uuid7_at(now_ms()))
     second = await send(log, uuid7_at(now_ms(), 2))
     await pass_window(log, boot)
-    life = log.lives[-1]
     await log.close()
-    older = StoreState("s", Mark(first.id, life.generation, life.epoch), first.id)
-    log = await opened(store=older, retention_ms=HOUR)
+    log = await opened(store_head=first.id, retention_ms=HOUR)
     assert log.tail.stored <= first.id
     assert not log.forgotten_are_stored
     log.advance_watermark(second.id)
@@ -232,16 +226,16 @@ async def test_a_new_log_with_the_store_away_leaves_its_past_to_it(
 ) -> None:
     start = now_ms()
     monkeypatch.setattr(local, "now_ms", lambda: start)
-    log = await opened(store=None)
+    log = await opened(store_identity=None, store_head=None)
     assert log.past_is_unknown
     assert not log.can_tell(key(uuid7_at(start + AHEAD_MS)))
     assert not log.can_tell(key(uuid7_at(start + HOUR))), "ahead of the clock"
     monkeypatch.setattr(local, "now_ms", lambda: start + HOUR)
     assert log.can_tell(key(uuid7_at(start + HOUR)))
     await log.close()
-    log = await opened(store=None)
+    log = await opened(store_identity=None, store_head=None)
     assert log.past_is_unknown
-    await log.meet_store(held_by("s", 0))
+    await log.meet_store(StoreState("s", None, 0))
     log.learn_past(id_at(start - HOUR), [("future", start + 9 * HOUR)])
     assert not log.past_is_unknown
     assert not log.can_tell(key(uuid7_at(start - HOUR + AHEAD_MS)))
@@ -261,7 +255,7 @@ async def test_a_store_ahead_is_asked_for_what_it_knows(opened: Open, boot: Boot
     await pass_window(log, boot)
     await log.close()
     ahead = id_at(now_ms() + 1000)
-    log = await opened(store=held_by("s", ahead))
+    log = await opened(store_head=ahead)
     assert log.past_is_unknown
     assert not log.can_tell(key(uuid7_at(id_ms(ahead) + AHEAD_MS)))
     log.learn_past(ahead, [])
@@ -275,7 +269,7 @@ async def test_another_store_is_asked_for_what_it_knows(opened: Open) -> None:
     log.learn_past(0, [])
     sent = await send(log, "k")
     await log.close()
-    log = await opened(store=held_by("another", sent.id - 64))
+    log = await opened(store_identity="another", store_head=sent.id - 64)
     assert log.past_is_unknown
     assert not log.can_tell(key(uuid7_at(id_ms(sent.id))))
 
@@ -294,7 +288,7 @@ async def test_a_log_that_lost_a_record_does_not_know_its_key(
     remove(tmp_path / "log.db", (BadRow(lost.id, "checksum", b""),))
     if how == "loss accepted":
         accept_loss(tmp_path / "log.db")
-    log = await opened(retention_ms=HOUR, store=held_by("s", last.id))
+    log = await opened(retention_ms=HOUR, store_head=last.id)
     assert log.past_is_unknown
     log.learn_past(last.id, [])
     assert not log.can_tell(key(used))
@@ -312,7 +306,7 @@ async def test_a_log_of_an_older_version_is_read_back_and_its_past_is_asked_for(
     with sqlite3.connect(tmp_path / "log.db") as db:
         db.execute("DELETE FROM meta WHERE key LIKE 'keys%'")
     db.close()
-    log = await opened(retention_ms=HOUR, store=held_by("s", sent.id))
+    log = await opened(retention_ms=HOUR, store_head=sent.id)
     assert log.past_is_unknown
     assert (await send(log, used)).id == sent.id
     assert not log.can_tell(key(uuid7_at(id_ms(sent.id) + AHEAD_MS)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -12,7 +13,8 @@ from structlog.testing import capture_logs
 
 from chatsvc.core.errors import ConfigurationError, StoreUnavailable, VersionTooNew
 from chatsvc.core.record import Record, unpack
-from chatsvc.log.reconcile import StoreState
+from chatsvc.log.reconcile import Mark, StoreState
+from chatsvc.log.tail import Tail
 from chatsvc.storage.persister import Persister, PersisterEvents
 from tests.support.fake_log import FakeLog
 from tests.support.memory_store import MemoryStore
@@ -50,6 +52,21 @@ class WatchedLog(FakeLog):
         super().__init__()
         self.store = store
         self.advances: list[int] = []
+        self.reads: list[int] = []
+        self.meetings = 0
+        self.begin_at: int | None = None
+
+    @property
+    def store_from(self) -> int:
+        return self.tail.stored if self.begin_at is None else self.begin_at
+
+    async def meet_store(self, store: StoreState) -> None:
+        self.meetings += 1
+        await super().meet_store(store)
+
+    async def read(self, after: int, up_to: int, limit: int, most_bytes: int) -> list[Record]:
+        self.reads.append(after)
+        return await super().read(after, up_to, limit, most_bytes)
 
     def advance_watermark(self, watermark: int) -> None:
         kept = self.store.records.keys() | self.store.letters.held.keys()
@@ -353,8 +370,7 @@ async def test_whatever_a_store_raises_wherever_is_tried_again(
         persister.start()
         for first in range(1, 9, 2):
             log.tail.extend(records(2, first=first))
-            await asyncio.sleep(0.003)
-        await until(lambda: log.tail.watermark == log.tail.head)
+            await until(lambda: log.tail.watermark == log.tail.head)
     assert left == 0 or (where == "ping" and left < 3)
     log.tail.extend(records(1, first=9))
     await until(lambda: log.tail.watermark == log.tail.head)
@@ -545,3 +561,171 @@ async def test_whatever_fails_everything_accepted_is_stored_or_put_aside(
     assert kept == [one.id for one in accepted]
     assert all(key % 7 == 0 for key in store.letters.held)
     assert kept[0] > START
+
+
+# --- the store's own watermark
+
+
+async def test_the_store_is_told_after_each_batch(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    make().start()
+    log.tail.extend(records(3))
+    await until(lambda: log.tail.watermark == log.tail.head)
+    assert store.mark == Mark(records(3)[-1].id, 1, "fake")
+
+
+async def test_an_answer_that_was_lost_is_no_other_writer(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    events = Counted()
+    store.answers_lost = 2
+    make(attempts=5, events=events).start()
+    log.tail.extend(records(2))
+    await until(lambda: store.answers_lost == 1)
+    log.tail.extend(records(2, first=3))  # the next attempt has more to store
+    await until(lambda: log.tail.watermark == log.tail.head)
+    assert events.total("round_failed") == 0
+    assert log.meetings == 1
+    assert store.mark == Mark(records(4)[-1].id, 1, "fake")
+
+
+@pytest.mark.parametrize("put_back", [None, Mark(START, 1, "fake"), Mark(START + 999, 1, "other")])
+async def test_a_watermark_that_is_not_its_own_makes_the_two_meet_again(
+    make: Make, log: WatchedLog, store: MemoryStore, put_back: Mark | None
+) -> None:
+    persister = make(attempts=1)
+    persister.start()
+    log.tail.extend(records(3))
+    await until(lambda: log.tail.watermark == log.tail.head)
+    store.mark = put_back
+    with capture_logs() as lines:
+        log.tail.extend(records(2, first=4))
+        await until(lambda: log.tail.watermark == log.tail.head)
+    failed = [line["error"] for line in lines if line["event"] == "round_failed"]
+    assert failed == ["another service writes to the store, or it was put back"]
+    assert log.meetings == 2
+    assert log.met is not None
+    assert log.met.mark == put_back
+    await until(lambda: persister.health == ("ok", None, 0))
+
+
+async def test_after_a_failed_round_it_looks_whether_the_store_is_the_same(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    make(attempts=1).start()
+    log.tail.extend(records(3))
+    await until(lambda: log.tail.watermark == log.tail.head)
+    store.failures = 1
+    store.name = "another"
+    log.tail.extend(records(2, first=4))
+    await until(lambda: log.tail.watermark == log.tail.head)
+    assert log.met is not None
+    assert log.met.identity == "another"
+
+
+@pytest.mark.parametrize("busy", [False, True])
+async def test_it_looks_now_and_then_without_a_cause(
+    make: Make, log: WatchedLog, store: MemoryStore, busy: bool
+) -> None:
+    make(look_seconds=0.01).start()
+    log.tail.extend(records(3))
+    await until(lambda: log.tail.watermark == log.tail.head)
+    store.name = "another"
+    if busy:
+        await asyncio.sleep(0.02)
+        log.tail.extend(records(1, first=4))
+    await until(lambda: log.met is not None and log.met.identity == "another")
+
+
+async def test_a_store_that_comes_while_there_is_nothing_to_store_is_met(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    store.away = True
+    persister = make()
+    persister.start()
+    await asyncio.sleep(0.02)
+    assert log.met is None
+    assert persister.health == ("ok", None, 0)
+    store.away = False
+    await until(lambda: log.met is not None)
+
+
+async def test_an_idle_persister_does_not_look_before_it_is_time(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    make().start()
+    await until(lambda: log.met is not None)
+    opened = store.opened
+    await asyncio.sleep(0.05)
+    assert (store.opened, log.meetings) == (opened, 1)
+
+
+# --- what a store lacks
+
+
+async def test_what_a_store_lacks_is_read_from_the_file_and_is_no_backlog(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    everything = records(2500)
+    log.records = everything[:2400]
+    log.tail = Tail(
+        recent_bytes=0, watermark=everything[2399].id, floor=everything[2399].id, stored=0
+    )
+    log.tail.extend(everything[2400:])
+    persister = make()
+    store.gate = asyncio.Event()
+    persister.start()
+    await until(lambda: log.reads == [0])
+    assert persister.health == (
+        "degraded",
+        "the store lacks what one before it had, and is being filled from the log",
+        100,
+    )
+    store.gate.set()
+    await until(lambda: log.tail.watermark == log.tail.head)
+    assert list(store.records) == [one.id for one in everything]
+    assert store.batches == [1000, 1000, 400, 100]
+    await until(lambda: persister.health == ("ok", None, 0))
+
+
+async def test_what_is_stored_again_for_good_measure_is_put_aside_once(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    log.tail.extend(records(4))
+    log.tail.advance(records(3)[-1].id)
+    log.begin_at = START
+    store.refuse = lambda one: one.id in (records(2)[-1].id, records(4)[-1].id)
+    make().start()
+    await until(lambda: log.tail.watermark == log.tail.head)
+    assert list(store.letters.held) == [records(4)[-1].id]
+    assert store.batches == [4]
+
+
+async def test_a_message_whose_id_another_has_is_no_dead_letter(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    taken = record(2, "what was acknowledged before the log was put back")
+    store.records[taken.id] = taken
+    log.tail.extend(records(3))
+    log.records = records(3)
+    make().start()
+    await until(lambda: log.tail.unsaved_count == 0)
+    assert store.letters.held == {}
+    assert store.records[taken.id] == taken
+    contents = [json.loads(one.body)["content"] for one in store.records.values()]
+    assert sorted(contents) == sorted(
+        ["message 1", json.loads(taken.body)["content"], "message 3", "message 2"]
+    )
+
+
+async def test_where_nothing_is_left_to_store_the_position_goes_on(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    """The last record was taken out of the log: nothing has its id, and all is stored."""
+    log.tail = Tail(recent_bytes=0, watermark=START, floor=START, stored=0)
+    persister = make()
+    persister.start()
+    await until(lambda: not log.tail.refilling)
+    assert store.batches == []
+    await until(lambda: persister.health == ("ok", None, 0))
