@@ -130,7 +130,7 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("shutting_down", 503, _WAIT, "The server is being stopped."),
     ErrorCode("store_file_missing", 503, _WAIT, "The embedded store's file was removed."),
     ErrorCode(
-        "store_unavailable", 503, _WAIT, "What was asked for is in the database: it is away."
+        "store_unavailable", 503, _WAIT, "The answer is in the database alone, and that is away."
     ),
     ErrorCode("unavailable", 503, _WAIT, "It cannot be done now."),
 )
