@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from chatsvc.core.lost import LostRange
+
 DEFAULT_PAGE: Final = 100
 
 
@@ -27,9 +29,12 @@ class Conversation(msgspec.Struct, kw_only=True):
 class Conversations(msgspec.Struct, kw_only=True):
     """Newest first. ``before`` is the id to ask for the next page with: that of the last
     conversation's newest message; of an empty page, the bound that was given. ``complete``
-    is false when the store was away and only the recent ones could be read."""
+    is false when some may be missing for now: the store was away and only the recent ones
+    could be read, or it is being filled again. ``lost`` is there where messages are gone for
+    good, and with them perhaps a conversation."""
 
     conversations: list[Conversation]
     has_more: bool
     before: str | None
     complete: bool
+    lost: LostRange | msgspec.UnsetType = msgspec.UNSET

@@ -10,6 +10,7 @@ import msgspec
 from chatsvc.core.errors import Invalid
 from chatsvc.core.ids import MAX_ID, format_id, parse_id
 from chatsvc.core.limits import Limits
+from chatsvc.core.lost import LostRange
 from chatsvc.features.conversations.model import (
     Conversation,
     Conversations,
@@ -44,6 +45,10 @@ class ConversationPage(Protocol):
 
     @property
     def complete(self) -> bool: ...
+
+    @property
+    def lost(self) -> tuple[int, int] | None:
+        """A range of ids, above the first up to the second, that nobody holds any more."""
 
 
 class ConversationHistory(Protocol):
@@ -108,4 +113,5 @@ class ConversationService:
             has_more=page.has_more,
             before=format_id(found[-1].last_id) if found else request.before,
             complete=page.complete,
+            lost=LostRange.of(page.lost),
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from chatsvc.core.errors import (
     Conflict,
     Forbidden,
@@ -16,6 +18,7 @@ from chatsvc.core.errors import (
 )
 from chatsvc.core.ids import format_id
 from chatsvc.core.limits import Limits
+from chatsvc.core.lost import LostRange
 from chatsvc.core.message import check_client_id, check_device
 from chatsvc.core.page import Entry
 from chatsvc.features.messages.channels import ConversationSender
@@ -43,6 +46,8 @@ from chatsvc.wire.operation import Access, Caller, Operation, Reply
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 DEVICE: Final = "Chatsvc-Device"
+
+_encode = msgspec.json.Encoder().encode
 
 _LOCATION_DOC: Final = {"Location": "Where the message can be read."}
 
@@ -205,8 +210,10 @@ def page_body(page: HistoryPage, stretch: Stretch, *, by_rev: bool) -> bytes:
         first = last = "null" if stretch.given is None else f'"{stretch.given}"'
     tail = (
         f'],"has_more":{_bool(page.has_more)},"before":{first},"after":{last},'
-        f'"complete":{_bool(page.complete)}}}'
+        f'"complete":{_bool(page.complete)}'
     )
+    lost = LostRange.of(page.lost)
+    tail += f',"lost":{_encode(lost).decode()}}}' if isinstance(lost, LostRange) else "}"
     return b'{"messages":[' + b",".join([entry.body for entry in entries]) + tail.encode()
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from chatsvc.core.limits import Limits
+from chatsvc.core.lost import LostRange
 from chatsvc.core.message import MAX_CLIENT_ID, MAX_DEVICE
 from chatsvc.core.participants import MAX_CHANNEL_BYTES
 
@@ -96,8 +97,9 @@ class MessagePage(msgspec.Struct, kw_only=True):
 
     ``has_more`` speaks of the direction that was asked for. ``before`` and ``after`` are
     the ids of the first and the last message here, to ask for the next page with; of an
-    empty page, the bound that was given. ``complete`` is false when the store was away
-    and only the recent end could be read.
+    empty page, the bound that was given. ``complete`` is false when messages of the range
+    may be missing for now: the store was away and only the recent end could be read, or it
+    is being filled again. ``lost`` is there where some are gone for good.
     """
 
     messages: list[Message]
@@ -105,6 +107,7 @@ class MessagePage(msgspec.Struct, kw_only=True):
     before: MessageId | None
     after: MessageId | None
     complete: bool
+    lost: LostRange | msgspec.UnsetType = msgspec.UNSET
 
 
 ONE_CONVERSATION: Final[list[dict[str, Any]]] = [

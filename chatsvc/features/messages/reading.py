@@ -25,6 +25,10 @@ class HistoryPage(Protocol):
     @property
     def complete(self) -> bool: ...
 
+    @property
+    def lost(self) -> tuple[int, int] | None:
+        """A range of ids, above the first up to the second, that nobody holds any more."""
+
 
 class History(Protocol):
     """The store up to the watermark, then the log's tail, as one.

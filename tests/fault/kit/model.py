@@ -183,7 +183,8 @@ class Options:
 
 @dataclass
 class World:
-    """One run. ``clock_ms`` is the wall clock, ``lived`` the seconds that have passed."""
+    """One run. ``clock_ms`` is the wall clock, ``lived`` the seconds that have passed,
+    ``deleted`` what this log has trimmed."""
 
     folder: Path
     dice: random.Random
@@ -193,7 +194,8 @@ class World:
     sent: dict[str, Sent] = field(default_factory=dict)
     readmitted: set[str] = field(default_factory=set)
     clients: list[Client] = field(default_factory=list)
-    log_backups: list[Path] = field(default_factory=list)
+    log_backups: list[tuple[Path, dict[int, str]]] = field(default_factory=list)
+    deleted: dict[int, str] = field(default_factory=dict)
     store_backups: list[Path] = field(default_factory=list)
     checks: int = 0
     trace: list[str] = field(default_factory=list)
@@ -307,6 +309,11 @@ class World:
             found |= {one.content: one for one in part.values()}
         return sorted(found.values())
 
+    def deleted_and_lost(self) -> list[int]:
+        """What this log has deleted and no file holds any more."""
+        there = {one.content for one in self.present()}
+        return [position for position, content in self.deleted.items() if content not in there]
+
     # --- steps
 
     async def send(self) -> None:
@@ -345,8 +352,11 @@ class World:
         raise AssertionError("the persister does not come to an end")
 
     async def keep_house(self) -> None:
+        before = self.in_log()
         self.log.keep_house()
         await self.settled()
+        for gone in before.keys() - self.in_log().keys():
+            self.deleted[gone] = before[gone].content
 
     async def settled(self) -> None:
         await self.log._standing.in_thread(lambda: None, self.log._worker.chore)
@@ -392,7 +402,8 @@ class World:
 
     async def back_up_log(self) -> None:
         await self.settled()
-        self.log_backups.append(copy(self.log_folder / "log.db", self.folder, "log-backup"))
+        path = copy(self.log_folder / "log.db", self.folder, "log-backup")
+        self.log_backups.append((path, dict(self.deleted)))
 
     async def back_up_store(self) -> None:
         if self.store.path.exists():
@@ -404,7 +415,9 @@ class World:
         await self.close_log()
         self.log_folder = self.next_log()
         self.log_folder.mkdir()
-        shutil.copy(self.dice.choice(self.log_backups), self.log_folder / "log.db")
+        backup, deleted = self.dice.choice(self.log_backups)
+        shutil.copy(backup, self.log_folder / "log.db")
+        self.deleted = dict(deleted)
         head = max(self.in_log(), default=0)
         for client in self.clients:
             client.lost = client.lost or int(client.cursor.partition(".")[2], 16) > head
@@ -413,6 +426,7 @@ class World:
     async def lose_log(self) -> None:
         await self.close_log()
         self.log_folder = self.next_log()
+        self.deleted = {}
         await self.after_loss()
 
     async def after_loss(self) -> None:

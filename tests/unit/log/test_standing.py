@@ -240,13 +240,13 @@ async def test_another_store_is_filled_from_the_file_and_not_from_memory(
     assert log.refill == 1999
     assert log.tail.stored == log.store_from == records[0].id - 1
     lost = (0, records[0].id - 1)
-    assert log.tail.lacking() == ((log.tail.stored, log.tail.floor), lost)
+    assert log.tail.missing() == ((log.tail.stored, log.tail.floor), lost)
     await log.close()
     log = await opened(store=StoreState("another", None, 0), recent_bytes=50_000)
     assert (log.refill, log.tail.unsaved_count) == (1999, 1), "and after a restart as well"
 
 
-async def test_what_no_one_holds_any_more_is_never_called_complete(
+async def test_what_no_one_holds_any_more_is_remembered_as_lost(
     tmp_path: Path, opened: Open
 ) -> None:
     log = await opened(store=NOTHING)
@@ -262,7 +262,8 @@ async def test_what_no_one_holds_any_more_is_never_called_complete(
         "history_is_missing"
     ]
     log.advance_watermark(sent[4].id)
-    assert log.tail.lacking() == ((sent[0].id, log.tail.floor),)
+    assert log.tail.lacking() == ()
+    assert log.tail.missing() == ((sent[0].id, log.tail.floor),)
     await log.close()
     log = await opened(store=StoreState("s", mark(log, sent[4].id), sent[4].id))
     assert log.tail.hole == (sent[0].id, log.tail.floor), "it does not heal"

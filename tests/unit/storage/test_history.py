@@ -647,14 +647,25 @@ async def test_what_a_store_answers_that_was_not_met_is_not_called_complete() ->
     assert (await world.history.user_page("bob", Bounds(20))).complete
 
 
-async def test_a_hole_stays_one() -> None:
+async def test_what_is_lost_for_good_is_named_by_the_pages_that_touch_it() -> None:
     world = Refilling(8)
-    world.tail.confront(stored=START + 8 * STEP, base=0, hole=(START + 2 * STEP, START + 4 * STEP))
-    assert not (await world.history.user_page("bob", Bounds(20))).complete
-    assert (await world.history.user_page("bob", Bounds(8))).complete
+    lost = (START + 2 * STEP, START + 4 * STEP)
+    world.tail.confront(stored=START + 8 * STEP, base=0, hole=lost)
+    for bounds, found in (
+        (Bounds(20), lost),
+        (Bounds(8), None),
+        (Bounds(9), lost),
+        (Bounds(1, after=START + 3 * STEP, newest=False), lost),
+        (Bounds(1, after=START + 4 * STEP, newest=False), None),
+        (Bounds(2, newest=False), None),
+    ):
+        page = await world.history.user_page("bob", bounds)
+        assert page.complete, "what is there is all there: nobody need wait for the rest"
+        assert page.lost == found, bounds
+    around = await world.history.channel_around("alice,bob", START + 5 * STEP, 6)
+    assert (around.complete, around.lost) == (True, lost)
     listing = await world.history.conversations("bob", before=MAX_ID, limit=5)
-    assert not listing.complete
-    assert not listing.has_more
+    assert (listing.complete, listing.lost, listing.has_more) == (True, lost, False)
 
 
 async def test_a_listing_that_a_store_lacks_a_part_of_ends_and_says_so() -> None:
