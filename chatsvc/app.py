@@ -43,7 +43,7 @@ from chatsvc.server.websocket.upgrade import WebSocketEndpoint
 from chatsvc.settings import Settings
 from chatsvc.storage.base import MessageStore
 from chatsvc.storage.history import History
-from chatsvc.storage.persister import Persister, PersisterEvents, state_of
+from chatsvc.storage.persister import Persister, PersisterEvents, learn_past, state_of
 from chatsvc.storage.probe import StoreProbe
 from chatsvc.storage.retention import Expiry, Retention
 from chatsvc.storage.sqlite import SqliteStore
@@ -116,7 +116,6 @@ class Service:
             service = MessageService(
                 log=log,
                 policy=self._policy,
-                history=history,
                 client_ids=history,
                 limits=settings.limits,
             )
@@ -237,18 +236,26 @@ class Service:
         except Exception:  # a fault of the store must not keep sends from being accepted
             found = None
             _logger.exception("store_failed_at_start")
-        return await LocalLog.open(
+        log = await LocalLog.open(
             settings.data_path,
             recent_bytes=settings.recent_bytes,
             backlog_bytes=settings.backlog_bytes,
             idempotency_ms=settings.idempotency_seconds * 1000,
             idempotency_keys=settings.idempotency_max_keys,
+            idempotency_keys_per_sender=settings.idempotency_keys_per_sender,
             retention_ms=settings.log_retention_seconds * 1000,
             min_free_bytes=settings.min_free_bytes,
             store=found,
             new_conversations=settings.max_new_conversations_per_hour,
             observe=self._observe_commit,
         )
+        if found is not None:
+            try:
+                async with asyncio.timeout(_STORE_START_SECONDS):
+                    await learn_past(log, store)
+            except (StoreUnavailable, TimeoutError) as exc:
+                _logger.warning("store_past_unknown", error=str(exc) or "no answer")
+        return log
 
     def _observe_commit(self, records: int, seconds: float) -> None:
         self._metrics.append_batch.observe(records)

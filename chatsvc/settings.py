@@ -113,9 +113,11 @@ def _table() -> tuple[Variable, ...]:
         ("DATA_DIR", _text, "./data", "path",
          "The folder of the log, the embedded store and the dev secret; one process at a time."),
         ("IDEMPOTENCY_SECONDS", _whole(1, 86_400), "600", "seconds",
-         "How long a client_id is remembered by the log."),
+         "How long the log remembers a client_id, in seconds lived through; a UUIDv7 is good for ever."),
         ("IDEMPOTENCY_MAX_KEYS", _whole(1000, 100_000_000), "1000000", "keys",
-         "How many are remembered; beyond it the oldest stored ones go early, and a metric counts."),
+         "How many are remembered; beyond it who has the most loses the oldest stored early."),
+        ("IDEMPOTENCY_KEYS_PER_SENDER", _whole(100, 10_000_000), "20000", "keys",
+         "How many of one user; beyond it that user's oldest stored ones go early."),
         ("RECENT_BYTES", _size(mib, 64 * 1024 * mib), "64MiB", "bytes",
          "Memory for recent messages that are stored already: they resume clients without the store."),
         ("BACKLOG_BYTES", _size(mib, 256 * 1024 * mib), "512MiB", "bytes",
@@ -212,6 +214,7 @@ class Settings:
     data_dir: str
     idempotency_seconds: int
     idempotency_max_keys: int
+    idempotency_keys_per_sender: int
     recent_bytes: int
     backlog_bytes: int
     log_retention_seconds: int

@@ -20,21 +20,19 @@ _UNKNOWN: Final = 1 << 62
 class Connection(asyncio.Protocol):
     """The writing half of a socket. Slotted: there are as many as there are users online.
 
-    ``origin`` is what its own sends are recorded under, and no other connection's; ``device``
-    is the name by which sends over HTTP say that they belong to it; ``echo`` asks for what
-    the same user sent from elsewhere. ``waiting`` is owned by the fan-out, and by the resume
-    while it is ``BEHIND``. A ``sealed`` connection takes nothing more: a close frame is the
-    last that goes out (RFC 6455 §5.5.1).
+    ``origin`` is what its own sends are recorded under, and no other connection's: its device
+    and its id; ``echo`` asks for what the same user sent from elsewhere. ``waiting`` is owned
+    by the fan-out, and by the resume while it is ``BEHIND``. A ``sealed`` connection takes
+    nothing more: a close frame is the last that goes out (RFC 6455 §5.5.1).
 
     Args:
-        origin: ``device``, if not given.
+        origin: ``device/id``, or the id alone where the device has no name.
         buffer_limit: unsent bytes beyond which the fan-out writes no more to it.
     """
 
     __slots__ = (
         "_drained",
         "buffer_limit",
-        "device",
         "echo",
         "live",
         "origin",
@@ -49,15 +47,13 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         user: str,
-        device: str,
+        origin: str,
         *,
         echo: bool,
         buffer_limit: int,
-        origin: str | None = None,
     ) -> None:
         self.user = user
-        self.device = device
-        self.origin = origin if origin is not None else device
+        self.origin = origin
         self.echo = echo
         self.buffer_limit = buffer_limit
         self.transport: asyncio.Transport | None = None
@@ -67,6 +63,11 @@ class Connection(asyncio.Protocol):
         self.slow_since = 0.0
         self.slow_size = 0
         self._drained: asyncio.Future[None] | None = None
+
+    @property
+    def device(self) -> str:
+        """The name by which sends over HTTP say that they belong to it."""
+        return self.origin.partition("/")[0]
 
     def wants(self, sender: str, origin: str) -> bool:
         """Whether it is to have this live: not one's own messages; with ``echo`` those too,

@@ -7,7 +7,8 @@ to them.
    of the process and of the machine, as far as :attr:`MessageLog.durability` names.
 2. Ids are strictly increasing in the order in which records were appended.
 3. Drafts of the same key (sender, channel, ``client_id``) are one record, however many
-   are in flight at once: the others resolve when the first is durable, to its id.
+   are in flight at once: the others resolve when the first is durable, to its id. This
+   holds for as long as :meth:`MessageLog.can_tell` is true of the key.
 4. By the time a future resolves, the record is in :attr:`MessageLog.tail`.
 5. Nothing above the watermark is ever dropped.
 """
@@ -53,11 +54,6 @@ class MessageLog(abc.ABC):
     def durability(self) -> str:
         """What an acknowledgement means, for ``/health``: for example ``fsync``."""
 
-    @property
-    @abc.abstractmethod
-    def keys_since_ms(self) -> int:
-        """Keys of records accepted from here on (Unix ms) are all remembered."""
-
     @abc.abstractmethod
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
         """Ask for a place in the log. Order of calls is order of ids.
@@ -69,8 +65,36 @@ class MessageLog(abc.ABC):
         """
 
     @abc.abstractmethod
-    def remembers(self, key: tuple[str, str, str]) -> bool:
-        """Whether the log itself can tell that this key was used."""
+    def can_tell(self, key: tuple[str, str, str]) -> bool:
+        """Whether the log itself knows if this key was used.
+
+        If not, the record of an earlier use may be in the store alone: who appends under the
+        key asks there first. Only a UUIDv7 is ever asked about; any other ``client_id`` that
+        is forgotten is a new one.
+        """
+
+    @property
+    @abc.abstractmethod
+    def forgotten_are_stored(self) -> bool:
+        """Whether the store has the record of every key that was forgotten.
+
+        False while a store that lost something is being filled again: that it does not find
+        a key proves nothing then.
+        """
+
+    @property
+    @abc.abstractmethod
+    def past_is_unknown(self) -> bool:
+        """Whether the store may hold keys that this log never knew, and was not asked yet."""
+
+    @abc.abstractmethod
+    def learn_past(self, newest: int, ahead: Sequence[tuple[str, int]]) -> None:
+        """What the store holds of keys that this log never knew.
+
+        Args:
+            newest: the highest id of what it holds, 0 if it is empty.
+            ahead: see :meth:`~chatsvc.log.key_bounds.KeyBounds.learn_past`.
+        """
 
     @abc.abstractmethod
     def advance_watermark(self, watermark: int) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from chatsvc.core.errors import LogUnavailable
-from chatsvc.core.ids import format_id, id_at, id_ms, next_id, now_ms
+from chatsvc.core.ids import MAX_ID, format_id, id_at, id_ms, next_id, now_ms
 from chatsvc.core.record import Draft, Record, accept, checksum, moved, pack
 from chatsvc.log.backlog import FairShare, draft_bytes
 from chatsvc.log.base import Appended, MessageLog
@@ -24,7 +24,8 @@ from chatsvc.log.elapsed import ElapsedHeads, Instant
 from chatsvc.log.elapsed import now as elapsed_now
 from chatsvc.log.file import LogFile, Row
 from chatsvc.log.in_place import InPlace
-from chatsvc.log.keys import SKEW_MS, KeyWindow
+from chatsvc.log.key_file import SavedKeys, open_keys
+from chatsvc.log.keys import KeyWindow
 from chatsvc.log.new_conversations import NewConversations
 from chatsvc.log.positions import head_of, load
 from chatsvc.log.reconcile import Life, StoreState
@@ -67,6 +68,7 @@ class LocalLog(MessageLog):
         tail: Tail,
         last: int,
         keys: KeyWindow,
+        window_ms: int,
         elapsed: ElapsedHeads,
         backlog_bytes: int,
         min_free_bytes: int,
@@ -79,6 +81,9 @@ class LocalLog(MessageLog):
         self._file = file
         self._last = last
         self._keys = keys
+        self._saved_keys = SavedKeys(file, keys)
+        self._window_seconds = window_ms / 1000
+        self._window_end = 0
         self.fair_share = FairShare(tail.backlog, backlog_bytes)
         self.new_conversations = NewConversations(new_conversations)
         self._min_free_bytes = min_free_bytes
@@ -107,6 +112,7 @@ class LocalLog(MessageLog):
         backlog_bytes: int,
         idempotency_ms: int,
         idempotency_keys: int,
+        idempotency_keys_per_sender: int = 20_000,
         retention_ms: int,
         min_free_bytes: int = 0,
         store: StoreState | None = None,
@@ -135,8 +141,15 @@ class LocalLog(MessageLog):
             head = head_of(file, positions)
             elapsed = ElapsedHeads(_text(file.meta("elapsed")), clock=elapsed_clock)
             window_ms = idempotency_ms
-            keys = KeyWindow(
-                window_ms=window_ms, most=idempotency_keys, since_ms=positions.created_ms
+            keys = open_keys(
+                file,
+                life=_life(file.meta("epoch"), file.meta("store")),
+                window_ms=window_ms,
+                max_keys=idempotency_keys,
+                max_keys_per_sender=idempotency_keys_per_sender,
+                stored=positions.stored,
+                store_head=store.head if store is not None else None,
+                clock=_wall_clock,
             )
             recent = await asyncio.to_thread(
                 file.below_bytes, positions.settled, recent_bytes, _LEAST_COST
@@ -151,8 +164,7 @@ class LocalLog(MessageLog):
                 head=head,
                 confirmed=store is not None,
             )
-            known_from = id_at(max(0, now_ms() - window_ms - SKEW_MS))
-            await asyncio.to_thread(_load, file, tail, keys, min(positions.stored, known_from))
+            await asyncio.to_thread(_load, file, tail, keys)
         except BaseException:
             file.abandon()
             raise
@@ -163,10 +175,11 @@ class LocalLog(MessageLog):
             tail=tail,
             last=head,
             keys=keys,
+            window_ms=window_ms,
             elapsed=elapsed,
             backlog_bytes=backlog_bytes,
             min_free_bytes=min_free_bytes,
-            retention_ms=max(retention_ms, window_ms + SKEW_MS),
+            retention_ms=max(retention_ms, window_ms),
             new_conversations=new_conversations,
             observe=observe,
         )
@@ -208,10 +221,6 @@ class LocalLog(MessageLog):
         self._standing.on_new_life(call)
 
     @property
-    def keys_since_ms(self) -> int:
-        return self._keys.since_ms(now_ms())
-
-    @property
     def keys_forgotten_early(self) -> int:
         """How many keys went before their window was over, for the bound on their number."""
         return self._keys.forgotten_early
@@ -234,18 +243,33 @@ class LocalLog(MessageLog):
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
         return self._commit.append(draft)
 
+    def can_tell(self, key: tuple[str, str, str]) -> bool:
+        return not self._keys.may_have_forgotten(key) or self.remembers(key)
+
     def remembers(self, key: tuple[str, str, str]) -> bool:
+        """Whether a record of this key is known, or being written."""
         return self._keys.get(key) is not None or self._commit.in_flight(key)
+
+    @property
+    def forgotten_are_stored(self) -> bool:
+        return self.tail.relied_on >= self._keys.forgotten_to
+
+    @property
+    def past_is_unknown(self) -> bool:
+        return self._keys.bounds.unmet
+
+    def learn_past(self, newest: int, ahead: Sequence[tuple[str, int]]) -> None:
+        self._keys.bounds.learn_past(id_ms(newest), ahead)
 
     def advance_watermark(self, watermark: int) -> None:
         self._standing.stored(watermark)
         self.tail.advance(watermark)
 
     async def meet_store(self, store: StoreState) -> None:
-        epoch = self.epoch
+        before = self.epoch, self._standing.store
         await self._standing.meet(store)
-        if self.epoch != epoch:
-            self._keys.begin_anew(now_ms())
+        if (self.epoch, self._standing.store) != before:
+            self._keys.bounds.past_is_unknown(id_ms(store.head))
 
     async def read(self, after: int, up_to: int, limit: int, most_bytes: int) -> list[Record]:
         return await self._standing.read(after, up_to, limit, most_bytes)
@@ -258,7 +282,8 @@ class LocalLog(MessageLog):
             placed.append(moved(record, self._last))
 
         def added() -> None:
-            self._keys.begin_anew(now)
+            # Whoever sent what the store holds under these ids may send it again.
+            self._keys.bounds.past_is_unknown(max(id_ms(record.id) for record in records))
             for one in placed:
                 if one.client_id is not None:
                     self._keys.add((one.sender, one.channel, one.client_id), one.id, one.digest)
@@ -275,6 +300,7 @@ class LocalLog(MessageLog):
         self._lock_watch.stop()
         self.elapsed.note(self.tail.head)
         self._save_elapsed()
+        self._save_keys()
         self._standing.save()
         await self._worker.stop()
         await asyncio.to_thread(self._file.close)
@@ -334,7 +360,7 @@ class LocalLog(MessageLog):
 
     def _accepted(self, records: Sequence[Record]) -> None:
         self.tail.extend(records)
-        self._keys.forget(now_ms(), self.tail.stored)
+        self._keys.forget(self._window_end, self.tail.stored)
 
     async def _keep_house(self) -> None:
         while True:
@@ -347,6 +373,7 @@ class LocalLog(MessageLog):
         self.elapsed.note(self.tail.head)
         if self._loop.time() - self._elapsed_saved_at >= _SAVE_ELAPSED_SECONDS:
             self._save_elapsed()
+        self._forget_keys()
         watch_place(self._place, self._refusals)
         self._worker.chore(lambda: self._guarded(self._file.shrink_wal))
         self._standing.save()
@@ -373,9 +400,21 @@ class LocalLog(MessageLog):
         saved = self.elapsed.save().decode()
         self._worker.chore(lambda: self._guarded(self._file.set_meta, "elapsed", saved))
 
+    def _forget_keys(self) -> None:
+        self._window_end = self.elapsed.older_than(self._window_seconds)
+        self._keys.forget(self._window_end, self.tail.stored)
+
+    def _save_keys(self) -> None:
+        """Now and then: what was forgotten since the last time is only read back."""
+        life = _life(self.epoch, self._standing.store)
+        save = self._saved_keys.prepare(life, self._loop.time())
+        self._worker.chore(lambda: self._guarded(save))
+
     def _trim(self) -> None:
-        old = self.elapsed.older_than(self._retention_ms / 1000)
-        self._standing.trim(min(self.tail.stored, old), _TRIM_ROWS)
+        up_to = min(self.tail.stored, self.elapsed.older_than(self._retention_ms / 1000))
+        if self._saved_keys.is_due(self._loop.time(), up_to):
+            self._save_keys()
+        self._standing.trim(min(up_to, self._saved_keys.position), _TRIM_ROWS)
 
     def _reserve(self, up_to: int) -> None:
         self._last = max(self._last, up_to)
@@ -387,6 +426,14 @@ class LocalLog(MessageLog):
         except LogUnavailable as exc:
             _logger.warning("housekeeping of the log was put off", error=str(exc))
             return None
+
+
+def _wall_clock() -> int:
+    return now_ms()
+
+
+def _life(epoch: object, store: object) -> str:
+    return f"{epoch} {store or ''}"
 
 
 def _text(value: object) -> str | None:
@@ -420,16 +467,19 @@ def _positions(file: LogFile, store: StoreState | None) -> Settled:
     return Settled(positions, None, positions.stored, refill)
 
 
-def _load(file: LogFile, tail: Tail, keys: KeyWindow, keys_after: int) -> None:
-    """Keys of all above ``keys_after``; into the tail what is above its floor."""
+def _load(file: LogFile, tail: Tail, keys: KeyWindow) -> None:
+    """Keys of all above the window's position; into the tail what is above its floor."""
     batch: list[Record] = []
     floor = tail.floor
-    for record in file.read(min(floor, keys_after)):
-        if record.client_id is not None and record.id > keys_after:
+    for number, record in enumerate(file.read(min(floor, keys.position))):
+        if record.client_id is not None and record.id > keys.position:
             keys.add((record.sender, record.channel, record.client_id), record.id, record.digest)
+        if number % 1000 == 0:
+            keys.forget(0, MAX_ID)  # too many for the bounds are too many here as well
         if record.id > floor:
             batch.append(record)
         if len(batch) == 1000:
             tail.extend(batch)
             batch.clear()
     tail.extend(batch)
+    keys.forget(0, MAX_ID)

@@ -141,6 +141,11 @@ class Standing:
         return self._positions.epoch
 
     @property
+    def store(self) -> str | None:
+        """The name of the store that is being filled, ``None`` before one was met."""
+        return self._positions.store
+
+    @property
     def lives(self) -> tuple[Life, ...]:
         """The lives that are remembered, the present one last."""
         return self._positions.lives

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from chatsvc.core.ids import format_id, id_at, now_ms
 from chatsvc.log.file import LogFile, keep_copy, new_epoch
+from chatsvc.log.key_file import forget_life
 from chatsvc.log.wal import inspect_wal
 
 
@@ -65,6 +66,7 @@ def remove(path: Path, rows: tuple[BadRow, ...]) -> None:
     file = LogFile(path)
     try:
         file.remove([row.id for row in rows])
+        forget_life(file)
     finally:
         file.close()
 

@@ -9,17 +9,13 @@ begun and how many bytes were unsent. Another answer, or fewer bytes, is progres
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import socket
-import struct
-import sys
-import termios
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import structlog
 from aiohttp.web_protocol import RequestHandler
 
+from chatsvc.delivery.transports import reset, unsent
 from chatsvc.server.http_connection import BoundedConnection
 
 HEAD_SECONDS: Final = 10.0
@@ -35,9 +31,8 @@ _STOPPING_STALL_SECONDS: Final = 1.0
 _SPARE_SECONDS: Final = 1.0
 _SPARE_LOOK_SECONDS: Final = 0.25
 _SLICE: Final = 1000
-_AT_ONCE: Final = struct.pack("ii", 1, 0)
 
-_log = structlog.get_logger("chatsvc.http")
+_logger = structlog.get_logger("chatsvc.http")
 
 Connections = dict[RequestHandler, asyncio.Transport]
 
@@ -92,14 +87,18 @@ class ConnectionWatch:
         usual = min(_TICK_SECONDS, self._stall_seconds / 4)
         while True:
             await asyncio.sleep(_STOPPING_TICK_SECONDS if self._stopping else usual)
-            await self._look(loop.time())
-            self._on_tick()
+            try:
+                await self._look(loop.time())
+                self._on_tick()
+            except Exception:
+                # One connection's trouble must not end the watch over all others.
+                _logger.exception("connection_watch_failed")
 
     async def _look(self, now: float) -> None:
         stall = self._stall_seconds
         if self._stopping:
             stall = min(stall, _STOPPING_STALL_SECONDS)
-        unsent = stalled = 0
+        waiting = stalled = 0
         for count, (handler, transport) in enumerate(list(self._connections.items()), 1):
             if count % _SLICE == 0:
                 await asyncio.sleep(0)
@@ -108,18 +107,18 @@ class ConnectionWatch:
             size = transport.get_write_buffer_size()
             if size:
                 if now - _last_moved(handler, transport, now) >= stall:
-                    _cut(transport)
+                    reset(transport)
                     stalled += 1
                 else:
-                    unsent += size
+                    waiting += size
             elif handler.head_since and now - handler.head_since >= HEAD_SECONDS:
                 self.heads_expired += 1
                 handler.expire_head()
-        self._unsent = unsent
+        self._unsent = waiting
         if stalled:
             self.aborted += stalled
-            _log.warning("answers_not_read", connections=stalled, unsent=unsent)
-        if unsent > UNSENT_BYTES:
+            _logger.warning("answers_not_read", connections=stalled, unsent=waiting)
+        if waiting > UNSENT_BYTES:
             self._relieve(now)
 
     def answer_begins(self, size: int) -> None:
@@ -131,18 +130,18 @@ class ConnectionWatch:
     def _relieve(self, now: float) -> None:
         """Cut off, longest unmoved first, until what is unsent is within the bound."""
         slow = self._slow(now)
-        unsent = sum(one.transport.get_write_buffer_size() for one in slow)
+        waiting = sum(one.transport.get_write_buffer_size() for one in slow)
         cut = 0
         for one in sorted(slow, key=lambda one: one.since):
-            if unsent <= UNSENT_BYTES:
+            if waiting <= UNSENT_BYTES:
                 break
-            unsent -= one.transport.get_write_buffer_size()
-            _cut(one.transport)
+            waiting -= one.transport.get_write_buffer_size()
+            reset(one.transport)
             cut += 1
-        self._unsent = unsent
+        self._unsent = waiting
         if cut:
             self.aborted += cut
-            _log.warning("too_much_unsent", connections=cut, unsent=unsent, bound=UNSENT_BYTES)
+            _logger.warning("too_much_unsent", connections=cut, unsent=waiting, bound=UNSENT_BYTES)
 
     def make_room(self) -> int:
         """Close half of those that are of no use, the longest first: no request to answer, half
@@ -168,7 +167,7 @@ class ConnectionWatch:
         )
         gone = spare[: len(spare) // 2 + 1]
         for one in gone:
-            _cut(one.transport)
+            reset(one.transport)
         self.closed_for_room += len(gone)
         return len(gone)
 
@@ -181,35 +180,10 @@ class ConnectionWatch:
         return found
 
 
-def _cut(transport: asyncio.Transport) -> None:
-    """Abort, with what the kernel holds: closed as usual it would go on offering its send
-    buffer to whoever does not read it, for minutes (socket(7), SO_LINGER)."""
-    taken: socket.socket | None = transport.get_extra_info("socket")
-    if taken is not None:
-        try:
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
-        except OSError as exc:
-            _log.debug("connection_gone_already", error=exc.strerror)
-    transport.abort()
-
-
 def _last_moved(handler: BoundedConnection, transport: asyncio.Transport, now: float) -> float:
-    unsent = transport.get_write_buffer_size() + _in_kernel(transport)
+    size = unsent(transport)
     answers, before = handler.progress
-    if answers != handler.answers or unsent < before:
+    if answers != handler.answers or size < before:
         handler.moved_at = now
-    handler.progress = (handler.answers, unsent)
+    handler.progress = (handler.answers, size)
     return handler.moved_at
-
-
-def _in_kernel(transport: asyncio.Transport) -> int:
-    """What the kernel has taken and the client has not: it takes more from us only once a good
-    part of that is gone, which a slow reader needs long for (tcp(7), SIOCOUTQ)."""
-    taken: socket.socket | None = transport.get_extra_info("socket")
-    if taken is None:
-        return 0
-    try:
-        said = fcntl.ioctl(taken.fileno(), termios.TIOCOUTQ, bytes(4))
-    except OSError:
-        return 0  # gone, or a system that does not tell
-    return int.from_bytes(said, sys.byteorder)

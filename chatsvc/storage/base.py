@@ -67,6 +67,19 @@ class DeadLetter(NamedTuple):
     data: bytes
 
 
+class PastClientIds(NamedTuple):
+    """What bounds the ``client_id``s in a store, for a log that knows nothing of them.
+
+    ``newest`` is the highest id of a message or a dead letter, 0 if there is none. ``ahead``
+    are senders with the time (Unix ms) at which the latest of their ids was minted, where
+    that is more than ``AHEAD_MS`` (``log/key_bounds.py``) after ``newest`` and after the
+    message's own id; the latest first.
+    """
+
+    newest: int
+    ahead: Sequence[tuple[str, int]]
+
+
 class Versions(NamedTuple):
     """Of the persisted form: ``found`` is 0 where nothing is there yet."""
 
@@ -184,9 +197,18 @@ class MessageStore(abc.ABC):
 
     @abc.abstractmethod
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str
+        self, sender: str, channel: str, client_id: str, *, put_aside: bool = True
     ) -> tuple[int, bytes] | None:
-        """Id and digest of the first message under this key."""
+        """Id and digest of the first message under this key.
+
+        Args:
+            put_aside: whether dead letters count. One that is being replayed meanwhile is
+                found in either place.
+        """
+
+    @abc.abstractmethod
+    async def past_client_ids(self, *, limit: int) -> PastClientIds:
+        """What is known of the ``client_id``s in here; at most ``limit`` senders."""
 
     @abc.abstractmethod
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:

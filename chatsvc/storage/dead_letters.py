@@ -8,8 +8,8 @@ from typing import NamedTuple
 import structlog
 
 from chatsvc.core.errors import LogDamaged, VersionTooNew
-from chatsvc.core.ids import format_id, now_ms
-from chatsvc.core.record import unpack
+from chatsvc.core.ids import format_id, now_ms, uuid7_ms
+from chatsvc.core.record import Record, unpack
 from chatsvc.storage.base import DeadLetter, MessageStore
 
 _logger = structlog.get_logger("chatsvc.dead_letters")
@@ -77,6 +77,10 @@ class DeadLetterDesk:
             record = unpack(letter.id, letter.data)
         except (LogDamaged, VersionTooNew) as exc:
             return Replay(letter.id, False, str(exc))
+        again = await self._accepted_again(record)
+        if again is not None:
+            reason = f"its client_id was accepted again, as message {format_id(again)}: drop it"
+            return Replay(letter.id, False, reason)
         rejections = await self._store.write([record])
         if rejections:
             _, code, reason = rejections[0]
@@ -85,3 +89,14 @@ class DeadLetterDesk:
         await self._letters.drop([letter.id])
         _logger.info("dead_letter_stored", message_id=format_id(letter.id))
         return Replay(letter.id, True)
+
+    async def _accepted_again(self, record: Record) -> int | None:
+        """The id of another stored message under the record's key, where there must be none.
+
+        A ``client_id`` that is no UUIDv7 may be used again after a while.
+        """
+        if record.client_id is None or uuid7_ms(record.client_id) is None:
+            return None
+        key = (record.sender, record.channel, record.client_id)
+        found = await self._store.find_client_id(*key, put_aside=False)
+        return found[0] if found is not None and found[0] != record.id else None

@@ -288,19 +288,11 @@ class History:
     async def find_client_id(
         self, sender: str, channel: str, client_id: str
     ) -> tuple[int, bytes] | None:
-        """Id and digest of the first stored message under this key; the tail is not asked.
-
-        Raises:
-            StoreUnavailable: also where it is not there, and may be among what the store
-                is still lacking.
-        """
-        doubtful = self._tail.relied_on < self._tail.watermark
-        found = await self._ask(
+        """Id and digest of the first message under this key, stored or put aside; the tail is
+        not asked."""
+        return await self._ask(
             sender, lambda: self._store.find_client_id(sender, channel, client_id)
         )
-        if found is None and doubtful:
-            raise StoreUnavailable(_NOT_YET)
-        return found
 
     async def _ask(self, reader: str, call: Callable[[], Awaitable[T]]) -> T:
         """The store, in turn; once it is known to be away, whoever waited hears so at once."""

@@ -19,8 +19,16 @@ from chatsvc.core.ids import format_id, parse_id
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark
-from chatsvc.storage.base import Conversation, Members, MessageStore, Rejection, Versions
+from chatsvc.storage.base import (
+    Conversation,
+    Members,
+    MessageStore,
+    PastClientIds,
+    Rejection,
+    Versions,
+)
 from chatsvc.storage.bodies import conflicting, sift
+from chatsvc.storage.mongo_client_ids import AHEAD_INDEX, KEY_INDEX, MongoClientIds
 from chatsvc.storage.mongo_collections import inspect, our_messages
 from chatsvc.storage.mongo_connection import READS_AT_ONCE, SIMPLE, MongoConnection
 from chatsvc.storage.mongo_dead_letters import MongoDeadLetters
@@ -41,17 +49,7 @@ from chatsvc.storage.mongo_reads import MongoReads
 _MESSAGE_INDEXES: Final = (
     IndexModel([("channel", ASCENDING), ("_id", ASCENDING)], name="channel_page", collation=SIMPLE),
     IndexModel([("audience", ASCENDING), ("rev", ASCENDING)], name="user_page", collation=SIMPLE),
-    IndexModel(  # the first of a key comes first, without a sort
-        [
-            ("sender", ASCENDING),
-            ("channel", ASCENDING),
-            ("client_id", ASCENDING),
-            ("_id", ASCENDING),
-        ],
-        name="client_id",
-        partialFilterExpression={"client_id": {"$exists": True}},
-        collation=SIMPLE,
-    ),
+    KEY_INDEX,
 )
 _CONVERSATION_INDEXES: Final = (
     IndexModel(
@@ -107,7 +105,10 @@ class MongoStore(MessageStore):
         self._meta = connection.to_write(f"{collection}_meta")
         self._reads = MongoReads(connection, collection)
         self._read_meta = connection.to_read(f"{collection}_meta")
-        self.dead_letters = MongoDeadLetters(connection, f"{collection}_dead_letters")
+        self.dead_letters = self._letters = MongoDeadLetters(
+            connection, f"{collection}_dead_letters"
+        )
+        self._client_ids = MongoClientIds(connection, collection, self._reads)
         self._identity: str | None = None
         self._opening = asyncio.Lock()
 
@@ -238,15 +239,19 @@ class MongoStore(MessageStore):
         return await self._reads.get(message_id)
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str
+        self, sender: str, channel: str, client_id: str, *, put_aside: bool = True
     ) -> tuple[int, bytes] | None:
         self._require_open()
-        return await self._reads.find_client_id(sender, channel, client_id)
+        return await self._client_ids.find(sender, channel, client_id, put_aside=put_aside)
+
+    async def past_client_ids(self, *, limit: int) -> PastClientIds:
+        self._require_open()
+        return await self._client_ids.past(limit=limit)
 
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:
         self._require_open()
         query = our_messages(below=format_id(before_id))
-        cursor = self._messages.find(query, {"channel": 1}).collation(SIMPLE)
+        cursor = self._messages.find(query, {"channel": 1}, collation=SIMPLE)
         oldest = cursor.sort("_id", ASCENDING).limit(limit)
         old = await self._connection.write(lambda: oldest.to_list(None))
         if not old:
@@ -277,6 +282,11 @@ class MongoStore(MessageStore):
             (self._conversations, _CONVERSATION_INDEXES),
         ):
             await self._create_indexes(collection, indexes)
+
+    async def _keep_client_ids(self) -> None:
+        await self._create_indexes(self._messages, [AHEAD_INDEX])
+        await self._letters.index([KEY_INDEX, AHEAD_INDEX])
+        await self._letters.fill_keys()
 
     async def _create_indexes(self, collection: Any, indexes: Sequence[IndexModel]) -> None:
         await self._connection.write(lambda: collection.create_indexes(list(indexes)))
@@ -361,7 +371,7 @@ class MongoStore(MessageStore):
             return []
         query = {"_id": {"$in": [format_id(record.id) for record in records]}}
         held = await self._connection.write(
-            lambda: self._messages.find(query, {"digest": 1}).collation(SIMPLE).to_list(None)
+            lambda: self._messages.find(query, {"digest": 1}, collation=SIMPLE).to_list(None)
         )
         # A document without a digest is somebody else's, under an id of ours.
         digests = {
@@ -410,7 +420,10 @@ class MongoStore(MessageStore):
 _STORE: Final = {"_id": "store"}
 _WATERMARK: Final = {"_id": "watermark"}
 
-STEPS: tuple[Callable[[MongoStore], Awaitable[None]], ...] = (MongoStore._make_indexes,)
+STEPS: tuple[Callable[[MongoStore], Awaitable[None]], ...] = (
+    MongoStore._make_indexes,
+    MongoStore._keep_client_ids,
+)
 """Step *n* (from 0) moves a store of version *n* to *n + 1*; each can be taken twice."""
 
 

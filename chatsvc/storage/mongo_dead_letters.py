@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from pymongo import ASCENDING, ReplaceOne
+from pymongo import ASCENDING, IndexModel, ReplaceOne, UpdateOne
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.storage.base import DeadLetter, DeadLetters
+from chatsvc.storage.client_ids import letter_key
 from chatsvc.storage.mongo_collections import our_ids
 from chatsvc.storage.mongo_connection import SIMPLE, Collection, MongoConnection
 from chatsvc.storage.mongo_documents import Document
@@ -19,11 +20,13 @@ from chatsvc.storage.mongo_documents import Document
 _PART_BYTES: Final = 8 * 1024 * 1024
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_FILL_AT_ONCE: Final = 20
 
 
 class MongoDeadLetters(DeadLetters):
     """In a collection of their own: ``_id``, ``code``, ``reason``, ``at``, ``size`` and
-    ``data``, or the number of ``parts`` that are found as ``<_id>:<n>`` beside it."""
+    ``data``, or the number of ``parts`` that are found as ``<_id>:<n>`` beside it; and the
+    key of the record, as :class:`~chatsvc.storage.client_ids.LetterKey` names it."""
 
     def __init__(self, connection: MongoConnection, name: str) -> None:
         self._connection = connection
@@ -39,6 +42,7 @@ class MongoDeadLetters(DeadLetters):
                 "reason": letter.reason,
                 "at": _EPOCH + letter.at_ms * _MILLISECOND,
                 "size": len(letter.data),
+                **_key_fields(letter),
             }
             if len(letter.data) <= _PART_BYTES:
                 document["data"] = letter.data
@@ -50,7 +54,7 @@ class MongoDeadLetters(DeadLetters):
         if limit < 1:
             return []
         query = our_ids(above=format_id(after))
-        cursor = self._letters.find(query).sort("_id", ASCENDING).limit(limit).collation(SIMPLE)
+        cursor = self._letters.find(query, collation=SIMPLE).sort("_id", ASCENDING).limit(limit)
         found = await self._connection.write(lambda: cursor.to_list(None))
         return [await self._letter(document) for document in found]
 
@@ -77,6 +81,26 @@ class MongoDeadLetters(DeadLetters):
             lambda: self._letters.count_documents(query, collation=SIMPLE)
         )
 
+    async def index(self, indexes: builtins.list[IndexModel]) -> None:
+        """Make indexes over the letters' fields."""
+        await self._connection.write(lambda: self._letters.create_indexes(indexes))
+
+    async def fill_keys(self) -> None:
+        """Write the keys of letters that were put aside before keys were kept beside them."""
+        after = 0
+        while letters := await self.list(after=after, limit=_FILL_AT_ONCE):
+            changes = [
+                UpdateOne({"_id": format_id(letter.id)}, {"$set": fields})
+                for letter in letters
+                if (fields := _key_fields(letter))
+            ]
+            if changes:
+                await self._fill(changes)
+            after = letters[-1].id
+
+    async def _fill(self, changes: builtins.list[UpdateOne]) -> None:
+        await self._connection.write(lambda: self._letters.bulk_write(changes, ordered=False))
+
     async def _put_parts(self, position: str, data: bytes) -> int:
         pieces = range(0, len(data), _PART_BYTES)
         for number, start in enumerate(pieces):
@@ -99,7 +123,7 @@ class MongoDeadLetters(DeadLetters):
         data = bytes(document.get("data", b""))
         if "parts" in document:
             query = {"letter": document["_id"]}
-            cursor = self._parts.find(query).sort("_id", ASCENDING).collation(SIMPLE)
+            cursor = self._parts.find(query, collation=SIMPLE).sort("_id", ASCENDING)
             parts = await self._connection.write(lambda: cursor.to_list(None))
             data = b"".join(bytes(part["data"]) for part in parts)
         if len(data) != document["size"]:
@@ -111,3 +135,8 @@ class MongoDeadLetters(DeadLetters):
             at_ms=(document["at"] - _EPOCH) // _MILLISECOND,
             data=data,
         )
+
+
+def _key_fields(letter: DeadLetter) -> Document:
+    key = letter_key(letter)._asdict()
+    return {name: value for name, value in key.items() if value is not None}

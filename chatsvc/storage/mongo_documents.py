@@ -24,6 +24,7 @@ from chatsvc.core.page import Bounds, Entry
 from chatsvc.core.record import KIND_MESSAGE, Record
 from chatsvc.storage.base import Conversation, Rejection
 from chatsvc.storage.bodies import Readable
+from chatsvc.storage.client_ids import minted_ahead_ms
 
 Document = dict[str, Any]
 
@@ -80,6 +81,9 @@ def to_document(record: Record, body: dict[str, Any]) -> Document:
     }
     if record.client_id is not None:
         document["client_id"] = record.client_id
+        ahead = minted_ahead_ms(record)
+        if ahead is not None:
+            document["minted_ahead_ms"] = ahead
     metadata = body.get("metadata")
     if metadata is not None and _carried(metadata):
         document["metadata"] = metadata

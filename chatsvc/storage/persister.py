@@ -31,6 +31,7 @@ from chatsvc.core.errors import ChatError, StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import KIND_MESSAGE, Record, pack
 from chatsvc.log.base import MessageLog
+from chatsvc.log.key_bounds import SENDERS as KEPT_SENDERS
 from chatsvc.log.reconcile import Mark, StoreState
 from chatsvc.storage.base import DeadLetter, MessageStore, Rejection
 from chatsvc.storage.bodies import DIGEST_CONFLICT
@@ -132,7 +133,7 @@ class Persister:
         self._look_seconds = look_seconds
         self._position = log.store_from
         self._found = log.met
-        self._must_look = log.met is None
+        self._must_look = log.met is None or log.past_is_unknown
         self._looked_at = time.monotonic()
         self._asked: Mark | None = None
         self._tried: Sequence[Record] = ()
@@ -309,6 +310,7 @@ class Persister:
             await self._log.meet_store(found)
             self._position = self._log.store_from
         self._found = found
+        await learn_past(self._log, store)
         self._must_look = False
         self._looked_at = time.monotonic()
 
@@ -465,6 +467,16 @@ class Persister:
                 await self._stopping.wait()
         except TimeoutError:
             return
+
+
+async def learn_past(log: MessageLog, store: MessageStore) -> None:
+    """Let the log know which client ids the store may hold that it never knew itself.
+
+    Raises:
+        StoreUnavailable: it does not answer.
+    """
+    if log.past_is_unknown:
+        log.learn_past(*await store.past_client_ids(limit=KEPT_SENDERS + 1))
 
 
 async def state_of(store: MessageStore) -> StoreState:

@@ -20,6 +20,7 @@ from chatsvc.core.record import Record
 from chatsvc.log.busy import retry_while_busy
 from chatsvc.log.in_place import InPlace
 from chatsvc.log.reconcile import Mark
+from chatsvc.storage import sqlite_dead_letters as dead_letter_rows
 from chatsvc.storage import sqlite_rows as rows
 from chatsvc.storage.base import (
     Conversation,
@@ -27,6 +28,7 @@ from chatsvc.storage.base import (
     DeadLetters,
     Members,
     MessageStore,
+    PastClientIds,
     Rejection,
     Versions,
 )
@@ -78,12 +80,13 @@ class SqliteStore(MessageStore):
             if self._closed:
                 raise StoreUnavailable("the store is closed")
             if self._place is not None:
-                if self._place.fault() is None:
+                if self._history.is_open and self._place.fault() is None:
                     return
                 await self._close_threads()
                 await asyncio.to_thread(self._place.drop_left_wal)
                 if not self._path.exists():
                     raise _misplaced(f"{self._path} was removed")
+                self._place = None  # or the one that is there now would be held against it
             await self._writer.open(self._connect_writer)
             try:
                 await self._reader.open(self._connect_reader)
@@ -145,11 +148,14 @@ class SqliteStore(MessageStore):
         return await self._history.run(lambda db: rows.message(db, message_id))
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str
+        self, sender: str, channel: str, client_id: str, *, put_aside: bool = True
     ) -> tuple[int, bytes] | None:
         return await self._history.run(
-            lambda db: rows.find_client_id(db, sender, channel, client_id)
+            lambda db: rows.find_client_id(db, sender, channel, client_id, put_aside)
         )
+
+    async def past_client_ids(self, *, limit: int) -> PastClientIds:
+        return await self._reader.run(lambda db: rows.past_client_ids(db, limit))
 
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:
         count = await self._writer.run(lambda db: rows.purge(db, before_id, limit))
@@ -255,17 +261,7 @@ class _SqliteDeadLetters(DeadLetters):
         self._reader = reader
 
     async def put(self, letters: Sequence[DeadLetter]) -> None:
-        def insert(db: sqlite3.Connection) -> None:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                db.executemany("INSERT OR REPLACE INTO dead_letters VALUES (?,?,?,?,?)", letters)
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
-
-        await self._writer.run(insert)
+        await self._writer.run(lambda db: dead_letter_rows.put(db, letters))
 
     async def list(self, *, after: int = 0, limit: int = 100) -> builtins.list[DeadLetter]:
         def read(db: sqlite3.Connection) -> builtins.list[DeadLetter]:

@@ -15,12 +15,14 @@ from typing import Any, Final
 
 import msgspec
 
-from chatsvc.core.ids import format_id, parse_id
+from chatsvc.core.ids import format_id, id_ms, parse_id
 from chatsvc.core.page import Bounds, Entry, take
 from chatsvc.core.record import Record
+from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.log.reconcile import Mark
-from chatsvc.storage.base import Conversation, Members, Rejection
+from chatsvc.storage.base import Conversation, Members, PastClientIds, Rejection
 from chatsvc.storage.bodies import conflicting, decode_participants, sift
+from chatsvc.storage.client_ids import minted_ahead_ms
 
 MAX_ROW_ID: Final = (1 << 63) - 1
 """Row ids are signed; ids of this service stay below until the year 6429."""
@@ -148,7 +150,8 @@ def _insert(db: sqlite3.Connection, records: Sequence[Record]) -> None:
     _in_bulk(
         db,
         "INSERT INTO messages"
-        " (id, rev, channel, sender, origin, client_id, digest, audience, body) SELECT * FROM",
+        " (id, rev, channel, sender, origin, client_id, digest, audience, body, minted_ahead_ms)"
+        " SELECT * FROM",
         (
             (
                 record.id,
@@ -160,10 +163,11 @@ def _insert(db: sqlite3.Connection, records: Sequence[Record]) -> None:
                 record.digest,
                 ",".join(record.audience),  # no user id holds a comma
                 record.body,
+                minted_ahead_ms(record),
             )
             for record in records
         ),
-        9,
+        10,
     )
     _in_bulk(
         db,
@@ -335,12 +339,33 @@ def head(db: sqlite3.Connection) -> int:
 
 
 def find_client_id(
-    db: sqlite3.Connection, sender: str, channel: str, client_id: str
+    db: sqlite3.Connection, sender: str, channel: str, client_id: str, put_aside: bool = True
 ) -> tuple[int, bytes] | None:
-    """Id and digest of the first message under this key."""
+    """Id and digest of the first message under this key, among dead letters too if asked."""
+    tables = ("messages", "dead_letters") if put_aside else ("messages",)
+    query = " UNION ALL ".join(
+        f"SELECT id, digest FROM {table} WHERE client_id = ? AND sender = ? AND channel = ?"
+        for table in tables
+    )
     row = db.execute(
-        "SELECT id, digest FROM messages"
-        " WHERE client_id = ? AND sender = ? AND channel = ? ORDER BY id LIMIT 1",
-        (client_id, sender, channel),
+        f"SELECT id, digest FROM ({query}) ORDER BY id LIMIT 1",
+        (client_id, sender, channel) * len(tables),
     ).fetchone()
     return (row[0], row[1]) if row else None
+
+
+def past_client_ids(db: sqlite3.Connection, limit: int) -> PastClientIds:
+    """See :meth:`~chatsvc.storage.base.MessageStore.past_client_ids`."""
+    letters = db.execute("SELECT max(id) FROM dead_letters WHERE client_id IS NOT NULL").fetchone()
+    newest = max(head(db), int(letters[0] or 0))
+    bound = id_ms(newest) + AHEAD_MS if newest else 0
+    ahead = " UNION ALL ".join(
+        f"SELECT sender, minted_ahead_ms AS ms FROM {table} WHERE minted_ahead_ms > ?"
+        for table in ("messages", "dead_letters")
+    )
+    found = db.execute(
+        f"SELECT sender, max(ms) AS latest FROM ({ahead}) GROUP BY sender"
+        " ORDER BY latest DESC, sender LIMIT ?",
+        (bound, bound, limit),
+    ).fetchall()
+    return PastClientIds(newest, found)

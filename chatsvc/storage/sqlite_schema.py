@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from chatsvc.core.errors import VersionTooNew
+from chatsvc.storage import sqlite_dead_letters as dead_letters
 
 # The index of messages ends in the row id, as every index does: pages of a conversation
 # are one walk along it. Audience rows are the index themselves (WITHOUT ROWID). Members
@@ -52,7 +53,29 @@ CREATE TABLE dead_letters (
 );
 """
 
-STEPS: Final[tuple[str, ...]] = (_VERSION_1,)
+# Dead letters are found by their key, and senders whose clock was ahead by theirs.
+_VERSION_2: Final = """
+ALTER TABLE messages ADD COLUMN minted_ahead_ms INTEGER;
+CREATE INDEX message_minted_ahead ON messages (minted_ahead_ms)
+    WHERE minted_ahead_ms IS NOT NULL;
+ALTER TABLE dead_letters ADD COLUMN sender TEXT;
+ALTER TABLE dead_letters ADD COLUMN channel TEXT;
+ALTER TABLE dead_letters ADD COLUMN client_id TEXT;
+ALTER TABLE dead_letters ADD COLUMN digest BLOB;
+ALTER TABLE dead_letters ADD COLUMN minted_ahead_ms INTEGER;
+CREATE INDEX dead_letter_key ON dead_letters (client_id, sender, channel)
+    WHERE client_id IS NOT NULL;
+"""
+
+
+def _to_version_2(db: sqlite3.Connection) -> None:
+    _execute(db, _VERSION_2)
+    dead_letters.fill_keys(db)
+
+
+Step = str | Callable[[sqlite3.Connection], None]
+
+STEPS: Final[tuple[Step, ...]] = (_VERSION_1, _to_version_2)
 """Step *n* (from 0) moves a store of version *n* to *n + 1*; 0 is an empty file."""
 
 
@@ -65,7 +88,7 @@ def found_version(db: sqlite3.Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def bring_up(db: sqlite3.Connection, steps: Sequence[str] = STEPS) -> None:
+def bring_up(db: sqlite3.Connection, steps: Sequence[Step] = STEPS) -> None:
     """Make the tables, or move older ones forward, in one transaction.
 
     Raises:
@@ -79,8 +102,10 @@ def bring_up(db: sqlite3.Connection, steps: Sequence[str] = STEPS) -> None:
         found = _check(found_version(db), steps)
         db.execute("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
         for step in steps[found:]:
-            for statement in filter(str.strip, step.split(";")):
-                db.execute(statement)
+            if isinstance(step, str):
+                _execute(db, step)
+            else:
+                step(db)
         db.execute("INSERT OR REPLACE INTO meta VALUES ('version', ?)", (str(len(steps)),))
         db.execute("INSERT OR IGNORE INTO meta VALUES ('identity', ?)", (secrets.token_hex(16),))
         db.execute("COMMIT")
@@ -90,7 +115,12 @@ def bring_up(db: sqlite3.Connection, steps: Sequence[str] = STEPS) -> None:
         raise
 
 
-def _check(found: int, steps: Sequence[str]) -> int:
+def _execute(db: sqlite3.Connection, statements: str) -> None:
+    for statement in filter(str.strip, statements.split(";")):
+        db.execute(statement)
+
+
+def _check(found: int, steps: Sequence[Step]) -> int:
     if found > len(steps):
         raise VersionTooNew(
             f"the store has version {found}; this program knows up to {len(steps)}: "

@@ -15,6 +15,7 @@ from chatsvc.core.ids import MAX_ID, format_id, now_ms
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.log.base import Appended, MessageLog
+from tests.support.client_ids import uuid7_at
 from tests.support.drafts import draft
 
 SOON = 30.0
@@ -175,8 +176,12 @@ class LogSuite:
             assert ids[-50:] == [result.id for result in results[50:]]
             assert log.tail.unsaved_count >= 50
 
-    async def test_keys_are_known_since_when_it_says(self, log: MessageLog) -> None:
-        assert log.keys_since_ms <= now_ms()
+    async def test_what_was_used_and_what_is_fresh_can_be_told(self, log: MessageLog) -> None:
+        minted_long_ago = uuid7_at(1)
+        await _one(log.append(draft(client_id=minted_long_ago)))
+        assert log.can_tell(("alice", "alice,bob", minted_long_ago))
+        assert log.can_tell(("alice", "alice,bob", "no UUIDv7"))
+        assert log.forgotten_are_stored
 
     async def test_it_names_its_life_and_its_durability(self, log: MessageLog) -> None:
         assert log.epoch.isalnum()

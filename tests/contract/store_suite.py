@@ -13,12 +13,14 @@ from typing import Any, Protocol
 import pytest
 
 from chatsvc.core.errors import StoreUnavailable, VersionTooNew
-from chatsvc.core.ids import MAX_ID, STEP
+from chatsvc.core.ids import MAX_ID, STEP, id_at, id_ms
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
-from chatsvc.core.record import Record, pack, unpack
+from chatsvc.core.record import Record, accept, pack, unpack
+from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.base import DeadLetter, Members, MessageStore
-from tests.support.records import START, other_kind, record, records, with_body
+from tests.support.client_ids import uuid7_at
+from tests.support.records import START, draft, other_kind, record, records, with_body
 
 
 class Place(Protocol):
@@ -41,6 +43,10 @@ def value(body: bytes) -> str:
 
 def ids(entries: list[Entry]) -> list[int]:
     return [entry.id for entry in entries]
+
+
+def letter(one: Record) -> DeadLetter:
+    return DeadLetter(one.id, "code", "reason", 1, pack(one))
 
 
 def expect(found: list[Entry], written: list[Record]) -> None:
@@ -530,6 +536,57 @@ class StoreSuite:
         assert found == (START + 3 * STEP, record(3, "first").digest)
         assert await store.find_client_id("alice", "alice,bob", "K") is None
         assert await store.find_client_id("carol", "alice,carol", "k") is None
+
+    async def test_a_client_id_is_found_among_the_dead_letters(self, store: MessageStore) -> None:
+        aside = [record(2, "aside", client_id="k"), record(5, "second", client_id="j"), record(6)]
+        await store.write([record(1), record(3, "stored", client_id="j")])
+        await store.dead_letters.put([letter(one) for one in aside])
+        of = ("alice", "alice,bob")
+        assert await store.find_client_id(*of, "k") == (aside[0].id, aside[0].digest)
+        assert await store.find_client_id(*of, "k", put_aside=False) is None
+        assert await store.find_client_id("bob", "alice,bob", "k") is None
+        first = (START + 3 * STEP, record(3, "stored").digest)
+        assert await store.find_client_id(*of, "j") == first
+        await store.write([aside[0]])  # replayed, and not dropped yet
+        assert await store.find_client_id(*of, "k") == (aside[0].id, aside[0].digest)
+        await store.dead_letters.drop([one.id for one in aside])
+        assert await store.find_client_id(*of, "k") == (aside[0].id, aside[0].digest)
+        assert await store.find_client_id(*of, "j") == first
+
+    async def test_a_letter_that_is_no_record_has_no_key(self, store: MessageStore) -> None:
+        await store.dead_letters.put([DeadLetter(START, "damaged", "why", 1, b"no record")])
+        assert await store.past_client_ids(limit=5) == (0, [])
+        assert await store.dead_letters.count() == 1
+
+    async def test_what_a_new_log_must_know_of_client_ids(self, store: MessageStore) -> None:
+        assert await store.past_client_ids(limit=5) == (0, [])
+        ms = id_ms(START)
+        far = ms + 1_000_000
+        ahead = [
+            record(1, client_id=uuid7_at(far + 1)),
+            record(2, client_id=uuid7_at(far + 7)),
+            record(3, client_id=uuid7_at(far + 3)),
+            record(4, client_id=uuid7_at(far + 5), sender="bob"),
+            record(5, client_id=uuid7_at(far + 4), to=("carol", "bob")),
+        ]
+        usual = [
+            record(6, client_id=uuid7_at(ms + AHEAD_MS), to=("dora", "bob")),
+            record(7, client_id=uuid7_at(0), to=("dora", "bob")),
+            record(8, client_id="another string", to=("dora", "bob")),
+            record(9),
+        ]
+        await store.write([*ahead, *usual])
+        newest = START + 9 * STEP
+        expected = [("alice", far + 7), ("bob", far + 5), ("carol", far + 4)]
+        assert await store.past_client_ids(limit=5) == (newest, expected)
+        assert await store.past_client_ids(limit=2) == (newest, expected[:2])
+        put = record(12, client_id=uuid7_at(far + 6), sender="bob")
+        await store.dead_letters.put([letter(put)])
+        expected[1] = ("bob", far + 6)
+        assert await store.past_client_ids(limit=5) == (put.id, expected)
+        later = accept(draft("late"), id_at(far + 6 - AHEAD_MS))  # what is not after it is bounded
+        await store.write([later])
+        assert await store.past_client_ids(limit=5) == (later.id, [("alice", far + 7)])
 
     # --- retention
 

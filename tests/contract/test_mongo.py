@@ -15,10 +15,13 @@ from pymongo.errors import OperationFailure
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID, format_id, id_ms
 from chatsvc.core.page import Bounds
-from chatsvc.storage import mongo
+from chatsvc.core.record import pack
+from chatsvc.storage import mongo, mongo_dead_letters
+from chatsvc.storage.base import DeadLetter
 from chatsvc.storage.mongo import MongoStore
 from tests.support import mongod
-from tests.support.records import record, records, with_body
+from tests.support.client_ids import uuid7_at
+from tests.support.records import START, record, records, with_body
 from tests.support.waiting import until
 
 Fail = Any
@@ -238,6 +241,13 @@ async def test_indexes_are_those_that_the_queries_need(
         (("channel", 1), ("_id", 1)),
         (("audience", 1), ("rev", 1)),
         (("sender", 1), ("channel", 1), ("client_id", 1), ("_id", 1)),
+        (("minted_ahead_ms", 1),),
+    }
+    letters = other[mongo_db]["messages_dead_letters"].list_indexes()
+    assert {tuple(index["key"].items()) for index in letters} == {
+        (("_id", 1),),
+        (("sender", 1), ("channel", 1), ("client_id", 1), ("_id", 1)),
+        (("minted_ahead_ms", 1),),
     }
     conversations = other[mongo_db]["messages_conversations"].list_indexes()
     assert (("audience", 1), ("last_id", -1)) in {
@@ -249,24 +259,55 @@ async def test_an_older_version_is_moved_forward(
     mongo_uri: str, mongo_db: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[str] = []
+    newest = len(mongo.STEPS) + 1
 
     old = MongoStore(mongo_uri, mongo_db, "messages")
     await old.open()
     await old.write(records(1))
 
     async def note(_: MongoStore) -> None:
-        taken.append("second")
+        taken.append("newest")
 
     monkeypatch.setattr(mongo, "STEPS", (*mongo.STEPS, note))
     for _ in range(2):
         new = MongoStore(mongo_uri, mongo_db, "messages")
         await new.open()
-        assert await new.versions() == (2, 2)
+        assert await new.versions() == (newest, newest)
         assert await new.identity() == await old.identity()
         assert len(await new.channel_page("alice,bob", Bounds(5))) == 1
         await new.close()
-    assert taken == ["second"]
+    assert taken == ["newest"]
     await old.close()
+
+
+async def test_letters_of_the_first_version_get_their_keys(
+    mongo_uri: str, mongo_db: str, other: MongoClient[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(mongo_dead_letters, "_PART_BYTES", 100)
+    monkeypatch.setattr(mongo_dead_letters, "_FILL_AT_ONCE", 2)
+    first = MongoStore(mongo_uri, mongo_db, "messages")
+    monkeypatch.setattr(mongo, "STEPS", mongo.STEPS[:1])
+    await first.open()
+    put = [*records(5, client_id=uuid7_at(1)), record(9)]
+    await first.dead_letters.put(
+        [DeadLetter(one.id, "code", "reason", 1, pack(one)) for one in put]
+        + [DeadLetter(START, "damaged", "reason", 1, b"no record")]
+    )
+    await first.close()
+    keys = ("sender", "channel", "client_id", "digest", "minted_ahead_ms")
+    other[mongo_db]["messages_dead_letters"].update_many({}, {"$unset": dict.fromkeys(keys, "")})
+    monkeypatch.undo()
+    store = MongoStore(mongo_uri, mongo_db, "messages")
+    await store.open()
+    assert await store.find_client_id("alice", "alice,bob", uuid7_at(1)) == (
+        put[0].id,
+        put[0].digest,
+    )
+    filled = other[mongo_db]["messages_dead_letters"].count_documents({"client_id": uuid7_at(1)})
+    assert filled == 5
+    assert await store.dead_letters.count() == 7
+    await store.close()
 
 
 # --- a server that goes and comes

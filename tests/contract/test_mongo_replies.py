@@ -16,7 +16,7 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.base import DeadLetter
-from chatsvc.storage.mongo import MongoStore
+from chatsvc.storage.mongo import STEPS, MongoStore
 from chatsvc.storage.mongo_documents import to_document
 from tests.support.records import record, records
 
@@ -356,7 +356,8 @@ async def test_a_lost_race_for_a_new_conversation_is_run_again(
 
 async def test_a_lost_race_for_the_stores_own_document_takes_the_winners(script: Script) -> None:
     script.answers["findAndModify"] = lambda _: {"ok": 0, **DUPLICATE}
-    script.answers["find"] = lambda _: found({"_id": "store", "v": 1, "identity": "winner"})
+    winner = {"_id": "store", "v": len(STEPS), "identity": "winner"}
+    script.answers["find"] = lambda _: found(winner)
     store = MongoStore(script.server.uri, "chat", "messages", write_seconds=2)
     await store.open()
     assert await store.identity() == "winner"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from bench import http_load
 from bench.attacks import Honest, honest_requests
 from tests.fault.kit.service import MakeService, Service, token
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -34,14 +36,20 @@ async def make_service(tmp_path: Path) -> AsyncIterator[MakeService]:
             await service.kill()
 
 
+async def eventually(condition: Callable[[], object]) -> None:
+    """Return once the condition holds; an attack takes its time on a busy machine."""
+    await until(condition, patience=75)
+
+
 def honest(service: Service) -> Honest:
     """Other people's requests, to be entered as a block."""
     return Honest(service.port, honest_requests(token("honest")))
 
 
-async def long_messages(service: Service, count: int, characters: int = 16_000) -> None:
-    """From alice to bob, accepted."""
-    body = f'{{"participants":["alice","bob"],"content":"{"x" * characters}"}}'.encode()
+async def long_messages(service: Service, count: int, *to: str) -> None:
+    """From alice to bob, or to others; accepted."""
+    message = {"participants": ["alice", *(to or ("bob",))], "content": "x" * 16_000}
+    body = json.dumps(message).encode()
     send = http_load.request(
         "POST", "/api/messages", {"Authorization": f"Bearer {token('alice')}"}, body
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from chatsvc.core.errors import Conflict, LogUnavailable, StoreUnavailable
-from chatsvc.core.ids import MAX_ID, format_id, next_id, now_ms
+from chatsvc.core.ids import MAX_ID, format_id, next_id, now_ms, uuid7_ms
 from chatsvc.core.page import Bounds, Entry
 from chatsvc.core.record import Draft, Record, accept, moved
 from chatsvc.log.base import Appended, MessageLog
@@ -20,7 +20,8 @@ from chatsvc.storage.base import Conversation
 class FakeLog(MessageLog):
     """Keeps the promises of the port but durability.
 
-    ``refusing`` makes every append fail as a log at its bound does.
+    ``refusing`` makes every append fail as a log at its bound does; ``refilling``: the store
+    lacks some of what was forgotten.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,7 @@ class FakeLog(MessageLog):
         self.records: list[Record] = []
         self.refusing = False
         self.keys_since = 0
+        self.refilling = False
         self._met: StoreState | None = None
         self._keys: dict[tuple[str, str, str], Record] = {}
 
@@ -42,10 +44,6 @@ class FakeLog(MessageLog):
     @property
     def durability(self) -> str:
         return "none"
-
-    @property
-    def keys_since_ms(self) -> int:
-        return self.keys_since
 
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
         future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
@@ -67,8 +65,20 @@ class FakeLog(MessageLog):
             future.set_result(Appended(record.id, record.body, False))
         return future
 
-    def remembers(self, key: tuple[str, str, str]) -> bool:
-        return key in self._keys
+    def can_tell(self, key: tuple[str, str, str]) -> bool:
+        minted_ms = uuid7_ms(key[2])
+        return key in self._keys or minted_ms is None or minted_ms >= self.keys_since
+
+    @property
+    def past_is_unknown(self) -> bool:
+        return False
+
+    def learn_past(self, newest: int, ahead: Sequence[tuple[str, int]]) -> None:
+        raise AssertionError("nothing is unknown")
+
+    @property
+    def forgotten_are_stored(self) -> bool:
+        return not self.refilling
 
     def forget_keys(self) -> None:
         """As if the window had passed: keys made before now are the store's to know."""

@@ -77,7 +77,6 @@ class HttpService:
         self.messages = MessageService(
             log=self.log,
             policy=policy or AllowAll(),
-            history=self.history,
             client_ids=self.history,
             limits=self.limits,
         )

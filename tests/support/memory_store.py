@@ -7,8 +7,10 @@ import builtins
 from collections.abc import Callable, Sequence
 
 from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.ids import id_ms
 from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, take
 from chatsvc.core.record import Record
+from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.base import (
     Conversation,
@@ -16,10 +18,12 @@ from chatsvc.storage.base import (
     DeadLetters,
     Members,
     MessageStore,
+    PastClientIds,
     Rejection,
     Versions,
 )
 from chatsvc.storage.bodies import conflicting, decode_participants
+from chatsvc.storage.client_ids import letter_key, minted_ahead_ms
 
 
 class MemoryLetters(DeadLetters):
@@ -157,14 +161,32 @@ class MemoryStore(MessageStore):
         return entry(one) if one is not None else None
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str
+        self, sender: str, channel: str, client_id: str, *, put_aside: bool = True
     ) -> tuple[int, bytes] | None:
         await self._wait()
-        for key in sorted(self.records):
-            one = self.records[key]
-            if (one.sender, one.channel, one.client_id) == (sender, channel, client_id):
-                return one.id, one.digest
-        return None
+        found = [
+            (one.id, one.digest)
+            for one in self.records.values()
+            if (one.sender, one.channel, one.client_id) == (sender, channel, client_id)
+        ]
+        if put_aside:
+            keys = {letter.id: letter_key(letter) for letter in self.letters.held.values()}
+            found += [
+                (key, one.digest or b"")
+                for key, one in keys.items()
+                if (one.sender, one.channel, one.client_id) == (sender, channel, client_id)
+            ]
+        return min(found, default=None)
+
+    async def past_client_ids(self, *, limit: int) -> PastClientIds:
+        await self._wait()
+        newest = max(self.records, default=0)
+        latest: dict[str, int] = {}
+        for one in self.records.values():
+            minted_ms = minted_ahead_ms(one)
+            if minted_ms is not None and minted_ms > id_ms(newest) + AHEAD_MS:
+                latest[one.sender] = max(minted_ms, latest.get(one.sender, 0))
+        return PastClientIds(newest, sorted(latest.items(), key=lambda one: -one[1])[:limit])
 
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:
         self._check()

@@ -81,6 +81,9 @@ class FakeTransport(asyncio.Transport):
     def resume_reading(self) -> None:
         self.reading = True
 
+    def is_reading(self) -> bool:
+        return self.reading and not self._closing
+
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         assert (high, low) == (HIGH_WATER, LOW_WATER), "what this fake does"
 
@@ -119,11 +122,7 @@ def connection(
 ) -> Connection:
     """A connection without a transport yet."""
     return Connection(
-        user,
-        device or f"{user}-device",
-        echo=echo,
-        buffer_limit=buffer_limit,
-        origin=origin,
+        user, origin or device or f"{user}-device", echo=echo, buffer_limit=buffer_limit
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, Final, Protocol
 
 from chatsvc.core.errors import Conflict, Fault, Forbidden, StoreUnavailable
-from chatsvc.core.ids import format_id, uuid7_ms
+from chatsvc.core.ids import format_id
 from chatsvc.core.limits import Limits
 from chatsvc.core.message import (
     check_client_id,
@@ -18,9 +18,8 @@ from chatsvc.core.message import (
     check_metadata,
     draft_message,
 )
-from chatsvc.core.page import Entry
 from chatsvc.core.participants import channel_key, normalize_participants
-from chatsvc.core.record import Draft
+from chatsvc.core.record import Draft, compose_body
 from chatsvc.log.base import Appended, MessageLog
 
 KNOWN_NAMES: Final = 65_536
@@ -51,26 +50,18 @@ class ClientIds(Protocol):
     async def find_client_id(
         self, sender: str, channel: str, client_id: str
     ) -> tuple[int, bytes] | None:
-        """Id and digest of the first message under this key.
+        """Id and digest of the first message under this key, stored or put aside.
 
         Raises:
             StoreUnavailable: it cannot be told now.
         """
 
 
-class SingleReader(Protocol):
-    """One message by its id."""
-
-    async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None:
-        """The message, and ``accepted`` or ``stored``."""
-
-
 class MessageService:
     """Args:
     log: where what is accepted goes.
     policy: who may speak to whom.
-    history: reads the first message again when a ``client_id`` is repeated.
-    client_ids: asked for ``client_id``s older than what the log remembers.
+    client_ids: asked for ``client_id``s that the log may have forgotten.
     limits: the bounds of what a message may hold.
     """
 
@@ -79,13 +70,11 @@ class MessageService:
         *,
         log: MessageLog,
         policy: Policy,
-        history: SingleReader,
         client_ids: ClientIds,
         limits: Limits,
     ) -> None:
         self._log = log
         self._policy = policy
-        self._history = history
         self._client_ids = client_ids
         self._limits = limits
         self._most_content = limits.content_characters
@@ -117,7 +106,7 @@ class MessageService:
             TooManyRequests: too much of this sender's waits to be stored, or too many
                 conversations were begun.
             LogUnavailable: a bound is reached; nothing was kept.
-            StoreUnavailable: whether an old ``client_id`` was used cannot be told now.
+            StoreUnavailable: whether this ``client_id`` was used cannot be told now.
         """
         raw = tuple(participants)
         known = self._known.get(raw)
@@ -145,8 +134,9 @@ class MessageService:
         )
         if permission is not None:
             return asyncio.ensure_future(self._once_permitted(permission, draft))
-        if client_id is not None and self._forgotten(draft, client_id):
-            return asyncio.ensure_future(self._after_asking_store(draft, client_id))
+        key = draft.key
+        if key is not None and not self._log.can_tell(key):
+            return asyncio.ensure_future(self._after_asking_store(draft, key))
         return self._log.append(draft)
 
     def conversation(self, participants: list[str]) -> tuple[tuple[str, ...], str]:
@@ -171,34 +161,31 @@ class MessageService:
         self._known_names += len(raw)
         return found
 
-    def _forgotten(self, draft: Draft, client_id: str) -> bool:
-        """Whether this key may have been used before what the log remembers."""
-        made_ms = uuid7_ms(client_id)
-        if made_ms is None or made_ms >= self._log.keys_since_ms:
-            return False
-        return not self._log.remembers((draft.sender, draft.channel, client_id))
-
     async def _once_permitted(self, permission: Awaitable[None], draft: Draft) -> Appended:
         await permission
-        client_id = draft.client_id
-        if client_id is not None and self._forgotten(draft, client_id):
-            return await self._after_asking_store(draft, client_id)
+        key = draft.key
+        if key is not None and not self._log.can_tell(key):
+            return await self._after_asking_store(draft, key)
         return await self._log.append(draft)
 
-    async def _after_asking_store(self, draft: Draft, client_id: str) -> Appended:
-        found = await self._client_ids.find_client_id(draft.sender, draft.channel, client_id)
+    async def _after_asking_store(self, draft: Draft, key: tuple[str, str, str]) -> Appended:
+        found = await self._client_ids.find_client_id(*key)
         if found is None:
+            if not self._log.forgotten_are_stored:
+                raise StoreUnavailable(
+                    "the store is being filled again from the log: whether this client_id was "
+                    "used cannot be answered yet",
+                    retry_after=2.0,
+                )
             return await self._log.append(draft)
         first, digest = found
         if digest != draft.digest:
             raise Conflict(
-                f"client_id {client_id!r} was used for another message in this conversation",
+                f"client_id {key[2]!r} was used for another message in this conversation",
                 extra={"id": format_id(first)},
             )
-        read = await self._history.get(first, reader=draft.sender)
-        if read is None:
-            raise StoreUnavailable(f"message {format_id(first)} cannot be read again now")
-        return Appended(first, read[0].body, True)
+        # The same digest is the same content; everything else in a body is the key or the id.
+        return Appended(first, compose_body(draft.kind, first, draft.rest), True)
 
 
 def _not_a_participant() -> Forbidden:

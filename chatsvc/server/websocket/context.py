@@ -107,6 +107,8 @@ class SocketContext:
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     draining: bool = False
+    turn_left: int = 0
+    """Units that the socket whose turn it is may still cost in it."""
 
     def of_user(self, user: str) -> int:
         """How many sockets a user has, those that are closing included."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 WARNING_SECONDS: Final = 60.0
@@ -15,12 +14,14 @@ WARNING_FLOOR_SECONDS: Final = 5.0
 seconds, must not make a client ask for ever."""
 
 
-def next_warning(now: float, expires_at: float, warned_at: float) -> float:
-    """When to warn of a token that came now; infinity for not at all. Unix seconds.
+def warning_ahead(now: float, expires_at: float, warned_at: float) -> float:
+    """How many seconds before its end to warn of a token that came now; 0 for not at all.
 
     Args:
+        now: Unix seconds, as all of them.
         warned_at: when the client was last warned, of whatever token.
     """
     ahead = min(WARNING_SECONDS, (expires_at - now) * WARNING_SHARE)
-    at = max(expires_at - ahead, warned_at + WARNING_FLOOR_SECONDS)
-    return at if at < expires_at else math.inf
+    if expires_at - ahead < warned_at + WARNING_FLOOR_SECONDS:
+        ahead = expires_at - warned_at - WARNING_FLOOR_SECONDS
+    return ahead if ahead > 0 else 0.0

@@ -26,21 +26,12 @@ _logger = structlog.get_logger("chatsvc.socket")
 class Intake(Speaker):
     """A connection that reads frames.
 
-    ``_events`` were decoded and not run yet. ``_deaf``: what still comes is not looked at.
-    ``_turn_due``: another turn is scheduled.
+    ``_events`` were decoded and not run yet. ``_turn_due``: another turn is scheduled.
+    ``_decoder`` is gone once nothing more is to be looked at. There are as few fields as can
+    be: an idle socket has them all.
     """
 
-    __slots__ = (
-        "_closing",
-        "_deaf",
-        "_decoder",
-        "_events",
-        "_reading",
-        "_spent_until",
-        "_turn_due",
-        "_turn_left",
-        "heard",
-    )
+    __slots__ = ("_closing", "_decoder", "_events", "_spent_until", "_turn_due", "heard")
 
     def __init__(
         self,
@@ -60,47 +51,50 @@ class Intake(Speaker):
             echo=echo,
             receipts=receipts,
         )
-        self._decoder = frames.FrameDecoder(context.max_frame)
+        self._decoder: frames.FrameDecoder | None = frames.FrameDecoder(context.max_frame)
         self._events = _NOTHING
         self._spent_until = 0.0
-        self._turn_left = 0
         self._turn_due = False
-        self._reading = True
-        self._deaf = False
         self._closing = False
         self.heard = True
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""
         self.heard = True
-        if self._deaf:
+        decoder = self._decoder
+        if decoder is None:
             return
-        if self._events or self._decoder.unread or self._must_wait():
-            self._decoder.feed(data, 0)  # behind what came before it
+        if self._events or decoder.unread or self._must_wait():
+            decoder.feed(data, 0)  # behind what came before it
             self._read(wanted=False)
         else:
-            self._take_turn(data)
+            self._take_turn(decoder, data)
 
     def go_on(self) -> None:
         """Have a turn soon, if there is anything left to run or reading is paused."""
-        if not self._reading and not self._turn_due and not self._must_wait():
+        if not self._turn_due and not self.reading and not self._must_wait():
             self._turn_due = True
             asyncio.get_running_loop().call_soon(self._next_turn)
 
     def charge(self, units: int) -> bool:
-        self._turn_left -= units
+        self._context.turn_left -= units
         spent_until = spend(self._spent_until, units, asyncio.get_running_loop().time())
         if spent_until is not None:
             self._spent_until = spent_until
             return True
-        if not self._deaf:
+        if self._decoder is not None:
             _logger.warning("socket_rate", user=self.user, connection=self.connection_id)
             self.close(close_codes.POLICY_VIOLATION, "too many frames")
             # Not even read: the close frame is out, and what it costs to throw away the
             # rest is what the bound is for.
-            self._deaf = True
+            self._decoder = None
             self._read(wanted=False)
         return False
+
+    @property
+    def reading(self) -> bool:
+        """Whether what the client sends is read now."""
+        return self.transport is not None and self.transport.is_reading()
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake."""
@@ -123,30 +117,31 @@ class Intake(Speaker):
 
     def _next_turn(self) -> None:
         self._turn_due = False
-        if self.transport is None or self._deaf:
+        decoder, transport = self._decoder, self.transport
+        if decoder is None or transport is None or transport.is_closing():
             self._events = _NOTHING
         elif not self._must_wait():
-            self._take_turn(b"")
+            self._take_turn(decoder, b"")
 
-    def _take_turn(self, data: bytes) -> None:
-        self._turn_left = TURN_UNITS
-        decoder = self._decoder
+    def _take_turn(self, decoder: frames.FrameDecoder, data: bytes) -> None:
+        context = self._context
+        context.turn_left = TURN_UNITS
         events = self._events or decoder.feed(data, TURN_UNITS)
         if decoder.scraps:
             scraps, decoder.scraps = decoder.scraps, 0
             self.charge(scraps)
         done = 0
         for event in events:
-            if self._turn_left <= 0 or self._deaf or self._must_wait():
+            if context.turn_left <= 0 or self._decoder is None or self._must_wait():
                 break
             done += 1
             self._take(event)
-        if self._deaf or self.transport is None:
+        if self._decoder is None or self.transport is None:
             self._events = _NOTHING
             return
         self._events = events[done:] if done < len(events) else _NOTHING
         if not self._events and decoder.failure is not None:
-            self._deaf = True
+            self._decoder = None
             self.framing_failed(decoder.failure)
             return
         more = bool(self._events) or decoder.unread
@@ -157,12 +152,12 @@ class Intake(Speaker):
     def _take(self, event: frames.Event) -> None:
         opcode = event.opcode
         if opcode == frames.CLOSE:
-            self._deaf = True
+            self._decoder = None
             self.closed_by_peer(event)
         elif self._closing:
             self.charge(1)
         elif opcode == frames.TEXT:
-            self._turn_left -= units_of(event.payload)
+            self._context.turn_left -= units_of(event.payload)
             self.hear(event.payload)
         elif opcode == frames.BINARY:
             self.close(close_codes.UNSUPPORTED_DATA, "text frames only")
@@ -174,9 +169,8 @@ class Intake(Speaker):
     def _read(self, *, wanted: bool) -> None:
         """Go on reading, or stop. Who is not read cannot miss a heartbeat."""
         transport = self.transport
-        if wanted == self._reading or transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or wanted == transport.is_reading():
             return
-        self._reading = wanted
         if wanted:
             self.heard = True
             transport.resume_reading()

@@ -7,7 +7,6 @@ a socket instead of fourteen.
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -16,9 +15,10 @@ import structlog
 
 from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import Unauthorized
+from chatsvc.core.ids import created_at, id_at, now_ms
 from chatsvc.delivery.resume import Plan
 from chatsvc.server.websocket.context import SocketContext
-from chatsvc.server.websocket.expiry import next_warning
+from chatsvc.server.websocket.expiry import warning_ahead
 from chatsvc.server.websocket.intake import Intake
 from chatsvc.wire import close_codes, frames
 from chatsvc.wire.protocol import (
@@ -45,7 +45,7 @@ class Socket(Intake):
 
     __slots__ = (
         "_timer",
-        "_warn_at",
+        "_warn_ahead",
         "_warned_at",
         "announced",
         "close_reason",
@@ -77,7 +77,7 @@ class Socket(Intake):
         self.close_reason = ""
         self._timer: asyncio.TimerHandle | None = None
         self._warned_at = 0.0
-        self._warn_at = next_warning(time.time(), self.expires_at, self._warned_at)
+        self._warn_ahead = warning_ahead(time.time(), self.expires_at, self._warned_at)
 
     def begin(
         self,
@@ -118,6 +118,7 @@ class Socket(Intake):
             heartbeat_seconds=context.heartbeat_seconds,
             max_content=context.max_content,
             expires_at=self.expires_at,
+            server_time=created_at(id_at(now_ms())),
             recovered=plan.recovered if plan is not None else None,
         )
         self.write(answer + frames.encode_text(encode_frame(hello)))
@@ -179,7 +180,7 @@ class Socket(Intake):
         """A heartbeat: gone if nothing came since the last; else a ping, and the position."""
         if self._closing or self.transport is None:
             return
-        if not self.heard and self._reading:  # or it is we who do not read
+        if not self.heard and self.reading:  # or it is we who do not read
             self.close(close_codes.HEARTBEAT_MISSED, "heartbeat missed")
             self._finish()
             return
@@ -199,7 +200,7 @@ class Socket(Intake):
         it in time."""
         if self._closing or self._timer is not None:
             return
-        left = min(self._warn_at, self.expires_at) - time.time()
+        left = self.expires_at - self._warn_ahead - time.time()
         if left <= self._context.heartbeat_seconds * 1.5:
             self._set_timer(max(0.0, left), self._look_at_token)
 
@@ -209,8 +210,8 @@ class Socket(Intake):
         if now >= self.expires_at:
             self.close(close_codes.TOKEN_EXPIRED, "token expired")
             return
-        if now >= self._warn_at:
-            self._warn_at, self._warned_at = math.inf, now
+        if self._warn_ahead and now >= self.expires_at - self._warn_ahead:
+            self._warn_ahead, self._warned_at = 0.0, now
             self.say(AuthExpiring(in_seconds=round(self.expires_at - now)))
         self.watch_expiry()
 
@@ -233,7 +234,7 @@ class Socket(Intake):
             self.close(close_codes.FORBIDDEN, "another user's token")
             return
         self.expires_at = principal.expires_at
-        self._warn_at = next_warning(time.time(), self.expires_at, self._warned_at)
+        self._warn_ahead = warning_ahead(time.time(), self.expires_at, self._warned_at)
         self.reply(encode_frame(AuthOk(expires_at=principal.expires_at, ref=command.ref)))
         self._set_timer(None)
         self.watch_expiry()

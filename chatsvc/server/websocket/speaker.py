@@ -67,15 +67,9 @@ class Speaker(Connection):
         echo: bool,
         receipts: bool,
     ) -> None:
-        named = bool(device)
-        super().__init__(
-            user,
-            device or connection_id,
-            echo=echo,
-            buffer_limit=context.buffer_limit,
-            # No device has a slash in its name: nobody sends in the name of this connection.
-            origin=f"{device}/{connection_id}" if named else connection_id,
-        )
+        # No device has a slash in its name: nobody sends in the name of this connection.
+        origin = f"{device}/{connection_id}" if device else connection_id
+        super().__init__(user, origin, echo=echo, buffer_limit=context.buffer_limit)
         self._context = context
         self.connection_id = connection_id
         self.receipts = receipts

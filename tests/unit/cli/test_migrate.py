@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from chatsvc.cli import main
+from chatsvc.core.record import pack
 from chatsvc.log.file import LogFile
 from chatsvc.log.lock import DataDirLock
+from chatsvc.storage import sqlite_rows, sqlite_schema
 from chatsvc.storage.sqlite import SqliteStore
+from tests.support.records import record
 
 Captured = pytest.CaptureFixture[str]
 
@@ -90,17 +93,22 @@ def test_not_beside_a_running_service(data: Path, capsys: Captured) -> None:
         lock.release()
 
 
-def test_an_older_store_is_reported_and_moved(
-    data: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The next version's step stands in: there is no older version than the first."""
-    from chatsvc.storage import sqlite, sqlite_schema
-
-    steps = (*sqlite_schema.STEPS, "CREATE TABLE added_later (x)")
-    monkeypatch.setattr(sqlite, "STEPS", steps)
-    monkeypatch.setattr(sqlite, "bring_up", lambda db: sqlite_schema.bring_up(db, steps))
+def test_an_older_store_is_reported_and_moved(data: Path, capsys: Captured) -> None:
+    """One of the first version, with a dead letter that says nothing of its key."""
+    aside = record(1, client_id="k")
+    (data / "store.db").unlink(missing_ok=True)
+    with sqlite3.connect(data / "store.db", isolation_level=None) as db:
+        sqlite_schema.bring_up(db, sqlite_schema.STEPS[:1])
+        letter = (aside.id, "code", "reason", 1, pack(aside))
+        db.execute("INSERT INTO dead_letters VALUES (?,?,?,?,?)", letter)
+    db.close()
     assert main(["migrate", "--check"]) == 1
-    assert "version 1, to be moved to 2" in capsys.readouterr().out
+    newest = len(sqlite_schema.STEPS)
+    assert f"version 1, to be moved to {newest}" in capsys.readouterr().out
     assert main(["migrate"]) == 0
-    assert "store: version 2, up to date" in capsys.readouterr().out
+    assert f"store: version {newest}, up to date" in capsys.readouterr().out
     assert main(["migrate", "--check"]) == 0
+    with sqlite3.connect(data / "store.db") as db:
+        found = sqlite_rows.find_client_id(db, "alice", "alice,bob", "k")
+    db.close()
+    assert found == (aside.id, aside.digest)

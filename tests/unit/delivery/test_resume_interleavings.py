@@ -133,10 +133,9 @@ class Client:
             self.connections += 1
             self.connection = Connection(
                 self.user,
-                self.device,
+                f"{self.device}/{self.connections}",
                 echo=self.echo,
                 buffer_limit=BUFFER,
-                origin=f"{self.device}/{self.connections}",
             )
             transport = Transport(self.connection, self)
             self.connection.transport = transport  # type: ignore[assignment]

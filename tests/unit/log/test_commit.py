@@ -27,7 +27,7 @@ class Disk:
         self.last = 0
         self._done: Done | None = None
         self.refusal: LogUnavailable | TooManyRequests | None = None
-        keys = KeyWindow(window_ms=600_000, most=1000, since_ms=0)
+        keys = KeyWindow(max_keys=1000, max_keys_per_sender=1000)
         self.backlog = Backlog()
         self.commit = GroupCommit(self.write, self.accepted, keys, self.admit, self.backlog)
 

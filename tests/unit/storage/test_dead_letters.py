@@ -8,6 +8,7 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.record import Record, pack
 from chatsvc.storage.base import DeadLetter
 from chatsvc.storage.dead_letters import DeadLetterDesk
+from tests.support.client_ids import uuid7_at
 from tests.support.memory_store import MemoryStore
 from tests.support.records import record, records
 
@@ -90,3 +91,38 @@ async def test_dropped_ones_are_gone(store: MemoryStore, desk: DeadLetterDesk) -
     await store.letters.put([letter(one) for one in records(3)])
     assert await desk.drop([record(1).id, record(9).id]) == 1
     assert await desk.count() == 2
+
+
+async def test_what_was_accepted_again_meanwhile_is_not_doubled(
+    store: MemoryStore, desk: DeadLetterDesk
+) -> None:
+    client_id = uuid7_at(1)
+    await store.letters.put([letter(record(1, client_id=client_id))])
+    await store.write([record(2, client_id=client_id)])
+    (result,) = await desk.replay()
+    assert not result.stored
+    assert f"as message {record(2).id:016x}" in str(result.reason)
+    assert await desk.count() == 1
+    assert list(store.records) == [record(2).id]
+
+
+async def test_a_replay_that_was_cut_off_is_repeated(
+    store: MemoryStore, desk: DeadLetterDesk
+) -> None:
+    """Stored, and not dropped yet: it is not in its own way."""
+    one = record(1, client_id=uuid7_at(1))
+    await store.letters.put([letter(one)])
+    await store.write([one])
+    (result,) = await desk.replay()
+    assert result.stored
+    assert await desk.count() == 0
+
+
+async def test_a_string_that_is_no_uuid7_may_have_been_used_again(
+    store: MemoryStore, desk: DeadLetterDesk
+) -> None:
+    await store.letters.put([letter(record(1, client_id="k"))])
+    await store.write([record(2, client_id="k")])
+    (result,) = await desk.replay()
+    assert result.stored
+    assert len(store.records) == 2

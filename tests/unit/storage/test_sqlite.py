@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from chatsvc.core.errors import StoreUnavailable, VersionTooNew
-from chatsvc.core.ids import MAX_ID
+from chatsvc.core.ids import MAX_ID, id_ms
 from chatsvc.core.page import Bounds
-from chatsvc.core.record import Record
-from chatsvc.storage import sqlite_rows
+from chatsvc.core.record import Record, pack
+from chatsvc.storage import sqlite_dead_letters, sqlite_rows
 from chatsvc.storage.base import DeadLetter
 from chatsvc.storage.sqlite import SqliteStore
 from chatsvc.storage.sqlite_schema import STEPS, bring_up, found_version
+from tests.support.client_ids import uuid7_at
 from tests.support.records import record, records
 
 
@@ -183,6 +184,39 @@ def test_an_older_store_is_moved_forward_step_by_step(path: Path) -> None:
     db.close()
 
 
+def test_letters_of_the_first_version_get_their_keys(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_dead_letters, "_AT_ONCE", 2)
+    db = open_db(path)
+    bring_up(db, STEPS[:1])
+    ahead = uuid7_at(id_ms(record(3).id) + 60_000)
+    put = [
+        record(1, client_id="a"),
+        record(2),
+        record(3, client_id=ahead),
+        *records(2, first=5, client_id="b"),
+    ]
+    rows = [(one.id, "code", "reason", 1, pack(one)) for one in put]
+    rows.append((record(4).id, "damaged", "reason", 1, b"no record"))
+    db.executemany("INSERT INTO dead_letters VALUES (?,?,?,?,?)", rows)
+    bring_up(db)
+    found = db.execute("SELECT id, client_id, minted_ahead_ms FROM dead_letters ORDER BY id")
+    assert found.fetchall() == [
+        (record(1).id, "a", None),
+        (record(2).id, None, None),
+        (record(3).id, ahead, id_ms(record(3).id) + 60_000),
+        (record(4).id, None, None),
+        (record(5).id, "b", None),
+        (record(6).id, "b", None),
+    ]
+    assert sqlite_rows.find_client_id(db, "alice", "alice,bob", "b") == (
+        record(5).id,
+        record(5).digest,
+    )
+    db.close()
+
+
 def test_a_step_that_fails_leaves_the_store_as_it_was(path: Path) -> None:
     db = open_db(path)
     bring_up(db, STEPS)
@@ -214,10 +248,14 @@ def test_pages_walk_an_index_and_sort_nothing(path: Path, newest: bool) -> None:
     sqlite_rows.head(db)
     db.set_trace_callback(None)
     assert len(statements) == 6
+    statements += [
+        "SELECT sender, minted_ahead_ms FROM messages WHERE minted_ahead_ms > 7",
+        "SELECT id FROM dead_letters WHERE client_id = 'k' AND sender = 'a' AND channel = 'a'",
+    ]
     for statement in statements:
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}")]
         assert not any("TEMP B-TREE" in line for line in plan), (statement, plan)
-        assert not any(line.startswith("SCAN m") for line in plan), (statement, plan)
+        assert not any(line.startswith(("SCAN m", "SCAN dead")) for line in plan), (statement, plan)
     db.close()
 
 
@@ -309,6 +347,25 @@ async def test_a_file_that_comes_back_needs_no_second_opening(
     (tmp_path / "elsewhere").rename(path)
     await store.ping()
     assert await store.write(records(1, first=4)) == []
+
+
+async def test_a_file_that_comes_back_after_it_was_missed_can_be_opened(
+    store: SqliteStore, path: Path, tmp_path: Path
+) -> None:
+    await store.write(records(3))
+    moved = [path, *(Path(f"{path}{end}") for end in ("-wal", "-shm"))]
+    for one in moved:
+        one.rename(tmp_path / f"elsewhere-{one.name}")
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="was removed"):
+            await store.open()
+    for one in moved:
+        found = tmp_path / f"elsewhere-{one.name}"
+        if found.exists():  # the last to close it takes its write-ahead log along
+            found.rename(one)
+    await store.open()
+    assert await store.write(records(1, first=4)) == []
+    assert len(await store.channel_page("alice,bob", Bounds(10))) == 4
 
 
 async def test_one_that_could_not_be_opened_whole_is_not_open(

@@ -32,7 +32,6 @@ class World:
         service = MessageService(
             log=self.log,
             policy=AllowAll(),
-            history=self.history,
             client_ids=self.history,
             limits=limits,
         )

@@ -21,12 +21,10 @@ OLD = "018bcfe5-6800-7000-8000-000000000001"
 def make(
     log: FakeLog, policy: Policy | None = None, limits: Limits | None = None
 ) -> MessageService:
-    history = FakeHistory(log)
     return MessageService(
         log=log,
         policy=policy or AllowAll(),
-        history=history,
-        client_ids=history,
+        client_ids=FakeHistory(log),
         limits=limits or Limits(),
     )
 
@@ -137,6 +135,45 @@ async def test_an_old_uuid7_is_looked_up_in_the_store() -> None:
     assert len(log.records) == 1
 
 
+class Knows:
+    """A store whose lookup finds one message, which nobody can read any more: put aside, or
+    past its retention."""
+
+    def __init__(self, first: int, digest: bytes) -> None:
+        self.found = (first, digest)
+
+    async def find_client_id(
+        self, sender: str, channel: str, client_id: str
+    ) -> tuple[int, bytes] | None:
+        return self.found
+
+
+async def test_a_repeat_is_answered_without_reading_the_first_again() -> None:
+    log = FakeLog()
+    first = await make(log).submit("alice", "", ["alice"], "hi", OLD, {"mood": "fine"})
+    log.forget_keys()
+    service = MessageService(
+        log=log,
+        policy=AllowAll(),
+        client_ids=Knows(first.id, log.records[0].digest),
+        limits=Limits(),
+    )
+    again = await service.submit("alice", "", ["alice"], "hi", OLD, {"mood": "fine"})
+    assert again == (first.id, first.body, True)
+
+
+async def test_what_a_store_does_not_find_while_it_is_filled_again_is_not_new() -> None:
+    log = FakeLog()
+    service = make(log)
+    first = await service.submit("alice", "", ["alice"], "hi", OLD)
+    log.forget_keys()
+    log.refilling = True
+    assert (await service.submit("alice", "", ["alice"], "hi", OLD)).id == first.id
+    with pytest.raises(StoreUnavailable):
+        await service.submit("alice", "", ["alice"], "hi", OLD[:-1] + "2")
+    assert len(log.records) == 1
+
+
 async def test_an_old_uuid7_that_was_never_used_is_accepted() -> None:
     log = FakeLog()
     log.forget_keys()
@@ -150,9 +187,7 @@ async def test_an_old_uuid7_with_the_store_away_is_refused() -> None:
     log.forget_keys()
     history = FakeHistory(log)
     history.away = True
-    service = MessageService(
-        log=log, policy=AllowAll(), history=history, client_ids=history, limits=Limits()
-    )
+    service = MessageService(log=log, policy=AllowAll(), client_ids=history, limits=Limits())
     with pytest.raises(StoreUnavailable):
         await service.submit("alice", "", ["alice"], "hi", OLD)
     assert log.records == []

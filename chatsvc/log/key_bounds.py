@@ -1,0 +1,147 @@
+"""Which client ids may have been forgotten, told by when they were minted.
+
+A UUIDv7 carries the time at which its client made it. A key that is forgotten leaves
+that time behind, as the bound of its sender: what the same sender sends under an id
+minted later cannot be a retry of it. No clock of the service takes part, and a key is
+its sender's alone, so no client's clock moves the bound of another.
+
+Senders are many. The bounds of those with the latest are kept one by one; all others
+share one, the latest among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from chatsvc.core.ids import now_ms, uuid7_ms
+
+AHEAD_MS: Final = 5_000
+"""A ``client_id`` minted later than its message was accepted by more than this is listed
+by the store as minted ahead; up to this, the message's own id bounds it."""
+
+SENDERS: Final = 8192
+"""Bounds kept one by one. The list is cut when it is twice as long."""
+
+
+NEVER: Final = -1
+"""Before everything that can be minted."""
+
+
+class _Saved(msgspec.Struct, array_like=True):
+    """The persisted form, version 1; the rest is what :class:`KeyBounds` has under the name."""
+
+    v: int
+    position: int
+    shared_ms: int
+    past_ms: int
+    unmet: bool
+    senders: dict[str, int]
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Saved).decode
+
+
+class KeyBounds:
+    """Latest minted times, in Unix milliseconds, of what may have been forgotten.
+
+    Args:
+        saved: what :meth:`save` returned in an earlier life, or ``None``. Unreadable or of a
+            newer version counts as ``None``: then :attr:`known` is false.
+        clock: the wall clock, asked only while a store is :attr:`unmet`.
+    """
+
+    def __init__(self, saved: str | None = None, *, clock: Callable[[], int] = now_ms) -> None:
+        found = _read(saved)
+        self.known = found is not None
+        """Whether there was an earlier life that could be read."""
+        self.position = found.position if found else 0
+        """Keys of records up to here were forgotten; above it they are read back."""
+        self.unmet = found.unmet if found else False
+        """Whether a store that holds an unknown past did not answer yet."""
+        self._clock = clock
+        self._past_ms = found.past_ms if found else NEVER
+        self._shared_ms = found.shared_ms if found else NEVER
+        self._senders = found.senders if found else {}
+
+    def forgot(self, sender: str, client_id: str) -> None:
+        """A key of this sender is not remembered any more."""
+        minted_ms = uuid7_ms(client_id)
+        if minted_ms is not None:
+            self._raise(sender, minted_ms)
+
+    def covers(self, sender: str, client_id: str) -> bool:
+        """Whether this key, if it is not remembered, may have been used.
+
+        That can be told of a UUIDv7 only: any other string is forgotten for good.
+        """
+        minted_ms = uuid7_ms(client_id)
+        if minted_ms is None:
+            return False
+        if minted_ms <= self._shared_ms or minted_ms <= self._past_ms:
+            return True
+        if minted_ms <= self._senders.get(sender, NEVER):
+            return True
+        return self.unmet and minted_ms > self._clock() + AHEAD_MS
+
+    def past_is_unknown(self, newest_ms: int | None) -> None:
+        """A store holds, or may hold, what this log does not know.
+
+        Until :meth:`learn_past`, ids minted ahead of the clock are taken to be among it.
+
+        Args:
+            newest_ms: when the newest message in the store was accepted, 0 if it is empty;
+                ``None`` if the store does not answer: then it may be as new as the clock.
+        """
+        self.unmet = True
+        if newest_ms is None:
+            self._past_ms = max(self._past_ms, self._clock() + AHEAD_MS)
+        elif newest_ms:
+            self._past_ms = max(self._past_ms, newest_ms + AHEAD_MS)
+
+    def learn_past(self, newest_ms: int, ahead: Sequence[tuple[str, int]]) -> None:
+        """The store tells what it holds.
+
+        Args:
+            newest_ms: when the newest message in it was accepted; 0 if it is empty.
+            ahead: senders of ids minted ahead with the latest time of each, the latest
+                first; where there are more than :data:`SENDERS`, these and one more.
+        """
+        self.unmet = False
+        self._past_ms = newest_ms + AHEAD_MS if newest_ms else NEVER
+        for sender, minted_ms in ahead:
+            self._raise(sender, minted_ms)
+        if len(ahead) > SENDERS:
+            self._shared_ms = max(self._shared_ms, ahead[-1][1])
+
+    def save(self, position: int) -> str:
+        """The persisted form: JSON, at most some hundred kilobytes where user ids are short."""
+        return _encode(
+            _Saved(1, position, self._shared_ms, self._past_ms, self.unmet, self._senders)
+        ).decode()
+
+    def _raise(self, sender: str, minted_ms: int) -> None:
+        if minted_ms <= self._shared_ms or minted_ms <= self._senders.get(sender, NEVER):
+            return
+        self._senders[sender] = minted_ms
+        if len(self._senders) > 2 * SENDERS:
+            self._share()
+
+    def _share(self) -> None:
+        """Those with the earliest bounds get one together."""
+        latest = sorted(self._senders.items(), key=lambda item: item[1], reverse=True)
+        self._shared_ms = max(self._shared_ms, latest[SENDERS][1])
+        self._senders = dict(latest[:SENDERS])
+
+
+def _read(saved: str | None) -> _Saved | None:
+    if not saved:
+        return None
+    try:
+        found = _decode(saved)
+    except (msgspec.MsgspecError, UnicodeError):
+        return None
+    return found if found.v == 1 else None

@@ -1,0 +1,49 @@
+"""What a store notes of client ids beside the messages and the dead letters."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from chatsvc.core.errors import LogDamaged, VersionTooNew
+from chatsvc.core.ids import id_ms, uuid7_ms
+from chatsvc.core.record import Record, unpack
+from chatsvc.log.key_bounds import AHEAD_MS
+from chatsvc.storage.base import DeadLetter
+
+
+class LetterKey(NamedTuple):
+    """Under which key a dead letter was accepted; ``None`` throughout if under none."""
+
+    sender: str | None = None
+    channel: str | None = None
+    client_id: str | None = None
+    digest: bytes | None = None
+    minted_ahead_ms: int | None = None
+
+
+def minted_ahead_ms(record: Record) -> int | None:
+    """When the record's ``client_id`` was minted, if by a clock ahead of the log's.
+
+    In Unix milliseconds; ``None`` unless the ``client_id`` is a UUIDv7 of a time more than
+    :data:`~chatsvc.log.key_bounds.AHEAD_MS` after the record's own. All others were minted
+    no later than the id of the record tells.
+    """
+    if record.client_id is None:
+        return None
+    minted_ms = uuid7_ms(record.client_id)
+    if minted_ms is None or minted_ms <= id_ms(record.id) + AHEAD_MS:
+        return None
+    return minted_ms
+
+
+def letter_key(letter: DeadLetter) -> LetterKey:
+    """The key in a dead letter's bytes. Bytes that are no record (of this version) have none."""
+    try:
+        record = unpack(letter.id, letter.data)
+    except (LogDamaged, VersionTooNew):
+        return LetterKey()
+    if record.client_id is None:
+        return LetterKey()
+    return LetterKey(
+        record.sender, record.channel, record.client_id, record.digest, minted_ahead_ms(record)
+    )

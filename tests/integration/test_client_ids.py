@@ -1,0 +1,350 @@
+"""One ``client_id`` is one message, whatever clocks do: the service's, the client's, both.
+
+Log, store and message service as they are composed, with clocks that are moved by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.ids import now_ms
+from chatsvc.core.limits import Limits
+from chatsvc.core.page import Bounds
+from chatsvc.core.record import pack
+from chatsvc.features.messages.service import AllowAll, MessageService
+from chatsvc.log import local
+from chatsvc.log.base import Appended
+from chatsvc.log.key_bounds import SENDERS
+from chatsvc.log.local import LocalLog
+from chatsvc.storage.base import DeadLetter
+from chatsvc.storage.dead_letters import DeadLetterDesk
+from chatsvc.storage.history import History
+from chatsvc.storage.persister import state_of
+from chatsvc.storage.sqlite import SqliteStore
+from tests.support.boot import Boot
+from tests.support.client_ids import uuid7_at
+from tests.support.waiting import until
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+WINDOW = 10 * MINUTE
+
+
+class AwayStore(SqliteStore):
+    """Answers no lookup while ``away``; counts them."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.away = False
+        self.lookups = 0
+
+    async def find_client_id(
+        self, sender: str, channel: str, client_id: str, *, put_aside: bool = True
+    ) -> tuple[int, bytes] | None:
+        self.lookups += 1
+        if self.away:
+            raise StoreUnavailable("the store is away")
+        return await super().find_client_id(sender, channel, client_id, put_aside=put_aside)
+
+
+class Deployment:
+    """A service over one folder. ``ms`` is its wall clock, ``boot`` the time that passes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ms = now_ms()
+        self.boot = Boot()
+        self.folder = folder
+        self.log: LocalLog
+        self.store: AwayStore
+        self.service: MessageService
+
+    async def start(self, *, keys: int = 1_000_000, met: bool = True) -> None:
+        self.store = AwayStore(self.folder / "store.db")
+        await self.store.open()
+        self.log = await LocalLog.open(
+            self.folder,
+            recent_bytes=64 << 20,
+            backlog_bytes=512 << 20,
+            idempotency_ms=WINDOW,
+            idempotency_keys=keys,
+            retention_ms=DAY,
+            store=await state_of(self.store) if met else None,
+            elapsed_clock=self.boot,
+        )
+        if met:
+            await self.meet()
+        self.service = MessageService(
+            log=self.log,
+            policy=AllowAll(),
+            client_ids=History(self.store, self.log.tail, breaker_seconds=0.0),
+            limits=Limits(),
+        )
+
+    async def meet(self) -> None:
+        if self.log.past_is_unknown:
+            self.log.learn_past(*await self.store.past_client_ids(limit=SENDERS + 1))
+
+    async def stop(self) -> None:
+        await self.log.close()
+        await self.store.close()
+
+    async def restart(self) -> None:
+        await self.stop()
+        await self.start()
+
+    async def lose_the_log(self) -> None:
+        await self.stop()
+        for file in self.folder.glob("log.db*"):
+            file.unlink()
+        await self.start()
+
+    async def send(
+        self, content: str, client_id: str | None = None, sender: str = "alice"
+    ) -> Appended:
+        sent = self.service.submit(sender, "", [sender, "bob"], content, client_id)
+        return await asyncio.wait_for(sent, 20)
+
+    async def store_all(self) -> None:
+        tail = self.log.tail
+        records = tail.page(Bounds(limit=100_000, after=tail.watermark, newest=False))
+        if records:
+            await self.store.write(records)
+            self.log.advance_watermark(records[-1].id)
+
+    async def put_aside(self, sent: Appended) -> None:
+        record = self.log.tail.get(sent.id)
+        assert record is not None
+        letter = DeadLetter(record.id, "mongodb_121", "a validator", self.ms, pack(record))
+        await self.store.dead_letters.put([letter])
+        self.log.advance_watermark(record.id)
+
+    async def pass_time(self, ms: int = WINDOW) -> None:
+        """By every clock. All that is stored and a window old is forgotten."""
+        head = self.log.tail.head
+        await until(lambda: self.log.elapsed.older_than(0) == head)
+        self.ms += ms
+        self.boot.seconds += ms / 1000
+        old = min(self.log.elapsed.older_than(WINDOW / 1000), self.log.tail.watermark)
+        await until(lambda: self.log._keys.position >= old)
+
+
+@pytest.fixture
+async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Deployment]:
+    site = Deployment(tmp_path)
+    monkeypatch.setattr(local, "now_ms", lambda: site.ms)
+    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    await site.start()
+    yield site
+    await site.stop()
+
+
+async def again(site: Deployment, first: Appended, client_id: str) -> None:
+    """The same send is the same message, and nothing new."""
+    head = site.log.tail.head
+    repeat = await site.send("once", client_id)
+    assert (repeat.duplicate, repeat.id, repeat.body) == (True, first.id, first.body)
+    assert site.log.tail.head == head
+
+
+async def test_the_clock_went_ahead_and_came_back(site: Deployment) -> None:
+    client_id = uuid7_at(site.ms)
+    first = await site.send("once", client_id)
+    await site.store_all()
+    site.ms += HOUR
+    await site.send("other")
+    await site.store_all()
+    site.ms -= HOUR - MINUTE
+    await again(site, first, client_id)
+    await site.pass_time()
+    await again(site, first, client_id)
+
+
+async def test_started_while_the_clock_was_ahead(site: Deployment) -> None:
+    client_id = uuid7_at(site.ms)
+    first = await site.send("once", client_id)
+    await site.store_all()
+    await site.stop()
+    site.ms += HOUR
+    await site.start()
+    site.ms -= HOUR - MINUTE
+    await again(site, first, client_id)
+    await site.pass_time()
+    await site.restart()
+    await again(site, first, client_id)
+
+
+@pytest.mark.parametrize("ahead", [3 * HOUR, -3 * HOUR, 400 * DAY])
+async def test_a_client_whose_clock_is_wrong_and_a_restart(site: Deployment, ahead: int) -> None:
+    client_id = uuid7_at(site.ms + ahead)
+    first = await site.send("once", client_id)
+    await site.store_all()
+    await site.pass_time()
+    for _ in range(2):
+        await again(site, first, client_id)
+        await site.restart()
+    await site.pass_time(4 * HOUR)  # until the clock has passed what the client took for now
+    await again(site, first, client_id)
+
+
+@pytest.mark.parametrize("ahead", [-HOUR, 0, 4_000, 3 * HOUR])
+async def test_the_log_is_lost(site: Deployment, ahead: int) -> None:
+    client_id = uuid7_at(site.ms + ahead)
+    first = await site.send("once", client_id)
+    await site.send("the last")
+    await site.store_all()
+    await site.lose_the_log()
+    await again(site, first, client_id)
+    await site.pass_time(4 * HOUR)
+    await again(site, first, client_id)
+    fresh = uuid7_at(site.ms)
+    lookups = site.store.lookups
+    assert not (await site.send("fresh", fresh, "carol")).duplicate
+    assert site.store.lookups == lookups
+
+
+async def test_the_log_is_lost_while_the_clock_is_behind(site: Deployment) -> None:
+    client_id = uuid7_at(site.ms)
+    first = await site.send("once", client_id)
+    await site.store_all()
+    site.ms -= 9 * HOUR
+    await site.lose_the_log()
+    await again(site, first, client_id)
+
+
+async def test_an_older_log_is_put_back(site: Deployment) -> None:
+    await site.send("before")
+    await site.store_all()
+    await site.stop()
+    backup = {file: file.read_bytes() for file in site.folder.glob("log.db*")}
+    await site.start()
+    site.ms += MINUTE
+    ids = [uuid7_at(site.ms), uuid7_at(site.ms + 3 * HOUR)]
+    firsts = [await site.send("once", client_id) for client_id in ids]
+    await site.store_all()
+    await site.stop()
+    for file in site.folder.glob("log.db*"):
+        file.unlink()
+    for file, data in backup.items():
+        file.write_bytes(data)
+    await site.start()
+    for first, client_id in zip(firsts, ids, strict=True):
+        await again(site, first, client_id)
+    await site.pass_time(4 * HOUR)
+    for first, client_id in zip(firsts, ids, strict=True):
+        await again(site, first, client_id)
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["the log goes on", "the log is lost"])
+@pytest.mark.parametrize("ahead", [0, 3 * HOUR])
+async def test_the_first_became_a_dead_letter(site: Deployment, lost: bool, ahead: int) -> None:
+    client_id = uuid7_at(site.ms + ahead)
+    first = await site.send("once", client_id)
+    await site.put_aside(first)
+    await site.pass_time(2 * WINDOW)
+    if lost:
+        await site.lose_the_log()
+    await again(site, first, client_id)
+    desk = DeadLetterDesk(site.store)
+    assert [one.stored for one in await desk.replay()] == [True]
+    await again(site, first, client_id)
+    page = await site.store.channel_page("alice,bob", Bounds(10))
+    assert [entry.id for entry in page] == [first.id]
+
+
+async def test_another_content_under_an_old_id_is_a_conflict_for_ever(site: Deployment) -> None:
+    client_id = uuid7_at(site.ms)
+    first = await site.send("once", client_id)
+    await site.store_all()
+    await site.pass_time()
+    with pytest.raises(Exception, match="another message") as caught:
+        await site.send("something else", client_id)
+    assert caught.value.extra["id"] == f"{first.id:016x}"  # type: ignore[attr-defined]
+
+
+async def test_any_other_string_is_remembered_for_the_window(site: Deployment) -> None:
+    first = await site.send("once", "k")
+    await site.store_all()
+    site.ms += 10 * HOUR  # a step of the clock is not time
+    await site.send("other")
+    await again(site, first, "k")
+    await site.restart()
+    await again(site, first, "k")
+    await site.pass_time()
+    assert not (await site.send("once", "k")).duplicate
+
+
+# --- no client's clock changes what others get
+
+
+@pytest.mark.parametrize("keys", [1000, 1_000_000], ids=["too many keys", "few keys"])
+async def test_a_client_ahead_makes_nobody_else_depend_on_the_store(
+    site: Deployment, keys: int
+) -> None:
+    await site.stop()
+    await site.start(keys=keys)
+    ahead = uuid7_at(site.ms + 400 * DAY)
+    await site.send("I am from the future", ahead, "future")
+    for number in range(1100):
+        site.ms += 1
+        await site.send("x", uuid7_at(site.ms, number + 2), f"u{number % 7}")
+        site.log.advance_watermark(site.log.tail.head)
+    await site.pass_time()
+    site.store.away = True
+    for sender in ("u0", "somebody new"):
+        assert not (await site.send("fresh", uuid7_at(site.ms), sender)).duplicate
+    with pytest.raises(StoreUnavailable):
+        await site.send("fresh", uuid7_at(site.ms), "future")
+    site.store.away = False
+    assert not (await site.send("fresh", uuid7_at(site.ms), "future")).duplicate
+
+
+async def test_a_client_behind_sends_while_the_store_is_away(site: Deployment) -> None:
+    """Its own ids rise like everybody's; that they are old is no matter."""
+    behind = 15 * MINUTE
+    for number in range(5):
+        await site.send("x", uuid7_at(site.ms - behind, number))
+        await site.store_all()
+        await site.pass_time()
+    site.store.away = True
+    assert not (await site.send("fresh", uuid7_at(site.ms - behind))).duplicate
+
+
+async def test_a_service_behind_depends_on_no_store(site: Deployment) -> None:
+    await site.send("x", uuid7_at(site.ms))
+    await site.store_all()
+    await site.pass_time()
+    true_ms, site.ms = site.ms, site.ms - 9 * HOUR
+    await site.restart()
+    site.store.away = True
+    assert not (await site.send("fresh", uuid7_at(true_ms))).duplicate
+
+
+async def test_a_new_log_that_has_not_met_its_store_asks_for_what_it_cannot_tell(
+    site: Deployment,
+) -> None:
+    """And for nothing else: sends go on."""
+    used = uuid7_at(site.ms)
+    first = await site.send("once", used)
+    await site.store_all()
+    await site.stop()
+    for file in site.folder.glob("log.db*"):
+        file.unlink()
+    site.ms += MINUTE
+    await site.start(met=False)
+    site.ms += MINUTE
+    site.store.away = True
+    assert not (await site.send("fresh", uuid7_at(site.ms))).duplicate
+    for unclear in (used, uuid7_at(site.ms + HOUR)):
+        with pytest.raises(StoreUnavailable):
+            await site.send("once", unclear)
+    site.store.away = False
+    await site.meet()
+    await again(site, first, used)
+    site.store.away = True
+    assert not (await site.send("fresh", uuid7_at(site.ms + HOUR))).duplicate
