@@ -16,7 +16,16 @@ from bench.contenders import PEER_MAKERS, Contender
 from bench.options import Options
 from bench.processes import Failed
 from bench.report import Figures, tables
-from bench.scenarios import durable, fanout, history, hostile, hostile_sockets, idle, restart
+from bench.scenarios import (
+    durable,
+    fanout,
+    history,
+    hostile,
+    hostile_sockets,
+    hostile_store,
+    idle,
+    restart,
+)
 
 SCENARIOS: dict[str, Callable[[Options, Figures], Coroutine[Any, Any, None]]] = {
     "fanout": fanout.run,
@@ -26,6 +35,7 @@ SCENARIOS: dict[str, Callable[[Options, Figures], Coroutine[Any, Any, None]]] = 
     "restart": restart.run,
     "hostile": hostile.run,
     "hostile-sockets": hostile_sockets.run,
+    "hostile-store": hostile_store.run,
 }
 
 

@@ -245,7 +245,7 @@ class MongoStore(MessageStore):
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:
         self._require_open()
         query = our_messages(below=format_id(before_id))
-        cursor = self._messages.find(query, {"channel": 1}).collation(SIMPLE)
+        cursor = self._messages.find(query, {"channel": 1}, collation=SIMPLE)
         oldest = cursor.sort("_id", ASCENDING).limit(limit)
         old = await self._connection.write(lambda: oldest.to_list(None))
         if not old:
@@ -365,7 +365,7 @@ class MongoStore(MessageStore):
             return []
         query = {"_id": {"$in": [format_id(record.id) for record in records]}}
         held = await self._connection.write(
-            lambda: self._messages.find(query, {"digest": 1}).collation(SIMPLE).to_list(None)
+            lambda: self._messages.find(query, {"digest": 1}, collation=SIMPLE).to_list(None)
         )
         # A document without a digest is somebody else's, under an id of ours.
         digests = {

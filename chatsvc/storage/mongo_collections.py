@@ -114,7 +114,7 @@ async def _warn_of_foreign_documents(connection: MongoConnection, messages: Coll
         ({"_id": {"$gt": HIGHEST}}, DESCENDING),  # strings alone, as any bound that is one
         ({"_id": {"$lt": LOWEST}}, ASCENDING),
     ):
-        cursor = messages.find(query, {"_id": 1}).sort("_id", order).limit(1).collation(SIMPLE)
+        cursor = messages.find(query, {"_id": 1}, collation=SIMPLE).sort("_id", order).limit(1)
         for document in await connection.write(lambda cursor=cursor: cursor.to_list(None)):  # type: ignore[misc]
             if not is_our_id(document["_id"]):
                 _logger.warning(

@@ -54,7 +54,7 @@ class MongoDeadLetters(DeadLetters):
         if limit < 1:
             return []
         query = our_ids(above=format_id(after))
-        cursor = self._letters.find(query).sort("_id", ASCENDING).limit(limit).collation(SIMPLE)
+        cursor = self._letters.find(query, collation=SIMPLE).sort("_id", ASCENDING).limit(limit)
         found = await self._connection.write(lambda: cursor.to_list(None))
         return [await self._letter(document) for document in found]
 
@@ -123,7 +123,7 @@ class MongoDeadLetters(DeadLetters):
         data = bytes(document.get("data", b""))
         if "parts" in document:
             query = {"letter": document["_id"]}
-            cursor = self._parts.find(query).sort("_id", ASCENDING).collation(SIMPLE)
+            cursor = self._parts.find(query, collation=SIMPLE).sort("_id", ASCENDING)
             parts = await self._connection.write(lambda: cursor.to_list(None))
             data = b"".join(bytes(part["data"]) for part in parts)
         if len(data) != document["size"]:

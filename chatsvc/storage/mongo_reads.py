@@ -38,7 +38,7 @@ class MongoReads:
 
     async def head(self) -> int:
         """The highest ``rev``: as long as nothing changes a stored message, the highest id."""
-        cursor = self._messages.find(our_messages()).collation(SIMPLE).sort("_id", DESCENDING)
+        cursor = self._messages.find(our_messages(), collation=SIMPLE).sort("_id", DESCENDING)
         one = cursor.limit(1)
         found = await self._connection.read(lambda: one.to_list(None))
         return int(found[0]["_id"], 16) if found else 0
@@ -125,7 +125,7 @@ class MongoReads:
                 seen.append({by: document[by]})
                 return self._ours(document, convert)
 
-            cursor = collection.find(query | {by: between}).collation(SIMPLE)
+            cursor = collection.find(query | {by: between}, collation=SIMPLE)
             ordered = cursor.sort(by, DESCENDING if bounds.newest else ASCENDING)
             part = await self._connection.read(
                 partial(read_page, ordered, take, size, limit=wanted, max_bytes=max(room, 0))

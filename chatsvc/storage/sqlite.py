@@ -80,12 +80,13 @@ class SqliteStore(MessageStore):
             if self._closed:
                 raise StoreUnavailable("the store is closed")
             if self._place is not None:
-                if self._place.fault() is None:
+                if self._history.is_open and self._place.fault() is None:
                     return
                 await self._close_threads()
                 await asyncio.to_thread(self._place.drop_left_wal)
                 if not self._path.exists():
                     raise _misplaced(f"{self._path} was removed")
+                self._place = None  # or the one that is there now would be held against it
             await self._writer.open(self._connect_writer)
             try:
                 await self._reader.open(self._connect_reader)

@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from mongomock import not_implemented
 from mongomock_motor import AsyncMongoMockClient
 
 from chatsvc.core.errors import VersionTooNew
 from chatsvc.core.ids import MAX_ID, format_id
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
-from chatsvc.storage import mongo_connection
+from chatsvc.storage import mongo, mongo_connection
 from chatsvc.storage.bodies import sift
 from chatsvc.storage.mongo import MongoStore
 from chatsvc.storage.mongo_documents import to_document
@@ -31,7 +32,12 @@ def document(one: Record) -> dict[str, Any]:
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> AsyncMongoMockClient:
+    async def nothing_to_see(*_: object) -> None:
+        """It lists no collections as a server does."""
+
     client = AsyncMongoMockClient()
+    monkeypatch.setitem(not_implemented._IGNORED_FEATURES, "collation", True)  # as servers compare
+    monkeypatch.setattr(mongo, "inspect", nothing_to_see)
     monkeypatch.setattr(mongo_connection, "AsyncIOMotorClient", lambda *_, **__: client)
     return client
 

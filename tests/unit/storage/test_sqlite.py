@@ -349,6 +349,25 @@ async def test_a_file_that_comes_back_needs_no_second_opening(
     assert await store.write(records(1, first=4)) == []
 
 
+async def test_a_file_that_comes_back_after_it_was_missed_can_be_opened(
+    store: SqliteStore, path: Path, tmp_path: Path
+) -> None:
+    await store.write(records(3))
+    moved = [path, *(Path(f"{path}{end}") for end in ("-wal", "-shm"))]
+    for one in moved:
+        one.rename(tmp_path / f"elsewhere-{one.name}")
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="was removed"):
+            await store.open()
+    for one in moved:
+        found = tmp_path / f"elsewhere-{one.name}"
+        if found.exists():  # the last to close it takes its write-ahead log along
+            found.rename(one)
+    await store.open()
+    assert await store.write(records(1, first=4)) == []
+    assert len(await store.channel_page("alice,bob", Bounds(10))) == 4
+
+
 async def test_one_that_could_not_be_opened_whole_is_not_open(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
