@@ -38,7 +38,6 @@ class InPlace:
             return f"{self._wal} was {'removed' if found is None else 'replaced'}"
         return None
 
-
     def drop_left_wal(self) -> None:
         """Remove the write-ahead log that was left beside another file; the database is closed.
 
