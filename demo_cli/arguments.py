@@ -6,8 +6,6 @@ import argparse
 import os
 from collections.abc import Collection, Mapping, Sequence
 
-from chatsvc.client import uuid7
-
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 _EPILOG = """\
@@ -108,8 +106,6 @@ def _complete(arguments: argparse.Namespace) -> None:
     ):
         if not hasattr(arguments, name):
             setattr(arguments, name, default)
-    if arguments.command == "send" and arguments.client_id is None:
-        arguments.client_id = uuid7()
 
 
 def _users(text: str) -> list[str]:

@@ -25,7 +25,6 @@ from chatsvc.client.own_sends import OwnSends
 from chatsvc.client.policy import Backoff, ReconnectPolicy
 from chatsvc.client.session import Session
 from chatsvc.client.tokens import Token, TokenSource
-from chatsvc.client.uuid7 import uuid7
 from chatsvc.wire.protocol import Hello, Send, encode_frame
 
 CONNECT_SECONDS: Final = 15.0
@@ -221,7 +220,8 @@ class ChatClient:
         Args:
             participants: user ids; who is in the conversation.
             content: 1 to 16,000 characters, as the server's settings say.
-            client_id: 1 to 64 printable ASCII characters; a fresh UUIDv7 without it.
+            client_id: 1 to 64 printable ASCII characters; without it, a fresh UUIDv7
+                of the server's time.
             metadata: a small JSON object, carried along.
 
         Raises:
@@ -233,7 +233,7 @@ class ChatClient:
         if self._failure is not None:
             raise self._failure
         context = self._context
-        client_id = client_id or uuid7()
+        client_id = client_id or self.api.clock.mint()
         users = list(participants)
         ref = context.outbox.reserve()
         frame = encode_frame(

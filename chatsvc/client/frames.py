@@ -47,6 +47,7 @@ class _Hello(wire.Hello, tag="hello", kw_only=True):
     heartbeat_seconds: float = DEFAULT_HEARTBEAT
     max_content: int = 0
     expires_at: int = 0
+    server_time: str = ""
 
 
 class _Type(msgspec.Struct):

@@ -30,8 +30,8 @@ from chatsvc.client.errors import ApiError, Unreachable
 from chatsvc.client.events import Sent
 from chatsvc.client.own_sends import OwnSends
 from chatsvc.client.policy import Backoff
+from chatsvc.client.server_clock import ServerClock
 from chatsvc.client.tokens import Token, TokenSource
-from chatsvc.client.uuid7 import uuid7
 
 TRIES: Final = 3
 LONGEST_RETRY_AFTER: Final = 60.0
@@ -107,6 +107,7 @@ class ChatApi:
         self.base = base_url(url)
         self.headers = _checked_headers(headers or {})
         self.ssl: SSLContext | bool = True if ssl is None else ssl
+        self.clock = ServerClock()
         self.tokens = token if isinstance(token, TokenSource) else TokenSource(token)
         self._device = device
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 10.0))
@@ -151,7 +152,7 @@ class ChatApi:
         Raises:
             ApiError, Unreachable, TokenUnavailable: as every call.
         """
-        client_id = client_id or uuid7()
+        client_id = client_id or self.clock.mint()
         users = list(participants)
         if self._own is not None:
             self._own.add(client_id, users)
@@ -268,6 +269,7 @@ class ChatApi:
             allow_redirects=False,
             raise_for_status=False,
         ) as response:
+            self.clock.observe_date(response.headers.get("Date"))
             return Answer(response.status, response.headers, await response.read())
 
 

@@ -95,6 +95,7 @@ class Session:
         cursor = read_cursor(hello.cursor)
         if cursor is None:
             return Closed(ABNORMAL, "the cursor of hello must be epoch.id")
+        self._context.api.clock.observe_time(hello.server_time)
         self._user = hello.user
         self._epoch = hello.epoch
         heartbeat = hello.heartbeat_seconds

@@ -18,7 +18,7 @@ import msgspec
 
 from chatsvc.core.ids import now_ms, uuid7_ms
 
-AHEAD_MS: Final = 10_000
+AHEAD_MS: Final = 5_000
 """A ``client_id`` minted later than its message was accepted by more than this is listed
 by the store as minted ahead; up to this, the message's own id bounds it."""
 

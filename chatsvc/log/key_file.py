@@ -12,11 +12,14 @@ from chatsvc.log.keys import KeyWindow
 
 _BOUNDS: Final = "keys"
 _LIFE: Final = "keys_life"
+_SAVE_SECONDS: Final = 60.0
+_SAVE_SOON_SECONDS: Final = 5.0
 
 
 def open_keys(
     file: LogFile,
     *,
+    life: str,
     window_ms: int,
     max_keys: int,
     max_keys_per_sender: int,
@@ -27,8 +30,8 @@ def open_keys(
     """An empty window; the keys of all records above its ``position`` are to be added.
 
     Args:
-        file: after it was brought together with the store: a life of the log that is new,
-            or has another store than before, has a past that it does not know.
+        life: names this life of the log and the store that it fills. Where it is not the
+            one that was saved, the store may hold keys that this log never knew.
         window_ms, stored: for a file that says nothing of keys, as an older version left it:
             those that are stored and a window old by the wall clock are not read back.
         store_head: the highest id in the store, ``None`` if it does not answer.
@@ -37,7 +40,7 @@ def open_keys(
     bounds = KeyBounds(None if saved is None else str(saved), clock=clock)
     if not bounds.known:
         bounds.position = min(stored, id_at(max(0, clock() - window_ms)))
-    if not bounds.known or file.meta(_LIFE) != _life(file):
+    if not bounds.known or file.meta(_LIFE) != life:
         bounds.past_is_unknown(None if store_head is None else id_ms(store_head))
     return KeyWindow(max_keys=max_keys, max_keys_per_sender=max_keys_per_sender, bounds=bounds)
 
@@ -48,29 +51,41 @@ def forget_life(file: LogFile) -> None:
 
 
 class SavedKeys:
-    """Saves a window's bounds. What is forgotten and not saved yet is read back by the next
-    start, so saving may be late; but records above :attr:`position` must not be trimmed."""
+    """Saves a window's bounds.
+
+    What is forgotten and not saved yet is read back by the next start, so saving may be
+    late; but records above :attr:`position` must not be trimmed.
+    """
 
     def __init__(self, file: LogFile, keys: KeyWindow) -> None:
         self._file = file
         self._keys = keys
+        self._prepared_at = float("-inf")
         self.position = keys.position if keys.bounds.known else 0
         """Up to here the bounds on disk cover what was forgotten."""
 
-    def prepare(self) -> Callable[[], None]:
-        """What the log's thread has to do to save the present state."""
+    def is_due(self, now: float, trim_to: int) -> bool:
+        """Whether to save again: once a minute, and sooner where trimming waits for it.
+
+        Args:
+            now: seconds that only go up.
+            trim_to: up to where records could be trimmed, but for this.
+        """
+        waited = now - self._prepared_at
+        if self._keys.position > self.position and trim_to > self.position:
+            return waited >= _SAVE_SOON_SECONDS
+        return waited >= _SAVE_SECONDS
+
+    def prepare(self, life: str, now: float) -> Callable[[], None]:
+        """What the log's thread has to do to save the present state, of this life."""
+        self._prepared_at = now
         position = self._keys.position
         bounds = self._keys.bounds.save(position)
 
         def save() -> None:
             self._file.set_meta(_BOUNDS, bounds)
-            life = _life(self._file)
             if self._file.meta(_LIFE) != life:
                 self._file.set_meta(_LIFE, life)
             self.position = position
 
         return save
-
-
-def _life(file: LogFile) -> str:
-    return f"{file.meta('epoch')} {file.meta('store')}"

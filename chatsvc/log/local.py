@@ -143,6 +143,7 @@ class LocalLog(MessageLog):
             window_ms = idempotency_ms
             keys = open_keys(
                 file,
+                life=_life(file.meta("epoch"), file.meta("store")),
                 window_ms=window_ms,
                 max_keys=idempotency_keys,
                 max_keys_per_sender=idempotency_keys_per_sender,
@@ -362,7 +363,6 @@ class LocalLog(MessageLog):
         self._keys.forget(self._window_end, self.tail.stored)
 
     async def _keep_house(self) -> None:
-        self._save_keys()  # of this life; what it may trim goes by what is saved
         while True:
             self.keep_house()
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
@@ -373,7 +373,6 @@ class LocalLog(MessageLog):
         self.elapsed.note(self.tail.head)
         if self._loop.time() - self._elapsed_saved_at >= _SAVE_ELAPSED_SECONDS:
             self._save_elapsed()
-            self._save_keys()
         self._forget_keys()
         watch_place(self._place, self._refusals)
         self._worker.chore(lambda: self._guarded(self._file.shrink_wal))
@@ -407,12 +406,15 @@ class LocalLog(MessageLog):
 
     def _save_keys(self) -> None:
         """Now and then: what was forgotten since the last time is only read back."""
-        save = self._saved_keys.prepare()
+        life = _life(self.epoch, self._standing.store)
+        save = self._saved_keys.prepare(life, self._loop.time())
         self._worker.chore(lambda: self._guarded(save))
 
     def _trim(self) -> None:
-        old = self.elapsed.older_than(self._retention_ms / 1000)
-        self._standing.trim(min(self.tail.stored, old, self._saved_keys.position), _TRIM_ROWS)
+        up_to = min(self.tail.stored, self.elapsed.older_than(self._retention_ms / 1000))
+        if self._saved_keys.is_due(self._loop.time(), up_to):
+            self._save_keys()
+        self._standing.trim(min(up_to, self._saved_keys.position), _TRIM_ROWS)
 
     def _reserve(self, up_to: int) -> None:
         self._last = max(self._last, up_to)
@@ -428,6 +430,10 @@ class LocalLog(MessageLog):
 
 def _wall_clock() -> int:
     return now_ms()
+
+
+def _life(epoch: object, store: object) -> str:
+    return f"{epoch} {store or ''}"
 
 
 def _text(value: object) -> str | None:

@@ -227,7 +227,8 @@ class AcceptingSite(web.BaseSite):
                 lambda: self._connections.connection_from(key), accepted
             )
         except OSError as exc:  # it is gone already
-            self._connections.by_address.subtract([key])
+            if key:
+                self._connections.by_address.subtract([key])
             accepted.close()
             _log.debug("connection_lost_at_once", error=exc.strerror)
 

@@ -32,7 +32,7 @@ _SPARE_SECONDS: Final = 1.0
 _SPARE_LOOK_SECONDS: Final = 0.25
 _SLICE: Final = 1000
 
-_log = structlog.get_logger("chatsvc.http")
+_logger = structlog.get_logger("chatsvc.http")
 
 Connections = dict[RequestHandler, asyncio.Transport]
 
@@ -87,8 +87,12 @@ class ConnectionWatch:
         usual = min(_TICK_SECONDS, self._stall_seconds / 4)
         while True:
             await asyncio.sleep(_STOPPING_TICK_SECONDS if self._stopping else usual)
-            await self._look(loop.time())
-            self._on_tick()
+            try:
+                await self._look(loop.time())
+                self._on_tick()
+            except Exception:
+                # One connection's trouble must not end the watch over all others.
+                _logger.exception("connection_watch_failed")
 
     async def _look(self, now: float) -> None:
         stall = self._stall_seconds
@@ -113,7 +117,7 @@ class ConnectionWatch:
         self._unsent = waiting
         if stalled:
             self.aborted += stalled
-            _log.warning("answers_not_read", connections=stalled, unsent=waiting)
+            _logger.warning("answers_not_read", connections=stalled, unsent=waiting)
         if waiting > UNSENT_BYTES:
             self._relieve(now)
 
@@ -137,7 +141,7 @@ class ConnectionWatch:
         self._unsent = waiting
         if cut:
             self.aborted += cut
-            _log.warning("too_much_unsent", connections=cut, unsent=waiting, bound=UNSENT_BYTES)
+            _logger.warning("too_much_unsent", connections=cut, unsent=waiting, bound=UNSENT_BYTES)
 
     def make_room(self) -> int:
         """Close half of those that are of no use, the longest first: no request to answer, half

@@ -34,7 +34,7 @@ _ALLOWED_HEADERS: Final = (
     "Authorization, Content-Type, Idempotency-Key, Chatsvc-Device, X-Request-Id"
 )
 _EXPOSED_HEADERS: Final = (
-    "Location, Idempotent-Replayed, Retry-After, WWW-Authenticate, X-Request-Id"
+    "Date, Location, Idempotent-Replayed, Retry-After, WWW-Authenticate, X-Request-Id"
 )
 
 Observe = Callable[[str, str, int, float], None]

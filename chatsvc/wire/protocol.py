@@ -45,7 +45,8 @@ ClientFrame = Send | Auth | Ping
 
 
 class Hello(msgspec.Struct, tag="hello", omit_defaults=True, kw_only=True):
-    """The first frame. ``recovered`` is there when ``since`` was given."""
+    """The first frame. ``recovered`` is there when ``since`` was given; ``server_time`` is
+    RFC 3339 in UTC with milliseconds."""
 
     user: str
     connection_id: str
@@ -57,6 +58,7 @@ class Hello(msgspec.Struct, tag="hello", omit_defaults=True, kw_only=True):
     heartbeat_seconds: float
     max_content: int
     expires_at: int
+    server_time: str
     recovered: bool | None = None
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from chatsvc.client import ChatClient
+from chatsvc.client.server_clock import ServerClock, wall_ms
 from tests.fault.kit.clients import Http, Outgoing, Refused, Undecided
 from tests.fault.kit.clock import HOUR, Clock
 from tests.fault.kit.listener import Listener
 from tests.fault.kit.recorder import Recorder
-from tests.fault.kit.service import MakeService, Service
+from tests.fault.kit.service import MakeService, Service, token
 from tests.support import mongod
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
@@ -104,11 +106,9 @@ async def test_after_the_window(
     http = Http(session, service.url)
     message = outgoing()
     message_id, _ = await http.send(message)
-    await until_stored(http, message_id)
-    clock.set(2 * HOUR)
+    await forgotten(http, clock)
     if crash:
         await service.restart()
-    await http.send(outgoing("a later one, which makes the log look for what it may forget"))
     assert await http.send(message) == (message_id, True)
     message.content = "something else"
     with pytest.raises(Refused, match=message_id):
@@ -129,15 +129,11 @@ async def test_after_the_window_with_the_store_away(
     http = Http(session, service.url, timeout=30)
     message = outgoing()
     message_id, _ = await http.send(message)
-    await until_stored(http, message_id)
-    clock.set(2 * HOUR)
-    await http.send(outgoing("a later one"))
+    await forgotten(http, clock)
     await asyncio.to_thread(mongo_server.kill)
     with pytest.raises(Undecided, match="503"):
         await http.send(message)
-    fresh = outgoing("new ones are taken as ever")
-    fresh.client_id = "with no age in it"  # a UUIDv7 of our clock is two hours old to the service
-    await http.send(fresh)
+    await http.send(outgoing("new ones are taken as ever"))
     await asyncio.to_thread(mongo_server.start)
     deadline = time.monotonic() + 30
     while True:
@@ -147,6 +143,46 @@ async def test_after_the_window_with_the_store_away(
         except Undecided:
             assert time.monotonic() < deadline, service.stderr()[-3000:]
             await asyncio.sleep(0.2)
+
+
+@pytest.mark.slow
+async def test_a_slow_phone_sends_while_the_store_is_away(
+    make_service: MakeService,
+    mongo_server: mongod.MongoServer,
+    session: aiohttp.ClientSession,
+    clock: Clock,
+) -> None:
+    """Another device of the same user has the right time: the client goes by the server's."""
+    env = {"STORE": "mongodb", "MONGO_URI": mongo_server.uri, **clock.env}
+    service = make_service(env)
+    await service.start()
+    http = Http(session, service.url)
+    await http.send(outgoing("from the other device"))
+    await forgotten(http, clock)
+    await asyncio.to_thread(mongo_server.kill)
+    async with ChatClient(service.url, token("a")) as phone:
+        phone.api.clock = ServerClock(wall=lambda: wall_ms() - 15 * 60_000)
+        await phone.wait_connected()
+        sent = await asyncio.wait_for(phone.send(["a", "b"], "from the slow one"), 30)
+        posted = await asyncio.wait_for(phone.post(["a", "b"], "and by HTTP"), 30)
+    assert not sent.duplicate
+    assert not posted.duplicate
+
+
+async def forgotten(http: Http, clock: Clock) -> None:
+    """All that is in the log now is stored, and then a window old, and forgotten.
+
+    A string without an age is the probe: it is good for another message by then.
+    """
+    probe = outgoing("probe")
+    probe.client_id = "any string"
+    first, _ = await http.send(probe)
+    await until_stored(http, first)
+    deadline = time.monotonic() + 30
+    while (await http.send(probe))[0] == first:
+        assert time.monotonic() < deadline, "it is remembered for ever"
+        clock.let_pass(HOUR)  # what passes before the log has noted its head does not count
+        await asyncio.sleep(0.1)
 
 
 async def until_stored(http: Http, message_id: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from bench import http_load
 from bench.attacks import Honest, honest_requests
 from tests.fault.kit.service import MakeService, Service, token
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -33,6 +34,11 @@ async def make_service(tmp_path: Path) -> AsyncIterator[MakeService]:
     for service in made:
         if service.running:
             await service.kill()
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Return once the condition holds; an attack takes its time on a busy machine."""
+    await until(condition, patience=75)
 
 
 def honest(service: Service) -> Honest:

@@ -8,8 +8,7 @@ from pathlib import Path
 from bench.attacks import Crowd, answer, large_file
 from bench.http_load import request
 from tests.fault.kit.service import MakeService, Service
-from tests.hostile.conftest import honest
-from tests.support.waiting import until
+from tests.hostile.conftest import eventually, honest
 
 FEW_FILES = ("prlimit", "--nofile=256:256")
 
@@ -34,9 +33,9 @@ async def test_more_readers_than_descriptors(make_service: MakeService) -> None:
         await crowd.open(330)
         await crowd.send(large_file(), seconds=1)
         async with honest(service) as others:
-            await until(lambda: others.answered > 50)
+            await eventually(lambda: others.answered > 50)
             assert not others.failures
-        await until(lambda: crowd.closed() == 330, patience=60)
+        await eventually(lambda: crowd.closed() == 330)
     paused = [line for line in service.stderr().splitlines() if '"accept_paused"' in line]
     assert len(paused) == 1, "said once"
     assert await metric(service, "chatsvc_accept_pauses_total") >= 1
@@ -51,14 +50,14 @@ async def test_running_out_of_descriptors_pauses_accepting(make_service: MakeSer
     await prlimit(service, limit)
     async with Crowd(service.port) as crowd:
         await crowd.open(10)
-        await until(lambda: '"reason":"EMFILE"' in service.stderr())
+        await eventually(lambda: '"reason":"EMFILE"' in service.stderr())
         spent = cpu_seconds(service)
         waited = asyncio.get_running_loop().time()
-        await until(lambda: asyncio.get_running_loop().time() > waited + 2)
+        await eventually(lambda: asyncio.get_running_loop().time() > waited + 2)
         assert cpu_seconds(service) - spent < 1.0, "it does not try without end"
         await prlimit(service, 4096)
         async with honest(service) as others:
-            await until(lambda: others.answered > 20)
+            await eventually(lambda: others.answered > 20)
             assert not others.failures
     assert service.stderr().count('"accept_paused"') == 1
     assert await metric(service, "chatsvc_accept_pauses_total") >= 1
@@ -79,7 +78,7 @@ async def test_idle_connections_give_way_to_new_ones(make_service: MakeService) 
         await crowd.send(request("GET", "/health/live", {}))
         await crowd.open(100)
         async with honest(service) as others:
-            await until(lambda: others.answered > 50)
+            await eventually(lambda: others.answered > 50)
             assert not others.failures
 
 
@@ -88,12 +87,12 @@ async def test_an_address_has_its_own_bound(make_service: MakeService) -> None:
     await service.start()
     async with Crowd(service.port) as crowd:
         await crowd.open(60)
-        await until(lambda: crowd.closed() >= 40)
+        await eventually(lambda: crowd.closed() >= 40)
         status, head, body = await answer(service.port, request("GET", "/health/live", {}))
         assert status == 429
         assert b"too_many_connections" in body
         assert b"retry-after: 1" in head.lower()
         crowd.hang_up()
     async with honest(service) as others:
-        await until(lambda: others.answered > 20)
+        await eventually(lambda: others.answered > 20)
     assert service.stderr().count('"address_refused"') == 1

@@ -192,7 +192,7 @@ async def test_a_client_whose_clock_is_wrong_and_a_restart(site: Deployment, ahe
     await again(site, first, client_id)
 
 
-@pytest.mark.parametrize("ahead", [-HOUR, 0, 5_000, 3 * HOUR])
+@pytest.mark.parametrize("ahead", [-HOUR, 0, 4_000, 3 * HOUR])
 async def test_the_log_is_lost(site: Deployment, ahead: int) -> None:
     client_id = uuid7_at(site.ms + ahead)
     first = await site.send("once", client_id)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -33,6 +34,7 @@ from tests.support.talking import (
 from tests.support.waiting import until
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+MILLISECOND = timedelta(milliseconds=1)
 OTHER_KEY = b"another secret of thirty-two bytes!"
 
 
@@ -78,12 +80,16 @@ async def closed_with(url: str, *offered: str) -> tuple[int, str]:
 
 
 async def test_hello_says_all_that_a_client_needs(url: str) -> None:
+    before = datetime.now(UTC)
     async with talk(url, "ann") as one:
         hello = one.hello
     assert hello.keys() == {
         "type", "user", "connection_id", "protocol", "server", "features", "epoch", "cursor",
-        "heartbeat_seconds", "max_content", "expires_at",
+        "heartbeat_seconds", "max_content", "expires_at", "server_time",
     }  # fmt: skip
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", hello["server_time"])
+    said = datetime.fromisoformat(hello["server_time"])
+    assert before - MILLISECOND < said <= datetime.now(UTC)
     assert (hello["type"], hello["user"], hello["protocol"]) == ("hello", "ann", "chatsvc.v1")
     assert hello["server"] == f"chatsvc/{__version__}"
     assert (hello["heartbeat_seconds"], hello["max_content"]) == (600.0, 16000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 from chatsvc.conformance.check import check
@@ -25,6 +26,7 @@ _HELLO: dict[str, type | tuple[type, ...]] = {
     "heartbeat_seconds": (int, float),
     "max_content": int,
     "expires_at": int,
+    "server_time": str,
 }
 _SEND = (
     "`send` | `participants` or `channel`, `content`, `client_id`?, `metadata`?, `ref`? | "
@@ -42,6 +44,13 @@ def _send(conversation: Conversation, content: str = "hello", **more: Any) -> di
     }
 
 
+def _zone(text: str) -> str:
+    try:
+        return str(datetime.fromisoformat(text).tzinfo)
+    except ValueError:
+        return shown(text)
+
+
 @check("socket.hello", "From the server", "The first frame is `hello`")
 async def hello(context: Context) -> None:
     (alice,) = await context.users(1)
@@ -54,6 +63,7 @@ async def hello(context: Context) -> None:
     cursor = parse_cursor(frame["cursor"])
     expect(cursor is not None, f"cursor must be epoch.id: {frame['cursor']!r}")
     same(frame["cursor"].partition(".")[0], frame["epoch"], "the epoch of the cursor")
+    same(_zone(frame["server_time"]), "UTC", "the time zone of server_time")
     same(frame["max_content"], context.limits.content_characters, "max_content")
     expect("recovered" not in frame, "recovered must be absent without since")
 

@@ -15,6 +15,7 @@ import structlog
 
 from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import Unauthorized
+from chatsvc.core.ids import created_at, id_at, now_ms
 from chatsvc.delivery.resume import Plan
 from chatsvc.server.websocket.context import SocketContext
 from chatsvc.server.websocket.expiry import warning_ahead
@@ -117,6 +118,7 @@ class Socket(Intake):
             heartbeat_seconds=context.heartbeat_seconds,
             max_content=context.max_content,
             expires_at=self.expires_at,
+            server_time=created_at(id_at(now_ms())),
             recovered=plan.recovered if plan is not None else None,
         )
         self.write(answer + frames.encode_text(encode_frame(hello)))

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from chatsvc.client import ClientClosed, Connected, QueueFull, SendRefused, Sent, StoredUpTo
-from chatsvc.core.ids import uuid7_ms
+from chatsvc.core.ids import now_ms, uuid7_ms
 from tests.support.client_events import soon
 from tests.support.scripted_server import PATIENCE, ScriptedServer, message_id
 
 Connect = Callable[..., Any]
 BOTH = ["alice", "bob"]
+DAY_MS = 86_400_000
 
 
 def sending(client: Any, *texts: str, **more: Any) -> list[asyncio.Task[Sent]]:
@@ -47,6 +48,29 @@ async def test_every_send_has_a_client_id_of_its_own_or_the_given_one(
     for number, frame in enumerate(heard):
         await peer.ack(number, frame, duplicate=number == 2)
     assert [(await task).duplicate for task in tasks] == [False, False, True]
+
+
+async def test_ids_are_minted_by_the_servers_time(server: ScriptedServer, connect: Connect) -> None:
+    """Whose clock is ten years behind this machine's."""
+    client = await connect()
+    task = sending(client, "before any answer")[0]
+    await asyncio.sleep(0)
+    peer = await server.accept()
+    await peer.hello(server_time="2016-05-04T03:02:01.000Z")
+    first = await peer.hear()
+    assert abs((uuid7_ms(first["client_id"]) or 0) - now_ms()) < DAY_MS, "by its own, and kept"
+    await peer.ack(1, first)
+    await task
+    fresh = await connect()
+    peer = await server.accept()
+    await peer.hello(server_time="2016-05-04T03:02:01.000Z")
+    await fresh.wait_connected()
+    task = sending(fresh, "after hello")[0]
+    frame = await peer.hear()
+    then = 1_462_330_921_000
+    assert 0 <= (uuid7_ms(frame["client_id"]) or 0) - then < DAY_MS
+    await peer.ack(2, frame)
+    await task
 
 
 async def test_sends_made_before_there_is_a_connection_go_out_in_order(

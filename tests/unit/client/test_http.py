@@ -10,8 +10,11 @@ import pytest
 from chatsvc.client import ApiError, Backoff, ChatApi, Sent, Unreachable
 from chatsvc.client.answers import retry_after_seconds
 from chatsvc.client.http import base_url
-from chatsvc.core.ids import uuid7_ms
+from chatsvc.core.ids import now_ms, uuid7_ms
 from tests.support.scripted_server import ScriptedServer, message, message_id
+
+DATE_2016 = "Wed, 04 May 2016 03:02:01 GMT"
+DAY_MS = 86_400_000
 
 
 @pytest.fixture
@@ -33,6 +36,30 @@ async def test_a_post(server: ScriptedServer, api: ChatApi) -> None:
     assert uuid7_ms(body.pop("client_id")) is not None
     assert body == {"participants": ["alice", "bob"], "content": "hi", "metadata": {"a": 1}}
     assert (sent.id, sent.duplicate) == (message_id(1), False)
+
+
+async def test_ids_are_minted_by_the_date_of_earlier_answers(
+    server: ScriptedServer, api: ChatApi
+) -> None:
+    server.answer(503, {"code": "log_unavailable"}, Retry_After="0", Date=DATE_2016)
+    server.answer(201, message(1))
+    await api.post(["alice", "bob"], "hi")
+    server.answer(201, message(2))
+    await api.post(["alice", "bob"], "hi")
+    minted = [
+        uuid7_ms(json.loads(await request.read())["client_id"]) or 0 for request in server.requests
+    ]
+    assert abs(minted[0] - now_ms()) < DAY_MS, "by its own clock, before any answer"
+    assert minted[1] == minted[0], "and never minted again"
+    assert minted[2] > minted[1], "nor ever back"
+    other = ChatApi(server.url, "secret")
+    async with other:
+        server.answer(200, {"connections": {}}, Date=DATE_2016)
+        await other.connections(["bob"])
+        server.answer(201, message(3))
+        await other.post(["alice", "bob"], "hi")
+    body = json.loads(await server.requests[-1].read())
+    assert 0 <= (uuid7_ms(body["client_id"]) or 0) - 1_462_330_921_000 < DAY_MS
 
 
 async def test_a_post_that_was_accepted_before(server: ScriptedServer, api: ChatApi) -> None:

@@ -23,7 +23,7 @@ def test_common_options_stand_before_or_after_the_command(argv: list[str]) -> No
     arguments = parse(argv)
     assert (arguments.url, arguments.user) == ("http://h", "a")
     assert (arguments.participants, arguments.text) == (["a", "b"], "hi")
-    assert arguments.client_id
+    assert arguments.client_id is None, "the client makes one, by the server's time"
 
 
 def test_the_environment_is_second(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,10 @@ class History(RuleBasedStateMachine):
 
     # The service
 
+    @property
+    def life(self) -> str:
+        return str(self.file.meta("epoch"))
+
     def open(self) -> None:
         store_head = max((row.id for row in self.store), default=0)
         head = self.file.head()
@@ -81,6 +85,7 @@ class History(RuleBasedStateMachine):
         self.elapsed = ElapsedHeads(cast("str | None", self.file.meta("elapsed")), clock=self.boot)
         self.keys: KeyWindow = open_keys(
             cast(LogFile, self.file),
+            life=self.life,
             window_ms=WINDOW_MS,
             max_keys=9,
             max_keys_per_sender=self.per_sender,
@@ -103,7 +108,7 @@ class History(RuleBasedStateMachine):
             self.keys.bounds.learn_past(
                 id_ms(store_head), sorted(ahead.items(), key=lambda item: -item[1])
             )
-        self.saved.prepare()()
+        self.saved.prepare(self.life, 0.0)()
 
     def submit(self, key: Key, *, fresh: bool) -> None:
         """As the message service does."""
@@ -146,7 +151,7 @@ class History(RuleBasedStateMachine):
 
     @rule(
         sender=st.sampled_from(SENDERS),
-        wrong=st.sampled_from([0, 0, 0, 0, -HOUR, 9_000, 20_000, HOUR, 500 * HOUR]),
+        wrong=st.sampled_from([0, 0, 0, 0, -HOUR, 4_000, 20_000, HOUR, 500 * HOUR]),
     )
     def send(self, sender: str, wrong: int) -> None:
         if wrong:
@@ -199,7 +204,7 @@ class History(RuleBasedStateMachine):
     def save_and_trim(self) -> None:
         self.elapsed.note(self.last)
         self.file.set_meta("elapsed", self.elapsed.save().decode())
-        self.saved.prepare()()
+        self.saved.prepare(self.life, 0.0)()
         up_to = min(self.watermark, self.saved.position)
         newest = self.file.head()
         self.file.rows = [row for row in self.file.rows if row.id > up_to or row.id == newest]

@@ -22,7 +22,7 @@ from chatsvc.core.errors import (
 from chatsvc.core.ids import STEP, id_at, now_ms
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import accept, checksum, pack
-from chatsvc.log import local
+from chatsvc.log import key_file, local
 from chatsvc.log.base import Appended
 from chatsvc.log.elapsed import ElapsedHeads, Instant
 from chatsvc.log.file import LogFile, Row
@@ -329,7 +329,7 @@ async def test_trim_takes_what_is_old_and_stored_but_never_the_newest(
 ) -> None:
     monkeypatch.setattr(local, "_TRIM_ROWS", 7)
     monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
-    monkeypatch.setattr(local, "_SAVE_ELAPSED_SECONDS", 0.0)  # and of keys: what may be trimmed
+    monkeypatch.setattr(key_file, "_SAVE_SOON_SECONDS", 0.0)
     rows = [old_row(5 * HOUR, at) for at in range(50)]
     write(tmp_path, rows, watermark=rows[29][0], store="s")
     boot = Boot()
@@ -351,7 +351,7 @@ async def test_trim_goes_by_time_passed_and_never_by_the_clock(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
-    monkeypatch.setattr(local, "_SAVE_ELAPSED_SECONDS", 0.0)  # and of keys: what may be trimmed
+    monkeypatch.setattr(key_file, "_SAVE_SOON_SECONDS", 0.0)
     boot = Boot()
     rows = [old_row(-10 * 365 * 24 * HOUR, at) for at in range(5)]  # ten years ahead
     write(tmp_path, rows, watermark=rows[-1][0], store="s")
@@ -370,7 +370,7 @@ async def test_a_watermark_that_could_not_be_saved_is_not_trimmed_by(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
-    monkeypatch.setattr(local, "_SAVE_ELAPSED_SECONDS", 0.0)  # and of keys: what may be trimmed
+    monkeypatch.setattr(key_file, "_SAVE_SOON_SECONDS", 0.0)
     boot = Boot()
     log = await opened(elapsed_clock=boot, store=StoreState("s", None, 0))
     sent = [await send(log, str(at)) for at in range(5)]
@@ -407,7 +407,7 @@ async def test_retention_is_never_shorter_than_the_key_window(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
-    monkeypatch.setattr(local, "_SAVE_ELAPSED_SECONDS", 0.0)  # and of keys: what may be trimmed
+    monkeypatch.setattr(key_file, "_SAVE_SOON_SECONDS", 0.0)
     boot = Boot()
     log = await opened(elapsed_clock=boot, retention_ms=0)
     old = await send(log, "old")
@@ -416,7 +416,7 @@ async def test_retention_is_never_shorter_than_the_key_window(
     kept = await send(log, "kept", client_id="k")
     newest = await send(log)
     await until(lambda: log.elapsed.older_than(0) == newest.id)
-    boot.seconds += WINDOW / 1000
+    boot.seconds += WINDOW / 1000 - 1
     log.advance_watermark(newest.id)
     await until(lambda: rows_on_disk(tmp_path) == 2)
     await log.close()

@@ -12,7 +12,7 @@ import pytest
 
 from chatsvc.core.errors import LogUnavailable
 from chatsvc.core.ids import id_at, id_ms, now_ms
-from chatsvc.log import local
+from chatsvc.log import key_file, local
 from chatsvc.log.base import Appended
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.log.local import LocalLog
@@ -135,7 +135,7 @@ async def test_nothing_is_trimmed_before_it_is_saved_what_was_forgotten(
         real(name, value)
 
     monkeypatch.setattr(log._file, "set_meta", full)
-    monkeypatch.setattr(local, "_SAVE_ELAPSED_SECONDS", 0.0)
+    monkeypatch.setattr(key_file, "_SAVE_SOON_SECONDS", 0.0)
     await pass_window(log, boot)
     monkeypatch.setattr(local, "now_ms", lambda: now_ms() + HOUR)
     trimmed = asyncio.Event()

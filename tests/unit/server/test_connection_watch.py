@@ -13,6 +13,7 @@ from chatsvc.server.connection_watch import ConnectionWatch
 from chatsvc.server.http_connection import BoundedConnection
 from chatsvc.server.responses import ReadyResponse
 from tests.support.http_service import HttpService, running
+from tests.support.waiting import until
 
 
 class Transport:
@@ -167,3 +168,17 @@ async def test_only_large_answers_are_told_of() -> None:
     assert ReadyResponse(200, b"x" * 65_536).is_large
     assert not ReadyResponse(200, b"x" * 65_535).is_large
     assert not ReadyResponse(200, None).is_large
+
+
+async def test_one_connections_trouble_does_not_end_the_watch() -> None:
+    world = World(0, stall_seconds=0.04)
+
+    def fail() -> int:
+        raise RuntimeError("one connection's trouble")
+
+    world.transports[0].get_write_buffer_size = fail  # type: ignore[method-assign]
+    with capture_logs() as lines:
+        world.watch.start()
+        await until(lambda: len(lines) >= 3)
+        await world.watch.stop()
+    assert {line["event"] for line in lines} == {"connection_watch_failed"}

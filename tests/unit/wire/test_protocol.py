@@ -35,6 +35,7 @@ HELLO = Hello(
     heartbeat_seconds=30,
     max_content=16000,
     expires_at=1,
+    server_time="2026-11-21T12:00:00.000Z",
 )
 
 
