@@ -1,6 +1,6 @@
 """From the text of a variable to its value, strictly; refusals say what to write.
 
-A parser raises ``ValueError`` with what follows the value in a sentence: ``is not …``.
+A parser raises ``ValueError`` with what follows the value in a sentence: ``must be …``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def flag(raw: str) -> bool:
         return True
     if raw.lower() in _FALSE:
         return False
-    raise ValueError("is not true or false (nor 1, yes, on, 0, no, off)")
+    raise ValueError("must be true or false (or 1, yes, on, 0, no, off)")
 
 
 def choice(*allowed: str, **others: str) -> Parser:
@@ -55,7 +55,7 @@ def choice(*allowed: str, **others: str) -> Parser:
             return found
         close = difflib.get_close_matches(raw.lower(), meant, n=1)
         hint = f"; did you mean {meant[close[0]]}?" if close else ""
-        raise ValueError(f"is not one of {', '.join(allowed)}{hint}")
+        raise ValueError(f"must be one of {', '.join(allowed)}{hint}")
 
     return parse
 
@@ -67,9 +67,9 @@ def whole(minimum: int, maximum: int) -> Parser:
         try:
             value = int(raw)
         except ValueError:
-            raise ValueError("is not a whole number") from None
+            raise ValueError("must be a whole number") from None
         if not minimum <= value <= maximum:
-            raise ValueError(f"is not from {minimum} to {maximum}")
+            raise ValueError(f"must be from {minimum} to {maximum}")
         return value
 
     return parse
@@ -82,9 +82,9 @@ def number(minimum: float, maximum: float) -> Parser:
         try:
             value = float(raw)
         except ValueError:
-            raise ValueError("is not a number") from None
+            raise ValueError("must be a number") from None
         if not minimum <= value <= maximum:
-            raise ValueError(f"is not from {minimum:g} to {maximum:g}")
+            raise ValueError(f"must be from {minimum:g} to {maximum:g}")
         return value
 
     return parse
@@ -98,12 +98,12 @@ def size(minimum: int, maximum: int) -> Parser:
         suffix = match[2].lower() if match else ""
         if match is None or (suffix and suffix not in _SUFFIXES):
             raise ValueError(
-                "is not a whole number of bytes, nor one with KiB, MiB or GiB, such as "
+                "must be a whole number of bytes, or one with KiB, MiB or GiB, such as "
                 f"{_shown_size(maximum)}"
             )
         value = int(match[1]) * _SUFFIXES.get(suffix, 1)
         if not minimum <= value <= maximum:
-            raise ValueError(f"is not from {_shown_size(minimum)} to {_shown_size(maximum)}")
+            raise ValueError(f"must be from {_shown_size(minimum)} to {_shown_size(maximum)}")
         return value
 
     return parse
@@ -133,7 +133,7 @@ def header_names(raw: str) -> tuple[str, ...]:
     found = words(raw)
     for name in found:
         if name == "*":
-            raise ValueError("cannot be used: * leaves out Authorization; write each name")
+            raise ValueError("must not contain *, which leaves out Authorization: write each name")
         if not _HEADER_NAME.match(name):
-            raise ValueError(f"cannot be used: {name!r} is not the name of a header field")
+            raise ValueError(f"cannot be used: {name!r} must be the name of a header field")
     return found

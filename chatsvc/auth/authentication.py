@@ -83,9 +83,9 @@ def check_authentication(settings: Settings) -> tuple[Key, ...]:
         return keys
     if not keys:
         raise ConfigurationError(
-            "no key to verify tokens with: set JWT_SECRET (the HS256 secret that your login "
-            "signs with, at least 32 bytes) or JWT_PUBLIC_KEY (a PEM); to only try it out, run: "
-            "chatsvc dev"
+            "JWT_SECRET: no key to verify tokens with: JWT_SECRET (the HS256 secret that your "
+            "login signs with, at least 32 bytes) or JWT_PUBLIC_KEY (a PEM) must be set; to only "
+            "try it out, run: chatsvc dev"
         )
     return keys
 
@@ -103,6 +103,7 @@ def is_loopback(host: str) -> bool:
 def _check_reach(settings: Settings) -> None:
     if settings.dev_login == "loopback" and not is_loopback(settings.host):
         raise ConfigurationError(
-            f"DEV_LOGIN: loopback, but HOST is {settings.host!r}, which others can reach, and "
-            "they would get a token for any user: set HOST to 127.0.0.1, or DEV_LOGIN to off"
+            f"DEV_LOGIN: must not be loopback while other machines can reach HOST "
+            f"({settings.host!r}): they would get a token for any user; set HOST to 127.0.0.1, "
+            "or DEV_LOGIN to off"
         )

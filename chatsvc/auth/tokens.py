@@ -96,11 +96,11 @@ class TokenVerifier:
             Unauthorized: anything else, naming the claim or the part at fault.
         """
         if len(token) > MAX_TOKEN_BYTES:
-            raise Unauthorized(f"the token is longer than {MAX_TOKEN_BYTES} bytes")
+            raise Unauthorized(f"the token must have at most {MAX_TOKEN_BYTES} bytes")
         try:
             digest = sha256(token.encode("ascii")).digest()
         except UnicodeEncodeError:
-            raise Unauthorized("the token is not a JWT: it holds characters beyond ASCII") from None
+            raise Unauthorized("the token must be a JWT: it is not ASCII") from None
         found = self._cache.get(digest)
         if found is not None:
             # `since` guards against a clock that was set back: it must not prolong anything.
@@ -143,42 +143,43 @@ class TokenVerifier:
             except jwt.InvalidSignatureError:
                 continue
             except (jwt.PyJWTError, RecursionError):
-                raise Unauthorized("the token is not a JWT that can be read") from None
+                raise Unauthorized("the token must be a JWT: it cannot be decoded") from None
         if payload is None:
-            raise Unauthorized(
-                "the token's signature does not match: it was made with another key, or changed"
-            )
+            raise Unauthorized("the token's signature does not match any configured key")
         try:
             claims = msgspec.json.decode(payload)
         except (msgspec.MsgspecError, ValueError, RecursionError):
-            raise Unauthorized("the token's payload is not JSON") from None
+            raise Unauthorized("the token's payload must be JSON") from None
         if not isinstance(claims, dict):
-            raise Unauthorized("the token's payload is not a JSON object")
+            raise Unauthorized("the token's payload must be a JSON object")
         return claims
 
     def _candidates(self, token: str) -> list[Key]:
         """The keys pinned to the algorithm that the token names."""
         header = _header(token)
         if "crit" in header:
-            raise Unauthorized("the token's header asks for extensions (crit) not known here")
+            raise Unauthorized("the token's header must not have crit: no extension is supported")
         algorithm = header.get("alg")
         keys = self._keys.get(algorithm) if isinstance(algorithm, str) else None
         if keys is None:
-            accepted = " or ".join(sorted(self._keys)) or "no algorithm at all"
-            raise Unauthorized(f"the token's alg is {_shown(algorithm)}; {accepted} is accepted")
+            accepted = " or ".join(sorted(self._keys)) or "that of a key (none is configured)"
+            raise Unauthorized(f"the token's alg must be {accepted}, not {_shown(algorithm)}")
         return keys
 
     def _principal(self, claims: dict[str, Any], now: float) -> Principal:
         expires = _time(claims, "exp")
         if expires is None:
-            raise Unauthorized("the token has no exp: one that never expires is not accepted")
+            raise Unauthorized("the token must have an exp claim")
         if now >= expires + self._leeway:
-            raise TokenExpired(f"the token's exp has passed, {int(now - expires)} seconds ago")
-        for name, what in (("nbf", "is not good yet"), ("iat", "was issued in the future")):
+            raise TokenExpired(
+                f"the token has expired: exp passed {int(now - expires)} seconds ago"
+            )
+        for name in ("nbf", "iat"):
             since = _time(claims, name)
             if since is not None and since > now + self._leeway:
                 raise Unauthorized(
-                    f"the token {what}: its {name} is {int(since - now)} seconds ahead"
+                    f"the token's {name} must not be in the future: it is {int(since - now)} "
+                    "seconds ahead"
                 )
         self._check_audience(claims)
         self._check_issuer(claims)
@@ -189,19 +190,19 @@ class TokenVerifier:
             return
         value = claims.get("aud")
         if value is None:
-            raise Unauthorized("the token has no aud, and one is asked for")
+            raise Unauthorized("the token must have an aud claim")
         values = value if isinstance(value, list) else [value]
         if not any(isinstance(one, str) and one in self._audience for one in values):
-            raise Unauthorized("the token's aud is not this service")
+            raise Unauthorized("the token's aud must name this service")
 
     def _check_issuer(self, claims: dict[str, Any]) -> None:
         if not self._issuer:
             return
         value = claims.get("iss")
         if value is None:
-            raise Unauthorized("the token has no iss, and one is asked for")
+            raise Unauthorized("the token must have an iss claim")
         if not isinstance(value, str) or value not in self._issuer:
-            raise Unauthorized("the token's iss is not one that is trusted here")
+            raise Unauthorized("the token's iss must be one of the accepted issuers")
 
     def _user(self, claims: dict[str, Any]) -> str:
         if self._user_claim:
@@ -210,18 +211,18 @@ class TokenVerifier:
             name = "id" if "id" in claims else "sub"
             if "id" in claims and "sub" in claims and claims["id"] != claims["sub"]:
                 raise Unauthorized(
-                    "the token's id and sub differ: which of them is the user? JWT_USER_CLAIM "
-                    "says it"
+                    "the token's id and sub must be equal, unless JWT_USER_CLAIM says which of "
+                    "them is the user id"
                 )
         if name not in claims:
             wanted = name if self._user_claim else "id or sub"
-            raise Unauthorized(f"the token has no {wanted}: it does not say who the user is")
+            raise Unauthorized(f"the token must have the claim {wanted}, which is the user id")
         user = claims[name]
         if not isinstance(user, str):
-            raise Unauthorized(f"the token's {name} is not a string")
+            raise Unauthorized(f"the token's {name} must be a string")
         fault = user_id_fault(user, self._longest_user)
         if fault is not None:
-            raise Unauthorized(f"the token's {name} is not a user id: {fault[1]}")
+            raise Unauthorized(f"the token's {name} must be a user id: {fault[1]}")
         return user
 
 
@@ -234,7 +235,7 @@ def _header(token: str) -> dict[str, Any]:
     except (ValueError, msgspec.MsgspecError, RecursionError):
         header = None
     if not isinstance(header, dict):
-        raise Unauthorized("the token is not a JWT: three parts of base64url, joined by dots")
+        raise Unauthorized("the token must be a JWT: three parts of base64url, joined by dots")
     return header
 
 
@@ -244,10 +245,10 @@ def _time(claims: dict[str, Any], name: str) -> float | None:
         return None
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Unauthorized(f"the token's {name} is not a number of seconds")
+        raise Unauthorized(f"the token's {name} must be a number of seconds")
     if not 0 <= value <= MAX_TIME:
         raise Unauthorized(
-            f"the token's {name} is not a time: it is in seconds since 1970, up to the year 9999"
+            f"the token's {name} must be a time in seconds since 1970, up to the year 9999"
         )
     return value
 

@@ -47,7 +47,7 @@ def parse_id(text: str) -> int:
         ValueError: not 16 lower-case hex digits.
     """
     if not _ID.match(text):
-        raise ValueError("a message id is 16 lower-case hex digits")
+        raise ValueError("a message id must be 16 lower-case hex digits")
     return int(text, 16)
 
 

@@ -42,11 +42,11 @@ def check_content(content: str, pointer: str = "/content", most: int = MAX_CONTE
         Invalid: at ``pointer``, with the bound.
     """
     if not content:
-        raise Invalid.at(pointer, "too_short", "content has at least 1 character", 1)
+        raise Invalid.at(pointer, "too_short", "content must have at least 1 character", 1)
     if len(content) > most:
-        raise Invalid.at(pointer, "too_long", f"content has at most {most} characters", most)
+        raise Invalid.at(pointer, "too_long", f"content must have at most {most} characters", most)
     if "\0" in content:
-        raise Invalid.at(pointer, "nul", "content holds no NUL character")
+        raise Invalid.at(pointer, "nul", "content must not contain the character NUL")
 
 
 def check_metadata(
@@ -68,14 +68,19 @@ def check_metadata(
         raise _too_deep(pointer, deepest) from None
     if size > most_bytes:
         raise Invalid.at(
-            pointer, "too_long", f"metadata has at most {most_bytes} bytes as JSON", most_bytes
+            pointer,
+            "too_long",
+            f"metadata must have at most {most_bytes} bytes as JSON",
+            most_bytes,
         )
     if _depth(metadata, deepest) > deepest:
         raise _too_deep(pointer, deepest)
 
 
 def _too_deep(pointer: str, deepest: int) -> Invalid:
-    return Invalid.at(pointer, "too_deep", f"metadata nests at most {deepest} deep", deepest)
+    return Invalid.at(
+        pointer, "too_deep", f"metadata must nest at most {deepest} levels deep", deepest
+    )
 
 
 def check_client_id(client_id: str, pointer: str = "/client_id") -> None:
@@ -88,7 +93,7 @@ def check_client_id(client_id: str, pointer: str = "/client_id") -> None:
         raise Invalid.at(
             pointer,
             "bad_client_id",
-            f"a client_id is 1 to {MAX_CLIENT_ID} printable ASCII characters",
+            f"client_id must be 1 to {MAX_CLIENT_ID} printable ASCII characters",
             MAX_CLIENT_ID,
         )
 
@@ -103,7 +108,7 @@ def check_device(device: str, pointer: str = "/device") -> None:
         raise Invalid.at(
             pointer,
             "bad_device",
-            f"a device is 1 to {MAX_DEVICE} of letters, digits, '_' and '-'",
+            f"device must be 1 to {MAX_DEVICE} letters, digits, '_' or '-'",
             MAX_DEVICE,
         )
 

@@ -27,18 +27,18 @@ def origin_fault(text: str) -> str | None:
     if text in _WITHOUT_HOST:
         return None
     if "*" in text:
-        return f"{text!r} is compared as it stands: name each origin, or write * for all"
+        return f"{text!r} must not contain *: name each origin, or write * alone for all"
     if any(character.isspace() for character in text):
-        return f"{text!r} holds a space: origins are joined by commas"
+        return f"{text!r} must not contain white space: origins are joined by commas"
     if "://" not in text:
         guess = _canonical(f"https://{text}")
         hint = f": write {guess}" if guess else ""
-        return f"{text!r} has no scheme, and browsers always send it{hint}"
+        return f"{text!r} must begin with a scheme, which browsers always send{hint}"
     canonical = _canonical(text)
     if canonical is None:
-        return f"{text!r} is not an origin: write scheme://host or scheme://host:port"
+        return f"{text!r} must be an origin: write scheme://host or scheme://host:port"
     if canonical != text:
-        return f"no browser sends {text!r}: write {canonical}"
+        return f"{text!r} must be written as browsers send it: write {canonical}"
     return None
 
 

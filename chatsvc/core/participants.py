@@ -27,21 +27,22 @@ def user_id_fault(user: str, limit: int = MAX_USER_ID) -> tuple[str, str, int | 
     if user.isascii() and user.isalnum() and len(user) <= limit:
         return None  # the usual case, decided by three C calls
     if not user:
-        return ("too_short", "a user id has at least 1 character", 1)
+        return ("too_short", "a user id must have at least 1 character", 1)
     if len(user) > limit:
-        return ("too_long", f"a user id has at most {limit} characters", limit)
+        return ("too_long", f"a user id must have at most {limit} characters", limit)
     if "," in user:
-        return ("comma", "a user id holds no comma: the channel key is joined by commas", None)
+        detail = "a user id must not contain a comma: the channel key is joined by commas"
+        return ("comma", detail, None)
     if user[0].isspace() or user[-1].isspace():
-        return ("white_space", "a user id neither starts nor ends with white space", None)
+        return ("white_space", "a user id must not start or end with white space", None)
     for char in user:
         category = unicodedata.category(char)
         if category == "Cc":
-            return ("control_character", "a user id holds no control characters", None)
+            return ("control_character", "a user id must not contain control characters", None)
         if category == "Cs":
-            return ("lone_surrogate", "a user id is valid Unicode: no lone surrogates", None)
+            return ("lone_surrogate", "a user id must not contain lone surrogates", None)
     if not unicodedata.is_normalized("NFC", user):
-        return ("not_nfc", "a user id is in Unicode normalization form NFC", None)
+        return ("not_nfc", "a user id must be in Unicode normalization form NFC", None)
     return None
 
 
@@ -68,10 +69,10 @@ def normalize_participants(
             the number is applied to what was sent, so a request's size is bounded too.
     """
     if not users:
-        raise Invalid.at(pointer, "too_few", "a conversation has at least 1 participant", 1)
+        raise Invalid.at(pointer, "too_few", "a conversation must have at least 1 participant", 1)
     if len(users) > most:
         raise Invalid.at(
-            pointer, "too_many", f"a conversation has at most {most} participants", most
+            pointer, "too_many", f"a conversation must have at most {most} participants", most
         )
     for index, user in enumerate(users):
         fault = user_id_fault(user, longest)
@@ -98,10 +99,10 @@ def channel_key(participants: Iterable[str]) -> str:
 def channel_fault(channel: str) -> tuple[str, str, int | None] | None:
     """What is wrong with a channel key given by a caller, or ``None``."""
     if not channel:
-        return ("too_short", "a channel key has at least 1 character", 1)
+        return ("too_short", "a channel key must have at least 1 character", 1)
     if len(channel.encode("utf-8", "replace")) > MAX_CHANNEL_BYTES:
         limit = MAX_CHANNEL_BYTES
-        return ("too_long", f"a channel key has at most {limit} bytes", limit)
+        return ("too_long", f"a channel key must have at most {limit} bytes", limit)
     if channel.startswith(","):
         return None
     users = channel.split(",")
@@ -110,5 +111,5 @@ def channel_fault(channel: str) -> tuple[str, str, int | None] | None:
         if fault is not None:
             return fault
     if users != sorted(set(users)):
-        return ("not_sorted", "a channel key joins its user ids sorted, each once", None)
+        return ("not_sorted", "a channel key must join its user ids sorted, each once", None)
     return None

@@ -245,7 +245,7 @@ class AcceptingSite(web.BaseSite):
 def _too_many(bound: int) -> bytes:
     """A whole answer: no request was read, so there is nothing else to go by."""
     exc = TooManyRequests(
-        f"an address has at most {bound} HTTP connections open",
+        f"an address must have at most {bound} HTTP connections open",
         code="too_many_connections",
         retry_after=1.0,
     )

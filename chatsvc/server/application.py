@@ -110,7 +110,7 @@ def _metrics(
         request[EXCHANGE].quiet = True
         if token:
             if not hmac.compare_digest(bearer_token(request).encode(), token.encode()):
-                raise Unauthorized("the token is not that of METRICS_TOKEN")
+                raise Unauthorized("the token must be that of METRICS_TOKEN")
         else:
             check_local(request)
         text = None if request.method == "HEAD" else metrics.render()

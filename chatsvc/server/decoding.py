@@ -42,14 +42,19 @@ def bearer_token(request: web.BaseRequest) -> str:
     values = request.headers.getall("Authorization", None)
     if not values:
         raise Unauthorized(
-            "a token is needed: send Authorization: Bearer <token>", code="token_missing"
+            "the request must have a token: send Authorization: Bearer <token>",
+            code="token_missing",
         )
     scheme, _, token = values[0].partition(" ")
     if scheme != "Bearer" and scheme.lower() != "bearer":
-        raise Unauthorized("the Authorization header is of the scheme Bearer", code="token_scheme")
+        raise Unauthorized(
+            "the Authorization header must use the scheme Bearer", code="token_scheme"
+        )
     token = token.strip(" ")
     if len(values) > 1 or not token or not token.isascii():
-        raise Unauthorized("the Authorization header holds one token, once", code="token_invalid")
+        raise Unauthorized(
+            "the Authorization header must hold one token, once", code="token_invalid"
+        )
     return token
 
 
@@ -79,12 +84,10 @@ async def read_body(request: web.Request, most: int) -> bytes:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await _read_within(request, most)
         except TimeoutError:
-            raise RequestTimeout(
-                f"the body did not arrive within {BODY_SECONDS:g} seconds"
-            ) from None
+            raise RequestTimeout(f"the body must arrive within {BODY_SECONDS:g} seconds") from None
         except RequestPayloadError as exc:
             exc.__traceback__ = None
-            raise Malformed("the body is not framed as HTTP/1.1 has it", code="bad_body") from None
+            raise Malformed("the body must be framed as in HTTP/1.1", code="bad_body") from None
         except OSError as exc:
             exc.__traceback__ = None
             raise ClientGone from None
@@ -106,7 +109,7 @@ async def _read_within(request: web.Request, most: int) -> bytes:
 
 def too_large(most: int) -> TooLarge:
     """The error of a body beyond its bound."""
-    detail = f"a body has at most {most} bytes"
+    detail = f"the body must have at most {most} bytes"
     return TooLarge(detail, faults=(Fault("", "body_too_large", detail, most),))
 
 
@@ -119,14 +122,14 @@ def check_media(request: web.BaseRequest) -> None:
         raise _media(
             "/Content-Encoding",
             "unsupported_content_encoding",
-            "a body is sent as it is: without Content-Encoding",
+            "the body must not be compressed: send it without Content-Encoding",
         )
     kind = headers.get("Content-Type", "")
     if kind != "application/json" and not _JSON_TYPE.match(kind):
         raise _media(
             "/Content-Type",
             "unsupported_media_type",
-            "a body is JSON in UTF-8 and says so: send Content-Type: application/json",
+            "the body must be JSON in UTF-8: send Content-Type: application/json",
         )
 
 
@@ -150,11 +153,11 @@ def body_decoder(kind: type[msgspec.Struct]) -> Callable[[bytes], Any]:
             raise invalid_from_msgspec(exc) from None
         except msgspec.DecodeError as exc:
             text = str(exc) if body else "it is empty"
-            raise Malformed(f"the body is not JSON: {text}", code="malformed_json") from None
+            raise Malformed(f"the body must be JSON: {text}", code="malformed_json") from None
         except UnicodeDecodeError:
-            raise Malformed("the body is not UTF-8", code="not_utf8") from None
+            raise Malformed("the body must be UTF-8", code="not_utf8") from None
         except RecursionError:
-            raise Malformed("the body nests too deep to be read", code="malformed_json") from None
+            raise Malformed("the body must not nest so deep", code="malformed_json") from None
 
     return read
 
@@ -207,12 +210,12 @@ def read_query(request: web.BaseRequest) -> dict[str, str]:
             raw, keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS
         )
     except UnicodeError:
-        raise Malformed("the query string is not UTF-8", code="not_utf8") from None
+        raise Malformed("the query string must be UTF-8", code="not_utf8") from None
     except ValueError:
         raise Invalid.at(
             "",
             "too_many",
-            f"a query has at most {_MOST_PARAMETERS} parameters",
+            f"the query string must have at most {_MOST_PARAMETERS} parameters",
             _MOST_PARAMETERS,
         ) from None
     values = dict(pairs)
@@ -220,13 +223,13 @@ def read_query(request: web.BaseRequest) -> dict[str, str]:
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise Invalid.at(
-            f"/{shown(twice)}", "repeated", f"parameter {shown(twice)!r} is given once"
+            f"/{shown(twice)}", "repeated", f"parameter {shown(twice)!r} must be given once"
         )
     return values
 
 
 def _unknown(name: str) -> Invalid:
-    return Invalid.at(f"/{shown(name)}", "unknown_field", f"there is no parameter {shown(name)!r}")
+    return Invalid.at(f"/{shown(name)}", "unknown_field", f"unknown parameter {shown(name)!r}")
 
 
 def shown(name: str) -> str:
@@ -256,5 +259,5 @@ def _once(values: list[str] | None, name: str) -> str | None:
     if values is None:
         return None
     if len(values) > 1:
-        raise Invalid.at(f"/{name}", "repeated", f"{name} is given once")
+        raise Invalid.at(f"/{name}", "repeated", f"{name} must be given once")
     return values[0]

@@ -151,7 +151,7 @@ def failure(exc: BaseException, request_id: str) -> Failure:
     Of an exception that nobody raised on purpose nothing is told but that it happened.
     """
     status = status_of(exc)
-    code, detail = "internal_error", "something is wrong on our side; the log has it by request_id"
+    code, detail = "internal_error", "internal error: the server's log has it under request_id"
     faults: tuple[Fault, ...] = ()
     extra: dict[str, str] = {}
     headers: dict[str, str] = {}
@@ -207,17 +207,17 @@ def invalid_from_msgspec(exc: msgspec.ValidationError) -> Invalid:
     said = text if at is None else text[: at.start()]
     if match := _UNKNOWN.match(said):
         name = match["name"][:_NAME_SHOWN]
-        return Invalid.at(
-            f"{pointer}/{_escape(name)}", "unknown_field", f"there is no field {name!r}"
-        )
+        return Invalid.at(f"{pointer}/{_escape(name)}", "unknown_field", f"unknown field {name!r}")
     if match := _MISSING.match(said):
         name = match["name"]
-        return Invalid.at(f"{pointer}/{_escape(name)}", "missing", f"{name} is required")
+        return Invalid.at(f"{pointer}/{_escape(name)}", "missing", f"{name} must be given")
     where = pointer or "the body"
     if match := _TYPE.match(said):
         got = f", not {match['got']}" if match["got"] else ""
-        return Invalid.at(pointer, "wrong_type", f"{where} is of type {match['want']}{got}")
-    return Invalid.at(pointer, "bad_value", f"{where}: {said[:200].lower()}")
+        return Invalid.at(pointer, "wrong_type", f"{where} must be of type {match['want']}{got}")
+    return Invalid.at(
+        pointer, "bad_value", f"{where} must have an allowed value: {said[:200].lower()}"
+    )
 
 
 def _pointer(path: str) -> str:

@@ -40,8 +40,8 @@ def listen(settings: Settings) -> list[socket.socket]:
                     continue  # what was free for one address was taken for the next
                 other = port + 1 if port < 65535 else 8080
                 raise ConfigurationError(
-                    f"PORT: {port} on {host} is taken by another program; stop it, or choose "
-                    f"another: --port {other} or PORT={other}"
+                    f"PORT: {port} on {host} is in use by another program: stop it, or set another "
+                    f"port: --port {other} or PORT={other}"
                 ) from exc
             raise _cannot_listen(host, port, exc) from exc
     raise AssertionError("the last try returns or raises")
@@ -78,8 +78,8 @@ def _addresses(host: str, port: int) -> list[_Address]:
         number, _ = socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
         if host.lower() == "localhost" and not ipaddress.ip_address(number).is_loopback:
             raise ConfigurationError(
-                f"HOST: localhost is {number} on this machine, which others can reach: set HOST to "
-                "127.0.0.1"
+                f"HOST: localhost must be a loopback address, and is {number} on this machine: set "
+                "HOST to 127.0.0.1"
             )
         if (family, number) not in addresses:
             addresses.append((family, number))

@@ -25,12 +25,12 @@ def check_local(request: web.BaseRequest) -> None:
         Forbidden: saying which of the three it was.
     """
     if not _is_loopback(request.transport):
-        raise _refused("it is answered to connections from this machine alone")
+        raise _refused("the request must come from this machine")
     if _forwarded(request.headers):
-        raise _refused("it is not answered through a proxy")
+        raise _refused("the request must not come through a proxy")
     hosts = request.headers.getall("Host", [])
     if len(hosts) != 1 or not _LOCAL_HOST.match(hosts[0]):
-        raise _refused("it is answered to the Host localhost, 127.0.0.1 or [::1] alone")
+        raise _refused("the Host header must be localhost, 127.0.0.1 or [::1]")
 
 
 def check_page(request: web.BaseRequest, origins: frozenset[str]) -> None:
@@ -55,7 +55,7 @@ def check_page(request: web.BaseRequest, origins: frozenset[str]) -> None:
 
 
 def _foreign() -> Forbidden:
-    return Forbidden("it must not be asked for by a page of another origin", code="foreign_page")
+    return Forbidden("the request must not come from a page of another origin", code="foreign_page")
 
 
 def _forwarded(headers: Mapping[str, str]) -> bool:

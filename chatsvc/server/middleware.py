@@ -127,13 +127,13 @@ def of_aiohttp(exc: web.HTTPException) -> Exception:
     """aiohttp's own refusals, as ours."""
     if isinstance(exc, web.HTTPMethodNotAllowed):
         allow = _allow(exc)
-        return MethodNotAllowed(f"this path takes {', '.join(allow)}", allow=allow)
+        return MethodNotAllowed(f"the method must be one of {', '.join(allow)}", allow=allow)
     if isinstance(exc, web.HTTPRequestEntityTooLarge):
-        return TooLarge("the body is too large")
+        return TooLarge("the body must be smaller")
     if isinstance(exc, web.HTTPExpectationFailed):
-        return ExpectationFailed("the only expectation that is met is 100-continue")
+        return ExpectationFailed("the Expect header must be 100-continue")
     if exc.status < 500:
-        return NotFound("there is nothing at this path")
+        return NotFound("unknown path")
     return exc
 
 

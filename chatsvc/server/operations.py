@@ -102,7 +102,7 @@ def _expect(most: int) -> Callable[[web.Request], Awaitable[web.StreamResponse |
 
     async def expect(request: web.Request) -> web.StreamResponse | None:
         if request.headers.get("Expect", "").lower() != "100-continue":
-            exc = ExpectationFailed("the only expectation that is met is 100-continue")
+            exc = ExpectationFailed("the Expect header must be 100-continue")
             return _refused(exc)
         length = request.content_length
         if length is not None and length > most:

@@ -242,14 +242,14 @@ def _of_parser(
 ) -> Malformed | UriTooLong | HeadersTooLarge | RequestTimeout:
     """The parser's words may quote the request, a token among it: they are not passed on."""
     if isinstance(exc, HeadTooLarge):
-        return HeadersTooLarge(f"a request's head has at most {HEAD_BYTES} bytes")
+        return HeadersTooLarge(f"the head must have at most {HEAD_BYTES} bytes")
     if isinstance(exc, HeadTooSlow):
-        return RequestTimeout(f"the head did not arrive within {HEAD_SECONDS:g} seconds")
+        return RequestTimeout(f"the head must arrive within {HEAD_SECONDS:g} seconds")
     if isinstance(exc, LineTooLong):
         limit = exc.args[1] if len(exc.args) > 1 else None
         if limit == REQUEST_LINE_BYTES:
-            return UriTooLong(f"a request line has at most {REQUEST_LINE_BYTES} bytes")
-        return HeadersTooLarge(f"a header field has at most {HEADER_FIELD_BYTES} bytes")
+            return UriTooLong(f"the request line must have at most {REQUEST_LINE_BYTES} bytes")
+        return HeadersTooLarge(f"a header field must have at most {HEADER_FIELD_BYTES} bytes")
     if "Too many headers" in str(exc):
-        return HeadersTooLarge("a request has at most 128 header fields")
-    return Malformed("this is not a request of HTTP/1.1", code="not_http")
+        return HeadersTooLarge("the request must have at most 128 header fields")
+    return Malformed("the request must be HTTP/1.1", code="not_http")

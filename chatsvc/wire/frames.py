@@ -213,7 +213,9 @@ class FrameDecoder:
             at += 8
         held = len(self._fragments) if self._fragments is not None else 0
         if opcode < CLOSE and size + held > self._max:
-            raise FramingError(close_codes.TOO_BIG, f"a message has at most {self._max} bytes")
+            raise FramingError(
+                close_codes.TOO_BIG, f"a message must have at most {self._max} bytes"
+            )
         end = at + 4 + size
         if len(data) < end:
             self._need = end - start
@@ -231,20 +233,25 @@ class FrameDecoder:
 
     def _check_head(self, first: int, second: int, opcode: int) -> None:
         if first & 0x70:
-            raise FramingError(close_codes.PROTOCOL_ERROR, "reserved bits are set")
+            raise FramingError(close_codes.PROTOCOL_ERROR, "reserved bits must not be set")
         if not second & _MASKED:
-            raise FramingError(close_codes.PROTOCOL_ERROR, "a client masks its frames")
+            raise FramingError(close_codes.PROTOCOL_ERROR, "a client must mask its frames")
         if opcode >= CLOSE:
             if opcode > PONG:
                 raise FramingError(close_codes.PROTOCOL_ERROR, "unknown opcode")
             if not first & _FIN:
-                raise FramingError(close_codes.PROTOCOL_ERROR, "a control frame is not fragmented")
+                raise FramingError(
+                    close_codes.PROTOCOL_ERROR, "a control frame must not be fragmented"
+                )
             if second & 0x7F > _MAX_CONTROL:
-                raise FramingError(close_codes.PROTOCOL_ERROR, "a control frame has 125 bytes")
+                raise FramingError(
+                    close_codes.PROTOCOL_ERROR,
+                    f"a control frame must have at most {_MAX_CONTROL} bytes",
+                )
         elif opcode > BINARY:
             raise FramingError(close_codes.PROTOCOL_ERROR, "unknown opcode")
         elif (opcode == CONTINUATION) != (self._fragments is not None):
-            raise FramingError(close_codes.PROTOCOL_ERROR, "a fragment out of turn")
+            raise FramingError(close_codes.PROTOCOL_ERROR, "fragments must come in sequence")
 
     def _fragment(self, opcode: int, payload: bytes, *, final: bool, events: list[Event]) -> None:
         if self._fragments is None:
@@ -272,7 +279,7 @@ def _control(opcode: int, payload: bytes) -> Event:
         return Event(CLOSE, b"", _NO_STATUS)
     code = int.from_bytes(payload[:2], "big")
     if len(payload) < 2 or not (code in _CLOSE_CODES_ON_THE_WIRE or 3000 <= code <= 4999):
-        raise FramingError(close_codes.PROTOCOL_ERROR, "not a close code")
+        raise FramingError(close_codes.PROTOCOL_ERROR, "the close code must be a valid one")
     _require_utf8(payload[2:])
     return Event(CLOSE, payload[2:], code)
 
@@ -287,4 +294,4 @@ def _require_utf8(payload: bytes) -> None:
 
 
 def _not_utf8() -> FramingError:
-    return FramingError(close_codes.INVALID_PAYLOAD, "text is UTF-8")
+    return FramingError(close_codes.INVALID_PAYLOAD, "text must be UTF-8")

@@ -30,10 +30,10 @@ class ConnectionService:
         Invalid: at ``/users`` or an entry of it.
         """
         if not users:
-            raise Invalid.at("/users", "too_few", "users has at least 1 entry", 1)
+            raise Invalid.at("/users", "too_few", "users must have at least 1 entry", 1)
         if len(users) > self._most:
             raise Invalid.at(
-                "/users", "too_many", f"users has at most {self._most} entries", self._most
+                "/users", "too_many", f"users must have at most {self._most} entries", self._most
             )
         for index, user in enumerate(users):
             fault = user_id_fault(user, self._longest)

@@ -76,7 +76,7 @@ class ConversationService:
             raise Invalid.at(
                 "/limit",
                 "too_small" if low else "too_large",
-                f"limit is at {'least' if low else 'most'} {bound}",
+                f"limit must be at {'least' if low else 'most'} {bound}",
                 bound,
             )
         if request.before is None:

@@ -124,7 +124,7 @@ def _one_client_id(in_body: str | None, in_header: str) -> str:
         raise Invalid.at(
             f"/{IDEMPOTENCY_KEY}",
             "client_id_mismatch",
-            f"client_id and {IDEMPOTENCY_KEY} are the same where both are given",
+            f"client_id and {IDEMPOTENCY_KEY} must be equal where both are given",
         )
     return in_header
 
@@ -136,7 +136,9 @@ def _page(
         stretch = reader.stretch(request)
         conversation = reader.conversation(caller.user, request)
         if conversation is None and required:
-            raise Invalid.at("/participants", "missing", "give participants or channel")
+            raise Invalid.at(
+                "/participants", "missing", "one of participants and channel must be given"
+            )
         return stretch, conversation
 
     def check(caller: Caller, request: PageRequest) -> None:

@@ -82,7 +82,7 @@ class ConversationSender:
         if channel is msgspec.UNSET:
             if participants is msgspec.UNSET:
                 raise Invalid.at(
-                    "/participants", "missing", "one of participants and channel is required"
+                    "/participants", "missing", "one of participants and channel must be given"
                 )
             return self._submit(sender, origin, participants, content, client_id, metadata)
         if participants is not msgspec.UNSET:
@@ -154,7 +154,7 @@ class ConversationSender:
 
 
 def _not_yours() -> Forbidden:
-    detail = "you are not in this conversation, or there is none"
+    detail = "you must be a participant of the conversation"
     return Forbidden(
         detail,
         code="not_a_participant",

@@ -95,7 +95,7 @@ class MessageReader:
             raise Invalid.at(
                 f"/{given[1][0]}",
                 "one_bound",
-                "a page takes one of before, after and around",
+                "only one of before, after and around must be given",
             )
         if not given:
             return Stretch(Bounds(request.limit), None, None)
@@ -117,7 +117,9 @@ class MessageReader:
         if request.participants is not None:
             if request.channel is not None:
                 raise Invalid.at(
-                    "/channel", "one_conversation", "give participants or channel, not both"
+                    "/channel",
+                    "one_conversation",
+                    "participants and channel must not be given together",
                 )
             people = normalize_participants(
                 request.participants.split(",") if request.participants else [],
@@ -170,7 +172,7 @@ class MessageReader:
         """
         found = await self._history.get(message_id, reader=user)
         if found is None or user not in found[0].audience:
-            raise NotFound("there is no message of yours with this id")
+            raise NotFound("unknown message: none of yours has this id")
         return found
 
 
@@ -189,13 +191,13 @@ def check_limit(limit: int, most: int) -> None:
     Invalid: at ``/limit``, not from 1 to ``most``.
     """
     if limit < 1:
-        raise Invalid.at("/limit", "too_small", "limit is at least 1", 1)
+        raise Invalid.at("/limit", "too_small", "limit must be at least 1", 1)
     if limit > most:
-        raise Invalid.at("/limit", "too_large", f"limit is at most {most}", most)
+        raise Invalid.at("/limit", "too_large", f"limit must be at most {most}", most)
 
 
 def _not_yours(pointer: str) -> Forbidden:
-    detail = "you are not in this conversation, or there is none"
+    detail = "you must be a participant of the conversation"
     return Forbidden(
         detail, code="not_a_participant", faults=(Fault(pointer, "not_a_participant", detail),)
     )

@@ -192,7 +192,7 @@ class MessageService:
         first, digest = found
         if digest != draft.digest:
             raise Conflict(
-                f"client_id {client_id!r} was used for another message in this conversation",
+                f"client_id {client_id!r} must not be used again for another message",
                 extra={"id": format_id(first)},
             )
         read = await self._history.get(first, reader=draft.sender)
@@ -202,7 +202,7 @@ class MessageService:
 
 
 def _not_a_participant() -> Forbidden:
-    detail = "the sender, as named by the token, is one of the participants"
+    detail = "participants must include the sender"
     return Forbidden(
         detail,
         code="sender_not_participant",

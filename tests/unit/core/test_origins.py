@@ -66,7 +66,7 @@ def test_what_can_never_match_is_told_with_what_to_write(text: str, write: str |
         ("https://a.example.org:port", "scheme://host:port"),
         ("https://[::1", "scheme://host"),
         ("://a.example.org", "scheme://host"),
-        ("/chat", "no scheme"),
+        ("/chat", "must begin with a scheme"),
     ],
 )
 def test_what_is_no_origin_at_all(text: str, said: str) -> None:
