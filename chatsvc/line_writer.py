@@ -147,6 +147,6 @@ def write_within(descriptor: int, data: bytes, seconds: float) -> None:
         with contextlib.suppress(OSError):  # there is no other place to say so
             os.write(descriptor, data)
 
-    thread = threading.Thread(target=write, name="chatsvc-last-words", daemon=True)
+    thread = threading.Thread(target=write, name="chatsvc-final-write", daemon=True)
     thread.start()
     thread.join(max(0.0, deadline - time.monotonic()))

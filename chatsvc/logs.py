@@ -102,8 +102,8 @@ def configure(
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Bridge(structlog.get_logger())], level=level, force=True)
-    for name, least in _QUIET.items():
-        logging.getLogger(name).setLevel(max(level, least))
+    for name, min_level in _QUIET.items():
+        logging.getLogger(name).setLevel(max(level, min_level))
     logging.captureWarnings(True)
     return output
 

@@ -16,11 +16,11 @@ from chatsvc.settings import Settings
 
 SWITCH_SECONDS: Final = 0.0005
 """How long a thread may hold the interpreter while the log's thread waits for it."""
-SAME_WISH_SECONDS: Final = 1.0
+DUPLICATE_SIGNAL_SECONDS: Final = 1.0
 """Within this a second signal is the first once more: Ctrl-C goes to every process of the
 terminal's group, and what supervises one of them passes it on as well."""
-EXIT_AT_ONCE: Final = 130
-_LAST_LINES_SECONDS: Final = 0.5
+SECOND_SIGNAL_STATUS: Final = 130
+_FLUSH_SECONDS: Final = 0.5
 
 
 async def run(
@@ -41,7 +41,7 @@ async def run(
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(logs.on_loop_exception)
     sys.setswitchinterval(SWITCH_SECONDS)
-    stop = StopSignal(clock=loop.time, end_at_once=_end_at_once)
+    stop = StopSignal(clock=loop.time, exit_immediately=_exit_immediately)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     service = Service(settings, policy or AllowAll())
@@ -56,11 +56,13 @@ async def run(
 
 class StopSignal:
     """Called for each signal: the first asks for a stop in order, one that comes more than
-    :data:`SAME_WISH_SECONDS` later ends the process at once."""
+    :data:`DUPLICATE_SIGNAL_SECONDS` later ends the process at once."""
 
-    def __init__(self, *, clock: Callable[[], float], end_at_once: Callable[[], object]) -> None:
+    def __init__(
+        self, *, clock: Callable[[], float], exit_immediately: Callable[[], object]
+    ) -> None:
         self._clock = clock
-        self._end_at_once = end_at_once
+        self._exit_immediately = exit_immediately
         self._asked = asyncio.Event()
         self._first = 0.0
 
@@ -69,15 +71,15 @@ class StopSignal:
         if not self._asked.is_set():
             self._first = now
             self._asked.set()
-        elif now - self._first > SAME_WISH_SECONDS:
-            self._end_at_once()
+        elif now - self._first > DUPLICATE_SIGNAL_SECONDS:
+            self._exit_immediately()
 
     async def wait(self) -> None:
         """Return once a stop was asked for."""
         await self._asked.wait()
 
 
-def _end_at_once() -> None:
+def _exit_immediately() -> None:
     """The log is durable without a farewell."""
-    logs.finish(_LAST_LINES_SECONDS)
-    os._exit(EXIT_AT_ONCE)
+    logs.finish(_FLUSH_SECONDS)
+    os._exit(SECOND_SIGNAL_STATUS)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from chatsvc.core.origins import LOOPBACK, origin_fault
+from chatsvc.core.origins import LOOPBACK, origin_error
 
 Parser = Callable[[str], Any]
 
@@ -27,7 +27,7 @@ def text(raw: str) -> str:
     return raw
 
 
-def words(raw: str) -> tuple[str, ...]:
+def comma_list(raw: str) -> tuple[str, ...]:
     """A list joined by commas."""
     return tuple(word.strip() for word in raw.split(",") if word.strip())
 
@@ -118,19 +118,19 @@ def _shown_size(value: int) -> str:
 
 def origins(raw: str) -> tuple[str, ...]:
     """Origins joined by commas; ``*`` and ``loopback`` stand for several."""
-    found = words(raw)
+    found = comma_list(raw)
     for origin in found:
         if origin in ("*", LOOPBACK):
             continue
-        fault = origin_fault(origin)
-        if fault is not None:
-            raise ValueError(f"cannot be used: {fault}")
+        error = origin_error(origin)
+        if error is not None:
+            raise ValueError(f"cannot be used: {error}")
     return found
 
 
 def header_names(raw: str) -> tuple[str, ...]:
     """Names of HTTP header fields joined by commas (RFC 9110 §5.1)."""
-    found = words(raw)
+    found = comma_list(raw)
     for name in found:
         if name == "*":
             raise ValueError("must not contain *, which leaves out Authorization: write each name")

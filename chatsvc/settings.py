@@ -16,6 +16,7 @@ from chatsvc.core.errors import ConfigurationError
 from chatsvc.core.limits import Limits
 from chatsvc.setting_values import Parser
 from chatsvc.setting_values import choice as _choice
+from chatsvc.setting_values import comma_list as _comma_list
 from chatsvc.setting_values import flag as _flag
 from chatsvc.setting_values import header_names as _header_names
 from chatsvc.setting_values import number as _number
@@ -23,7 +24,6 @@ from chatsvc.setting_values import origins as _origins
 from chatsvc.setting_values import size as _size
 from chatsvc.setting_values import text as _text
 from chatsvc.setting_values import whole as _whole
-from chatsvc.setting_values import words as _words
 
 
 def _per_address(raw: str) -> int | None:
@@ -96,8 +96,8 @@ def _table() -> tuple[Variable, ...]:
         ("JWT_PUBLIC_KEY", _text, "", "PEM",
          "Public keys for RS256, ES256 or EdDSA; several PEM blocks while rotating."),
         ("JWT_PUBLIC_KEY_FILE", _text, "", "path", "A file that holds JWT_PUBLIC_KEY."),
-        ("JWT_AUDIENCE", _words, "", "list", "Values of aud to accept; unset: aud is not looked at."),
-        ("JWT_ISSUER", _words, "", "list", "Values of iss to accept; unset: iss is not looked at."),
+        ("JWT_AUDIENCE", _comma_list, "", "list", "Values of aud to accept; unset: aud is not looked at."),
+        ("JWT_ISSUER", _comma_list, "", "list", "Values of iss to accept; unset: iss is not looked at."),
         ("JWT_LEEWAY_SECONDS", _number(0, 600), "10", "seconds",
          "How far clocks may differ when exp, nbf and iat are checked."),
         ("JWT_USER_CLAIM", _text, "", "claim",

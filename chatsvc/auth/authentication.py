@@ -62,7 +62,7 @@ def authentication(settings: Settings, *, clock: Callable[[], float] = time.time
         user_claim=settings.jwt_user_claim,
         cache_seconds=settings.token_cache_seconds,
         cache_size=settings.token_cache_size,
-        longest_user=settings.max_user_id,
+        max_user_id=settings.max_user_id,
         clock=clock,
     )
     return Authentication(verifier, mint_dev)

@@ -81,26 +81,26 @@ def read_dev_secret(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as exc:
         if exc.errno == errno.ELOOP:
-            raise _not_ours(path, "must not be a symbolic link") from exc
+            raise _unusable(path, "must not be a symbolic link") from exc
         raise ConfigurationError(f"DATA_DIR: cannot use {path}: {exc.strerror}") from exc
     with os.fdopen(descriptor, "rb") as handle:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
-            raise _not_ours(path, "must be a regular file")
+            raise _unusable(path, "must be a regular file")
         if state.st_uid != os.geteuid():
-            raise _not_ours(path, "must belong to the user that runs chatsvc")
+            raise _unusable(path, "must belong to the user that runs chatsvc")
         if state.st_mode & 0o077:
             mode = f"{stat.S_IMODE(state.st_mode):04o}"
-            raise _not_ours(path, f"must not be open to other users of this machine (mode {mode})")
+            raise _unusable(path, f"must not be open to other users of this machine (mode {mode})")
         secret = handle.read(_MAX_SECRET_BYTES).strip()
     if len(secret) < MIN_SECRET_BYTES:
-        raise _not_ours(path, "must be a secret that chatsvc made")
+        raise _unusable(path, "must be a secret that chatsvc made")
     return secret
 
 
-def _not_ours(path: Path, fault: str) -> ConfigurationError:
+def _unusable(path: Path, rule: str) -> ConfigurationError:
     return ConfigurationError(
-        f"DATA_DIR: {path} {fault}: remove it, and chatsvc makes a new one; earlier tokens of "
+        f"DATA_DIR: {path} {rule}: remove it, and chatsvc makes a new one; earlier tokens of "
         "the development login are then refused"
     )
 

@@ -20,20 +20,20 @@ import msgspec
 from chatsvc.auth.keys import Key
 from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import TokenExpired, Unauthorized
-from chatsvc.core.participants import MAX_USER_ID, user_id_fault
+from chatsvc.core.participants import MAX_USER_ID, user_id_error
 
 MAX_TOKEN_BYTES: Final = 8192
 MAX_CACHE_SECONDS: Final = 60.0
 MAX_TIME: Final = 253_402_300_799
 """The last second of the year 9999: a time beyond it is a mistake, such as milliseconds."""
 
-_FORGOTTEN_AT_ONCE: Final = 1000
+_MAX_EVICTED_PER_CALL: Final = 1000
 
-_SHOWN: Final = 40
+_MAX_QUOTED: Final = 40
 """Characters of a token's own text that a refusal repeats at most."""
 
 
-class _Remembered(NamedTuple):
+class _CacheEntry(NamedTuple):
     principal: Principal
     since: float
     until: float
@@ -52,7 +52,7 @@ class TokenVerifier:
         cache_seconds: how long a verified token is remembered, at most 60, never past
             its ``exp``.
         cache_size: how many are remembered; the oldest go first.
-        longest_user: characters of a user id at most.
+        max_user_id: characters of a user id at most.
         clock: Unix time in seconds.
     """
 
@@ -66,7 +66,7 @@ class TokenVerifier:
         user_claim: str = "",
         cache_seconds: float = MAX_CACHE_SECONDS,
         cache_size: int = 50_000,
-        longest_user: int = MAX_USER_ID,
+        max_user_id: int = MAX_USER_ID,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._keys: dict[str, list[Key]] = {}
@@ -78,10 +78,10 @@ class TokenVerifier:
         self._user_claim = user_claim
         self._cache_seconds = min(cache_seconds, MAX_CACHE_SECONDS)
         self._cache_size = cache_size
-        self._longest_user = longest_user
+        self._max_user_id = max_user_id
         self._clock = clock
         self._jws = jwt.PyJWS(algorithms=list(self._keys))
-        self._cache: OrderedDict[bytes, _Remembered] = OrderedDict()
+        self._cache: OrderedDict[bytes, _CacheEntry] = OrderedDict()
 
     @property
     def cached(self) -> int:
@@ -109,22 +109,22 @@ class TokenVerifier:
             del self._cache[digest]
         now = self._clock()
         principal = self._principal(self._claims(token), now)
-        self._remember(digest, principal, now)
+        self._cache_principal(digest, principal, now)
         return principal
 
-    def _remember(self, digest: bytes, principal: Principal, now: float) -> None:
+    def _cache_principal(self, digest: bytes, principal: Principal, now: float) -> None:
         until = min(now + self._cache_seconds, principal.expires_at)
         if until <= now:
             return  # good by the leeway alone
-        self._forget_expired(now)
+        self._evict_expired(now)
         if len(self._cache) >= self._cache_size:
             self._cache.popitem(last=False)
-        self._cache[digest] = _Remembered(principal, now, until)
+        self._cache[digest] = _CacheEntry(principal, now, until)
 
-    def _forget_expired(self, now: float) -> None:
+    def _evict_expired(self, now: float) -> None:
         """The first are the oldest: none behind one that is still good is older than the
         cache's seconds. Some at a time, more than come in; nobody waits for all of them."""
-        for _ in range(_FORGOTTEN_AT_ONCE):
+        for _ in range(_MAX_EVICTED_PER_CALL):
             first = next(iter(self._cache.values()), None)
             if first is None or first.since <= now < first.until:
                 return
@@ -163,7 +163,7 @@ class TokenVerifier:
         keys = self._keys.get(algorithm) if isinstance(algorithm, str) else None
         if keys is None:
             accepted = " or ".join(sorted(self._keys)) or "that of a key (none is configured)"
-            raise Unauthorized(f"the token's alg must be {accepted}, not {_shown(algorithm)}")
+            raise Unauthorized(f"the token's alg must be {accepted}, not {_quoted(algorithm)}")
         return keys
 
     def _principal(self, claims: dict[str, Any], now: float) -> Principal:
@@ -220,9 +220,9 @@ class TokenVerifier:
         user = claims[name]
         if not isinstance(user, str):
             raise Unauthorized(f"the token's {name} must be a string")
-        fault = user_id_fault(user, self._longest_user)
-        if fault is not None:
-            raise Unauthorized(f"the token's {name} must be a user id: {fault[1]}")
+        error = user_id_error(user, self._max_user_id)
+        if error is not None:
+            raise Unauthorized(f"the token's {name} must be a user id: {error[1]}")
         return user
 
 
@@ -253,5 +253,5 @@ def _time(claims: dict[str, Any], name: str) -> float | None:
     return value
 
 
-def _shown(value: object) -> str:
-    return repr(value)[:_SHOWN]
+def _quoted(value: object) -> str:
+    return repr(value)[:_MAX_QUOTED]

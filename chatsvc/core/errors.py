@@ -36,7 +36,7 @@ class ChatError(Exception):
     """The root of everything raised on purpose."""
 
 
-class Fault(NamedTuple):
+class FieldError(NamedTuple):
     """One thing wrong with a request.
 
     ``pointer`` is a JSON pointer (RFC 6901) into the body, or ``/name`` of a query
@@ -56,7 +56,7 @@ class RequestError(ChatError):
     Args:
         detail: one sentence that names the field and the bound.
         code: stable, snake_case; defaults to the class's own.
-        faults: what exactly is wrong, one entry a field.
+        field_errors: what exactly is wrong, one entry a field.
         retry_after: seconds to wait before trying again, if waiting helps.
         extra: further members of the problem document (RFC 9457 §3.2).
     """
@@ -68,7 +68,7 @@ class RequestError(ChatError):
         detail: str,
         *,
         code: str | None = None,
-        faults: tuple[Fault, ...] = (),
+        field_errors: tuple[FieldError, ...] = (),
         retry_after: float | None = None,
         extra: dict[str, str] | None = None,
     ) -> None:
@@ -76,7 +76,7 @@ class RequestError(ChatError):
         self.detail = detail
         if code is not None:
             self.code = code
-        self.faults = faults
+        self.field_errors = field_errors
         self.retry_after = retry_after
         self.extra = extra or {}
 
@@ -137,7 +137,7 @@ class Invalid(RequestError):
     @classmethod
     def at(cls, pointer: str, code: str, detail: str, limit: int | None = None) -> Invalid:
         """One fault at one place."""
-        return cls(detail, code=code, faults=(Fault(pointer, code, detail, limit),))
+        return cls(detail, code=code, field_errors=(FieldError(pointer, code, detail, limit),))
 
 
 class TooManyRequests(RequestError):

@@ -35,16 +35,18 @@ class _Rest(msgspec.Struct, omit_defaults=True, gc=False):
     metadata: Mapping[str, Any] | None = None
 
 
-def check_content(content: str, pointer: str = "/content", most: int = MAX_CONTENT) -> None:
-    """1 to ``most`` characters (code points), no NUL. Kept as sent.
+def check_content(content: str, pointer: str = "/content", max_length: int = MAX_CONTENT) -> None:
+    """1 to ``max_length`` characters (code points), no NUL. Kept as sent.
 
     Raises:
         Invalid: at ``pointer``, with the bound.
     """
     if not content:
         raise Invalid.at(pointer, "too_short", "content must have at least 1 character", 1)
-    if len(content) > most:
-        raise Invalid.at(pointer, "too_long", f"content must have at most {most} characters", most)
+    if len(content) > max_length:
+        raise Invalid.at(
+            pointer, "too_long", f"content must have at most {max_length} characters", max_length
+        )
     if "\0" in content:
         raise Invalid.at(pointer, "nul", "content must not contain the character NUL")
 
@@ -53,10 +55,10 @@ def check_metadata(
     metadata: Mapping[str, Any],
     pointer: str = "/metadata",
     *,
-    most_bytes: int = MAX_METADATA_BYTES,
-    deepest: int = MAX_METADATA_DEPTH,
+    max_bytes: int = MAX_METADATA_BYTES,
+    max_depth: int = MAX_METADATA_DEPTH,
 ) -> None:
-    """A JSON object of at most ``most_bytes`` as compact JSON, at most ``deepest`` deep.
+    """A JSON object of at most ``max_bytes`` as compact JSON, at most ``max_depth`` deep.
 
     Raises:
         Invalid: at ``pointer``, with the bound.
@@ -65,21 +67,21 @@ def check_metadata(
     try:
         size = len(_encode(metadata))
     except RecursionError:
-        raise _too_deep(pointer, deepest) from None
-    if size > most_bytes:
+        raise _too_deep(pointer, max_depth) from None
+    if size > max_bytes:
         raise Invalid.at(
             pointer,
             "too_long",
-            f"metadata must have at most {most_bytes} bytes as JSON",
-            most_bytes,
+            f"metadata must have at most {max_bytes} bytes as JSON",
+            max_bytes,
         )
-    if _depth(metadata, deepest) > deepest:
-        raise _too_deep(pointer, deepest)
+    if _depth(metadata, max_depth) > max_depth:
+        raise _too_deep(pointer, max_depth)
 
 
-def _too_deep(pointer: str, deepest: int) -> Invalid:
+def _too_deep(pointer: str, max_depth: int) -> Invalid:
     return Invalid.at(
-        pointer, "too_deep", f"metadata must nest at most {deepest} levels deep", deepest
+        pointer, "too_deep", f"metadata must nest at most {max_depth} levels deep", max_depth
     )
 
 
@@ -151,7 +153,7 @@ def content_digest(content: str, metadata: Mapping[str, Any] | None) -> bytes:
 
 def _depth(value: object, limit: int) -> int:
     """How deep the objects and arrays nest, counted no further than ``limit + 1``."""
-    deepest = 0
+    found = 0
     stack: list[tuple[object, int]] = [(value, 1)]
     while stack:
         item, depth = stack.pop()
@@ -163,6 +165,6 @@ def _depth(value: object, limit: int) -> int:
             continue
         if depth > limit:
             return depth
-        deepest = max(deepest, depth)
+        found = max(found, depth)
         stack.extend((child, depth + 1) for child in children)
-    return deepest
+    return found

@@ -22,7 +22,7 @@ def is_loopback_page(origin: str) -> bool:
     return _LOOPBACK_PAGE.match(origin) is not None
 
 
-def origin_fault(text: str) -> str | None:
+def origin_error(text: str) -> str | None:
     """Why no browser sends this as ``Origin``, and what to write; ``None`` if one may."""
     if text in _WITHOUT_HOST:
         return None

@@ -22,7 +22,7 @@ GROUP_PREFIX: Final = ",g:"
 """Kept for groups. Both prefixes start with a comma, which no user id may hold."""
 
 
-def user_id_fault(user: str, limit: int = MAX_USER_ID) -> tuple[str, str, int | None] | None:
+def user_id_error(user: str, limit: int = MAX_USER_ID) -> tuple[str, str, int | None] | None:
     """What is wrong with a user id as ``(code, sentence, limit)``, or ``None``."""
     if user.isascii() and user.isalnum() and len(user) <= limit:
         return None  # the usual case, decided by three C calls
@@ -50,19 +50,19 @@ def check_user_id(user: str, pointer: str, limit: int = MAX_USER_ID) -> None:
     """Raises:
     Invalid: at ``pointer``, with the bound.
     """
-    fault = user_id_fault(user, limit)
-    if fault is not None:
-        raise Invalid.at(pointer, *fault)
+    error = user_id_error(user, limit)
+    if error is not None:
+        raise Invalid.at(pointer, *error)
 
 
 def normalize_participants(
     users: Sequence[str],
     pointer: str = "/participants",
     *,
-    most: int = MAX_PARTICIPANTS,
-    longest: int = MAX_USER_ID,
+    max_participants: int = MAX_PARTICIPANTS,
+    max_user_id: int = MAX_USER_ID,
 ) -> tuple[str, ...]:
-    """The set, sorted by code point, duplicates dropped: 1 to ``most`` user ids.
+    """The set, sorted by code point, duplicates dropped: 1 to ``max_participants`` user ids.
 
     Raises:
         Invalid: naming the entry (``/participants/3``) and the bound. The bound on
@@ -70,14 +70,17 @@ def normalize_participants(
     """
     if not users:
         raise Invalid.at(pointer, "too_few", "a conversation must have at least 1 participant", 1)
-    if len(users) > most:
+    if len(users) > max_participants:
         raise Invalid.at(
-            pointer, "too_many", f"a conversation must have at most {most} participants", most
+            pointer,
+            "too_many",
+            f"a conversation must have at most {max_participants} participants",
+            max_participants,
         )
     for index, user in enumerate(users):
-        fault = user_id_fault(user, longest)
-        if fault is not None:
-            raise Invalid.at(f"{pointer}/{index}", *fault)
+        error = user_id_error(user, max_user_id)
+        if error is not None:
+            raise Invalid.at(f"{pointer}/{index}", *error)
     return tuple(sorted(set(users)))
 
 
@@ -96,7 +99,7 @@ def channel_key(participants: Iterable[str]) -> str:
     return HASHED_PREFIX + hashlib.sha256(raw).hexdigest()
 
 
-def channel_fault(channel: str) -> tuple[str, str, int | None] | None:
+def channel_error(channel: str) -> tuple[str, str, int | None] | None:
     """What is wrong with a channel key given by a caller, or ``None``."""
     if not channel:
         return ("too_short", "a channel key must have at least 1 character", 1)
@@ -107,9 +110,9 @@ def channel_fault(channel: str) -> tuple[str, str, int | None] | None:
         return None
     users = channel.split(",")
     for user in users:
-        fault = user_id_fault(user)
-        if fault is not None:
-            return fault
+        error = user_id_error(user)
+        if error is not None:
+            return error
     if users != sorted(set(users)):
         return ("not_sorted", "a channel key must join its user ids sorted, each once", None)
     return None

@@ -18,13 +18,13 @@ import structlog
 from aiohttp import web
 
 from chatsvc.core.errors import TooManyRequests
+from chatsvc.server.connection_limits import ConnectionLimits, address_key
 from chatsvc.server.errors import PROBLEM_TYPE, failure
 from chatsvc.server.middleware import new_request_id
 from chatsvc.server.protocol import ProblemRunner
-from chatsvc.server.room import Room, counted_as
 
 _BATCH: Final = 64
-_PASSING: Final = frozenset(
+_TRANSIENT_ERRORS: Final = frozenset(
     # accept(2): errors of the new connection, not of the listening socket.
     {
         errno.EAGAIN, errno.EINTR, errno.ECONNABORTED, errno.EPROTO, errno.EPERM,
@@ -43,7 +43,7 @@ async def accept_on(
     listeners: Sequence[socket.socket],
     *,
     sockets: Callable[[], int],
-    room: Room,
+    limits: ConnectionLimits,
 ) -> list[AcceptingSite]:
     """Accept on each of ``listeners`` from now on, until the runner ends.
 
@@ -52,15 +52,15 @@ async def accept_on(
     """
     server = runner.problem_server
     sites = [
-        AcceptingSite(runner, listener, connections=server, sockets=sockets, room=room)
+        AcceptingSite(runner, listener, connections=server, sockets=sockets, limits=limits)
         for listener in listeners
     ]
 
-    def room_made() -> None:
+    def capacity_freed() -> None:
         for site in sites:
-            site.room_made()
+            site.capacity_freed()
 
-    server.on_room = room_made
+    server.on_capacity = capacity_freed
     for site in sites:
         await site.start()
     return sites
@@ -75,7 +75,7 @@ class Connections(Protocol):
     by_address: Counter[str]
     """The same by their address, those included that were accepted a moment ago."""
 
-    def make_room(self) -> int:
+    def close_unused(self) -> int:
         """Close what is of no use; how many."""
 
     def connection_from(self, address: str) -> asyncio.Protocol:
@@ -94,7 +94,7 @@ class AcceptingSite(web.BaseSite):
     """
 
     __slots__ = (
-        "_connections", "_listener", "_logged", "_loop", "_opening", "_paused", "_room",
+        "_connections", "_limits", "_listener", "_logged", "_loop", "_opening", "_paused",
         "_sockets", "_timer", "pauses", "refused",
     )  # fmt: skip
 
@@ -105,13 +105,13 @@ class AcceptingSite(web.BaseSite):
         *,
         connections: Connections,
         sockets: Callable[[], int],
-        room: Room,
+        limits: ConnectionLimits,
     ) -> None:
         super().__init__(runner)
         self._listener = listener
         self._connections = connections
         self._sockets = sockets
-        self._room = room
+        self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[Any]] = set()
         self._paused = True
@@ -139,14 +139,14 @@ class AcceptingSite(web.BaseSite):
         self._listener.close()
         await super().stop()
 
-    def room_made(self) -> None:
+    def capacity_freed(self) -> None:
         """Something was closed, or time has passed: go on, if accepting had to stop."""
-        if self._paused and self._listener.fileno() >= 0 and self._has_room():
+        if self._paused and self._listener.fileno() >= 0 and self._has_capacity():
             self._resume()
 
-    def _has_room(self) -> bool:
-        room, plain = self._room, self._connections.open + len(self._opening)
-        return plain < room.plain and plain + self._sockets() < room.total
+    def _has_capacity(self) -> bool:
+        limits, plain = self._limits, self._connections.open + len(self._opening)
+        return plain < limits.plain and plain + self._sockets() < limits.total
 
     def _resume(self) -> None:
         self._paused = False
@@ -159,17 +159,17 @@ class AcceptingSite(web.BaseSite):
         self._paused = True
         self._loop.remove_reader(self._listener.fileno())
 
-    def _wait_for_room(self) -> None:
-        if self._connections.make_room():
+    def _wait_for_capacity(self) -> None:
+        if self._connections.close_unused():
             self._pause_reading()  # until they are gone, which is at once
-            self._timer = self._loop.call_later(_PAUSE_SECONDS, self._go_on)
+            self._timer = self._loop.call_later(_PAUSE_SECONDS, self._try_resume)
         else:
             self._pause("bound")
 
     def _pause(self, reason: str) -> None:
         self._pause_reading()
         self.pauses += 1
-        self._timer = self._loop.call_later(_PAUSE_SECONDS, self._go_on)
+        self._timer = self._loop.call_later(_PAUSE_SECONDS, self._try_resume)
         self._warn(
             "accept_paused",
             reason=reason,
@@ -178,12 +178,12 @@ class AcceptingSite(web.BaseSite):
             times=self.pauses,
         )
 
-    def _go_on(self) -> None:
-        if self._has_room():
+    def _try_resume(self) -> None:
+        if self._has_capacity():
             self._resume()
         else:
-            self._connections.make_room()
-            self._timer = self._loop.call_later(_PAUSE_SECONDS, self._go_on)
+            self._connections.close_unused()
+            self._timer = self._loop.call_later(_PAUSE_SECONDS, self._try_resume)
 
     def _warn(self, event: str, **fields: object) -> None:
         """Once a minute: what one attacker does often is to be read once."""
@@ -195,24 +195,24 @@ class AcceptingSite(web.BaseSite):
     def _accept(self) -> None:
         """The listening socket has connections."""
         for _ in range(_BATCH):
-            if not self._has_room():
-                self._wait_for_room()
+            if not self._has_capacity():
+                self._wait_for_capacity()
                 return
             try:
                 accepted, address = self._listener.accept()
             except OSError as exc:
-                if exc.errno not in _PASSING:
+                if exc.errno not in _TRANSIENT_ERRORS:
                     self._pause(errno.errorcode.get(exc.errno or 0, "unknown"))
                 return
             self._take(accepted, address)
 
     def _take(self, accepted: socket.socket, address: Any) -> None:
         accepted.setblocking(False)
-        room = self._room
+        limits = self._limits
         key = ""
-        if room.per_address:
-            key = counted_as(address[0], count_private=room.count_private)
-            if key and self._connections.by_address[key] >= room.per_address:
+        if limits.per_address:
+            key = address_key(address[0], count_private=limits.count_private)
+            if key and self._connections.by_address[key] >= limits.per_address:
                 self._refuse(accepted, key)
                 return
             if key:
@@ -233,9 +233,9 @@ class AcceptingSite(web.BaseSite):
 
     def _refuse(self, accepted: socket.socket, key: str) -> None:
         self.refused += 1
-        self._warn("address_refused", address=key, bound=self._room.per_address)
+        self._warn("address_refused", address=key, bound=self._limits.per_address)
         try:
-            accepted.send(_too_many(self._room.per_address))
+            accepted.send(_too_many(self._limits.per_address))
         except OSError as exc:
             _log.debug("connection_lost_at_once", error=exc.strerror)
         finally:
@@ -249,9 +249,9 @@ def _too_many(bound: int) -> bytes:
         code="too_many_connections",
         retry_after=1.0,
     )
-    told = failure(exc, new_request_id())
+    failed = failure(exc, new_request_id())
     head = (
-        f"HTTP/1.1 {told.status} Too Many Requests\r\nContent-Type: {PROBLEM_TYPE}\r\n"
-        f"Content-Length: {len(told.body)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+        f"HTTP/1.1 {failed.status} Too Many Requests\r\nContent-Type: {PROBLEM_TYPE}\r\n"
+        f"Content-Length: {len(failed.body)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
     )
-    return head.encode() + told.body
+    return head.encode() + failed.body

@@ -32,17 +32,17 @@ are cut off."""
 _TICK_SECONDS: Final = 1.0
 _STOPPING_TICK_SECONDS: Final = 0.1
 _STOPPING_STALL_SECONDS: Final = 1.0
-_SPARE_SECONDS: Final = 1.0
-_SPARE_LOOK_SECONDS: Final = 0.25
+_UNUSED_SECONDS: Final = 1.0
+_CLOSE_UNUSED_PAUSE_SECONDS: Final = 0.25
 _SLICE: Final = 1000
-_AT_ONCE: Final = struct.pack("ii", 1, 0)
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 _log = structlog.get_logger("chatsvc.http")
 
 Connections = dict[RequestHandler, asyncio.Transport]
 
 
-class _Found(NamedTuple):
+class _Candidate(NamedTuple):
     since: float
     transport: asyncio.Transport
 
@@ -51,7 +51,7 @@ class ConnectionWatch:
     """Of one server.
 
     ``aborted`` counts answers that were cut off, ``heads_expired`` heads that did not come
-    in time, ``closed_for_room`` connections that gave way to new ones.
+    in time, ``closed_for_capacity`` connections that gave way to new ones.
 
     Args:
         connections: those that are open, as aiohttp keeps them.
@@ -66,18 +66,18 @@ class ConnectionWatch:
         self._stall_seconds = stall_seconds
         self._on_tick = on_tick
         self._stopping = False
-        self._looked_for_room = 0.0
+        self._last_close_unused = 0.0
         self._unsent = 0
         self._task: asyncio.Task[None] | None = None
         self.aborted = 0
         self.heads_expired = 0
-        self.closed_for_room = 0
+        self.closed_for_capacity = 0
 
     def start(self) -> None:
         """Begin to look."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name="connection watch")
 
-    def hurry(self) -> None:
+    def begin_shutdown(self) -> None:
         """The service stops: who does not read now is not waited for."""
         self._stopping = True
 
@@ -92,10 +92,10 @@ class ConnectionWatch:
         usual = min(_TICK_SECONDS, self._stall_seconds / 4)
         while True:
             await asyncio.sleep(_STOPPING_TICK_SECONDS if self._stopping else usual)
-            await self._look(loop.time())
+            await self._inspect(loop.time())
             self._on_tick()
 
-    async def _look(self, now: float) -> None:
+    async def _inspect(self, now: float) -> None:
         stall = self._stall_seconds
         if self._stopping:
             stall = min(stall, _STOPPING_STALL_SECONDS)
@@ -108,7 +108,7 @@ class ConnectionWatch:
             size = transport.get_write_buffer_size()
             if size:
                 if now - _last_moved(handler, transport, now) >= stall:
-                    _cut(transport)
+                    _abort(transport)
                     stalled += 1
                 else:
                     unsent += size
@@ -120,15 +120,15 @@ class ConnectionWatch:
             self.aborted += stalled
             _log.warning("answers_not_read", connections=stalled, unsent=unsent)
         if unsent > UNSENT_BYTES:
-            self._relieve(now)
+            self._abort_slowest(now)
 
-    def answer_begins(self, size: int) -> None:
+    def response_started(self, size: int) -> None:
         """A large answer is about to be written: between two looks there may be many."""
         self._unsent += size
         if self._unsent > UNSENT_BYTES:
-            self._relieve(asyncio.get_running_loop().time())
+            self._abort_slowest(asyncio.get_running_loop().time())
 
-    def _relieve(self, now: float) -> None:
+    def _abort_slowest(self, now: float) -> None:
         """Cut off, longest unmoved first, until what is unsent is within the bound."""
         slow = self._slow(now)
         unsent = sum(one.transport.get_write_buffer_size() for one in slow)
@@ -137,14 +137,14 @@ class ConnectionWatch:
             if unsent <= UNSENT_BYTES:
                 break
             unsent -= one.transport.get_write_buffer_size()
-            _cut(one.transport)
+            _abort(one.transport)
             cut += 1
         self._unsent = unsent
         if cut:
             self.aborted += cut
             _log.warning("too_much_unsent", connections=cut, unsent=unsent, bound=UNSENT_BYTES)
 
-    def make_room(self) -> int:
+    def close_unused(self) -> int:
         """Close half of those that are of no use, the longest first: no request to answer, half
         a head, or an answer that has not moved, for a second at least.
 
@@ -152,49 +152,49 @@ class ConnectionWatch:
             How many were closed.
         """
         now = asyncio.get_running_loop().time()
-        if now - self._looked_for_room < _SPARE_LOOK_SECONDS:
+        if now - self._last_close_unused < _CLOSE_UNUSED_PAUSE_SECONDS:
             return 0
-        self._looked_for_room = now
-        spare = self._slow(now)
+        self._last_close_unused = now
+        unused = self._slow(now)
         for handler, transport in self._connections.items():
             if (
                 isinstance(handler, BoundedConnection)
                 and handler.waiting
                 and not transport.get_write_buffer_size()
             ):
-                spare.append(_Found(handler.waiting_since, transport))
-        spare = sorted(
-            (one for one in spare if now - one.since >= _SPARE_SECONDS), key=lambda one: one.since
+                unused.append(_Candidate(handler.waiting_since, transport))
+        unused = sorted(
+            (one for one in unused if now - one.since >= _UNUSED_SECONDS), key=lambda one: one.since
         )
-        gone = spare[: len(spare) // 2 + 1]
-        for one in gone:
-            _cut(one.transport)
-        self.closed_for_room += len(gone)
-        return len(gone)
+        closing = unused[: len(unused) // 2 + 1]
+        for one in closing:
+            _abort(one.transport)
+        self.closed_for_capacity += len(closing)
+        return len(closing)
 
-    def _slow(self, now: float) -> list[_Found]:
+    def _slow(self, now: float) -> list[_Candidate]:
         """Those with unsent bytes."""
-        found: list[_Found] = []
+        found: list[_Candidate] = []
         for handler, transport in self._connections.items():
             if transport.get_write_buffer_size() and isinstance(handler, BoundedConnection):
-                found.append(_Found(_last_moved(handler, transport, now), transport))
+                found.append(_Candidate(_last_moved(handler, transport, now), transport))
         return found
 
 
-def _cut(transport: asyncio.Transport) -> None:
+def _abort(transport: asyncio.Transport) -> None:
     """Abort, with what the kernel holds: closed as usual it would go on offering its send
     buffer to whoever does not read it, for minutes (socket(7), SO_LINGER)."""
     taken: socket.socket | None = transport.get_extra_info("socket")
     if taken is not None:
         try:
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         except OSError as exc:
             _log.debug("connection_gone_already", error=exc.strerror)
     transport.abort()
 
 
 def _last_moved(handler: BoundedConnection, transport: asyncio.Transport, now: float) -> float:
-    unsent = transport.get_write_buffer_size() + _in_kernel(transport)
+    unsent = transport.get_write_buffer_size() + _unsent_in_kernel(transport)
     answers, before = handler.progress
     if answers != handler.answers or unsent < before:
         handler.moved_at = now
@@ -202,14 +202,14 @@ def _last_moved(handler: BoundedConnection, transport: asyncio.Transport, now: f
     return handler.moved_at
 
 
-def _in_kernel(transport: asyncio.Transport) -> int:
+def _unsent_in_kernel(transport: asyncio.Transport) -> int:
     """What the kernel has taken and the client has not: it takes more from us only once a good
     part of that is gone, which a slow reader needs long for (tcp(7), SIOCOUTQ)."""
     taken: socket.socket | None = transport.get_extra_info("socket")
     if taken is None:
         return 0
     try:
-        said = fcntl.ioctl(taken.fileno(), termios.TIOCOUTQ, bytes(4))
+        queued = fcntl.ioctl(taken.fileno(), termios.TIOCOUTQ, bytes(4))
     except OSError:
         return 0  # gone, or a system that does not tell
-    return int.from_bytes(said, sys.byteorder)
+    return int.from_bytes(queued, sys.byteorder)

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
 from chatsvc.core.errors import (
-    Fault,
+    FieldError,
     Invalid,
     Malformed,
     TooLarge,
@@ -26,7 +26,7 @@ from chatsvc.wire.operation import Operation
 BODY_SECONDS: Final = 30.0
 """How long a body may take to arrive once its head has."""
 
-_MOST_PARAMETERS: Final = 32
+_MAX_PARAMETERS: Final = 32
 _JSON_TYPE: Final = re.compile(
     r'application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?;?\s*\Z', re.IGNORECASE
 )
@@ -58,8 +58,8 @@ def bearer_token(request: web.BaseRequest) -> str:
     return token
 
 
-async def read_body(request: web.Request, most: int) -> bytes:
-    """The whole body, at most ``most`` bytes, of a request that says it is JSON.
+async def read_body(request: web.Request, max_bytes: int) -> bytes:
+    """The whole body, at most ``max_bytes`` bytes, of a request that says it is JSON.
 
     A body that says it is longer is refused before it is read.
 
@@ -72,8 +72,8 @@ async def read_body(request: web.Request, most: int) -> bytes:
     """
     check_media(request)
     length = request.content_length
-    if length is not None and length > most:
-        raise too_large(most)
+    if length is not None and length > max_bytes:
+        raise too_large(max_bytes)
     content = request.content
     if content.is_eof() and content.exception() is None:  # it came in one piece with the head
         body = content.read_nowait(-1)
@@ -82,7 +82,7 @@ async def read_body(request: web.Request, most: int) -> bytes:
         # and the body with them, until the collector comes by: so it is taken off.
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                body = await _read_within(request, most)
+                body = await _read_within(request, max_bytes)
         except TimeoutError:
             raise RequestTimeout(f"the body must arrive within {BODY_SECONDS:g} seconds") from None
         except RequestPayloadError as exc:
@@ -91,26 +91,26 @@ async def read_body(request: web.Request, most: int) -> bytes:
         except OSError as exc:
             exc.__traceback__ = None
             raise ClientGone from None
-    if len(body) > most:
-        raise too_large(most)
+    if len(body) > max_bytes:
+        raise too_large(max_bytes)
     return body
 
 
-async def _read_within(request: web.Request, most: int) -> bytes:
+async def _read_within(request: web.Request, max_bytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while part := await request.content.readany():
         size += len(part)
-        if size > most:
-            raise too_large(most)
+        if size > max_bytes:
+            raise too_large(max_bytes)
         parts.append(part)
     return b"".join(parts)
 
 
-def too_large(most: int) -> TooLarge:
+def too_large(max_bytes: int) -> TooLarge:
     """The error of a body beyond its bound."""
-    detail = f"the body must have at most {most} bytes"
-    return TooLarge(detail, faults=(Fault("", "body_too_large", detail, most),))
+    detail = f"the body must have at most {max_bytes} bytes"
+    return TooLarge(detail, field_errors=(FieldError("", "body_too_large", detail, max_bytes),))
 
 
 def check_media(request: web.BaseRequest) -> None:
@@ -134,7 +134,7 @@ def check_media(request: web.BaseRequest) -> None:
 
 
 def _media(pointer: str, code: str, detail: str) -> UnsupportedMedia:
-    return UnsupportedMedia(detail, code=code, faults=(Fault(pointer, code, detail),))
+    return UnsupportedMedia(detail, code=code, field_errors=(FieldError(pointer, code, detail),))
 
 
 def body_decoder(kind: type[msgspec.Struct]) -> Callable[[bytes], Any]:
@@ -207,7 +207,7 @@ def read_query(request: web.BaseRequest) -> dict[str, str]:
     try:
         raw.encode()  # bytes beyond ASCII that are not UTF-8 are surrogates here
         pairs = parse_qsl(
-            raw, keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS
+            raw, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS
         )
     except UnicodeError:
         raise Malformed("the query string must be UTF-8", code="not_utf8") from None
@@ -215,8 +215,8 @@ def read_query(request: web.BaseRequest) -> dict[str, str]:
         raise Invalid.at(
             "",
             "too_many",
-            f"the query string must have at most {_MOST_PARAMETERS} parameters",
-            _MOST_PARAMETERS,
+            f"the query string must have at most {_MAX_PARAMETERS} parameters",
+            _MAX_PARAMETERS,
         ) from None
     values = dict(pairs)
     if len(values) != len(pairs):

@@ -14,7 +14,7 @@ import msgspec
 
 from chatsvc.core.errors import (
     Conflict,
-    Fault,
+    FieldError,
     Forbidden,
     Invalid,
     Malformed,
@@ -133,7 +133,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_MOST_FAULTS: Final = 32
+_MAX_FIELD_ERRORS: Final = 32
 
 
 def status_of(exc: BaseException) -> int:
@@ -152,11 +152,11 @@ def failure(exc: BaseException, request_id: str) -> Failure:
     """
     status = status_of(exc)
     code, detail = "internal_error", "internal error: the server's log has it under request_id"
-    faults: tuple[Fault, ...] = ()
+    field_errors: tuple[FieldError, ...] = ()
     extra: dict[str, str] = {}
     headers: dict[str, str] = {}
     if isinstance(exc, RequestError):
-        code, detail, faults, extra = exc.code, exc.detail, exc.faults, exc.extra
+        code, detail, field_errors, extra = exc.code, exc.detail, exc.field_errors, exc.extra
         headers = _headers(exc)
     elif isinstance(exc, Unavailable):
         code, detail = exc.code, exc.detail
@@ -169,8 +169,8 @@ def failure(exc: BaseException, request_id: str) -> Failure:
         "detail": detail,
         "request_id": request_id,
         "errors": [
-            ProblemFault(pointer=f.pointer, code=f.code, detail=f.detail, limit=f.limit)
-            for f in faults[:_MOST_FAULTS]
+            ProblemFault(pointer=one.pointer, code=one.code, detail=one.detail, limit=one.limit)
+            for one in field_errors[:_MAX_FIELD_ERRORS]
         ],
     }
     body = _encode({**extra, **document})
@@ -204,19 +204,19 @@ def invalid_from_msgspec(exc: msgspec.ValidationError) -> Invalid:
     text = str(exc)
     at = _AT.search(text)
     pointer = "" if at is None else _pointer(at["path"])
-    said = text if at is None else text[: at.start()]
-    if match := _UNKNOWN.match(said):
+    text_before = text if at is None else text[: at.start()]
+    if match := _UNKNOWN.match(text_before):
         name = match["name"][:_NAME_SHOWN]
         return Invalid.at(f"{pointer}/{_escape(name)}", "unknown_field", f"unknown field {name!r}")
-    if match := _MISSING.match(said):
+    if match := _MISSING.match(text_before):
         name = match["name"]
         return Invalid.at(f"{pointer}/{_escape(name)}", "missing", f"{name} must be given")
     where = pointer or "the body"
-    if match := _TYPE.match(said):
+    if match := _TYPE.match(text_before):
         got = f", not {match['got']}" if match["got"] else ""
         return Invalid.at(pointer, "wrong_type", f"{where} must be of type {match['want']}{got}")
     return Invalid.at(
-        pointer, "bad_value", f"{where} must have an allowed value: {said[:200].lower()}"
+        pointer, "bad_value", f"{where} must have an allowed value: {text_before[:200].lower()}"
     )
 
 
@@ -254,8 +254,8 @@ def _challenge(exc: Unauthorized) -> str:
     """RFC 6750 §3: without a token no error is named; the description is plain ASCII."""
     if exc.code == "token_missing":
         return 'Bearer realm="chatsvc"'
-    said = re.sub(r'[^\x20-\x7e]|["\\]', " ", exc.detail)[:200]
-    return f'Bearer realm="chatsvc", error="invalid_token", error_description="{said}"'
+    description = re.sub(r'[^\x20-\x7e]|["\\]', " ", exc.detail)[:200]
+    return f'Bearer realm="chatsvc", error="invalid_token", error_description="{description}"'
 
 
 def _seconds(value: float) -> str:

@@ -24,7 +24,7 @@ from aiohttp.web_request import BaseRequest
 _HEAD_END: Final = b"\r\n\r\n"
 
 
-class UpgradeWary(RequestHandler):
+class UnsupportedUpgradeHandler(RequestHandler):
     """A connection that loses no request behind an upgrade without saying so."""
 
     __slots__ = ("_foreign_body", "_lost")

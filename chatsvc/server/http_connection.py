@@ -17,7 +17,7 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
-from chatsvc.server.foreign_upgrade import UpgradeWary
+from chatsvc.server.foreign_upgrade import UnsupportedUpgradeHandler
 
 HEAD_BYTES: Final = 64 * 1024
 """Of a request line with all header fields, and of what comes behind a body (its trailers)."""
@@ -40,7 +40,7 @@ class HeadTooSlow(HttpProcessingError):
     message = "the head did not arrive in time"
 
 
-class BoundedConnection(UpgradeWary):
+class BoundedConnection(UnsupportedUpgradeHandler):
     """One connection. ``address``: what it counts under, empty if it is not counted.
 
     ``head_since``: since when a head is awaited of which not all is here (also the first

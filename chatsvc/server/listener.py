@@ -14,7 +14,7 @@ from chatsvc.settings import Settings
 LISTEN_BACKLOG: Final = 4096
 """The kernel's 128 makes a storm of 10,000 reconnects take 15 seconds instead of 2."""
 _TRIES: Final = 20
-_NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT})
+_NOT_AVAILABLE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT})
 """An address of a family that this machine, or this container, does not have."""
 
 _Address = tuple[socket.AddressFamily, str]
@@ -95,7 +95,7 @@ def _bind(addresses: Sequence[_Address], port: int, send_buffer: int) -> list[so
             try:
                 listener = _listener(family, address, found[0].getsockname()[1] if found else port)
             except OSError as exc:
-                if exc.errno not in _NOT_HERE:
+                if exc.errno not in _NOT_AVAILABLE:
                     raise
                 absent = exc
                 continue
@@ -114,9 +114,9 @@ def _bind(addresses: Sequence[_Address], port: int, send_buffer: int) -> list[so
 
 
 def _listener(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
-    both = address == "::" and socket.has_dualstack_ipv6()
+    dual_stack = address == "::" and socket.has_dualstack_ipv6()
     return socket.create_server(
-        (address, port), family=family, backlog=LISTEN_BACKLOG, dualstack_ipv6=both
+        (address, port), family=family, backlog=LISTEN_BACKLOG, dualstack_ipv6=dual_stack
     )
 
 

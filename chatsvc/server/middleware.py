@@ -28,7 +28,7 @@ from chatsvc.server.responses import NoResponse, ReadyResponse, header_lines
 
 REQUEST_ID: Final = "X-Request-Id"
 UNMATCHED: Final = "unmatched"
-_SANE_ID: Final = re.compile(r"[A-Za-z0-9._:+/=-]{1,64}\Z")
+_VALID_ID: Final = re.compile(r"[A-Za-z0-9._:+/=-]{1,64}\Z")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _ALLOWED_HEADERS: Final = (
     "Authorization, Content-Type, Idempotency-Key, Chatsvc-Device, X-Request-Id"
@@ -71,7 +71,7 @@ def new_request_id() -> str:
 
 def _request_id(request: web.BaseRequest) -> str:
     given = request.headers.get(REQUEST_ID)
-    if given is not None and _SANE_ID.match(given):
+    if given is not None and _VALID_ID.match(given):
         return given
     return new_request_id()
 
@@ -119,11 +119,11 @@ class Cors:
 
 def problem_response(exc: BaseException, request_id: str) -> ReadyResponse:
     """The problem document of an exception."""
-    told = failure(exc, request_id)
-    return ReadyResponse(told.status, told.body, header_lines(told.headers), PROBLEM_TYPE)
+    failed = failure(exc, request_id)
+    return ReadyResponse(failed.status, failed.body, header_lines(failed.headers), PROBLEM_TYPE)
 
 
-def of_aiohttp(exc: web.HTTPException) -> Exception:
+def from_aiohttp(exc: web.HTTPException) -> Exception:
     """aiohttp's own refusals, as ours."""
     if isinstance(exc, web.HTTPMethodNotAllowed):
         allow = _allow(exc)
@@ -155,15 +155,15 @@ def exchange_middleware(*, observe: Observe, cors: Cors | None = None) -> Middle
             if request.method == "OPTIONS":
                 response = _options(request, exc, cors)
             else:
-                response = problem_response(of_aiohttp(exc), exchange.request_id)
+                response = problem_response(from_aiohttp(exc), exchange.request_id)
         except web.HTTPException as exc:
-            response = problem_response(of_aiohttp(exc), exchange.request_id)
+            response = problem_response(from_aiohttp(exc), exchange.request_id)
         except ClientGone:
             response = NoResponse(CLIENT_GONE)
         except ChatError as exc:
             exchange.error = exc
             response = problem_response(exc, exchange.request_id)
-        except Exception as exc:  # noqa: BLE001 -- told as 500, logged with its stack
+        except Exception as exc:  # noqa: BLE001 -- answered as 500, logged with its stack
             _log.exception("request_failed", request_id=exchange.request_id, user=exchange.user)
             response = problem_response(exc, exchange.request_id)
         _add_lines(request, response, exchange, cors)

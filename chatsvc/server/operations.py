@@ -58,7 +58,7 @@ def handler(
     decode_body = body_decoder(operation.request)
     decode_parameters = parameter_decoder(operation)
     decode_headers = header_decoder(operation)
-    most = limits.body_bytes
+    max_bytes = limits.body_bytes
     check = operation.check
     path, quiet, local_only = operation.path, operation.quiet, operation.local_only
     own_pages_only = operation.own_pages_only
@@ -78,7 +78,7 @@ def handler(
         if has_body:
             if "?" in request.raw_path:
                 check_no_query(request)
-            value = decode_body(await read_body(request, most))
+            value = decode_body(await read_body(request, max_bytes))
         else:
             value = decode_parameters(request)
             if check is not None and request.method == "HEAD":
@@ -96,7 +96,7 @@ def handler(
     return handle
 
 
-def _expect(most: int) -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:
+def _expect(max_bytes: int) -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:
     """``Expect: 100-continue`` (RFC 9110 §10.1.1): a body that will be refused for its
     length is not asked for."""
 
@@ -105,8 +105,8 @@ def _expect(most: int) -> Callable[[web.Request], Awaitable[web.StreamResponse |
             exc = ExpectationFailed("the Expect header must be 100-continue")
             return _refused(exc)
         length = request.content_length
-        if length is not None and length > most:
-            return _refused(too_large(most))
+        if length is not None and length > max_bytes:
+            return _refused(too_large(max_bytes))
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # or an error would be taken for one in mid-answer
         return None

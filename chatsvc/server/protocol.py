@@ -27,8 +27,8 @@ from chatsvc.server.middleware import (
     REQUEST_ID,
     UNMATCHED,
     Observe,
+    from_aiohttp,
     new_request_id,
-    of_aiohttp,
     problem_response,
 )
 from chatsvc.server.responses import ReadyResponse
@@ -47,14 +47,14 @@ _log: Any = structlog.get_logger("chatsvc.http")
 class ProblemHandler(BoundedConnection):
     """One connection."""
 
-    __slots__ = ("_observe", "_watch_of_all")
+    __slots__ = ("_connection_watch", "_observe")
 
     def __init__(
         self, manager: web.Server, *, observe: Observe, watch: ConnectionWatch, **options: Any
     ) -> None:
         super().__init__(manager, **options)
         self._observe = observe
-        self._watch_of_all = watch
+        self._connection_watch = watch
 
     def handle_error(
         self,
@@ -70,15 +70,15 @@ class ProblemHandler(BoundedConnection):
         """
         request_id = new_request_id()
         if isinstance(exc, HttpProcessingError):
-            told: BaseException = _of_parser(exc)
-            _log.info("not_http", request_id=request_id, code=getattr(told, "code", None))
+            error: BaseException = _from_parser(exc)
+            _log.info("not_http", request_id=request_id, code=getattr(error, "code", None))
         else:
-            told = exc if exc is not None else RuntimeError(f"status {status}")
+            error = exc if exc is not None else RuntimeError(f"status {status}")
             _log.error("request_failed", request_id=request_id, exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer was begun already")
-        self._observe("other", UNMATCHED, status_of(told), 0.0)
-        response = problem_response(told, request_id)
+        self._observe("other", UNMATCHED, status_of(error), 0.0)
+        response = problem_response(error, request_id)
         response.lines += f"{REQUEST_ID}: {request_id}\r\n"
         response.force_close()
         return response
@@ -94,10 +94,10 @@ class ProblemHandler(BoundedConnection):
     ) -> tuple[web.StreamResponse, bool]:
         """aiohttp's refusals that were raised outside the routes are ours too."""
         if isinstance(resp, ReadyResponse) and resp.is_large:
-            self._watch_of_all.answer_begins(len(resp.ready_body or b""))
+            self._connection_watch.response_started(len(resp.ready_body or b""))
         if isinstance(resp, web.HTTPException):
             request_id = new_request_id()
-            problem = problem_response(of_aiohttp(resp), request_id)
+            problem = problem_response(from_aiohttp(resp), request_id)
             problem.lines += f"{REQUEST_ID}: {request_id}\r\n"
             resp = problem
         return await super().finish_response(request, resp, start_time)
@@ -106,7 +106,7 @@ class ProblemHandler(BoundedConnection):
 class ProblemServer(web.Server):
     """Makes a :class:`ProblemHandler` for each connection, and looks after them.
 
-    ``on_room`` is called when one is gone, and from time to time. ``open``: how many there
+    ``on_capacity`` is called when one is gone, and from time to time. ``open``: how many there
     are; aiohttp's own list holds those whose handler has not ended, too.
     """
 
@@ -117,9 +117,9 @@ class ProblemServer(web.Server):
         self._observe = observe
         self.open = 0
         self.by_address: Counter[str] = Counter()
-        self.on_room: Callable[[], None] = _nothing
+        self.on_capacity: Callable[[], None] = _do_nothing
         self.watch = ConnectionWatch(
-            self._connections, stall_seconds=stall_seconds, on_tick=self._room_made
+            self._connections, stall_seconds=stall_seconds, on_tick=self._capacity_freed
         )
 
     def __call__(self) -> RequestHandler:
@@ -141,9 +141,9 @@ class ProblemServer(web.Server):
         super().connection_made(handler, transport)
         self.open += 1
 
-    def make_room(self) -> int:
+    def close_unused(self) -> int:
         """Close what is of no use; how many."""
-        return self.watch.make_room()
+        return self.watch.close_unused()
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """It is closed, or was handed over to a WebSocket."""
@@ -155,14 +155,14 @@ class ProblemServer(web.Server):
                 self.by_address[handler.address] = left
             else:
                 del self.by_address[handler.address]
-        self._loop.call_soon(self._room_made)
+        self._loop.call_soon(self._capacity_freed)
 
-    def _room_made(self) -> None:
-        self.on_room()
+    def _capacity_freed(self) -> None:
+        self.on_capacity()
 
     async def shutdown(self, timeout: float | None = None) -> None:
         """Requests in flight are answered; who does not read the answer is not waited for."""
-        self.watch.hurry()
+        self.watch.begin_shutdown()
         await super().shutdown(timeout)
         await self.watch.stop()
 
@@ -220,7 +220,7 @@ class ProblemRunner(web.AppRunner):
         return self._problem_server
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     """Nobody waits for room."""
 
 
@@ -237,7 +237,7 @@ def _direct(table: dict[tuple[str, str], Handler], route: Handler) -> Handler:
     return handle
 
 
-def _of_parser(
+def _from_parser(
     exc: HttpProcessingError,
 ) -> Malformed | UriTooLong | HeadersTooLarge | RequestTimeout:
     """The parser's words may quote the request, a token among it: they are not passed on."""

@@ -24,7 +24,7 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _FIN: Final = 0x80
 _MASKED: Final = 0x80
 _MAX_CONTROL: Final = 125
-_SCRAP: Final = 512
+_SMALL_FRAGMENT_BYTES: Final = 512
 """Bytes of a fragment below which it is not worth its frame."""
 _NO_STATUS: Final = 1005
 _CLOSE_CODES_ON_THE_WIRE: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
@@ -101,7 +101,7 @@ class FrameDecoder:
     """Bytes of a client into events; holds nothing between whole frames.
 
     ``unread`` says that whole frames may be left, because :meth:`feed` was given a limit.
-    ``scraps`` counts fragments that are small and not the last of their message: they
+    ``small_fragments`` counts fragments that are small and not the last of their message: they
     complete nothing, and cost as much as any frame. Whoever reads it sets it to 0.
 
     Args:
@@ -118,14 +118,14 @@ class FrameDecoder:
         "_need",
         "_utf8",
         "failure",
-        "scraps",
+        "small_fragments",
         "unread",
     )
 
     def __init__(self, max_message: int) -> None:
         self.failure: FramingError | None = None
         self.unread = False
-        self.scraps = 0
+        self.small_fragments = 0
         self._at = 0  # where the unread part of the buffer begins
         self._max = max_message
         self._buffer: bytes | bytearray = b""
@@ -264,8 +264,8 @@ class FrameDecoder:
             except UnicodeDecodeError:
                 raise _not_utf8() from None
         self._fragments += payload
-        if not final and len(payload) < _SCRAP:
-            self.scraps += 1
+        if not final and len(payload) < _SMALL_FRAGMENT_BYTES:
+            self.small_fragments += 1
         if final:
             events.append(Event(self._kind, bytes(self._fragments)))
             self._fragments = None

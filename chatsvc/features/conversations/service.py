@@ -62,7 +62,7 @@ class ConversationService:
 
     def __init__(self, *, history: ConversationHistory, limits: Limits) -> None:
         self._history = history
-        self._most = limits.page
+        self._max_limit = limits.page
 
     def before(self, request: ConversationsRequest) -> int:
         """Check the limit; the bound as an id, :data:`~chatsvc.core.ids.MAX_ID` without one.
@@ -70,9 +70,9 @@ class ConversationService:
         Raises:
             Invalid: at ``/limit`` or ``/before``.
         """
-        if not 1 <= request.limit <= self._most:
+        if not 1 <= request.limit <= self._max_limit:
             low = request.limit < 1
-            bound = 1 if low else self._most
+            bound = 1 if low else self._max_limit
             raise Invalid.at(
                 "/limit",
                 "too_small" if low else "too_large",

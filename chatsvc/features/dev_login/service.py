@@ -17,12 +17,12 @@ class DevLogin:
 
     def __init__(self, *, mint: Mint, limits: Limits) -> None:
         self._mint = mint
-        self._longest = limits.user_id_characters
+        self._max_user_id = limits.user_id_characters
 
     def token(self, user: str) -> Token:
         """Raises:
         Invalid: at ``/user``.
         """
-        check_user_id(user, "/user", self._longest)
+        check_user_id(user, "/user", self._max_user_id)
         token, expires_at = self._mint(user)
         return Token(token=token, user=user, expires_at=expires_at)

@@ -36,7 +36,7 @@ from chatsvc.features.messages.reading import (
     Conversation,
     HistoryPage,
     MessageReader,
-    Stretch,
+    PageQuery,
     read_id,
 )
 from chatsvc.wire.operation import Access, Caller, Operation, Reply
@@ -132,22 +132,22 @@ def _one_client_id(in_body: str | None, in_header: str) -> str:
 def _page(
     reader: MessageReader, limits: Limits, name: str, path: str, *, required: bool
 ) -> Operation:
-    def asked_for(caller: Caller, request: PageRequest) -> tuple[Stretch, Conversation | None]:
-        stretch = reader.stretch(request)
+    def parse(caller: Caller, request: PageRequest) -> tuple[PageQuery, Conversation | None]:
+        page_query = reader.page_query(request)
         conversation = reader.conversation(caller.user, request)
         if conversation is None and required:
             raise Invalid.at(
                 "/participants", "missing", "one of participants and channel must be given"
             )
-        return stretch, conversation
+        return page_query, conversation
 
     def check(caller: Caller, request: PageRequest) -> None:
-        asked_for(caller, request)
+        parse(caller, request)
 
     async def handle(caller: Caller, request: PageRequest) -> Reply:
-        stretch, conversation = asked_for(caller, request)
-        page = await reader.page(caller.user, conversation, stretch)
-        return Reply(200, page_body(page, stretch, by_rev=conversation is None))
+        page_query, conversation = parse(caller, request)
+        page = await reader.page(caller.user, conversation, page_query)
+        return Reply(200, page_body(page, page_query, by_rev=conversation is None))
 
     return Operation(
         name=name,
@@ -195,7 +195,7 @@ def _message(reader: MessageReader) -> Operation:
     )
 
 
-def page_body(page: HistoryPage, stretch: Stretch, *, by_rev: bool) -> bytes:
+def page_body(page: HistoryPage, page_query: PageQuery, *, by_rev: bool) -> bytes:
     """The page as JSON; the messages' own bytes are used as they are.
 
     ``by_rev``: positions are those of a user's replay, not of a conversation's page.
@@ -204,7 +204,7 @@ def page_body(page: HistoryPage, stretch: Stretch, *, by_rev: bool) -> bytes:
     if entries:
         first, last = _position(entries, 0, by_rev), _position(entries, -1, by_rev)
     else:
-        first = last = "null" if stretch.given is None else f'"{stretch.given}"'
+        first = last = "null" if page_query.given is None else f'"{page_query.given}"'
     tail = (
         f'],"has_more":{_bool(page.has_more)},"before":{first},"after":{last},'
         f'"complete":{_bool(page.complete)}}}'

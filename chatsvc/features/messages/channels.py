@@ -14,9 +14,9 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from chatsvc.core.errors import Fault, Forbidden, Invalid
+from chatsvc.core.errors import FieldError, Forbidden, Invalid
 from chatsvc.core.limits import Limits
-from chatsvc.core.participants import HASHED_PREFIX, channel_fault, user_id_fault
+from chatsvc.core.participants import HASHED_PREFIX, channel_error, user_id_error
 from chatsvc.features.messages.service import MessageService
 from chatsvc.log.base import Appended
 
@@ -91,7 +91,7 @@ class ConversationSender:
                 "one_conversation",
                 "participants and channel must not be given together",
             )
-        people = self._named_by(sender, channel)
+        people = self._participants_of(sender, channel)
         if people is None:
             return asyncio.ensure_future(
                 self._after_lookup(sender, origin, channel, content, client_id, metadata)
@@ -109,36 +109,36 @@ class ConversationSender:
     ) -> Appended:
         found = await self._lookup.participants(sender, channel)
         if found is None:
-            raise _not_yours()
+            raise _not_a_participant()
         people = self._remember(sender, channel, found)
         return await self._submit(sender, origin, people, content, client_id, metadata)
 
-    def _named_by(self, sender: str, channel: str) -> list[str] | None:
+    def _participants_of(self, sender: str, channel: str) -> list[str] | None:
         """The people that a key names; ``None`` where they have to be looked up.
 
         Raises:
             Invalid: at ``/channel``.
             Forbidden: the sender is not one of them, or no conversation has such a key.
         """
-        fault = channel_fault(channel)
-        if fault is not None:
-            raise Invalid.at("/channel", *fault)
+        error = channel_error(channel)
+        if error is not None:
+            raise Invalid.at("/channel", *error)
         if channel.startswith(","):
             if not _HASHED.match(channel):
-                raise _not_yours()
+                raise _not_a_participant()
             return self._known.get((sender, channel))
         people = channel.split(",")
         if len(people) > self._limits.participants:
-            most = self._limits.participants
+            max_users = self._limits.participants
             raise Invalid.at(
-                "/channel", "too_many", f"channel must name at most {most} user ids", most
+                "/channel", "too_many", f"channel must name at most {max_users} user ids", max_users
             )
         for user in people:
-            fault = user_id_fault(user, self._limits.user_id_characters)
-            if fault is not None:
-                raise Invalid.at("/channel", *fault)
+            error = user_id_error(user, self._limits.user_id_characters)
+            if error is not None:
+                raise Invalid.at("/channel", *error)
         if sender not in people:
-            raise _not_yours()
+            raise _not_a_participant()
         return people
 
     def _remember(self, sender: str, channel: str, participants: Sequence[str]) -> list[str]:
@@ -153,10 +153,10 @@ class ConversationSender:
         return people
 
 
-def _not_yours() -> Forbidden:
+def _not_a_participant() -> Forbidden:
     detail = "you must be a participant of the conversation"
     return Forbidden(
         detail,
         code="not_a_participant",
-        faults=(Fault("/channel", "not_a_participant", detail),),
+        field_errors=(FieldError("/channel", "not_a_participant", detail),),
     )

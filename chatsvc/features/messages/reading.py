@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from chatsvc.core.errors import Fault, Forbidden, Invalid, NotFound
+from chatsvc.core.errors import FieldError, Forbidden, Invalid, NotFound
 from chatsvc.core.ids import parse_id
 from chatsvc.core.limits import Limits
 from chatsvc.core.page import Bounds, Entry
-from chatsvc.core.participants import channel_fault, channel_key, normalize_participants
+from chatsvc.core.participants import channel_error, channel_key, normalize_participants
 from chatsvc.features.messages.model import PageRequest
 
 
@@ -50,7 +50,7 @@ class History(Protocol):
     async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None: ...
 
 
-class Stretch(NamedTuple):
+class PageQuery(NamedTuple):
     """What a page was asked to hold. ``around`` excludes ``bounds``' ids.
 
     ``given`` is the one bound of the request as it was written.
@@ -75,7 +75,7 @@ class MessageReader:
         self._history = history
         self._limits = limits
 
-    def stretch(self, request: PageRequest) -> Stretch:
+    def page_query(self, request: PageRequest) -> PageQuery:
         """Check limit and bounds.
 
         Raises:
@@ -98,14 +98,14 @@ class MessageReader:
                 "only one of before, after and around must be given",
             )
         if not given:
-            return Stretch(Bounds(request.limit), None, None)
+            return PageQuery(Bounds(request.limit), None, None)
         name, text = given[0]
         position = read_id(text, f"/{name}")
         if name == "before":
-            return Stretch(Bounds(request.limit, before=position), None, text)
+            return PageQuery(Bounds(request.limit, before=position), None, text)
         if name == "after":
-            return Stretch(Bounds(request.limit, after=position, newest=False), None, text)
-        return Stretch(Bounds(request.limit), position, text)
+            return PageQuery(Bounds(request.limit, after=position, newest=False), None, text)
+        return PageQuery(Bounds(request.limit), position, text)
 
     def conversation(self, user: str, request: PageRequest) -> Conversation | None:
         """The conversation that the request names, or ``None`` where it names none.
@@ -123,25 +123,25 @@ class MessageReader:
                 )
             people = normalize_participants(
                 request.participants.split(",") if request.participants else [],
-                most=self._limits.participants,
-                longest=self._limits.user_id_characters,
+                max_participants=self._limits.participants,
+                max_user_id=self._limits.user_id_characters,
             )
             if user not in people:
-                raise _not_yours("/participants")
+                raise _not_a_participant("/participants")
             return Conversation(channel_key(people), True)
         if request.channel is None:
             return None
-        fault = channel_fault(request.channel)
-        if fault is not None:
-            raise Invalid.at("/channel", *fault)
+        error = channel_error(request.channel)
+        if error is not None:
+            raise Invalid.at("/channel", *error)
         if request.channel.startswith(","):
             return Conversation(request.channel, False)
         if user not in request.channel.split(","):
-            raise _not_yours("/channel")
+            raise _not_a_participant("/channel")
         return Conversation(request.channel, True)
 
     async def page(
-        self, user: str, conversation: Conversation | None, stretch: Stretch
+        self, user: str, conversation: Conversation | None, page_query: PageQuery
     ) -> HistoryPage:
         """A page of one conversation, or of all the user's where there is ``None``.
 
@@ -150,18 +150,20 @@ class MessageReader:
             StoreUnavailable: what was asked for lies in the store, which is away.
         """
         if conversation is None:
-            if stretch.around is not None:
-                return await self._history.user_around(user, stretch.around, stretch.bounds.limit)
-            return await self._history.user_page(user, stretch.bounds)
+            if page_query.around is not None:
+                return await self._history.user_around(
+                    user, page_query.around, page_query.bounds.limit
+                )
+            return await self._history.user_page(user, page_query.bounds)
         channel = conversation.channel
         # First who may read, then what: reading would take longer where there is something.
         if not conversation.proven and await self._history.participants(user, channel) is None:
-            raise _not_yours("/channel")
-        if stretch.around is not None:
+            raise _not_a_participant("/channel")
+        if page_query.around is not None:
             return await self._history.channel_around(
-                channel, stretch.around, stretch.bounds.limit, reader=user
+                channel, page_query.around, page_query.bounds.limit, reader=user
             )
-        return await self._history.channel_page(channel, stretch.bounds, reader=user)
+        return await self._history.channel_page(channel, page_query.bounds, reader=user)
 
     async def message(self, user: str, message_id: int) -> tuple[Entry, str]:
         """One message, and ``accepted`` or ``stored``.
@@ -186,18 +188,20 @@ def read_id(text: str, pointer: str) -> int:
         raise Invalid.at(pointer, "bad_id", str(exc), 16) from None
 
 
-def check_limit(limit: int, most: int) -> None:
+def check_limit(limit: int, max_limit: int) -> None:
     """Raises:
-    Invalid: at ``/limit``, not from 1 to ``most``.
+    Invalid: at ``/limit``, not from 1 to ``max_limit``.
     """
     if limit < 1:
         raise Invalid.at("/limit", "too_small", "limit must be at least 1", 1)
-    if limit > most:
-        raise Invalid.at("/limit", "too_large", f"limit must be at most {most}", most)
+    if limit > max_limit:
+        raise Invalid.at("/limit", "too_large", f"limit must be at most {max_limit}", max_limit)
 
 
-def _not_yours(pointer: str) -> Forbidden:
+def _not_a_participant(pointer: str) -> Forbidden:
     detail = "you must be a participant of the conversation"
     return Forbidden(
-        detail, code="not_a_participant", faults=(Fault(pointer, "not_a_participant", detail),)
+        detail,
+        code="not_a_participant",
+        field_errors=(FieldError(pointer, "not_a_participant", detail),),
     )

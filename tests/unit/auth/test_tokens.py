@@ -320,7 +320,7 @@ def test_a_user_that_is_no_user_id(user: str) -> None:
 
 
 def test_the_bound_on_user_ids_is_the_configured_one() -> None:
-    assert "at most 4 characters" in refusal(token(), longest_user=4)
+    assert "at most 4 characters" in refusal(token(), max_user_id=4)
 
 
 # What is remembered

@@ -386,10 +386,10 @@ def test_fragments_count_towards_the_limit_and_small_ones_are_counted() -> None:
     pieces += frame(CONTINUATION, b"x" * 512, fin=False) + frame(CONTINUATION, b"y")
     assert decoder.feed(pieces, 5) == []
     assert decoder.unread
-    assert decoder.scraps == 4
+    assert decoder.small_fragments == 4
     (event,) = decoder.feed(b"", 5)
     assert len(event.payload) == 3 * 511 + 512 + 1
-    assert decoder.scraps == 4, "the last one completes a message"
+    assert decoder.small_fragments == 4, "the last one completes a message"
 
 
 @given(st.lists(SHORT | LONG, max_size=6), st.data())

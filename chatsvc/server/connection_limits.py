@@ -13,10 +13,10 @@ MAX_RESERVE: Final = 200
 
 AUTO_PER_ADDRESS: Final = 256
 
-_ENDLESS: Final = 1 << 62
+_UNLIMITED: Final = 1 << 62
 
 
-class Room(NamedTuple):
+class ConnectionLimits(NamedTuple):
     """How many connections there may be.
 
     ``plain``: of HTTP, not upgraded. ``total``: with WebSockets. ``per_address``: plain ones
@@ -25,12 +25,14 @@ class Room(NamedTuple):
     """
 
     plain: int = 2000
-    total: int = _ENDLESS
+    total: int = _UNLIMITED
     per_address: int = 0
     count_private: bool = False
 
 
-def room_for(plain: int, per_address: int | None, descriptors: int | None) -> Room:
+def connection_limits(
+    plain: int, per_address: int | None, descriptors: int | None
+) -> ConnectionLimits:
     """The room that the settings and the limit of open files leave.
 
     Args:
@@ -38,14 +40,14 @@ def room_for(plain: int, per_address: int | None, descriptors: int | None) -> Ro
         per_address: ``MAX_HTTP_CONNECTIONS_PER_ADDRESS``; ``None`` for ``auto``.
         descriptors: the limit of open files, ``None`` if there is none.
     """
-    total = _ENDLESS
+    total = _UNLIMITED
     if descriptors is not None:
         reserve = min(max(descriptors // 4, MIN_RESERVE), MAX_RESERVE)
         total = max(descriptors - reserve, 1)
         plain = min(plain, max(total // 2, 1))
     if per_address is None:
-        return Room(plain, total, AUTO_PER_ADDRESS)
-    return Room(plain, total, per_address, count_private=True)
+        return ConnectionLimits(plain, total, AUTO_PER_ADDRESS)
+    return ConnectionLimits(plain, total, per_address, count_private=True)
 
 
 def open_files_limit() -> int | None:
@@ -55,7 +57,7 @@ def open_files_limit() -> int | None:
 
 
 @lru_cache(maxsize=4096)
-def counted_as(address: str, *, count_private: bool) -> str:
+def address_key(address: str, *, count_private: bool) -> str:
     """Under what a peer's address counts: itself, or its /64 of IPv6 (who has one address of
     it has all). Empty if it is not counted."""
     try:
