@@ -15,10 +15,10 @@ from chatsvc.features.messages.service import AllowAll, Policy
 from chatsvc.settings import Settings
 
 SWITCH_SECONDS: Final = 0.0005
-"""How long a thread may hold the interpreter while the log's thread waits for it."""
+"""How long a thread may hold the interpreter lock while the log's thread waits for it."""
 DUPLICATE_SIGNAL_SECONDS: Final = 1.0
-"""Within this a second signal is the first once more: Ctrl-C goes to every process of the
-terminal's group, and what supervises one of them passes it on as well."""
+"""A second signal within this time is a duplicate of the first: Ctrl-C goes to every process
+of the terminal's group, and a supervisor among them forwards it as well."""
 SECOND_SIGNAL_STATUS: Final = 130
 _FLUSH_SECONDS: Final = 0.5
 
@@ -32,11 +32,11 @@ async def run(
     """Serve until SIGTERM or SIGINT, then shut down in order.
 
     Args:
-        on_started: called once requests are taken.
-        policy: who may speak to whom; everybody, by default.
+        on_started: called once requests are accepted.
+        policy: who may send to whom; by default everybody to everybody.
 
     Raises:
-        ConfigurationError, VersionTooNew, LogDamaged: it cannot start; nothing was served.
+        ConfigurationError, VersionTooNew, LogDamaged: the service cannot start.
     """
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(logs.on_loop_exception)
@@ -55,8 +55,11 @@ async def run(
 
 
 class StopSignal:
-    """Called for each signal: the first asks for a stop in order, one that comes more than
-    :data:`DUPLICATE_SIGNAL_SECONDS` later ends the process at once."""
+    """The handler of SIGTERM and SIGINT.
+
+    The first signal starts an orderly shutdown; one that comes more than
+    :data:`DUPLICATE_SIGNAL_SECONDS` later ends the process immediately.
+    """
 
     def __init__(
         self, *, clock: Callable[[], float], exit_immediately: Callable[[], object]
@@ -75,11 +78,11 @@ class StopSignal:
             self._exit_immediately()
 
     async def wait(self) -> None:
-        """Return once a stop was asked for."""
+        """Return once a signal has arrived."""
         await self._asked.wait()
 
 
 def _exit_immediately() -> None:
-    """The log is durable without a farewell."""
+    """End the process without a shutdown; the log is durable without one."""
     logs.finish(_FLUSH_SECONDS)
     os._exit(SECOND_SIGNAL_STATUS)

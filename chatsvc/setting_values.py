@@ -1,4 +1,4 @@
-"""From the text of a variable to its value, strictly; refusals say what to write.
+"""Parse the text of variables, strictly; errors say what to write.
 
 A parser raises ``ValueError`` with what follows the value in a sentence: ``must be …``.
 """
@@ -23,17 +23,17 @@ _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
 def text(raw: str) -> str:
-    """As it is."""
+    """Return the text unchanged."""
     return raw
 
 
 def comma_list(raw: str) -> tuple[str, ...]:
-    """A list joined by commas."""
+    """Parse a list that is joined by commas."""
     return tuple(word.strip() for word in raw.split(",") if word.strip())
 
 
 def flag(raw: str) -> bool:
-    """A boolean."""
+    """Parse a boolean."""
     if raw.lower() in _TRUE:
         return True
     if raw.lower() in _FALSE:
@@ -42,10 +42,10 @@ def flag(raw: str) -> bool:
 
 
 def choice(*allowed: str, **others: str) -> Parser:
-    """One of a few words, in any case.
+    """Return a parser of one of a few words, in upper or lower case.
 
     Args:
-        others: further words, and what each stands for.
+        others: further words, and the value of each.
     """
     meant: Mapping[str, str] = {**{word: word for word in allowed}, **others}
 
@@ -61,7 +61,7 @@ def choice(*allowed: str, **others: str) -> Parser:
 
 
 def whole(minimum: int, maximum: int) -> Parser:
-    """A whole number between bounds, both included."""
+    """Return a parser of a whole number between bounds, both included."""
 
     def parse(raw: str) -> int:
         try:
@@ -76,7 +76,7 @@ def whole(minimum: int, maximum: int) -> Parser:
 
 
 def number(minimum: float, maximum: float) -> Parser:
-    """A number between bounds, both included."""
+    """Return a parser of a number between bounds, both included."""
 
     def parse(raw: str) -> float:
         try:
@@ -91,7 +91,7 @@ def number(minimum: float, maximum: float) -> Parser:
 
 
 def size(minimum: int, maximum: int) -> Parser:
-    """Bytes: a whole number, or one with KiB, MiB or GiB in any case."""
+    """Return a parser of bytes: a whole number, or one with KiB, MiB or GiB in any case."""
 
     def parse(raw: str) -> int:
         match = _SIZE.match(raw.strip())
@@ -117,7 +117,7 @@ def _shown_size(value: int) -> str:
 
 
 def origins(raw: str) -> tuple[str, ...]:
-    """Origins joined by commas; ``*`` and ``loopback`` stand for several."""
+    """Parse origins that are joined by commas; ``*`` and ``loopback`` stand for several."""
     found = comma_list(raw)
     for origin in found:
         if origin in ("*", LOOPBACK):
@@ -129,7 +129,7 @@ def origins(raw: str) -> tuple[str, ...]:
 
 
 def header_names(raw: str) -> tuple[str, ...]:
-    """Names of HTTP header fields joined by commas (RFC 9110 §5.1)."""
+    """Parse names of HTTP header fields that are joined by commas (RFC 9110 §5.1)."""
     found = comma_list(raw)
     for name in found:
         if name == "*":

@@ -1,4 +1,4 @@
-"""What the settings say about tokens, put together: who verifies, and who may mint."""
+"""Build the token verifier and the development login from the settings."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ from chatsvc.core.errors import ConfigurationError
 from chatsvc.settings import Settings
 
 DEV_TOKEN_SECONDS: Final = 24 * 3600
-"""How long a token of the development login is good."""
+"""How long a token of the development login is valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Authentication:
-    """``mint_dev`` makes a token for any user id, and says until when it is good (Unix
-    seconds); ``None`` where DEV_LOGIN is off."""
+    """The token verifier, and the function behind the development login.
+
+    ``mint_dev`` makes a token for any user id and returns it with its expiry in Unix
+    seconds; it is ``None`` where DEV_LOGIN is off.
+    """
 
     verifier: TokenVerifier
     mint_dev: Callable[[str], tuple[str, int]] | None
 
 
 def authentication(settings: Settings, *, clock: Callable[[], float] = time.time) -> Authentication:
-    """Read the keys, and make the development login where it is on.
+    """Read the keys, and set up the development login where it is on.
 
     Raises:
-        ConfigurationError: no key at all, one that cannot be used, or a development
-            login that others than this machine could reach without it being said.
+        ConfigurationError: there is no key, a key cannot be used, or other machines can
+            reach a development login that is meant for this machine.
     """
     keys = check_authentication(settings)
     mint_dev: Callable[[str], tuple[str, int]] | None = None
@@ -69,7 +72,7 @@ def authentication(settings: Settings, *, clock: Callable[[], float] = time.time
 
 
 def check_authentication(settings: Settings) -> tuple[Key, ...]:
-    """The configured keys, where :func:`authentication` would take them. Makes nothing.
+    """Return the configured keys after the checks of :func:`authentication`; create no file.
 
     Raises:
         ConfigurationError: as :func:`authentication`.
@@ -91,7 +94,7 @@ def check_authentication(settings: Settings) -> tuple[Key, ...]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this address is reached from this machine alone."""
+    """Whether only this machine can reach this address."""
     if host.lower() == "localhost":
         return True
     try:

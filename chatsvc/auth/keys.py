@@ -2,7 +2,7 @@
 
 ``JWT_SECRET`` means HS256 and nothing else; what a block of ``JWT_PUBLIC_KEY`` means is
 decided by the key's own type. A token's header never decides (RFC 8725 §3.1), so the
-public key can't be passed off as an HMAC secret.
+public key cannot be used as an HMAC secret.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from chatsvc.core.errors import ConfigurationError
 from chatsvc.settings import Settings
 
 MIN_SECRET_BYTES: Final = 32
-"""RFC 7518 §3.2: an HS256 key is at least as long as the hash."""
+"""RFC 7518 §3.2: an HS256 key must be at least as long as the hash."""
 
 MIN_RSA_BITS: Final = 2048
 """RFC 7518 §3.3."""
@@ -47,7 +47,7 @@ class Key:
 
 
 def load_keys(settings: Settings) -> tuple[Key, ...]:
-    """The keys that ``JWT_SECRET`` and ``JWT_PUBLIC_KEY`` or their ``_FILE``s configure.
+    """Return the keys that ``JWT_SECRET`` and ``JWT_PUBLIC_KEY``, or their ``_FILE``s, configure.
 
     In the order they are written; empty where none is set.
 
@@ -67,7 +67,7 @@ def load_keys(settings: Settings) -> tuple[Key, ...]:
 
 
 def load_secrets(settings: Settings) -> tuple[bytes, ...]:
-    """The HS256 secrets alone, one per line of ``JWT_SECRET`` or its ``_FILE``.
+    """Return only the HS256 secrets, one per line of ``JWT_SECRET`` or its ``_FILE``.
 
     Raises:
         ConfigurationError: as :func:`load_keys`.
@@ -94,7 +94,7 @@ def _secret(name: str, line: str) -> bytes:
 
 
 def _value(name: str, value: str, file_name: str, file: str) -> tuple[str, str]:
-    """Which variable it is, and its text without trailing newlines."""
+    """Return the name of the variable that is set, and its text without trailing newlines."""
     if value and file:
         raise ConfigurationError(f"{name} and {file_name}: must not both be set: keep one of them")
     if not file:
@@ -117,7 +117,7 @@ def _value(name: str, value: str, file_name: str, file: str) -> tuple[str, str]:
 
 def _public_keys(name: str, text: str) -> list[Key]:
     if "\n" not in text:
-        # Places that keep variables on one line write the newlines of a PEM as \n.
+        # Some tools keep variables on one line and write the newlines of a PEM as \n.
         text = text.replace("\\n", "\n")
     blocks = list(_BLOCK.finditer(text))
     if not blocks or len(blocks) != text.count("-----BEGIN"):
@@ -144,7 +144,7 @@ def _load(where: str, label: str, pem: bytes) -> object:
             return x509.load_pem_x509_certificate(pem).public_key()
         return load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
-        # The library's text spans lines and says less than this.
+        # The library's text has several lines and says less than this.
         raise ConfigurationError(
             f"{where} ({label}) must be a public key: it cannot be decoded"
         ) from None

@@ -1,8 +1,8 @@
-"""A JSON Web Token (RFC 7519) becomes a :class:`Principal`, or is refused by name.
+"""Verify JSON Web Tokens (RFC 7519); the result is a :class:`Principal`.
 
-Verified tokens are remembered by their digest, so that a busy client costs one
-SHA-256 and one look into a dictionary for each request. What is refused is not
-remembered: it would let a stranger push good tokens out.
+Verified tokens are cached by their digest: a repeated token costs one SHA-256 and one
+dictionary lookup. Refused tokens are not cached: an attacker could otherwise evict valid
+ones.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_TIME: Final = 253_402_300_799
 _MAX_EVICTED_PER_CALL: Final = 1000
 
 _MAX_QUOTED: Final = 40
-"""Characters of a token's own text that a refusal repeats at most."""
+"""The maximum number of characters of a token's own text that an error repeats."""
 
 
 class _CacheEntry(NamedTuple):
@@ -43,16 +43,16 @@ class TokenVerifier:
     """Verifies tokens with pinned keys.
 
     Args:
-        keys: each is tried whose algorithm the token names; none: every token is refused.
-        audience: accepted values of ``aud``; empty: ``aud`` is not looked at.
-        issuer: accepted values of ``iss``; empty: ``iss`` is not looked at.
+        keys: those with the algorithm that the token names are tried; none: every token is refused.
+        audience: accepted values of ``aud``; empty: ``aud`` is not checked.
+        issuer: accepted values of ``iss``; empty: ``iss`` is not checked.
         leeway: seconds by which clocks may differ, for ``exp``, ``nbf`` and ``iat``.
         user_claim: the claim that is the user id; empty: ``id``, or ``sub`` where there
             is no ``id``, and both only if they are equal.
-        cache_seconds: how long a verified token is remembered, at most 60, never past
+        cache_seconds: how long a verified token is cached, at most 60, never past
             its ``exp``.
-        cache_size: how many are remembered; the oldest go first.
-        max_user_id: characters of a user id at most.
+        cache_size: the maximum number of cached tokens; the oldest are evicted first.
+        max_user_id: the maximum length of a user id, in characters.
         clock: Unix time in seconds.
     """
 
@@ -85,15 +85,15 @@ class TokenVerifier:
 
     @property
     def cached(self) -> int:
-        """How many verified tokens are remembered."""
+        """The number of cached tokens."""
         return len(self._cache)
 
     def verify(self, token: str) -> Principal:
-        """Who this token speaks for.
+        """Return the user that this token names.
 
         Raises:
-            TokenExpired: it was good until its ``exp``.
-            Unauthorized: anything else, naming the claim or the part at fault.
+            TokenExpired: its ``exp`` has passed.
+            Unauthorized: it is refused for another reason; the detail names the claim or part.
         """
         if len(token) > MAX_TOKEN_BYTES:
             raise Unauthorized(f"the token must have at most {MAX_TOKEN_BYTES} bytes")
@@ -103,7 +103,7 @@ class TokenVerifier:
             raise Unauthorized("the token must be a JWT: it is not ASCII") from None
         found = self._cache.get(digest)
         if found is not None:
-            # `since` guards against a clock that was set back: it must not prolong anything.
+            # `since`: a clock that was set back must not prolong the entry.
             if found.since <= self._clock() < found.until:
                 return found.principal
             del self._cache[digest]
@@ -115,15 +115,17 @@ class TokenVerifier:
     def _cache_principal(self, digest: bytes, principal: Principal, now: float) -> None:
         until = min(now + self._cache_seconds, principal.expires_at)
         if until <= now:
-            return  # good by the leeway alone
+            return  # valid only because of the leeway
         self._evict_expired(now)
         if len(self._cache) >= self._cache_size:
             self._cache.popitem(last=False)
         self._cache[digest] = _CacheEntry(principal, now, until)
 
     def _evict_expired(self, now: float) -> None:
-        """The first are the oldest: none behind one that is still good is older than the
-        cache's seconds. Some at a time, more than come in; nobody waits for all of them."""
+        """Drop expired entries from the front, where the oldest are.
+
+        At most :data:`_MAX_EVICTED_PER_CALL`, so that no request waits for all of them.
+        """
         for _ in range(_MAX_EVICTED_PER_CALL):
             first = next(iter(self._cache.values()), None)
             if first is None or first.since <= now < first.until:
@@ -131,7 +133,7 @@ class TokenVerifier:
             self._cache.popitem(last=False)
 
     def _claims(self, token: str) -> dict[str, Any]:
-        """The payload, once a key has vouched for it."""
+        """Return the payload once a key has verified it."""
         keys = self._candidates(token)
         payload: bytes | None = None
         for key in keys:
@@ -155,7 +157,7 @@ class TokenVerifier:
         return claims
 
     def _candidates(self, token: str) -> list[Key]:
-        """The keys pinned to the algorithm that the token names."""
+        """Return the keys of the algorithm that the token names."""
         header = _header(token)
         if "crit" in header:
             raise Unauthorized("the token's header must not have crit: no extension is supported")
@@ -227,8 +229,11 @@ class TokenVerifier:
 
 
 def _header(token: str) -> dict[str, Any]:
-    """The token's header, to choose a key by. PyJWT reads it again, strictly and with the
-    algorithm pinned, when it verifies; its own look ahead decodes all three parts twice."""
+    """Decode the token's header, to choose a key.
+
+    PyJWT decodes it again, strictly and with the algorithm pinned, when it verifies; its own
+    function for reading a header decodes all three parts twice.
+    """
     try:
         part, _, _ = token.split(".")
         header = msgspec.json.decode(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
@@ -240,7 +245,7 @@ def _header(token: str) -> dict[str, Any]:
 
 
 def _time(claims: dict[str, Any], name: str) -> float | None:
-    """A NumericDate (RFC 7519 §2: seconds, perhaps with a fraction), or ``None``."""
+    """Return a NumericDate (RFC 7519 §2: seconds, perhaps with a fraction), or ``None``."""
     if name not in claims:
         return None
     value = claims[name]

@@ -1,4 +1,4 @@
-"""What is said: content, metadata and client ids, and the message they make."""
+"""Messages: the rules for content, metadata, client ids and devices, and the log's draft."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Rest(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 def check_content(content: str, pointer: str = "/content", max_length: int = MAX_CONTENT) -> None:
-    """1 to ``max_length`` characters (code points), no NUL. Kept as sent.
+    """Check that content has 1 to ``max_length`` characters (code points) and no NUL.
 
     Raises:
         Invalid: at ``pointer``, with the bound.
@@ -58,12 +58,12 @@ def check_metadata(
     max_bytes: int = MAX_METADATA_BYTES,
     max_depth: int = MAX_METADATA_DEPTH,
 ) -> None:
-    """A JSON object of at most ``max_bytes`` as compact JSON, at most ``max_depth`` deep.
+    """Check that metadata has at most ``max_bytes`` as compact JSON and ``max_depth`` levels.
 
     Raises:
         Invalid: at ``pointer``, with the bound.
     """
-    # Measured before it is walked, which for small values takes a hundred times as long.
+    # The size first: walking small values takes a hundred times as long.
     try:
         size = len(_encode(metadata))
     except RecursionError:
@@ -86,7 +86,7 @@ def _too_deep(pointer: str, max_depth: int) -> Invalid:
 
 
 def check_client_id(client_id: str, pointer: str = "/client_id") -> None:
-    """1 to 64 printable ASCII characters.
+    """Check that a client id is 1 to 64 printable ASCII characters.
 
     Raises:
         Invalid: at ``pointer``.
@@ -101,7 +101,7 @@ def check_client_id(client_id: str, pointer: str = "/client_id") -> None:
 
 
 def check_device(device: str, pointer: str = "/device") -> None:
-    """1 to 64 of ``[A-Za-z0-9_-]``.
+    """Check that a device is 1 to 64 of ``[A-Za-z0-9_-]``.
 
     Raises:
         Invalid: at ``pointer``.
@@ -125,7 +125,7 @@ def draft_message(
     client_id: str | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Draft:
-    """A message ready for the log. Everything is expected to be checked already."""
+    """Return a message for the log. The caller has checked every value."""
     return Draft(
         kind=KIND_MESSAGE,
         channel=channel,
@@ -139,10 +139,10 @@ def draft_message(
 
 
 def content_digest(content: str, metadata: Mapping[str, Any] | None) -> bytes:
-    """16 bytes that tell one content from another: BLAKE2b over content and metadata.
+    """Return 16 bytes that identify the content: BLAKE2b over content and metadata.
 
-    Metadata is taken with its keys sorted, so a retry by a client whose JSON writer
-    orders keys otherwise is still the same message.
+    The keys of metadata are sorted: a retry whose JSON has them in another order is still
+    the same message.
     """
     digest = hashlib.blake2b(content.encode(), digest_size=16)
     if metadata is not None:
@@ -152,7 +152,7 @@ def content_digest(content: str, metadata: Mapping[str, Any] | None) -> bytes:
 
 
 def _depth(value: object, limit: int) -> int:
-    """How deep the objects and arrays nest, counted no further than ``limit + 1``."""
+    """Return how deep objects and arrays nest, counted no further than ``limit + 1``."""
     found = 0
     stack: list[tuple[object, int]] = [(value, 1)]
     while stack:

@@ -1,4 +1,4 @@
-"""Origins of pages, as browsers write them in ``Origin`` (RFC 6454 §6.2)."""
+"""Origins of pages, in the form of the ``Origin`` header (RFC 6454 §6.2)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 LOOPBACK: Final = "loopback"
-"""In place of an origin: every page that comes from this machine, whatever its port."""
+"""A value that stands for every page of this machine, on any port."""
 
 _LOOPBACK_PAGE: Final = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?\Z")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*\Z")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _WITHOUT_HOST: Final = frozenset({"null", "file://"})
-"""What pages without an address send: sandboxed ones and files, and some web views."""
+"""The origins of pages without an address: sandboxed pages, files and some web views."""
 
 
 def is_loopback_page(origin: str) -> bool:
@@ -23,7 +23,7 @@ def is_loopback_page(origin: str) -> bool:
 
 
 def origin_error(text: str) -> str | None:
-    """Why no browser sends this as ``Origin``, and what to write; ``None`` if one may."""
+    """Return why no browser sends this as ``Origin`` and what to write, or ``None``."""
     if text in _WITHOUT_HOST:
         return None
     if "*" in text:
@@ -43,7 +43,7 @@ def origin_error(text: str) -> str | None:
 
 
 def _canonical(text: str) -> str | None:
-    """The form that browsers send, or ``None`` if it cannot be told."""
+    """Return the form that browsers send, or ``None`` for text that is no origin."""
     try:
         parts = urlsplit(text)
         port = parts.port

@@ -1,4 +1,4 @@
-"""Who speaks with whom: user ids, sets of participants, and the channel key.
+"""User ids, sets of participants, and the channel key of a conversation.
 
 A conversation *is* its set of participants. The key is made by anyone who knows the
 set: the ids sorted by code point (= by their UTF-8 bytes; not JavaScript's
@@ -19,13 +19,13 @@ MAX_PARTICIPANTS: Final = 256
 MAX_CHANNEL_BYTES: Final = 255
 HASHED_PREFIX: Final = ",sha256:"
 GROUP_PREFIX: Final = ",g:"
-"""Kept for groups. Both prefixes start with a comma, which no user id may hold."""
+"""Reserved for groups. Both prefixes start with a comma, which no user id may contain."""
 
 
 def user_id_error(user: str, limit: int = MAX_USER_ID) -> tuple[str, str, int | None] | None:
-    """What is wrong with a user id as ``(code, sentence, limit)``, or ``None``."""
+    """Return what is wrong with a user id as ``(code, detail, limit)``, or ``None``."""
     if user.isascii() and user.isalnum() and len(user) <= limit:
-        return None  # the usual case, decided by three C calls
+        return None  # the usual case, decided by three calls into C
     if not user:
         return ("too_short", "a user id must have at least 1 character", 1)
     if len(user) > limit:
@@ -47,8 +47,10 @@ def user_id_error(user: str, limit: int = MAX_USER_ID) -> tuple[str, str, int | 
 
 
 def check_user_id(user: str, pointer: str, limit: int = MAX_USER_ID) -> None:
-    """Raises:
-    Invalid: at ``pointer``, with the bound.
+    """Check a user id.
+
+    Raises:
+        Invalid: at ``pointer``, with the bound.
     """
     error = user_id_error(user, limit)
     if error is not None:
@@ -62,7 +64,7 @@ def normalize_participants(
     max_participants: int = MAX_PARTICIPANTS,
     max_user_id: int = MAX_USER_ID,
 ) -> tuple[str, ...]:
-    """The set, sorted by code point, duplicates dropped: 1 to ``max_participants`` user ids.
+    """Return the set of 1 to ``max_participants`` user ids, sorted by code point, each once.
 
     Raises:
         Invalid: naming the entry (``/participants/3``) and the bound. The bound on
@@ -85,10 +87,10 @@ def normalize_participants(
 
 
 def channel_key(participants: Iterable[str]) -> str:
-    """The key of a normalized set: ``alice,bob``.
+    """Return the key of a normalized set: ``alice,bob``.
 
-    A key of more than 255 bytes of UTF-8 becomes ``,sha256:`` and the digest of those
-    bytes in hex, everywhere.
+    A key of more than 255 bytes of UTF-8 is replaced by ``,sha256:`` and the digest of those
+    bytes in hex.
     """
     key = ",".join(participants)
     if len(key) <= MAX_CHANNEL_BYTES and key.isascii():
@@ -100,7 +102,7 @@ def channel_key(participants: Iterable[str]) -> str:
 
 
 def channel_error(channel: str) -> tuple[str, str, int | None] | None:
-    """What is wrong with a channel key given by a caller, or ``None``."""
+    """Return what is wrong with a channel key of a caller, or ``None``."""
     if not channel:
         return ("too_short", "a channel key must have at least 1 character", 1)
     if len(channel.encode("utf-8", "replace")) > MAX_CHANNEL_BYTES:

@@ -1,8 +1,8 @@
-"""Takes connections from the listening sockets, as many as there is room for.
+"""Accept connections from the listening sockets, within the connection limits.
 
-The event loops' own servers cannot pause, and where descriptors run out asyncio's logs each
-try and uvloop's tries for ever, at the cost of the whole processor. Here accepting stops at a
-bound and goes on when there is room; meanwhile clients wait in the kernel's queue.
+The servers of the event loops cannot pause. When descriptors run out, asyncio logs each
+attempt and uvloop retries without end, and both use a whole processor. Here accepting stops
+at a limit and resumes below it; meanwhile clients wait in the kernel's queue.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ async def accept_on(
     sockets: Callable[[], int],
     limits: ConnectionLimits,
 ) -> list[AcceptingSite]:
-    """Accept on each of ``listeners`` from now on, until the runner ends.
+    """Accept on each of ``listeners``, until the runner ends.
 
     Args:
-        sockets: how many WebSockets there are.
+        sockets: returns the number of open WebSockets.
     """
     server = runner.problem_server
     sites = [
@@ -67,30 +67,30 @@ async def accept_on(
 
 
 class Connections(Protocol):
-    """The server's side: what is open, and a protocol for what was accepted."""
+    """The open connections of the server, and a protocol for each new one."""
 
     open: int
-    """Plain connections now."""
+    """The number of open plain connections."""
 
     by_address: Counter[str]
-    """The same by their address, those included that were accepted a moment ago."""
+    """The same by address, including those that were accepted a moment ago."""
 
     def close_unused(self) -> int:
-        """Close what is of no use; how many."""
+        """Close unused connections; return how many."""
 
     def connection_from(self, address: str) -> asyncio.Protocol:
-        """For one that was accepted."""
+        """Return the protocol of an accepted connection."""
 
 
 class AcceptingSite(web.BaseSite):
-    """A listening socket. It begins with :meth:`start` and ends with the runner.
+    """A listening socket, from :meth:`start` to the end of the runner.
 
-    ``pauses`` counts how often accepting stopped, ``refused`` connections beyond their
-    address's bound.
+    ``pauses`` counts how often accepting stopped, ``refused`` counts connections beyond the
+    limit of their address.
 
     Args:
-        connections: what is open.
-        sockets: how many WebSockets there are.
+        connections: the open connections.
+        sockets: returns the number of open WebSockets.
     """
 
     __slots__ = (
@@ -126,12 +126,12 @@ class AcceptingSite(web.BaseSite):
         return f"http://{host}:{port}"
 
     async def start(self) -> None:
-        """Accept from now on."""
+        """Start to accept."""
         await super().start()
         self._resume()
 
     async def stop(self) -> None:
-        """Accept no more; what was accepted goes on."""
+        """Stop accepting; accepted connections stay open."""
         if not self._paused:
             self._pause_reading()
         if self._timer is not None:
@@ -140,7 +140,7 @@ class AcceptingSite(web.BaseSite):
         await super().stop()
 
     def capacity_freed(self) -> None:
-        """Something was closed, or time has passed: go on, if accepting had to stop."""
+        """Resume if accepting is paused: a connection was closed, or time has passed."""
         if self._paused and self._listener.fileno() >= 0 and self._has_capacity():
             self._resume()
 
@@ -161,7 +161,7 @@ class AcceptingSite(web.BaseSite):
 
     def _wait_for_capacity(self) -> None:
         if self._connections.close_unused():
-            self._pause_reading()  # until they are gone, which is at once
+            self._pause_reading()  # until they are closed, which is immediate
             self._timer = self._loop.call_later(_PAUSE_SECONDS, self._try_resume)
         else:
             self._pause("bound")
@@ -186,14 +186,14 @@ class AcceptingSite(web.BaseSite):
             self._timer = self._loop.call_later(_PAUSE_SECONDS, self._try_resume)
 
     def _warn(self, event: str, **fields: object) -> None:
-        """Once a minute: what one attacker does often is to be read once."""
+        """Log each event at most once a minute: an attacker can cause many."""
         now = self._loop.time()
         if now - self._logged.get(event, -_LOG_SECONDS) >= _LOG_SECONDS:
             self._logged[event] = now
             _log.warning(event, **fields)
 
     def _accept(self) -> None:
-        """The listening socket has connections."""
+        """Accept what the listening socket has, up to a batch."""
         for _ in range(_BATCH):
             if not self._has_capacity():
                 self._wait_for_capacity()
@@ -226,7 +226,7 @@ class AcceptingSite(web.BaseSite):
             await self._loop.connect_accepted_socket(
                 lambda: self._connections.connection_from(key), accepted
             )
-        except OSError as exc:  # it is gone already
+        except OSError as exc:  # the client has closed it already
             self._connections.by_address.subtract([key])
             accepted.close()
             _log.debug("connection_lost_at_once", error=exc.strerror)
@@ -243,7 +243,7 @@ class AcceptingSite(web.BaseSite):
 
 
 def _too_many(bound: int) -> bytes:
-    """A whole answer: no request was read, so there is nothing else to go by."""
+    """Return a complete response: no request was read."""
     exc = TooManyRequests(
         f"an address must have at most {bound} HTTP connections open",
         code="too_many_connections",

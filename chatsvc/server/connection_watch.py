@@ -1,9 +1,10 @@
-"""Looks after all plain HTTP connections at once: heads that do not come, answers that do not
-go, and room for new connections.
+"""Check all plain HTTP connections periodically, and close those that make no progress.
 
-A timer for each request would cost every request; this costs a look at each connection once
-a second. What a connection was at the last look, it keeps itself: how many answers were
-begun and how many bytes were unsent. Another answer, or fewer bytes, is progress.
+Covered are heads that do not arrive, responses that are not read, and connections that must
+be closed to admit new ones. A timer for each request would cost every request; this costs
+one check of each connection per second. Each connection stores its state of the last check:
+how many responses were begun and how many bytes were unsent. Another response, or fewer
+bytes, is progress.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from aiohttp.web_protocol import RequestHandler
 from chatsvc.server.http_connection import BoundedConnection
 
 HEAD_SECONDS: Final = 10.0
-"""From the connection, or from a head's first byte, to its last."""
+"""The time limit from the connection, or from a head's first byte, to the head's end."""
 
 UNSENT_BYTES: Final = 256 * 1024 * 1024
-"""Unsent bytes of all connections together, beyond which those that moved last longest ago
-are cut off."""
+"""The maximum of unsent bytes of all connections together; beyond it the connections without
+progress for the longest time are aborted."""
 
 _TICK_SECONDS: Final = 1.0
 _STOPPING_TICK_SECONDS: Final = 0.1
@@ -48,15 +49,15 @@ class _Candidate(NamedTuple):
 
 
 class ConnectionWatch:
-    """Of one server.
+    """Checks the connections of one server.
 
-    ``aborted`` counts answers that were cut off, ``heads_expired`` heads that did not come
-    in time, ``closed_for_capacity`` connections that gave way to new ones.
+    ``aborted`` counts responses that were aborted, ``heads_expired`` heads that did not arrive
+    in time, ``closed_for_capacity`` connections that were closed to admit new ones.
 
     Args:
-        connections: those that are open, as aiohttp keeps them.
-        stall_seconds: how long unsent bytes may not shrink.
-        on_tick: called after each look.
+        connections: the open connections, in aiohttp's own mapping.
+        stall_seconds: how long unsent bytes may stay without progress.
+        on_tick: called after each check.
     """
 
     def __init__(
@@ -74,15 +75,15 @@ class ConnectionWatch:
         self.closed_for_capacity = 0
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the periodic check."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name="connection watch")
 
     def begin_shutdown(self) -> None:
-        """The service stops: who does not read now is not waited for."""
+        """Use the short limits of a shutdown: clients that do not read are not waited for."""
         self._stopping = True
 
     async def stop(self) -> None:
-        """End; connections stay as they are."""
+        """Stop the periodic check; connections stay open."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -123,13 +124,13 @@ class ConnectionWatch:
             self._abort_slowest(now)
 
     def response_started(self, size: int) -> None:
-        """A large answer is about to be written: between two looks there may be many."""
+        """Count a large response that is about to be written: there may be many between checks."""
         self._unsent += size
         if self._unsent > UNSENT_BYTES:
             self._abort_slowest(asyncio.get_running_loop().time())
 
     def _abort_slowest(self, now: float) -> None:
-        """Cut off, longest unmoved first, until what is unsent is within the bound."""
+        """Abort connections, those without progress first, until the unsent bytes fit the bound."""
         slow = self._slow(now)
         unsent = sum(one.transport.get_write_buffer_size() for one in slow)
         cut = 0
@@ -145,8 +146,10 @@ class ConnectionWatch:
             _log.warning("too_much_unsent", connections=cut, unsent=unsent, bound=UNSENT_BYTES)
 
     def close_unused(self) -> int:
-        """Close half of those that are of no use, the longest first: no request to answer, half
-        a head, or an answer that has not moved, for a second at least.
+        """Close half of the unused connections, those unused for the longest time first.
+
+        Unused means, for at least a second: no request to answer, part of a head, or a
+        response without progress.
 
         Returns:
             How many were closed.
@@ -173,7 +176,7 @@ class ConnectionWatch:
         return len(closing)
 
     def _slow(self, now: float) -> list[_Candidate]:
-        """Those with unsent bytes."""
+        """Return the connections with unsent bytes."""
         found: list[_Candidate] = []
         for handler, transport in self._connections.items():
             if transport.get_write_buffer_size() and isinstance(handler, BoundedConnection):
@@ -182,8 +185,11 @@ class ConnectionWatch:
 
 
 def _abort(transport: asyncio.Transport) -> None:
-    """Abort, with what the kernel holds: closed as usual it would go on offering its send
-    buffer to whoever does not read it, for minutes (socket(7), SO_LINGER)."""
+    """Abort the connection and discard the kernel's send buffer.
+
+    After a normal close the kernel would keep the buffer for minutes for a client that does
+    not read it (socket(7), SO_LINGER).
+    """
     taken: socket.socket | None = transport.get_extra_info("socket")
     if taken is not None:
         try:
@@ -203,13 +209,16 @@ def _last_moved(handler: BoundedConnection, transport: asyncio.Transport, now: f
 
 
 def _unsent_in_kernel(transport: asyncio.Transport) -> int:
-    """What the kernel has taken and the client has not: it takes more from us only once a good
-    part of that is gone, which a slow reader needs long for (tcp(7), SIOCOUTQ)."""
+    """Return the bytes in the kernel's send buffer (tcp(7), SIOCOUTQ).
+
+    The kernel accepts more only after a large part of them is sent; a slow reader needs long
+    for that, and makes progress meanwhile.
+    """
     taken: socket.socket | None = transport.get_extra_info("socket")
     if taken is None:
         return 0
     try:
         queued = fcntl.ioctl(taken.fileno(), termios.TIOCOUTQ, bytes(4))
     except OSError:
-        return 0  # gone, or a system that does not tell
+        return 0  # closed, or the system does not support it
     return int.from_bytes(queued, sys.byteorder)

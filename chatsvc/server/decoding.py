@@ -1,4 +1,4 @@
-"""From a request's bytes to the struct that an operation takes; strict throughout."""
+"""Decode requests to the structs that operations take; strict throughout."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from chatsvc.server.errors import ClientGone, RequestTimeout, invalid_from_msgsp
 from chatsvc.wire.operation import Operation
 
 BODY_SECONDS: Final = 30.0
-"""How long a body may take to arrive once its head has."""
+"""The time limit for a body, after its head has arrived."""
 
 _MAX_PARAMETERS: Final = 32
 _JSON_TYPE: Final = re.compile(
@@ -34,10 +34,10 @@ _PATH_NAME: Final = re.compile(r"\{(\w+)\}")
 
 
 def bearer_token(request: web.BaseRequest) -> str:
-    """The token of ``Authorization: Bearer …`` (RFC 6750 §2.1), not verified.
+    """Return the token of ``Authorization: Bearer …`` (RFC 6750 §2.1), not verified.
 
     Raises:
-        Unauthorized: there is none, or it is of another scheme.
+        Unauthorized: there is none, or the scheme is another one.
     """
     values = request.headers.getall("Authorization", None)
     if not values:
@@ -59,15 +59,15 @@ def bearer_token(request: web.BaseRequest) -> str:
 
 
 async def read_body(request: web.Request, max_bytes: int) -> bytes:
-    """The whole body, at most ``max_bytes`` bytes, of a request that says it is JSON.
+    """Return the whole body, at most ``max_bytes``, of a request that declares JSON.
 
-    A body that says it is longer is refused before it is read.
+    A body with a larger ``Content-Length`` is refused before it is read.
 
     Raises:
-        UnsupportedMedia: it says that it is something else, or nothing.
-        TooLarge: beyond the bound.
+        UnsupportedMedia: it is not declared to be JSON.
+        TooLarge: it exceeds the bound.
         RequestTimeout: it did not arrive within :data:`BODY_SECONDS`.
-        Malformed: its chunks are not as RFC 9112 has them.
+        Malformed: its chunks violate RFC 9112.
         ClientGone: the connection was lost.
     """
     check_media(request)
@@ -75,11 +75,11 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
     if length is not None and length > max_bytes:
         raise too_large(max_bytes)
     content = request.content
-    if content.is_eof() and content.exception() is None:  # it came in one piece with the head
+    if content.is_eof() and content.exception() is None:  # it arrived together with the head
         body = content.read_nowait(-1)
     else:
         # The stream keeps its exception, whose traceback would hold the frames that read it,
-        # and the body with them, until the collector comes by: so it is taken off.
+        # and the body with them, until a garbage collection: so it is removed.
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await _read_within(request, max_bytes)
@@ -108,14 +108,16 @@ async def _read_within(request: web.Request, max_bytes: int) -> bytes:
 
 
 def too_large(max_bytes: int) -> TooLarge:
-    """The error of a body beyond its bound."""
+    """Return the error of a body that exceeds its bound."""
     detail = f"the body must have at most {max_bytes} bytes"
     return TooLarge(detail, field_errors=(FieldError("", "body_too_large", detail, max_bytes),))
 
 
 def check_media(request: web.BaseRequest) -> None:
-    """Raises:
-    UnsupportedMedia: the header to send is in the detail.
+    """Check that the request declares a JSON body.
+
+    Raises:
+        UnsupportedMedia: it does not; the detail names the header to send.
     """
     headers = request.headers
     if "Content-Encoding" in headers and headers["Content-Encoding"].lower() != "identity":
@@ -138,11 +140,11 @@ def _media(pointer: str, code: str, detail: str) -> UnsupportedMedia:
 
 
 def body_decoder(kind: type[msgspec.Struct]) -> Callable[[bytes], Any]:
-    """A function from JSON bytes to the struct.
+    """Return a function that decodes JSON bytes to the struct.
 
-    It raises:
-        Malformed: not JSON, or not UTF-8, or nested deeper than can be read.
-        Invalid: JSON, but not what the struct says; with a pointer.
+    The function raises:
+        Malformed: not JSON, not UTF-8, or nested too deep to be decoded.
+        Invalid: JSON that does not fit the struct; with a pointer.
     """
     decode = msgspec.json.Decoder(kind).decode
 
@@ -163,9 +165,9 @@ def body_decoder(kind: type[msgspec.Struct]) -> Callable[[bytes], Any]:
 
 
 def parameter_decoder(operation: Operation) -> Callable[[web.Request], Any]:
-    """A function from a request's query string and path to the operation's struct.
+    """Return a function that decodes a request's query string and path to the struct.
 
-    It raises:
+    The function raises:
         Malformed: the query string is not UTF-8.
         Invalid: a parameter that is unknown, repeated, missing or of the wrong type.
     """
@@ -187,15 +189,17 @@ def parameter_decoder(operation: Operation) -> Callable[[web.Request], Any]:
 
 
 def check_no_query(request: web.Request) -> None:
-    """Raises:
-    Invalid: there is a query parameter, where only a body is taken.
+    """Check that a request with a body has no query parameter.
+
+    Raises:
+        Invalid: it has one.
     """
     for name in read_query(request):
         raise _unknown(name)
 
 
 def read_query(request: web.BaseRequest) -> dict[str, str]:
-    """The parameters of the query string, counted before they are taken apart.
+    """Return the parameters of the query string; their number is checked before they are parsed.
 
     Raises:
         Malformed: it is not UTF-8.
@@ -233,14 +237,14 @@ def _unknown(name: str) -> Invalid:
 
 
 def shown(name: str) -> str:
-    """A parameter's name as an error repeats it: its beginning, as part of a pointer."""
+    """Return the beginning of a parameter's name, escaped for a JSON pointer."""
     return name[:128].replace("~", "~0").replace("/", "~1")
 
 
 def header_decoder(operation: Operation) -> Callable[[web.Request], Any] | None:
-    """A function from a request's header to the operation's struct, if it has one.
+    """Return a function that decodes a request's headers to the struct, if there is one.
 
-    It raises:
+    The function raises:
         Invalid: a header field that is given twice.
     """
     kind = operation.headers

@@ -12,22 +12,22 @@ from chatsvc.core.errors import ConfigurationError
 from chatsvc.settings import Settings
 
 LISTEN_BACKLOG: Final = 4096
-"""The kernel's 128 makes a storm of 10,000 reconnects take 15 seconds instead of 2."""
+"""With the kernel's 128, 10,000 reconnects at once take 15 seconds instead of 2."""
 _TRIES: Final = 20
 _NOT_AVAILABLE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT})
-"""An address of a family that this machine, or this container, does not have."""
+"""Errors of an address family that this machine, or this container, does not have."""
 
 _Address = tuple[socket.AddressFamily, str]
 
 
 def listen(settings: Settings) -> list[socket.socket]:
-    """Bind ``HOST`` and ``PORT``: one socket for each address that the host names.
+    """Bind ``HOST`` and ``PORT``; return one socket for each address of the host.
 
-    ``::`` takes IPv4 on the same socket; ``localhost`` and other names have a socket for
+    ``::`` accepts IPv4 on the same socket; ``localhost`` and other names have a socket for
     each of their addresses that this machine has, all on one port.
 
     Raises:
-        ConfigurationError: the port is taken, or no address is this machine's.
+        ConfigurationError: the port is in use, or this machine has none of the addresses.
     """
     host, port = settings.host, settings.port
     addresses = _addresses(host, port)
@@ -37,7 +37,7 @@ def listen(settings: Settings) -> list[socket.socket]:
         except OSError as exc:
             if exc.errno == errno.EADDRINUSE:
                 if port == 0 and last > 1:
-                    continue  # what was free for one address was taken for the next
+                    continue  # the port was free for one address and in use for the next
                 other = port + 1 if port < 65535 else 8080
                 raise ConfigurationError(
                     f"PORT: {port} on {host} is in use by another program: stop it, or set another "
@@ -48,7 +48,7 @@ def listen(settings: Settings) -> list[socket.socket]:
 
 
 def check_host(settings: Settings) -> None:
-    """Whether this machine has an address of ``HOST``; no port of it is taken for long.
+    """Check that this machine has an address of ``HOST``; a port is bound for a moment.
 
     Raises:
         ConfigurationError: as :func:`listen`.
@@ -83,7 +83,7 @@ def _addresses(host: str, port: int) -> list[_Address]:
             )
         if (family, number) not in addresses:
             addresses.append((family, number))
-    # IPv4 first: it is there nearly everywhere, and a free port is chosen with the first.
+    # IPv4 first: nearly every machine has it, and the first chooses a free port.
     return sorted(addresses, key=lambda one: one[0] != socket.AF_INET)
 
 
@@ -100,8 +100,8 @@ def _bind(addresses: Sequence[_Address], port: int, send_buffer: int) -> list[so
                 absent = exc
                 continue
             found.append(listener)
-            # Accepted sockets inherit it: a slow reader then fills our buffer, which is bounded
-            # and watched, and not four megabytes of the kernel's.
+            # Accepted sockets inherit it: a slow reader then fills the server's buffer, which
+            # is bounded and checked, and not four megabytes in the kernel.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
             listener.setblocking(False)
         if not found:
@@ -121,11 +121,11 @@ def _listener(family: socket.AddressFamily, address: str, port: int) -> socket.s
 
 
 def url_of(host: str, listener: socket.socket) -> str:
-    """The address to reach it at from this machine.
+    """Return the URL of the service on this machine.
 
     Args:
         host: as it is configured.
-        listener: the first, whose port is that of all.
+        listener: the first one; all have the same port.
     """
     port = listener.getsockname()[1]
     host = host.strip("[]")

@@ -1,5 +1,8 @@
-"""Whether a request came straight from this machine, not through a proxy on it, and not from
-a page of somebody else's in a browser on it."""
+"""Check that a request comes directly from this machine, and not from a foreign page.
+
+Directly: not through a proxy on this machine. A foreign page: one of another origin, in a
+browser on this machine.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,13 @@ _LOCAL_HOST: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?\Z"
 
 
 def check_local(request: web.BaseRequest) -> None:
-    """A loopback peer, no header field by which a proxy says that it forwards, and a ``Host``
-    that names this machine, or a page could be made to resolve its own name to 127.0.0.1
-    and call us from a browser (DNS rebinding).
+    """Check for a loopback peer, no header field of a proxy, and a ``Host`` of this machine.
+
+    Without the check of ``Host``, a page whose name resolves to 127.0.0.1 could send requests
+    from a browser on this machine (DNS rebinding).
 
     Raises:
-        Forbidden: saying which of the three it was.
+        Forbidden: the detail names the failed check.
     """
     if not _is_loopback(request.transport):
         raise _refused("the request must come from this machine")
@@ -34,11 +38,12 @@ def check_local(request: web.BaseRequest) -> None:
 
 
 def check_page(request: web.BaseRequest, origins: frozenset[str]) -> None:
-    """Where a page in a browser asks, it must be our own, one of this machine, or of one of
-    ``origins``; ``*`` among them means no one.
+    """Check that a page in a browser is of this service, of this machine or of ``origins``.
+
+    ``*`` in ``origins`` permits no page.
 
     Raises:
-        Forbidden: by its ``Origin``, or by ``Sec-Fetch-Site`` where there is none.
+        Forbidden: because of ``Origin``, or of ``Sec-Fetch-Site`` where there is none.
     """
     origin = request.headers.get("Origin")
     if origin is None:

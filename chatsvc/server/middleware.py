@@ -1,4 +1,4 @@
-"""Around every request: its id, its errors, its line in the log, its place in the metrics."""
+"""The middleware of every request: its id, its errors, its log line and its metrics."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _EXPOSED_HEADERS: Final = (
 )
 
 Observe = Callable[[str, str, int, float], None]
-"""Called with method, route, status and seconds, once a request."""
+"""Called with method, route, status and seconds, once per request."""
 
 _log: Any = structlog.get_logger("chatsvc.http")
 
 
 class Exchange:
-    """What is known of a request while it is under way; whoever learns more writes it here."""
+    """The facts about a request, which handlers add while they process it."""
 
     __slots__ = ("close_code", "error", "message_id", "quiet", "request_id", "route", "user")
 
@@ -54,7 +54,7 @@ class Exchange:
         self.user: str | None = None
         self.message_id: str | None = None
         self.quiet = False
-        self.error: Exception | None = None  # what the request was refused for
+        self.error: Exception | None = None  # the error that refused the request
         self.close_code: int | None = None  # of a handshake that was refused by a close
 
 
@@ -65,7 +65,7 @@ _numbers = itertools.count(1)
 
 
 def new_request_id() -> str:
-    """Unique over processes, without asking the system for random bytes each time."""
+    """Return an id that is unique over processes, without random bytes for each."""
     return f"{_process}-{next(_numbers):x}"
 
 
@@ -77,11 +77,11 @@ def _request_id(request: web.BaseRequest) -> str:
 
 
 class Cors:
-    """Which pages may call us from a browser (the Fetch standard's CORS protocol).
+    """The pages that may call from a browser (the CORS protocol of the Fetch standard).
 
     Args:
         origins: as in ``Origin``; ``*`` for any, ``loopback`` for pages of this machine.
-        headers: names of request headers that such pages may send beside those we know.
+        headers: names of further request headers that such pages may send.
     """
 
     def __init__(self, origins: Iterable[str], headers: Iterable[str] = ()) -> None:
@@ -91,7 +91,7 @@ class Cors:
         self._headers = ", ".join([_ALLOWED_HEADERS, *headers])
 
     def lines(self, request: web.BaseRequest) -> str:
-        """Header lines of an answer."""
+        """Return the header lines of a response."""
         origin = request.headers.get("Origin")
         if self._any:
             allowed = "Access-Control-Allow-Origin: *\r\n"
@@ -103,11 +103,11 @@ class Cors:
 
     def _allows(self, origin: str) -> bool:
         if origin in self._origins:
-            return origin != LOOPBACK  # a word of ours, and no origin
+            return origin != LOOPBACK  # a value of the setting, not an origin
         return self._loopback and is_loopback_page(origin)
 
     def preflight(self, request: web.BaseRequest, allow: str) -> str:
-        """Further lines for the answer to OPTIONS."""
+        """Return further header lines for the response to OPTIONS."""
         if "Access-Control-Request-Method" not in request.headers:
             return ""
         return (
@@ -118,13 +118,13 @@ class Cors:
 
 
 def problem_response(exc: BaseException, request_id: str) -> ReadyResponse:
-    """The problem document of an exception."""
+    """Return the response with the problem document of an exception."""
     failed = failure(exc, request_id)
     return ReadyResponse(failed.status, failed.body, header_lines(failed.headers), PROBLEM_TYPE)
 
 
 def from_aiohttp(exc: web.HTTPException) -> Exception:
-    """aiohttp's own refusals, as ours."""
+    """Convert an HTTP error of aiohttp to an error of chatsvc."""
     if isinstance(exc, web.HTTPMethodNotAllowed):
         allow = _allow(exc)
         return MethodNotAllowed(f"the method must be one of {', '.join(allow)}", allow=allow)
@@ -142,7 +142,12 @@ def _allow(exc: web.HTTPMethodNotAllowed) -> tuple[str, ...]:
 
 
 def exchange_middleware(*, observe: Observe, cors: Cors | None = None) -> Middleware:
-    """The one middleware."""
+    """Return the middleware.
+
+    Args:
+        observe: called once per request.
+        cors: the pages of other origins that may call; ``None``: none.
+    """
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:

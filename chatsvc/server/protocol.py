@@ -1,4 +1,4 @@
-"""aiohttp's HTTP/1.1 connection, with its own errors as problem documents too."""
+"""The HTTP/1.1 server: aiohttp's, with problem documents for its own errors too."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from chatsvc.server.responses import ReadyResponse
 REQUEST_LINE_BYTES: Final = 64 * 1024
 HEADER_FIELD_BYTES: Final = 16 * 1024
 LINGER_SECONDS: Final = 5.0
-"""How long an unread body is thrown away after a refusal, so that the refusal arrives."""
+"""How long an unread body is discarded after a refusal, so that the refusal arrives."""
 
 DIRECT: Final = web.AppKey("direct", dict[tuple[str, str], Handler])
-"""Method and path to a handler, its middleware included, of routes without variable parts."""
+"""Method and path → handler with its middleware, for routes without variable parts."""
 
 _log: Any = structlog.get_logger("chatsvc.http")
 
@@ -63,10 +63,10 @@ class ProblemHandler(BoundedConnection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What could not be read as HTTP, and what went wrong outside the routes.
+        """Return the response to a request that is not HTTP, or that failed outside the routes.
 
         Raises:
-            ConnectionError: an answer was begun already; nothing can be said any more.
+            ConnectionError: a response was begun already; no other one can be sent.
         """
         request_id = new_request_id()
         if isinstance(exc, HttpProcessingError):
@@ -76,7 +76,7 @@ class ProblemHandler(BoundedConnection):
             error = exc if exc is not None else RuntimeError(f"status {status}")
             _log.error("request_failed", request_id=request_id, exc_info=exc)
         if request.writer.output_size > 0:
-            raise ConnectionError("the answer was begun already")
+            raise ConnectionError("the response was begun already")
         self._observe("other", UNMATCHED, status_of(error), 0.0)
         response = problem_response(error, request_id)
         response.lines += f"{REQUEST_ID}: {request_id}\r\n"
@@ -84,15 +84,18 @@ class ProblemHandler(BoundedConnection):
         return response
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """aiohttp asks for this after each piece of a body that was read, paused or not, and
-        has its parser look for more each time."""
+        """Resume reading if it is paused.
+
+        aiohttp calls this after each read piece of a body, paused or not, and its parser then
+        searches for more each time.
+        """
         if self._reading_paused:
             super().resume_reading(resume_parser)
 
     async def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """aiohttp's refusals that were raised outside the routes are ours too."""
+        """Convert HTTP errors that aiohttp raised outside the routes."""
         if isinstance(resp, ReadyResponse) and resp.is_large:
             self._connection_watch.response_started(len(resp.ready_body or b""))
         if isinstance(resp, web.HTTPException):
@@ -104,10 +107,10 @@ class ProblemHandler(BoundedConnection):
 
 
 class ProblemServer(web.Server):
-    """Makes a :class:`ProblemHandler` for each connection, and looks after them.
+    """Makes a :class:`ProblemHandler` for each connection, and monitors them.
 
-    ``on_capacity`` is called when one is gone, and from time to time. ``open``: how many there
-    are; aiohttp's own list holds those whose handler has not ended, too.
+    ``on_capacity`` is called when a connection was closed, and periodically. ``open``: the
+    number of open connections; aiohttp's own list also has those whose handler has not ended.
     """
 
     def __init__(
@@ -126,7 +129,7 @@ class ProblemServer(web.Server):
         return self.connection_from("")
 
     def connection_from(self, address: str) -> RequestHandler:
-        """For a connection that was accepted; ``address``: what it counts under, if at all."""
+        """Return the protocol of an accepted connection; ``address``: the key it counts under."""
         return ProblemHandler(
             self,
             observe=self._observe,
@@ -137,16 +140,16 @@ class ProblemServer(web.Server):
         )
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """One more."""
+        """Count an opened connection."""
         super().connection_made(handler, transport)
         self.open += 1
 
     def close_unused(self) -> int:
-        """Close what is of no use; how many."""
+        """Close unused connections; return how many."""
         return self.watch.close_unused()
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """It is closed, or was handed over to a WebSocket."""
+        """Count a connection that was closed or upgraded to a WebSocket."""
         super().connection_lost(handler, exc)
         self.open -= 1
         if isinstance(handler, BoundedConnection) and handler.address:
@@ -161,7 +164,7 @@ class ProblemServer(web.Server):
         self.on_capacity()
 
     async def shutdown(self, timeout: float | None = None) -> None:
-        """Requests in flight are answered; who does not read the answer is not waited for."""
+        """Answer requests in flight; clients that do not read the response are not waited for."""
         self.watch.begin_shutdown()
         await super().shutdown(timeout)
         await self.watch.stop()
@@ -172,7 +175,7 @@ class ProblemRunner(web.AppRunner):
 
     Args:
         shutdown_timeout: seconds for requests in flight, once the listener is closed.
-        stall_seconds: how long an answer's unsent bytes may not shrink.
+        stall_seconds: how long the unsent bytes of a response may stay without progress.
         keep_alive_seconds: how long a connection without a request is kept.
     """
 
@@ -215,18 +218,20 @@ class ProblemRunner(web.AppRunner):
 
     @property
     def problem_server(self) -> ProblemServer:
-        """After ``setup()``."""
+        """The server; only after ``setup()``."""
         assert self._problem_server is not None
         return self._problem_server
 
 
 def _do_nothing() -> None:
-    """Nobody waits for room."""
+    """Do nothing: no site waits for capacity."""
 
 
 def _direct(table: dict[tuple[str, str], Handler], route: Handler) -> Handler:
-    """Past aiohttp's router for the paths that are written as they are declared; what is
-    not in the table, in a spelling of its own or with an ``Expect`` goes the usual way."""
+    """Return a handler that finds the routes in ``table`` without aiohttp's router.
+
+    Other paths, other spellings of a path and requests with ``Expect`` use the router.
+    """
 
     async def handle(request: web.Request) -> web.StreamResponse:
         found = table.get((request.method, request.raw_path.partition("?")[0]))
@@ -240,7 +245,7 @@ def _direct(table: dict[tuple[str, str], Handler], route: Handler) -> Handler:
 def _from_parser(
     exc: HttpProcessingError,
 ) -> Malformed | UriTooLong | HeadersTooLarge | RequestTimeout:
-    """The parser's words may quote the request, a token among it: they are not passed on."""
+    """Convert an error of the parser; its text may quote the request, so it is not repeated."""
     if isinstance(exc, HeadTooLarge):
         return HeadersTooLarge(f"the head must have at most {HEAD_BYTES} bytes")
     if isinstance(exc, HeadTooSlow):

@@ -1,4 +1,4 @@
-"""How many sockets users have open."""
+"""The number of open sockets of users."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from chatsvc.core.participants import user_id_error
 
 
 class Presence(Protocol):
-    """Where connections are counted."""
+    """The source of connection counts."""
 
     async def count(self, users: Sequence[str]) -> dict[str, int]:
-        """Every one of ``users``, and how many sockets it has open."""
+        """Return each of ``users`` with the number of its open sockets."""
 
 
 class ConnectionService:
-    """Looks users up, within bounds."""
+    """Look users up, within bounds."""
 
     def __init__(self, *, presence: Presence, limits: Limits) -> None:
         self._presence = presence
@@ -26,8 +26,10 @@ class ConnectionService:
         self._max_user_id = limits.user_id_characters
 
     async def count(self, users: list[str]) -> dict[str, int]:
-        """Raises:
-        Invalid: at ``/users`` or an entry of it.
+        """Return each of ``users`` with the number of its open sockets.
+
+        Raises:
+            Invalid: at ``/users`` or an entry of it.
         """
         if not users:
             raise Invalid.at("/users", "too_few", "users must have at least 1 entry", 1)

@@ -18,7 +18,7 @@ from chatsvc.features.conversations.model import (
 
 
 class StoredConversation(Protocol):
-    """A conversation as the store and the log's tail know it."""
+    """A conversation as the store and the log's tail return it."""
 
     @property
     def channel(self) -> str: ...
@@ -34,7 +34,7 @@ class StoredConversation(Protocol):
 
 
 class ConversationPage(Protocol):
-    """Conversations descending by ``last_id``."""
+    """Conversations, descending by ``last_id``."""
 
     @property
     def conversations(self) -> Sequence[StoredConversation]: ...
@@ -47,13 +47,13 @@ class ConversationPage(Protocol):
 
 
 class ConversationHistory(Protocol):
-    """Where conversations are read."""
+    """The source of conversations."""
 
     async def conversations(self, user: str, *, before: int, limit: int) -> ConversationPage:
-        """Those whose ``last_id`` is below ``before``, newest first.
+        """Return the conversations whose ``last_id`` is below ``before``, newest first.
 
         Raises:
-            StoreUnavailable: what was asked for lies in the store, which is away.
+            StoreUnavailable: the conversations are in the store, which is unavailable.
         """
 
 
@@ -65,7 +65,7 @@ class ConversationService:
         self._max_limit = limits.page
 
     def before(self, request: ConversationsRequest) -> int:
-        """Check the limit; the bound as an id, :data:`~chatsvc.core.ids.MAX_ID` without one.
+        """Check the limit; return ``before`` as an id, :data:`~chatsvc.core.ids.MAX_ID` without it.
 
         Raises:
             Invalid: at ``/limit`` or ``/before``.
@@ -87,11 +87,11 @@ class ConversationService:
             raise Invalid.at("/before", "bad_id", str(exc), 16) from None
 
     async def page(self, user: str, request: ConversationsRequest) -> Conversations:
-        """A page of the user's conversations.
+        """Return a page of the user's conversations.
 
         Raises:
             Invalid: at ``/limit`` or ``/before``.
-            StoreUnavailable: the store is away.
+            StoreUnavailable: the store is unavailable.
         """
         before = self.before(request)
         page = await self._history.conversations(user, before=before, limit=request.limit)

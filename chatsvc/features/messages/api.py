@@ -1,4 +1,4 @@
-"""``/api/messages``: the operations, and the bytes of their answers."""
+"""``/api/messages``: the operations, and the bytes of their responses."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _LOCATION_DOC: Final = {"Location": "Where the message can be read."}
 def operations(
     sender: ConversationSender, reader: MessageReader, limits: Limits
 ) -> tuple[Operation, ...]:
-    """Everything under ``/api/messages``."""
+    """Return the operations under ``/api/messages``."""
     return (
         _send(sender, limits),
         _page(reader, limits, "get_conversation", "/api/messages/get", required=True),
@@ -92,10 +92,9 @@ def _send(sender: ConversationSender, limits: Limits) -> Operation:
         description=(
             "The conversation is named by `participants`, which must include the sender, or by "
             "its key `channel`; a key that begins with `,sha256:` must be that of a conversation "
-            "of the caller's. Answered once the message is durable. Everybody among the "
-            "participants but the sender gets it at once. With a `client_id` (a UUIDv7 is best) "
-            "it can be sent again without fear: the same `client_id` with the same content is "
-            "the same message."
+            "of the caller's. The response is sent once the message is durable. All participants "
+            "except the sender receive it at once. With a `client_id` (preferably a UUIDv7) it can "
+            "be sent again: the same `client_id` with the same content is the same message."
         ),
         access=Access.USER,
         request=SendRequest,
@@ -196,9 +195,9 @@ def _message(reader: MessageReader) -> Operation:
 
 
 def page_body(page: HistoryPage, page_query: PageQuery, *, by_rev: bool) -> bytes:
-    """The page as JSON; the messages' own bytes are used as they are.
+    """Return the page as JSON; the bytes of the messages are not encoded again.
 
-    ``by_rev``: positions are those of a user's replay, not of a conversation's page.
+    ``by_rev``: positions are those of a user's replay, not those of a conversation's page.
     """
     entries = page.entries
     if entries:

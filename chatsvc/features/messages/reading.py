@@ -1,4 +1,4 @@
-"""Pages of what was said, and single messages, for those they went to."""
+"""Read pages and single messages, for the users who may read them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chatsvc.features.messages.model import PageRequest
 
 
 class HistoryPage(Protocol):
-    """Entries ascending by id."""
+    """A page of entries, ascending by id."""
 
     @property
     def entries(self) -> Sequence[Entry]: ...
@@ -27,7 +27,7 @@ class HistoryPage(Protocol):
 
 
 class History(Protocol):
-    """The store up to the watermark, then the log's tail, as one.
+    """The source of messages: the store up to the watermark, then the log's tail.
 
     Every method may raise :class:`~chatsvc.core.errors.StoreUnavailable` and
     :class:`~chatsvc.core.errors.HistoryBusy`. Reads take turns by ``reader``, the user.
@@ -51,9 +51,9 @@ class History(Protocol):
 
 
 class PageQuery(NamedTuple):
-    """What a page was asked to hold. ``around`` excludes ``bounds``' ids.
+    """The id range of a page request. With ``around``, the ids in ``bounds`` are not used.
 
-    ``given`` is the one bound of the request as it was written.
+    ``given`` is the bound of the request, as text.
     """
 
     bounds: Bounds
@@ -62,24 +62,24 @@ class PageQuery(NamedTuple):
 
 
 class Conversation(NamedTuple):
-    """``proven``: that the caller is in it follows from the request alone."""
+    """A conversation. ``proven``: the request alone shows that the caller is a participant."""
 
     channel: str
     proven: bool
 
 
 class MessageReader:
-    """Reads for a user what the user may read, and says 403 alike for the rest."""
+    """Read what a user may read; everything else gets the same 403."""
 
     def __init__(self, *, history: History, limits: Limits) -> None:
         self._history = history
         self._limits = limits
 
     def page_query(self, request: PageRequest) -> PageQuery:
-        """Check limit and bounds.
+        """Check limit and bounds; return the page query.
 
         Raises:
-            Invalid: at ``/limit``, or at the bound that is wrong or one too many.
+            Invalid: at ``/limit``, or at the bound that is wrong or superfluous.
         """
         check_limit(request.limit, self._limits.page)
         given = [
@@ -108,11 +108,11 @@ class MessageReader:
         return PageQuery(Bounds(request.limit), position, text)
 
     def conversation(self, user: str, request: PageRequest) -> Conversation | None:
-        """The conversation that the request names, or ``None`` where it names none.
+        """Return the conversation that the request names, or ``None`` where it names none.
 
         Raises:
             Invalid: at ``/participants`` or ``/channel``.
-            Forbidden: the user is not one of the participants that either names.
+            Forbidden: the user is not one of the participants.
         """
         if request.participants is not None:
             if request.channel is not None:
@@ -143,11 +143,11 @@ class MessageReader:
     async def page(
         self, user: str, conversation: Conversation | None, page_query: PageQuery
     ) -> HistoryPage:
-        """A page of one conversation, or of all the user's where there is ``None``.
+        """Return a page of one conversation, or of all the user's where it is ``None``.
 
         Raises:
-            Forbidden: there is no such conversation of the user's.
-            StoreUnavailable: what was asked for lies in the store, which is away.
+            Forbidden: the user has no such conversation.
+            StoreUnavailable: the messages are in the store, which is unavailable.
         """
         if conversation is None:
             if page_query.around is not None:
@@ -156,7 +156,7 @@ class MessageReader:
                 )
             return await self._history.user_page(user, page_query.bounds)
         channel = conversation.channel
-        # First who may read, then what: reading would take longer where there is something.
+        # Permission before reading: a read would take longer where there are messages.
         if not conversation.proven and await self._history.participants(user, channel) is None:
             raise _not_a_participant("/channel")
         if page_query.around is not None:
@@ -166,11 +166,11 @@ class MessageReader:
         return await self._history.channel_page(channel, page_query.bounds, reader=user)
 
     async def message(self, user: str, message_id: int) -> tuple[Entry, str]:
-        """One message, and ``accepted`` or ``stored``.
+        """Return one message, and ``accepted`` or ``stored``.
 
         Raises:
-            NotFound: there is none, or it did not go to the user: alike.
-            StoreUnavailable: it is not in the log's recent end, and the store is away.
+            NotFound: there is none, or the user is not a participant: the same answer.
+            StoreUnavailable: it is not in the log's tail, and the store is unavailable.
         """
         found = await self._history.get(message_id, reader=user)
         if found is None or user not in found[0].audience:
@@ -179,8 +179,10 @@ class MessageReader:
 
 
 def read_id(text: str, pointer: str) -> int:
-    """Raises:
-    Invalid: at ``pointer``, not 16 lower-case hex digits.
+    """Parse a message id of a request.
+
+    Raises:
+        Invalid: at ``pointer``, not 16 lower-case hex digits.
     """
     try:
         return parse_id(text)
@@ -189,8 +191,10 @@ def read_id(text: str, pointer: str) -> int:
 
 
 def check_limit(limit: int, max_limit: int) -> None:
-    """Raises:
-    Invalid: at ``/limit``, not from 1 to ``max_limit``.
+    """Check the size of a page.
+
+    Raises:
+        Invalid: at ``/limit``, not from 1 to ``max_limit``.
     """
     if limit < 1:
         raise Invalid.at("/limit", "too_small", "limit must be at least 1", 1)
