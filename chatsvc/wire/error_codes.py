@@ -132,7 +132,7 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("shutting_down", 503, _WAIT, "The server is being stopped."),
     ErrorCode("store_file_missing", 503, _WAIT, "The embedded store's file was removed."),
     ErrorCode(
-        "store_unavailable", 503, _WAIT, "The database, which has the answer, does not respond."
+        "store_unavailable", 503, _WAIT, "The answer is in the database alone: it is unavailable."
     ),
     ErrorCode("unavailable", 503, _WAIT, "The request cannot be answered now."),
 )
