@@ -20,7 +20,7 @@ from chatsvc.core.errors import (
     Unauthorized,
     UnsupportedMedia,
 )
-from chatsvc.server.errors import ClientGone, RequestTimeout, invalid_from_msgspec
+from chatsvc.server.errors import ClientDisconnected, RequestTimeout, invalid_from_msgspec
 from chatsvc.wire.operation import Operation
 
 BODY_SECONDS: Final = 30.0
@@ -68,7 +68,7 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
         TooLarge: it exceeds the bound.
         RequestTimeout: it did not arrive within :data:`BODY_SECONDS`.
         Malformed: its chunks violate RFC 9112.
-        ClientGone: the connection was lost.
+        ClientDisconnected: the connection was lost.
     """
     check_media(request)
     length = request.content_length
@@ -90,7 +90,7 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
             raise Malformed("the body must be framed as in HTTP/1.1", code="bad_body") from None
         except OSError as exc:
             exc.__traceback__ = None
-            raise ClientGone from None
+            raise ClientDisconnected from None
     if len(body) > max_bytes:
         raise too_large(max_bytes)
     return body

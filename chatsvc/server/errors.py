@@ -46,7 +46,7 @@ class RequestTimeout(RequestError):
     code = "request_timeout"
 
 
-class ClientGone(Exception):
+class ClientDisconnected(Exception):
     """The client disconnected during its request: no answer is sent."""
 
 
@@ -94,7 +94,7 @@ STATUS: Final[dict[type[Exception], int]] = {
     Unavailable: 503,
 }
 
-CLIENT_GONE: Final = 499
+CLIENT_DISCONNECTED: Final = 499
 """The status in metrics and log of a request whose client disconnected; it is never sent."""
 
 TITLES: Final = {413: "Content Too Large", 422: "Unprocessable Content"}

@@ -16,9 +16,9 @@ from aiohttp.typedefs import Handler, Middleware
 from chatsvc.core.errors import ChatError, NotFound, TooLarge
 from chatsvc.core.origins import LOOPBACK, is_loopback_page
 from chatsvc.server.errors import (
-    CLIENT_GONE,
+    CLIENT_DISCONNECTED,
     PROBLEM_TYPE,
-    ClientGone,
+    ClientDisconnected,
     ExpectationFailed,
     MethodNotAllowed,
     failure,
@@ -163,8 +163,8 @@ def exchange_middleware(*, observe: Observe, cors: Cors | None = None) -> Middle
                 response = problem_response(from_aiohttp(exc), exchange.request_id)
         except web.HTTPException as exc:
             response = problem_response(from_aiohttp(exc), exchange.request_id)
-        except ClientGone:
-            response = NoResponse(CLIENT_GONE)
+        except ClientDisconnected:
+            response = NoResponse(CLIENT_DISCONNECTED)
         except ChatError as exc:
             exchange.error = exc
             response = problem_response(exc, exchange.request_id)
