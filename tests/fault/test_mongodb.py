@@ -271,8 +271,9 @@ async def test_backlog_at_its_bound(
         turned_away = held.load.turned_away + 20
         await held.load.until(lambda: held.load.turned_away >= turned_away, "turned away")
         async with asyncio.timeout(60):
-            while (health := await service.health())["status"] == "ok":
-                await asyncio.sleep(0.05)  # the store's silence is noticed within five seconds
+            # Another process: its store's silence is noticed within five seconds.
+            while (health := await service.health())["status"] == "ok":  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
         assert (health["http_status"], health["status"]) == (200, "degraded")
         async with aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {token('new')}"}
