@@ -32,11 +32,11 @@ from chatsvc.log.lock import DataDirLock
 from chatsvc.log.reconcile import StoreState
 from chatsvc.server.accepting import AcceptingSite, accept_on
 from chatsvc.server.application import ServerOptions, build_application
+from chatsvc.server.connection_limits import connection_limits, open_files_limit
 from chatsvc.server.health import Check, HealthReport
 from chatsvc.server.listener import listen, url_of
 from chatsvc.server.metrics import Metrics
 from chatsvc.server.protocol import ProblemRunner, ProblemServer
-from chatsvc.server.room import open_files_limit, room_for
 from chatsvc.server.websocket.context import SocketContext
 from chatsvc.server.websocket.keeper import SocketKeeper
 from chatsvc.server.websocket.upgrade import WebSocketEndpoint
@@ -153,7 +153,7 @@ class Service:
                 runner,
                 listeners,
                 sockets=lambda: len(context.sockets),
-                room=room_for(
+                limits=connection_limits(
                     settings.max_http_connections,
                     settings.max_http_connections_per_address,
                     open_files_limit(),
@@ -409,7 +409,7 @@ class Service:
             ("http_heads_expired", "HTTP connections closed because no whole head came in time.",
              lambda: looks.heads_expired),
             ("http_closed_for_room", "HTTP connections of no use that gave way to new ones.",
-             lambda: looks.closed_for_room),
+             lambda: looks.closed_for_capacity),
         ):  # fmt: skip
             watch(name, text, read, "counter")
 

@@ -119,7 +119,7 @@ class Resumer:
             return Plan(head, False, min(self._common(cursor), head))
         if cursor.id > head:
             return Plan(head, False, head)
-        if overlap(self._tail.lacking(), cursor.id, head + 1):
+        if overlap(self._tail.missing(), cursor.id, head + 1):
             return Plan(head, False, cursor.id)
         try:
             missed = await self._missed(user, cursor.id)

@@ -1,4 +1,4 @@
-"""Which client ids may have been forgotten, told by when they were minted.
+"""Which client ids may have been forgotten, known from when they were minted.
 
 A UUIDv7 carries the time at which its client made it. A key that is forgotten leaves
 that time behind, as the bound of its sender: what the same sender sends under an id

@@ -113,7 +113,7 @@ class KeyWindow:
             self._over[name] = sender
 
     def forget(self, up_to: int, stored: int) -> None:
-        """Let go of keys of records up to ``up_to``, and early of what is too many.
+        """Forget keys of records up to ``up_to``, and early what is too many.
 
         Args:
             up_to: the position that is a window old.

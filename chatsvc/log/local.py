@@ -444,7 +444,7 @@ def _positions(file: LogFile, store: StoreState | None) -> Settled:
     """What the file says, a new file's beginning, and what follows from the store."""
     positions = load(file)
     empty = not file.head()
-    if empty and not head_of(file, positions):
+    if empty and positions.store is None and not head_of(file, positions):
         # What was before is the store's to answer; where it is away, any beginning will do.
         start = store.extent if store is not None else id_at(now_ms())
         file.set_meta("trimmed", start)

@@ -33,6 +33,7 @@ class Positions(NamedTuple):
         unconfirmed: the log's head when it was last opened without a store that could
             confirm that nothing of the log is missing; ``None`` once one did.
         hole: what is neither in the file nor in the store any more.
+        marked: whether the store has had a mark of this log's.
     """
 
     lives: tuple[Life, ...]
@@ -45,6 +46,7 @@ class Positions(NamedTuple):
     base: int
     unconfirmed: int | None
     hole: Range | None
+    marked: bool
 
     @property
     def epoch(self) -> str:
@@ -70,6 +72,7 @@ class Positions(NamedTuple):
             "base": self.base,
             "unconfirmed": _text(self.unconfirmed),
             "hole": _range_text(self.hole),
+            "marked": int(self.marked),
         }
 
 
@@ -100,6 +103,7 @@ def load(file: LogFile) -> Positions:
         base=base,
         unconfirmed=_number(file, "unconfirmed"),
         hole=(parse_id(hole[:16]), parse_id(hole[17:])) if hole else None,
+        marked=bool(_number(file, "marked")),
     )
 
 

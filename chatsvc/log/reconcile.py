@@ -40,11 +40,13 @@ class Life(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """The store's watermark, and the life of the log that set it."""
+    """The store's watermark, and the life of the log that set it. ``lost`` is what the store
+    lacks below it for good."""
 
     position: int
     generation: int
     epoch: str
+    lost: Range | None = None
 
 
 class LogState(NamedTuple):
@@ -55,7 +57,7 @@ class LogState(NamedTuple):
     least that, the highest id that was deleted from the file: nothing up to there can be
     stored again. ``base``: at or below it a store may hold what the log does not. ``empty``:
     it has accepted nothing yet. ``hole`` is what neither side holds any more. ``lives`` ends
-    with the present one.
+    with the present one. ``marked``: that store has had a mark of this log's.
     """
 
     store: str | None
@@ -66,6 +68,7 @@ class LogState(NamedTuple):
     empty: bool
     lives: tuple[Life, ...]
     hole: Range | None = None
+    marked: bool = False
 
 
 class StoreState(NamedTuple):
@@ -111,10 +114,12 @@ def reconcile(log: LogState, store: StoreState, *, known: bool) -> Meeting:
         return _first(log, store, known)
     if log.store != store.identity:
         return _another(log, store, known)
-    claimed = min(log.stored, store.head) if store.mark is None else _claimed(log, store.mark)
+    claimed = _claimed(log, store)
     behind = claimed < log.stored
     ahead = _is_ahead(log, store, known)
-    lost = _missing(log, claimed) if behind and store.mark is not None else None
+    # A store that has never had a mark cannot tell a loss from what has expired in it.
+    lost = _missing(log, claimed) if behind and (store.mark or log.marked) else None
+    lost = _joined(lost, store.mark.lost if store.mark is not None else None)
     return Meeting(
         another=False,
         behind=behind,
@@ -153,13 +158,23 @@ def _another(log: LogState, store: StoreState, known: bool) -> Meeting:
         stored=log.trimmed,
         margin=0,
         base=max(log.base, store.extent),
-        hole=_missing(log, _claimed(log, mark) if ours and mark is not None else 0),
+        hole=_joined(
+            _missing(log, _claimed(log, store) if ours else 0),
+            mark.lost if mark is not None else None,
+        ),
     )
 
 
-def _claimed(log: LogState, mark: Mark) -> int:
+def _claimed(log: LogState, store: StoreState) -> int:
     """Up to where the store holds everything of this log, by its mark. What lives after the
-    one that set it have placed below its position is not in there."""
+    one that set it have placed below its position is not in there.
+
+    Without a mark it was put back to the time before it had one; or it was filled by a
+    program that set none, and then its head says at least how far that one came.
+    """
+    mark = store.mark
+    if mark is None:
+        return 0 if log.marked else min(log.stored, store.head)
     later = [
         life.begun
         for life in log.lives

@@ -66,6 +66,7 @@ def settle(
         empty,
         positions.lives,
         positions.hole,
+        positions.marked,
     )
     meeting = reconcile(log, store, known=_knows(file, store))
     begin = stored = meeting.stored
@@ -86,6 +87,7 @@ def settle(
         base=meeting.base,
         hole=meeting.hole,
         unconfirmed=None,
+        marked=positions.marked and not meeting.another,
     )
     file.set_metas(positions.meta())
     _tell(log, store, positions, meeting)
@@ -234,11 +236,14 @@ class Standing:
 
         def work() -> None:
             try:
-                self._file.set_metas({"watermark": now.stored, "settled": now.settled})
+                marks = {"watermark": now.stored, "settled": now.settled, "marked": int(now.marked)}
+                self._file.set_metas(marks)
             except LogUnavailable as exc:
                 _logger.warning("watermark_not_saved", error=str(exc))
             else:
-                self._saved = self._saved._replace(stored=now.stored, settled=now.settled)
+                self._saved = self._saved._replace(
+                    stored=now.stored, settled=now.settled, marked=now.marked
+                )
 
         self._worker.chore(work)
 
@@ -270,7 +275,9 @@ class Standing:
         return found
 
     def stored(self, position: int) -> None:
-        """The store has everything up to here: so much less is to be filled up again."""
+        """The store has everything up to here, and says so; so much less is to be filled."""
+        if not self._positions.marked:
+            self._positions = self._positions._replace(marked=True)
         last, count = self._read
         if position == last:
             self.refill = max(0, self.refill - count)

@@ -161,11 +161,12 @@ class Tail:
         return self.stored if self.confirmed else 0
 
     def lacking(self) -> tuple[tuple[int, int], ...]:
-        """Ranges ``(after, up_to)`` of what may be neither here nor in the store."""
-        ranges = [(self.relied_on, self.floor)] if self.relied_on < self.floor else []
-        if self.hole is not None:
-            ranges.append(self.hole)
-        return tuple(ranges)
+        """Ranges ``(after, up_to)`` of what may be neither here nor in the store, as yet."""
+        return ((self.relied_on, self.floor),) if self.relied_on < self.floor else ()
+
+    def missing(self) -> tuple[tuple[int, int], ...]:
+        """The same, and what is lost for good."""
+        return self.lacking() if self.hole is None else (*self.lacking(), self.hole)
 
     def extend(self, records: Sequence[Record]) -> None:
         """Add what the log accepted, ascending and above what is here; then tell listeners."""

@@ -44,13 +44,15 @@ class Page(NamedTuple):
 
     ``has_more`` speaks of the direction asked: older ones for the newest of a stretch,
     newer ones for the oldest. ``complete`` is false where something in the range may be
-    missing: the store was away and only what the log's tail holds is here, or the store
-    lacks what one before it had.
+    missing for now: the store was away and only what the log's tail holds is here, or the
+    store is being filled up with what one before it had. ``lost`` is a range of ids, above
+    the first up to the second, of which the page touches a part and nobody holds anything.
     """
 
     entries: list[Entry]
     has_more: bool
     complete: bool
+    lost: tuple[int, int] | None = None
 
 
 class ConversationPage(NamedTuple):
@@ -59,6 +61,7 @@ class ConversationPage(NamedTuple):
     conversations: list[Conversation]
     has_more: bool
     complete: bool
+    lost: tuple[int, int] | None = None
 
 
 class Breaker:
@@ -233,8 +236,9 @@ class History:
         kept = fit(found, _size, limit, MAX_PAGE_BYTES, from_end=False)
         has_more = len(kept) < len(found) or len(rows) > limit or _too_large(rows) or away
         down_to = kept[-1].last_id if has_more and kept else oldest
-        complete = not away and not overlap(lacking, max(down_to - 1, 0), before)
-        return ConversationPage(kept, has_more, complete)
+        after = max(down_to - 1, 0)
+        complete = not away and not overlap(lacking, after, before)
+        return ConversationPage(kept, has_more, complete, self._lost(after, before))
 
     async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
         """Of one conversation of the user's; ``None``, after the same work, for one that does
@@ -306,6 +310,10 @@ class History:
             lambda bounds: self._ask(user, lambda: self._store.user_page(user, bounds)),
         )
 
+    def _lost(self, after: int, before: int) -> tuple[int, int] | None:
+        hole = self._tail.hole
+        return hole if hole is not None and overlap([hole], after, before) else None
+
     def _visible(self, bounds: Bounds) -> Bounds:
         oldest = self._expiry.oldest_kept()
         return bounds._replace(after=max(bounds.after, oldest - 1)) if oldest else bounds
@@ -336,8 +344,9 @@ class History:
             kept = _cut(both + here, bounds)
             return Page(kept.entries, has_more=True, complete=False)
         page = _cut(_merge(stored, both) + here, bounds)
-        complete = not overlap(lacking, *_covered(page, bounds)) and not _differ(stored, both)
-        return page._replace(complete=complete)
+        covered = _covered(page, bounds)
+        complete = not overlap(lacking, *covered) and not _differ(stored, both)
+        return page._replace(complete=complete, lost=self._lost(*covered))
 
     async def _around(
         self, from_tail: _FromTail, from_store: _FromStore, message_id: int, limit: int
@@ -359,7 +368,8 @@ class History:
         if away is not None and not newer.entries:
             raise away
         complete = older.complete and newer.complete
-        return Page(older.entries + newer.entries, older.has_more, complete)
+        lost = older.lost or newer.lost
+        return Page(older.entries + newer.entries, older.has_more, complete, lost)
 
     async def _stored_conversations(
         self, user: str, before: int, wanted: int, listed: _Listed, oldest: int

@@ -157,7 +157,13 @@ class MongoStore(MessageStore):
         )
         if found is None:
             return None
-        return Mark(parse_id(found["value"]), int(found["generation"]), str(found["epoch"]))
+        lost = tuple(map(parse_id, found["lost"]))
+        return Mark(
+            parse_id(found["value"]),
+            int(found["generation"]),
+            str(found["epoch"]),
+            (lost[0], lost[1]) if lost else None,
+        )
 
     async def set_watermark(self, expected: Mark | None, new: Mark) -> bool:
         self._require_open()
@@ -455,6 +461,7 @@ def _mark_document(mark: Mark) -> Document:
         "value": format_id(mark.position),
         "generation": mark.generation,
         "epoch": mark.epoch,
+        "lost": [format_id(position) for position in mark.lost or ()],
     }
 
 

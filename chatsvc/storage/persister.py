@@ -276,7 +276,7 @@ class Persister:
         found = self._found
         assert found is not None
         life, mark = self._log.lives[-1], found.mark
-        new = Mark(position, life.generation, life.epoch)
+        new = Mark(position, life.generation, life.epoch, self._log.tail.hole)
         if mark is not None:
             new = new._replace(position=max(position, mark.position))
             if new == mark:
@@ -305,7 +305,8 @@ class Persister:
         found = await state_of(store)
         before = self._found
         same = before is not None and before.identity == found.identity
-        if not same or found.mark not in (before and before.mark, self._asked):
+        asked = found.mark is not None and found.mark == self._asked  # its answer was lost
+        if before is None or not same or (found.mark != before.mark and not asked):
             await self._log.meet_store(found)
             self._position = self._log.store_from
         self._found = found

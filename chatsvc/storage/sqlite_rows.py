@@ -65,8 +65,9 @@ def watermark(db: sqlite3.Connection) -> Mark | None:
     found = meta(db, "watermark")
     if found is None:
         return None
-    position, generation, epoch = found.split(" ")
-    return Mark(parse_id(position), int(generation), epoch)
+    position, generation, epoch, *lost = found.split(" ")
+    gone = (parse_id(lost[0]), parse_id(lost[1])) if lost else None
+    return Mark(parse_id(position), int(generation), epoch, gone)
 
 
 def set_watermark(db: sqlite3.Connection, expected: Mark | None, new: Mark) -> bool:
@@ -92,7 +93,8 @@ def set_watermark(db: sqlite3.Connection, expected: Mark | None, new: Mark) -> b
 
 
 def _mark_text(mark: Mark) -> str:
-    return f"{format_id(mark.position)} {mark.generation} {mark.epoch}"
+    lost = " ".join(["", *map(format_id, mark.lost)]) if mark.lost else ""
+    return f"{format_id(mark.position)} {mark.generation} {mark.epoch}{lost}"
 
 
 def write_records(db: sqlite3.Connection, records: Sequence[Record]) -> list[Rejection]:

@@ -111,14 +111,21 @@ class StoreSuite:
         assert await store.watermark() == first
         assert await store.set_watermark(first, second)
         assert not await store.set_watermark(first, second)
-        for other in (Mark(START + STEP, 2, "a"), Mark(START + STEP, 1, "b"), first):
+        for other in (
+            Mark(START + STEP, 2, "a"),
+            Mark(START + STEP, 1, "b"),
+            Mark(START + STEP, 1, "a", (1, 2)),
+            first,
+        ):
             assert not await store.set_watermark(other, first)
         await store.close()
         again = place.make()
         await again.open()
         assert await again.watermark() == second
-        assert await again.set_watermark(second, Mark(1, 12, "later"))
-        assert await again.watermark() == Mark(1, 12, "later")
+        later = Mark(1, 12, "later", (START, START + STEP))
+        assert await again.set_watermark(second, later)
+        assert await again.watermark() == later
+        assert await again.set_watermark(later, second)
         await again.close()
 
     async def test_of_several_who_set_the_watermark_at_once_one_succeeds(

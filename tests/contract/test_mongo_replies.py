@@ -117,8 +117,11 @@ async def test_the_watermark_is_compared_and_set_in_one_journaled_step(
         "value": "0000000000000001",
         "generation": 1,
         "epoch": "a",
+        "lost": [],
     }
-    assert update["u"] == {"$set": {"value": "0000000000000002", "generation": 1, "epoch": "a"}}
+    assert update["u"] == {
+        "$set": {"value": "0000000000000002", "generation": 1, "epoch": "a", "lost": []}
+    }
     script.answers["update"] = lambda _: {"ok": 1, "n": 0, "nModified": 0}
     assert not await store.set_watermark(Mark(1, 1, "a"), Mark(2, 1, "a"))
 

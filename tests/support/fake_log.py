@@ -119,12 +119,14 @@ class Page(NamedTuple):
     entries: list[Entry]
     has_more: bool
     complete: bool
+    lost: tuple[int, int] | None = None
 
 
 class Conversations(NamedTuple):
     conversations: list[Conversation]
     has_more: bool
     complete: bool
+    lost: tuple[int, int] | None = None
 
 
 def entry_of(record: Record) -> Entry:

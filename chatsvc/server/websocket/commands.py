@@ -49,13 +49,13 @@ def ref_of(payload: bytes) -> str | None:
 def error_frame(error: ChatError, ref: str | None) -> Error:
     """The refusal of a frame; the connection goes on."""
     if isinstance(error, RequestError):
-        fault = error.faults[0] if error.faults else None
+        first = error.field_errors[0] if error.field_errors else None
         return Error(
             code=error.code,
             detail=error.detail,
             ref=ref,
-            pointer=fault.pointer if fault else None,
-            limit=fault.limit if fault else None,
+            pointer=first.pointer if first else None,
+            limit=first.limit if first else None,
             retry_after=error.retry_after,
             id=error.extra.get("id"),
         )

@@ -127,9 +127,9 @@ class Intake(Speaker):
         context = self._context
         context.turn_left = TURN_UNITS
         events = self._events or decoder.feed(data, TURN_UNITS)
-        if decoder.scraps:
-            scraps, decoder.scraps = decoder.scraps, 0
-            self.charge(scraps)
+        if decoder.small_fragments:
+            small_fragments, decoder.small_fragments = decoder.small_fragments, 0
+            self.charge(small_fragments)
         done = 0
         for event in events:
             if context.turn_left <= 0 or self._decoder is None or self._must_wait():

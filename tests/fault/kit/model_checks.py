@@ -8,6 +8,7 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID, format_id, parse_id
 from chatsvc.core.page import Bounds
 from chatsvc.delivery.connection import Connection
+from chatsvc.storage.history import Page
 from tests.fault.kit.model import CONVERSATIONS, USERS, Client, Held, Wire, World
 
 
@@ -26,7 +27,7 @@ async def check(world: World, *, settled: bool = False) -> None:
     assert len(set(contents)) == len(contents) or world.readmitted, "twice"
     for one in present:
         assert world.sent[one.content].channel == one.channel
-    must = settled and not world.log.tail.hole
+    must = settled
     for user in USERS:
         mine = [one for one in present if user in one.users]
         maybe = [one for one in everything if user in one.users]
@@ -39,6 +40,8 @@ async def check(world: World, *, settled: bool = False) -> None:
         maybe = [one for one in everything if one.channel == channel]
         await check_pages(world, here, maybe, channel, people[0], must)
     await check_single(world, present, must)
+    if not world.log_is_older:
+        await check_retries(world, present, must)
     if not world.log_is_older:
         check_live(world, present)
 
@@ -74,12 +77,29 @@ async def check_pages(
         inside = [one for one in mine if bounds.after < one.id < bounds.before]
         kept = inside[-limit:] if bounds.newest else inside[:limit]
         found = [json.loads(entry.body)["content"] for entry in page.entries]
+        check_lost(world, page, bounds)
         if page.complete and len(mine) == len(maybe):
             assert found == [one.content for one in kept], (bounds, found, kept)
             assert page.has_more == (len(inside) > limit)
         else:
             assert not must, "not complete, though nothing is missing"
             assert set(found) <= {one.content for one in maybe}, (bounds, found, maybe)
+
+
+def check_lost(world: World, page: Page, bounds: Bounds) -> None:
+    """What the log has deleted and the store lacks is named wherever it would have been."""
+    if not page.complete or not world.confirmed:
+        return
+    low = page.entries[0].id if page.has_more and page.entries and bounds.newest else bounds.after
+    high = (
+        page.entries[-1].id
+        if page.has_more and page.entries and not bounds.newest
+        else bounds.before
+    )
+    for position in world.deleted_and_lost():
+        if low < position < high:
+            assert page.lost is not None, f"{position:x} is lost, and nobody is told"
+            assert page.lost[0] < position <= page.lost[1]
 
 
 async def check_conversations(world: World, mine: list[Held], user: str, must: bool) -> None:
@@ -125,6 +145,22 @@ async def check_single(world: World, present: list[Held], must: bool) -> None:
         assert content == one.content or (world.store.away and content in world.sent)
         if state == "stored" and world.confirmed:
             assert one.id in stored, f"{one} is not stored"
+
+
+async def check_retries(world: World, present: list[Held], must: bool) -> None:
+    """Who does not know what became of a send repeats it, and it is the same message."""
+    there = {one.content for one in present}
+    candidates = [
+        one for one in world.sent.values() if one.client_id is not None and one.content in there
+    ]
+    for one in world.dice.sample(candidates, min(3, len(candidates))):
+        try:
+            again = await world.submit(one.users, one.sender, one.content, one.client_id)
+        except StoreUnavailable:
+            assert not must, "cannot be told, though everything is there"
+            continue
+        assert again.duplicate, f"{one} was accepted twice"
+        assert json.loads(again.body)["content"] == one.content
 
 
 async def check_resume(world: World, mine: list[Held], user: str, must: bool) -> None:

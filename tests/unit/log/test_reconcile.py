@@ -112,6 +112,21 @@ def test_holes_are_remembered_and_joined() -> None:
     assert reconcile(log, full, known=True).hole is None
 
 
+def test_what_a_store_says_that_it_has_lost_is_believed() -> None:
+    """The log may be an older one, that has not seen it go."""
+    for identity in ("ours", "another"):
+        store = StoreState(identity, Mark(WATERMARK, 2, "now", (3, 7)), HEAD)
+        assert reconcile(LOG, store, known=True).hole == (3, 7)
+    store = StoreState("ours", Mark(10, 2, "now", (3, 7)), HEAD)
+    assert reconcile(LOG, store, known=True).hole == (3, TRIMMED)
+
+
+def test_a_store_put_back_to_before_it_had_a_mark_holds_nothing_for_sure() -> None:
+    log = LOG._replace(marked=True)
+    found = reconcile(log, StoreState("ours", None, WATERMARK), known=True)
+    assert (found.behind, found.stored, found.hole) == (True, TRIMMED, (0, TRIMMED))
+
+
 def test_where_nothing_was_deleted_nothing_is_missing() -> None:
     log = LOG._replace(start=TRIMMED)
     assert reconcile(log, StoreState("ours", mark(5), 5), known=True).hole is None

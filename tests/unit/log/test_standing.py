@@ -240,13 +240,13 @@ async def test_another_store_is_filled_from_the_file_and_not_from_memory(
     assert log.refill == 1999
     assert log.tail.stored == log.store_from == records[0].id - 1
     lost = (0, records[0].id - 1)
-    assert log.tail.lacking() == ((log.tail.stored, log.tail.floor), lost)
+    assert log.tail.missing() == ((log.tail.stored, log.tail.floor), lost)
     await log.close()
     log = await opened(store=StoreState("another", None, 0), recent_bytes=50_000)
     assert (log.refill, log.tail.unsaved_count) == (1999, 1), "and after a restart as well"
 
 
-async def test_what_no_one_holds_any_more_is_never_called_complete(
+async def test_what_no_one_holds_any_more_is_remembered_as_lost(
     tmp_path: Path, opened: Open
 ) -> None:
     log = await opened(store=NOTHING)
@@ -262,7 +262,8 @@ async def test_what_no_one_holds_any_more_is_never_called_complete(
         "history_is_missing"
     ]
     log.advance_watermark(sent[4].id)
-    assert log.tail.lacking() == ((sent[0].id, log.tail.floor),)
+    assert log.tail.lacking() == ()
+    assert log.tail.missing() == ((sent[0].id, log.tail.floor),)
     await log.close()
     log = await opened(store=StoreState("s", mark(log, sent[4].id), sent[4].id))
     assert log.tail.hole == (sent[0].id, log.tail.floor), "it does not heal"
@@ -287,6 +288,16 @@ async def test_a_store_ahead_begins_a_new_life_above_it(tmp_path: Path, opened: 
     await log.close()
     log = await opened(store=StoreState("s", mark(log, sent.id), sent.id))
     assert (log.epoch, log.tail.base) == (epoch, head)
+
+
+async def test_an_empty_log_that_was_put_back_is_no_new_one(opened: Open) -> None:
+    log = await opened(store=NOTHING)
+    await log.close()
+    head = id_at(now_ms())
+    again = await opened(store=StoreState("s", mark(log, head), head))
+    assert again.epoch != log.epoch
+    assert again.tail.base == head
+    assert (await send(again)).id > head
 
 
 async def test_an_unordered_batch_that_the_log_lost_the_end_of_is_completed(

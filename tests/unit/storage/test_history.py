@@ -631,11 +631,8 @@ async def test_what_is_in_neither_yet_is_not_called_unknown() -> None:
     with pytest.raises(StoreUnavailable, match="filled up again"):
         await world.history.get(START + 5 * STEP)
     assert await world.history.get(START + 13 * STEP) is None
-    with pytest.raises(StoreUnavailable, match="filled up again"):
-        await world.history.find_client_id("alice", "alice,bob", "k")
     world.tail.advance(START + 12 * STEP)
     assert await world.history.get(START + 5 * STEP) is None
-    assert await world.history.find_client_id("alice", "alice,bob", "k") is None
 
 
 async def test_what_a_store_answers_that_was_not_met_is_not_called_complete() -> None:
@@ -647,14 +644,25 @@ async def test_what_a_store_answers_that_was_not_met_is_not_called_complete() ->
     assert (await world.history.user_page("bob", Bounds(20))).complete
 
 
-async def test_a_hole_stays_one() -> None:
+async def test_what_is_lost_for_good_is_named_by_the_pages_that_touch_it() -> None:
     world = Refilling(8)
-    world.tail.confront(stored=START + 8 * STEP, base=0, hole=(START + 2 * STEP, START + 4 * STEP))
-    assert not (await world.history.user_page("bob", Bounds(20))).complete
-    assert (await world.history.user_page("bob", Bounds(8))).complete
+    lost = (START + 2 * STEP, START + 4 * STEP)
+    world.tail.confront(stored=START + 8 * STEP, base=0, hole=lost)
+    for bounds, found in (
+        (Bounds(20), lost),
+        (Bounds(8), None),
+        (Bounds(9), lost),
+        (Bounds(1, after=START + 3 * STEP, newest=False), lost),
+        (Bounds(1, after=START + 4 * STEP, newest=False), None),
+        (Bounds(2, newest=False), None),
+    ):
+        page = await world.history.user_page("bob", bounds)
+        assert page.complete, "what is there is all there: nobody need wait for the rest"
+        assert page.lost == found, bounds
+    around = await world.history.channel_around("alice,bob", START + 5 * STEP, 6)
+    assert (around.complete, around.lost) == (True, lost)
     listing = await world.history.conversations("bob", before=MAX_ID, limit=5)
-    assert not listing.complete
-    assert not listing.has_more
+    assert (listing.complete, listing.lost, listing.has_more) == (True, lost, False)
 
 
 async def test_a_listing_that_a_store_lacks_a_part_of_ends_and_says_so() -> None:
