@@ -123,8 +123,7 @@ def _table() -> tuple[Variable, ...]:
         ("BACKLOG_BYTES", _size(mib, 256 * 1024 * mib), "512MiB", "bytes",
          "Memory for what is accepted and not yet stored; beyond it sends get 503, beyond a share 429."),
         ("LOG_RETENTION_SECONDS", _whole(0, 31_536_000), "86400", "seconds",
-         "How long the log on disk keeps what is stored already, in time that has passed; "
-         "IDEMPOTENCY_SECONDS is its floor."),
+         "How long the log on disk keeps what is stored; IDEMPOTENCY_SECONDS is its floor."),
         ("MIN_FREE_BYTES", _size(0, 1024 * 1024 * mib), "256MiB", "bytes",
          "Free space on DATA_DIR's disk below which sends get 503."),
     )  # fmt: skip
