@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from chatsvc.core.page import Bounds
@@ -9,7 +11,7 @@ from chatsvc.delivery.resume import Plan
 from chatsvc.log.reconcile import Life
 from tests.support.drafts import record
 from tests.support.fake_log import Page, entry_of
-from tests.support.resuming import Resumption, shown
+from tests.support.resuming import Resumption, shown, turns
 
 
 def lives(*begun: int) -> tuple[Life, ...]:
@@ -30,7 +32,7 @@ async def test_a_cursor_of_an_earlier_life_is_good_up_to_where_the_next_began(
 ) -> None:
     one = Resumption(recent_bytes=1 << 20)
     one.accept(*(record(at) for at in range(1, 61)))
-    one.resumer.begin_life(lives(10, 20, 40))
+    one.resumer.begin_epoch(lives(10, 20, 40))
     assert one.resumer.epoch == "life3"
     plan, transport = await one.resume(since.format(50))
     if gap_from is None:
@@ -78,17 +80,32 @@ async def test_what_is_lost_for_good_is_a_gap_for_who_missed_it() -> None:
     assert (await one.resume(one.cursor(4)))[0] == Plan(4, True)
 
 
-async def test_a_page_that_turns_out_incomplete_on_the_way_is_a_gap(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("complete", "lost"), [(False, None), (True, (3, 4))])
+async def test_a_page_that_turns_out_to_lack_something_on_the_way_is_a_gap(
+    monkeypatch: pytest.MonkeyPatch, complete: bool, lost: tuple[int, int] | None
 ) -> None:
     one = Resumption(recent_bytes=0)
     one.accept(*(record(at) for at in range(1, 11)))
     one.tail.advance(8)
 
     async def incomplete(user: str, bounds: Bounds) -> Page:
-        return Page([entry_of(one.store.records[4])], False, False)
+        return Page([entry_of(one.store.records[4])], False, complete, lost)
 
     monkeypatch.setattr(one.store, "user_page", incomplete)
     plan, transport = await one.resume(one.cursor(2))
     assert plan.recovered
     assert shown(transport) == [("gap", 2, 8), 9, 10, ("caught_up", one.cursor(10))]
+
+
+async def test_an_epoch_that_begins_while_a_resume_is_planned_counts() -> None:
+    one = Resumption(recent_bytes=0)
+    one.accept(*(record(at) for at in range(1, 6)))
+    one.tail.advance(5)
+    one.resumer.begin_epoch((Life(0, "e", 0),))
+    one.store.gate = asyncio.Event()
+    planning = asyncio.create_task(one.resumer.plan("bob", one.cursor(4)))
+    await turns(3)
+    assert "count" in one.store.calls
+    one.resumer.begin_epoch((Life(0, "e", 0), Life(1, "f", 2)))
+    one.store.gate.set()
+    assert await planning == Plan(5, False, 2), "the cursor is good up to 2 only"
