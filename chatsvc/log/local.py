@@ -151,13 +151,14 @@ class LocalLog(MessageLog):
                 store_head=store.head if store is not None else None,
                 clock=_wall_clock,
             )
+            lately = elapsed.older_than(window_ms / 1000)
             recent = await asyncio.to_thread(
                 file.below_bytes, positions.settled, recent_bytes, _LEAST_COST
             )
             tail = Tail(
                 recent_bytes=recent_bytes,
                 watermark=positions.settled,
-                floor=max(recent, positions.trimmed),
+                floor=max(recent, positions.trimmed, min(positions.settled, lately)),
                 stored=positions.stored,
                 base=positions.known_base,
                 hole=positions.hole,

@@ -47,8 +47,11 @@ ClientFrame = Send | Auth | Ping
 
 
 class Hello(msgspec.Struct, tag="hello", omit_defaults=True, kw_only=True):
-    """The first frame. ``recovered`` is there when ``since`` was given; ``server_time`` is
-    RFC 3339 in UTC with milliseconds."""
+    """The first frame.
+
+    ``recovered`` is present when ``since`` was given; ``server_time`` is RFC 3339 in UTC with
+    milliseconds.
+    """
 
     user: str
     connection_id: str
