@@ -49,7 +49,7 @@ ClientFrame = Send | Auth | Ping
 class Hello(msgspec.Struct, tag="hello", omit_defaults=True, kw_only=True):
     """The first frame.
 
-    ``recovered`` is present when ``since`` was given; ``server_time`` is RFC 3339 in UTC with
+    ``recovered`` is present if ``since`` was given. ``server_time`` is RFC 3339 in UTC with
     milliseconds.
     """
 

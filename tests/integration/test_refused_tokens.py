@@ -135,6 +135,6 @@ async def test_no_token_at_all_is_told_too(service: Process, url: str) -> None:
     ) as ws:
         await asyncio.wait_for(ws.wait_closed(), SOON)
     line = await one_more(
-        service, "request", before, "no text", "token_missing", "a token is missing"
+        service, "request", before, "no text", "token_missing", "the request must have a token"
     )
     assert line["close_code"] == 4001

@@ -106,7 +106,10 @@ def test_no_bytes_bring_it_down(payload: bytes) -> None:
         ),
         (
             LogDamaged("path and offset, which are nobody's business"),
-            {"code": "internal_error", "detail": "something is wrong on our side"},
+            {
+                "code": "internal_error",
+                "detail": "internal error: the server's log has the details",
+            },
         ),
     ],
 )
