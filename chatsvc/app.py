@@ -32,13 +32,13 @@ from chatsvc.log.lock import DataDirLock
 from chatsvc.log.reconcile import StoreState
 from chatsvc.server.accepting import AcceptingSite, accept_on
 from chatsvc.server.application import ServerOptions, build_application
+from chatsvc.server.connection_limits import connection_limits, open_files_limit
 from chatsvc.server.health import Check, HealthReport
 from chatsvc.server.listener import listen, url_of
 from chatsvc.server.metrics import Metrics
 from chatsvc.server.protocol import ProblemRunner, ProblemServer
-from chatsvc.server.room import open_files_limit, room_for
 from chatsvc.server.websocket.context import SocketContext
-from chatsvc.server.websocket.keeper import SocketKeeper
+from chatsvc.server.websocket.monitor import SocketMonitor
 from chatsvc.server.websocket.upgrade import WebSocketEndpoint
 from chatsvc.settings import Settings
 from chatsvc.storage.base import MessageStore
@@ -95,7 +95,7 @@ class Service:
         self._log: LocalLog | None = None
         self._persister: Persister | None = None
         self._context: SocketContext | None = None
-        self._keeper: SocketKeeper | None = None
+        self._monitor: SocketMonitor | None = None
         self._runner: ProblemRunner | None = None
         self._probe: StoreProbe | None = None
         self._retention: Retention | None = None
@@ -123,8 +123,8 @@ class Service:
             context = self._context = self._socket_context(log, history, sender, who)
             fanout = Fanout(self._hub, context.resumer.take_over, self._metrics.delivered.inc)
             log.tail.listen(fanout.accept)
-            log.tail.watch(context.tell_stored)
-            log.on_new_life(context.begin_life)
+            log.tail.watch(context.notify_stored)
+            log.on_new_life(context.begin_epoch)
             application = build_application(
                 operations=self._operations(sender, history, who),
                 authenticate=who.verifier.verify,
@@ -153,7 +153,7 @@ class Service:
                 runner,
                 listeners,
                 sockets=lambda: len(context.sockets),
-                room=room_for(
+                limits=connection_limits(
                     settings.max_http_connections,
                     settings.max_http_connections_per_address,
                     open_files_limit(),
@@ -163,8 +163,8 @@ class Service:
             for listener in listeners:
                 listener.close()
             raise
-        self._keeper = SocketKeeper(context)
-        self._keeper.start()
+        self._monitor = SocketMonitor(context)
+        self._monitor.start()
         self._persister.start()
         probe.start()
         self._retention = Retention(store, log.tail, expiry)
@@ -199,9 +199,9 @@ class Service:
                     await asyncio.sleep(min(settings.drain_seconds, settings.shutdown_seconds / 2))
                 if self._context is not None:
                     self._context.draining = True
-                if self._keeper is not None:
-                    await self._keeper.close_all(settings.shutdown_seconds / 4)
-                    await self._keeper.stop()
+                if self._monitor is not None:
+                    await self._monitor.close_all(settings.shutdown_seconds / 4)
+                    await self._monitor.stop()
                 if self._runner is not None:
                     await self._runner.cleanup()
                 if self._persister is not None:
@@ -282,11 +282,11 @@ class Service:
             tail=log.tail,
             resumer=Resumer(
                 epoch=log.epoch,
-                lives=log.lives,
+                epochs=log.lives,
                 tail=log.tail,
                 hub=self._hub,
                 backfill=history,
-                most=settings.resume_max,
+                max_messages=settings.resume_max,
             ),
             submit=sender.submit,
             authenticate=who.verifier.verify,
@@ -409,7 +409,7 @@ class Service:
             ("http_heads_expired", "HTTP connections closed because no whole head came in time.",
              lambda: looks.heads_expired),
             ("http_closed_for_room", "HTTP connections of no use that gave way to new ones.",
-             lambda: looks.closed_for_room),
+             lambda: looks.closed_for_capacity),
         ):  # fmt: skip
             watch(name, text, read, "counter")
 

@@ -1,8 +1,8 @@
-"""Lines to a file descriptor that may not be read: bounded, in a thread, never waited for.
+"""Write lines to a file descriptor from a thread, bounded, without blocking the caller.
 
 A pipe that nobody reads, a terminal that was stopped with Ctrl-S and a disk that hangs all
-block whoever writes to them. So lines are queued, up to a number of bytes, and one thread
-writes what has gathered. What finds the queue full is dropped and counted.
+block a writer. So lines are queued, up to a number of bytes, and one thread writes them in
+batches. When the queue is full, lines are dropped and counted.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from typing import Final
 MAX_QUEUED_BYTES: Final = 4 * 1024 * 1024
 CHUNK_BYTES: Final = 64 * 1024
 GATHER_SECONDS: Final = 0.01
-"""How long the thread lets lines gather after the first: a wake-up for each would cost as
-much as a write for each."""
+"""How long the thread collects lines after the first: a wake-up per line would cost as much
+as a write per line."""
 _RETRY_MS: Final = 200
 
 Dropped = Callable[[int], None]
 
 
 class LineWriter:
-    """Writes lines in their order to a descriptor, from a thread of its own.
+    """Writes lines in order to a descriptor, from its own thread.
 
     Args:
         descriptor: a file, pipe or terminal; blocking or not. It stays open.
-        max_bytes: of lines that wait, newlines included.
-        on_dropped: called from the thread, once lines are written again, with how many
-            were dropped since the last call.
+        max_bytes: the maximum size of the queued lines, newlines included.
+        on_dropped: called from the thread, when lines are written again, with the number of
+            lines dropped since the last call.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class LineWriter:
         """Lines that were dropped or could not be written."""
         self._reported = 0
         self._waiting_bytes = 0
-        # Reentrant: the garbage collector may run in here, and what it ends may log.
+        # Reentrant: the garbage collector may run here, and a finalizer may log.
         self._counting = threading.RLock()
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._closing = threading.Event()
@@ -70,7 +70,7 @@ class LineWriter:
     log = debug = info = warn = warning = error = critical = exception = fatal = msg
 
     def close(self, seconds: float) -> bool:
-        """Write what waits, for at most ``seconds``; later lines are dropped. Idempotent.
+        """Write the queued lines, for at most ``seconds``; later lines are dropped. Idempotent.
 
         Returns:
             Whether everything was written.
@@ -97,7 +97,7 @@ class LineWriter:
                 self._report()
 
     def _gather(self, lines: list[bytes]) -> bool:
-        """Add what is queued, up to a chunk; whether the end was among it."""
+        """Add queued lines, up to a chunk; return whether the end of the queue was reached."""
         size = sum(map(len, lines))
         with contextlib.suppress(queue.Empty):
             while size < CHUNK_BYTES:
@@ -125,7 +125,7 @@ class LineWriter:
         try:
             return os.write(self._descriptor, memoryview(data)[start:])
         except BlockingIOError:
-            # Whoever started us shares the descriptor and has set it so.
+            # A process that shares the descriptor has set it to non-blocking.
             waiting = select.poll()
             waiting.register(self._descriptor, select.POLLOUT)
             waiting.poll(_RETRY_MS)
@@ -140,13 +140,13 @@ class LineWriter:
 
 
 def write_within(descriptor: int, data: bytes, seconds: float) -> None:
-    """The last words of a process that is about to end: written, or not, within ``seconds``."""
+    """Write the final message of a process that is about to end, if possible in ``seconds``."""
     deadline = time.monotonic() + seconds
 
     def write() -> None:
-        with contextlib.suppress(OSError):  # there is no other place to say so
+        with contextlib.suppress(OSError):  # it cannot be reported elsewhere
             os.write(descriptor, data)
 
-    thread = threading.Thread(target=write, name="chatsvc-last-words", daemon=True)
+    thread = threading.Thread(target=write, name="chatsvc-final-write", daemon=True)
     thread.start()
     thread.join(max(0.0, deadline - time.monotonic()))

@@ -1,12 +1,12 @@
 """Log lines: one JSON object or one console line each, on standard error.
 
-Everything goes the same way: structlog's loggers, the standard library's (aiohttp,
-motor) and warnings. Values of local variables are never part of a stack trace, and a
-guard over the finished line blots out what has the shape of a token or of a password in
-a URI, in case something else let it through. Message content is the callers' to keep out.
+All sources use the same output: structlog's loggers, those of the standard library (aiohttp,
+motor) and warnings. Values of local variables are never part of a stack trace, and the
+finished line is searched for the form of a token or of a password in a URI, which are masked.
+Callers must not log message content.
 
-A service hands its lines to a :class:`~chatsvc.line_writer.LineWriter`: whoever does not
-read them stops nothing.
+A service writes its lines through a :class:`~chatsvc.line_writer.LineWriter`: a reader that
+does not read them blocks nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from chatsvc.settings import Settings
 
 MASK: Final = "***"
 FLUSH_SECONDS: Final = 1.0
-"""How long the end of a process waits for its last lines to be written."""
+"""How long a process that ends waits until its last lines are written."""
 
 _SECRET_OPTION: Final = re.compile(r"password|secret|token|authmechanismproperties", re.IGNORECASE)
 _URI: Final = re.compile(rb"""(://[^\s/:@"']*:)[^\s"']*@""")
@@ -38,17 +38,19 @@ _BEARER: Final = re.compile(rb"""(bearer[ .])[^\s"',]+""", re.IGNORECASE)
 _TOKEN: Final = re.compile(rb"eyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 _QUIET: Final = {
-    "aiohttp.access": logging.WARNING,  # the server writes a line of its own for each request
+    "aiohttp.access": logging.WARNING,  # the server writes its own line for each request
     "asyncio": logging.INFO,
-    "pymongo": logging.INFO,  # its debug lines hold whole commands, and so message content
+    "pymongo": logging.INFO,  # its debug lines have whole commands, with message content
 }
 
 Event = MutableMapping[str, Any]
 
 
 class Output:
-    """Where the lines of a command end: written at once. A line that cannot be written is
-    counted in ``lost``: there is no other place to say so."""
+    """The output of a command, which writes each line immediately.
+
+    A line that cannot be written is counted in ``lost``: it cannot be logged.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -69,18 +71,18 @@ _output: Output | LineWriter | None = None
 
 
 def lines_lost() -> int:
-    """How many lines could not be written."""
+    """Return how many lines could not be written."""
     return _output.lost if _output is not None else 0
 
 
 def configure(
     settings: Settings, file: BinaryIO | None = None, *, queued: bool = False
 ) -> Output | LineWriter:
-    """Set up logging for the process, by ``LOG_LEVEL`` and ``LOG_FORMAT``; once, at the start.
+    """Set up logging for the process, by ``LOG_LEVEL`` and ``LOG_FORMAT``; once, at its start.
 
     Args:
         file: where to write instead of standard error.
-        queued: let a thread write, and never wait for it; :func:`finish` at the end.
+        queued: a thread writes, and callers never wait for it; call :func:`finish` at the end.
     """
     global _output
     into = sys.stderr.buffer if file is None else file
@@ -102,14 +104,14 @@ def configure(
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Bridge(structlog.get_logger())], level=level, force=True)
-    for name, least in _QUIET.items():
-        logging.getLogger(name).setLevel(max(level, least))
+    for name, min_level in _QUIET.items():
+        logging.getLogger(name).setLevel(max(level, min_level))
     logging.captureWarnings(True)
     return output
 
 
 def finish(seconds: float = FLUSH_SECONDS) -> None:
-    """Write what is queued, for at most ``seconds``; later lines are dropped."""
+    """Write the queued lines, for at most ``seconds``; later lines are dropped."""
     if isinstance(_output, LineWriter):
         _output.close(seconds)
 
@@ -119,7 +121,7 @@ def _report_dropped(lines: int) -> None:
 
 
 def _on_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """The interpreter would write to standard error itself, and wait for its reader."""
+    """Log the exception; the interpreter itself would write and wait for the reader."""
     structlog.get_logger().error(
         "unraisable_exception", detail=unraisable.err_msg, exc_info=unraisable.exc_value
     )
@@ -131,9 +133,9 @@ def _on_thread_exception(arguments: threading.ExceptHookArgs) -> None:
 
 
 def on_loop_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """For ``loop.set_exception_handler``: what no one awaited is an error with its trace.
+    """Log an exception that no task awaits, with its trace; for ``set_exception_handler``.
 
-    The context's callbacks and transports are left out: their ``repr`` may hold data.
+    The context's callbacks and transports are omitted: their ``repr`` may contain data.
     """
     task = context.get("task") or context.get("future")
     error = context.get("exception")
@@ -146,9 +148,9 @@ def on_loop_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any])
 
 
 def safe_uri(uri: str) -> str:
-    """A URI that may be shown: its password and secret options masked, its user kept.
+    """Return a URI with its password and secret options masked and its user kept.
 
-    Errs on the side of masking: everything up to the last ``@`` counts as the password.
+    In doubt it masks: everything up to the last ``@`` counts as the password.
     """
     head, at, tail = uri.rpartition("@")
     if at:
@@ -166,7 +168,7 @@ def safe_uri(uri: str) -> str:
 
 
 def redact(line: bytes) -> bytes:
-    """The line without what has the shape of a token or of a password in a URI."""
+    """Return the line with tokens, and passwords in URIs, masked."""
     if b"://" in line and b"@" in line:
         line = _URI.sub(rb"\1***@", line)
     if b"eyJ" in line:
@@ -177,7 +179,7 @@ def redact(line: bytes) -> bytes:
 
 
 class _Bridge(logging.Handler):
-    """Hands the standard library's records to structlog."""
+    """Passes the records of the standard library to structlog."""
 
     def __init__(self, logger: Any) -> None:
         super().__init__()
@@ -191,12 +193,12 @@ class _Bridge(logging.Handler):
             # Levels between the five named ones are rounded down to one of them.
             level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
             self._logger.log(level, record.getMessage(), **fields)
-        except Exception as exc:  # noqa: BLE001 - a line that cannot be made fails no caller
+        except Exception as exc:  # noqa: BLE001 - logging must not fail its caller
             self._logger.error("log_record_failed", logger=record.name, error=type(exc).__name__)
 
 
 class _Stamp:
-    """Adds ``time`` (RFC 3339, UTC, milliseconds); a second's text is made once."""
+    """Adds ``time`` (RFC 3339, UTC, milliseconds); the text of a second is computed once."""
 
     def __init__(self) -> None:
         self._second = (-1, "")
@@ -224,7 +226,7 @@ def _console(colors: bool) -> list[Callable[..., Any]]:
     render = structlog.dev.ConsoleRenderer(
         colors=colors,
         timestamp_key="time",
-        # The default one shows the values of local variables.
+        # The default formatter shows the values of local variables.
         exception_formatter=structlog.dev.plain_traceback,
     )
 
@@ -242,6 +244,6 @@ def _render_json(_logger: Any, level: str, event: Event) -> bytes:
     try:
         line = _encode(fields)
     except (TypeError, ValueError):
-        # Not encodable, such as a lone surrogate: shown as Python would, rather than not at all.
+        # Not encodable, such as a lone surrogate: logged as ASCII instead.
         line = _encode({name: ascii(value) for name, value in fields.items()})
     return redact(line)

@@ -15,12 +15,12 @@ from chatsvc.features.messages.service import AllowAll, Policy
 from chatsvc.settings import Settings
 
 SWITCH_SECONDS: Final = 0.0005
-"""How long a thread may hold the interpreter while the log's thread waits for it."""
-SAME_WISH_SECONDS: Final = 1.0
-"""Within this a second signal is the first once more: Ctrl-C goes to every process of the
-terminal's group, and what supervises one of them passes it on as well."""
-EXIT_AT_ONCE: Final = 130
-_LAST_LINES_SECONDS: Final = 0.5
+"""How long a thread may hold the interpreter lock while the log's thread waits for it."""
+DUPLICATE_SIGNAL_SECONDS: Final = 1.0
+"""A second signal within this time is a duplicate of the first: Ctrl-C goes to every process
+of the terminal's group, and a supervisor among them forwards it as well."""
+SECOND_SIGNAL_STATUS: Final = 130
+_FLUSH_SECONDS: Final = 0.5
 
 
 async def run(
@@ -32,16 +32,16 @@ async def run(
     """Serve until SIGTERM or SIGINT, then shut down in order.
 
     Args:
-        on_started: called once requests are taken.
-        policy: who may speak to whom; everybody, by default.
+        on_started: called once requests are accepted.
+        policy: who may send to whom; by default everybody to everybody.
 
     Raises:
-        ConfigurationError, VersionTooNew, LogDamaged: it cannot start; nothing was served.
+        ConfigurationError, VersionTooNew, LogDamaged: the service cannot start.
     """
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(logs.on_loop_exception)
     sys.setswitchinterval(SWITCH_SECONDS)
-    stop = StopSignal(clock=loop.time, end_at_once=_end_at_once)
+    stop = StopSignal(clock=loop.time, exit_immediately=_exit_immediately)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     service = Service(settings, policy or AllowAll())
@@ -55,12 +55,17 @@ async def run(
 
 
 class StopSignal:
-    """Called for each signal: the first asks for a stop in order, one that comes more than
-    :data:`SAME_WISH_SECONDS` later ends the process at once."""
+    """The handler of SIGTERM and SIGINT.
 
-    def __init__(self, *, clock: Callable[[], float], end_at_once: Callable[[], object]) -> None:
+    The first signal starts an orderly shutdown; one that comes more than
+    :data:`DUPLICATE_SIGNAL_SECONDS` later ends the process immediately.
+    """
+
+    def __init__(
+        self, *, clock: Callable[[], float], exit_immediately: Callable[[], object]
+    ) -> None:
         self._clock = clock
-        self._end_at_once = end_at_once
+        self._exit_immediately = exit_immediately
         self._asked = asyncio.Event()
         self._first = 0.0
 
@@ -69,15 +74,15 @@ class StopSignal:
         if not self._asked.is_set():
             self._first = now
             self._asked.set()
-        elif now - self._first > SAME_WISH_SECONDS:
-            self._end_at_once()
+        elif now - self._first > DUPLICATE_SIGNAL_SECONDS:
+            self._exit_immediately()
 
     async def wait(self) -> None:
-        """Return once a stop was asked for."""
+        """Return once a signal has arrived."""
         await self._asked.wait()
 
 
-def _end_at_once() -> None:
-    """The log is durable without a farewell."""
-    logs.finish(_LAST_LINES_SECONDS)
-    os._exit(EXIT_AT_ONCE)
+def _exit_immediately() -> None:
+    """End the process without a shutdown; the log is durable without one."""
+    logs.finish(_FLUSH_SECONDS)
+    os._exit(SECOND_SIGNAL_STATUS)

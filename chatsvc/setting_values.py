@@ -1,6 +1,6 @@
-"""From the text of a variable to its value, strictly; refusals say what to write.
+"""Parse the text of variables, strictly; errors say what to write.
 
-A parser raises ``ValueError`` with what follows the value in a sentence: ``is not …``.
+A parser raises ``ValueError`` with what follows the value in a sentence: ``must be …``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from chatsvc.core.origins import LOOPBACK, origin_fault
+from chatsvc.core.origins import LOOPBACK, origin_error
 
 Parser = Callable[[str], Any]
 
@@ -23,29 +23,29 @@ _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
 def text(raw: str) -> str:
-    """As it is."""
+    """Return the text unchanged."""
     return raw
 
 
-def words(raw: str) -> tuple[str, ...]:
-    """A list joined by commas."""
+def comma_list(raw: str) -> tuple[str, ...]:
+    """Parse a list that is joined by commas."""
     return tuple(word.strip() for word in raw.split(",") if word.strip())
 
 
 def flag(raw: str) -> bool:
-    """A boolean."""
+    """Parse a boolean."""
     if raw.lower() in _TRUE:
         return True
     if raw.lower() in _FALSE:
         return False
-    raise ValueError("is not true or false (nor 1, yes, on, 0, no, off)")
+    raise ValueError("must be true or false (or 1, yes, on, 0, no, off)")
 
 
 def choice(*allowed: str, **others: str) -> Parser:
-    """One of a few words, in any case.
+    """Return a parser of one of a few words, in upper or lower case.
 
     Args:
-        others: further words, and what each stands for.
+        others: further words, and the value of each.
     """
     meant: Mapping[str, str] = {**{word: word for word in allowed}, **others}
 
@@ -55,55 +55,55 @@ def choice(*allowed: str, **others: str) -> Parser:
             return found
         close = difflib.get_close_matches(raw.lower(), meant, n=1)
         hint = f"; did you mean {meant[close[0]]}?" if close else ""
-        raise ValueError(f"is not one of {', '.join(allowed)}{hint}")
+        raise ValueError(f"must be one of {', '.join(allowed)}{hint}")
 
     return parse
 
 
 def whole(minimum: int, maximum: int) -> Parser:
-    """A whole number between bounds, both included."""
+    """Return a parser of a whole number between bounds, both included."""
 
     def parse(raw: str) -> int:
         try:
             value = int(raw)
         except ValueError:
-            raise ValueError("is not a whole number") from None
+            raise ValueError("must be a whole number") from None
         if not minimum <= value <= maximum:
-            raise ValueError(f"is not from {minimum} to {maximum}")
+            raise ValueError(f"must be from {minimum} to {maximum}")
         return value
 
     return parse
 
 
 def number(minimum: float, maximum: float) -> Parser:
-    """A number between bounds, both included."""
+    """Return a parser of a number between bounds, both included."""
 
     def parse(raw: str) -> float:
         try:
             value = float(raw)
         except ValueError:
-            raise ValueError("is not a number") from None
+            raise ValueError("must be a number") from None
         if not minimum <= value <= maximum:
-            raise ValueError(f"is not from {minimum:g} to {maximum:g}")
+            raise ValueError(f"must be from {minimum:g} to {maximum:g}")
         return value
 
     return parse
 
 
 def size(minimum: int, maximum: int) -> Parser:
-    """Bytes: a whole number, or one with KiB, MiB or GiB in any case."""
+    """Return a parser of bytes: a whole number, or one with KiB, MiB or GiB in any case."""
 
     def parse(raw: str) -> int:
         match = _SIZE.match(raw.strip())
         suffix = match[2].lower() if match else ""
         if match is None or (suffix and suffix not in _SUFFIXES):
             raise ValueError(
-                "is not a whole number of bytes, nor one with KiB, MiB or GiB, such as "
+                "must be a whole number of bytes, or one with KiB, MiB or GiB, such as "
                 f"{_shown_size(maximum)}"
             )
         value = int(match[1]) * _SUFFIXES.get(suffix, 1)
         if not minimum <= value <= maximum:
-            raise ValueError(f"is not from {_shown_size(minimum)} to {_shown_size(maximum)}")
+            raise ValueError(f"must be from {_shown_size(minimum)} to {_shown_size(maximum)}")
         return value
 
     return parse
@@ -117,23 +117,23 @@ def _shown_size(value: int) -> str:
 
 
 def origins(raw: str) -> tuple[str, ...]:
-    """Origins joined by commas; ``*`` and ``loopback`` stand for several."""
-    found = words(raw)
+    """Parse origins that are joined by commas; ``*`` and ``loopback`` stand for several."""
+    found = comma_list(raw)
     for origin in found:
         if origin in ("*", LOOPBACK):
             continue
-        fault = origin_fault(origin)
-        if fault is not None:
-            raise ValueError(f"cannot be used: {fault}")
+        error = origin_error(origin)
+        if error is not None:
+            raise ValueError(f"cannot be used: {error}")
     return found
 
 
 def header_names(raw: str) -> tuple[str, ...]:
-    """Names of HTTP header fields joined by commas (RFC 9110 §5.1)."""
-    found = words(raw)
+    """Parse names of HTTP header fields that are joined by commas (RFC 9110 §5.1)."""
+    found = comma_list(raw)
     for name in found:
         if name == "*":
-            raise ValueError("cannot be used: * leaves out Authorization; write each name")
+            raise ValueError("must not contain *, which leaves out Authorization: write each name")
         if not _HEADER_NAME.match(name):
-            raise ValueError(f"cannot be used: {name!r} is not the name of a header field")
+            raise ValueError(f"cannot be used: {name!r} must be the name of a header field")
     return found

@@ -1,7 +1,7 @@
 """Every variable that chatsvc reads, in one table: its default, unit and meaning.
 
-``docs/operations.md`` documents each; a test holds the two together. Nothing else in
-the program reads the environment.
+``docs/operations.md`` documents each, and a test compares the two. Nothing else in the
+program reads the environment.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from chatsvc.core.errors import ConfigurationError
 from chatsvc.core.limits import Limits
 from chatsvc.setting_values import Parser
 from chatsvc.setting_values import choice as _choice
+from chatsvc.setting_values import comma_list as _comma_list
 from chatsvc.setting_values import flag as _flag
 from chatsvc.setting_values import header_names as _header_names
 from chatsvc.setting_values import number as _number
@@ -23,7 +24,6 @@ from chatsvc.setting_values import origins as _origins
 from chatsvc.setting_values import size as _size
 from chatsvc.setting_values import text as _text
 from chatsvc.setting_values import whole as _whole
-from chatsvc.setting_values import words as _words
 
 
 def _per_address(raw: str) -> int | None:
@@ -32,7 +32,7 @@ def _per_address(raw: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A row of the table. ``default`` is written as one would write it in the environment."""
+    """A row of the table. ``default`` is text, as in the environment."""
 
     name: str
     parse: Parser
@@ -44,7 +44,7 @@ class Variable:
 
     @property
     def attribute(self) -> str:
-        """Its name on :class:`Settings`."""
+        """The name of the attribute of :class:`Settings`."""
         return self.name.lower()
 
 
@@ -60,7 +60,7 @@ def _table() -> tuple[Variable, ...]:
     group(
         "Server",
         ("HOST", _text, "127.0.0.1", "address", "The address to listen on; :: is every address of IPv6 and IPv4. The image says 0.0.0.0."),
-        ("PORT", _whole(0, 65535), "8080", "port", "The port to listen on; 0 takes a free one."),
+        ("PORT", _whole(0, 65535), "8080", "port", "The port to listen on; 0 chooses a free one."),
         ("MAX_CONNECTIONS", _whole(1, 1_000_000), "15000", "sockets",
          "WebSockets at once; one more is closed with 1013. Keep it below the open-files limit."),
         ("MAX_CONNECTIONS_PER_USER", _whole(1, 1_000_000), "100", "sockets",
@@ -72,19 +72,19 @@ def _table() -> tuple[Variable, ...]:
         ("SHUTDOWN_SECONDS", _number(1, 600), "20", "seconds",
          "From SIGTERM to exit at the latest: sockets are closed, requests answered, the log closed."),
         ("DRAIN_SECONDS", _number(0, 300), "2", "seconds",
-         "After SIGTERM, how long /health/ready says 503 while all is still served; at most half of SHUTDOWN_SECONDS."),
+         "After SIGTERM, how long /health/ready says 503 while requests are still served; at most half of SHUTDOWN_SECONDS."),
         ("KEEP_ALIVE_SECONDS", _number(1, 3600), "75", "seconds",
-         "How long an idle HTTP connection is kept; more than the proxy in front keeps its own."),
+         "How long an idle HTTP connection is kept open; must be longer than the proxy keeps it."),
         ("CORS_ORIGINS", _origins, "", "list",
          "Origins whose pages may call the HTTP interface; loopback for pages of this machine, * for all."),
         ("CORS_HEADERS", _header_names, "", "list",
-         "Request headers that such pages may send beside those that the interface knows."),
+         "Further request headers that such pages may send, beside those of the interface."),
         ("CONNECTIONS_REQUIRE_AUTH", _flag, "false", "boolean",
          "Whether POST /api/connections asks for a token."),
         ("METRICS_TOKEN", _text, "", "text",
          "The bearer token for GET /metrics. Unset: answered to loopback addresses only."),
         ("LOG_LEVEL", _choice("debug", "info", "warning", "error", warn="warning"), "info", "level",
-         "The least level that is logged."),
+         "The lowest level that is logged."),
         ("LOG_FORMAT", _choice("auto", "console", "json"), "auto", "format",
          "How log lines look; auto: console on a terminal, otherwise json."),
     )  # fmt: skip
@@ -96,34 +96,34 @@ def _table() -> tuple[Variable, ...]:
         ("JWT_PUBLIC_KEY", _text, "", "PEM",
          "Public keys for RS256, ES256 or EdDSA; several PEM blocks while rotating."),
         ("JWT_PUBLIC_KEY_FILE", _text, "", "path", "A file that holds JWT_PUBLIC_KEY."),
-        ("JWT_AUDIENCE", _words, "", "list", "Values of aud to accept; unset: aud is not looked at."),
-        ("JWT_ISSUER", _words, "", "list", "Values of iss to accept; unset: iss is not looked at."),
+        ("JWT_AUDIENCE", _comma_list, "", "list", "Values of aud to accept; unset: aud is not checked."),
+        ("JWT_ISSUER", _comma_list, "", "list", "Values of iss to accept; unset: iss is not checked."),
         ("JWT_LEEWAY_SECONDS", _number(0, 600), "10", "seconds",
          "How far clocks may differ when exp, nbf and iat are checked."),
         ("JWT_USER_CLAIM", _text, "", "claim",
          "The claim that is the user id; unset: id, or sub where there is no id."),
         ("TOKEN_CACHE_SECONDS", _number(0, 60), "60", "seconds",
-         "How long a verified token is remembered, never past its exp."),
-        ("TOKEN_CACHE_SIZE", _whole(1, 10_000_000), "50000", "tokens", "How many are remembered."),
+         "How long a verified token is cached, never past its exp."),
+        ("TOKEN_CACHE_SIZE", _whole(1, 10_000_000), "50000", "tokens", "The maximum number of cached tokens."),
         ("DEV_LOGIN", _choice("off", "loopback", "anywhere"), "off", "who",
-         "Whether POST /api/dev/token gives a token to whoever asks: for development alone."),
+         "Whether POST /api/dev/token gives a token to anyone who asks: only for development."),
     )  # fmt: skip
     group(
         "Log",
         ("DATA_DIR", _text, "./data", "path",
          "The folder of the log, the embedded store and the dev secret; one process at a time."),
         ("IDEMPOTENCY_SECONDS", _whole(1, 86_400), "600", "seconds",
-         "How long the log remembers a client_id, in seconds lived through; a UUIDv7 is good for ever."),
+         "How long a client_id that is no UUIDv7 is remembered, by elapsed time; a UUIDv7 is for ever."),
         ("IDEMPOTENCY_MAX_KEYS", _whole(1000, 100_000_000), "1000000", "keys",
-         "How many are remembered; beyond it who has the most loses the oldest stored early."),
+         "How many client_ids the log holds; beyond it the user with the most loses the oldest stored ones."),
         ("IDEMPOTENCY_KEYS_PER_SENDER", _whole(100, 10_000_000), "20000", "keys",
-         "How many of one user; beyond it that user's oldest stored ones go early."),
+         "How many of one user; beyond it that user's oldest stored ones are forgotten early."),
         ("RECENT_BYTES", _size(mib, 64 * 1024 * mib), "64MiB", "bytes",
-         "Memory for recent messages that are stored already: they resume clients without the store."),
+         "Memory for recent messages that are stored already: clients resume from it without the store."),
         ("BACKLOG_BYTES", _size(mib, 256 * 1024 * mib), "512MiB", "bytes",
-         "Memory for what is accepted and not yet stored; beyond it sends get 503, beyond a share 429."),
+         "Memory for messages that are accepted and not yet stored; beyond it sends get 503, beyond a share 429."),
         ("LOG_RETENTION_SECONDS", _whole(0, 31_536_000), "86400", "seconds",
-         "How long the log on disk keeps what is stored; IDEMPOTENCY_SECONDS is its floor."),
+         "How long the log on disk keeps messages that are stored; at least IDEMPOTENCY_SECONDS."),
         ("MIN_FREE_BYTES", _size(0, 1024 * 1024 * mib), "256MiB", "bytes",
          "Free space on DATA_DIR's disk below which sends get 503."),
     )  # fmt: skip
@@ -140,7 +140,7 @@ def _table() -> tuple[Variable, ...]:
         ("STORE_BATCH", _whole(1, 5000), "500", "messages",
          "Messages stored in one go while keeping up; up to 5000 or 4 MiB when behind."),
         ("STORE_BATCH_MS", _whole(0, 10_000), "50", "milliseconds",
-         "How long a batch waits for company while keeping up."),
+         "How long a batch waits for more messages while keeping up."),
         ("MESSAGE_RETENTION_DAYS", _whole(0, 36_500), "0", "days",
          "How long messages are kept in the store, in time that has passed; 0: for ever."),
     )  # fmt: skip
@@ -159,9 +159,9 @@ def _table() -> tuple[Variable, ...]:
     group(
         "Sockets",
         ("HEARTBEAT_SECONDS", _number(0.1, 600), "30", "seconds",
-         "Between pings; a socket silent for two of them is gone."),
+         "Between pings; a socket that is silent for two of them is closed."),
         ("RESUME_MAX", _whole(0, 1_000_000), "10000", "messages",
-         "The most that a resume replays, or a socket falls behind; beyond it there is a gap to fetch."),
+         "The maximum that a resume replays, or a socket falls behind; beyond it there is a gap to fetch."),
         ("SOCKET_BUFFER_BYTES", _size(65_536, 1024 * mib), "1MiB", "bytes",
          "Unsent bytes of one socket beyond which what follows waits in the log until it drains."),
         ("SOCKET_STALL_SECONDS", _number(0.1, 600), "10", "seconds",
@@ -181,7 +181,7 @@ _BY_NAME: Final = {row.name: row for row in TABLE}
 class Settings:
     """The values, as attributes named like the variables in lower case.
 
-    ``source`` tells where each came from: ``default``, ``environment``, or what an
+    ``source`` names the origin of each: ``default``, ``environment``, or what an
     override was called (``chatsvc dev``, ``--port``).
     """
 
@@ -276,13 +276,13 @@ def load(
     overrides: Mapping[str, tuple[str, str]] | None = None,
     origins: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Read the table's variables.
+    """Read the variables of the table.
 
     Args:
         environment: usually ``os.environ``; an empty value counts as unset.
-        overrides: name → (value as text, where it came from); wins.
-        origins: name → where a value in ``environment`` came from; ``environment`` if it
-            is not there.
+        overrides: name → (value as text, its origin); they take precedence.
+        origins: name → the origin of a value in ``environment``; by default
+            ``environment``.
 
     Raises:
         ConfigurationError: one line that names the variable.
@@ -306,10 +306,10 @@ def load(
 
 
 def near_misses(environment: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Set variables that nearly match a known one: ``(as set, as meant)``.
+    """Return variables whose names nearly match a known one: ``(as set, as meant)``.
 
-    ``MONGODB_URI`` for ``MONGO_URI``, ``JWT_KEY`` for ``JWT_SECRET``: ignored by
-    the program, and worth a warning.
+    ``MONGODB_URI`` for ``MONGO_URI``, ``JWT_KEY`` for ``JWT_SECRET``: the program ignores
+    them and warns.
     """
     aliases = {
         "MONGODB_URI": "MONGO_URI",
@@ -327,7 +327,7 @@ def near_misses(environment: Mapping[str, str]) -> list[tuple[str, str]]:
             found.append((name, aliases[name]))
             continue
         if "_" not in name:
-            continue  # PORTS, HOSTS and the like belong to others
+            continue  # PORTS, HOSTS and similar names belong to other programs
         close = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.85)
         if close:
             found.append((name, close[0]))

@@ -16,7 +16,7 @@ from chatsvc.client import (
     Gap,
     MessageReceived,
 )
-from chatsvc.core.participants import user_id_fault
+from chatsvc.core.participants import user_id_error
 from demo_cli.asking import ask_users
 from demo_cli.exits import Exit, Failure
 from demo_cli.login import Login, user_of
@@ -88,9 +88,9 @@ class Menu:
     async def _ask_user(self) -> str:
         """Ask for a user id; empty if what was typed is none, after saying why."""
         user = (await self._lines.ask("Enter your user ID: ")).strip()
-        fault = user_id_fault(user) if user else None
-        if fault is not None:
-            self._screen.warn(f"That cannot be a user ID: {fault[1]}.")
+        error = user_id_error(user) if user else None
+        if error is not None:
+            self._screen.warn(f"That cannot be a user ID: {error[1]}.")
             return ""
         return user
 

@@ -1,1 +1,1 @@
-"""Who speaks: the application's own JWT, verified."""
+"""Authentication: the JWTs of the application, verified."""

@@ -1,4 +1,4 @@
-"""What the settings say about tokens, put together: who verifies, and who may mint."""
+"""Build the token verifier and the development login from the settings."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ from chatsvc.core.errors import ConfigurationError
 from chatsvc.settings import Settings
 
 DEV_TOKEN_SECONDS: Final = 24 * 3600
-"""How long a token of the development login is good."""
+"""How long a token of the development login is valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Authentication:
-    """``mint_dev`` makes a token for any user id, and says until when it is good (Unix
-    seconds); ``None`` where DEV_LOGIN is off."""
+    """The token verifier, and the function behind the development login.
+
+    ``mint_dev`` makes a token for any user id and returns it with its expiry in Unix
+    seconds; it is ``None`` where DEV_LOGIN is off.
+    """
 
     verifier: TokenVerifier
     mint_dev: Callable[[str], tuple[str, int]] | None
 
 
 def authentication(settings: Settings, *, clock: Callable[[], float] = time.time) -> Authentication:
-    """Read the keys, and make the development login where it is on.
+    """Read the keys, and set up the development login where it is on.
 
     Raises:
-        ConfigurationError: no key at all, one that cannot be used, or a development
-            login that others than this machine could reach without it being said.
+        ConfigurationError: there is no key, a key cannot be used, or other machines can
+            reach a development login that is meant for this machine.
     """
     keys = check_authentication(settings)
     mint_dev: Callable[[str], tuple[str, int]] | None = None
@@ -62,14 +65,14 @@ def authentication(settings: Settings, *, clock: Callable[[], float] = time.time
         user_claim=settings.jwt_user_claim,
         cache_seconds=settings.token_cache_seconds,
         cache_size=settings.token_cache_size,
-        longest_user=settings.max_user_id,
+        max_user_id=settings.max_user_id,
         clock=clock,
     )
     return Authentication(verifier, mint_dev)
 
 
 def check_authentication(settings: Settings) -> tuple[Key, ...]:
-    """The configured keys, where :func:`authentication` would take them. Makes nothing.
+    """Return the configured keys after the checks of :func:`authentication`; create no file.
 
     Raises:
         ConfigurationError: as :func:`authentication`.
@@ -83,15 +86,15 @@ def check_authentication(settings: Settings) -> tuple[Key, ...]:
         return keys
     if not keys:
         raise ConfigurationError(
-            "no key to verify tokens with: set JWT_SECRET (the HS256 secret that your login "
-            "signs with, at least 32 bytes) or JWT_PUBLIC_KEY (a PEM); to only try it out, run: "
-            "chatsvc dev"
+            "JWT_SECRET: no key to verify tokens with: JWT_SECRET (the HS256 secret that your "
+            "login signs with, at least 32 bytes) or JWT_PUBLIC_KEY (a PEM) must be set; to only "
+            "try it out, run: chatsvc dev"
         )
     return keys
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this address is reached from this machine alone."""
+    """Whether only this machine can reach this address."""
     if host.lower() == "localhost":
         return True
     try:
@@ -103,6 +106,7 @@ def is_loopback(host: str) -> bool:
 def _check_reach(settings: Settings) -> None:
     if settings.dev_login == "loopback" and not is_loopback(settings.host):
         raise ConfigurationError(
-            f"DEV_LOGIN: loopback, but HOST is {settings.host!r}, which others can reach, and "
-            "they would get a token for any user: set HOST to 127.0.0.1, or DEV_LOGIN to off"
+            f"DEV_LOGIN: must not be loopback while other machines can reach HOST "
+            f"({settings.host!r}): they would get a token for any user; set HOST to 127.0.0.1, "
+            "or DEV_LOGIN to off"
         )

@@ -2,7 +2,7 @@
 
 ``JWT_SECRET`` means HS256 and nothing else; what a block of ``JWT_PUBLIC_KEY`` means is
 decided by the key's own type. A token's header never decides (RFC 8725 §3.1), so the
-public key can't be passed off as an HMAC secret.
+public key cannot be used as an HMAC secret.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from chatsvc.core.errors import ConfigurationError
 from chatsvc.settings import Settings
 
 MIN_SECRET_BYTES: Final = 32
-"""RFC 7518 §3.2: an HS256 key is at least as long as the hash."""
+"""RFC 7518 §3.2: an HS256 key must be at least as long as the hash."""
 
 MIN_RSA_BITS: Final = 2048
 """RFC 7518 §3.3."""
@@ -47,7 +47,7 @@ class Key:
 
 
 def load_keys(settings: Settings) -> tuple[Key, ...]:
-    """The keys that ``JWT_SECRET`` and ``JWT_PUBLIC_KEY`` or their ``_FILE``s configure.
+    """Return the keys that ``JWT_SECRET`` and ``JWT_PUBLIC_KEY``, or their ``_FILE``s, configure.
 
     In the order they are written; empty where none is set.
 
@@ -67,7 +67,7 @@ def load_keys(settings: Settings) -> tuple[Key, ...]:
 
 
 def load_secrets(settings: Settings) -> tuple[bytes, ...]:
-    """The HS256 secrets alone, one per line of ``JWT_SECRET`` or its ``_FILE``.
+    """Return only the HS256 secrets, one per line of ``JWT_SECRET`` or its ``_FILE``.
 
     Raises:
         ConfigurationError: as :func:`load_keys`.
@@ -77,8 +77,7 @@ def load_secrets(settings: Settings) -> tuple[bytes, ...]:
     )
     if "-----BEGIN" in text:
         raise ConfigurationError(
-            f"{name}: holds a PEM key, which is no secret to share: put a public key into "
-            "JWT_PUBLIC_KEY"
+            f"{name}: must not be a PEM key: a public key belongs in JWT_PUBLIC_KEY"
         )
     return tuple(_secret(name, line) for line in text.replace("\r\n", "\n").split("\n") if line)
 
@@ -87,17 +86,17 @@ def _secret(name: str, line: str) -> bytes:
     raw = line.encode("utf-8", "surrogateescape")
     if len(raw) < MIN_SECRET_BYTES:
         raise ConfigurationError(
-            f"{name}: a secret of {len(raw)} bytes can be guessed from any one token; HS256 "
-            f"asks for at least {MIN_SECRET_BYTES} (RFC 7518 §3.2), for example from: "
+            f"{name}: a secret must have at least {MIN_SECRET_BYTES} bytes (RFC 7518 §3.2), not "
+            f"{len(raw)}: a shorter one can be guessed from any one token; make one with: "
             "openssl rand -base64 48"
         )
     return raw
 
 
 def _value(name: str, value: str, file_name: str, file: str) -> tuple[str, str]:
-    """Which variable it is, and its text without trailing newlines."""
+    """Return the name of the variable that is set, and its text without trailing newlines."""
     if value and file:
-        raise ConfigurationError(f"{name} and {file_name} are both set: keep one of them")
+        raise ConfigurationError(f"{name} and {file_name}: must not both be set: keep one of them")
     if not file:
         return name, value.rstrip("\r\n")
     try:
@@ -106,24 +105,24 @@ def _value(name: str, value: str, file_name: str, file: str) -> tuple[str, str]:
     except OSError as exc:
         raise ConfigurationError(f"{file_name}: cannot read {file!r}: {exc.strerror}") from exc
     if len(raw) > _MAX_FILE_BYTES:
-        raise ConfigurationError(f"{file_name}: {file!r} has more than {_MAX_FILE_BYTES} bytes")
+        raise ConfigurationError(f"{file_name}: {file!r} must have at most {_MAX_FILE_BYTES} bytes")
     try:
         text = raw.decode().rstrip("\r\n")
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{file_name}: {file!r} is not UTF-8 text") from None
+        raise ConfigurationError(f"{file_name}: {file!r} must be UTF-8 text") from None
     if not text:
-        raise ConfigurationError(f"{file_name}: {file!r} is empty")
+        raise ConfigurationError(f"{file_name}: {file!r} must not be empty")
     return file_name, text
 
 
 def _public_keys(name: str, text: str) -> list[Key]:
     if "\n" not in text:
-        # Places that keep variables on one line write the newlines of a PEM as \n.
+        # Some tools keep variables on one line and write the newlines of a PEM as \n.
         text = text.replace("\\n", "\n")
     blocks = list(_BLOCK.finditer(text))
     if not blocks or len(blocks) != text.count("-----BEGIN"):
         raise ConfigurationError(
-            f"{name}: is not PEM; a public key begins with -----BEGIN PUBLIC KEY----- and has "
+            f"{name}: must be PEM: a public key begins with -----BEGIN PUBLIC KEY----- and has "
             "its END line"
         )
     keys = []
@@ -132,8 +131,8 @@ def _public_keys(name: str, text: str) -> list[Key]:
         label = block.group(1)
         if "PRIVATE" in label:
             raise ConfigurationError(
-                f"{where} is a private key, which chatsvc must never have: give it the public "
-                "half (openssl pkey -in private.pem -pubout)"
+                f"{where} must not be a private key: give chatsvc the public half (openssl pkey "
+                "-in private.pem -pubout)"
             )
         keys.append(_pin(where, _load(where, label, block.group(0).encode())))
     return keys
@@ -145,25 +144,27 @@ def _load(where: str, label: str, pem: bytes) -> object:
             return x509.load_pem_x509_certificate(pem).public_key()
         return load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
-        # The library's text spans lines and says less than this.
-        raise ConfigurationError(f"{where} ({label}) cannot be read as a public key") from None
+        # The library's text has several lines and says less than this.
+        raise ConfigurationError(
+            f"{where} ({label}) must be a public key: it cannot be decoded"
+        ) from None
 
 
 def _pin(where: str, key: object) -> Key:
     if isinstance(key, RSAPublicKey):
         if key.key_size < MIN_RSA_BITS:
             raise ConfigurationError(
-                f"{where} is an RSA key of {key.key_size} bits; RS256 asks for at least "
-                f"{MIN_RSA_BITS} (RFC 7518 §3.3)"
+                f"{where} must have at least {MIN_RSA_BITS} bits for RS256 (RFC 7518 §3.3), not "
+                f"{key.key_size}"
             )
         return Key("RS256", key)
     if isinstance(key, EllipticCurvePublicKey):
         if not isinstance(key.curve, SECP256R1):
             raise ConfigurationError(
-                f"{where} lies on the curve {key.curve.name}; ES256 takes P-256 alone "
-                "(RFC 7518 §3.4)"
+                f"{where} must be on the curve P-256 for ES256 (RFC 7518 §3.4), not on "
+                f"{key.curve.name}"
             )
         return Key("ES256", key)
     if isinstance(key, Ed25519PublicKey | Ed448PublicKey):
         return Key("EdDSA", key)
-    raise ConfigurationError(f"{where} is neither RSA, P-256 nor Ed25519")
+    raise ConfigurationError(f"{where} must be RSA, P-256 or Ed25519")

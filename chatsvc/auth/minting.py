@@ -1,6 +1,6 @@
-"""Tokens made here: by ``chatsvc token``, by the development login and by tests.
+"""Make tokens: for ``chatsvc token``, for the development login and for tests.
 
-An application mints its own, with its own login; chatsvc only needs the key.
+An application makes its own tokens with its own login; chatsvc only needs the key.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def mint(
     issuer: Sequence[str] = (),
     clock: Callable[[], float] = time.time,
 ) -> str:
-    """A token (HS256) that speaks for ``user`` during ``ttl`` seconds.
+    """Return a token (HS256) of ``user`` that is valid for ``ttl`` seconds.
 
     Args:
-        claim: the claim that carries the user id; empty: ``id``.
-        audience: what goes into ``aud``, if anything.
-        issuer: the first goes into ``iss``.
+        claim: the claim that holds the user id; empty: ``id``.
+        audience: the value of ``aud``; empty: no ``aud``.
+        issuer: its first entry is the value of ``iss``; empty: no ``iss``.
         clock: Unix time in seconds.
     """
     now = int(clock())
@@ -52,13 +52,13 @@ def mint(
 
 
 def dev_secret(data_dir: Path) -> bytes:
-    """The secret of the development login: ``DATA_DIR/dev-secret``, made at the first call.
+    """Return the secret of the development login, ``DATA_DIR/dev-secret``; create it if absent.
 
-    Random, readable by its owner alone, and the same after a restart. Of processes that
-    make it at once, all get the one that was first.
+    The secret is random, readable only by its owner, and the same after a restart. Processes
+    that create it at the same time all get the one that was written first.
 
     Raises:
-        ConfigurationError: it cannot be read or made, or others may know it; one line.
+        ConfigurationError: it cannot be read or created, or others may know it; one line.
     """
     path = data_dir / DEV_SECRET_NAME
     try:
@@ -71,42 +71,42 @@ def dev_secret(data_dir: Path) -> bytes:
 
 
 def read_dev_secret(path: Path) -> bytes:
-    """The secret in a file that :func:`dev_secret` has made.
+    """Return the secret in a file that :func:`dev_secret` has created.
 
     Raises:
-        ConfigurationError: not a file of ours, or one that others may have read or written:
-            whoever knows the secret makes tokens for any user. One line.
+        ConfigurationError: chatsvc did not create the file, or others may have read or
+            written it: anyone who knows the secret can make tokens for any user. One line.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as exc:
         if exc.errno == errno.ELOOP:
-            raise _not_ours(path, "is a symbolic link") from exc
+            raise _unusable(path, "must not be a symbolic link") from exc
         raise ConfigurationError(f"DATA_DIR: cannot use {path}: {exc.strerror}") from exc
     with os.fdopen(descriptor, "rb") as handle:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
-            raise _not_ours(path, "is not a regular file")
+            raise _unusable(path, "must be a regular file")
         if state.st_uid != os.geteuid():
-            raise _not_ours(path, "belongs to another user")
+            raise _unusable(path, "must belong to the user that runs chatsvc")
         if state.st_mode & 0o077:
             mode = f"{stat.S_IMODE(state.st_mode):04o}"
-            raise _not_ours(path, f"is open to other users of this machine (mode {mode})")
+            raise _unusable(path, f"must not be open to other users of this machine (mode {mode})")
         secret = handle.read(_MAX_SECRET_BYTES).strip()
     if len(secret) < MIN_SECRET_BYTES:
-        raise _not_ours(path, "is not a secret that was made here")
+        raise _unusable(path, "must be a secret that chatsvc made")
     return secret
 
 
-def _not_ours(path: Path, fault: str) -> ConfigurationError:
+def _unusable(path: Path, rule: str) -> ConfigurationError:
     return ConfigurationError(
-        f"DATA_DIR: {path} {fault}: remove it, and a new one is made; tokens of the "
-        "development login are then no longer good"
+        f"DATA_DIR: {path} {rule}: remove it, and chatsvc makes a new one; earlier tokens of "
+        "the development login are then refused"
     )
 
 
 def _create(path: Path) -> None:
-    """Write beside, then link: whoever sees the name sees all of the bytes."""
+    """Write another file, then link it: a reader of ``path`` always finds all of the bytes."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -114,7 +114,7 @@ def _create(path: Path) -> None:
             handle.write(secrets.token_urlsafe(MIN_SECRET_BYTES).encode() + b"\n")
             handle.flush()
             os.fsync(handle.fileno())
-        with contextlib.suppress(FileExistsError):  # another process was first: its secret counts
+        with contextlib.suppress(FileExistsError):  # another process was first: its secret is used
             os.link(draft, path)
     finally:
         draft.unlink()

@@ -1,4 +1,4 @@
-"""Who a token speaks for."""
+"""The user that a token names."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A JSON Web Token (RFC 7519) becomes a :class:`Principal`, or is refused by name.
+"""Verify JSON Web Tokens (RFC 7519); the result is a :class:`Principal`.
 
-Verified tokens are remembered by their digest, so that a busy client costs one
-SHA-256 and one look into a dictionary for each request. What is refused is not
-remembered: it would let a stranger push good tokens out.
+Verified tokens are cached by their digest: a repeated token costs one SHA-256 and one
+dictionary lookup. Refused tokens are not cached: an attacker could otherwise evict valid
+ones.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ import msgspec
 from chatsvc.auth.keys import Key
 from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import TokenExpired, Unauthorized
-from chatsvc.core.participants import MAX_USER_ID, user_id_fault
+from chatsvc.core.participants import MAX_USER_ID, user_id_error
 
 MAX_TOKEN_BYTES: Final = 8192
 MAX_CACHE_SECONDS: Final = 60.0
 MAX_TIME: Final = 253_402_300_799
 """The last second of the year 9999: a time beyond it is a mistake, such as milliseconds."""
 
-_FORGOTTEN_AT_ONCE: Final = 1000
+_MAX_EVICTED_PER_CALL: Final = 1000
 
-_SHOWN: Final = 40
-"""Characters of a token's own text that a refusal repeats at most."""
+_MAX_QUOTED: Final = 40
+"""The maximum number of characters of a token's own text that an error repeats."""
 
 
-class _Remembered(NamedTuple):
+class _CacheEntry(NamedTuple):
     principal: Principal
     since: float
     until: float
@@ -43,16 +43,16 @@ class TokenVerifier:
     """Verifies tokens with pinned keys.
 
     Args:
-        keys: each is tried whose algorithm the token names; none: every token is refused.
-        audience: accepted values of ``aud``; empty: ``aud`` is not looked at.
-        issuer: accepted values of ``iss``; empty: ``iss`` is not looked at.
+        keys: those with the algorithm that the token names are tried; none: every token is refused.
+        audience: accepted values of ``aud``; empty: ``aud`` is not checked.
+        issuer: accepted values of ``iss``; empty: ``iss`` is not checked.
         leeway: seconds by which clocks may differ, for ``exp``, ``nbf`` and ``iat``.
         user_claim: the claim that is the user id; empty: ``id``, or ``sub`` where there
             is no ``id``, and both only if they are equal.
-        cache_seconds: how long a verified token is remembered, at most 60, never past
+        cache_seconds: how long a verified token is cached, at most 60, never past
             its ``exp``.
-        cache_size: how many are remembered; the oldest go first.
-        longest_user: characters of a user id at most.
+        cache_size: the maximum number of cached tokens; the oldest are evicted first.
+        max_user_id: the maximum length of a user id, in characters.
         clock: Unix time in seconds.
     """
 
@@ -66,7 +66,7 @@ class TokenVerifier:
         user_claim: str = "",
         cache_seconds: float = MAX_CACHE_SECONDS,
         cache_size: int = 50_000,
-        longest_user: int = MAX_USER_ID,
+        max_user_id: int = MAX_USER_ID,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._keys: dict[str, list[Key]] = {}
@@ -78,60 +78,62 @@ class TokenVerifier:
         self._user_claim = user_claim
         self._cache_seconds = min(cache_seconds, MAX_CACHE_SECONDS)
         self._cache_size = cache_size
-        self._longest_user = longest_user
+        self._max_user_id = max_user_id
         self._clock = clock
         self._jws = jwt.PyJWS(algorithms=list(self._keys))
-        self._cache: OrderedDict[bytes, _Remembered] = OrderedDict()
+        self._cache: OrderedDict[bytes, _CacheEntry] = OrderedDict()
 
     @property
     def cached(self) -> int:
-        """How many verified tokens are remembered."""
+        """The number of cached tokens."""
         return len(self._cache)
 
     def verify(self, token: str) -> Principal:
-        """Who this token speaks for.
+        """Return the user that this token names.
 
         Raises:
-            TokenExpired: it was good until its ``exp``.
-            Unauthorized: anything else, naming the claim or the part at fault.
+            TokenExpired: its ``exp`` has passed.
+            Unauthorized: it is refused for another reason; the detail names the claim or part.
         """
         if len(token) > MAX_TOKEN_BYTES:
-            raise Unauthorized(f"the token is longer than {MAX_TOKEN_BYTES} bytes")
+            raise Unauthorized(f"the token must have at most {MAX_TOKEN_BYTES} bytes")
         try:
             digest = sha256(token.encode("ascii")).digest()
         except UnicodeEncodeError:
-            raise Unauthorized("the token is not a JWT: it holds characters beyond ASCII") from None
+            raise Unauthorized("the token must be a JWT: it is not ASCII") from None
         found = self._cache.get(digest)
         if found is not None:
-            # `since` guards against a clock that was set back: it must not prolong anything.
+            # `since`: a clock that was set back must not prolong the entry.
             if found.since <= self._clock() < found.until:
                 return found.principal
             del self._cache[digest]
         now = self._clock()
         principal = self._principal(self._claims(token), now)
-        self._remember(digest, principal, now)
+        self._cache_principal(digest, principal, now)
         return principal
 
-    def _remember(self, digest: bytes, principal: Principal, now: float) -> None:
+    def _cache_principal(self, digest: bytes, principal: Principal, now: float) -> None:
         until = min(now + self._cache_seconds, principal.expires_at)
         if until <= now:
-            return  # good by the leeway alone
-        self._forget_expired(now)
+            return  # valid only because of the leeway
+        self._evict_expired(now)
         if len(self._cache) >= self._cache_size:
             self._cache.popitem(last=False)
-        self._cache[digest] = _Remembered(principal, now, until)
+        self._cache[digest] = _CacheEntry(principal, now, until)
 
-    def _forget_expired(self, now: float) -> None:
-        """The first are the oldest: none behind one that is still good is older than the
-        cache's seconds. Some at a time, more than come in; nobody waits for all of them."""
-        for _ in range(_FORGOTTEN_AT_ONCE):
+    def _evict_expired(self, now: float) -> None:
+        """Drop expired entries from the front, where the oldest are.
+
+        At most :data:`_MAX_EVICTED_PER_CALL`, so that no request waits for all of them.
+        """
+        for _ in range(_MAX_EVICTED_PER_CALL):
             first = next(iter(self._cache.values()), None)
             if first is None or first.since <= now < first.until:
                 return
             self._cache.popitem(last=False)
 
     def _claims(self, token: str) -> dict[str, Any]:
-        """The payload, once a key has vouched for it."""
+        """Return the payload once a key has verified it."""
         keys = self._candidates(token)
         payload: bytes | None = None
         for key in keys:
@@ -143,42 +145,43 @@ class TokenVerifier:
             except jwt.InvalidSignatureError:
                 continue
             except (jwt.PyJWTError, RecursionError):
-                raise Unauthorized("the token is not a JWT that can be read") from None
+                raise Unauthorized("the token must be a JWT: it cannot be decoded") from None
         if payload is None:
-            raise Unauthorized(
-                "the token's signature does not match: it was made with another key, or changed"
-            )
+            raise Unauthorized("the token's signature does not match any configured key")
         try:
             claims = msgspec.json.decode(payload)
         except (msgspec.MsgspecError, ValueError, RecursionError):
-            raise Unauthorized("the token's payload is not JSON") from None
+            raise Unauthorized("the token's payload must be JSON") from None
         if not isinstance(claims, dict):
-            raise Unauthorized("the token's payload is not a JSON object")
+            raise Unauthorized("the token's payload must be a JSON object")
         return claims
 
     def _candidates(self, token: str) -> list[Key]:
-        """The keys pinned to the algorithm that the token names."""
+        """Return the keys of the algorithm that the token names."""
         header = _header(token)
         if "crit" in header:
-            raise Unauthorized("the token's header asks for extensions (crit) not known here")
+            raise Unauthorized("the token's header must not have crit: no extension is supported")
         algorithm = header.get("alg")
         keys = self._keys.get(algorithm) if isinstance(algorithm, str) else None
         if keys is None:
-            accepted = " or ".join(sorted(self._keys)) or "no algorithm at all"
-            raise Unauthorized(f"the token's alg is {_shown(algorithm)}; {accepted} is accepted")
+            accepted = " or ".join(sorted(self._keys)) or "that of a key (none is configured)"
+            raise Unauthorized(f"the token's alg must be {accepted}, not {_quoted(algorithm)}")
         return keys
 
     def _principal(self, claims: dict[str, Any], now: float) -> Principal:
         expires = _time(claims, "exp")
         if expires is None:
-            raise Unauthorized("the token has no exp: one that never expires is not accepted")
+            raise Unauthorized("the token must have an exp claim")
         if now >= expires + self._leeway:
-            raise TokenExpired(f"the token's exp has passed, {int(now - expires)} seconds ago")
-        for name, what in (("nbf", "is not good yet"), ("iat", "was issued in the future")):
+            raise TokenExpired(
+                f"the token has expired: exp passed {int(now - expires)} seconds ago"
+            )
+        for name in ("nbf", "iat"):
             since = _time(claims, name)
             if since is not None and since > now + self._leeway:
                 raise Unauthorized(
-                    f"the token {what}: its {name} is {int(since - now)} seconds ahead"
+                    f"the token's {name} must not be in the future: it is {int(since - now)} "
+                    "seconds ahead"
                 )
         self._check_audience(claims)
         self._check_issuer(claims)
@@ -189,19 +192,19 @@ class TokenVerifier:
             return
         value = claims.get("aud")
         if value is None:
-            raise Unauthorized("the token has no aud, and one is asked for")
+            raise Unauthorized("the token must have an aud claim")
         values = value if isinstance(value, list) else [value]
         if not any(isinstance(one, str) and one in self._audience for one in values):
-            raise Unauthorized("the token's aud is not this service")
+            raise Unauthorized("the token's aud must name this service")
 
     def _check_issuer(self, claims: dict[str, Any]) -> None:
         if not self._issuer:
             return
         value = claims.get("iss")
         if value is None:
-            raise Unauthorized("the token has no iss, and one is asked for")
+            raise Unauthorized("the token must have an iss claim")
         if not isinstance(value, str) or value not in self._issuer:
-            raise Unauthorized("the token's iss is not one that is trusted here")
+            raise Unauthorized("the token's iss must be one of the accepted issuers")
 
     def _user(self, claims: dict[str, Any]) -> str:
         if self._user_claim:
@@ -210,47 +213,50 @@ class TokenVerifier:
             name = "id" if "id" in claims else "sub"
             if "id" in claims and "sub" in claims and claims["id"] != claims["sub"]:
                 raise Unauthorized(
-                    "the token's id and sub differ: which of them is the user? JWT_USER_CLAIM "
-                    "says it"
+                    "the token's id and sub must be equal, unless JWT_USER_CLAIM says which of "
+                    "them is the user id"
                 )
         if name not in claims:
             wanted = name if self._user_claim else "id or sub"
-            raise Unauthorized(f"the token has no {wanted}: it does not say who the user is")
+            raise Unauthorized(f"the token must have the claim {wanted}, which is the user id")
         user = claims[name]
         if not isinstance(user, str):
-            raise Unauthorized(f"the token's {name} is not a string")
-        fault = user_id_fault(user, self._longest_user)
-        if fault is not None:
-            raise Unauthorized(f"the token's {name} is not a user id: {fault[1]}")
+            raise Unauthorized(f"the token's {name} must be a string")
+        error = user_id_error(user, self._max_user_id)
+        if error is not None:
+            raise Unauthorized(f"the token's {name} must be a user id: {error[1]}")
         return user
 
 
 def _header(token: str) -> dict[str, Any]:
-    """The token's header, to choose a key by. PyJWT reads it again, strictly and with the
-    algorithm pinned, when it verifies; its own look ahead decodes all three parts twice."""
+    """Decode the token's header, to choose a key.
+
+    PyJWT decodes it again, strictly and with the algorithm pinned, when it verifies; its own
+    function for reading a header decodes all three parts twice.
+    """
     try:
         part, _, _ = token.split(".")
         header = msgspec.json.decode(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     except (ValueError, msgspec.MsgspecError, RecursionError):
         header = None
     if not isinstance(header, dict):
-        raise Unauthorized("the token is not a JWT: three parts of base64url, joined by dots")
+        raise Unauthorized("the token must be a JWT: three parts of base64url, joined by dots")
     return header
 
 
 def _time(claims: dict[str, Any], name: str) -> float | None:
-    """A NumericDate (RFC 7519 §2: seconds, perhaps with a fraction), or ``None``."""
+    """Return a NumericDate (RFC 7519 §2: seconds, perhaps with a fraction), or ``None``."""
     if name not in claims:
         return None
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Unauthorized(f"the token's {name} is not a number of seconds")
+        raise Unauthorized(f"the token's {name} must be a number of seconds")
     if not 0 <= value <= MAX_TIME:
         raise Unauthorized(
-            f"the token's {name} is not a time: it is in seconds since 1970, up to the year 9999"
+            f"the token's {name} must be a time in seconds since 1970, up to the year 9999"
         )
     return value
 
 
-def _shown(value: object) -> str:
-    return repr(value)[:_SHOWN]
+def _quoted(value: object) -> str:
+    return repr(value)[:_MAX_QUOTED]

@@ -21,7 +21,7 @@ from chatsvc.cli.options import say, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError, Unavailable
 from chatsvc.core.ids import now_ms
 from chatsvc.log.lock import UNFINISHED_RESTORE, DataDirLock
-from chatsvc.log.verify import begin_new_epoch
+from chatsvc.log.verify import begin_restored_life
 from chatsvc.settings import Settings
 
 
@@ -74,7 +74,7 @@ def _restore(settings: Settings, source: Path, manifest: Manifest, *, force: boo
         for name, entry in manifest.files.items():
             copy_checked(source / name, part / name, entry)
         check_copies(part, list(manifest.files))
-        begin_new_epoch(part / LOG)
+        begin_restored_life(part / LOG)
         _give_to_owner(part, data)
         sync_folder(part)
         sync_folder(data)

@@ -18,7 +18,7 @@ from chatsvc.core.errors import ChatError
 from chatsvc.core.origins import LOOPBACK
 from chatsvc.line_writer import LineWriter
 from chatsvc.logs import configure, finish, safe_uri
-from chatsvc.server.room import MAX_RESERVE
+from chatsvc.server.connection_limits import MAX_RESERVE
 from chatsvc.settings import Settings, near_misses
 
 if TYPE_CHECKING:

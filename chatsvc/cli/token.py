@@ -10,7 +10,7 @@ from chatsvc.auth.keys import load_secrets
 from chatsvc.auth.minting import DEV_SECRET_NAME, dev_secret, mint
 from chatsvc.cli.options import say, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError
-from chatsvc.core.participants import user_id_fault
+from chatsvc.core.participants import user_id_error
 from chatsvc.settings import Settings
 
 MAX_TTL_SECONDS: Final = 10 * 365 * 86_400
@@ -23,9 +23,9 @@ def token(arguments: argparse.Namespace) -> int:
     """Print it, and nothing else."""
     settings = settings_from(arguments)
     warn_of_near_misses(arguments)
-    fault = user_id_fault(arguments.user, settings.max_user_id)
-    if fault is not None:
-        raise ConfigurationError(f"USER: {fault[1]}")
+    error = user_id_error(arguments.user, settings.max_user_id)
+    if error is not None:
+        raise ConfigurationError(f"USER: {error[1]}")
     say(
         mint(
             _secret(settings),

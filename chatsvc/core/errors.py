@@ -1,24 +1,24 @@
-"""Every error that chatsvc raises on purpose, and what each asks of who catches it.
+"""Every error that chatsvc raises on purpose, and how to handle each.
 
 ::
 
     ChatError
-    ├── RequestError            the caller's doing; told to the caller, changes nothing
+    ├── RequestError            caused by the caller; reported to it, changes nothing
     │   ├── Malformed           not HTTP, not JSON, not UTF-8            (400)
-    │   ├── Unauthorized        no token, or one that is not good        (401)
-    │   ├── Forbidden           a good token, not for this               (403)
+    │   ├── Unauthorized        no token, or one that is not accepted    (401)
+    │   ├── Forbidden           a valid token without this permission    (403)
     │   ├── NotFound                                                     (404)
     │   ├── Conflict            the same client_id, another content      (409)
     │   ├── TooLarge            a body beyond its bound                  (413)
     │   ├── UnsupportedMedia    a body that is not JSON                  (415)
-    │   ├── Invalid             a value beyond its bound or of no sense  (422)
-    │   └── TooManyRequests     come back after ``retry_after`` seconds  (429)
-    ├── Unavailable             ours, and passing: try again             (503)
+    │   ├── Invalid             a value that breaks a rule               (422)
+    │   └── TooManyRequests     retry after ``retry_after`` seconds      (429)
+    ├── Unavailable             a temporary problem here: try again      (503)
     │   ├── LogUnavailable      nothing can be accepted now
     │   ├── StoreUnavailable    the database does not answer now
     │   └── HistoryBusy         too many reads are waiting for the database
     ├── StoreRejected           the database will never take this record
-    ├── LogDamaged              the log on disk is not what was written
+    ├── LogDamaged              the log on disk differs from what was written
     ├── VersionTooNew           persisted by a newer program than this one
     └── ConfigurationError      a setting that cannot be used; ends the program with 2
 
@@ -33,15 +33,15 @@ from typing import NamedTuple
 
 
 class ChatError(Exception):
-    """The root of everything raised on purpose."""
+    """The base class of everything raised on purpose."""
 
 
-class Fault(NamedTuple):
-    """One thing wrong with a request.
+class FieldError(NamedTuple):
+    """One thing that is wrong with one field of a request.
 
     ``pointer`` is a JSON pointer (RFC 6901) into the body, or ``/name`` of a query
     parameter, path parameter or header; ``code`` is stable and machine-readable;
-    ``limit`` is the bound that was passed, if there is one.
+    ``limit`` is the bound that was exceeded, if there is one.
     """
 
     pointer: str
@@ -51,12 +51,12 @@ class Fault(NamedTuple):
 
 
 class RequestError(ChatError):
-    """The caller's doing. ``code`` is stable; ``detail`` is for people.
+    """An error that the caller caused. ``code`` is stable; ``detail`` is for people.
 
     Args:
-        detail: one sentence that names the field and the bound.
+        detail: one sentence that names the field and states the rule.
         code: stable, snake_case; defaults to the class's own.
-        faults: what exactly is wrong, one entry a field.
+        field_errors: what is wrong, one entry per field.
         retry_after: seconds to wait before trying again, if waiting helps.
         extra: further members of the problem document (RFC 9457 §3.2).
     """
@@ -68,7 +68,7 @@ class RequestError(ChatError):
         detail: str,
         *,
         code: str | None = None,
-        faults: tuple[Fault, ...] = (),
+        field_errors: tuple[FieldError, ...] = (),
         retry_after: float | None = None,
         extra: dict[str, str] | None = None,
     ) -> None:
@@ -76,7 +76,7 @@ class RequestError(ChatError):
         self.detail = detail
         if code is not None:
             self.code = code
-        self.faults = faults
+        self.field_errors = field_errors
         self.retry_after = retry_after
         self.extra = extra or {}
 
@@ -88,60 +88,60 @@ class Malformed(RequestError):
 
 
 class Unauthorized(RequestError):
-    """No token, or one that is not good; the detail says which claim."""
+    """There is no token, or it is not accepted; the detail names the claim."""
 
     code = "token_invalid"
 
 
 class TokenExpired(Unauthorized):
-    """The token was good once. A client asks for a fresh one and comes back."""
+    """The token has expired. A client gets a fresh one and tries again."""
 
     code = "token_expired"
 
 
 class Forbidden(RequestError):
-    """A good token, but not for this. Unknown conversations answer alike."""
+    """The token is valid but does not permit this. Unknown conversations get the same answer."""
 
     code = "forbidden"
 
 
 class NotFound(RequestError):
-    """There is no such thing, or it is not the caller's to know of."""
+    """There is no such resource, or the caller must not learn that there is."""
 
     code = "not_found"
 
 
 class Conflict(RequestError):
-    """The ``client_id`` was used for another content; ``extra["id"]`` is the first's id."""
+    """The ``client_id`` was used for other content; ``extra["id"]`` is the first message's id."""
 
     code = "client_id_conflict"
 
 
 class TooLarge(RequestError):
-    """A body beyond its bound."""
+    """The body exceeds its bound."""
 
     code = "body_too_large"
 
 
 class UnsupportedMedia(RequestError):
-    """A body that does not say it is JSON."""
+    """The body is not declared to be JSON."""
 
     code = "unsupported_media_type"
 
 
 class Invalid(RequestError):
-    """A value beyond its bound, of the wrong type or of no sense."""
+    """A value exceeds its bound, has the wrong type or breaks a rule."""
 
     code = "invalid"
 
     @classmethod
     def at(cls, pointer: str, code: str, detail: str, limit: int | None = None) -> Invalid:
-        """One fault at one place."""
-        return cls(detail, code=code, faults=(Fault(pointer, code, detail, limit),))
+        """Return the error for one field."""
+        return cls(detail, code=code, field_errors=(FieldError(pointer, code, detail, limit),))
 
 
 class TooManyRequests(RequestError):
-    """Above a rate; ``retry_after``, in seconds, says when to come back."""
+    """The caller exceeds a rate; ``retry_after``, in seconds, says when to try again."""
 
     code = "too_many_requests"
 
@@ -150,7 +150,7 @@ class TooManyRequests(RequestError):
 
 
 class Unavailable(ChatError):
-    """Ours, and passing. ``retry_after`` is a hint in seconds."""
+    """A temporary problem of the service. ``retry_after`` is a hint in seconds."""
 
     code = "unavailable"
 
@@ -175,22 +175,22 @@ class StoreUnavailable(Unavailable):
 
 
 class HistoryBusy(Unavailable):
-    """Too many reads of history wait, of everybody or of this user."""
+    """Too many reads of history are waiting, in total or of this user."""
 
     code = "history_busy"
 
 
 class StoreRejected(ChatError):
-    """The database answered, and will never take this: the content is the cause."""
+    """The database answered and will never accept this record: its content is the cause."""
 
 
 class LogDamaged(ChatError):
-    """The log on disk is not what was written. The text names the place and the remedy."""
+    """The log on disk differs from what was written. The text names the place and the remedy."""
 
 
 class VersionTooNew(ChatError):
-    """Persisted by a newer program than this one, which therefore does not touch it."""
+    """The data was written by a newer program; this one must not change it."""
 
 
 class ConfigurationError(ChatError):
-    """A setting that cannot be used. The text is one line and names the variable."""
+    """A setting cannot be used. The text is one line and names the variable."""

@@ -1,4 +1,4 @@
-"""The bounds of what a request may hold; each is a setting (``settings.py``)."""
+"""The bounds of requests; each is a setting (``settings.py``)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chatsvc.core.participants import MAX_PARTICIPANTS, MAX_USER_ID
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Characters are code points; bytes are of UTF-8."""
+    """The bounds. Characters are code points; bytes are of UTF-8."""
 
     user_id_characters: int = MAX_USER_ID
     participants: int = MAX_PARTICIPANTS

@@ -1,4 +1,4 @@
-"""What is said: content, metadata and client ids, and the message they make."""
+"""Messages: the rules for content, metadata, client ids and devices, and the log's draft."""
 
 from __future__ import annotations
 
@@ -35,51 +35,58 @@ class _Rest(msgspec.Struct, omit_defaults=True, gc=False):
     metadata: Mapping[str, Any] | None = None
 
 
-def check_content(content: str, pointer: str = "/content", most: int = MAX_CONTENT) -> None:
-    """1 to ``most`` characters (code points), no NUL. Kept as sent.
+def check_content(content: str, pointer: str = "/content", max_length: int = MAX_CONTENT) -> None:
+    """Check that content has 1 to ``max_length`` characters (code points) and no NUL.
 
     Raises:
         Invalid: at ``pointer``, with the bound.
     """
     if not content:
-        raise Invalid.at(pointer, "too_short", "content has at least 1 character", 1)
-    if len(content) > most:
-        raise Invalid.at(pointer, "too_long", f"content has at most {most} characters", most)
+        raise Invalid.at(pointer, "too_short", "content must have at least 1 character", 1)
+    if len(content) > max_length:
+        raise Invalid.at(
+            pointer, "too_long", f"content must have at most {max_length} characters", max_length
+        )
     if "\0" in content:
-        raise Invalid.at(pointer, "nul", "content holds no NUL character")
+        raise Invalid.at(pointer, "nul", "content must not contain the character NUL")
 
 
 def check_metadata(
     metadata: Mapping[str, Any],
     pointer: str = "/metadata",
     *,
-    most_bytes: int = MAX_METADATA_BYTES,
-    deepest: int = MAX_METADATA_DEPTH,
+    max_bytes: int = MAX_METADATA_BYTES,
+    max_depth: int = MAX_METADATA_DEPTH,
 ) -> None:
-    """A JSON object of at most ``most_bytes`` as compact JSON, at most ``deepest`` deep.
+    """Check that metadata has at most ``max_bytes`` as compact JSON and ``max_depth`` levels.
 
     Raises:
         Invalid: at ``pointer``, with the bound.
     """
-    # Measured before it is walked, which for small values takes a hundred times as long.
+    # The size first: walking small values takes a hundred times as long.
     try:
         size = len(_encode(metadata))
     except RecursionError:
-        raise _too_deep(pointer, deepest) from None
-    if size > most_bytes:
+        raise _too_deep(pointer, max_depth) from None
+    if size > max_bytes:
         raise Invalid.at(
-            pointer, "too_long", f"metadata has at most {most_bytes} bytes as JSON", most_bytes
+            pointer,
+            "too_long",
+            f"metadata must have at most {max_bytes} bytes as JSON",
+            max_bytes,
         )
-    if _depth(metadata, deepest) > deepest:
-        raise _too_deep(pointer, deepest)
+    if _depth(metadata, max_depth) > max_depth:
+        raise _too_deep(pointer, max_depth)
 
 
-def _too_deep(pointer: str, deepest: int) -> Invalid:
-    return Invalid.at(pointer, "too_deep", f"metadata nests at most {deepest} deep", deepest)
+def _too_deep(pointer: str, max_depth: int) -> Invalid:
+    return Invalid.at(
+        pointer, "too_deep", f"metadata must nest at most {max_depth} levels deep", max_depth
+    )
 
 
 def check_client_id(client_id: str, pointer: str = "/client_id") -> None:
-    """1 to 64 printable ASCII characters.
+    """Check that a client id is 1 to 64 printable ASCII characters.
 
     Raises:
         Invalid: at ``pointer``.
@@ -88,13 +95,13 @@ def check_client_id(client_id: str, pointer: str = "/client_id") -> None:
         raise Invalid.at(
             pointer,
             "bad_client_id",
-            f"a client_id is 1 to {MAX_CLIENT_ID} printable ASCII characters",
+            f"client_id must be 1 to {MAX_CLIENT_ID} printable ASCII characters",
             MAX_CLIENT_ID,
         )
 
 
 def check_device(device: str, pointer: str = "/device") -> None:
-    """1 to 64 of ``[A-Za-z0-9_-]``.
+    """Check that a device is 1 to 64 of ``[A-Za-z0-9_-]``.
 
     Raises:
         Invalid: at ``pointer``.
@@ -103,7 +110,7 @@ def check_device(device: str, pointer: str = "/device") -> None:
         raise Invalid.at(
             pointer,
             "bad_device",
-            f"a device is 1 to {MAX_DEVICE} of letters, digits, '_' and '-'",
+            f"device must be 1 to {MAX_DEVICE} letters, digits, '_' or '-'",
             MAX_DEVICE,
         )
 
@@ -118,7 +125,7 @@ def draft_message(
     client_id: str | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Draft:
-    """A message ready for the log. Everything is expected to be checked already."""
+    """Return a message for the log. The caller has checked every value."""
     return Draft(
         kind=KIND_MESSAGE,
         channel=channel,
@@ -132,10 +139,10 @@ def draft_message(
 
 
 def content_digest(content: str, metadata: Mapping[str, Any] | None) -> bytes:
-    """16 bytes that tell one content from another: BLAKE2b over content and metadata.
+    """Return 16 bytes that identify the content: BLAKE2b over content and metadata.
 
-    Metadata is taken with its keys sorted, so a retry by a client whose JSON writer
-    orders keys otherwise is still the same message.
+    The keys of metadata are sorted: a retry whose JSON has them in another order is still
+    the same message.
     """
     digest = hashlib.blake2b(content.encode(), digest_size=16)
     if metadata is not None:
@@ -145,8 +152,8 @@ def content_digest(content: str, metadata: Mapping[str, Any] | None) -> bytes:
 
 
 def _depth(value: object, limit: int) -> int:
-    """How deep the objects and arrays nest, counted no further than ``limit + 1``."""
-    deepest = 0
+    """Return how deep objects and arrays nest, counted no further than ``limit + 1``."""
+    found = 0
     stack: list[tuple[object, int]] = [(value, 1)]
     while stack:
         item, depth = stack.pop()
@@ -158,6 +165,6 @@ def _depth(value: object, limit: int) -> int:
             continue
         if depth > limit:
             return depth
-        deepest = max(deepest, depth)
+        found = max(found, depth)
         stack.extend((child, depth + 1) for child in children)
-    return deepest
+    return found

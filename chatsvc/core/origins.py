@@ -1,4 +1,4 @@
-"""Origins of pages, as browsers write them in ``Origin`` (RFC 6454 §6.2)."""
+"""Origins of pages, in the form of the ``Origin`` header (RFC 6454 §6.2)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 LOOPBACK: Final = "loopback"
-"""In place of an origin: every page that comes from this machine, whatever its port."""
+"""A value that stands for every page of this machine, on any port."""
 
 _LOOPBACK_PAGE: Final = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?\Z")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*\Z")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _WITHOUT_HOST: Final = frozenset({"null", "file://"})
-"""What pages without an address send: sandboxed ones and files, and some web views."""
+"""The origins of pages without an address: sandboxed pages, files and some web views."""
 
 
 def is_loopback_page(origin: str) -> bool:
@@ -22,28 +22,28 @@ def is_loopback_page(origin: str) -> bool:
     return _LOOPBACK_PAGE.match(origin) is not None
 
 
-def origin_fault(text: str) -> str | None:
-    """Why no browser sends this as ``Origin``, and what to write; ``None`` if one may."""
+def origin_error(text: str) -> str | None:
+    """Return why no browser sends this as ``Origin`` and what to write, or ``None``."""
     if text in _WITHOUT_HOST:
         return None
     if "*" in text:
-        return f"{text!r} is compared as it stands: name each origin, or write * for all"
+        return f"{text!r} must not contain *: name each origin, or write * alone for all"
     if any(character.isspace() for character in text):
-        return f"{text!r} holds a space: origins are joined by commas"
+        return f"{text!r} must not contain white space: origins are joined by commas"
     if "://" not in text:
         guess = _canonical(f"https://{text}")
         hint = f": write {guess}" if guess else ""
-        return f"{text!r} has no scheme, and browsers always send it{hint}"
+        return f"{text!r} must begin with a scheme, which browsers always send{hint}"
     canonical = _canonical(text)
     if canonical is None:
-        return f"{text!r} is not an origin: write scheme://host or scheme://host:port"
+        return f"{text!r} must be an origin: write scheme://host or scheme://host:port"
     if canonical != text:
-        return f"no browser sends {text!r}: write {canonical}"
+        return f"{text!r} must be written as browsers send it: write {canonical}"
     return None
 
 
 def _canonical(text: str) -> str | None:
-    """The form that browsers send, or ``None`` if it cannot be told."""
+    """Return the form that browsers send, or ``None`` for text that is no origin."""
     try:
         parts = urlsplit(text)
         port = parts.port

@@ -1,4 +1,4 @@
-"""A stretch of the log that a reader asks for, and the page that answers it."""
+"""Id ranges of the log, and the pages that answer a query for one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import msgspec
 from chatsvc.core.ids import MAX_ID
 
 MAX_PAGE_BYTES: Final = 1024 * 1024
-"""Bytes of bodies in a page."""
+"""The maximum size of the bodies in a page, in bytes."""
 
 NO_BYTE_BOUND: Final = 1 << 62
-"""For what copies no bodies: counting, and lists of what is in memory anyway."""
+"""For reads that copy no bodies: counts, and lists of what is in memory already."""
 
 T = TypeVar("T")
 
 
 class HasBody(Protocol):
-    """An entry or a record."""
+    """Something with a body: an entry or a record."""
 
     @property
     def body(self) -> bytes:
@@ -30,14 +30,14 @@ B = TypeVar("B", bound=HasBody)
 
 
 class Bounds(NamedTuple):
-    """Ids strictly between ``after`` and ``before``; both are exclusive and need not exist.
+    """An id range with bounds: ids strictly between ``after`` and ``before``, which need not exist.
 
-    ``newest`` says from which end at most ``limit`` are taken: the newest of the range
-    (paging back), or the oldest (catching up). Pages are ascending by id either way.
+    ``newest`` selects the end from which at most ``limit`` are taken: the newest of the range
+    (paging back), or the oldest (catching up). Pages are ascending by id in both cases.
 
-    ``max_bytes`` bounds the bodies together. A source (store, tail) stops *behind* the entry
-    that passes it, and never before the second: as with a ``limit`` of one more than is
-    wanted, the reader then knows that there is more, and :func:`fit` takes it off again.
+    ``max_bytes`` bounds the total size of the bodies. A source (store, tail) stops *after* the
+    entry that exceeds it, and never before the second entry. As with a ``limit`` of one more
+    than needed, the reader then knows that there is more, and :func:`fit` removes the excess.
     """
 
     limit: int
@@ -47,21 +47,25 @@ class Bounds(NamedTuple):
     max_bytes: int = MAX_PAGE_BYTES
 
     def reached_by(self, entries: Sequence[HasBody]) -> bool:
-        """Whether these are all that a source gives for these bounds, so that there may be
-        more; otherwise the range ended."""
+        """Whether a source stopped at these bounds, so that there may be more.
+
+        Otherwise the range ended.
+        """
         if len(entries) >= self.limit:
             return True
         return len(entries) > 1 and body_bytes(entries) > self.max_bytes
 
 
 def body_bytes(entries: Iterable[HasBody]) -> int:
-    """The size of their bodies together."""
+    """Return the total size of the bodies."""
     return sum([len(entry.body) for entry in entries])
 
 
 def take(rows: Iterable[T], size: Callable[[T], int], max_bytes: int) -> list[T]:
-    """The first rows, up to and with the one that takes their sizes together beyond
-    ``max_bytes``; two at least, if there are two. No further row is read."""
+    """Return the first rows, up to and including the one that exceeds ``max_bytes`` in total.
+
+    At least two, if there are two. No further row is read.
+    """
     taken: list[T] = []
     total = 0
     for row in rows:
@@ -75,8 +79,11 @@ def take(rows: Iterable[T], size: Callable[[T], int], max_bytes: int) -> list[T]
 def fit(
     rows: Sequence[T], size: Callable[[T], int], limit: int, max_bytes: int, *, from_end: bool
 ) -> list[T]:
-    """As many rows as ``limit`` and ``max_bytes`` allow, from one end; the first of them even
-    if it alone is larger. ``from_end``: the last ones, for the newest of ascending rows."""
+    """Return as many rows from one end as ``limit`` and ``max_bytes`` allow.
+
+    The first of them is returned even if it alone is larger. ``from_end``: the last ones, for
+    the newest of ascending rows.
+    """
     total = 0
     kept = 0
     for row in reversed(rows) if from_end else rows:

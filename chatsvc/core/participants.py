@@ -1,4 +1,4 @@
-"""Who speaks with whom: user ids, sets of participants, and the channel key.
+"""User ids, sets of participants, and the channel key of a conversation.
 
 A conversation *is* its set of participants. The key is made by anyone who knows the
 set: the ids sorted by code point (= by their UTF-8 bytes; not JavaScript's
@@ -19,72 +19,78 @@ MAX_PARTICIPANTS: Final = 256
 MAX_CHANNEL_BYTES: Final = 255
 HASHED_PREFIX: Final = ",sha256:"
 GROUP_PREFIX: Final = ",g:"
-"""Kept for groups. Both prefixes start with a comma, which no user id may hold."""
+"""Reserved for groups. Both prefixes start with a comma, which no user id may contain."""
 
 
-def user_id_fault(user: str, limit: int = MAX_USER_ID) -> tuple[str, str, int | None] | None:
-    """What is wrong with a user id as ``(code, sentence, limit)``, or ``None``."""
+def user_id_error(user: str, limit: int = MAX_USER_ID) -> tuple[str, str, int | None] | None:
+    """Return what is wrong with a user id as ``(code, detail, limit)``, or ``None``."""
     if user.isascii() and user.isalnum() and len(user) <= limit:
-        return None  # the usual case, decided by three C calls
+        return None  # the usual case, decided by three calls into C
     if not user:
-        return ("too_short", "a user id has at least 1 character", 1)
+        return ("too_short", "a user id must have at least 1 character", 1)
     if len(user) > limit:
-        return ("too_long", f"a user id has at most {limit} characters", limit)
+        return ("too_long", f"a user id must have at most {limit} characters", limit)
     if "," in user:
-        return ("comma", "a user id holds no comma: the channel key is joined by commas", None)
+        detail = "a user id must not contain a comma: the channel key is joined by commas"
+        return ("comma", detail, None)
     if user[0].isspace() or user[-1].isspace():
-        return ("white_space", "a user id neither starts nor ends with white space", None)
+        return ("white_space", "a user id must not start or end with white space", None)
     for char in user:
         category = unicodedata.category(char)
         if category == "Cc":
-            return ("control_character", "a user id holds no control characters", None)
+            return ("control_character", "a user id must not contain control characters", None)
         if category == "Cs":
-            return ("lone_surrogate", "a user id is valid Unicode: no lone surrogates", None)
+            return ("lone_surrogate", "a user id must not contain lone surrogates", None)
     if not unicodedata.is_normalized("NFC", user):
-        return ("not_nfc", "a user id is in Unicode normalization form NFC", None)
+        return ("not_nfc", "a user id must be in Unicode normalization form NFC", None)
     return None
 
 
 def check_user_id(user: str, pointer: str, limit: int = MAX_USER_ID) -> None:
-    """Raises:
-    Invalid: at ``pointer``, with the bound.
+    """Check a user id.
+
+    Raises:
+        Invalid: at ``pointer``, with the bound.
     """
-    fault = user_id_fault(user, limit)
-    if fault is not None:
-        raise Invalid.at(pointer, *fault)
+    error = user_id_error(user, limit)
+    if error is not None:
+        raise Invalid.at(pointer, *error)
 
 
 def normalize_participants(
     users: Sequence[str],
     pointer: str = "/participants",
     *,
-    most: int = MAX_PARTICIPANTS,
-    longest: int = MAX_USER_ID,
+    max_participants: int = MAX_PARTICIPANTS,
+    max_user_id: int = MAX_USER_ID,
 ) -> tuple[str, ...]:
-    """The set, sorted by code point, duplicates dropped: 1 to ``most`` user ids.
+    """Return the set of 1 to ``max_participants`` user ids, sorted by code point, each once.
 
     Raises:
         Invalid: naming the entry (``/participants/3``) and the bound. The bound on
             the number is applied to what was sent, so a request's size is bounded too.
     """
     if not users:
-        raise Invalid.at(pointer, "too_few", "a conversation has at least 1 participant", 1)
-    if len(users) > most:
+        raise Invalid.at(pointer, "too_few", "a conversation must have at least 1 participant", 1)
+    if len(users) > max_participants:
         raise Invalid.at(
-            pointer, "too_many", f"a conversation has at most {most} participants", most
+            pointer,
+            "too_many",
+            f"a conversation must have at most {max_participants} participants",
+            max_participants,
         )
     for index, user in enumerate(users):
-        fault = user_id_fault(user, longest)
-        if fault is not None:
-            raise Invalid.at(f"{pointer}/{index}", *fault)
+        error = user_id_error(user, max_user_id)
+        if error is not None:
+            raise Invalid.at(f"{pointer}/{index}", *error)
     return tuple(sorted(set(users)))
 
 
 def channel_key(participants: Iterable[str]) -> str:
-    """The key of a normalized set: ``alice,bob``.
+    """Return the key of a normalized set: ``alice,bob``.
 
-    A key of more than 255 bytes of UTF-8 becomes ``,sha256:`` and the digest of those
-    bytes in hex, everywhere.
+    A key of more than 255 bytes of UTF-8 is replaced by ``,sha256:`` and the digest of those
+    bytes in hex.
     """
     key = ",".join(participants)
     if len(key) <= MAX_CHANNEL_BYTES and key.isascii():
@@ -95,20 +101,20 @@ def channel_key(participants: Iterable[str]) -> str:
     return HASHED_PREFIX + hashlib.sha256(raw).hexdigest()
 
 
-def channel_fault(channel: str) -> tuple[str, str, int | None] | None:
-    """What is wrong with a channel key given by a caller, or ``None``."""
+def channel_error(channel: str) -> tuple[str, str, int | None] | None:
+    """Return what is wrong with a channel key of a caller, or ``None``."""
     if not channel:
-        return ("too_short", "a channel key has at least 1 character", 1)
+        return ("too_short", "a channel key must have at least 1 character", 1)
     if len(channel.encode("utf-8", "replace")) > MAX_CHANNEL_BYTES:
         limit = MAX_CHANNEL_BYTES
-        return ("too_long", f"a channel key has at most {limit} bytes", limit)
+        return ("too_long", f"a channel key must have at most {limit} bytes", limit)
     if channel.startswith(","):
         return None
     users = channel.split(",")
     for user in users:
-        fault = user_id_fault(user)
-        if fault is not None:
-            return fault
+        error = user_id_error(user)
+        if error is not None:
+            return error
     if users != sorted(set(users)):
-        return ("not_sorted", "a channel key joins its user ids sorted, each once", None)
+        return ("not_sorted", "a channel key must join its user ids sorted, each once", None)
     return None

@@ -1,8 +1,8 @@
-"""What the log carries: an envelope that can be read without decoding the body.
+"""The log's record: an envelope that can be read without decoding the body.
 
-Delivery, resume and the store's user index go by ``audience`` and nothing else. The
-body is the JSON that a client sees, made once; here it is bytes. An older program
-meets kinds it does not know: delivery passes them on unchanged, a persister stops.
+Delivery, resume and the store's user index use ``audience`` and nothing else. The body is
+the JSON that a client sees, encoded once; here it is bytes. An older program may find kinds
+that it does not know: delivery forwards them unchanged, a persister stops.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ RECORD_VERSION: Final = 1
 KIND_MESSAGE: Final = "message"
 
 RECORD_BYTES: Final = 460
-"""Bytes of memory that a record takes beside its body and its audience: the struct, its short
+"""Bytes of memory of a record without its body and its audience: the struct, its short
 strings, its entry in the log's order. ``tests/unit/log/test_backlog.py`` measures it."""
 PLACE_BYTES: Final = 10
-"""Of each further entry of a record in a list that exists already: a user's, a channel's."""
+"""Bytes of each further entry of a record in an existing list: a user's, a channel's."""
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A record before the log has given it its id.
+    """A record that has no id yet.
 
     ``rest`` is the body's JSON object without ``type``, ``id`` and ``created_at``,
-    which the log puts in front (:func:`compose_body`). ``audience`` is sorted and
-    holds whoever it goes to, the sender included. ``origin`` is the connection that sent
-    it, or the device that a send over HTTP names. ``digest`` is of the content, for telling
-    a retry from another message under the same ``client_id``.
+    which the log adds (:func:`compose_body`). ``audience`` is sorted and holds the ids of
+    all recipients, the sender included. ``origin`` is the connection that sent it, or the
+    device that a send over HTTP names. ``digest`` is that of the content: it distinguishes a
+    retry from another message with the same ``client_id``.
     """
 
     kind: str
@@ -46,7 +46,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def key(self) -> tuple[str, str, str] | None:
-        """What idempotency goes by: sender, channel and ``client_id``."""
+        """The idempotency key: sender, channel and ``client_id``."""
         return None if self.client_id is None else (self.sender, self.channel, self.client_id)
 
 
@@ -65,7 +65,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def cost(self) -> int:
-        """Bytes of memory of the record and of its entries in lists that exist already.
+        """Bytes of memory of the record and of its entries in existing lists.
 
         Its audience is shared with the other records of its channel, and a list is made
         for the first record in it: ``log/tail.py`` adds both where they arise.
@@ -92,7 +92,7 @@ _decode = msgspec.msgpack.Decoder(_Packed).decode
 
 
 def compose_body(kind: str, record_id: int, rest: bytes) -> bytes:
-    """The JSON that clients see: ``{"type":kind,"id":…,"created_at":…`` and ``rest``."""
+    """Return the JSON that clients see: ``{"type":kind,"id":…,"created_at":…`` and ``rest``."""
     return _head(kind, record_id) + (b"," + rest[1:] if len(rest) > 2 else b"}")
 
 
@@ -103,7 +103,7 @@ def _head(kind: str, record_id: int) -> bytes:
 
 
 def accept(draft: Draft, record_id: int) -> Record:
-    """The record that a draft becomes once the log has placed it."""
+    """Return the record of a draft and the id that the log gave it."""
     return Record(
         id=record_id,
         kind=draft.kind,
@@ -132,7 +132,7 @@ def moved(record: Record, record_id: int) -> Record:
 
 
 def pack(record: Record) -> bytes:
-    """The persisted bytes, without the id, which is the row's key."""
+    """Return the persisted bytes, without the id, which is the row's key."""
     return _encode(
         _Packed(
             RECORD_VERSION,
@@ -149,11 +149,11 @@ def pack(record: Record) -> bytes:
 
 
 def unpack(record_id: int, data: bytes) -> Record:
-    """The inverse of :func:`pack`.
+    """Decode a record; the inverse of :func:`pack`.
 
     Raises:
         VersionTooNew: written by a newer program.
-        LogDamaged: not a record at all.
+        LogDamaged: it is not a record.
     """
     try:
         packed = _decode(data)
@@ -178,7 +178,7 @@ def unpack(record_id: int, data: bytes) -> Record:
 
 
 def checksum(record_id: int, data: bytes) -> int:
-    """CRC-32 over the id and the bytes: a row that moved is as bad as one that changed."""
+    """Return the CRC-32 of the id and the bytes: it detects changed rows and moved ones."""
     return zlib.crc32(data, zlib.crc32(record_id.to_bytes(8, "big")))
 
 

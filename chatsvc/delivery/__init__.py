@@ -1,1 +1,1 @@
-"""From the log to sockets: who is connected, what each has been served, and resume."""
+"""Delivery from the log to sockets: connections, fan-out and resume."""

@@ -1,4 +1,4 @@
-"""A socket as delivery sees it: whose it is, what it waits for, and how full it is."""
+"""The writing half of a socket: its user, its pending spans and its unsent bytes."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from chatsvc.delivery.transports import reset, unsent
 
 LOW_WATER: Final = 16 * 1024
 HIGH_WATER: Final = 64 * 1024
-"""Unsent bytes from which a socket counts as slow, and below which a resume goes on."""
+"""Above ``HIGH_WATER`` unsent bytes a socket is slow; below ``LOW_WATER`` it is drained."""
 
 _UNKNOWN: Final = 1 << 62
-"""In place of a size before the first look."""
+"""The value of ``slow_size`` before the first check."""
 
 
 class Connection(asyncio.Protocol):
-    """The writing half of a socket. Slotted: there are as many as there are users online.
+    """The writing half of a socket. Slotted: there is one for every connected client.
 
-    ``origin`` is what its own sends are recorded under, and no other connection's: its device
-    and its id; ``echo`` asks for what the same user sent from elsewhere. ``waiting`` is owned
-    by the fan-out, and by the resume while it is ``BEHIND``. A ``sealed`` connection takes
-    nothing more: a close frame is the last that goes out (RFC 6455 §5.5.1).
+    ``origin`` is recorded with the messages that this connection sends, and is unique to it.
+    With ``echo`` the connection also receives what its user sent from elsewhere. ``waiting``
+    is owned by the fan-out, or by the resume while it is ``BEHIND``. A ``sealed`` connection
+    ignores writes: a close frame must be the last frame (RFC 6455 §5.5.1).
 
     Args:
-        origin: ``device/id``, or the id alone where the device has no name.
-        buffer_limit: unsent bytes beyond which the fan-out writes no more to it.
+        origin: ``device/id``, or the id alone if the device has no name.
+        buffer_limit: the maximum of unsent bytes up to which the fan-out writes to it.
     """
 
     __slots__ = (
@@ -66,23 +66,26 @@ class Connection(asyncio.Protocol):
 
     @property
     def device(self) -> str:
-        """The name by which sends over HTTP say that they belong to it."""
+        """The device name, which sends over HTTP give to name the same device."""
         return self.origin.partition("/")[0]
 
     def wants(self, sender: str, origin: str) -> bool:
-        """Whether it is to have this live: not one's own messages; with ``echo`` those too,
-        except what was sent over this connection, or over HTTP in its device's name."""
+        """Return whether a live message is delivered to this connection.
+
+        Messages of other users are. Messages of its own user are with ``echo``, except those
+        that were sent over this connection, or over HTTP with its device name.
+        """
         return sender != self.user or (self.echo and origin not in (self.origin, self.device))
 
     def wants_missed(self, sender: str, origin: str) -> bool:
-        """Whether it is to have this replayed: with ``echo``, whatever device sent it."""
+        """Return whether a missed message is replayed; with ``echo``, from every device."""
         return sender != self.user or (self.echo and origin != self.origin)
 
     def write(self, data: bytes) -> None:
-        """One system call, or bytes into the buffer. A socket that is gone takes nothing.
+        """Send bytes with one system call, or buffer them; do nothing on a closed socket.
 
         uvloop raises for a write to a closed transport, and one such error would end the
-        sweep for everybody behind it.
+        sweep for all connections behind it.
         """
         transport = self.transport
         if transport is None or self.sealed or transport.is_closing():
@@ -92,7 +95,7 @@ class Connection(asyncio.Protocol):
         transport.write(data)
 
     def write_all(self, frames: Sequence[bytes]) -> None:
-        """Several frames in one system call."""
+        """Send several frames with one system call."""
         transport = self.transport
         if transport is None or self.sealed or transport.is_closing():
             return
@@ -102,19 +105,22 @@ class Connection(asyncio.Protocol):
 
     @property
     def writable(self) -> bool:
-        """Whether what is written can still arrive: not closing, cut off or gone."""
+        """Whether written bytes can arrive: the socket is not closing and not closed."""
         return self.transport is not None and not self.sealed and not self.transport.is_closing()
 
     @property
     def unsent(self) -> int:
-        """Bytes that a slow connection has not taken yet; 0 for one that is not slow."""
+        """The number of unsent bytes of a slow connection; 0 for one that is not slow."""
         if not self.slow_since or self.transport is None:
             return 0
         return self.transport.get_write_buffer_size()
 
     def cut(self, reason: str) -> None:
-        """End the connection at once, unsent bytes and all; the client comes back with
-        ``since``. Subclasses note the reason."""
+        """Abort the connection and discard unsent bytes; the client reconnects with ``since``.
+
+        Args:
+            reason: recorded by subclasses.
+        """
         if self.transport is None:
             return
         if self.slow_since:
@@ -123,21 +129,21 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
 
     def pause_writing(self) -> None:
-        """Called by the loop above :data:`HIGH_WATER`."""
+        """Mark the connection slow; called by the event loop above :data:`HIGH_WATER`."""
         loop = asyncio.get_running_loop()
         self.slow_since = loop.time()
         self.slow_size = _UNKNOWN
 
     def resume_writing(self) -> None:
-        """Called by the loop below :data:`LOW_WATER`."""
+        """Mark the connection drained; called by the event loop below :data:`LOW_WATER`."""
         self.slow_since = 0.0
         self._release()
 
     def stalled(self, now: float, seconds: float) -> bool:
-        """Whether the peer has taken nothing for ``seconds``.
+        """Return whether the peer has read nothing for ``seconds``.
 
-        ``slow_size`` is what would be unsent if it had taken nothing since the last look:
-        more that was written meanwhile must not hide that it reads.
+        ``slow_size`` is the number of bytes that would be unsent if the peer had read nothing
+        since the last check: bytes written meanwhile must not hide that it reads.
         """
         if not self.slow_since or self.transport is None:
             return False
@@ -148,14 +154,14 @@ class Connection(asyncio.Protocol):
         return now - self.slow_since >= seconds
 
     async def drained(self) -> None:
-        """Return once the socket is not slow, or is gone."""
+        """Return once the socket is not slow, or is closed."""
         while self.slow_since and self.transport is not None:
             if self._drained is None:
                 self._drained = asyncio.get_running_loop().create_future()
             await self._drained
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called by the loop when the socket is gone."""
+        """Detach the transport; called by the event loop when the socket is closed."""
         self.transport = None
         self.live = False
         self._release()

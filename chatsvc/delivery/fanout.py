@@ -1,13 +1,13 @@
-"""The fan-out: what the log accepted, to every socket of its audience but the sender's.
+"""The fan-out: send accepted messages to every socket of their audience but the sender's.
 
-A batch only *marks* the connections that now have something waiting. A sweep then goes
-through them in slices, with a turn of the loop between, and gives each in one write all
-that has come up to that moment. So the longer the queue, the fewer the writes, and
-acknowledgements never wait behind a large audience.
+A batch only *marks* the connections that have pending frames. A sweep then serves them in
+slices, with a turn of the event loop between two slices, and sends each connection all its
+pending frames in one write. The longer the queue, the fewer the writes, and acknowledgements
+never wait behind a large audience.
 
-What would be more than a connection may hold unsent is not written: the connection is
-handed over, with the position that it has been served to, and is back when it has caught
-up. That position need not be kept: it is below the first record that it waits for.
+Frames that would exceed the unsent bytes allowed for a connection are not written. The
+connection is transferred to the resume with its position, and returns when it has caught up.
+The position is not stored: it is just below the first record of its pending spans.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ _RUN_FRAMES: Final = 1024
 
 
 class Fanout:
-    """Listens to the tail and serves the hub's connections.
+    """Receives records from the tail and serves the connections of the hub.
 
     Args:
-        fell_behind: takes over a connection that has been served up to a position and must
-            not be written more to now.
-        delivered: told how many frames a slice sent.
+        hub: the open connections.
+        fell_behind: takes over a connection that must not be written to now; called with the
+            connection and the position up to which it has been served.
+        delivered: called with the number of frames that a slice sent.
     """
 
     def __init__(
@@ -54,10 +55,10 @@ class Fanout:
         self._sweeping = False
 
     def accept(self, records: Sequence[Record]) -> None:
-        """Mark who now has something waiting. Called in the step in which it is readable.
+        """Mark the connections of the audience. Called when the records become readable.
 
-        Where that fails, the connections that should have been marked are cut: they come
-        back with their cursor, which no later frame has moved beyond what they missed.
+        If that fails, the connections that should have been marked are cut: they reconnect
+        with their cursor, which no later frame has moved beyond what they missed.
         """
         try:
             for batch in _batches(records):
@@ -68,8 +69,8 @@ class Fanout:
                     self._cut_audience(batch)
             if self._ready and not self._sweeping:
                 self._sweeping = True
-                # Two turns of the loop: the first resolves the senders' futures, the second
-                # writes their acknowledgements; then it is everybody else's turn.
+                # After two turns of the event loop: the first resolves the futures of the
+                # senders, the second writes their acknowledgements.
                 self._loop.call_soon(self._loop.call_soon, self._loop.call_soon, self._sweep)
         except Exception:
             self._cut_audience(records)
@@ -134,11 +135,11 @@ class Fanout:
                 try:
                     sent += self._serve(connection, spans)
                 except Exception:
-                    # One socket's trouble is not everybody's: the rest of the sweep goes on.
-                    _logger.exception("a socket could not be served", user=connection.user)
-                    self._give_up(connection)
+                    # An error of one socket must not stop the sweep for the others.
+                    _logger.exception("delivery_failed", user=connection.user)
+                    self._abort(connection)
                 for span in spans:
-                    self._served(span)
+                    self._release(span)
             if sent and self._delivered is not None:
                 self._delivered(sent)
         finally:
@@ -148,49 +149,49 @@ class Fanout:
                 self._sweeping = False
 
     def _cut_audience(self, records: Sequence[Record]) -> None:
-        """Cut whoever should have had one of these and may not get it."""
+        """Cut the connections that these records are for and that may miss them."""
         for record in records:
             for user in record.audience:
                 for connection in list(self._hub.of(user)):
                     if connection.waiting is not BEHIND and (
                         user != record.sender or connection.echo
                     ):
-                        self._give_up(connection)
+                        self._abort(connection)
 
-    def _give_up(self, connection: Connection) -> None:
-        """End a connection that raises, whatever it raises."""
+    def _abort(self, connection: Connection) -> None:
+        """Cut a connection that raised; if that raises too, remove it from the hub."""
         try:
             connection.cut("error")
         except Exception:
-            _logger.exception("a socket could not be cut off", user=connection.user)
+            _logger.exception("socket_cut_failed", user=connection.user)
             self._hub.discard(connection)
 
     def _serve(self, connection: Connection, spans: Sequence[Span]) -> int:
-        room = limit = connection.buffer_limit
+        available = limit = connection.buffer_limit
         if connection.slow_since:
-            room -= connection.unsent
+            available -= connection.unsent
         if len(spans) == 1 and connection.user not in spans[0].run.senders:
             joined, count = spans[0].joined(limit)
-            if not count or len(joined) > room:
-                return self._hand_over(connection, spans)
+            if not count or len(joined) > available:
+                return self._transfer(connection, spans)
             connection.write(joined)
             return count
-        # In the order of ids across conversations, or a cursor would skip what is behind it.
+        # In the order of ids across conversations, or a cursor would skip messages.
         frames = sorted(pair for span in spans for pair in span.wanted(connection))
         found = [frame for _, frame in frames]
-        if sum(map(len, found)) > room:
-            return self._hand_over(connection, spans)
+        if sum(map(len, found)) > available:
+            return self._transfer(connection, spans)
         if found:
             connection.write_all(found)
         return len(found)
 
-    def _hand_over(self, connection: Connection, spans: Sequence[Span]) -> int:
-        """What it would have got is for the resume to send, from the first record on."""
+    def _transfer(self, connection: Connection, spans: Sequence[Span]) -> int:
+        """Let the resume send what is pending, from the first record on; return 0 frames."""
         if connection.live:
             self._fell_behind(connection, min(span.first for span in spans) - 1)
         return 0
 
-    def _served(self, span: Span) -> None:
+    def _release(self, span: Span) -> None:
         run = span.run
         run.waiting -= 1
         if not run.waiting:
@@ -200,7 +201,7 @@ class Fanout:
 
 
 def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:
-    """Records of one channel and one audience together, in order."""
+    """Yield batches of records of one channel and one audience, in order."""
     by_channel: dict[str, list[Record]] = {}
     for record in records:
         known = by_channel.get(record.channel)

@@ -1,4 +1,4 @@
-"""Who is connected: user id → connections."""
+"""The open connections by user id."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ _NONE: tuple[Connection, ...] = ()
 
 
 class Hub:
-    """Every open connection, those that resume included. A user has any number, and each
-    comes and goes in the same short time, however many there are."""
+    """Every open connection, including those that resume.
+
+    A user can have any number of connections; adding and removing one takes constant time.
+    """
 
     def __init__(self) -> None:
-        # A tuple where there is one: a dictionary of its own for each user would cost a
-        # tenth of an idle socket.
+        # A tuple for a single connection: a dictionary for each user would cost a tenth of
+        # the memory of an idle socket.
         self._users: dict[str, tuple[Connection] | dict[Connection, None]] = {}
         self.size = 0
 
     def add(self, connection: Connection) -> None:
-        """From now on it is served what comes. Idempotent."""
+        """Add a connection, which is live from now on. Idempotent."""
         user = connection.user
         known = self._users.get(user)
         if known is None:
@@ -35,7 +37,7 @@ class Hub:
         self.size += 1
 
     def discard(self, connection: Connection) -> bool:
-        """Whether it was here. Idempotent."""
+        """Remove a connection; return whether it was in the hub. Idempotent."""
         user = connection.user
         known = self._users.get(user, _NONE)
         if connection not in known:
@@ -49,11 +51,11 @@ class Hub:
         return True
 
     def of(self, user: str) -> Collection[Connection]:
-        """The connections of one user, oldest first. Not a copy."""
+        """Return the connections of a user, oldest first. Not a copy."""
         return self._users.get(user, _NONE)
 
     def count(self, users: Iterable[str]) -> dict[str, int]:
-        """How many connections each user has."""
+        """Return the number of connections of each user."""
         return {user: len(self._users.get(user, _NONE)) for user in users}
 
     def __iter__(self) -> Iterator[Connection]:

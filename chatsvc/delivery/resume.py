@@ -1,12 +1,12 @@
-"""Resume without a gap: what a connection missed, in order, and then live.
+"""Resume a connection: send the missed messages in order, then make it live.
 
-A connection carries the position that it has been served to. Pages come from the store
-up to where the tail begins, then from the tail's list of that user, written as the
-socket drains. When nothing is left, it is live in the same step of the loop, so nothing
-can come between. Until then the fan-out passes it by.
+A connection has a position, up to which it has been served. Pages are read from the store up
+to the start of the tail, then from the tail's list of the user, and are written as the socket
+drains. When no page is left, the connection becomes live in the same step of the event loop,
+so that no message can be missed in between. Until then the fan-out skips it.
 
-A connection that was live and for which more waits than it may hold unsent goes the same
-way, from where it stood: a burst cuts nobody who reads.
+A live connection whose pending frames exceed its buffer limit is served the same way, from
+its position: a burst does not cut a client that reads.
 """
 
 from __future__ import annotations
@@ -31,38 +31,49 @@ from chatsvc.wire.protocol import CaughtUp, Gap, encode_frame
 
 _PAGE: Final = 100
 _COUNT_EVERY: Final = 16
-"""Pages after which it is looked at whether a connection has fallen too far behind."""
+"""The number of pages between two checks whether a connection is too far behind."""
 _PAGE_BYTES: Final = 256 * 1024
-"""A page from the store is held until its socket has drained, and many resume at once."""
+"""Small, because a page is held until its socket has drained, and many resume at once."""
 
 _logger = structlog.get_logger("chatsvc.delivery")
 
 
-class Found(Protocol):
+class HistoryPage(Protocol):
     """A page of history."""
 
     @property
     def entries(self) -> Sequence[Entry]:
-        """Ascending."""
+        """The messages, in ascending order."""
 
     @property
     def complete(self) -> bool:
-        """Whether nothing of the range may be missing."""
+        """Whether the page is known to miss nothing of its range."""
 
 
 class Backfill(Protocol):
-    """History by user, the store included."""
+    """The history of a user, including what is in the store."""
 
-    async def user_page(self, user: str, bounds: Bounds) -> Found:
-        """Raises ``StoreUnavailable``."""
+    async def user_page(self, user: str, bounds: Bounds) -> HistoryPage:
+        """Return a page of the messages of a user.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
 
     async def count_user(self, user: str, bounds: Bounds) -> int:
-        """Raises ``StoreUnavailable``."""
+        """Return the number of messages of a user, at most ``bounds.limit``.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
 
 
 class Plan(NamedTuple):
-    """Where a resuming connection starts. ``gap_from`` is set where it cannot be served
-    everything: what lies above it up to ``position`` is announced as a gap."""
+    """The start of a resume.
+
+    ``gap_from`` is set if not every missed message can be sent: the ids above it up to
+    ``position`` are announced as a gap.
+    """
 
     position: int
     recovered: bool
@@ -70,13 +81,16 @@ class Plan(NamedTuple):
 
 
 class Resumer:
-    """Brings connections from their cursor to live.
+    """Serves connections from their cursor until they are live.
+
+    ``replayed`` counts messages, ``gaps`` announced gaps, and ``fell_behind`` live connections
+    that were taken over.
 
     Args:
-        most: how many messages a resume replays, and how far a live connection may fall
-            behind; beyond it there is a gap to fetch.
-        lives: of the log, as far as they are remembered, the present one last: who comes
-            with a cursor of an earlier one fetches again what may differ since.
+        max_messages: the maximum of messages that a resume replays, and that a live connection
+            may be behind; beyond it a gap is announced.
+        epochs: the known epochs of the log, the current one last. A client with a cursor of an
+            earlier epoch is announced a gap of the ids that may differ since.
     """
 
     def __init__(
@@ -86,37 +100,37 @@ class Resumer:
         tail: Tail,
         hub: Hub,
         backfill: Backfill,
-        most: int,
-        lives: Sequence[Life] = (),
+        max_messages: int,
+        epochs: Sequence[Life] = (),
     ) -> None:
         self.epoch = epoch
-        self._lives = lives
+        self._epochs = epochs
         self._tail = tail
         self._hub = hub
         self._backfill = backfill
-        self._most = most
+        self._max_messages = max_messages
         self._tasks: set[asyncio.Task[None]] = set()
         self.replayed = 0
         self.gaps = 0
         self.fell_behind = 0
 
     def cursor(self, position: int) -> str:
-        """The cursor that names a position in this life of the log."""
+        """Return the cursor of a position in the current epoch of the log."""
         return str(Cursor(self.epoch, position))
 
-    def begin_life(self, lives: Sequence[Life]) -> None:
-        """A new life of the log, the last of these: cursors are of its epoch from now on."""
-        self.epoch = lives[-1].epoch
-        self._lives = lives
+    def begin_epoch(self, epochs: Sequence[Life]) -> None:
+        """Use the last of ``epochs`` as the current epoch; cursors carry it from now on."""
+        self.epoch = epochs[-1].epoch
+        self._epochs = epochs
 
     async def plan(self, user: str, since: str) -> Plan:
-        """Decide before ``hello`` whether all that was missed can be sent."""
+        """Decide, before ``hello``, whether all missed messages can be sent."""
         head = self._tail.head
         cursor = parse_cursor(since)
         if cursor is None:
             return Plan(head, False, 0)
         if cursor.epoch != self.epoch:
-            return Plan(head, False, min(self._common(cursor), head))
+            return Plan(head, False, min(self._common_position(cursor), head))
         if cursor.id > head:
             return Plan(head, False, head)
         if overlap(self._tail.missing(), cursor.id, head + 1):
@@ -124,34 +138,37 @@ class Resumer:
         try:
             missed = await self._missed(user, cursor.id)
         except Unavailable:
-            missed = self._most + 1
-        if missed > self._most:
+            missed = self._max_messages + 1
+        if missed > self._max_messages:
             return Plan(self._tail.head, False, cursor.id)
         return Plan(cursor.id, True)
 
-    def _common(self, cursor: Cursor) -> int:
-        """Up to where a cursor of another life is good in this one."""
+    def _common_position(self, cursor: Cursor) -> int:
+        """Return the highest position up to which a cursor of another epoch is valid."""
         later: list[int] = []
-        for life in reversed(self._lives):
+        for life in reversed(self._epochs):
             if life.epoch == cursor.epoch:
                 break
             later.append(life.begun)
         return min([cursor.id, *later])
 
     def start(self, connection: Connection, plan: Plan) -> None:
-        """Begin to send what was missed. Until that is done the connection is not live."""
+        """Start to send the missed messages; the connection is not live until that is done."""
         connection.waiting = BEHIND
         self._hub.add(connection)
         self._spawn(self.run(connection, plan))
 
     def take_over(self, connection: Connection, position: int) -> None:
-        """Serve a live connection from ``position`` on as it drains, and make it live again."""
+        """Serve a live connection from ``position`` on as it drains; then it is live again."""
         connection.waiting = BEHIND
         self.fell_behind += 1
         self._spawn(self._guarded(connection, self._follow(connection, position)))
 
     async def run(self, connection: Connection, plan: Plan) -> None:
-        """Send what was missed, then ``caught_up``, then live. Returns early if it closes."""
+        """Send the missed messages, then ``caught_up``, then make the connection live.
+
+        Returns early if the connection closes.
+        """
         await self._guarded(connection, self._resume(connection, plan))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -163,14 +180,14 @@ class Resumer:
         try:
             await work
         except Exception:
-            # Neither caught up nor live it would wait for ever; cut off, it comes back.
-            _logger.exception("a resume failed", user=connection.user)
+            # The connection would never be live; after the cut the client reconnects.
+            _logger.exception("resume_failed", user=connection.user)
             self._hub.discard(connection)
             connection.cut("error")
 
     async def _resume(self, connection: Connection, plan: Plan) -> None:
         if plan.gap_from is not None:
-            self._gap(connection, plan.gap_from, plan.position)
+            self._announce_gap(connection, plan.gap_from, plan.position)
         wanted = connection.wants_missed
         if await self._catch_up(connection, plan.position, wanted, may_skip=False):
             caught_up = CaughtUp(cursor=self.cursor(self._tail.head))
@@ -183,12 +200,14 @@ class Resumer:
     async def _catch_up(
         self, connection: Connection, position: int, wanted: _Wanted, *, may_skip: bool
     ) -> bool:
-        """Send what lies above ``position`` until nothing is left; the connection is live in
-        that step. ``False`` if it closed before.
+        """Send the messages above ``position``, then make the connection live.
 
         Args:
-            may_skip: whether it may fall behind by more than a resume replays, and is then
-                given a gap; of a resume that was counted, and promised, before.
+            may_skip: whether a gap is announced if the connection is too far behind. False for
+                a resume, whose messages were counted and promised before.
+
+        Returns:
+            False if the connection closed before it was live.
         """
         pages = 0
         while connection.writable:
@@ -205,47 +224,47 @@ class Resumer:
                 await self._send(connection, records, wanted)
                 position = records[-1].id
                 if not bounds.reached_by(records):
-                    continue  # that was the rest: join now, or a busy user never would
+                    continue  # the last page: go live now, or a busy user never would
             else:
-                position = await self._from_store(connection, position, wanted)
-            await asyncio.sleep(0)  # others have a turn between two pages
+                position = await self._send_from_store(connection, position, wanted)
+            await asyncio.sleep(0)  # let other tasks run between two pages
         return False
 
     async def _missed(self, user: str, position: int) -> int:
-        """How many lie above, at most one more than a resume replays.
+        """Return the number of messages above ``position``, at most ``max_messages`` + 1.
 
         Raises:
-            Unavailable: the store is away, and would have to be asked.
+            Unavailable: the store is needed and does not answer.
         """
-        bounds = Bounds(self._most + 1, position, newest=False, max_bytes=NO_BYTE_BOUND)
+        bounds = Bounds(self._max_messages + 1, position, newest=False, max_bytes=NO_BYTE_BOUND)
         if position >= self._tail.complete_above:
             return len(self._tail.user_page(user, bounds))
         return await self._backfill.count_user(user, bounds)
 
     async def _skip(self, connection: Connection, position: int) -> int:
-        """The position to go on from: beyond an announced gap where too much is missed."""
+        """Return the position to continue from; announce a gap if too much is missed."""
         try:
             missed = await self._missed(connection.user, position)
         except Unavailable:
-            return position  # the page that cannot be read either is announced as a gap
-        if missed <= self._most or not connection.writable:
+            return position  # the next page cannot be read either, and is announced as a gap
+        if missed <= self._max_messages or not connection.writable:
             return position
         head = self._tail.head
-        self._gap(connection, position, head)
+        self._announce_gap(connection, position, head)
         return head
 
-    async def _from_store(self, connection: Connection, position: int, wanted: _Wanted) -> int:
-        """One page of what the tail does not hold alone; the position after it."""
+    async def _send_from_store(self, connection: Connection, position: int, wanted: _Wanted) -> int:
+        """Send one page from the store, or announce a gap; return the position after it."""
         up_to = self._tail.complete_above
         bounds = Bounds(_PAGE, position, up_to + 1, newest=False, max_bytes=_PAGE_BYTES)
-        page: Found | None = None
+        page: HistoryPage | None = None
         try:
             page = await self._backfill.user_page(connection.user, bounds)
         except Unavailable as exc:
             _logger.debug("resume_without_store", error=str(exc))
         if page is None or not page.complete:
             up_to = self._tail.complete_above
-            self._gap(connection, position, up_to)
+            self._announce_gap(connection, position, up_to)
             return up_to
         if not page.entries:
             return up_to
@@ -255,12 +274,15 @@ class Resumer:
     async def _send(
         self,
         connection: Connection,
-        messages: Sequence[Entry] | Sequence[_Sent],
+        messages: Sequence[Entry] | Sequence[_TailMessage],
         wanted: _Wanted,
     ) -> None:
-        """In pieces of at most ``HIGH_WATER`` bytes, or of one message that is longer, each
-        when the one before has drained: a page of long messages is many times what a socket
-        may hold unsent. Bodies are not copied: many sockets may be behind in one tail."""
+        """Write messages in pieces, each when the previous one has drained.
+
+        A piece has at most ``HIGH_WATER`` bytes, or one message that is longer: a page of long
+        messages exceeds the buffer limit of a socket many times. Bodies are not copied: many
+        sockets may resume from one tail.
+        """
         piece: list[bytes] = []
         size = 0
         for message in messages:
@@ -280,17 +302,17 @@ class Resumer:
             connection.write_all(piece)
             await connection.drained()
 
-    def _gap(self, connection: Connection, after: int, up_to: int) -> None:
+    def _announce_gap(self, connection: Connection, after: int, up_to: int) -> None:
         self.gaps += 1
         gap = Gap(from_=format_id(after), to=format_id(up_to))
         connection.write(encode_text(encode_frame(gap)))
 
 
 _Wanted = Callable[[str, str], bool]
-"""Whether a connection is to have what this sender sent from there."""
+"""``(sender, origin)`` → whether a message is sent to the connection."""
 
 
-class _Sent(Protocol):
+class _TailMessage(Protocol):
     @property
     def sender(self) -> str: ...
     @property

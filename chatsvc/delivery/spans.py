@@ -1,4 +1,4 @@
-"""What a conversation's connections wait for: frames made once, shared by them all."""
+"""Pending frames of a conversation, encoded once and shared by its connections."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ from chatsvc.core.record import Record
 
 
 class Behind(enum.Enum):
-    """What a connection waits for while the resume serves it."""
+    """The type of :data:`BEHIND`."""
 
     BEHIND = "behind"
 
 
 BEHIND: Final = Behind.BEHIND
-"""In place of spans: the fan-out passes such a connection by."""
+"""Stands for the spans of a connection that the resume serves: the fan-out skips it."""
 
 
 class Reader(Protocol):
-    """Who a span is for."""
+    """The connection that a span is sent to."""
 
     def wants(self, sender: str, origin: str) -> bool:
-        """Whether it is to have what this sender sent from there."""
+        """Return whether a message of ``sender`` with this ``origin`` is delivered to it."""
 
 
 class Run:
-    """Frames of one conversation that some connection still waits for."""
+    """Consecutive frames of one conversation that a connection still waits for.
+
+    ``waiting`` is the number of connections that wait for a span of the run.
+    """
 
     __slots__ = ("audience", "frames", "records", "senders", "waiting")
 
@@ -39,8 +42,11 @@ class Run:
 
 
 class Span:
-    """The part of a run from where a connection began to wait; shared by all that began
-    there, and joined once for them all."""
+    """The part of a run from ``start`` on.
+
+    Shared by all connections that wait from the same record on; the frames are joined once
+    for all of them.
+    """
 
     __slots__ = ("_count", "_end", "_joined", "_size", "run", "start")
 
@@ -54,12 +60,18 @@ class Span:
 
     @property
     def first(self) -> int:
-        """The id that it begins with; what is below it was served before."""
+        """The id of the first record; lower ids were served before."""
         return self.run.records[self.start].id
 
     def joined(self, limit: int) -> tuple[bytes, int]:
-        """Every frame up to now in one piece, and how many; none where that is more than
-        ``limit`` bytes, which is the same for all that share the span."""
+        """Return all frames up to now as one byte string, and their number.
+
+        Args:
+            limit: in bytes; the same for all connections that share the span.
+
+        Returns:
+            An empty string and 0 if the frames have more than ``limit`` bytes.
+        """
         if self._end != len(self.run.frames):
             self._join(limit)
         return self._joined, self._count
@@ -75,7 +87,7 @@ class Span:
             self._count, self._joined = 0, b""
 
     def wanted(self, reader: Reader) -> list[tuple[int, bytes]]:
-        """``(id, frame)`` of what this reader is to have."""
+        """Return ``(id, frame)`` of each message that is delivered to this reader."""
         run = self.run
         return [
             (record.id, frame)

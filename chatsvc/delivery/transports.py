@@ -1,4 +1,4 @@
-"""What asyncio's transports do not tell or do by themselves: the kernel's share."""
+"""The kernel's send buffer of a connection, which asyncio's transports do not cover."""
 
 from __future__ import annotations
 
@@ -17,25 +17,29 @@ _logger = structlog.get_logger("chatsvc.delivery")
 
 
 def unsent(transport: asyncio.Transport) -> int:
-    """Bytes that the peer has not taken, those in the kernel's send buffer included: it
-    takes more from us only once a good part of that is gone, which a slow reader needs long
-    for (tcp(7), SIOCOUTQ)."""
+    """Return the number of bytes that the peer has not received.
+
+    This includes the kernel's send buffer (tcp(7), SIOCOUTQ). The kernel accepts more from a
+    transport only when a large part of its buffer is free, which takes long with a slow peer.
+    """
     size = transport.get_write_buffer_size()
     taken: socket.socket | None = transport.get_extra_info("socket")
     descriptor = -1 if taken is None else taken.fileno()
     if descriptor < 0:
         return size
     try:
-        said = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
+        result = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
     except OSError:
-        return size  # gone, or a system that does not tell
-    return size + int.from_bytes(said, sys.byteorder)
+        return size  # closed, or not supported by the system
+    return size + int.from_bytes(result, sys.byteorder)
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """End a connection at once, with what the kernel holds for it. Closed as usual, the
-    kernel would go on offering its send buffer for minutes to a peer that does not read
-    (socket(7), SO_LINGER)."""
+    """Abort a connection and discard the kernel's send buffer (socket(7), SO_LINGER).
+
+    With a normal close the kernel would offer its send buffer for minutes to a peer that does
+    not read.
+    """
     taken: socket.socket | None = transport.get_extra_info("socket")
     if taken is not None:
         try:

@@ -1,1 +1,1 @@
-"""What the service offers, one room each; none knows another."""
+"""The features of the service, one package each; none imports another."""

@@ -38,7 +38,7 @@ def open_keys(
     """
     saved = file.meta(_BOUNDS)
     bounds = KeyBounds(None if saved is None else str(saved), clock=clock)
-    if not bounds.known:
+    if not bounds.known and file.head():
         bounds.position = min(stored, id_at(max(0, clock() - window_ms)))
     if not bounds.known or file.meta(_LIFE) != life:
         bounds.past_is_unknown(None if store_head is None else id_ms(store_head))

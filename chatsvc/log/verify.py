@@ -8,6 +8,8 @@ from typing import NamedTuple
 from chatsvc.core.ids import format_id, id_at, now_ms
 from chatsvc.log.file import LogFile, keep_copy, new_epoch
 from chatsvc.log.key_file import forget_life
+from chatsvc.log.positions import head_of, load
+from chatsvc.log.standing import new_life
 from chatsvc.log.wal import inspect_wal
 
 
@@ -89,11 +91,18 @@ def accept_loss(path: Path) -> Path:
     return copies
 
 
-def begin_new_epoch(path: Path) -> None:
-    """Make a log that is put back from a backup a new life of it, for the same reasons."""
+def begin_restored_life(path: Path) -> None:
+    """Make a log that is put back from a backup a new life of it.
+
+    What was accepted after the backup is unknown to it: cursors of the old life are good up
+    to its head at most, and new ids start above all that may have been handed out.
+    """
     file = LogFile(path)
     try:
-        _begin_anew(file)
+        positions = load(file)
+        head = head_of(file, positions)
+        base = max(head, id_at(now_ms()))
+        file.set_metas(new_life(positions, head)._replace(base=base).meta())
     finally:
         file.close()
 

@@ -1,1 +1,1 @@
-"""HTTP: operations become routes, errors become problem documents."""
+"""The HTTP server: routes from operations, problem documents from errors."""

@@ -1,8 +1,8 @@
-"""Takes connections from the listening sockets, as many as there is room for.
+"""Accept connections from the listening sockets, within the connection limits.
 
-The event loops' own servers cannot pause, and where descriptors run out asyncio's logs each
-try and uvloop's tries for ever, at the cost of the whole processor. Here accepting stops at a
-bound and goes on when there is room; meanwhile clients wait in the kernel's queue.
+The servers of the event loops cannot pause. When descriptors run out, asyncio logs each
+attempt and uvloop retries without end, and both use a whole processor. Here accepting stops
+at a limit and resumes below it; meanwhile clients wait in the kernel's queue.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import structlog
 from aiohttp import web
 
 from chatsvc.core.errors import TooManyRequests
+from chatsvc.server.connection_limits import ConnectionLimits, address_key
 from chatsvc.server.errors import PROBLEM_TYPE, failure
 from chatsvc.server.middleware import new_request_id
 from chatsvc.server.protocol import ProblemRunner
-from chatsvc.server.room import Room, counted_as
 
 _BATCH: Final = 64
-_PASSING: Final = frozenset(
+_TRANSIENT_ERRORS: Final = frozenset(
     # accept(2): errors of the new connection, not of the listening socket.
     {
         errno.EAGAIN, errno.EINTR, errno.ECONNABORTED, errno.EPROTO, errno.EPERM,
@@ -43,58 +43,58 @@ async def accept_on(
     listeners: Sequence[socket.socket],
     *,
     sockets: Callable[[], int],
-    room: Room,
+    limits: ConnectionLimits,
 ) -> list[AcceptingSite]:
-    """Accept on each of ``listeners`` from now on, until the runner ends.
+    """Accept on each of ``listeners``, until the runner ends.
 
     Args:
-        sockets: how many WebSockets there are.
+        sockets: returns the number of open WebSockets.
     """
     server = runner.problem_server
     sites = [
-        AcceptingSite(runner, listener, connections=server, sockets=sockets, room=room)
+        AcceptingSite(runner, listener, connections=server, sockets=sockets, limits=limits)
         for listener in listeners
     ]
 
-    def room_made() -> None:
+    def capacity_freed() -> None:
         for site in sites:
-            site.room_made()
+            site.capacity_freed()
 
-    server.on_room = room_made
+    server.on_capacity = capacity_freed
     for site in sites:
         await site.start()
     return sites
 
 
 class Connections(Protocol):
-    """The server's side: what is open, and a protocol for what was accepted."""
+    """The open connections of the server, and a protocol for each new one."""
 
     open: int
-    """Plain connections now."""
+    """The number of open plain connections."""
 
     by_address: Counter[str]
-    """The same by their address, those included that were accepted a moment ago."""
+    """The same by address, including those that were accepted a moment ago."""
 
-    def make_room(self) -> int:
-        """Close what is of no use; how many."""
+    def close_unused(self) -> int:
+        """Close unused connections; return how many."""
 
     def connection_from(self, address: str) -> asyncio.Protocol:
-        """For one that was accepted."""
+        """Return the protocol of an accepted connection."""
 
 
 class AcceptingSite(web.BaseSite):
-    """A listening socket. It begins with :meth:`start` and ends with the runner.
+    """A listening socket, from :meth:`start` to the end of the runner.
 
-    ``pauses`` counts how often accepting stopped, ``refused`` connections beyond their
-    address's bound.
+    ``pauses`` counts how often accepting stopped, ``refused`` counts connections beyond the
+    limit of their address.
 
     Args:
-        connections: what is open.
-        sockets: how many WebSockets there are.
+        connections: the open connections.
+        sockets: returns the number of open WebSockets.
     """
 
     __slots__ = (
-        "_connections", "_listener", "_logged", "_loop", "_opening", "_paused", "_room",
+        "_connections", "_limits", "_listener", "_logged", "_loop", "_opening", "_paused",
         "_sockets", "_timer", "pauses", "refused",
     )  # fmt: skip
 
@@ -105,13 +105,13 @@ class AcceptingSite(web.BaseSite):
         *,
         connections: Connections,
         sockets: Callable[[], int],
-        room: Room,
+        limits: ConnectionLimits,
     ) -> None:
         super().__init__(runner)
         self._listener = listener
         self._connections = connections
         self._sockets = sockets
-        self._room = room
+        self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[Any]] = set()
         self._paused = True
@@ -126,12 +126,12 @@ class AcceptingSite(web.BaseSite):
         return f"http://{host}:{port}"
 
     async def start(self) -> None:
-        """Accept from now on."""
+        """Start to accept."""
         await super().start()
         self._resume()
 
     async def stop(self) -> None:
-        """Accept no more; what was accepted goes on."""
+        """Stop accepting; accepted connections stay open."""
         if not self._paused:
             self._pause_reading()
         if self._timer is not None:
@@ -139,14 +139,14 @@ class AcceptingSite(web.BaseSite):
         self._listener.close()
         await super().stop()
 
-    def room_made(self) -> None:
-        """Something was closed, or time has passed: go on, if accepting had to stop."""
-        if self._paused and self._listener.fileno() >= 0 and self._has_room():
+    def capacity_freed(self) -> None:
+        """Resume if accepting is paused: a connection was closed, or time has passed."""
+        if self._paused and self._listener.fileno() >= 0 and self._has_capacity():
             self._resume()
 
-    def _has_room(self) -> bool:
-        room, plain = self._room, self._connections.open + len(self._opening)
-        return plain < room.plain and plain + self._sockets() < room.total
+    def _has_capacity(self) -> bool:
+        limits, plain = self._limits, self._connections.open + len(self._opening)
+        return plain < limits.plain and plain + self._sockets() < limits.total
 
     def _resume(self) -> None:
         self._paused = False
@@ -159,17 +159,17 @@ class AcceptingSite(web.BaseSite):
         self._paused = True
         self._loop.remove_reader(self._listener.fileno())
 
-    def _wait_for_room(self) -> None:
-        if self._connections.make_room():
-            self._pause_reading()  # until they are gone, which is at once
-            self._timer = self._loop.call_later(_PAUSE_SECONDS, self._go_on)
+    def _wait_for_capacity(self) -> None:
+        if self._connections.close_unused():
+            self._pause_reading()  # until they are closed, which is immediate
+            self._timer = self._loop.call_later(_PAUSE_SECONDS, self._try_resume)
         else:
             self._pause("bound")
 
     def _pause(self, reason: str) -> None:
         self._pause_reading()
         self.pauses += 1
-        self._timer = self._loop.call_later(_PAUSE_SECONDS, self._go_on)
+        self._timer = self._loop.call_later(_PAUSE_SECONDS, self._try_resume)
         self._warn(
             "accept_paused",
             reason=reason,
@@ -178,41 +178,41 @@ class AcceptingSite(web.BaseSite):
             times=self.pauses,
         )
 
-    def _go_on(self) -> None:
-        if self._has_room():
+    def _try_resume(self) -> None:
+        if self._has_capacity():
             self._resume()
         else:
-            self._connections.make_room()
-            self._timer = self._loop.call_later(_PAUSE_SECONDS, self._go_on)
+            self._connections.close_unused()
+            self._timer = self._loop.call_later(_PAUSE_SECONDS, self._try_resume)
 
     def _warn(self, event: str, **fields: object) -> None:
-        """Once a minute: what one attacker does often is to be read once."""
+        """Log each event at most once a minute: an attacker can cause many."""
         now = self._loop.time()
         if now - self._logged.get(event, -_LOG_SECONDS) >= _LOG_SECONDS:
             self._logged[event] = now
             _log.warning(event, **fields)
 
     def _accept(self) -> None:
-        """The listening socket has connections."""
+        """Accept what the listening socket has, up to a batch."""
         for _ in range(_BATCH):
-            if not self._has_room():
-                self._wait_for_room()
+            if not self._has_capacity():
+                self._wait_for_capacity()
                 return
             try:
                 accepted, address = self._listener.accept()
             except OSError as exc:
-                if exc.errno not in _PASSING:
+                if exc.errno not in _TRANSIENT_ERRORS:
                     self._pause(errno.errorcode.get(exc.errno or 0, "unknown"))
                 return
             self._take(accepted, address)
 
     def _take(self, accepted: socket.socket, address: Any) -> None:
         accepted.setblocking(False)
-        room = self._room
+        limits = self._limits
         key = ""
-        if room.per_address:
-            key = counted_as(address[0], count_private=room.count_private)
-            if key and self._connections.by_address[key] >= room.per_address:
+        if limits.per_address:
+            key = address_key(address[0], count_private=limits.count_private)
+            if key and self._connections.by_address[key] >= limits.per_address:
                 self._refuse(accepted, key)
                 return
             if key:
@@ -226,7 +226,7 @@ class AcceptingSite(web.BaseSite):
             await self._loop.connect_accepted_socket(
                 lambda: self._connections.connection_from(key), accepted
             )
-        except OSError as exc:  # it is gone already
+        except OSError as exc:  # the client has closed it already
             if key:
                 self._connections.by_address.subtract([key])
             accepted.close()
@@ -234,9 +234,9 @@ class AcceptingSite(web.BaseSite):
 
     def _refuse(self, accepted: socket.socket, key: str) -> None:
         self.refused += 1
-        self._warn("address_refused", address=key, bound=self._room.per_address)
+        self._warn("address_refused", address=key, bound=self._limits.per_address)
         try:
-            accepted.send(_too_many(self._room.per_address))
+            accepted.send(_too_many(self._limits.per_address))
         except OSError as exc:
             _log.debug("connection_lost_at_once", error=exc.strerror)
         finally:
@@ -244,15 +244,15 @@ class AcceptingSite(web.BaseSite):
 
 
 def _too_many(bound: int) -> bytes:
-    """A whole answer: no request was read, so there is nothing else to go by."""
+    """Return a complete response: no request was read."""
     exc = TooManyRequests(
-        f"an address has at most {bound} HTTP connections open",
+        f"an address must have at most {bound} HTTP connections open",
         code="too_many_connections",
         retry_after=1.0,
     )
-    told = failure(exc, new_request_id())
+    failed = failure(exc, new_request_id())
     head = (
-        f"HTTP/1.1 {told.status} Too Many Requests\r\nContent-Type: {PROBLEM_TYPE}\r\n"
-        f"Content-Length: {len(told.body)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+        f"HTTP/1.1 {failed.status} Too Many Requests\r\nContent-Type: {PROBLEM_TYPE}\r\n"
+        f"Content-Length: {len(failed.body)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
     )
-    return head.encode() + told.body
+    return head.encode() + failed.body

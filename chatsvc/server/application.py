@@ -1,4 +1,4 @@
-"""The aiohttp application: every route, and the one middleware around them."""
+"""The aiohttp application: every route, and the middleware around them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from chatsvc.wire.operation import Operation
 
 
 class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What of the settings concerns HTTP alone.
+    """The settings that concern only HTTP.
 
-    ``metrics_token`` empty: ``/metrics`` is for this machine. ``cors_origins`` empty: no
+    ``metrics_token`` empty: ``/metrics`` is only for this machine. ``cors_origins`` empty: no
     page of another origin may call.
     """
 
@@ -47,13 +47,13 @@ def build_application(
     options: ServerOptions,
     extra_routes: Iterable[web.AbstractRouteDef] = (),
 ) -> web.Application:
-    """Run it with :class:`~chatsvc.server.protocol.ProblemRunner`.
+    """Build the application, for :class:`~chatsvc.server.protocol.ProblemRunner`.
 
     Args:
-        operations: what the features offer.
-        authenticate: from a token to whom it speaks for; raises ``Unauthorized``.
-        health_report: called for each question about health.
-        extra_routes: the socket's.
+        operations: those of the features.
+        authenticate: returns the user of a token; raises ``Unauthorized``.
+        health_report: called for each request about health.
+        extra_routes: the route of the WebSocket.
     """
     everything = (*operations, *health.operations(health_report, options.version))
     around = exchange_middleware(
@@ -110,7 +110,7 @@ def _metrics(
         request[EXCHANGE].quiet = True
         if token:
             if not hmac.compare_digest(bearer_token(request).encode(), token.encode()):
-                raise Unauthorized("the token is not that of METRICS_TOKEN")
+                raise Unauthorized("the token must be that of METRICS_TOKEN")
         else:
             check_local(request)
         text = None if request.method == "HEAD" else metrics.render()

@@ -21,7 +21,7 @@ from chatsvc.wire.protocol import (
 )
 
 _DESCRIPTION: Final = (
-    "One socket receives every conversation of its user. From a client frames are strict; a "
+    "One socket receives every conversation of its user. Frames from a client are strict; a "
     "client ignores fields and types of frames that it does not know. The token goes into "
     f"`Authorization: Bearer …`, or for browsers into the subprotocols `{PROTOCOL_VERSION}, "
     "bearer.<jwt>`; never into the URL."
@@ -31,7 +31,7 @@ _Kinds = list[type[msgspec.Struct]]
 
 
 def document(limits: Limits, version: str) -> bytes:
-    """The document as JSON."""
+    """Return the document as JSON."""
     from_client: _Kinds = _kinds(ClientFrame)
     from_server: _Kinds = [*_kinds(ServerFrame), Message]
     _, schemas = msgspec.json.schema_components(
@@ -88,7 +88,7 @@ def _tag(kind: type[msgspec.Struct]) -> str:
 
 
 def _direction(action: str, kinds: _Kinds) -> dict[str, Any]:
-    """AsyncAPI speaks as the server: what it receives comes from a client."""
+    """Return an operation from the server's view: it receives what a client sends."""
     return {
         "action": action,
         "channel": {"$ref": "#/channels/socket"},
@@ -102,17 +102,17 @@ def _query() -> dict[str, Any]:
         "properties": {
             "since": {
                 "type": "string",
-                "description": "A cursor, `epoch.id`: first what was missed since, then live.",
+                "description": "A cursor, `epoch.id`: missed messages first, then live ones.",
             },
             "echo": {
                 "type": "boolean",
                 "default": False,
-                "description": "Also what the same user sent over another connection.",
+                "description": "Also messages that the same user sent over another connection.",
             },
             "device": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
             "receipts": {
                 "enum": ["stored"],
-                "description": "Also frames that say up to where what was sent is stored.",
+                "description": "Also frames that say up to which id its messages are stored.",
             },
         },
     }
@@ -123,7 +123,7 @@ def _describe_errors(properties: dict[str, Any]) -> None:
     properties["code"] = code_schema(rows) | {"description": code_list(rows)}
     waiting = ", ".join(f"`{row.code}`" for row in rows if row.retry_after)
     properties["retry_after"]["description"] = (
-        f"Seconds until it is worth repeating. There with {waiting}, and with no other code."
+        f"Seconds to wait before a retry. Present with {waiting}, and with no other code."
     )
 
 
@@ -139,7 +139,9 @@ def _bound(schemas: dict[str, Any], limits: Limits) -> None:
     for schema in schemas.values():
         ref = schema.get("properties", {}).get("ref")
         if ref is not None:
-            ref["description"] = f"Yours to choose, 1 to {MAX_REF} characters; answered with."
+            ref["description"] = (
+                f"Chosen by the client, 1 to {MAX_REF} characters; the answer repeats it."
+            )
     properties["client_id"]["description"] = (
         f"1 to {MAX_CLIENT_ID} printable ASCII characters; a UUIDv7 is best."
     )

@@ -1,4 +1,4 @@
-"""Error codes as JSON Schema, for the documents that machines read."""
+"""Error codes as JSON Schema, for ``/openapi.json`` and ``/asyncapi.json``."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from chatsvc.wire.error_codes import ErrorCode
 
 
 def code_schema(rows: Sequence[ErrorCode]) -> dict[str, Any]:
-    """A string that is one of these codes today. Codes are added within a version, so it is
-    no ``enum``: ``x-extensible-enum`` names those that are known."""
+    """Return the schema of a string with these known codes.
+
+    Codes may be added within a version, so it is no ``enum``: ``x-extensible-enum`` lists the
+    known ones.
+    """
     return {
         "type": "string",
-        "description": "Stable. A client takes a code that it does not know by its status.",
+        "description": "Stable. A client handles an unknown code by its status.",
         "x-extensible-enum": [row.code for row in rows],
     }
 
 
 def code_list(rows: Sequence[ErrorCode]) -> str:
-    """The codes and what they mean, as a list of Markdown."""
+    """Return the codes and their meanings as a Markdown list."""
     return "\n".join(f"- `{row.code}`: {row.meaning}" for row in rows)

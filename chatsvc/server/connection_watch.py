@@ -1,9 +1,10 @@
-"""Looks after all plain HTTP connections at once: heads that do not come, answers that do not
-go, and room for new connections.
+"""Check all plain HTTP connections periodically, and close those that make no progress.
 
-A timer for each request would cost every request; this costs a look at each connection once
-a second. What a connection was at the last look, it keeps itself: how many answers were
-begun and how many bytes were unsent. Another answer, or fewer bytes, is progress.
+Covered are heads that do not arrive, responses that are not read, and connections that must
+be closed to admit new ones. A timer for each request would cost every request; this costs
+one check of each connection per second. Each connection stores its state of the last check:
+how many responses were begun and how many bytes were unsent. Another response, or fewer
+bytes, is progress.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from chatsvc.delivery.transports import reset, unsent
 from chatsvc.server.http_connection import BoundedConnection
 
 HEAD_SECONDS: Final = 10.0
-"""From the connection, or from a head's first byte, to its last."""
+"""The time limit from the connection, or from a head's first byte, to the head's end."""
 
 UNSENT_BYTES: Final = 256 * 1024 * 1024
-"""Unsent bytes of all connections together, beyond which those that moved last longest ago
-are cut off."""
+"""The maximum of unsent bytes of all connections together; beyond it the connections without
+progress for the longest time are aborted."""
 
 _TICK_SECONDS: Final = 1.0
 _STOPPING_TICK_SECONDS: Final = 0.1
 _STOPPING_STALL_SECONDS: Final = 1.0
-_SPARE_SECONDS: Final = 1.0
-_SPARE_LOOK_SECONDS: Final = 0.25
+_UNUSED_SECONDS: Final = 1.0
+_CLOSE_UNUSED_PAUSE_SECONDS: Final = 0.25
 _SLICE: Final = 1000
 
 _logger = structlog.get_logger("chatsvc.http")
@@ -37,21 +38,21 @@ _logger = structlog.get_logger("chatsvc.http")
 Connections = dict[RequestHandler, asyncio.Transport]
 
 
-class _Found(NamedTuple):
+class _Candidate(NamedTuple):
     since: float
     transport: asyncio.Transport
 
 
 class ConnectionWatch:
-    """Of one server.
+    """Checks the connections of one server.
 
-    ``aborted`` counts answers that were cut off, ``heads_expired`` heads that did not come
-    in time, ``closed_for_room`` connections that gave way to new ones.
+    ``aborted`` counts responses that were aborted, ``heads_expired`` heads that did not arrive
+    in time, ``closed_for_capacity`` connections that were closed to admit new ones.
 
     Args:
-        connections: those that are open, as aiohttp keeps them.
-        stall_seconds: how long unsent bytes may not shrink.
-        on_tick: called after each look.
+        connections: the open connections, in aiohttp's own mapping.
+        stall_seconds: how long unsent bytes may stay without progress.
+        on_tick: called after each check.
     """
 
     def __init__(
@@ -61,23 +62,23 @@ class ConnectionWatch:
         self._stall_seconds = stall_seconds
         self._on_tick = on_tick
         self._stopping = False
-        self._looked_for_room = 0.0
+        self._last_close_unused = 0.0
         self._unsent = 0
         self._task: asyncio.Task[None] | None = None
         self.aborted = 0
         self.heads_expired = 0
-        self.closed_for_room = 0
+        self.closed_for_capacity = 0
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the periodic check."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name="connection watch")
 
-    def hurry(self) -> None:
-        """The service stops: who does not read now is not waited for."""
+    def begin_shutdown(self) -> None:
+        """Use the short limits of a shutdown: clients that do not read are not waited for."""
         self._stopping = True
 
     async def stop(self) -> None:
-        """End; connections stay as they are."""
+        """Stop the periodic check; connections stay open."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -88,13 +89,13 @@ class ConnectionWatch:
         while True:
             await asyncio.sleep(_STOPPING_TICK_SECONDS if self._stopping else usual)
             try:
-                await self._look(loop.time())
+                await self._inspect(loop.time())
                 self._on_tick()
             except Exception:
                 # One connection's trouble must not end the watch over all others.
                 _logger.exception("connection_watch_failed")
 
-    async def _look(self, now: float) -> None:
+    async def _inspect(self, now: float) -> None:
         stall = self._stall_seconds
         if self._stopping:
             stall = min(stall, _STOPPING_STALL_SECONDS)
@@ -119,16 +120,16 @@ class ConnectionWatch:
             self.aborted += stalled
             _logger.warning("answers_not_read", connections=stalled, unsent=waiting)
         if waiting > UNSENT_BYTES:
-            self._relieve(now)
+            self._abort_slowest(now)
 
-    def answer_begins(self, size: int) -> None:
-        """A large answer is about to be written: between two looks there may be many."""
+    def response_started(self, size: int) -> None:
+        """Count a large response that is about to be written: there may be many between checks."""
         self._unsent += size
         if self._unsent > UNSENT_BYTES:
-            self._relieve(asyncio.get_running_loop().time())
+            self._abort_slowest(asyncio.get_running_loop().time())
 
-    def _relieve(self, now: float) -> None:
-        """Cut off, longest unmoved first, until what is unsent is within the bound."""
+    def _abort_slowest(self, now: float) -> None:
+        """Abort connections, those without progress first, until the unsent bytes fit the bound."""
         slow = self._slow(now)
         waiting = sum(one.transport.get_write_buffer_size() for one in slow)
         cut = 0
@@ -143,40 +144,42 @@ class ConnectionWatch:
             self.aborted += cut
             _logger.warning("too_much_unsent", connections=cut, unsent=waiting, bound=UNSENT_BYTES)
 
-    def make_room(self) -> int:
-        """Close half of those that are of no use, the longest first: no request to answer, half
-        a head, or an answer that has not moved, for a second at least.
+    def close_unused(self) -> int:
+        """Close half of the unused connections, those unused for the longest time first.
+
+        Unused means, for at least a second: no request to answer, part of a head, or a
+        response without progress.
 
         Returns:
             How many were closed.
         """
         now = asyncio.get_running_loop().time()
-        if now - self._looked_for_room < _SPARE_LOOK_SECONDS:
+        if now - self._last_close_unused < _CLOSE_UNUSED_PAUSE_SECONDS:
             return 0
-        self._looked_for_room = now
-        spare = self._slow(now)
+        self._last_close_unused = now
+        unused = self._slow(now)
         for handler, transport in self._connections.items():
             if (
                 isinstance(handler, BoundedConnection)
                 and handler.waiting
                 and not transport.get_write_buffer_size()
             ):
-                spare.append(_Found(handler.waiting_since, transport))
-        spare = sorted(
-            (one for one in spare if now - one.since >= _SPARE_SECONDS), key=lambda one: one.since
+                unused.append(_Candidate(handler.waiting_since, transport))
+        unused = sorted(
+            (one for one in unused if now - one.since >= _UNUSED_SECONDS), key=lambda one: one.since
         )
-        gone = spare[: len(spare) // 2 + 1]
-        for one in gone:
+        closing = unused[: len(unused) // 2 + 1]
+        for one in closing:
             reset(one.transport)
-        self.closed_for_room += len(gone)
-        return len(gone)
+        self.closed_for_capacity += len(closing)
+        return len(closing)
 
-    def _slow(self, now: float) -> list[_Found]:
-        """Those with unsent bytes."""
-        found: list[_Found] = []
+    def _slow(self, now: float) -> list[_Candidate]:
+        """Return the connections with unsent bytes."""
+        found: list[_Candidate] = []
         for handler, transport in self._connections.items():
             if transport.get_write_buffer_size() and isinstance(handler, BoundedConnection):
-                found.append(_Found(_last_moved(handler, transport, now), transport))
+                found.append(_Candidate(_last_moved(handler, transport, now), transport))
         return found
 
 

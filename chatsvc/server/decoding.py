@@ -1,4 +1,4 @@
-"""From a request's bytes to the struct that an operation takes; strict throughout."""
+"""Decode requests to the structs that operations take; strict throughout."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
 from chatsvc.core.errors import (
-    Fault,
+    FieldError,
     Invalid,
     Malformed,
     TooLarge,
     Unauthorized,
     UnsupportedMedia,
 )
-from chatsvc.server.errors import ClientGone, RequestTimeout, invalid_from_msgspec
+from chatsvc.server.errors import ClientDisconnected, RequestTimeout, invalid_from_msgspec
 from chatsvc.wire.operation import Operation
 
 BODY_SECONDS: Final = 30.0
-"""How long a body may take to arrive once its head has."""
+"""The time limit for a body, after its head has arrived."""
 
-_MOST_PARAMETERS: Final = 32
+_MAX_PARAMETERS: Final = 32
 _JSON_TYPE: Final = re.compile(
     r'application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?;?\s*\Z', re.IGNORECASE
 )
@@ -34,112 +34,117 @@ _PATH_NAME: Final = re.compile(r"\{(\w+)\}")
 
 
 def bearer_token(request: web.BaseRequest) -> str:
-    """The token of ``Authorization: Bearer …`` (RFC 6750 §2.1), not verified.
+    """Return the token of ``Authorization: Bearer …`` (RFC 6750 §2.1), not verified.
 
     Raises:
-        Unauthorized: there is none, or it is of another scheme.
+        Unauthorized: there is none, or the scheme is another one.
     """
     values = request.headers.getall("Authorization", None)
     if not values:
         raise Unauthorized(
-            "a token is needed: send Authorization: Bearer <token>", code="token_missing"
+            "the request must have a token: send Authorization: Bearer <token>",
+            code="token_missing",
         )
     scheme, _, token = values[0].partition(" ")
     if scheme != "Bearer" and scheme.lower() != "bearer":
-        raise Unauthorized("the Authorization header is of the scheme Bearer", code="token_scheme")
+        raise Unauthorized(
+            "the Authorization header must use the scheme Bearer", code="token_scheme"
+        )
     token = token.strip(" ")
     if len(values) > 1 or not token or not token.isascii():
-        raise Unauthorized("the Authorization header holds one token, once", code="token_invalid")
+        raise Unauthorized(
+            "the Authorization header must hold one token, once", code="token_invalid"
+        )
     return token
 
 
-async def read_body(request: web.Request, most: int) -> bytes:
-    """The whole body, at most ``most`` bytes, of a request that says it is JSON.
+async def read_body(request: web.Request, max_bytes: int) -> bytes:
+    """Return the whole body, at most ``max_bytes``, of a request that declares JSON.
 
-    A body that says it is longer is refused before it is read.
+    A body with a larger ``Content-Length`` is refused before it is read.
 
     Raises:
-        UnsupportedMedia: it says that it is something else, or nothing.
-        TooLarge: beyond the bound.
+        UnsupportedMedia: it is not declared to be JSON.
+        TooLarge: it exceeds the bound.
         RequestTimeout: it did not arrive within :data:`BODY_SECONDS`.
-        Malformed: its chunks are not as RFC 9112 has them.
-        ClientGone: the connection was lost.
+        Malformed: its chunks violate RFC 9112.
+        ClientDisconnected: the connection was lost.
     """
     check_media(request)
     length = request.content_length
-    if length is not None and length > most:
-        raise too_large(most)
+    if length is not None and length > max_bytes:
+        raise too_large(max_bytes)
     content = request.content
-    if content.is_eof() and content.exception() is None:  # it came in one piece with the head
+    if content.is_eof() and content.exception() is None:  # it arrived together with the head
         body = content.read_nowait(-1)
     else:
         # The stream keeps its exception, whose traceback would hold the frames that read it,
-        # and the body with them, until the collector comes by: so it is taken off.
+        # and the body with them, until a garbage collection: so it is removed.
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                body = await _read_within(request, most)
+                body = await _read_within(request, max_bytes)
         except TimeoutError:
-            raise RequestTimeout(
-                f"the body did not arrive within {BODY_SECONDS:g} seconds"
-            ) from None
+            raise RequestTimeout(f"the body must arrive within {BODY_SECONDS:g} seconds") from None
         except RequestPayloadError as exc:
             exc.__traceback__ = None
-            raise Malformed("the body is not framed as HTTP/1.1 has it", code="bad_body") from None
+            raise Malformed("the body must be framed as in HTTP/1.1", code="bad_body") from None
         except OSError as exc:
             exc.__traceback__ = None
-            raise ClientGone from None
-    if len(body) > most:
-        raise too_large(most)
+            raise ClientDisconnected from None
+    if len(body) > max_bytes:
+        raise too_large(max_bytes)
     return body
 
 
-async def _read_within(request: web.Request, most: int) -> bytes:
+async def _read_within(request: web.Request, max_bytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while part := await request.content.readany():
         size += len(part)
-        if size > most:
-            raise too_large(most)
+        if size > max_bytes:
+            raise too_large(max_bytes)
         parts.append(part)
     return b"".join(parts)
 
 
-def too_large(most: int) -> TooLarge:
-    """The error of a body beyond its bound."""
-    detail = f"a body has at most {most} bytes"
-    return TooLarge(detail, faults=(Fault("", "body_too_large", detail, most),))
+def too_large(max_bytes: int) -> TooLarge:
+    """Return the error of a body that exceeds its bound."""
+    detail = f"the body must have at most {max_bytes} bytes"
+    return TooLarge(detail, field_errors=(FieldError("", "body_too_large", detail, max_bytes),))
 
 
 def check_media(request: web.BaseRequest) -> None:
-    """Raises:
-    UnsupportedMedia: the header to send is in the detail.
+    """Check that the request declares a JSON body.
+
+    Raises:
+        UnsupportedMedia: it does not; the detail names the header to send.
     """
     headers = request.headers
     if "Content-Encoding" in headers and headers["Content-Encoding"].lower() != "identity":
         raise _media(
             "/Content-Encoding",
             "unsupported_content_encoding",
-            "a body is sent as it is: without Content-Encoding",
+            "the body must not be compressed: send it without Content-Encoding",
         )
     kind = headers.get("Content-Type", "")
     if kind != "application/json" and not _JSON_TYPE.match(kind):
         raise _media(
             "/Content-Type",
             "unsupported_media_type",
-            "a body is JSON in UTF-8 and says so: send Content-Type: application/json",
+            "the body must be JSON in UTF-8: send Content-Type: application/json",
         )
 
 
 def _media(pointer: str, code: str, detail: str) -> UnsupportedMedia:
-    return UnsupportedMedia(detail, code=code, faults=(Fault(pointer, code, detail),))
+    return UnsupportedMedia(detail, code=code, field_errors=(FieldError(pointer, code, detail),))
 
 
 def body_decoder(kind: type[msgspec.Struct]) -> Callable[[bytes], Any]:
-    """A function from JSON bytes to the struct.
+    """Return a function that decodes JSON bytes to the struct.
 
-    It raises:
-        Malformed: not JSON, or not UTF-8, or nested deeper than can be read.
-        Invalid: JSON, but not what the struct says; with a pointer.
+    The function raises:
+        Malformed: not JSON, not UTF-8, or nested too deep to be decoded.
+        Invalid: JSON that does not fit the struct; with a pointer.
     """
     decode = msgspec.json.Decoder(kind).decode
 
@@ -150,19 +155,19 @@ def body_decoder(kind: type[msgspec.Struct]) -> Callable[[bytes], Any]:
             raise invalid_from_msgspec(exc) from None
         except msgspec.DecodeError as exc:
             text = str(exc) if body else "it is empty"
-            raise Malformed(f"the body is not JSON: {text}", code="malformed_json") from None
+            raise Malformed(f"the body must be JSON: {text}", code="malformed_json") from None
         except UnicodeDecodeError:
-            raise Malformed("the body is not UTF-8", code="not_utf8") from None
+            raise Malformed("the body must be UTF-8", code="not_utf8") from None
         except RecursionError:
-            raise Malformed("the body nests too deep to be read", code="malformed_json") from None
+            raise Malformed("the body must not nest so deep", code="malformed_json") from None
 
     return read
 
 
 def parameter_decoder(operation: Operation) -> Callable[[web.Request], Any]:
-    """A function from a request's query string and path to the operation's struct.
+    """Return a function that decodes a request's query string and path to the struct.
 
-    It raises:
+    The function raises:
         Malformed: the query string is not UTF-8.
         Invalid: a parameter that is unknown, repeated, missing or of the wrong type.
     """
@@ -184,15 +189,17 @@ def parameter_decoder(operation: Operation) -> Callable[[web.Request], Any]:
 
 
 def check_no_query(request: web.Request) -> None:
-    """Raises:
-    Invalid: there is a query parameter, where only a body is taken.
+    """Check that a request with a body has no query parameter.
+
+    Raises:
+        Invalid: it has one.
     """
     for name in read_query(request):
         raise _unknown(name)
 
 
 def read_query(request: web.BaseRequest) -> dict[str, str]:
-    """The parameters of the query string, counted before they are taken apart.
+    """Return the parameters of the query string; their number is checked before they are parsed.
 
     Raises:
         Malformed: it is not UTF-8.
@@ -204,40 +211,40 @@ def read_query(request: web.BaseRequest) -> dict[str, str]:
     try:
         raw.encode()  # bytes beyond ASCII that are not UTF-8 are surrogates here
         pairs = parse_qsl(
-            raw, keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS
+            raw, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS
         )
     except UnicodeError:
-        raise Malformed("the query string is not UTF-8", code="not_utf8") from None
+        raise Malformed("the query string must be UTF-8", code="not_utf8") from None
     except ValueError:
         raise Invalid.at(
             "",
             "too_many",
-            f"a query has at most {_MOST_PARAMETERS} parameters",
-            _MOST_PARAMETERS,
+            f"the query string must have at most {_MAX_PARAMETERS} parameters",
+            _MAX_PARAMETERS,
         ) from None
     values = dict(pairs)
     if len(values) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise Invalid.at(
-            f"/{shown(twice)}", "repeated", f"parameter {shown(twice)!r} is given once"
+            f"/{shown(twice)}", "repeated", f"parameter {shown(twice)!r} must be given once"
         )
     return values
 
 
 def _unknown(name: str) -> Invalid:
-    return Invalid.at(f"/{shown(name)}", "unknown_field", f"there is no parameter {shown(name)!r}")
+    return Invalid.at(f"/{shown(name)}", "unknown_field", f"unknown parameter {shown(name)!r}")
 
 
 def shown(name: str) -> str:
-    """A parameter's name as an error repeats it: its beginning, as part of a pointer."""
+    """Return the beginning of a parameter's name, escaped for a JSON pointer."""
     return name[:128].replace("~", "~0").replace("/", "~1")
 
 
 def header_decoder(operation: Operation) -> Callable[[web.Request], Any] | None:
-    """A function from a request's header to the operation's struct, if it has one.
+    """Return a function that decodes a request's headers to the struct, if there is one.
 
-    It raises:
+    The function raises:
         Invalid: a header field that is given twice.
     """
     kind = operation.headers
@@ -256,5 +263,5 @@ def _once(values: list[str] | None, name: str) -> str | None:
     if values is None:
         return None
     if len(values) > 1:
-        raise Invalid.at(f"/{name}", "repeated", f"{name} is given once")
+        raise Invalid.at(f"/{name}", "repeated", f"{name} must be given once")
     return values[0]

@@ -1,8 +1,8 @@
-"""``/docs``: the OpenAPI document as a page, from files of the package; no other host is asked.
+"""``/docs``: the OpenAPI document as a page, from files of the package, without other hosts.
 
-The files are read once and kept: an answer then needs no descriptor and no thread, however
-slowly it is read, and all of them share the same bytes.
-Its links are relative, so that it works under whatever prefix a proxy serves it.
+The files are read once and cached: a response then needs no descriptor and no thread, however
+slowly it is read, and all responses share the same bytes. The links are relative, so that the
+page works under any prefix of a proxy.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class _File(NamedTuple):
 
 
 def routes() -> list[web.RouteDef]:
-    """The page and its assets."""
+    """Return the routes of the page and its assets."""
     return [web.get(path, _answer) for path in _FILES]
 
 

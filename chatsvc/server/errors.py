@@ -1,6 +1,6 @@
-"""From exceptions to problem documents (RFC 9457).
+"""Convert exceptions to problem documents (RFC 9457).
 
-One shape for every error of every route, the HTTP parser's own included.
+Every error of every route has this form, those of the HTTP parser included.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 from chatsvc.core.errors import (
     Conflict,
-    Fault,
+    FieldError,
     Forbidden,
     Invalid,
     Malformed,
@@ -31,7 +31,7 @@ PROBLEM_TYPE: Final = "application/problem+json"
 
 
 class MethodNotAllowed(RequestError):
-    """Another method than the path has; ``allow`` are those it has."""
+    """The path does not have this method; ``allow`` lists those that it has."""
 
     code = "method_not_allowed"
 
@@ -41,35 +41,35 @@ class MethodNotAllowed(RequestError):
 
 
 class RequestTimeout(RequestError):
-    """A body that did not arrive in time."""
+    """The head or the body did not arrive in time."""
 
     code = "request_timeout"
 
 
-class ClientGone(Exception):
-    """The client left in the middle of its request: there is nobody to answer."""
+class ClientDisconnected(Exception):
+    """The client disconnected during its request: no answer is sent."""
 
 
 class UriTooLong(RequestError):
-    """A request line beyond its bound."""
+    """The request line exceeds its bound."""
 
     code = "uri_too_long"
 
 
 class HeadersTooLarge(RequestError):
-    """A header field beyond its bound, or too many of them."""
+    """The head or a header field exceeds its bound, or there are too many fields."""
 
     code = "headers_too_large"
 
 
 class ExpectationFailed(RequestError):
-    """An ``Expect`` header that asks for something else than 100-continue."""
+    """The ``Expect`` header is not 100-continue."""
 
     code = "expectation_failed"
 
 
 class UpgradeRequired(RequestError):
-    """Not a WebSocket handshake, or one of another version."""
+    """The request is not a WebSocket handshake, or has another version."""
 
     code = "upgrade_required"
 
@@ -94,15 +94,15 @@ STATUS: Final[dict[type[Exception], int]] = {
     Unavailable: 503,
 }
 
-CLIENT_GONE: Final = 499
-"""What metrics and the log say of a request whose client left; not a status that is sent."""
+CLIENT_DISCONNECTED: Final = 499
+"""The status in metrics and log of a request whose client disconnected; it is never sent."""
 
 TITLES: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
-"""As RFC 9110 has them; what Python calls them depends on its version."""
+"""The phrases of RFC 9110; those of Python depend on its version."""
 
 
 class ProblemFault(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One thing wrong: a JSON pointer into the body, or ``/name`` of a parameter or header."""
+    """A field error. ``pointer``: into the body, or ``/name`` of a parameter or header."""
 
     pointer: str
     code: str
@@ -111,8 +111,10 @@ class ProblemFault(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Problem(msgspec.Struct, kw_only=True):
-    """RFC 9457. ``code`` is stable; ``detail`` is for people. It may have further members:
-    ``id`` of a conflict is the first message's."""
+    """A problem document (RFC 9457). ``code`` is stable; ``detail`` is for people.
+
+    It may have further members: ``id`` of a conflict is that of the first message.
+    """
 
     type: str
     title: str
@@ -124,7 +126,7 @@ class Problem(msgspec.Struct, kw_only=True):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """An error as it goes out: status, problem document and header fields."""
+    """An error response: status, problem document and header fields."""
 
     status: int
     code: str
@@ -133,11 +135,11 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_MOST_FAULTS: Final = 32
+_MAX_FIELD_ERRORS: Final = 32
 
 
 def status_of(exc: BaseException) -> int:
-    """The HTTP status that an exception answers with; 500 for what nobody raised on purpose."""
+    """Return the HTTP status of an exception; 500 for one that was not raised on purpose."""
     for cls in type(exc).__mro__:
         status = STATUS.get(cls)
         if status is not None:
@@ -146,17 +148,17 @@ def status_of(exc: BaseException) -> int:
 
 
 def failure(exc: BaseException, request_id: str) -> Failure:
-    """The answer to whoever caused or met the exception.
+    """Return the error response of an exception.
 
-    Of an exception that nobody raised on purpose nothing is told but that it happened.
+    For an exception that was not raised on purpose it contains no details.
     """
     status = status_of(exc)
-    code, detail = "internal_error", "something is wrong on our side; the log has it by request_id"
-    faults: tuple[Fault, ...] = ()
+    code, detail = "internal_error", "internal error: the server's log has it under request_id"
+    field_errors: tuple[FieldError, ...] = ()
     extra: dict[str, str] = {}
     headers: dict[str, str] = {}
     if isinstance(exc, RequestError):
-        code, detail, faults, extra = exc.code, exc.detail, exc.faults, exc.extra
+        code, detail, field_errors, extra = exc.code, exc.detail, exc.field_errors, exc.extra
         headers = _headers(exc)
     elif isinstance(exc, Unavailable):
         code, detail = exc.code, exc.detail
@@ -169,8 +171,8 @@ def failure(exc: BaseException, request_id: str) -> Failure:
         "detail": detail,
         "request_id": request_id,
         "errors": [
-            ProblemFault(pointer=f.pointer, code=f.code, detail=f.detail, limit=f.limit)
-            for f in faults[:_MOST_FAULTS]
+            ProblemFault(pointer=one.pointer, code=one.code, detail=one.detail, limit=one.limit)
+            for one in field_errors[:_MAX_FIELD_ERRORS]
         ],
     }
     body = _encode({**extra, **document})
@@ -178,11 +180,11 @@ def failure(exc: BaseException, request_id: str) -> Failure:
 
 
 def log_fields(exc: BaseException) -> dict[str, str]:
-    """What a log line says of a refusal.
+    """Return the fields of a log line about a refusal.
 
-    ``code`` is the problem's. Of a refused token there is a ``reason``, which names the
-    claim or the part that was wrong and never repeats the token. The details of other
-    errors may quote the request, and stay out.
+    ``code`` is that of the problem document. A refused token also has a ``reason``, which
+    names the claim or part that was wrong and never repeats the token. The details of other
+    errors may quote the request and are omitted.
     """
     if isinstance(exc, Unauthorized):
         return {"code": exc.code, "reason": exc.detail}
@@ -200,28 +202,28 @@ _NAME_SHOWN: Final = 128
 
 
 def invalid_from_msgspec(exc: msgspec.ValidationError) -> Invalid:
-    """What msgspec says of a value, with a JSON pointer and a code of ours."""
+    """Convert an error of msgspec to one with a JSON pointer and a code."""
     text = str(exc)
     at = _AT.search(text)
     pointer = "" if at is None else _pointer(at["path"])
-    said = text if at is None else text[: at.start()]
-    if match := _UNKNOWN.match(said):
+    text_before = text if at is None else text[: at.start()]
+    if match := _UNKNOWN.match(text_before):
         name = match["name"][:_NAME_SHOWN]
-        return Invalid.at(
-            f"{pointer}/{_escape(name)}", "unknown_field", f"there is no field {name!r}"
-        )
-    if match := _MISSING.match(said):
+        return Invalid.at(f"{pointer}/{_escape(name)}", "unknown_field", f"unknown field {name!r}")
+    if match := _MISSING.match(text_before):
         name = match["name"]
-        return Invalid.at(f"{pointer}/{_escape(name)}", "missing", f"{name} is required")
+        return Invalid.at(f"{pointer}/{_escape(name)}", "missing", f"{name} must be given")
     where = pointer or "the body"
-    if match := _TYPE.match(said):
+    if match := _TYPE.match(text_before):
         got = f", not {match['got']}" if match["got"] else ""
-        return Invalid.at(pointer, "wrong_type", f"{where} is of type {match['want']}{got}")
-    return Invalid.at(pointer, "bad_value", f"{where}: {said[:200].lower()}")
+        return Invalid.at(pointer, "wrong_type", f"{where} must be of type {match['want']}{got}")
+    return Invalid.at(
+        pointer, "bad_value", f"{where} must have an allowed value: {text_before[:200].lower()}"
+    )
 
 
 def _pointer(path: str) -> str:
-    """From ``$.participants[3]`` to ``/participants/3`` (RFC 6901)."""
+    """Convert ``$.participants[3]`` to ``/participants/3`` (RFC 6901)."""
     parts: list[str] = []
     for step in _STEP.finditer(path):
         if step["name"] is not None:
@@ -251,13 +253,13 @@ def _headers(exc: RequestError) -> dict[str, str]:
 
 
 def _challenge(exc: Unauthorized) -> str:
-    """RFC 6750 §3: without a token no error is named; the description is plain ASCII."""
+    """Return ``WWW-Authenticate``; without a token it names no error (RFC 6750 §3)."""
     if exc.code == "token_missing":
         return 'Bearer realm="chatsvc"'
-    said = re.sub(r'[^\x20-\x7e]|["\\]', " ", exc.detail)[:200]
-    return f'Bearer realm="chatsvc", error="invalid_token", error_description="{said}"'
+    description = re.sub(r'[^\x20-\x7e]|["\\]', " ", exc.detail)[:200]
+    return f'Bearer realm="chatsvc", error="invalid_token", error_description="{description}"'
 
 
 def _seconds(value: float) -> str:
-    """Whole seconds, at least one (RFC 9110 §10.2.3)."""
+    """Return whole seconds, at least one (RFC 9110 §10.2.3)."""
     return str(max(1, math.ceil(value)))

@@ -1,14 +1,14 @@
-"""Requests that ask for a protocol that is not spoken here, such as ``Upgrade: h2c``.
+"""Requests that ask to upgrade to an unsupported protocol, such as ``Upgrade: h2c``.
 
-They are answered in HTTP/1.1, as RFC 9110 §7.8 allows. aiohttp's parser throws away what
-came behind such a request in the same read: the next request, or the first half of one,
-whose second half would be taken for a request of its own. So where that may have
-happened, its connection is closed with its answer; a client then sends again what was
-not answered (RFC 9112 §9.3.2). Where nothing came behind it the connection is kept:
-some clients ask with every request.
+They are answered in HTTP/1.1, as RFC 9110 §7.8 allows. aiohttp's parser discards the bytes
+after such a request in the same read: the next request, or the first part of one, whose
+second part would then be parsed as a separate request. So where that may have happened, the
+connection is closed with the response, and a client sends unanswered requests again (RFC 9112
+§9.3.2). Where no bytes followed, the connection is kept: some clients send the header with
+every request.
 
-A proxy may add its own wish to a WebSocket's: ``Upgrade: h2c, websocket``. aiohttp knows
-the protocol by itself alone, so what came behind such a handshake is put back here.
+A proxy may add a protocol to a WebSocket handshake: ``Upgrade: h2c, websocket``. aiohttp
+recognises only ``websocket`` alone, so the bytes after such a handshake are restored here.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from aiohttp.web_request import BaseRequest
 _HEAD_END: Final = b"\r\n\r\n"
 
 
-class UpgradeWary(RequestHandler):
-    """A connection that loses no request behind an upgrade without saying so."""
+class UnsupportedUpgradeHandler(RequestHandler):
+    """A connection that closes when a request after an upgrade may have been lost."""
 
     __slots__ = ("_foreign_body", "_lost")
 
@@ -35,7 +35,7 @@ class UpgradeWary(RequestHandler):
         self._lost = False
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and see whether all of it was taken."""
+        """Parse the data, and check whether all of it was consumed."""
         body, count = self._foreign_body, self._request_count
         fed = 0 if body is None else body.total_bytes
         super().data_received(data)
@@ -59,7 +59,7 @@ class UpgradeWary(RequestHandler):
     async def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Close with the answer where something was lost, or may yet be."""
+        """Close with the response where bytes were lost or may still be lost."""
         unsure = self._lost or self._foreign_body is not None
         if unsure and _is_foreign(request._message):
             resp.force_close()

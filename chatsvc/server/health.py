@@ -1,4 +1,4 @@
-"""``/health``: whether sends are taken, what the dependencies do, and whether to route here."""
+"""``/health``: whether sends are accepted, the state of dependencies, and readiness."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from chatsvc.wire.operation import Access, Caller, Operation, Reply
 
 
 class Check(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One dependency. ``detail`` says what is wrong; never an address or a credential."""
+    """The state of one dependency. ``detail`` never has an address or a credential."""
 
     status: Literal["ok", "degraded", "down"]
     detail: str | None = None
 
 
 class HealthReport(msgspec.Struct, kw_only=True):
-    """What the composition root knows.
+    """The state that the composition root reports.
 
-    ``status`` is ``down`` while sends are refused. ``ready``: started and not draining,
-    whatever the dependencies do.
+    ``status`` is ``down`` while sends are refused. ``ready``: started and not draining; it
+    does not depend on other services.
     """
 
     status: Literal["ok", "degraded", "down"]
@@ -31,7 +31,7 @@ class HealthReport(msgspec.Struct, kw_only=True):
 
 
 class Health(msgspec.Struct, kw_only=True):
-    """``durability`` is what a 201 means: for example ``fsync``. 503 while ``down``."""
+    """The response; 503 while ``down``. ``durability`` is that of a 201, for example ``fsync``."""
 
     status: Literal["ok", "degraded", "down"]
     durability: str
@@ -40,24 +40,26 @@ class Health(msgspec.Struct, kw_only=True):
 
 
 class Live(msgspec.Struct, kw_only=True):
-    """The process answers."""
+    """The response of a process that answers."""
 
     status: Literal["ok"] = "ok"
 
 
 class Ready(msgspec.Struct, kw_only=True):
-    """Whether to send new clients here."""
+    """Whether a load balancer should send new clients here."""
 
     status: Literal["ready", "not_ready"]
 
 
 class NoParameters(msgspec.Struct, forbid_unknown_fields=True):
-    """Nothing is asked."""
+    """A request without parameters."""
 
 
 def operations(report: Callable[[], HealthReport], version: str) -> tuple[Operation, ...]:
-    """Args:
-    report: called for each request; quick, and never waits for a dependency.
+    """Return the three operations about health.
+
+    Args:
+        report: called for each request; fast, and never waits for a dependency.
     """
 
     async def health(caller: Caller | None, request: NoParameters) -> Reply:
@@ -86,7 +88,7 @@ def operations(report: Callable[[], HealthReport], version: str) -> tuple[Operat
         bad: str | None,
         handler: object,
     ) -> Operation:
-        responses: dict[int, tuple[str, type[msgspec.Struct]]] = {200: ("It is.", kind)}
+        responses: dict[int, tuple[str, type[msgspec.Struct]]] = {200: ("Yes.", kind)}
         if bad is not None:
             responses[503] = (bad, kind)
         return Operation(

@@ -1,8 +1,8 @@
-"""A plain HTTP connection that holds a bounded request, and lets its memory go with its client.
+"""A plain HTTP connection with a bounded head, whose memory is freed with its client.
 
-aiohttp bounds a line and the number of fields, not a head, nor the time it takes to come.
-Whether time is up is looked at by :class:`~chatsvc.server.connection_watch.ConnectionWatch`,
-for all connections at once.
+aiohttp bounds a line and the number of fields, but neither a head as a whole nor the time in
+which it must arrive. :class:`~chatsvc.server.connection_watch.ConnectionWatch` checks the time
+limits of all connections.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
-from chatsvc.server.foreign_upgrade import UpgradeWary
+from chatsvc.server.foreign_upgrade import UnsupportedUpgradeHandler
 
 HEAD_BYTES: Final = 64 * 1024
-"""Of a request line with all header fields, and of what comes behind a body (its trailers)."""
+"""The maximum size of a request line with all header fields, and of trailers after a body."""
 
 QUEUED_REQUESTS: Final = 4
-"""Pipelined requests from which the connection is not read until some are answered."""
+"""With this many pipelined requests, reading pauses until some are answered."""
 
 
 class HeadTooLarge(HttpProcessingError):
-    """A head, or trailers, beyond :data:`HEAD_BYTES`."""
+    """A head, or trailers, larger than :data:`HEAD_BYTES`."""
 
     code = 431
     message = "the head is too large"
@@ -40,12 +40,12 @@ class HeadTooSlow(HttpProcessingError):
     message = "the head did not arrive in time"
 
 
-class BoundedConnection(UpgradeWary):
-    """One connection. ``address``: what it counts under, empty if it is not counted.
+class BoundedConnection(UnsupportedUpgradeHandler):
+    """One connection. ``address``: the key under which it is counted; empty: not counted.
 
-    ``head_since``: since when a head is awaited of which not all is here (also the first
-    one, of which nothing may be here), 0 while there is none. ``answers``: how many were
-    begun. ``unsent`` and ``moved_at`` are the watch's notes about its output.
+    ``head_since``: the time since which a head is incomplete (for the first one, nothing may
+    have arrived), 0 while there is none. ``answers``: the number of responses that were begun.
+    ``progress`` and ``moved_at`` belong to the connection watch.
     """
 
     __slots__ = (
@@ -75,16 +75,16 @@ class BoundedConnection(UpgradeWary):
 
     @property
     def waiting(self) -> bool:
-        """Whether it has no request to answer: it may be closed at any time (RFC 9112 §9.5)."""
+        """Whether there is no request to answer; it may then be closed (RFC 9112 §9.5)."""
         return self._waiter is not None and not self._messages
 
     @property
     def waiting_since(self) -> float:
-        """Since when, of one that is :attr:`waiting`."""
+        """The time since which it is :attr:`waiting`."""
         return self.head_since or self._next_keepalive_close_time - self._keepalive_timeout
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and see that what leads to no request, or to no body, stays within bounds."""
+        """Parse the data, and bound the bytes that complete no request and add to no body."""
         if self._refused or self._close or self._force_close:
             return
         count, body = self._request_count, self._body
@@ -110,14 +110,14 @@ class BoundedConnection(UpgradeWary):
                 self._refuse(HeadTooLarge())
 
     def expire_head(self) -> None:
-        """Its time is up: 408, or no word to one that said nothing."""
+        """Refuse a head that is too slow: 408, or only a close if nothing has arrived."""
         if self._unparsed:
             self._refuse(HeadTooSlow())
         else:
             self.force_close()
 
     def _check_heads(self, count: int) -> None:
-        """Those that came whole, in few large pieces."""
+        """Check the heads that arrived complete, in few large pieces."""
         for index in range(max(len(self._messages) - count, 0), len(self._messages)):
             message = self._messages[index][0]
             if isinstance(message, RawRequestMessage) and _head_bytes(message) > HEAD_BYTES:
@@ -127,7 +127,7 @@ class BoundedConnection(UpgradeWary):
                 return
 
     def _refuse(self, exc: HttpProcessingError) -> None:
-        """Answer with the error and read no more; what was parsed so far is freed."""
+        """Answer with the error and stop reading; the parser and its data are freed."""
         self._refused = True
         self.head_since = 0.0
         self._parser = None
@@ -141,7 +141,7 @@ class BoundedConnection(UpgradeWary):
             self._waiter.set_result(None)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """A client may close its half once it has sent its requests: it gets its answers."""
+        """Keep a half-closed connection until its requests are answered."""
         if self._upgraded or not self._request_count or self.waiting:
             return None
         body, self._body = self._body, None
@@ -158,7 +158,7 @@ class BoundedConnection(UpgradeWary):
     async def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """One more answer begins."""
+        """Count the response, and close after it where that was decided."""
         self.answers += 1
         self._close_behind_last()
         if self._refused:
@@ -166,8 +166,11 @@ class BoundedConnection(UpgradeWary):
         return await super().finish_response(request, resp, start_time)
 
     async def _drain_helper(self) -> None:
-        """aiohttp's keeps the future in a frame that is in the traceback of the future's own
-        exception: a cycle, with the answer's body in it."""
+        """Wait until the transport accepts more, without a reference cycle.
+
+        The method of aiohttp keeps the future in a frame that is in the traceback of the
+        future's exception: a cycle that contains the response body.
+        """
         if self.transport is None:
             raise ClientConnectionResetError("Connection lost")
         if not self._paused:

@@ -12,22 +12,22 @@ from chatsvc.core.errors import ConfigurationError
 from chatsvc.settings import Settings
 
 LISTEN_BACKLOG: Final = 4096
-"""The kernel's 128 makes a storm of 10,000 reconnects take 15 seconds instead of 2."""
+"""With the kernel's 128, 10,000 reconnects at once take 15 seconds instead of 2."""
 _TRIES: Final = 20
-_NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT})
-"""An address of a family that this machine, or this container, does not have."""
+_NOT_AVAILABLE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT})
+"""Errors of an address family that this machine, or this container, does not have."""
 
 _Address = tuple[socket.AddressFamily, str]
 
 
 def listen(settings: Settings) -> list[socket.socket]:
-    """Bind ``HOST`` and ``PORT``: one socket for each address that the host names.
+    """Bind ``HOST`` and ``PORT``; return one socket for each address of the host.
 
-    ``::`` takes IPv4 on the same socket; ``localhost`` and other names have a socket for
+    ``::`` accepts IPv4 on the same socket; ``localhost`` and other names have a socket for
     each of their addresses that this machine has, all on one port.
 
     Raises:
-        ConfigurationError: the port is taken, or no address is this machine's.
+        ConfigurationError: the port is in use, or this machine has none of the addresses.
     """
     host, port = settings.host, settings.port
     addresses = _addresses(host, port)
@@ -37,18 +37,18 @@ def listen(settings: Settings) -> list[socket.socket]:
         except OSError as exc:
             if exc.errno == errno.EADDRINUSE:
                 if port == 0 and last > 1:
-                    continue  # what was free for one address was taken for the next
+                    continue  # the port was free for one address and in use for the next
                 other = port + 1 if port < 65535 else 8080
                 raise ConfigurationError(
-                    f"PORT: {port} on {host} is taken by another program; stop it, or choose "
-                    f"another: --port {other} or PORT={other}"
+                    f"PORT: {port} on {host} is in use by another program: stop it, or set another "
+                    f"port: --port {other} or PORT={other}"
                 ) from exc
             raise _cannot_listen(host, port, exc) from exc
     raise AssertionError("the last try returns or raises")
 
 
 def check_host(settings: Settings) -> None:
-    """Whether this machine has an address of ``HOST``; no port of it is taken for long.
+    """Check that this machine has an address of ``HOST``; a port is bound for a moment.
 
     Raises:
         ConfigurationError: as :func:`listen`.
@@ -78,12 +78,12 @@ def _addresses(host: str, port: int) -> list[_Address]:
         number, _ = socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
         if host.lower() == "localhost" and not ipaddress.ip_address(number).is_loopback:
             raise ConfigurationError(
-                f"HOST: localhost is {number} on this machine, which others can reach: set HOST to "
-                "127.0.0.1"
+                f"HOST: localhost must be a loopback address, and is {number} on this machine: set "
+                "HOST to 127.0.0.1"
             )
         if (family, number) not in addresses:
             addresses.append((family, number))
-    # IPv4 first: it is there nearly everywhere, and a free port is chosen with the first.
+    # IPv4 first: nearly every machine has it, and the first chooses a free port.
     return sorted(addresses, key=lambda one: one[0] != socket.AF_INET)
 
 
@@ -95,13 +95,13 @@ def _bind(addresses: Sequence[_Address], port: int, send_buffer: int) -> list[so
             try:
                 listener = _listener(family, address, found[0].getsockname()[1] if found else port)
             except OSError as exc:
-                if exc.errno not in _NOT_HERE:
+                if exc.errno not in _NOT_AVAILABLE:
                     raise
                 absent = exc
                 continue
             found.append(listener)
-            # Accepted sockets inherit it: a slow reader then fills our buffer, which is bounded
-            # and watched, and not four megabytes of the kernel's.
+            # Accepted sockets inherit it: a slow reader then fills the server's buffer, which
+            # is bounded and checked, and not four megabytes in the kernel.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
             listener.setblocking(False)
         if not found:
@@ -114,18 +114,18 @@ def _bind(addresses: Sequence[_Address], port: int, send_buffer: int) -> list[so
 
 
 def _listener(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
-    both = address == "::" and socket.has_dualstack_ipv6()
+    dual_stack = address == "::" and socket.has_dualstack_ipv6()
     return socket.create_server(
-        (address, port), family=family, backlog=LISTEN_BACKLOG, dualstack_ipv6=both
+        (address, port), family=family, backlog=LISTEN_BACKLOG, dualstack_ipv6=dual_stack
     )
 
 
 def url_of(host: str, listener: socket.socket) -> str:
-    """The address to reach it at from this machine.
+    """Return the URL of the service on this machine.
 
     Args:
         host: as it is configured.
-        listener: the first, whose port is that of all.
+        listener: the first one; all have the same port.
     """
     port = listener.getsockname()[1]
     host = host.strip("[]")

@@ -1,5 +1,8 @@
-"""Whether a request came straight from this machine, not through a proxy on it, and not from
-a page of somebody else's in a browser on it."""
+"""Check that a request comes directly from this machine, and not from a foreign page.
+
+Directly: not through a proxy on this machine. A foreign page: one of another origin, in a
+browser on this machine.
+"""
 
 from __future__ import annotations
 
@@ -17,28 +20,30 @@ _LOCAL_HOST: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?\Z"
 
 
 def check_local(request: web.BaseRequest) -> None:
-    """A loopback peer, no header field by which a proxy says that it forwards, and a ``Host``
-    that names this machine, or a page could be made to resolve its own name to 127.0.0.1
-    and call us from a browser (DNS rebinding).
+    """Check for a loopback peer, no header field of a proxy, and a ``Host`` of this machine.
+
+    Without the check of ``Host``, a page whose name resolves to 127.0.0.1 could send requests
+    from a browser on this machine (DNS rebinding).
 
     Raises:
-        Forbidden: saying which of the three it was.
+        Forbidden: the detail names the failed check.
     """
     if not _is_loopback(request.transport):
-        raise _refused("it is answered to connections from this machine alone")
+        raise _refused("the request must come from this machine")
     if _forwarded(request.headers):
-        raise _refused("it is not answered through a proxy")
+        raise _refused("the request must not come through a proxy")
     hosts = request.headers.getall("Host", [])
     if len(hosts) != 1 or not _LOCAL_HOST.match(hosts[0]):
-        raise _refused("it is answered to the Host localhost, 127.0.0.1 or [::1] alone")
+        raise _refused("the Host header must be localhost, 127.0.0.1 or [::1]")
 
 
 def check_page(request: web.BaseRequest, origins: frozenset[str]) -> None:
-    """Where a page in a browser asks, it must be our own, one of this machine, or of one of
-    ``origins``; ``*`` among them means no one.
+    """Check that a page in a browser is of this service, of this machine or of ``origins``.
+
+    ``*`` in ``origins`` permits no page.
 
     Raises:
-        Forbidden: by its ``Origin``, or by ``Sec-Fetch-Site`` where there is none.
+        Forbidden: because of ``Origin``, or of ``Sec-Fetch-Site`` where there is none.
     """
     origin = request.headers.get("Origin")
     if origin is None:
@@ -55,7 +60,7 @@ def check_page(request: web.BaseRequest, origins: frozenset[str]) -> None:
 
 
 def _foreign() -> Forbidden:
-    return Forbidden("it must not be asked for by a page of another origin", code="foreign_page")
+    return Forbidden("the request must not come from a page of another origin", code="foreign_page")
 
 
 def _forwarded(headers: Mapping[str, str]) -> bool:

@@ -1,7 +1,7 @@
-"""What is counted, and its text for Prometheus.
+"""The metrics, and their text for Prometheus.
 
-The layers below know nothing of this: the composition root hands them ``inc`` and
-``observe`` functions, or has their own numbers read through :meth:`Metrics.watch`.
+The layers below do not import this: the composition root passes them ``inc`` and ``observe``
+functions, or registers their own counters with :meth:`Metrics.watch`.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ _LE: Final = {**{bound: str(bound) for bound in SECONDS}, float("inf"): "+Inf"}
 class RequestStats(Collector):
     """Requests by method, route and status, with their durations.
 
-    Plain numbers, turned into samples when they are asked for: a request costs one look
-    into a dict and three additions.
+    Plain numbers that become samples when metrics are read: a request costs one dictionary
+    lookup and three additions.
     """
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str, int], list[float]] = {}
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one request. ``route`` is a pattern, so there are few of them."""
+        """Count one request. ``route`` is a pattern, so there are few different ones."""
         row = self._rows.get((method, route, status))
         if row is None:
             row = self._rows[method, route, status] = [0.0] * (len(SECONDS) + 2)
@@ -54,7 +54,7 @@ class RequestStats(Collector):
         row[-1] += seconds
 
     def collect(self) -> Iterable[Metric]:
-        """The histogram, whose count is the number of requests."""
+        """Return the histogram, whose count is the number of requests."""
         family = HistogramMetricFamily(
             "chatsvc_http_request_duration_seconds",
             "HTTP requests by method, route and status, and how long they took.",
@@ -86,7 +86,7 @@ class Metrics:
     """Every metric of the service; nothing global.
 
     Args:
-        registry: where they are registered; a new one if there is none.
+        registry: where they are registered; a new one by default.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
@@ -119,15 +119,17 @@ class Metrics:
         self.store_batch = histogram("store_batch", "Records a batch of the store.", BATCH)
         self.store_seconds = histogram("store_write_seconds", "How long a batch takes.", SECONDS)
         self.store_retries = counter("store_retries", "Batches that were tried again.")
-        self.dead_letters = counter("dead_letters", "Records put aside as dead letters.")
+        self.dead_letters = counter("dead_letters", "Records stored as dead letters.")
 
     def socket_opened(self) -> None:
-        """One more connection."""
+        """Count an opened WebSocket."""
         self.connections.inc()
 
     def socket_closed(self, reason: str) -> None:
-        """One fewer; ``reason`` is ours, never the peer's text, and its first word is one of
-        few."""
+        """Count a closed WebSocket.
+
+        ``reason`` is never the peer's text; its first word is one of a few.
+        """
         self.connections.dec()
         self.disconnects.labels(reason.partition(" ")[0]).inc()
         if reason == "stalled":
@@ -140,7 +142,7 @@ class Metrics:
         read: Callable[[], float],
         kind: Literal["gauge", "counter"] = "gauge",
     ) -> None:
-        """Export a number that lives elsewhere; it is read when metrics are asked for.
+        """Export a number of another component; it is read when metrics are read.
 
         Args:
             name: without the prefix ``chatsvc_``.
@@ -148,5 +150,5 @@ class Metrics:
         self._watched.rows.append((f"chatsvc_{name}", text, kind, read))
 
     def render(self) -> bytes:
-        """The text format, version 0.0.4."""
+        """Return the metrics in the text format, version 0.0.4."""
         return generate_latest(self.registry)

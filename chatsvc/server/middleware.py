@@ -1,4 +1,4 @@
-"""Around every request: its id, its errors, its line in the log, its place in the metrics."""
+"""The middleware of every request: its id, its errors, its log line and its metrics."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from aiohttp.typedefs import Handler, Middleware
 from chatsvc.core.errors import ChatError, NotFound, TooLarge
 from chatsvc.core.origins import LOOPBACK, is_loopback_page
 from chatsvc.server.errors import (
-    CLIENT_GONE,
+    CLIENT_DISCONNECTED,
     PROBLEM_TYPE,
-    ClientGone,
+    ClientDisconnected,
     ExpectationFailed,
     MethodNotAllowed,
     failure,
@@ -28,7 +28,7 @@ from chatsvc.server.responses import NoResponse, ReadyResponse, header_lines
 
 REQUEST_ID: Final = "X-Request-Id"
 UNMATCHED: Final = "unmatched"
-_SANE_ID: Final = re.compile(r"[A-Za-z0-9._:+/=-]{1,64}\Z")
+_VALID_ID: Final = re.compile(r"[A-Za-z0-9._:+/=-]{1,64}\Z")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _ALLOWED_HEADERS: Final = (
     "Authorization, Content-Type, Idempotency-Key, Chatsvc-Device, X-Request-Id"
@@ -38,13 +38,13 @@ _EXPOSED_HEADERS: Final = (
 )
 
 Observe = Callable[[str, str, int, float], None]
-"""Called with method, route, status and seconds, once a request."""
+"""Called with method, route, status and seconds, once per request."""
 
 _log: Any = structlog.get_logger("chatsvc.http")
 
 
 class Exchange:
-    """What is known of a request while it is under way; whoever learns more writes it here."""
+    """The facts about a request, which handlers add while they process it."""
 
     __slots__ = ("close_code", "error", "message_id", "quiet", "request_id", "route", "user")
 
@@ -54,7 +54,7 @@ class Exchange:
         self.user: str | None = None
         self.message_id: str | None = None
         self.quiet = False
-        self.error: Exception | None = None  # what the request was refused for
+        self.error: Exception | None = None  # the error that refused the request
         self.close_code: int | None = None  # of a handshake that was refused by a close
 
 
@@ -65,23 +65,23 @@ _numbers = itertools.count(1)
 
 
 def new_request_id() -> str:
-    """Unique over processes, without asking the system for random bytes each time."""
+    """Return an id that is unique over processes, without random bytes for each."""
     return f"{_process}-{next(_numbers):x}"
 
 
 def _request_id(request: web.BaseRequest) -> str:
     given = request.headers.get(REQUEST_ID)
-    if given is not None and _SANE_ID.match(given):
+    if given is not None and _VALID_ID.match(given):
         return given
     return new_request_id()
 
 
 class Cors:
-    """Which pages may call us from a browser (the Fetch standard's CORS protocol).
+    """The pages that may call from a browser (the CORS protocol of the Fetch standard).
 
     Args:
         origins: as in ``Origin``; ``*`` for any, ``loopback`` for pages of this machine.
-        headers: names of request headers that such pages may send beside those we know.
+        headers: names of further request headers that such pages may send.
     """
 
     def __init__(self, origins: Iterable[str], headers: Iterable[str] = ()) -> None:
@@ -91,7 +91,7 @@ class Cors:
         self._headers = ", ".join([_ALLOWED_HEADERS, *headers])
 
     def lines(self, request: web.BaseRequest) -> str:
-        """Header lines of an answer."""
+        """Return the header lines of a response."""
         origin = request.headers.get("Origin")
         if self._any:
             allowed = "Access-Control-Allow-Origin: *\r\n"
@@ -103,11 +103,11 @@ class Cors:
 
     def _allows(self, origin: str) -> bool:
         if origin in self._origins:
-            return origin != LOOPBACK  # a word of ours, and no origin
+            return origin != LOOPBACK  # a value of the setting, not an origin
         return self._loopback and is_loopback_page(origin)
 
     def preflight(self, request: web.BaseRequest, allow: str) -> str:
-        """Further lines for the answer to OPTIONS."""
+        """Return further header lines for the response to OPTIONS."""
         if "Access-Control-Request-Method" not in request.headers:
             return ""
         return (
@@ -118,22 +118,22 @@ class Cors:
 
 
 def problem_response(exc: BaseException, request_id: str) -> ReadyResponse:
-    """The problem document of an exception."""
-    told = failure(exc, request_id)
-    return ReadyResponse(told.status, told.body, header_lines(told.headers), PROBLEM_TYPE)
+    """Return the response with the problem document of an exception."""
+    failed = failure(exc, request_id)
+    return ReadyResponse(failed.status, failed.body, header_lines(failed.headers), PROBLEM_TYPE)
 
 
-def of_aiohttp(exc: web.HTTPException) -> Exception:
-    """aiohttp's own refusals, as ours."""
+def from_aiohttp(exc: web.HTTPException) -> Exception:
+    """Convert an HTTP error of aiohttp to an error of chatsvc."""
     if isinstance(exc, web.HTTPMethodNotAllowed):
         allow = _allow(exc)
-        return MethodNotAllowed(f"this path takes {', '.join(allow)}", allow=allow)
+        return MethodNotAllowed(f"the method must be one of {', '.join(allow)}", allow=allow)
     if isinstance(exc, web.HTTPRequestEntityTooLarge):
-        return TooLarge("the body is too large")
+        return TooLarge("the body must be smaller")
     if isinstance(exc, web.HTTPExpectationFailed):
-        return ExpectationFailed("the only expectation that is met is 100-continue")
+        return ExpectationFailed("the Expect header must be 100-continue")
     if exc.status < 500:
-        return NotFound("there is nothing at this path")
+        return NotFound("unknown path")
     return exc
 
 
@@ -142,7 +142,12 @@ def _allow(exc: web.HTTPMethodNotAllowed) -> tuple[str, ...]:
 
 
 def exchange_middleware(*, observe: Observe, cors: Cors | None = None) -> Middleware:
-    """The one middleware."""
+    """Return the middleware.
+
+    Args:
+        observe: called once per request.
+        cors: the pages of other origins that may call; ``None``: none.
+    """
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -155,15 +160,15 @@ def exchange_middleware(*, observe: Observe, cors: Cors | None = None) -> Middle
             if request.method == "OPTIONS":
                 response = _options(request, exc, cors)
             else:
-                response = problem_response(of_aiohttp(exc), exchange.request_id)
+                response = problem_response(from_aiohttp(exc), exchange.request_id)
         except web.HTTPException as exc:
-            response = problem_response(of_aiohttp(exc), exchange.request_id)
-        except ClientGone:
-            response = NoResponse(CLIENT_GONE)
+            response = problem_response(from_aiohttp(exc), exchange.request_id)
+        except ClientDisconnected:
+            response = NoResponse(CLIENT_DISCONNECTED)
         except ChatError as exc:
             exchange.error = exc
             response = problem_response(exc, exchange.request_id)
-        except Exception as exc:  # noqa: BLE001 -- told as 500, logged with its stack
+        except Exception as exc:  # noqa: BLE001 -- answered as 500, logged with its stack
             _log.exception("request_failed", request_id=exchange.request_id, user=exchange.user)
             response = problem_response(exc, exchange.request_id)
         _add_lines(request, response, exchange, cors)

@@ -17,22 +17,22 @@ from chatsvc.wire.operation import Access, Operation
 
 REF: Final = "#/components/schemas/{name}"
 _DESCRIPTION: Final = (
-    "Speak to a set of people, and it arrives, stays and can be read back. The frames of the "
-    "WebSocket at `/ws` are in `/asyncapi.json`. Errors are problem documents (RFC 9457), of "
-    "one shape; answers may grow members that a client ignores."
+    "Send messages to a set of users, receive them, and read them back. The frames of the "
+    "WebSocket at `/ws` are in `/asyncapi.json`. All errors are problem documents (RFC 9457). "
+    "Members may be added to responses: a client ignores those that it does not know."
 )
 _REASONS: Final = {
     400: "Not HTTP, not JSON or not UTF-8.",
-    401: "No token, or one that is not good; the detail says why.",
-    403: "A good token, but not for this.",
-    404: "There is no such thing, or it is not the caller's to know of.",
+    401: "There is no token, or it is not accepted; the detail says why.",
+    403: "The token is valid, but does not permit this.",
+    404: "There is no such resource of the caller's.",
     408: "The body did not arrive in time.",
-    409: "The same `client_id` was used for another content; `id` is the first message's.",
-    413: "The body is beyond its bound.",
-    415: "The body does not say that it is JSON.",
-    422: "A value beyond its bound or of no sense; `errors` names it.",
-    429: "Above a rate: repeat it after `Retry-After` seconds.",
-    503: "Passing: try again after `Retry-After` seconds.",
+    409: "The `client_id` was used for other content; `id` is the first message's.",
+    413: "The body exceeds its bound.",
+    415: "The body is not declared to be JSON.",
+    422: "A value breaks a rule; `errors` names it.",
+    429: "The caller exceeds a rate: try again after `Retry-After` seconds.",
+    503: "A temporary problem: try again after `Retry-After` seconds.",
 }
 _NAME: Final = re.compile(r"\{(\w+)\}")
 
@@ -40,7 +40,7 @@ Schema = dict[str, Any]
 
 
 def document(operations: Sequence[Operation], version: str) -> bytes:
-    """The document as JSON."""
+    """Return the document as JSON."""
     kinds: list[type[Any]] = [Problem]
     for operation in operations:
         kinds.append(operation.request)
@@ -78,7 +78,7 @@ def document(operations: Sequence[Operation], version: str) -> bytes:
                         "type": "http",
                         "scheme": "bearer",
                         "bearerFormat": "JWT",
-                        "description": "The application's own JWT; it names the user.",
+                        "description": "A JWT of the application, which names the user.",
                     }
                 },
             },
@@ -143,7 +143,7 @@ def _headers(operation: Operation) -> list[Schema]:
 
 
 def _without_null(schema: Schema) -> Schema:
-    """A parameter that is not there is not null either."""
+    """Return the schema without ``null``: an absent parameter is not null."""
     kept = {key: value for key, value in schema.items() if key != "default" or value is not None}
     options = kept.pop("anyOf", None)
     if options is not None:
@@ -153,7 +153,7 @@ def _without_null(schema: Schema) -> Schema:
 
 
 def _tighten(properties: dict[str, Schema], bounds: Mapping[str, Mapping[str, Any]]) -> None:
-    """Put in what the struct's types do not say."""
+    """Add the bounds that the types of the struct do not express."""
     for where, keywords in bounds.items():
         name, _, below = where.partition("/")
         if name == "headers":
@@ -206,7 +206,7 @@ def _problem(status: int) -> Schema:
     elif any(row.retry_after for row in rows):
         answer["headers"] = {
             "Retry-After": {
-                "description": "Whole seconds until it is worth repeating.",
+                "description": "Whole seconds to wait before a retry.",
                 "schema": {"type": "integer", "minimum": 1},
             }
         }

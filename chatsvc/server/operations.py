@@ -1,4 +1,4 @@
-"""Operations become routes."""
+"""Build the routes of operations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from chatsvc.server.responses import ReadyResponse, header_lines
 from chatsvc.wire.operation import Access, Caller, Operation, Reply
 
 Authenticate = Callable[[str], Caller]
-"""From a token to whom it speaks for; raises ``Unauthorized``."""
+"""Returns the user of a token; raises ``Unauthorized``."""
 
 WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _encode = msgspec.json.Encoder().encode
@@ -34,10 +34,10 @@ _encode = msgspec.json.Encoder().encode
 def route(
     operation: Operation, authenticate: Authenticate, limits: Limits, origins: frozenset[str]
 ) -> web.RouteDef:
-    """The route that an operation is.
+    """Return the route of an operation.
 
     Args:
-        origins: whose pages may call what ``own_pages_only`` is.
+        origins: their pages may call operations that are ``own_pages_only``.
     """
     return web.route(
         operation.method,
@@ -51,14 +51,14 @@ def route(
 def handler(
     operation: Operation, authenticate: Authenticate, limits: Limits, origins: frozenset[str]
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """Authenticate, decode, call, answer; errors are the middleware's."""
+    """Return a handler: authenticate, decode, call, respond; the middleware handles errors."""
     call = operation.handler
     needs_user = operation.access is Access.USER
     has_body = operation.method in WITH_BODY
     decode_body = body_decoder(operation.request)
     decode_parameters = parameter_decoder(operation)
     decode_headers = header_decoder(operation)
-    most = limits.body_bytes
+    max_bytes = limits.body_bytes
     check = operation.check
     path, quiet, local_only = operation.path, operation.quiet, operation.local_only
     own_pages_only = operation.own_pages_only
@@ -78,7 +78,7 @@ def handler(
         if has_body:
             if "?" in request.raw_path:
                 check_no_query(request)
-            value = decode_body(await read_body(request, most))
+            value = decode_body(await read_body(request, max_bytes))
         else:
             value = decode_parameters(request)
             if check is not None and request.method == "HEAD":
@@ -96,19 +96,21 @@ def handler(
     return handle
 
 
-def _expect(most: int) -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:
-    """``Expect: 100-continue`` (RFC 9110 §10.1.1): a body that will be refused for its
-    length is not asked for."""
+def _expect(max_bytes: int) -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:
+    """Return a handler of ``Expect: 100-continue`` (RFC 9110 §10.1.1).
+
+    A body that would be refused for its length is not requested.
+    """
 
     async def expect(request: web.Request) -> web.StreamResponse | None:
         if request.headers.get("Expect", "").lower() != "100-continue":
-            exc = ExpectationFailed("the only expectation that is met is 100-continue")
+            exc = ExpectationFailed("the Expect header must be 100-continue")
             return _refused(exc)
         length = request.content_length
-        if length is not None and length > most:
-            return _refused(too_large(most))
+        if length is not None and length > max_bytes:
+            return _refused(too_large(max_bytes))
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # or an error would be taken for one in mid-answer
+        request.writer.output_size = 0  # or an error would look like one during a response
         return None
 
     return expect

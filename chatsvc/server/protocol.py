@@ -1,4 +1,4 @@
-"""aiohttp's HTTP/1.1 connection, with its own errors as problem documents too."""
+"""The HTTP/1.1 server: aiohttp's, with problem documents for its own errors too."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from chatsvc.server.middleware import (
     REQUEST_ID,
     UNMATCHED,
     Observe,
+    from_aiohttp,
     new_request_id,
-    of_aiohttp,
     problem_response,
 )
 from chatsvc.server.responses import ReadyResponse
@@ -36,10 +36,10 @@ from chatsvc.server.responses import ReadyResponse
 REQUEST_LINE_BYTES: Final = 64 * 1024
 HEADER_FIELD_BYTES: Final = 16 * 1024
 LINGER_SECONDS: Final = 5.0
-"""How long an unread body is thrown away after a refusal, so that the refusal arrives."""
+"""How long an unread body is discarded after a refusal, so that the refusal arrives."""
 
 DIRECT: Final = web.AppKey("direct", dict[tuple[str, str], Handler])
-"""Method and path to a handler, its middleware included, of routes without variable parts."""
+"""Method and path → handler with its middleware, for routes without variable parts."""
 
 _log: Any = structlog.get_logger("chatsvc.http")
 
@@ -47,14 +47,14 @@ _log: Any = structlog.get_logger("chatsvc.http")
 class ProblemHandler(BoundedConnection):
     """One connection."""
 
-    __slots__ = ("_observe", "_watch_of_all")
+    __slots__ = ("_connection_watch", "_observe")
 
     def __init__(
         self, manager: web.Server, *, observe: Observe, watch: ConnectionWatch, **options: Any
     ) -> None:
         super().__init__(manager, **options)
         self._observe = observe
-        self._watch_of_all = watch
+        self._connection_watch = watch
 
     def handle_error(
         self,
@@ -63,51 +63,54 @@ class ProblemHandler(BoundedConnection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What could not be read as HTTP, and what went wrong outside the routes.
+        """Return the response to a request that is not HTTP, or that failed outside the routes.
 
         Raises:
-            ConnectionError: an answer was begun already; nothing can be said any more.
+            ConnectionError: a response was begun already; no other one can be sent.
         """
         request_id = new_request_id()
         if isinstance(exc, HttpProcessingError):
-            told: BaseException = _of_parser(exc)
-            _log.info("not_http", request_id=request_id, code=getattr(told, "code", None))
+            error: BaseException = _from_parser(exc)
+            _log.info("not_http", request_id=request_id, code=getattr(error, "code", None))
         else:
-            told = exc if exc is not None else RuntimeError(f"status {status}")
+            error = exc if exc is not None else RuntimeError(f"status {status}")
             _log.error("request_failed", request_id=request_id, exc_info=exc)
         if request.writer.output_size > 0:
-            raise ConnectionError("the answer was begun already")
-        self._observe("other", UNMATCHED, status_of(told), 0.0)
-        response = problem_response(told, request_id)
+            raise ConnectionError("the response was begun already")
+        self._observe("other", UNMATCHED, status_of(error), 0.0)
+        response = problem_response(error, request_id)
         response.lines += f"{REQUEST_ID}: {request_id}\r\n"
         response.force_close()
         return response
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """aiohttp asks for this after each piece of a body that was read, paused or not, and
-        has its parser look for more each time."""
+        """Resume reading if it is paused.
+
+        aiohttp calls this after each read piece of a body, paused or not, and its parser then
+        searches for more each time.
+        """
         if self._reading_paused:
             super().resume_reading(resume_parser)
 
     async def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """aiohttp's refusals that were raised outside the routes are ours too."""
+        """Convert HTTP errors that aiohttp raised outside the routes."""
         if isinstance(resp, ReadyResponse) and resp.is_large:
-            self._watch_of_all.answer_begins(len(resp.ready_body or b""))
+            self._connection_watch.response_started(len(resp.ready_body or b""))
         if isinstance(resp, web.HTTPException):
             request_id = new_request_id()
-            problem = problem_response(of_aiohttp(resp), request_id)
+            problem = problem_response(from_aiohttp(resp), request_id)
             problem.lines += f"{REQUEST_ID}: {request_id}\r\n"
             resp = problem
         return await super().finish_response(request, resp, start_time)
 
 
 class ProblemServer(web.Server):
-    """Makes a :class:`ProblemHandler` for each connection, and looks after them.
+    """Makes a :class:`ProblemHandler` for each connection, and monitors them.
 
-    ``on_room`` is called when one is gone, and from time to time. ``open``: how many there
-    are; aiohttp's own list holds those whose handler has not ended, too.
+    ``on_capacity`` is called when a connection was closed, and periodically. ``open``: the
+    number of open connections; aiohttp's own list also has those whose handler has not ended.
     """
 
     def __init__(
@@ -117,16 +120,16 @@ class ProblemServer(web.Server):
         self._observe = observe
         self.open = 0
         self.by_address: Counter[str] = Counter()
-        self.on_room: Callable[[], None] = _nothing
+        self.on_capacity: Callable[[], None] = _do_nothing
         self.watch = ConnectionWatch(
-            self._connections, stall_seconds=stall_seconds, on_tick=self._room_made
+            self._connections, stall_seconds=stall_seconds, on_tick=self._capacity_freed
         )
 
     def __call__(self) -> RequestHandler:
         return self.connection_from("")
 
     def connection_from(self, address: str) -> RequestHandler:
-        """For a connection that was accepted; ``address``: what it counts under, if at all."""
+        """Return the protocol of an accepted connection; ``address``: the key it counts under."""
         return ProblemHandler(
             self,
             observe=self._observe,
@@ -137,16 +140,16 @@ class ProblemServer(web.Server):
         )
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """One more."""
+        """Count an opened connection."""
         super().connection_made(handler, transport)
         self.open += 1
 
-    def make_room(self) -> int:
-        """Close what is of no use; how many."""
-        return self.watch.make_room()
+    def close_unused(self) -> int:
+        """Close unused connections; return how many."""
+        return self.watch.close_unused()
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """It is closed, or was handed over to a WebSocket."""
+        """Count a connection that was closed or upgraded to a WebSocket."""
         super().connection_lost(handler, exc)
         self.open -= 1
         if isinstance(handler, BoundedConnection) and handler.address:
@@ -155,14 +158,14 @@ class ProblemServer(web.Server):
                 self.by_address[handler.address] = left
             else:
                 del self.by_address[handler.address]
-        self._loop.call_soon(self._room_made)
+        self._loop.call_soon(self._capacity_freed)
 
-    def _room_made(self) -> None:
-        self.on_room()
+    def _capacity_freed(self) -> None:
+        self.on_capacity()
 
     async def shutdown(self, timeout: float | None = None) -> None:
-        """Requests in flight are answered; who does not read the answer is not waited for."""
-        self.watch.hurry()
+        """Answer requests in flight; clients that do not read the response are not waited for."""
+        self.watch.begin_shutdown()
         await super().shutdown(timeout)
         await self.watch.stop()
 
@@ -172,7 +175,7 @@ class ProblemRunner(web.AppRunner):
 
     Args:
         shutdown_timeout: seconds for requests in flight, once the listener is closed.
-        stall_seconds: how long an answer's unsent bytes may not shrink.
+        stall_seconds: how long the unsent bytes of a response may stay without progress.
         keep_alive_seconds: how long a connection without a request is kept.
     """
 
@@ -215,18 +218,20 @@ class ProblemRunner(web.AppRunner):
 
     @property
     def problem_server(self) -> ProblemServer:
-        """After ``setup()``."""
+        """The server; only after ``setup()``."""
         assert self._problem_server is not None
         return self._problem_server
 
 
-def _nothing() -> None:
-    """Nobody waits for room."""
+def _do_nothing() -> None:
+    """Do nothing: no site waits for capacity."""
 
 
 def _direct(table: dict[tuple[str, str], Handler], route: Handler) -> Handler:
-    """Past aiohttp's router for the paths that are written as they are declared; what is
-    not in the table, in a spelling of its own or with an ``Expect`` goes the usual way."""
+    """Return a handler that finds the routes in ``table`` without aiohttp's router.
+
+    Other paths, other spellings of a path and requests with ``Expect`` use the router.
+    """
 
     async def handle(request: web.Request) -> web.StreamResponse:
         found = table.get((request.method, request.raw_path.partition("?")[0]))
@@ -237,19 +242,19 @@ def _direct(table: dict[tuple[str, str], Handler], route: Handler) -> Handler:
     return handle
 
 
-def _of_parser(
+def _from_parser(
     exc: HttpProcessingError,
 ) -> Malformed | UriTooLong | HeadersTooLarge | RequestTimeout:
-    """The parser's words may quote the request, a token among it: they are not passed on."""
+    """Convert an error of the parser; its text may quote the request, so it is not repeated."""
     if isinstance(exc, HeadTooLarge):
-        return HeadersTooLarge(f"a request's head has at most {HEAD_BYTES} bytes")
+        return HeadersTooLarge(f"the head must have at most {HEAD_BYTES} bytes")
     if isinstance(exc, HeadTooSlow):
-        return RequestTimeout(f"the head did not arrive within {HEAD_SECONDS:g} seconds")
+        return RequestTimeout(f"the head must arrive within {HEAD_SECONDS:g} seconds")
     if isinstance(exc, LineTooLong):
         limit = exc.args[1] if len(exc.args) > 1 else None
         if limit == REQUEST_LINE_BYTES:
-            return UriTooLong(f"a request line has at most {REQUEST_LINE_BYTES} bytes")
-        return HeadersTooLarge(f"a header field has at most {HEADER_FIELD_BYTES} bytes")
+            return UriTooLong(f"the request line must have at most {REQUEST_LINE_BYTES} bytes")
+        return HeadersTooLarge(f"a header field must have at most {HEADER_FIELD_BYTES} bytes")
     if "Too many headers" in str(exc):
-        return HeadersTooLarge("a request has at most 128 header fields")
-    return Malformed("this is not a request of HTTP/1.1", code="not_http")
+        return HeadersTooLarge("the request must have at most 128 header fields")
+    return Malformed("the request must be HTTP/1.1", code="not_http")

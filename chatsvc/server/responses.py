@@ -1,4 +1,4 @@
-"""Answers whose bytes are ready: one head, one body, one write."""
+"""Responses whose bytes are ready: one head, one body, one write."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _date: tuple[int, str] = (0, "")
 
 
 def http_date() -> str:
-    """Now, as RFC 9110 §5.6.7 has it; made once a second."""
+    """Return the time in the format of RFC 9110 §5.6.7; computed once per second."""
     global _date
     now = int(time.time())
     if _date[0] != now:
@@ -36,9 +36,9 @@ def http_date() -> str:
 
 
 def header_lines(headers: Mapping[str, str]) -> str:
-    """The fields as lines. Control characters in a value become spaces.
+    """Return the fields as lines. Control characters in a value become spaces.
 
-    A value that came from outside can so never begin a line of its own.
+    So a value from outside can never begin a new line.
     """
     return "".join([f"{name}: {_one_line(value)}\r\n" for name, value in headers.items()])
 
@@ -50,13 +50,13 @@ def _one_line(value: str) -> str:
 
 
 class ReadyResponse(web.StreamResponse):
-    """An answer that is written in one go, past aiohttp's own building of heads.
+    """A response that is written at once, without aiohttp's own construction of heads.
 
     Args:
-        body: all of it; ``None`` for an answer to HEAD for which none was made: it then has
-            no Content-Length (RFC 9110 §9.3.2).
+        body: the whole body; ``None`` for a response to HEAD without one, which then has no
+            Content-Length (RFC 9110 §9.3.2).
         lines: further header fields, as lines that end in CRLF; set before it is sent.
-        fixed: those that every answer has, where they are others than for JSON.
+        fixed: the header fields of every response, where they differ from those of JSON.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class ReadyResponse(web.StreamResponse):
 
     @property
     def is_large(self) -> bool:
-        """Whether it may be more than the kernel takes at once."""
+        """Whether the body may be more than the kernel accepts at once."""
         return self.ready_body is not None and len(self.ready_body) >= _JOIN_BELOW
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
-        """Write head and body; a HEAD request gets the head alone."""
+        """Write head and body; the response to HEAD has only the head."""
         if self._eof_sent:
             return None
         self._eof_sent = True
@@ -113,11 +113,11 @@ class ReadyResponse(web.StreamResponse):
         return writer
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Everything was written already."""
+        """Do nothing: everything is written already."""
 
 
 class NoResponse(web.StreamResponse):
-    """Nothing is sent: there is nobody to read it. The connection ends."""
+    """A response that is not sent: the client has disconnected. The connection ends."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status=status)
@@ -128,4 +128,4 @@ class NoResponse(web.StreamResponse):
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing was begun."""
+        """Do nothing: no response was begun."""

@@ -1,1 +1,1 @@
-"""What crosses the network, shared by server and client. No I/O."""
+"""The wire formats that server and client share. No I/O."""

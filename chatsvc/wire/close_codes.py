@@ -1,8 +1,8 @@
-"""WebSocket close codes; the range tells a client what to do, for unknown ones too.
+"""WebSocket close codes; their range says what a client does, also for unknown ones.
 
-4000 to 4099: come back after a remedy (a fresh token). 4100 to 4199: come back with
-``since`` after a jittered wait. 4200 to 4299: never. 1012 and 1013 say when, in the
-reason: ``code;retry_after_ms=N``. Anything else: jittered backoff. RFC 6455 §7.4.
+4000 to 4099: reconnect after a remedy (a fresh token). 4100 to 4199: reconnect with
+``since`` after a jittered wait. 4200 to 4299: do not reconnect. 1012 and 1013 name the wait
+in the reason: ``code;retry_after_ms=N``. Anything else: jittered backoff. RFC 6455 §7.4.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class Advice(enum.Enum):
 
 
 class CloseAdvice(NamedTuple):
-    """``retry_after`` is in seconds, where the server named it."""
+    """What a client does, and after how many seconds where the server named them."""
 
     advice: Advice
     retry_after: float | None = None
 
 
 def advise(code: int, reason: str = "") -> CloseAdvice:
-    """What the code and its reason ask of a client."""
+    """Return what a client does after a close with this code and reason."""
     match = _RETRY_AFTER.search(reason)
     retry_after = int(match[1]) / 1000 if match else None
     if 4000 <= code <= 4099:
@@ -61,5 +61,5 @@ def advise(code: int, reason: str = "") -> CloseAdvice:
 
 
 def reason_with_retry(name: str, retry_after_ms: int) -> str:
-    """``restart;retry_after_ms=1500``."""
+    """Return a reason with a wait: ``restart;retry_after_ms=1500``."""
     return f"{name};retry_after_ms={retry_after_ms}"

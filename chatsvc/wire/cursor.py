@@ -1,4 +1,4 @@
-"""Cursors: ``epoch.id``, where in which life of the log a client stands.
+"""Cursors: ``epoch.id``, a client's position in one epoch of the log.
 
 Composing one is part of the protocol: ``epoch.<id of the last message handled>``.
 """
@@ -14,7 +14,7 @@ _CURSOR = re.compile(r"([0-9a-z]{1,32})\.([0-9a-f]{16})\Z")
 
 
 class Cursor(NamedTuple):
-    """A position in one life of the log."""
+    """A position in one epoch of the log."""
 
     epoch: str
     id: int
@@ -24,6 +24,6 @@ class Cursor(NamedTuple):
 
 
 def parse_cursor(text: str) -> Cursor | None:
-    """``None`` for what cannot be read: an unreadable cursor is never a refusal."""
+    """Parse a cursor; return ``None`` for other text, which is never refused."""
     match = _CURSOR.match(text)
     return Cursor(match[1], int(match[2], 16)) if match else None

@@ -24,8 +24,8 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _FIN: Final = 0x80
 _MASKED: Final = 0x80
 _MAX_CONTROL: Final = 125
-_SCRAP: Final = 512
-"""Bytes of a fragment below which it is not worth its frame."""
+_SMALL_FRAGMENT_BYTES: Final = 512
+"""A fragment below this size, in bytes, is counted as small."""
 _NO_STATUS: Final = 1005
 _CLOSE_CODES_ON_THE_WIRE: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
 
@@ -33,7 +33,7 @@ _decode_utf8 = codecs.getincrementaldecoder("utf-8")
 
 
 class FramingError(Exception):
-    """The peer broke the framing; the connection is failed with ``code`` (§7.1.7)."""
+    """The peer broke the framing rules; the connection fails with ``code`` (§7.1.7)."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -53,18 +53,20 @@ class Event(NamedTuple):
 
 
 def accept_key(key: str) -> str:
-    """``Sec-WebSocket-Accept`` for a ``Sec-WebSocket-Key`` (§4.2.2)."""
+    """Return ``Sec-WebSocket-Accept`` for a ``Sec-WebSocket-Key`` (§4.2.2)."""
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID).digest()).decode()
 
 
 def encode(opcode: int, payload: bytes) -> bytes:
-    """One unmasked frame with FIN set."""
+    """Return one unmasked frame with FIN set."""
     return _head(opcode, len(payload)) + payload
 
 
 def text_head(size: int) -> bytes:
-    """What stands before a text message of so many bytes in one frame: for those who write
-    its bytes without copying them."""
+    """Return the frame header of a text message of ``size`` bytes in one frame.
+
+    For callers that write the message's bytes without copying them.
+    """
     return _head(TEXT, size)
 
 
@@ -77,18 +79,18 @@ def _head(opcode: int, size: int) -> bytes:
 
 
 def encode_text(payload: bytes) -> bytes:
-    """A text message in one frame; ``payload`` is valid UTF-8."""
+    """Return a text message in one frame; ``payload`` must be valid UTF-8."""
     return encode(TEXT, payload)
 
 
 def encode_close(code: int, reason: str = "") -> bytes:
-    """A close frame; the reason is cut to the 123 bytes there is room for."""
+    """Return a close frame; the reason is cut to the maximum of 123 bytes."""
     text = reason.encode()[: _MAX_CONTROL - 2].decode(errors="ignore").encode()
     return encode(CLOSE, code.to_bytes(2, "big") + text)
 
 
 def mask(payload: bytes, key: bytes) -> bytes:
-    """XOR with the four bytes of ``key``, over and over (§5.3): as one large number."""
+    """XOR with the repeated four bytes of ``key`` (§5.3), computed as one large number."""
     size = len(payload)
     if not size:
         return b""
@@ -98,15 +100,15 @@ def mask(payload: bytes, key: bytes) -> bytes:
 
 
 class FrameDecoder:
-    """Bytes of a client into events; holds nothing between whole frames.
+    """Decode the bytes of a client into events; holds nothing between whole frames.
 
-    ``unread`` says that whole frames may be left, because :meth:`feed` was given a limit.
-    ``scraps`` counts fragments that are small and not the last of their message: they
-    complete nothing, and cost as much as any frame. Whoever reads it sets it to 0.
+    ``unread``: whole frames may be left, because :meth:`feed` was given a limit.
+    ``small_fragments`` counts fragments that are small and not the last of their message: they
+    complete nothing and cost as much as any frame. Its reader resets it to 0.
 
     Args:
-        max_message: the bound of a message's bytes, fragments together; beyond it the
-            connection fails with 1009 as soon as a frame's header says so.
+        max_message: the maximum size of a message in bytes, all fragments together; the
+            connection fails with 1009 as soon as a frame's header exceeds it.
     """
 
     __slots__ = (
@@ -118,36 +120,36 @@ class FrameDecoder:
         "_need",
         "_utf8",
         "failure",
-        "scraps",
+        "small_fragments",
         "unread",
     )
 
     def __init__(self, max_message: int) -> None:
         self.failure: FramingError | None = None
         self.unread = False
-        self.scraps = 0
+        self.small_fragments = 0
         self._at = 0  # where the unread part of the buffer begins
         self._max = max_message
         self._buffer: bytes | bytearray = b""
-        self._need = 0  # bytes of the frame that is not whole yet, as far as its head says
-        self._fragments: bytearray | None = None  # one piece: empty fragments cost nothing
+        self._need = 0  # bytes of the incomplete frame, as far as its header says
+        self._fragments: bytearray | None = None  # one buffer: empty fragments cost no memory
         self._kind = 0
         self._utf8: codecs.IncrementalDecoder | None = None
 
     @property
     def failed(self) -> bool:
-        """Whether the framing broke: nothing more can be read."""
+        """Whether the framing broke: no more frames are decoded."""
         return self.failure is not None
 
     def feed(self, data: bytes, limit: int | None = None) -> list[Event]:
-        """The messages and control frames that ``data`` completes, in order.
+        """Return the messages and control frames that ``data`` completes, in order.
 
-        Where the framing breaks, :attr:`failure` is set: what came before it is good and
-        is returned, what comes after it is not looked at.
+        Where the framing breaks, :attr:`failure` is set: events before it are returned, bytes
+        after it are ignored.
 
         Args:
-            limit: of frames, fragments included; the rest is kept, and taken up by the next
-                call, which may bring no data. 0 keeps ``data`` and looks at nothing.
+            limit: the maximum number of frames, fragments included; the rest is kept for the
+                next call, which may have no data. 0 keeps ``data`` and decodes nothing.
         """
         if self.failure is not None:
             return []
@@ -162,9 +164,9 @@ class FrameDecoder:
                 self._buffer = data
                 return []
         elif self._buffer:
-            self._buffer += data  # a bytearray here: grows without copying each time
+            self._buffer += data  # a bytearray here: it grows without a copy each time
             if len(self._buffer) < self._need:
-                return []  # or a frame that comes in drops would be copied once a drop
+                return []  # or a frame that comes in many pieces would be copied for each
             data = bytes(self._buffer)
         events: list[Event] = []
         left = len(data) if limit is None else limit
@@ -190,7 +192,7 @@ class FrameDecoder:
         return events
 
     def _frame(self, data: bytes, start: int, events: list[Event]) -> int:
-        """Take one frame at ``start``; where the next begins, or ``start`` if incomplete."""
+        """Decode one frame at ``start``; return its end, or ``start`` if it is incomplete."""
         self._need = 2
         if len(data) - start < 2:
             return start
@@ -213,7 +215,9 @@ class FrameDecoder:
             at += 8
         held = len(self._fragments) if self._fragments is not None else 0
         if opcode < CLOSE and size + held > self._max:
-            raise FramingError(close_codes.TOO_BIG, f"a message has at most {self._max} bytes")
+            raise FramingError(
+                close_codes.TOO_BIG, f"a message must have at most {self._max} bytes"
+            )
         end = at + 4 + size
         if len(data) < end:
             self._need = end - start
@@ -231,20 +235,25 @@ class FrameDecoder:
 
     def _check_head(self, first: int, second: int, opcode: int) -> None:
         if first & 0x70:
-            raise FramingError(close_codes.PROTOCOL_ERROR, "reserved bits are set")
+            raise FramingError(close_codes.PROTOCOL_ERROR, "reserved bits must not be set")
         if not second & _MASKED:
-            raise FramingError(close_codes.PROTOCOL_ERROR, "a client masks its frames")
+            raise FramingError(close_codes.PROTOCOL_ERROR, "a client must mask its frames")
         if opcode >= CLOSE:
             if opcode > PONG:
                 raise FramingError(close_codes.PROTOCOL_ERROR, "unknown opcode")
             if not first & _FIN:
-                raise FramingError(close_codes.PROTOCOL_ERROR, "a control frame is not fragmented")
+                raise FramingError(
+                    close_codes.PROTOCOL_ERROR, "a control frame must not be fragmented"
+                )
             if second & 0x7F > _MAX_CONTROL:
-                raise FramingError(close_codes.PROTOCOL_ERROR, "a control frame has 125 bytes")
+                raise FramingError(
+                    close_codes.PROTOCOL_ERROR,
+                    f"a control frame must have at most {_MAX_CONTROL} bytes",
+                )
         elif opcode > BINARY:
             raise FramingError(close_codes.PROTOCOL_ERROR, "unknown opcode")
         elif (opcode == CONTINUATION) != (self._fragments is not None):
-            raise FramingError(close_codes.PROTOCOL_ERROR, "a fragment out of turn")
+            raise FramingError(close_codes.PROTOCOL_ERROR, "fragments must come in sequence")
 
     def _fragment(self, opcode: int, payload: bytes, *, final: bool, events: list[Event]) -> None:
         if self._fragments is None:
@@ -257,8 +266,8 @@ class FrameDecoder:
             except UnicodeDecodeError:
                 raise _not_utf8() from None
         self._fragments += payload
-        if not final and len(payload) < _SCRAP:
-            self.scraps += 1
+        if not final and len(payload) < _SMALL_FRAGMENT_BYTES:
+            self.small_fragments += 1
         if final:
             events.append(Event(self._kind, bytes(self._fragments)))
             self._fragments = None
@@ -272,7 +281,7 @@ def _control(opcode: int, payload: bytes) -> Event:
         return Event(CLOSE, b"", _NO_STATUS)
     code = int.from_bytes(payload[:2], "big")
     if len(payload) < 2 or not (code in _CLOSE_CODES_ON_THE_WIRE or 3000 <= code <= 4999):
-        raise FramingError(close_codes.PROTOCOL_ERROR, "not a close code")
+        raise FramingError(close_codes.PROTOCOL_ERROR, "the close code must be a valid one")
     _require_utf8(payload[2:])
     return Event(CLOSE, payload[2:], code)
 
@@ -287,4 +296,4 @@ def _require_utf8(payload: bytes) -> None:
 
 
 def _not_utf8() -> FramingError:
-    return FramingError(close_codes.INVALID_PAYLOAD, "text is UTF-8")
+    return FramingError(close_codes.INVALID_PAYLOAD, "text must be UTF-8")

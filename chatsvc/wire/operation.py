@@ -1,5 +1,7 @@
-"""How a feature declares what it offers over HTTP; ``server/`` turns it into routes,
-problem documents and the OpenAPI document. No aiohttp here, nor in any feature.
+"""Declarations of HTTP operations, which features make and ``server/`` serves.
+
+``server/`` turns them into routes, problem documents and the OpenAPI document. Neither this
+module nor any feature imports aiohttp.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import msgspec
 
 
 class Caller(Protocol):
-    """Who calls: a verified principal."""
+    """The caller of an operation: a verified principal."""
 
     @property
     def user(self) -> str:
@@ -41,7 +43,7 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One call of the HTTP interface.
+    """One operation of the HTTP interface.
 
     ``request`` is decoded strictly: from the JSON body where the method is POST, PUT
     or PATCH, otherwise from the query string and the names in ``path``. ``headers`` is
@@ -49,20 +51,20 @@ class Operation:
     request header that each comes from. ``handler`` is called with (caller, request) or,
     where there are ``headers``, with (caller, request, headers); the caller is ``None``
     where ``access`` is ANYBODY. ``errors`` are the classes of ``core/errors.py`` that it
-    can raise beside those that every operation can.
+    can raise in addition to those of every operation.
 
     ``bounds`` holds JSON Schema keywords by field of ``request`` (``participants``, or
     ``participants/items``) and of ``headers`` (``headers/device``) for what its type does not say.
-    ``check`` is for a GET whose answer is large or has to be searched for: HEAD is then
-    answered by calling it with (caller, request), which raises what the request alone calls
-    for, and nothing is read or built. Without it HEAD runs the handler.
+    ``check`` is for a GET whose answer is large or expensive: HEAD then calls it with (caller,
+    request); it raises the errors that follow from the request alone, and nothing is read or
+    built. Without it HEAD runs the handler.
     ``request_schema`` holds keywords of the request as a whole (of a body). ``example`` is a
-    request of the user ``alice`` that does what the operation is for: the documentation page
-    fills its forms with it, of parameters with these alone.
+    request of the user ``alice``: the documentation page fills its forms with it, and only the
+    parameters that it names.
 
-    ``local_only`` refuses whoever does not come straight from this machine;
-    ``own_pages_only`` pages of other origins in a browser, whatever CORS lets them read.
-    ``quiet``: asked every few seconds by machines, so its line in the log is of level debug.
+    ``local_only`` refuses requests that do not come directly from this machine;
+    ``own_pages_only`` refuses pages of other origins in a browser, whatever CORS allows.
+    ``quiet``: monitoring calls it every few seconds, so its log line has the level debug.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """The frames of the WebSocket protocol ``chatsvc.v1``, as structs, and their JSON.
 
-A message frame is the message itself (``core/message.py``); it is not built here.
-From a client everything is strict: unknown fields are refused. To a client
-everything is open: it ignores fields and types it does not know.
+A message frame is the message itself (``core/message.py``); it is not built here. Frames
+from a client are strict: unknown fields are refused. A client ignores fields and types of
+frames that it does not know.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ MAX_REF: Final = 64
 
 
 class Send(msgspec.Struct, tag="send", forbid_unknown_fields=True, kw_only=True, gc=False):
-    """A message to a conversation, named by exactly one of ``participants`` and ``channel``.
-    Answered by ``ack`` or ``error`` with the same ``ref``."""
+    """Send a message to a conversation; answered by ``ack`` or ``error`` with the same ``ref``.
+
+    Exactly one of ``participants`` and ``channel`` names the conversation.
+    """
 
     participants: list[str] | msgspec.UnsetType = msgspec.UNSET
     channel: str | msgspec.UnsetType = msgspec.UNSET
@@ -45,8 +47,11 @@ ClientFrame = Send | Auth | Ping
 
 
 class Hello(msgspec.Struct, tag="hello", omit_defaults=True, kw_only=True):
-    """The first frame. ``recovered`` is there when ``since`` was given; ``server_time`` is
-    RFC 3339 in UTC with milliseconds."""
+    """The first frame.
+
+    ``recovered`` is present if ``since`` was given. ``server_time`` is RFC 3339 in UTC with
+    milliseconds.
+    """
 
     user: str
     connection_id: str
@@ -63,19 +68,19 @@ class Hello(msgspec.Struct, tag="hello", omit_defaults=True, kw_only=True):
 
 
 class CaughtUp(msgspec.Struct, tag="caught_up", kw_only=True):
-    """Everything missed has been sent (or announced as a gap); what follows is live."""
+    """Everything missed has been sent, or announced as a gap; live frames follow."""
 
     cursor: str
 
 
 class CursorMoved(msgspec.Struct, tag="cursor", kw_only=True):
-    """The position moved though nothing came for this user."""
+    """The position moved, and there was no message for this user."""
 
     cursor: str
 
 
 class Ack(msgspec.Struct, tag="ack", omit_defaults=True, kw_only=True, gc=False):
-    """Accepted, and durable. ``duplicate`` where this ``client_id`` was known already."""
+    """The message is accepted and durable. ``duplicate``: its ``client_id`` was known already."""
 
     id: str
     created_at: str
@@ -84,8 +89,10 @@ class Ack(msgspec.Struct, tag="ack", omit_defaults=True, kw_only=True, gc=False)
 
 
 class Stored(msgspec.Struct, tag="stored", kw_only=True):
-    """Every message up to this id is in the store. For a socket that asked for receipts,
-    about what it sent."""
+    """Every message that this socket sent, up to this id, is in the store.
+
+    Only for sockets that asked for receipts.
+    """
 
     up_to: str
 
@@ -109,27 +116,27 @@ class Pong(msgspec.Struct, tag="pong", omit_defaults=True, kw_only=True):
 
 
 class AuthOk(msgspec.Struct, tag="auth_ok", omit_defaults=True, kw_only=True):
-    """The new token was taken. ``expires_at`` in Unix seconds."""
+    """The new token was accepted. ``expires_at`` in Unix seconds."""
 
     expires_at: int
     ref: str | None = None
 
 
 class AuthExpiring(msgspec.Struct, tag="auth_expiring", kw_only=True):
-    """The token ends soon: send ``auth`` with a fresh one."""
+    """The token expires soon: send ``auth`` with a fresh one."""
 
     in_seconds: int
 
 
 class Gap(msgspec.Struct, tag="gap", kw_only=True):
-    """Not sent: what lies above ``from`` up to ``to``. A range to fetch, not a loss."""
+    """Messages above ``from`` up to ``to`` were not sent: fetch them over HTTP."""
 
     from_: str = msgspec.field(name="from")
     to: str
 
 
 class Reset(msgspec.Struct, tag="reset", kw_only=True):
-    """The log began a new life; what is above ``from`` belongs to it."""
+    """The log began a new epoch; ids above ``from`` belong to it."""
 
     epoch: str
     from_: str = msgspec.field(name="from")
@@ -153,13 +160,15 @@ _client_decoder: msgspec.json.Decoder[ClientFrame] = msgspec.json.Decoder(Client
 
 
 def encode_frame(frame: ServerFrame | ClientFrame) -> bytes:
-    """The frame's JSON, for a text message."""
+    """Return the frame's JSON, for a text message."""
     return _encoder.encode(frame)
 
 
 def decode_client_frame(data: bytes) -> ClientFrame:
-    """Raises:
-    msgspec.ValidationError: JSON, but not a frame of this protocol.
-    msgspec.DecodeError: not JSON.
+    """Decode a frame of a client.
+
+    Raises:
+        msgspec.ValidationError: JSON, but not a frame of this protocol.
+        msgspec.DecodeError: not JSON.
     """
     return _client_decoder.decode(data)

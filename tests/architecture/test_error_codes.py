@@ -1,8 +1,8 @@
 """The table of error codes is the program's: every code it raises, and no other.
 
 Codes are read from the source, where they must be literals: ``code=`` of an error, the
-second argument of ``Fault`` and ``Invalid.at``, ``code`` of an error class, the first item
-of what a ``…_fault`` function returns, and the arguments of functions that pass them on.
+second argument of ``FieldError`` and ``Invalid.at``, ``code`` of an error class, the first item
+of what a ``…_error`` function returns, and the arguments of functions that pass them on.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def code_of(call: ast.Call) -> ast.expr | None:
     name = name_of(call.func)
     if name in CLASSES or name == "Error":
         return next((kw.value for kw in call.keywords if kw.arg == "code"), None)
-    if name in ("Fault", "at") and len(call.args) > 1:
+    if name in ("FieldError", "at") and len(call.args) > 1:
         return call.args[1]
     return None
 
@@ -111,7 +111,7 @@ def raised_in(tree: ast.Module, where: str) -> Iterator[Raised]:
                 code = node.args[index]
             if code is not None:
                 yield from (Raised(text, status, at) for text in literals(code))
-        elif isinstance(node, ast.FunctionDef) and node.name.endswith("_fault"):
+        elif isinstance(node, ast.FunctionDef) and node.name.endswith("_error"):
             for part in ast.walk(node):
                 if isinstance(part, ast.Return) and isinstance(part.value, ast.Tuple):
                     yield from (Raised(text, 422, at) for text in literals(part.value.elts[0]))
@@ -194,8 +194,8 @@ def test_the_page_lists_the_table() -> None:
         ('raise Malformed("x", code="a_code")', [("a_code", 400)]),
         ('raise Invalid.at("/x", "a_code", "y")', [("a_code", 422)]),
         ('raise Invalid.at("/x", "one" if low else "two", "y")', [("one", 422), ("two", 422)]),
-        ('Fault("/x", "a_code", "y")', [("a_code", None)]),
-        ('def x_fault(x):\n    return ("a_code", "y", None)', [("a_code", 422)]),
+        ('FieldError("/x", "a_code", "y")', [("a_code", None)]),
+        ('def x_error(x):\n    return ("a_code", "y", None)', [("a_code", 422)]),
         ('def no(code):\n    return Forbidden("x", code=code)\nno("a_code")', [("a_code", None)]),
         ('class Odd(RequestError):\n    code = "a_code"', [("a_code", None)]),
         ('Error(code="a_code", detail="y")', [("a_code", None)]),

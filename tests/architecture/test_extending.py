@@ -41,7 +41,7 @@ def test_every_name_of_the_program_is_there() -> None:
     """In the file that the same sentence names."""
     for name, place in (
         ("_operations", "chatsvc/app.py"),
-        ("Ping", "chatsvc/server/websocket/speaker.py"),
+        ("Ping", "chatsvc/server/websocket/command_connection.py"),
         ("SocketContext", "chatsvc/server/websocket/context.py"),
         ("FEATURES", "chatsvc/server/websocket/socket.py"),
         ("ClientFrame", "chatsvc/wire/protocol.py"),

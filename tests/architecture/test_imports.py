@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_PARTY = {"chatsvc", "demo_cli"}
 
-# Part of the house → third-party packages it may import. The longest prefix decides.
+# Part of the program → third-party packages it may import. The longest prefix decides.
 ALLOWED: dict[str, set[str]] = {
     "chatsvc/core/": {"msgspec"},
     "chatsvc/wire/": {"msgspec"},

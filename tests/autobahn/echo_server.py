@@ -67,7 +67,7 @@ class EchoSocket(Socket):
         self._context.sockets.add(self)
         self.write(answer)
 
-    def hear(self, payload: bytes) -> None:
+    def receive_text(self, payload: bytes) -> None:
         opcode = frames.BINARY if isinstance(payload, _Binary) else frames.TEXT
         self.reply(payload, opcode)
 

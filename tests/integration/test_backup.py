@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.process import command, running
+from tests.support.talking import SETTINGS, talk, url_of
 
 SECONDS = 30
 
@@ -178,21 +180,30 @@ def test_of_a_stopped_or_killed_service_it_changes_nothing_there(tmp_path: Path)
         assert chat.history() == sent
 
 
-def test_a_restored_log_is_a_new_life_and_clients_are_told_so(tmp_path: Path) -> None:
-    with service(tmp_path) as chat:
-        chat.send("kept")
-        taken(tmp_path, tmp_path / "copy")
-        chat.send("lost")
-    epoch = epoch_of(tmp_path / "data")
+async def test_clients_that_saw_what_was_sent_after_the_backup_are_told_so(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path, "serve", **SETTINGS) as process:
+        async with talk(url_of(process), "alice") as alice:
+            epoch = alice.hello["epoch"]
+            kept = (await alice.say("bob", content="kept"))["id"]
+            await asyncio.to_thread(taken, tmp_path, tmp_path / "copy")
+            lost = (await alice.say("bob", content="lost"))["id"]
+        assert await asyncio.to_thread(process.stop) == 0
     put_back(tmp_path / "copy", tmp_path, "--force")
-    assert epoch_of(tmp_path / "data") not in ("", epoch)
-    with service(tmp_path) as chat:
-        assert [message["content"] for message in chat.history()] == ["kept"]
-
-
-def epoch_of(data: Path) -> str:
-    with contextlib.closing(sqlite3.connect(data / "log.db")) as log:
-        return str(log.execute("SELECT value FROM meta WHERE key='epoch'").fetchone()[0])
+    with running(tmp_path, "serve", **SETTINGS) as process:
+        url = url_of(process)
+        async with talk(url, "bob", since=f"{epoch}.{lost}") as bob:
+            assert bob.hello["epoch"] != epoch
+            assert bob.hello["recovered"] is False
+            gap = await bob.next()
+            assert gap["type"] == "gap"
+            assert gap["from"] < lost, "what it holds above the backup is looked at again"
+            async with talk(url, "alice") as alice:
+                new = await alice.say("bob", content="after the restore")
+            assert new["id"] > lost > kept
+            assert (await bob.next("cursor", "caught_up"))["id"] == new["id"]
+        assert await asyncio.to_thread(process.stop) == 0
 
 
 def test_a_restore_moves_old_files_aside_only_where_it_is_told_to(tmp_path: Path) -> None:

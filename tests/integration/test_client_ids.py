@@ -6,7 +6,7 @@ Log, store and message service as they are composed, with clocks that are moved 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,16 +15,15 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import now_ms
 from chatsvc.core.limits import Limits
 from chatsvc.core.page import Bounds
-from chatsvc.core.record import pack
+from chatsvc.core.record import Record
 from chatsvc.features.messages.service import AllowAll, MessageService
 from chatsvc.log import local
 from chatsvc.log.base import Appended
-from chatsvc.log.key_bounds import SENDERS
 from chatsvc.log.local import LocalLog
-from chatsvc.storage.base import DeadLetter
+from chatsvc.storage.base import Rejection
 from chatsvc.storage.dead_letters import DeadLetterDesk
 from chatsvc.storage.history import History
-from chatsvc.storage.persister import state_of
+from chatsvc.storage.persister import Persister, learn_past, state_of
 from chatsvc.storage.sqlite import SqliteStore
 from tests.support.boot import Boot
 from tests.support.client_ids import uuid7_at
@@ -37,11 +36,12 @@ WINDOW = 10 * MINUTE
 
 
 class AwayStore(SqliteStore):
-    """Answers no lookup while ``away``; counts them."""
+    """Answers no lookup while ``away``, counts them, and takes no message while ``refusing``."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.away = False
+        self.refusing = False
         self.lookups = 0
 
     async def find_client_id(
@@ -51,6 +51,11 @@ class AwayStore(SqliteStore):
         if self.away:
             raise StoreUnavailable("the store is away")
         return await super().find_client_id(sender, channel, client_id, put_aside=put_aside)
+
+    async def write(self, records: Sequence[Record]) -> list[Rejection]:
+        if self.refusing:
+            return [Rejection(record, "mongodb_121", "a validator") for record in records]
+        return await super().write(records)
 
 
 class Deployment:
@@ -63,6 +68,7 @@ class Deployment:
         self.log: LocalLog
         self.store: AwayStore
         self.service: MessageService
+        self.persister: Persister | None = None
 
     async def start(self, *, keys: int = 1_000_000, met: bool = True) -> None:
         self.store = AwayStore(self.folder / "store.db")
@@ -78,7 +84,8 @@ class Deployment:
             elapsed_clock=self.boot,
         )
         if met:
-            await self.meet()
+            await learn_past(self.log, self.store)
+            self.meet()
         self.service = MessageService(
             log=self.log,
             policy=AllowAll(),
@@ -86,11 +93,14 @@ class Deployment:
             limits=Limits(),
         )
 
-    async def meet(self) -> None:
-        if self.log.past_is_unknown:
-            self.log.learn_past(*await self.store.past_client_ids(limit=SENDERS + 1))
+    def meet(self) -> None:
+        self.persister = Persister(self.log, self.store, batch_ms=0)
+        self.persister.start()
 
     async def stop(self) -> None:
+        if self.persister is not None:
+            await self.persister.stop(drain=True)
+            self.persister = None
         await self.log.close()
         await self.store.close()
 
@@ -111,18 +121,7 @@ class Deployment:
         return await asyncio.wait_for(sent, 20)
 
     async def store_all(self) -> None:
-        tail = self.log.tail
-        records = tail.page(Bounds(limit=100_000, after=tail.watermark, newest=False))
-        if records:
-            await self.store.write(records)
-            self.log.advance_watermark(records[-1].id)
-
-    async def put_aside(self, sent: Appended) -> None:
-        record = self.log.tail.get(sent.id)
-        assert record is not None
-        letter = DeadLetter(record.id, "mongodb_121", "a validator", self.ms, pack(record))
-        await self.store.dead_letters.put([letter])
-        self.log.advance_watermark(record.id)
+        await until(lambda: self.log.tail.stored == self.log.tail.head)
 
     async def pass_time(self, ms: int = WINDOW) -> None:
         """By every clock. All that is stored and a window old is forgotten."""
@@ -130,7 +129,7 @@ class Deployment:
         await until(lambda: self.log.elapsed.older_than(0) == head)
         self.ms += ms
         self.boot.seconds += ms / 1000
-        old = min(self.log.elapsed.older_than(WINDOW / 1000), self.log.tail.watermark)
+        old = min(self.log.elapsed.older_than(WINDOW / 1000), self.log.tail.stored)
         await until(lambda: self.log._keys.position >= old)
 
 
@@ -244,8 +243,10 @@ async def test_an_older_log_is_put_back(site: Deployment) -> None:
 @pytest.mark.parametrize("ahead", [0, 3 * HOUR])
 async def test_the_first_became_a_dead_letter(site: Deployment, lost: bool, ahead: int) -> None:
     client_id = uuid7_at(site.ms + ahead)
+    site.store.refusing = True
     first = await site.send("once", client_id)
-    await site.put_aside(first)
+    await site.store_all()
+    site.store.refusing = False
     await site.pass_time(2 * WINDOW)
     if lost:
         await site.lose_the_log()
@@ -293,7 +294,7 @@ async def test_a_client_ahead_makes_nobody_else_depend_on_the_store(
     for number in range(1100):
         site.ms += 1
         await site.send("x", uuid7_at(site.ms, number + 2), f"u{number % 7}")
-        site.log.advance_watermark(site.log.tail.head)
+    await site.store_all()
     await site.pass_time()
     site.store.away = True
     for sender in ("u0", "somebody new"):
@@ -344,7 +345,8 @@ async def test_a_new_log_that_has_not_met_its_store_asks_for_what_it_cannot_tell
         with pytest.raises(StoreUnavailable):
             await site.send("once", unclear)
     site.store.away = False
-    await site.meet()
+    site.meet()
+    await until(lambda: not site.log.past_is_unknown)
     await again(site, first, used)
     site.store.away = True
     assert not (await site.send("fresh", uuid7_at(site.ms + HOUR))).duplicate

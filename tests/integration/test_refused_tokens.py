@@ -26,18 +26,22 @@ def signed(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str
 
 # Token → code, and the words of the reason that name the claim or the part.
 BAD: dict[str, tuple[str, str, str]] = {
-    "expired": (signed(exp=NOW - 3600), "token_expired", "exp has passed"),
+    "expired": (signed(exp=NOW - 3600), "token_expired", "the token has expired"),
     "without exp": (
         jwt.encode({"id": "ann"}, SECRET, "HS256"),
         "token_invalid",
-        "no exp",
+        "must have an exp claim",
     ),
-    "not yet": (signed(nbf=NOW + 7200), "token_invalid", "its nbf is"),
-    "issued ahead": (signed(iat=NOW + 7200), "token_invalid", "its iat is"),
+    "not yet": (signed(nbf=NOW + 7200), "token_invalid", "nbf must not be in the future"),
+    "issued ahead": (signed(iat=NOW + 7200), "token_invalid", "iat must not be in the future"),
     "another key": (signed("another secret, long enough for it"), "token_invalid", "signature"),
-    "another algorithm": (signed("x" * 64, "HS512"), "token_invalid", "alg is 'HS512'"),
-    "no user": (jwt.encode({"exp": NOW + 3600}, SECRET, "HS256"), "token_invalid", "no id or sub"),
-    "user with a comma": (signed(id="a,b"), "token_invalid", "id is not a user id"),
+    "another algorithm": (signed("x" * 64, "HS512"), "token_invalid", "alg must be HS256"),
+    "no user": (
+        jwt.encode({"exp": NOW + 3600}, SECRET, "HS256"),
+        "token_invalid",
+        "must have the claim id or sub",
+    ),
+    "user with a comma": (signed(id="a,b"), "token_invalid", "id must be a user id"),
     "no token": ("nonsense", "token_invalid", "three parts"),
 }
 
@@ -131,6 +135,6 @@ async def test_no_token_at_all_is_told_too(service: Process, url: str) -> None:
     ) as ws:
         await asyncio.wait_for(ws.wait_closed(), SOON)
     line = await one_more(
-        service, "request", before, "no text", "token_missing", "a token is missing"
+        service, "request", before, "no text", "token_missing", "the request must have a token"
     )
     assert line["close_code"] == 4001

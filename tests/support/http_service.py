@@ -34,7 +34,7 @@ from tests.support.fake_log import FakeHistory, FakeLog
 def authenticate(token: str) -> Principal:
     """A token is ``token-of-`` and the user, percent-encoded."""
     if token == "expired":
-        raise TokenExpired("the token's exp has passed")
+        raise TokenExpired("the token has expired")
     user = token.removeprefix("token-of-")
     if user == token:
         raise Unauthorized("the token's signature is not good")

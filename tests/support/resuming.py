@@ -21,12 +21,12 @@ SOON = 20
 
 
 class Store:
-    """History over everything up to the tail's floor; ``away_after`` pages it is gone."""
+    """History over everything up to the tail's floor; ``fails_after`` pages it is gone."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.calls: list[str] = []
-        self.away_after: int | None = None
+        self.fails_after: int | None = None
         self.gate: asyncio.Event | None = None
         self.largest = 0
 
@@ -45,7 +45,7 @@ class Store:
         self.calls.append(call)
         if self.gate is not None:
             await self.gate.wait()
-        if self.away_after is not None and self.calls.count("page") > self.away_after:
+        if self.fails_after is not None and self.calls.count("page") > self.fails_after:
             raise StoreUnavailable("the store does not answer")
 
     def _of(self, user: str, bounds: Bounds) -> list[Record]:
@@ -60,19 +60,19 @@ class Store:
 class Resumption:
     """A tail, a store, and a resumer between them and the hub."""
 
-    def __init__(self, *, recent_bytes: int = 0, most: int = 1000) -> None:
+    def __init__(self, *, recent_bytes: int = 0, max_messages: int = 1000) -> None:
         self.tail = Tail(recent_bytes=recent_bytes)
         self.store = Store()
         self.hub = Hub()
         self.resumer = Resumer(
-            epoch="e", tail=self.tail, hub=self.hub, backfill=self.store, most=most
+            epoch="e", tail=self.tail, hub=self.hub, backfill=self.store, max_messages=max_messages
         )
         self.tail.listen(Fanout(self.hub, self.resumer.take_over).accept)
 
-    def live(self, user: str = "bob", room: int | None = None, **options: Any) -> FakeTransport:
+    def live(self, user: str = "bob", capacity: int | None = None, **options: Any) -> FakeTransport:
         """A connection that is served what comes from now on."""
         one = connection(user, "laptop", **options)
-        transport = attach(one, room)
+        transport = attach(one, capacity)
         self.hub.add(one)
         return transport
 
@@ -84,17 +84,17 @@ class Resumption:
         return f"e.{format_id(position)}"
 
     async def resume(
-        self, since: str, *, user: str = "bob", room: int | None = None, **options: Any
+        self, since: str, *, user: str = "bob", capacity: int | None = None, **options: Any
     ) -> tuple[Plan, FakeTransport]:
         one = connection(user, "laptop", **options)
-        transport = attach(one, room)
+        transport = attach(one, capacity)
         plan = await self.resumer.plan(user, since)
         await asyncio.wait_for(self.resumer.run(one, plan), SOON)
         return plan, transport
 
     async def full(self, at: int = 1) -> FakeTransport:
         """One that has not taken what it was sent: message ``at``, of 90 KB."""
-        transport = self.live(room=0)
+        transport = self.live(capacity=0)
         self.accept(record(at, "x" * 90_000))
         await turns(5)
         assert transport.connection.slow_since

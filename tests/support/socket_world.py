@@ -50,7 +50,7 @@ class World:
                 tail=self.log.tail,
                 hub=hub,
                 backfill=FakeHistory(self.log),  # type: ignore[arg-type]
-                most=100,
+                max_messages=100,
             ),
             "submit": self.submit,
             "authenticate": lambda token: Principal(token, int(time.time()) + 600),

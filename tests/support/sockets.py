@@ -16,20 +16,20 @@ from chatsvc.delivery.connection import HIGH_WATER, LOW_WATER, Connection
 
 
 class FakeTransport(asyncio.Transport):
-    """Buffers what is written once ``room`` bytes have gone out, as a slow reader makes it.
+    """Buffers what is written once ``capacity`` bytes have gone out, as a slow reader makes it.
 
     ``wire`` is what the peer has; ``writes`` the size of each call. As uvloop's, a closed
     one raises when it is written to.
     """
 
-    def __init__(self, connection: Connection, room: int | None = None) -> None:
+    def __init__(self, connection: Connection, capacity: int | None = None) -> None:
         super().__init__()
         self.connection = connection
-        self.room = room
+        self.capacity = capacity
         self.wire = bytearray()
         self.writes: list[int] = []
         self.buffer = bytearray()
-        self.most_buffered = 0
+        self.max_buffered = 0
         self.aborted = False
         self.broken = False
         self.reading = True
@@ -44,8 +44,8 @@ class FakeTransport(asyncio.Transport):
             raise OSError("this one breaks whoever writes to it")
         self.writes.append(len(data))
         self.buffer += data
-        self._move(self.room)
-        self.most_buffered = max(self.most_buffered, len(self.buffer))
+        self._move(self.capacity)
+        self.max_buffered = max(self.max_buffered, len(self.buffer))
         if len(self.buffer) > HIGH_WATER and not self._paused:
             self._paused = True
             self.connection.pause_writing()
@@ -64,8 +64,8 @@ class FakeTransport(asyncio.Transport):
         taken = len(self.buffer) if size is None else min(size, len(self.buffer))
         self.wire += self.buffer[:taken]
         del self.buffer[:taken]
-        if self.room is not None:
-            self.room = max(0, self.room - taken)
+        if self.capacity is not None:
+            self.capacity = max(0, self.capacity - taken)
 
     def get_write_buffer_size(self) -> int:
         return len(self.buffer)
@@ -105,9 +105,9 @@ class FakeTransport(asyncio.Transport):
             self.connection.connection_lost(None)
 
 
-def attach(connection: Connection, room: int | None = None) -> FakeTransport:
-    """Give the connection a transport; ``room`` 0 reads nothing until it is drained."""
-    transport = FakeTransport(connection, room)
+def attach(connection: Connection, capacity: int | None = None) -> FakeTransport:
+    """Give the connection a transport; ``capacity`` 0 reads nothing until it is drained."""
+    transport = FakeTransport(connection, capacity)
     connection.transport = transport
     return transport
 

@@ -6,14 +6,14 @@ import asyncio
 
 import pytest
 
-from chatsvc.process import SAME_WISH_SECONDS, StopSignal
+from chatsvc.process import DUPLICATE_SIGNAL_SECONDS, StopSignal
 
 
 class Ended(Exception):
     """In place of the end of the process."""
 
 
-def end_at_once() -> None:
+def exit_immediately() -> None:
     raise Ended
 
 
@@ -21,16 +21,16 @@ async def test_a_second_signal_within_a_second_is_the_first_once_more_and_a_late
     None
 ):
     now = [1000.0]
-    stop = StopSignal(clock=lambda: now[0], end_at_once=end_at_once)
+    stop = StopSignal(clock=lambda: now[0], exit_immediately=exit_immediately)
     waiting = asyncio.ensure_future(stop.wait())
     await asyncio.sleep(0)
     assert not waiting.done()
     stop()
     await waiting
-    for passed in (0.0, 0.5, SAME_WISH_SECONDS):
+    for passed in (0.0, 0.5, DUPLICATE_SIGNAL_SECONDS):
         now[0] = 1000.0 + passed
         stop()
-    now[0] = 1000.0 + SAME_WISH_SECONDS + 0.001
+    now[0] = 1000.0 + DUPLICATE_SIGNAL_SECONDS + 0.001
     with pytest.raises(Ended):
         stop()
     await stop.wait()

@@ -69,26 +69,26 @@ def test_an_empty_variable_counts_as_unset() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("PORT", "http", "not a whole number"),
+        ("PORT", "http", "must be a whole number"),
         ("PORT", "65536", "from 0 to 65535"),
         ("PORT", "-1", "from 0"),
-        ("PORT", "8080.5", "not a whole number"),
-        ("HEARTBEAT_SECONDS", "0", "not from 0.1"),
-        ("HEARTBEAT_SECONDS", "nan", "not from"),
-        ("HEARTBEAT_SECONDS", "inf", "not from"),
-        ("HEARTBEAT_SECONDS", "soon", "not a number"),
+        ("PORT", "8080.5", "must be a whole number"),
+        ("HEARTBEAT_SECONDS", "0", "must be from 0.1"),
+        ("HEARTBEAT_SECONDS", "nan", "must be from"),
+        ("HEARTBEAT_SECONDS", "inf", "must be from"),
+        ("HEARTBEAT_SECONDS", "soon", "must be a number"),
         ("TOKEN_CACHE_SECONDS", "61", "from 0 to 60"),
-        ("CONNECTIONS_REQUIRE_AUTH", "maybe", "not true or false"),
+        ("CONNECTIONS_REQUIRE_AUTH", "maybe", "must be true or false"),
         ("STORE", "postgres", "auto, mongodb, sqlite"),
         ("DEV_LOGIN", "on", "off, loopback, anywhere"),
         ("LOG_FORMAT", "xml", "auto, console, json"),
-        ("BACKLOG_BYTES", "64MB", "not a whole number"),
+        ("BACKLOG_BYTES", "64MB", "must be a whole number"),
         ("BACKLOG_BYTES", "64MB", "KiB, MiB or GiB, such as 256GiB"),
-        ("BACKLOG_BYTES", "1.5GiB", "not a whole number of bytes"),
-        ("BACKLOG_BYTES", "-1", "not a whole number of bytes"),
-        ("BACKLOG_BYTES", "MiB", "not a whole number of bytes"),
-        ("BACKLOG_BYTES", "1KiB", "not from 1MiB to 256GiB"),
-        ("MAX_METADATA_BYTES", "1MiB", "not from 2 bytes to 64KiB"),
+        ("BACKLOG_BYTES", "1.5GiB", "must be a whole number of bytes"),
+        ("BACKLOG_BYTES", "-1", "must be a whole number of bytes"),
+        ("BACKLOG_BYTES", "MiB", "must be a whole number of bytes"),
+        ("BACKLOG_BYTES", "1KiB", "must be from 1MiB to 256GiB"),
+        ("MAX_METADATA_BYTES", "1MiB", "must be from 2 bytes to 64KiB"),
         ("LOG_LEVEL", "warnign", "did you mean warning?"),
         ("LOG_LEVEL", "verbose", "debug, info, warning, error"),
         ("STORE", "mongdb", "did you mean mongodb?"),
@@ -101,7 +101,7 @@ def test_a_value_that_cannot_be_used_is_one_line_that_names_it(
     name: str, value: str, said: str
 ) -> None:
     text = refusal(**{name: value})
-    assert text.startswith(f"{name}: {value!r} is")
+    assert text.startswith(f"{name}: {value!r} must ")
     assert said in text
 
 
@@ -157,7 +157,10 @@ def test_origins_are_taken_as_browsers_send_them() -> None:
 
 def test_an_origin_that_can_never_match_is_one_line_that_says_what_to_write() -> None:
     text = refusal(CORS_ORIGINS="https://one.example.org,https://app.example.org/")
-    assert "no browser sends 'https://app.example.org/': write https://app.example.org" in text
+    assert (
+        "'https://app.example.org/' must be written as browsers send it: write https://app.example.org"
+        in text
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Who is connected."""
+"""Connection counts of users."""

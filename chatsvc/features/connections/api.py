@@ -13,7 +13,7 @@ from chatsvc.wire.operation import Access, Caller, Operation, Reply
 def operations(
     service: ConnectionService, limits: Limits, *, require_auth: bool
 ) -> tuple[Operation, ...]:
-    """The one operation. ``require_auth``: whether it asks for a token."""
+    """Return the operation. ``require_auth``: whether it needs a token."""
 
     async def handle(caller: Caller | None, request: ConnectionsRequest) -> Reply:
         return Reply(200, Connections(connections=await service.count(request.users)))
@@ -31,10 +31,10 @@ def operations(
             name="count_connections",
             method="POST",
             path="/api/connections",
-            summary="How many sockets users have open",
+            summary="The number of open sockets of users",
             access=Access.USER if require_auth else Access.ANYBODY,
             request=ConnectionsRequest,
-            responses={200: ("Each of the users, and how many sockets.", Connections)},
+            responses={200: ("Each of the users, and the number of its sockets.", Connections)},
             handler=handle,
             tag="connections",
             bounds=bounds,

@@ -1,4 +1,4 @@
-"""What ``/api/connections`` takes and answers, as structs."""
+"""The request and the response of ``/api/connections``, as structs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import msgspec
 
 
 class ConnectionsRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Whom to look for."""
+    """The users to look up."""
 
     users: list[str]
 
 
 class Connections(msgspec.Struct, kw_only=True):
-    """How many sockets each has open; 0 for whoever has none."""
+    """The number of open sockets of each user; 0 for a user without one."""
 
     connections: dict[str, int]

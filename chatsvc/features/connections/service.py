@@ -1,4 +1,4 @@
-"""How many sockets users have open."""
+"""The number of open sockets of users."""
 
 from __future__ import annotations
 
@@ -7,36 +7,41 @@ from typing import Protocol
 
 from chatsvc.core.errors import Invalid
 from chatsvc.core.limits import Limits
-from chatsvc.core.participants import user_id_fault
+from chatsvc.core.participants import user_id_error
 
 
 class Presence(Protocol):
-    """Where connections are counted."""
+    """The source of connection counts."""
 
     async def count(self, users: Sequence[str]) -> dict[str, int]:
-        """Every one of ``users``, and how many sockets it has open."""
+        """Return each of ``users`` with the number of its open sockets."""
 
 
 class ConnectionService:
-    """Looks users up, within bounds."""
+    """Look users up, within bounds."""
 
     def __init__(self, *, presence: Presence, limits: Limits) -> None:
         self._presence = presence
-        self._most = limits.connection_lookup
-        self._longest = limits.user_id_characters
+        self._max_users = limits.connection_lookup
+        self._max_user_id = limits.user_id_characters
 
     async def count(self, users: list[str]) -> dict[str, int]:
-        """Raises:
-        Invalid: at ``/users`` or an entry of it.
+        """Return each of ``users`` with the number of its open sockets.
+
+        Raises:
+            Invalid: at ``/users`` or an entry of it.
         """
         if not users:
-            raise Invalid.at("/users", "too_few", "users has at least 1 entry", 1)
-        if len(users) > self._most:
+            raise Invalid.at("/users", "too_few", "users must have at least 1 entry", 1)
+        if len(users) > self._max_users:
             raise Invalid.at(
-                "/users", "too_many", f"users has at most {self._most} entries", self._most
+                "/users",
+                "too_many",
+                f"users must have at most {self._max_users} entries",
+                self._max_users,
             )
         for index, user in enumerate(users):
-            fault = user_id_fault(user, self._longest)
-            if fault is not None:
-                raise Invalid.at(f"/users/{index}", *fault)
+            error = user_id_error(user, self._max_user_id)
+            if error is not None:
+                raise Invalid.at(f"/users/{index}", *error)
         return await self._presence.count(list(dict.fromkeys(users)))

@@ -12,7 +12,7 @@ from chatsvc.wire.operation import Access, Caller, Operation, Reply
 
 
 def operations(service: ConversationService, limits: Limits) -> tuple[Operation, ...]:
-    """The one operation."""
+    """Return the operation."""
 
     async def handle(caller: Caller, request: ConversationsRequest) -> Reply:
         return Reply(200, await service.page(caller.user, request))

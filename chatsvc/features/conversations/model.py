@@ -1,4 +1,4 @@
-"""What ``/api/conversations`` takes and answers, as structs."""
+"""The request and the response of ``/api/conversations``, as structs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ DEFAULT_PAGE: Final = 100
 
 
 class ConversationsRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A page of the caller's conversations; ``before`` is the answer's own, to go on."""
+    """A page of the caller's conversations; ``before`` of a response asks for the next."""
 
     limit: int = DEFAULT_PAGE
     before: str | None = None
 
 
 class Conversation(msgspec.Struct, kw_only=True):
-    """A conversation by its newest message, which is kept as the bytes it has."""
+    """A conversation with its newest message, as the bytes that the log holds."""
 
     channel: str
     participants: list[str]
@@ -27,11 +27,14 @@ class Conversation(msgspec.Struct, kw_only=True):
 
 
 class Conversations(msgspec.Struct, kw_only=True):
-    """Newest first. ``before`` is the id to ask for the next page with: that of the last
-    conversation's newest message; of an empty page, the bound that was given. ``complete``
-    is false when some may be missing for now: the store was away and only the recent ones
-    could be read, or it is being filled again. ``lost`` is there where messages are gone for
-    good, and with them perhaps a conversation."""
+    """A page of conversations, newest first.
+
+    ``before`` is the id that asks for the next page: that of the last conversation's newest
+    message; on an empty page, the bound of the request. ``complete`` is false when some may be
+    missing for now: the store was unavailable and only the recent conversations could be read,
+    or the store is being filled again. ``lost`` is present where messages are lost for good,
+    and with them perhaps a conversation.
+    """
 
     conversations: list[Conversation]
     has_more: bool

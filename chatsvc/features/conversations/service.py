@@ -19,7 +19,7 @@ from chatsvc.features.conversations.model import (
 
 
 class StoredConversation(Protocol):
-    """A conversation as the store and the log's tail know it."""
+    """A conversation as the store and the log's tail return it."""
 
     @property
     def channel(self) -> str: ...
@@ -35,7 +35,7 @@ class StoredConversation(Protocol):
 
 
 class ConversationPage(Protocol):
-    """Conversations descending by ``last_id``."""
+    """Conversations, descending by ``last_id``."""
 
     @property
     def conversations(self) -> Sequence[StoredConversation]: ...
@@ -48,17 +48,17 @@ class ConversationPage(Protocol):
 
     @property
     def lost(self) -> tuple[int, int] | None:
-        """A range of ids, above the first up to the second, that nobody holds any more."""
+        """The id range of lost messages, above the first id up to the second, or ``None``."""
 
 
 class ConversationHistory(Protocol):
-    """Where conversations are read."""
+    """The source of conversations."""
 
     async def conversations(self, user: str, *, before: int, limit: int) -> ConversationPage:
-        """Those whose ``last_id`` is below ``before``, newest first.
+        """Return the conversations whose ``last_id`` is below ``before``, newest first.
 
         Raises:
-            StoreUnavailable: what was asked for lies in the store, which is away.
+            StoreUnavailable: the conversations are in the store, which is unavailable.
         """
 
 
@@ -67,21 +67,21 @@ class ConversationService:
 
     def __init__(self, *, history: ConversationHistory, limits: Limits) -> None:
         self._history = history
-        self._most = limits.page
+        self._max_limit = limits.page
 
     def before(self, request: ConversationsRequest) -> int:
-        """Check the limit; the bound as an id, :data:`~chatsvc.core.ids.MAX_ID` without one.
+        """Check the limit; return ``before`` as an id, :data:`~chatsvc.core.ids.MAX_ID` without it.
 
         Raises:
             Invalid: at ``/limit`` or ``/before``.
         """
-        if not 1 <= request.limit <= self._most:
+        if not 1 <= request.limit <= self._max_limit:
             low = request.limit < 1
-            bound = 1 if low else self._most
+            bound = 1 if low else self._max_limit
             raise Invalid.at(
                 "/limit",
                 "too_small" if low else "too_large",
-                f"limit is at {'least' if low else 'most'} {bound}",
+                f"limit must be at {'least' if low else 'most'} {bound}",
                 bound,
             )
         if request.before is None:
@@ -92,11 +92,11 @@ class ConversationService:
             raise Invalid.at("/before", "bad_id", str(exc), 16) from None
 
     async def page(self, user: str, request: ConversationsRequest) -> Conversations:
-        """A page of the user's conversations.
+        """Return a page of the user's conversations.
 
         Raises:
             Invalid: at ``/limit`` or ``/before``.
-            StoreUnavailable: the store is away.
+            StoreUnavailable: the store is unavailable.
         """
         before = self.before(request)
         page = await self._history.conversations(user, before=before, limit=request.limit)

@@ -1,1 +1,1 @@
-"""Tokens for whoever asks: for development alone."""
+"""Tokens for any user without a login: only for development."""

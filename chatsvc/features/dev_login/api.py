@@ -1,4 +1,4 @@
-"""``POST /api/dev/token``; there only when the development login is on."""
+"""``POST /api/dev/token``, which exists only when the development login is on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chatsvc.wire.operation import Access, Caller, Operation, Reply
 
 
 def operations(service: DevLogin, limits: Limits, *, local_only: bool) -> tuple[Operation, ...]:
-    """The one operation. ``local_only``: to whoever comes straight from this machine."""
+    """Return the operation. ``local_only``: only for requests from this machine."""
 
     async def handle(caller: Caller | None, request: TokenRequest) -> Reply:
         return Reply(200, service.token(request.user))
@@ -29,7 +29,7 @@ def operations(service: DevLogin, limits: Limits, *, local_only: bool) -> tuple[
             name="development_token",
             method="POST",
             path="/api/dev/token",
-            summary="A token for whoever asks: for development alone",
+            summary="A token for any user: only for development",
             access=Access.ANYBODY,
             request=TokenRequest,
             responses={200: ("The token.", Token)},

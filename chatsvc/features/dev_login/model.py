@@ -1,4 +1,4 @@
-"""What ``/api/dev/token`` takes and answers, as structs."""
+"""The request and the response of ``/api/dev/token``, as structs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class TokenRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """For whom."""
+    """The user to make a token for."""
 
     user: str
 

@@ -1,4 +1,4 @@
-"""Tokens for whoever asks: for development alone."""
+"""Tokens for any user without a login: only for development."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from chatsvc.core.participants import check_user_id
 from chatsvc.features.dev_login.model import Token
 
 Mint = Callable[[str], tuple[str, int]]
-"""From a user id to a token and its expiry in Unix seconds."""
+"""Returns a token of a user id, and its expiry in Unix seconds."""
 
 
 class DevLogin:
-    """Mints with the development secret, which is not the application's own."""
+    """Make tokens with the development secret, which is not the application's own."""
 
     def __init__(self, *, mint: Mint, limits: Limits) -> None:
         self._mint = mint
-        self._longest = limits.user_id_characters
+        self._max_user_id = limits.user_id_characters
 
     def token(self, user: str) -> Token:
-        """Raises:
-        Invalid: at ``/user``.
+        """Return a token for ``user``.
+
+        Raises:
+            Invalid: at ``/user``.
         """
-        check_user_id(user, "/user", self._longest)
+        check_user_id(user, "/user", self._max_user_id)
         token, expires_at = self._mint(user)
         return Token(token=token, user=user, expires_at=expires_at)

@@ -1,1 +1,1 @@
-"""Speak to a set of people, and read back what was said."""
+"""Send messages to a set of users, and read them back."""

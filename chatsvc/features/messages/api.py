@@ -1,4 +1,4 @@
-"""``/api/messages``: the operations, and the bytes of their answers."""
+"""``/api/messages``: the operations, and the bytes of their responses."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from chatsvc.features.messages.reading import (
     Conversation,
     HistoryPage,
     MessageReader,
-    Stretch,
+    PageQuery,
     read_id,
 )
 from chatsvc.wire.operation import Access, Caller, Operation, Reply
@@ -55,7 +55,7 @@ _LOCATION_DOC: Final = {"Location": "Where the message can be read."}
 def operations(
     sender: ConversationSender, reader: MessageReader, limits: Limits
 ) -> tuple[Operation, ...]:
-    """Everything under ``/api/messages``."""
+    """Return the operations under ``/api/messages``."""
     return (
         _send(sender, limits),
         _page(reader, limits, "get_conversation", "/api/messages/get", required=True),
@@ -97,10 +97,9 @@ def _send(sender: ConversationSender, limits: Limits) -> Operation:
         description=(
             "The conversation is named by `participants`, which must include the sender, or by "
             "its key `channel`; a key that begins with `,sha256:` must be that of a conversation "
-            "of the caller's. Answered once the message is durable. Everybody among the "
-            "participants but the sender gets it at once. With a `client_id` (a UUIDv7 is best) "
-            "it can be sent again without fear: the same `client_id` with the same content is "
-            "the same message."
+            "of the caller's. The response is sent once the message is durable. All participants "
+            "except the sender receive it at once. With a `client_id` (preferably a UUIDv7) it can "
+            "be sent again: the same `client_id` with the same content is the same message."
         ),
         access=Access.USER,
         request=SendRequest,
@@ -129,7 +128,7 @@ def _one_client_id(in_body: str | None, in_header: str) -> str:
         raise Invalid.at(
             f"/{IDEMPOTENCY_KEY}",
             "client_id_mismatch",
-            f"client_id and {IDEMPOTENCY_KEY} are the same where both are given",
+            f"client_id and {IDEMPOTENCY_KEY} must be equal where both are given",
         )
     return in_header
 
@@ -137,20 +136,22 @@ def _one_client_id(in_body: str | None, in_header: str) -> str:
 def _page(
     reader: MessageReader, limits: Limits, name: str, path: str, *, required: bool
 ) -> Operation:
-    def asked_for(caller: Caller, request: PageRequest) -> tuple[Stretch, Conversation | None]:
-        stretch = reader.stretch(request)
+    def parse(caller: Caller, request: PageRequest) -> tuple[PageQuery, Conversation | None]:
+        page_query = reader.page_query(request)
         conversation = reader.conversation(caller.user, request)
         if conversation is None and required:
-            raise Invalid.at("/participants", "missing", "give participants or channel")
-        return stretch, conversation
+            raise Invalid.at(
+                "/participants", "missing", "one of participants and channel must be given"
+            )
+        return page_query, conversation
 
     def check(caller: Caller, request: PageRequest) -> None:
-        asked_for(caller, request)
+        parse(caller, request)
 
     async def handle(caller: Caller, request: PageRequest) -> Reply:
-        stretch, conversation = asked_for(caller, request)
-        page = await reader.page(caller.user, conversation, stretch)
-        return Reply(200, page_body(page, stretch, by_rev=conversation is None))
+        page_query, conversation = parse(caller, request)
+        page = await reader.page(caller.user, conversation, page_query)
+        return Reply(200, page_body(page, page_query, by_rev=conversation is None))
 
     return Operation(
         name=name,
@@ -198,16 +199,16 @@ def _message(reader: MessageReader) -> Operation:
     )
 
 
-def page_body(page: HistoryPage, stretch: Stretch, *, by_rev: bool) -> bytes:
-    """The page as JSON; the messages' own bytes are used as they are.
+def page_body(page: HistoryPage, page_query: PageQuery, *, by_rev: bool) -> bytes:
+    """Return the page as JSON; the bytes of the messages are not encoded again.
 
-    ``by_rev``: positions are those of a user's replay, not of a conversation's page.
+    ``by_rev``: positions are those of a user's replay, not those of a conversation's page.
     """
     entries = page.entries
     if entries:
         first, last = _position(entries, 0, by_rev), _position(entries, -1, by_rev)
     else:
-        first = last = "null" if stretch.given is None else f'"{stretch.given}"'
+        first = last = "null" if page_query.given is None else f'"{page_query.given}"'
     tail = (
         f'],"has_more":{_bool(page.has_more)},"before":{first},"after":{last},'
         f'"complete":{_bool(page.complete)}'

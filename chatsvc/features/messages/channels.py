@@ -1,8 +1,8 @@
-"""Sending by a conversation's key instead of its participants.
+"""Sends that name a conversation by its key instead of its participants.
 
-A key that names its people (``alice,bob``) is the same as they are. A key that hides them
-(``,sha256:…``) is looked up among the sender's own conversations, once; what it stands for
-can never change, so it is remembered.
+A key that lists its participants (``alice,bob``) is equal to them. A hashed key
+(``,sha256:…``) is looked up once among the sender's own conversations; its participants can
+never change, so they are cached.
 """
 
 from __future__ import annotations
@@ -14,37 +14,39 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from chatsvc.core.errors import Fault, Forbidden, Invalid
+from chatsvc.core.errors import FieldError, Forbidden, Invalid
 from chatsvc.core.limits import Limits
-from chatsvc.core.participants import HASHED_PREFIX, channel_fault, user_id_fault
+from chatsvc.core.participants import HASHED_PREFIX, channel_error, user_id_error
 from chatsvc.features.messages.service import MessageService
 from chatsvc.log.base import Appended
 
 MAX_REMEMBERED_NAMES: Final = 65_536
-"""How many user ids the remembered conversations hold together."""
+"""The maximum number of user ids in all cached conversations together."""
 
 _HASHED: Final = re.compile(re.escape(HASHED_PREFIX) + r"[0-9a-f]{64}\Z")
 
 
 class ConversationLookup(Protocol):
-    """Where the participants of a hashed key are found."""
+    """The source of the participants of a hashed key."""
 
     async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
-        """Of one conversation of the user's; ``None``, after the same work, for one that does
-        not exist and for one of others.
+        """Return the participants of one conversation of the user's, or ``None``.
+
+        ``None``, after the same work, for a conversation that does not exist and for one of
+        other users.
 
         Raises:
-            StoreUnavailable: it cannot be told now.
+            StoreUnavailable: the store does not answer now.
         """
 
 
 class ConversationSender:
-    """Accepts messages for a conversation that is named by its participants or by its key.
+    """Accept messages for a conversation that is named by its participants or by its key.
 
     Args:
-        service: accepts what is addressed to participants.
+        service: accepts messages to participants.
         lookup: finds the participants of a hashed key.
-        limits: the bounds of what a key may name.
+        limits: the bounds of the participants of a key.
     """
 
     def __init__(
@@ -66,23 +68,23 @@ class ConversationSender:
         metadata: Mapping[str, Any] | None = None,
         channel: str | msgspec.UnsetType = msgspec.UNSET,
     ) -> asyncio.Future[Appended]:
-        """As :meth:`MessageService.submit`, with exactly one of participants and channel.
+        """Accept a message, as :meth:`MessageService.submit`; needs participants or channel.
 
-        The future is a Task where the key has to be looked up: whoever keeps an order of
-        sends waits for it before the next.
+        The future is a Task where the key has to be looked up: a caller that keeps the order
+        of sends waits for it before the next one.
 
         Raises:
-            Invalid: at once: both or neither are given, or the key is none.
-            Forbidden: at once, or through the future: the sender is not in the conversation,
-                or there is none. Both answer alike.
+            Invalid: immediately: both or neither are given, or the key is not valid.
+            Forbidden: immediately, or through the future: the sender is not a participant, or
+                there is no such conversation. Both get the same answer.
 
         The future raises what that of :meth:`MessageService.submit` does, and:
-            StoreUnavailable: who is behind a hashed key cannot be told now.
+            StoreUnavailable: a hashed key cannot be looked up now.
         """
         if channel is msgspec.UNSET:
             if participants is msgspec.UNSET:
                 raise Invalid.at(
-                    "/participants", "missing", "one of participants and channel is required"
+                    "/participants", "missing", "one of participants and channel must be given"
                 )
             return self._submit(sender, origin, participants, content, client_id, metadata)
         if participants is not msgspec.UNSET:
@@ -91,7 +93,7 @@ class ConversationSender:
                 "one_conversation",
                 "participants and channel must not be given together",
             )
-        people = self._named_by(sender, channel)
+        people = self._participants_of(sender, channel)
         if people is None:
             return asyncio.ensure_future(
                 self._after_lookup(sender, origin, channel, content, client_id, metadata)
@@ -109,40 +111,40 @@ class ConversationSender:
     ) -> Appended:
         found = await self._lookup.participants(sender, channel)
         if found is None:
-            raise _not_yours()
+            raise _not_a_participant()
         people = self._remember(sender, channel, found)
         return await self._submit(sender, origin, people, content, client_id, metadata)
 
-    def _named_by(self, sender: str, channel: str) -> list[str] | None:
-        """The people that a key names; ``None`` where they have to be looked up.
+    def _participants_of(self, sender: str, channel: str) -> list[str] | None:
+        """Return the participants that a key lists, or ``None`` where they must be looked up.
 
         Raises:
             Invalid: at ``/channel``.
             Forbidden: the sender is not one of them, or no conversation has such a key.
         """
-        fault = channel_fault(channel)
-        if fault is not None:
-            raise Invalid.at("/channel", *fault)
+        error = channel_error(channel)
+        if error is not None:
+            raise Invalid.at("/channel", *error)
         if channel.startswith(","):
             if not _HASHED.match(channel):
-                raise _not_yours()
+                raise _not_a_participant()
             return self._known.get((sender, channel))
         people = channel.split(",")
         if len(people) > self._limits.participants:
-            most = self._limits.participants
+            max_users = self._limits.participants
             raise Invalid.at(
-                "/channel", "too_many", f"channel must name at most {most} user ids", most
+                "/channel", "too_many", f"channel must name at most {max_users} user ids", max_users
             )
         for user in people:
-            fault = user_id_fault(user, self._limits.user_id_characters)
-            if fault is not None:
-                raise Invalid.at("/channel", *fault)
+            error = user_id_error(user, self._limits.user_id_characters)
+            if error is not None:
+                raise Invalid.at("/channel", *error)
         if sender not in people:
-            raise _not_yours()
+            raise _not_a_participant()
         return people
 
     def _remember(self, sender: str, channel: str, participants: Sequence[str]) -> list[str]:
-        """For this sender alone: what others may not know must not answer them sooner."""
+        """Cache for this sender only: other senders must not see from the timing what exists."""
         people = list(participants)
         while self._known and self._known_names + len(people) > MAX_REMEMBERED_NAMES:
             oldest = next(iter(self._known))
@@ -153,10 +155,10 @@ class ConversationSender:
         return people
 
 
-def _not_yours() -> Forbidden:
-    detail = "you are not in this conversation, or there is none"
+def _not_a_participant() -> Forbidden:
+    detail = "you must be a participant of the conversation"
     return Forbidden(
         detail,
         code="not_a_participant",
-        faults=(Fault("/channel", "not_a_participant", detail),),
+        field_errors=(FieldError("/channel", "not_a_participant", detail),),
     )

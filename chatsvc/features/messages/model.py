@@ -1,4 +1,4 @@
-"""What ``/api/messages`` takes and answers, as structs."""
+"""The requests and responses of ``/api/messages``, as structs."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ MessageId = Annotated[
 
 
 class SendRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
-    """A message to a conversation, named by exactly one of ``participants``, which must
-    include the sender, and ``channel``."""
+    """A message to a conversation.
+
+    Exactly one of ``participants``, which must include the sender, and ``channel`` names it.
+    """
 
     participants: list[str] | msgspec.UnsetType = msgspec.UNSET
     channel: str | msgspec.UnsetType = msgspec.UNSET
@@ -37,7 +39,7 @@ class SendRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=F
 
 
 class SendHeaders(msgspec.Struct, gc=False):
-    """``idempotency_key`` is another place for ``client_id``."""
+    """The headers of a send; ``idempotency_key`` is another place for ``client_id``."""
 
     idempotency_key: str | None = None
     device: str | None = None
@@ -58,15 +60,15 @@ class PageRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class MessageRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One message."""
+    """The message to return."""
 
     id: str
 
 
 class Message(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A message, the same as JSON value in the 201, in the socket's frame and in history.
+    """A message: the same JSON value in the 201, in the socket's frame and in history.
 
-    It will grow: ignore members that you do not know.
+    Members may be added: ignore those that you do not know.
     """
 
     type: Literal["message"]
@@ -86,20 +88,22 @@ class Message(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class StatedMessage(Message, kw_only=True, omit_defaults=True):
-    """A message and where it is: ``accepted`` is durable in the log, ``stored`` also in
-    the store."""
+    """A message and its state.
+
+    ``accepted``: durable in the log; ``stored``: also in the store.
+    """
 
     state: Literal["accepted", "stored"]
 
 
 class MessagePage(msgspec.Struct, kw_only=True):
-    """Messages, oldest first.
+    """A page of messages, oldest first.
 
-    ``has_more`` speaks of the direction that was asked for. ``before`` and ``after`` are
-    the ids of the first and the last message here, to ask for the next page with; of an
-    empty page, the bound that was given. ``complete`` is false when messages of the range
-    may be missing for now: the store was away and only the recent end could be read, or it
-    is being filled again. ``lost`` is there where some are gone for good.
+    ``has_more`` is about the direction of the request. ``before`` and ``after`` are the ids of
+    the first and the last message of the page, which ask for the next page; on an empty page,
+    the bound of the request. ``complete`` is false when messages of the range may be missing
+    for now: the store was unavailable and only the recent messages could be read, or the store
+    is being filled again. ``lost`` is present where some are lost for good.
     """
 
     messages: list[Message]
@@ -114,11 +118,11 @@ ONE_CONVERSATION: Final[list[dict[str, Any]]] = [
     {"required": ["participants"]},
     {"required": ["channel"]},
 ]
-"""What ``oneOf`` says of a send: it names its conversation once."""
+"""``oneOf`` of a send: exactly one of them names the conversation."""
 
 
 def send_bounds(limits: Limits) -> dict[str, dict[str, Any]]:
-    """JSON Schema keywords for the fields of :class:`SendRequest`."""
+    """Return JSON Schema keywords for the fields of :class:`SendRequest`."""
     return {
         "participants": {"minItems": 1, "maxItems": limits.participants},
         "participants/items": {
@@ -149,15 +153,15 @@ def send_bounds(limits: Limits) -> dict[str, dict[str, Any]]:
         "headers/device": {"pattern": f"^[A-Za-z0-9_-]{{1,{MAX_DEVICE}}}$"},
         "metadata": {
             "description": (
-                f"Carried unread: at most {limits.metadata_bytes} bytes as compact JSON, "
-                f"nested at most {limits.metadata_depth} deep."
+                f"Not interpreted: at most {limits.metadata_bytes} bytes as compact JSON, "
+                f"nested at most {limits.metadata_depth} levels deep."
             ),
         },
     }
 
 
 def page_bounds(limits: Limits) -> dict[str, dict[str, Any]]:
-    """JSON Schema keywords for the fields of :class:`PageRequest`."""
+    """Return JSON Schema keywords for the fields of :class:`PageRequest`."""
     message_id = {"pattern": "^[0-9a-f]{16}$"}
     return {
         "participants": {

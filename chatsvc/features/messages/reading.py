@@ -1,20 +1,20 @@
-"""Pages of what was said, and single messages, for those they went to."""
+"""Read pages and single messages, for the users who may read them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from chatsvc.core.errors import Fault, Forbidden, Invalid, NotFound
+from chatsvc.core.errors import FieldError, Forbidden, Invalid, NotFound
 from chatsvc.core.ids import parse_id
 from chatsvc.core.limits import Limits
 from chatsvc.core.page import Bounds, Entry
-from chatsvc.core.participants import channel_fault, channel_key, normalize_participants
+from chatsvc.core.participants import channel_error, channel_key, normalize_participants
 from chatsvc.features.messages.model import PageRequest
 
 
 class HistoryPage(Protocol):
-    """Entries ascending by id."""
+    """A page of entries, ascending by id."""
 
     @property
     def entries(self) -> Sequence[Entry]: ...
@@ -27,11 +27,11 @@ class HistoryPage(Protocol):
 
     @property
     def lost(self) -> tuple[int, int] | None:
-        """A range of ids, above the first up to the second, that nobody holds any more."""
+        """The id range of lost messages, above the first id up to the second, or ``None``."""
 
 
 class History(Protocol):
-    """The store up to the watermark, then the log's tail, as one.
+    """The source of messages: the store up to the watermark, then the log's tail.
 
     Every method may raise :class:`~chatsvc.core.errors.StoreUnavailable` and
     :class:`~chatsvc.core.errors.HistoryBusy`. Reads take turns by ``reader``, the user.
@@ -54,10 +54,10 @@ class History(Protocol):
     async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None: ...
 
 
-class Stretch(NamedTuple):
-    """What a page was asked to hold. ``around`` excludes ``bounds``' ids.
+class PageQuery(NamedTuple):
+    """The id range of a page request. With ``around``, the ids in ``bounds`` are not used.
 
-    ``given`` is the one bound of the request as it was written.
+    ``given`` is the bound of the request, as text.
     """
 
     bounds: Bounds
@@ -66,24 +66,24 @@ class Stretch(NamedTuple):
 
 
 class Conversation(NamedTuple):
-    """``proven``: that the caller is in it follows from the request alone."""
+    """A conversation. ``proven``: the request alone shows that the caller is a participant."""
 
     channel: str
     proven: bool
 
 
 class MessageReader:
-    """Reads for a user what the user may read, and says 403 alike for the rest."""
+    """Read what a user may read; everything else gets the same 403."""
 
     def __init__(self, *, history: History, limits: Limits) -> None:
         self._history = history
         self._limits = limits
 
-    def stretch(self, request: PageRequest) -> Stretch:
-        """Check limit and bounds.
+    def page_query(self, request: PageRequest) -> PageQuery:
+        """Check limit and bounds; return the page query.
 
         Raises:
-            Invalid: at ``/limit``, or at the bound that is wrong or one too many.
+            Invalid: at ``/limit``, or at the bound that is wrong or superfluous.
         """
         check_limit(request.limit, self._limits.page)
         given = [
@@ -99,88 +99,94 @@ class MessageReader:
             raise Invalid.at(
                 f"/{given[1][0]}",
                 "one_bound",
-                "a page takes one of before, after and around",
+                "only one of before, after and around must be given",
             )
         if not given:
-            return Stretch(Bounds(request.limit), None, None)
+            return PageQuery(Bounds(request.limit), None, None)
         name, text = given[0]
         position = read_id(text, f"/{name}")
         if name == "before":
-            return Stretch(Bounds(request.limit, before=position), None, text)
+            return PageQuery(Bounds(request.limit, before=position), None, text)
         if name == "after":
-            return Stretch(Bounds(request.limit, after=position, newest=False), None, text)
-        return Stretch(Bounds(request.limit), position, text)
+            return PageQuery(Bounds(request.limit, after=position, newest=False), None, text)
+        return PageQuery(Bounds(request.limit), position, text)
 
     def conversation(self, user: str, request: PageRequest) -> Conversation | None:
-        """The conversation that the request names, or ``None`` where it names none.
+        """Return the conversation that the request names, or ``None`` where it names none.
 
         Raises:
             Invalid: at ``/participants`` or ``/channel``.
-            Forbidden: the user is not one of the participants that either names.
+            Forbidden: the user is not one of the participants.
         """
         if request.participants is not None:
             if request.channel is not None:
                 raise Invalid.at(
-                    "/channel", "one_conversation", "give participants or channel, not both"
+                    "/channel",
+                    "one_conversation",
+                    "participants and channel must not be given together",
                 )
             people = normalize_participants(
                 request.participants.split(",") if request.participants else [],
-                most=self._limits.participants,
-                longest=self._limits.user_id_characters,
+                max_participants=self._limits.participants,
+                max_user_id=self._limits.user_id_characters,
             )
             if user not in people:
-                raise _not_yours("/participants")
+                raise _not_a_participant("/participants")
             return Conversation(channel_key(people), True)
         if request.channel is None:
             return None
-        fault = channel_fault(request.channel)
-        if fault is not None:
-            raise Invalid.at("/channel", *fault)
+        error = channel_error(request.channel)
+        if error is not None:
+            raise Invalid.at("/channel", *error)
         if request.channel.startswith(","):
             return Conversation(request.channel, False)
         if user not in request.channel.split(","):
-            raise _not_yours("/channel")
+            raise _not_a_participant("/channel")
         return Conversation(request.channel, True)
 
     async def page(
-        self, user: str, conversation: Conversation | None, stretch: Stretch
+        self, user: str, conversation: Conversation | None, page_query: PageQuery
     ) -> HistoryPage:
-        """A page of one conversation, or of all the user's where there is ``None``.
+        """Return a page of one conversation, or of all the user's where it is ``None``.
 
         Raises:
-            Forbidden: there is no such conversation of the user's.
-            StoreUnavailable: what was asked for lies in the store, which is away.
+            Forbidden: the user has no such conversation.
+            StoreUnavailable: the messages are in the store, which is unavailable.
         """
         if conversation is None:
-            if stretch.around is not None:
-                return await self._history.user_around(user, stretch.around, stretch.bounds.limit)
-            return await self._history.user_page(user, stretch.bounds)
+            if page_query.around is not None:
+                return await self._history.user_around(
+                    user, page_query.around, page_query.bounds.limit
+                )
+            return await self._history.user_page(user, page_query.bounds)
         channel = conversation.channel
-        # First who may read, then what: reading would take longer where there is something.
+        # Permission before reading: a read would take longer where there are messages.
         if not conversation.proven and await self._history.participants(user, channel) is None:
-            raise _not_yours("/channel")
-        if stretch.around is not None:
+            raise _not_a_participant("/channel")
+        if page_query.around is not None:
             return await self._history.channel_around(
-                channel, stretch.around, stretch.bounds.limit, reader=user
+                channel, page_query.around, page_query.bounds.limit, reader=user
             )
-        return await self._history.channel_page(channel, stretch.bounds, reader=user)
+        return await self._history.channel_page(channel, page_query.bounds, reader=user)
 
     async def message(self, user: str, message_id: int) -> tuple[Entry, str]:
-        """One message, and ``accepted`` or ``stored``.
+        """Return one message, and ``accepted`` or ``stored``.
 
         Raises:
-            NotFound: there is none, or it did not go to the user: alike.
-            StoreUnavailable: it is not in the log's recent end, and the store is away.
+            NotFound: there is none, or the user is not a participant: the same answer.
+            StoreUnavailable: it is not in the log's tail, and the store is unavailable.
         """
         found = await self._history.get(message_id, reader=user)
         if found is None or user not in found[0].audience:
-            raise NotFound("there is no message of yours with this id")
+            raise NotFound("unknown message: none of yours has this id")
         return found
 
 
 def read_id(text: str, pointer: str) -> int:
-    """Raises:
-    Invalid: at ``pointer``, not 16 lower-case hex digits.
+    """Parse a message id of a request.
+
+    Raises:
+        Invalid: at ``pointer``, not 16 lower-case hex digits.
     """
     try:
         return parse_id(text)
@@ -188,18 +194,22 @@ def read_id(text: str, pointer: str) -> int:
         raise Invalid.at(pointer, "bad_id", str(exc), 16) from None
 
 
-def check_limit(limit: int, most: int) -> None:
-    """Raises:
-    Invalid: at ``/limit``, not from 1 to ``most``.
+def check_limit(limit: int, max_limit: int) -> None:
+    """Check the size of a page.
+
+    Raises:
+        Invalid: at ``/limit``, not from 1 to ``max_limit``.
     """
     if limit < 1:
-        raise Invalid.at("/limit", "too_small", "limit is at least 1", 1)
-    if limit > most:
-        raise Invalid.at("/limit", "too_large", f"limit is at most {most}", most)
+        raise Invalid.at("/limit", "too_small", "limit must be at least 1", 1)
+    if limit > max_limit:
+        raise Invalid.at("/limit", "too_large", f"limit must be at most {max_limit}", max_limit)
 
 
-def _not_yours(pointer: str) -> Forbidden:
-    detail = "you are not in this conversation, or there is none"
+def _not_a_participant(pointer: str) -> Forbidden:
+    detail = "you must be a participant of the conversation"
     return Forbidden(
-        detail, code="not_a_participant", faults=(Fault(pointer, "not_a_participant", detail),)
+        detail,
+        code="not_a_participant",
+        field_errors=(FieldError(pointer, "not_a_participant", detail),),
     )

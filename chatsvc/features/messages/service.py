@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from typing import Any, Final, Protocol
 
-from chatsvc.core.errors import Conflict, Fault, Forbidden, StoreUnavailable
+from chatsvc.core.errors import Conflict, FieldError, Forbidden, StoreUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.core.limits import Limits
 from chatsvc.core.message import (
@@ -77,7 +77,7 @@ class MessageService:
         self._policy = policy
         self._client_ids = client_ids
         self._limits = limits
-        self._most_content = limits.content_characters
+        self._max_content = limits.content_characters
         self._known: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {}
         self._known_names = 0
 
@@ -111,14 +111,14 @@ class MessageService:
         raw = tuple(participants)
         known = self._known.get(raw)
         people, channel = known if known is not None else self._conversation(raw)
-        check_content(content, most=self._most_content)
+        check_content(content, max_length=self._max_content)
         if client_id is not None:
             check_client_id(client_id)
         if metadata is not None:
             check_metadata(
                 metadata,
-                most_bytes=self._limits.metadata_bytes,
-                deepest=self._limits.metadata_depth,
+                max_bytes=self._limits.metadata_bytes,
+                max_depth=self._limits.metadata_depth,
             )
         if sender not in people:
             raise _not_a_participant()
@@ -150,7 +150,9 @@ class MessageService:
 
     def _conversation(self, raw: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
         people = normalize_participants(
-            raw, most=self._limits.participants, longest=self._limits.user_id_characters
+            raw,
+            max_participants=self._limits.participants,
+            max_user_id=self._limits.user_id_characters,
         )
         found = (people, channel_key(people))
         while self._known and self._known_names + len(raw) > KNOWN_NAMES:
@@ -181,7 +183,7 @@ class MessageService:
         first, digest = found
         if digest != draft.digest:
             raise Conflict(
-                f"client_id {key[2]!r} was used for another message in this conversation",
+                f"client_id {key[2]!r} must not be used again for another message",
                 extra={"id": format_id(first)},
             )
         # The same digest is the same content; everything else in a body is the key or the id.
@@ -189,9 +191,9 @@ class MessageService:
 
 
 def _not_a_participant() -> Forbidden:
-    detail = "the sender, as named by the token, is one of the participants"
+    detail = "participants must include the sender"
     return Forbidden(
         detail,
         code="sender_not_participant",
-        faults=(Fault("/participants", "sender_not_participant", detail),),
+        field_errors=(FieldError("/participants", "sender_not_participant", detail),),
     )

@@ -1,1 +1,1 @@
-"""The WebSocket: upgraded by aiohttp, then a protocol of its own on the transport."""
+"""The WebSocket endpoint: aiohttp accepts the upgrade, then an own protocol takes over."""

@@ -1,9 +1,9 @@
-"""What a socket may cost: in a turn of the loop, and over time.
+"""The processing budget of a socket: per turn of the event loop, and per second.
 
 Both are counted in units. A frame that is not an accepted send (a control frame, a
-``ping``, a refusal, a repeated ``client_id``, a scrap of a fragmented message) is one, and
-one more for each 4 KiB. Sends that are accepted are not counted over time: the window of
-unacknowledged sends, the log and the backlog's bounds hold them.
+``ping``, a refusal, a repeated ``client_id``, a small fragment) costs one unit, and one more
+for each 4 KiB. Accepted sends are not counted over time: the window of unacknowledged sends,
+the log and the limits of the backlog bound them.
 """
 
 from __future__ import annotations
@@ -11,43 +11,43 @@ from __future__ import annotations
 from typing import Final
 
 TURN_UNITS: Final = 64
-"""Of one socket in one turn of the loop; then it is the others' turn. As many as the sends
-that a client may have unacknowledged by default, so that a full window is one turn; as
-pings or refusals it is under a millisecond."""
+"""Units of one socket in one turn of the event loop; then other sockets have their turn. Equal
+to the default maximum of unacknowledged sends, so that a full window is one turn; as pings or
+refusals it takes less than a millisecond."""
 
 UNIT_BYTES: Final = 4096
+"""Bytes of a frame that cost one more unit."""
 
 AUTH_UNITS: Final = 20
-"""Of an ``auth``: a signature is checked, which takes twenty times as long as a ping (ES256
-0.1 ms). A client needs one for each life of a token."""
+"""Units of an ``auth``: the signature check takes twenty times as long as a ping (ES256
+0.1 ms). A client needs one ``auth`` per token lifetime."""
 
 RATE: Final = 100.0
-"""Units a second that a socket may cost for as long as it likes: about a thousandth of a
-core. A client that pings twice a second and is refused ten times a second uses an eighth."""
+"""Units per second that a socket may use without a time limit: about a thousandth of a core.
+A client that pings twice a second and is refused ten times a second uses an eighth of it."""
 
 BURST: Final = 1000
-"""Units that it may cost at once beyond that: sixteen full windows of sends refused by a
-log at its bound, or fifty tokens."""
+"""Units that a socket may use at once beyond :data:`RATE`: sixteen full windows of sends that
+are refused because the backlog is full, or fifty tokens."""
 
 ANSWERS_BYTES: Final = 16 * 1024
-"""Answers that may wait unsent in a slow socket; beyond them it is not read."""
+"""Bytes of answers that may be unsent in a slow socket; beyond this limit it is not read."""
 
 
 def units_of(payload: bytes) -> int:
-    """What a frame costs by its size."""
+    """Return the cost of a frame of this size."""
     return 1 + len(payload) // UNIT_BYTES
 
 
 def spend(spent_until: float, units: int, now: float) -> float | None:
-    """Take units from a socket's rate (the generic cell rate algorithm, ITU-T I.371).
+    """Charge units to a socket's rate (the generic cell rate algorithm, ITU-T I.371).
 
     Args:
-        spent_until: what the call before returned; 0.0 at first. In seconds.
-        now: of the loop's clock, in seconds.
+        spent_until: the previous result, in seconds; 0.0 at first.
+        now: the time of the event loop's clock, in seconds.
 
     Returns:
-        The time at which everything that was spent is paid off, or ``None`` where that is
-        more than the burst.
+        The time when all charged units are paid off, or ``None`` if the burst is exceeded.
     """
     until = max(spent_until, now) + units / RATE
     return until if until - now <= BURST / RATE else None

@@ -1,4 +1,4 @@
-"""Client frames: from JSON to structs, strictly; and refusals as error frames."""
+"""Decode client frames strictly, and make error frames from refusals."""
 
 from __future__ import annotations
 
@@ -17,28 +17,27 @@ _peek = msgspec.json.Decoder(_OnlyRef).decode
 
 
 def decode_command(payload: bytes) -> ClientFrame:
-    """A client's frame.
+    """Decode a frame of a client.
 
     Raises:
-        Malformed: not JSON.
-        Invalid: not a frame of the protocol; names the field.
+        Malformed: the frame is not JSON.
+        Invalid: the frame is not one of the protocol; the error names the field.
     """
     try:
         command = decode_client_frame(payload)
     except msgspec.ValidationError as exc:
         raise invalid_from_msgspec(exc) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Malformed("a frame is JSON", code="malformed_json") from None
+        raise Malformed("a frame must be JSON", code="malformed_json") from None
     except RecursionError:
-        raise Malformed("this JSON nests too deep", code="malformed_json") from None
+        raise Malformed("the JSON must not be nested so deeply", code="malformed_json") from None
     if command.ref is not None and not 1 <= len(command.ref) <= MAX_REF:
-        raise Invalid.at("/ref", "too_long", f"a ref has 1 to {MAX_REF} characters", MAX_REF)
+        raise Invalid.at("/ref", "too_long", f"ref must have 1 to {MAX_REF} characters", MAX_REF)
     return command
 
 
 def ref_of(payload: bytes) -> str | None:
-    """The ``ref`` of a frame that is refused, if it can be read, so that the client knows
-    which one it was."""
+    """Return the ``ref`` of a refused frame, or ``None`` if it cannot be read."""
     try:
         ref = _peek(payload).ref
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -47,15 +46,15 @@ def ref_of(payload: bytes) -> str | None:
 
 
 def error_frame(error: ChatError, ref: str | None) -> Error:
-    """The refusal of a frame; the connection goes on."""
+    """Return the error frame for a refused command; the connection stays open."""
     if isinstance(error, RequestError):
-        fault = error.faults[0] if error.faults else None
+        first = error.field_errors[0] if error.field_errors else None
         return Error(
             code=error.code,
             detail=error.detail,
             ref=ref,
-            pointer=fault.pointer if fault else None,
-            limit=fault.limit if fault else None,
+            pointer=first.pointer if first else None,
+            limit=first.limit if first else None,
             retry_after=error.retry_after,
             id=error.extra.get("id"),
         )
@@ -65,5 +64,7 @@ def error_frame(error: ChatError, ref: str | None) -> Error:
 
 
 def internal_error(ref: str | None) -> Error:
-    """What is told of an error that nobody raised on purpose; the log has the rest."""
-    return Error(code="internal_error", detail="something is wrong on our side", ref=ref)
+    """Return the error frame for an unexpected exception; the server's log has the details."""
+    return Error(
+        code="internal_error", detail="internal error: the server's log has the details", ref=ref
+    )

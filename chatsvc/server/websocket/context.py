@@ -1,4 +1,4 @@
-"""What all sockets share."""
+"""The state and the services that all sockets share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ _SLICE: Final = 32
 
 
 class Submit(Protocol):
-    """Sends a message; a Task where the answer needs more than the log."""
+    """A function that submits a message to the log.
+
+    It returns a Task if the answer needs more than the log, otherwise a plain future.
+    """
 
     def __call__(
         self,
@@ -37,51 +40,58 @@ class Submit(Protocol):
         metadata: dict[str, Any] | None,
         channel: str | msgspec.UnsetType,
     ) -> asyncio.Future[Appended]:
-        """Raises ``RequestError`` for what cannot be accepted."""
+        """Submit a message.
+
+        Raises:
+            RequestError: the message cannot be accepted.
+        """
 
 
 class SocketMetrics(Protocol):
-    """What the sockets count."""
+    """The metrics of sockets."""
 
     def socket_opened(self) -> None:
-        """One more."""
+        """Count an opened socket."""
 
     def socket_closed(self, reason: str) -> None:
-        """One fewer."""
+        """Count a closed socket by its reason."""
 
 
-class Sender(Protocol):
-    """Who waits to hear that what it sent is stored."""
+class ReceiptSubscriber(Protocol):
+    """A connection that waits for receipts of stored messages."""
 
-    def tell_stored(self, watermark: int) -> None:
-        """The store holds everything up to here."""
+    def notify_stored(self, watermark: int) -> None:
+        """Handle that the store has every message up to ``watermark``."""
 
 
-class OpenSocket(Sender, Protocol):
-    """A socket, as those who look after all of them see it."""
+class OpenSocket(ReceiptSubscriber, Protocol):
+    """A socket as the context and the monitor use it."""
 
     user: str
     connection_id: str
 
-    def beat(self) -> None:
-        """A heartbeat is due."""
+    def heartbeat(self) -> None:
+        """Send a heartbeat, or close the socket if the previous one was missed."""
 
     def write(self, data: bytes) -> None:
-        """Send bytes; nothing where it is gone."""
+        """Send bytes; do nothing if the socket is closed."""
 
     def close(self, code: int, reason: str) -> None:
-        """Begin the closing handshake."""
+        """Start the closing handshake."""
 
     def cut(self, reason: str) -> None:
-        """End it at once."""
+        """Abort the connection immediately."""
 
     def stalled(self, now: float, seconds: float) -> bool:
-        """Whether unsent bytes have not shrunk for so long."""
+        """Return whether the number of unsent bytes has not decreased for ``seconds``."""
 
 
 @dataclass(kw_only=True)
 class SocketContext:
-    """Built once by the composition root. Times are in seconds, sizes in bytes."""
+    """The services, limits and state of all sockets of a process.
+
+    Built once by the composition root. Times are in seconds, sizes in bytes.
+    """
 
     hub: Hub
     tail: Tail
@@ -100,55 +110,58 @@ class SocketContext:
     unacked_max: int
     sockets: set[OpenSocket] = field(default_factory=set)
     slow: set[OpenSocket] = field(default_factory=set)
-    unstored: set[Sender] = field(default_factory=set)
-    """Sockets that asked for receipts, and have sent what is not stored yet."""
-    leaving: dict[str, int] = field(default_factory=dict)
-    """How many sockets of a user are out of the hub and not gone yet."""
+    unstored: set[ReceiptSubscriber] = field(default_factory=set)
+    """Sockets that requested receipts and have sent messages that are not stored yet."""
+    closing: dict[str, int] = field(default_factory=dict)
+    """The number of a user's sockets that left the hub and are still open."""
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     draining: bool = False
     turn_left: int = 0
-    """Units that the socket whose turn it is may still cost in it."""
+    """Units that are left to the socket whose turn it is."""
 
-    def of_user(self, user: str) -> int:
-        """How many sockets a user has, those that are closing included."""
-        return len(self.hub.of(user)) + self.leaving.get(user, 0)
+    def count_of_user(self, user: str) -> int:
+        """Return the number of a user's sockets, including those that are closing."""
+        return len(self.hub.of(user)) + self.closing.get(user, 0)
 
-    def begin_leaving(self, socket: Connection) -> None:
-        """Nothing more is delivered to the socket; it counts until it is gone. Idempotent."""
+    def begin_closing(self, socket: Connection) -> None:
+        """Stop delivery to the socket; it is counted until it is closed. Idempotent."""
         if self.hub.discard(socket):
-            self.leaving[socket.user] = self.leaving.get(socket.user, 0) + 1
+            self.closing[socket.user] = self.closing.get(socket.user, 0) + 1
 
-    def end_leaving(self, socket: Connection) -> None:
-        """The socket is gone, whether it was leaving or was lost."""
+    def end_closing(self, socket: Connection) -> None:
+        """Stop counting a socket that is closed, whether it was closing or was lost."""
         if self.hub.discard(socket):
             return
-        left = self.leaving.pop(socket.user, 0) - 1
+        left = self.closing.pop(socket.user, 0) - 1
         if left > 0:
-            self.leaving[socket.user] = left
+            self.closing[socket.user] = left
 
-    def forget(self, socket: OpenSocket) -> None:
-        """The socket is gone."""
+    def remove(self, socket: OpenSocket) -> None:
+        """Remove a closed socket from every set."""
         self.sockets.discard(socket)
         self.slow.discard(socket)
         self.unstored.discard(socket)
         if not self.sockets:
             self.emptied.set()
 
-    def tell_stored(self, watermark: int) -> None:
-        """The store holds everything up to here: those who asked are told."""
+    def notify_stored(self, watermark: int) -> None:
+        """Send receipts: the store has every message up to ``watermark``."""
         for socket in list(self.unstored):
-            socket.tell_stored(watermark)
+            socket.notify_stored(watermark)
 
-    def begin_life(self, lives: Sequence[Life]) -> None:
-        """The log has begun a new life: whoever is connected is told, and fetches again what
-        may have come between what it has already."""
-        self.resumer.begin_life(lives)
-        self.spawn(self._announce_life(lives[-1]))
+    def begin_epoch(self, epochs: Sequence[Life]) -> None:
+        """Start a new epoch of the log, the last of ``epochs``.
 
-    async def _announce_life(self, life: Life) -> None:
-        above = format_id(min(life.begun, self.tail.head))
-        reset = encode_text(encode_frame(Reset(epoch=life.epoch, from_=above)))
+        Every open socket is sent ``reset`` and a gap: messages of the gap may differ from
+        those that the client has.
+        """
+        self.resumer.begin_epoch(epochs)
+        self.spawn(self._announce_epoch(epochs[-1]))
+
+    async def _announce_epoch(self, epoch: Life) -> None:
+        above = format_id(min(epoch.begun, self.tail.head))
+        reset = encode_text(encode_frame(Reset(epoch=epoch.epoch, from_=above)))
         for count, socket in enumerate(list(self.sockets)):
             gap = encode_frame(Gap(from_=above, to=format_id(self.tail.head)))
             socket.write(reset + encode_text(gap))
@@ -156,7 +169,7 @@ class SocketContext:
                 await asyncio.sleep(0)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run beside the socket, and be remembered until done."""
+        """Run a background task and keep a reference to it until it is done."""
         task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)

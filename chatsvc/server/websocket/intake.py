@@ -1,9 +1,9 @@
-"""What comes in over a socket: read in turns, run in order, within its budget.
+"""Read the frames of a socket in turns and run them in order, within its budget.
 
-A read may bring a quarter of a megabyte, which is forty thousand empty frames. They are
-run by the budget of a turn; then reading is paused, and the rest has its turn when the
-loop has been round. The same holds while a send is waited for, or while the answers of
-a client that does not read fill its buffer. Nothing is lost by it, and nothing overtakes.
+One read can return a quarter of a megabyte, which is forty thousand empty frames. A turn runs
+as many as its budget allows; then reading is paused, and the rest runs in the next turn of
+the event loop. Frames also wait while a send is pending, and while the client does not read
+its answers. No frame is lost, and the order is kept.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from typing import Final
 import structlog
 
 from chatsvc.server.websocket.budget import ANSWERS_BYTES, TURN_UNITS, spend, units_of
+from chatsvc.server.websocket.command_connection import CommandConnection
 from chatsvc.server.websocket.context import SocketContext
-from chatsvc.server.websocket.speaker import Speaker
 from chatsvc.wire import close_codes, frames
 
 _NOTHING: Final[Sequence[frames.Event]] = ()
 _logger = structlog.get_logger("chatsvc.socket")
 
 
-class Intake(Speaker):
+class Intake(CommandConnection):
     """A connection that reads frames.
 
-    ``_events`` were decoded and not run yet. ``_turn_due``: another turn is scheduled.
-    ``_decoder`` is gone once nothing more is to be looked at. There are as few fields as can
-    be: an idle socket has them all.
+    ``_events`` are decoded frames that have not run yet. ``_turn_due`` is true while another
+    turn is scheduled. ``_decoder`` is ``None`` once all further input is ignored. ``received``
+    is true if bytes arrived since the last heartbeat. The number of fields is kept low: every
+    idle socket has them.
     """
 
-    __slots__ = ("_closing", "_decoder", "_events", "_spent_until", "_turn_due", "heard")
+    __slots__ = ("_closing", "_decoder", "_events", "_spent_until", "_turn_due", "received")
 
     def __init__(
         self,
@@ -56,22 +57,22 @@ class Intake(Speaker):
         self._spent_until = 0.0
         self._turn_due = False
         self._closing = False
-        self.heard = True
+        self.received = True
 
     def data_received(self, data: bytes) -> None:
-        """Called by the loop."""
-        self.heard = True
+        """Decode and run received bytes; called by the event loop."""
+        self.received = True
         decoder = self._decoder
         if decoder is None:
             return
         if self._events or decoder.unread or self._must_wait():
-            decoder.feed(data, 0)  # behind what came before it
-            self._read(wanted=False)
+            decoder.feed(data, 0)  # queued: earlier frames run first
+            self._set_reading(False)
         else:
-            self._take_turn(decoder, data)
+            self._run_turn(decoder, data)
 
-    def go_on(self) -> None:
-        """Have a turn soon, if there is anything left to run or reading is paused."""
+    def schedule_turn(self) -> None:
+        """Schedule a turn if reading is paused and the next frame can run."""
         if not self._turn_due and not self.reading and not self._must_wait():
             self._turn_due = True
             asyncio.get_running_loop().call_soon(self._next_turn)
@@ -85,35 +86,37 @@ class Intake(Speaker):
         if self._decoder is not None:
             _logger.warning("socket_rate", user=self.user, connection=self.connection_id)
             self.close(close_codes.POLICY_VIOLATION, "too many frames")
-            # Not even read: the close frame is out, and what it costs to throw away the
-            # rest is what the bound is for.
+            # Stop reading: the close frame is sent, and even discarding the rest has a cost,
+            # which the limit is there to bound.
             self._decoder = None
-            self._read(wanted=False)
+            self._set_reading(False)
         return False
 
     @property
     def reading(self) -> bool:
-        """Whether what the client sends is read now."""
+        """Whether the transport is reading."""
         return self.transport is not None and self.transport.is_reading()
 
     def close(self, code: int, reason: str) -> None:
-        """Begin the closing handshake."""
+        """Start the closing handshake."""
         raise NotImplementedError
 
     def closed_by_peer(self, event: frames.Event) -> None:
-        """The peer's close frame has come."""
+        """Handle the close frame of the peer."""
         raise NotImplementedError
 
     def framing_failed(self, failure: frames.FramingError) -> None:
-        """Nothing more can be read."""
+        """Handle a framing error, after which nothing more can be decoded."""
         raise NotImplementedError
 
     def _must_wait(self) -> bool:
-        """Whether the next frame cannot be run yet. Once the socket is closing nothing is
-        run any more, and the peer's close is all that is looked for."""
+        """Return whether the next frame must wait.
+
+        Once the socket is closing no frame waits: all but the peer's close frame are skipped.
+        """
         if self._closing:
             return False
-        return self._held or (bool(self.slow_since) and self._answers_unsent > ANSWERS_BYTES)
+        return self._blocked or (bool(self.slow_since) and self._answers_unsent > ANSWERS_BYTES)
 
     def _next_turn(self) -> None:
         self._turn_due = False
@@ -121,21 +124,21 @@ class Intake(Speaker):
         if decoder is None or transport is None or transport.is_closing():
             self._events = _NOTHING
         elif not self._must_wait():
-            self._take_turn(decoder, b"")
+            self._run_turn(decoder, b"")
 
-    def _take_turn(self, decoder: frames.FrameDecoder, data: bytes) -> None:
+    def _run_turn(self, decoder: frames.FrameDecoder, data: bytes) -> None:
         context = self._context
         context.turn_left = TURN_UNITS
         events = self._events or decoder.feed(data, TURN_UNITS)
-        if decoder.scraps:
-            scraps, decoder.scraps = decoder.scraps, 0
-            self.charge(scraps)
+        if decoder.small_fragments:
+            small_fragments, decoder.small_fragments = decoder.small_fragments, 0
+            self.charge(small_fragments)
         done = 0
         for event in events:
             if context.turn_left <= 0 or self._decoder is None or self._must_wait():
                 break
             done += 1
-            self._take(event)
+            self._run_event(event)
         if self._decoder is None or self.transport is None:
             self._events = _NOTHING
             return
@@ -145,11 +148,11 @@ class Intake(Speaker):
             self.framing_failed(decoder.failure)
             return
         more = bool(self._events) or decoder.unread
-        self._read(wanted=not more and not self._must_wait())
+        self._set_reading(not more and not self._must_wait())
         if more:
-            self.go_on()
+            self.schedule_turn()
 
-    def _take(self, event: frames.Event) -> None:
+    def _run_event(self, event: frames.Event) -> None:
         opcode = event.opcode
         if opcode == frames.CLOSE:
             self._decoder = None
@@ -158,7 +161,7 @@ class Intake(Speaker):
             self.charge(1)
         elif opcode == frames.TEXT:
             self._context.turn_left -= units_of(event.payload)
-            self.hear(event.payload)
+            self.receive_text(event.payload)
         elif opcode == frames.BINARY:
             self.close(close_codes.UNSUPPORTED_DATA, "text frames only")
         else:
@@ -166,13 +169,13 @@ class Intake(Speaker):
             if opcode == frames.PING:
                 self.reply(event.payload, frames.PONG)
 
-    def _read(self, *, wanted: bool) -> None:
-        """Go on reading, or stop. Who is not read cannot miss a heartbeat."""
+    def _set_reading(self, reading: bool) -> None:
+        """Resume or pause reading. While reading is paused a heartbeat cannot be missed."""
         transport = self.transport
-        if transport is None or transport.is_closing() or wanted == transport.is_reading():
+        if transport is None or transport.is_closing() or reading == transport.is_reading():
             return
-        if wanted:
-            self.heard = True
+        if reading:
+            self.received = True
             transport.resume_reading()
         else:
             transport.pause_reading()

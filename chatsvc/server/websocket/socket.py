@@ -1,7 +1,7 @@
-"""One client's socket, from hello to close: heartbeat, the token's end, closing.
+"""The socket of one client, from ``hello`` to close: heartbeat, token expiry, closing.
 
-It takes the transport over from aiohttp after the upgrade, which leaves two kilobytes
-a socket instead of fourteen.
+It replaces aiohttp as the protocol of the transport after the upgrade, which reduces the
+memory of a socket from fourteen to two kilobytes.
 """
 
 from __future__ import annotations
@@ -31,16 +31,18 @@ from chatsvc.wire.protocol import (
 )
 
 CLOSE_SECONDS: Final = 3.0
-"""How long the peer may take to answer a close frame."""
+"""The time limit for the peer's answer to a close frame."""
 FEATURES: Final = ["resume", "echo", "receipts"]
+"""The capabilities that ``hello`` lists."""
 
 _logger = structlog.get_logger("chatsvc.socket")
 
 
 class Socket(Intake):
-    """A WebSocket after its handshake. ``announced``: the head the client was told of.
+    """A WebSocket after its handshake.
 
-    ``_timer`` is the only one that a socket has: for its token, then for its closing.
+    ``announced`` is the position of the last cursor that was sent. ``_timer`` is the only timer
+    of a socket: for the expiry of its token, later for its closing.
     """
 
     __slots__ = (
@@ -86,11 +88,13 @@ class Socket(Intake):
         answer: bytes = b"",
         request_id: str = "",
     ) -> None:
-        """Say hello, then resume or go live. ``transport`` speaks this protocol already.
+        """Send ``hello``, then resume or go live.
 
         Args:
-            answer: completes the opening handshake; goes out in one write with the hello.
-            request_id: of the handshake, for the log.
+            transport: has this socket as its protocol already.
+            plan: where to resume from; ``None`` to go live at once.
+            answer: completes the opening handshake, and is sent in one write with ``hello``.
+            request_id: the request id of the handshake, for the log.
         """
         context = self._context
         self.transport = transport
@@ -122,7 +126,7 @@ class Socket(Intake):
             recovered=plan.recovered if plan is not None else None,
         )
         self.write(answer + frames.encode_text(encode_frame(hello)))
-        self.watch_expiry()
+        self.schedule_expiry()
         if plan is None:
             context.hub.add(self)
         else:
@@ -141,8 +145,8 @@ class Socket(Intake):
         context = self._context
         if self not in context.sockets:
             return
-        context.end_leaving(self)
-        context.forget(self)
+        context.end_closing(self)
+        context.remove(self)
         reason = self.close_reason or ("connection lost" if exc else "client went away")
         context.metrics.socket_closed(reason)
         _logger.info(
@@ -154,14 +158,14 @@ class Socket(Intake):
         )
 
     def close(self, code: int, reason: str) -> None:
-        """Begin the closing handshake (RFC 6455 §7.1.2), and end it in bounded time."""
+        """Start the closing handshake (RFC 6455 §7.1.2), which ends in bounded time."""
         if self._closing or self.transport is None:
             return
         self._closing = True
         self.close_reason = f"{code} {reason}"
-        self._last_word(code, reason)
+        self._send_close(code, reason)
         self._set_timer(CLOSE_SECONDS, self._abort)
-        self.go_on()  # what is still to be run is passed over, up to the peer's close
+        self.schedule_turn()  # remaining frames are skipped, up to the peer's close frame
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -173,18 +177,18 @@ class Socket(Intake):
 
     def cut(self, reason: str) -> None:
         self.close_reason = self.close_reason or reason
-        self._context.begin_leaving(self)
+        self._context.begin_closing(self)
         super().cut(reason)
 
-    def beat(self) -> None:
-        """A heartbeat: gone if nothing came since the last; else a ping, and the position."""
+    def heartbeat(self) -> None:
+        """Send a ping and the cursor, or close if nothing was received since the last ping."""
         if self._closing or self.transport is None:
             return
-        if not self.heard and self.reading:  # or it is we who do not read
+        if not self.received and self.reading:  # while reading is paused nothing can arrive
             self.close(close_codes.HEARTBEAT_MISSED, "heartbeat missed")
-            self._finish()
+            self._close_transport()
             return
-        self.heard = False
+        self.received = False
         head = self._context.tail.head
         if self.live and self.waiting is None and head > self.announced:
             self.announced = head
@@ -193,18 +197,20 @@ class Socket(Intake):
             self.write(_PING + moved)
         else:
             self.write(_PING)
-        self.watch_expiry()
+        self.schedule_expiry()
 
-    def watch_expiry(self) -> None:
-        """Where the token's warning or end is due before the next heartbeat but one, see to
-        it in time."""
+    def schedule_expiry(self) -> None:
+        """Set the timer if the token's warning or expiry is due soon.
+
+        Soon means before the next heartbeat but one; until then the heartbeats check it.
+        """
         if self._closing or self._timer is not None:
             return
         left = self.expires_at - self._warn_ahead - time.time()
         if left <= self._context.heartbeat_seconds * 1.5:
-            self._set_timer(max(0.0, left), self._look_at_token)
+            self._set_timer(max(0.0, left), self._check_token)
 
-    def _look_at_token(self) -> None:
+    def _check_token(self) -> None:
         self._timer = None
         now = time.time()
         if now >= self.expires_at:
@@ -212,18 +218,18 @@ class Socket(Intake):
             return
         if self._warn_ahead and now >= self.expires_at - self._warn_ahead:
             self._warn_ahead, self._warned_at = 0.0, now
-            self.say(AuthExpiring(in_seconds=round(self.expires_at - now)))
-        self.watch_expiry()
+            self.send_frame(AuthExpiring(in_seconds=round(self.expires_at - now)))
+        self.schedule_expiry()
 
     def _set_timer(self, delay: float | None, action: Callable[[], None] | None = None) -> None:
-        """In place of the one before; ``None`` for none."""
+        """Replace the timer; ``None`` removes it."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if delay is not None and action is not None:
             self._timer = asyncio.get_running_loop().call_later(delay, action)
 
-    def renew(self, command: Auth) -> None:
+    def renew_token(self, command: Auth) -> None:
         try:
             principal = self._context.authenticate(command.token)
         except Unauthorized as exc:
@@ -237,7 +243,7 @@ class Socket(Intake):
         self._warn_ahead = warning_ahead(time.time(), self.expires_at, self._warned_at)
         self.reply(encode_frame(AuthOk(expires_at=principal.expires_at, ref=command.ref)))
         self._set_timer(None)
-        self.watch_expiry()
+        self.schedule_expiry()
 
     def _log_refused_auth(self, code: str, reason: str) -> None:
         _logger.info(
@@ -253,28 +259,28 @@ class Socket(Intake):
             self._closing = True
             self.close_reason = f"client closed {event.code}"
             code = close_codes.NORMAL if event.code == 1005 else event.code
-            self._last_word(code, "")
-        self._finish()
+            self._send_close(code, "")
+        self._close_transport()
 
-    def _last_word(self, code: int, reason: str) -> None:
-        """What was answered so far, then the close frame; nothing may follow it."""
-        self._context.begin_leaving(self)
+    def _send_close(self, code: int, reason: str) -> None:
+        """Send the queued answers, then the close frame; nothing is sent after it."""
+        self._context.begin_closing(self)
         self.flush()
         self.write(frames.encode_close(code, reason))
         self.sealed = True
 
     def _half_close(self) -> None:
-        """Say no more, and read on into nothing until the peer ends it, or is cut off.
+        """Close the writing direction, and discard what is read until the peer closes.
 
-        Closed with bytes unread, the kernel would reset the connection, and with it the
-        close frame that says why.
+        If the connection were closed with unread bytes, the kernel would reset it, and the
+        peer might lose the close frame.
         """
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write_eof()
-            self._read(wanted=True)
+            self._set_reading(True)
 
-    def _finish(self) -> None:
-        """Send what is buffered and close; cut off if even that takes too long."""
+    def _close_transport(self) -> None:
+        """Send the buffered bytes and close the transport; abort it if that takes too long."""
         if self.transport is not None:
             self.transport.close()
             self._set_timer(CLOSE_SECONDS, self._abort)

@@ -1,4 +1,4 @@
-"""The opening handshake (RFC 6455 §4.2), and taking the transport over from aiohttp."""
+"""Handle the opening handshake (RFC 6455 §4.2) and take the transport over from aiohttp."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ _OFFERED_BYTES: Final = 16 * 1024
 _MAX_OFFERED: Final = 32
 
 
-class _Wish(NamedTuple):
+class HandshakeParameters(NamedTuple):
+    """The query parameters of ``GET /ws``."""
+
     since: str | None
     echo: bool
     device: str | None
@@ -49,7 +51,7 @@ class _Wish(NamedTuple):
 
 
 class Upgraded(web.StreamResponse):
-    """Tells aiohttp that the answer is out: its connection is no longer its own."""
+    """A response that is already sent, so that aiohttp does not write to the transport."""
 
     def __init__(self) -> None:
         super().__init__(status=101)
@@ -66,12 +68,12 @@ class Upgraded(web.StreamResponse):
 
 
 class WebSocketEndpoint:
-    """``GET /ws``.
+    """The handler of ``GET /ws``.
 
     A client with a bearer token in its ``Authorization`` header is refused with a problem
-    document. A browser cannot read one, so where the token came by subprotocol the refusal
-    is an upgrade that is closed at once, with a code. A browser adds an ``Authorization`` of
-    another scheme by itself where a proxy asked for it: that one is not ours to look at.
+    document. A browser cannot read one: if the token came as a subprotocol, the upgrade is
+    accepted and closed immediately with a close code. A browser also sends an
+    ``Authorization`` of another scheme if a proxy asked for it; that header is ignored.
     """
 
     def __init__(self, context: SocketContext) -> None:
@@ -83,41 +85,41 @@ class WebSocketEndpoint:
         header = _authorization(request, offered)
         by_header = header is not None or not offered
         try:
-            wish = _wish(request)
+            parameters = _parameters(request)
             principal = self._context.authenticate(_token(header, offered))
             request[EXCHANGE].user = principal.user
             if offered and PROTOCOL_VERSION not in offered:
                 return self._refuse(
                     request, key, offered, close_codes.PROTOCOL_VERSION, "protocol version"
                 )
-            self._admit(principal)
-            plan = await self._plan(principal, wish)
-            self._admit(principal)  # the store may have taken its time
+            self._check_capacity(principal)
+            plan = await self._plan(principal, parameters)
+            self._check_capacity(principal)  # again: the store may have answered slowly
         except ChatError as exc:
             if by_header:
                 raise
             request[EXCHANGE].error = exc
             code, reason = _close_for(exc)
             return self._refuse(request, key, offered, code, reason)
-        return self._open(request, key, offered, principal, wish, plan)
+        return self._open(request, key, offered, principal, parameters, plan)
 
-    async def _plan(self, principal: Principal, wish: _Wish) -> Plan | None:
-        if wish.since is None:
+    async def _plan(self, principal: Principal, parameters: HandshakeParameters) -> Plan | None:
+        if parameters.since is None:
             return None
-        return await self._context.resumer.plan(principal.user, wish.since)
+        return await self._context.resumer.plan(principal.user, parameters.since)
 
-    def _admit(self, principal: Principal) -> None:
+    def _check_capacity(self, principal: Principal) -> None:
         context = self._context
         if context.draining:
             raise LogUnavailable("the service is shutting down", code="shutting_down")
         if len(context.sockets) >= context.max_connections:
             limit = context.max_connections
             raise Unavailable(
-                f"this gateway has its {limit} connections",
+                f"the service must not have more than {limit} connections",
                 code="overload",
                 retry_after=_OVERLOAD_RETRY_MS / 1000,
             )
-        if context.of_user(principal.user) >= context.max_connections_per_user:
+        if context.count_of_user(principal.user) >= context.max_connections_per_user:
             limit = context.max_connections_per_user
             raise TooManyRequests(
                 f"a user must not have more than {limit} connections",
@@ -131,7 +133,7 @@ class WebSocketEndpoint:
         key: str,
         offered: list[str],
         principal: Principal,
-        wish: _Wish,
+        parameters: HandshakeParameters,
         plan: Plan | None,
     ) -> web.StreamResponse:
         connection_id = secrets.token_hex(8)
@@ -139,12 +141,12 @@ class WebSocketEndpoint:
             self._context,
             principal,
             connection_id=connection_id,
-            device=wish.device or "",
-            echo=wish.echo,
-            receipts=wish.receipts,
+            device=parameters.device or "",
+            echo=parameters.echo,
+            receipts=parameters.receipts,
         )
         exchange = request[EXCHANGE]
-        exchange.quiet = True  # the socket's own line says that it connected
+        exchange.quiet = True  # the socket logs its own line
         taken = _take_over(request, socket)
         if taken is not None:
             transport, early = taken
@@ -167,7 +169,7 @@ class WebSocketEndpoint:
 
 
 class _Refused(asyncio.Protocol):
-    """Waits for the client's close, or for whatever it sends first, and is gone."""
+    """The protocol of a refused socket: closes when the client sends anything."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
@@ -183,11 +185,14 @@ class _Refused(asyncio.Protocol):
 def _take_over(
     request: web.Request, protocol: asyncio.Protocol
 ) -> tuple[asyncio.Transport, bytes] | None:
-    """Hand the transport to ``protocol``, which is to answer.
+    """Replace aiohttp's handler by ``protocol``, which is to answer the handshake.
 
-    aiohttp's handler is let go (``connection_lost``), so that its server forgets it and
-    its buffers are freed. ``None`` where the client has left already. The bytes that
-    came right behind the handshake are returned with the transport.
+    The handler is released with ``connection_lost``, so that its server removes it and its
+    buffers are freed.
+
+    Returns:
+        The transport and the bytes that arrived behind the handshake; ``None`` if the client
+        has disconnected already.
     """
     handler = request.protocol
     transport = handler.transport
@@ -202,7 +207,7 @@ def _take_over(
         protocol.connection_made(real)
     if real.is_closing():
         return None
-    real.resume_reading()  # aiohttp pauses where much came behind the handshake
+    real.resume_reading()  # aiohttp pauses if much arrived behind the handshake
     return real, early
 
 
@@ -214,7 +219,7 @@ def _accept(request: web.Request, key: str, offered: list[str]) -> bytes:
         f"Sec-WebSocket-Accept: {frames.accept_key(key)}",
     ]
     if offered:
-        # Of what was offered one must be chosen, or a browser fails the connection.
+        # One of the offered subprotocols must be chosen, or a browser fails the connection.
         chosen = PROTOCOL_VERSION if PROTOCOL_VERSION in offered else offered[0]
         lines.append(f"Sec-WebSocket-Protocol: {chosen}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
@@ -223,13 +228,13 @@ def _accept(request: web.Request, key: str, offered: list[str]) -> bytes:
 def _handshake_key(request: web.Request) -> str:
     headers = request.headers
     if request.version < HttpVersion11:
-        raise UpgradeRequired("a WebSocket handshake is a request of HTTP/1.1")
+        raise UpgradeRequired("a WebSocket handshake must be a request of HTTP/1.1")
     if "websocket" not in _tokens(request, "Upgrade") or "upgrade" not in _tokens(
         request, "Connection"
     ):
-        raise UpgradeRequired("this is a WebSocket endpoint: send an upgrade")
+        raise UpgradeRequired("a request to a WebSocket endpoint must be an upgrade")
     if headers.getall("Sec-WebSocket-Version", []) != ["13"]:
-        raise UpgradeRequired("the WebSocket version is 13 (RFC 6455)")
+        raise UpgradeRequired("Sec-WebSocket-Version must be 13 (RFC 6455)")
     keys = headers.getall("Sec-WebSocket-Key", [])
     key = keys[0] if len(keys) == 1 else ""  # RFC 6455 §11.3.1: not more than once
     try:
@@ -237,38 +242,43 @@ def _handshake_key(request: web.Request) -> str:
     except (binascii.Error, ValueError):
         good = False
     if not good:
-        raise Malformed("Sec-WebSocket-Key is 16 bytes in base64", code="bad_handshake")
+        raise Malformed("Sec-WebSocket-Key must be 16 bytes in base64", code="bad_handshake")
     return key
 
 
 def _tokens(request: web.Request, name: str) -> set[str]:
-    """The members of a header that is a list (RFC 9110 §5.6.1), in lower case: proxies add
-    theirs, to the same line or on one of their own."""
+    """Return the members of a list header (RFC 9110 §5.6.1) in lower case.
+
+    Proxies add members, to the same line or on a line of their own.
+    """
     lines = request.headers.getall(name, ())
     return {part.strip().lower() for line in lines for part in line.split(",")}
 
 
 def _offered(request: web.Request) -> list[str]:
-    """The subprotocols; measured before they are taken apart.
+    """Return the offered subprotocols, whose size is checked before they are parsed.
 
     Raises:
-        HeadersTooLarge: beyond what a token and some names need.
+        HeadersTooLarge: too many bytes or too many subprotocols.
     """
     values = request.headers.getall("Sec-WebSocket-Protocol", ())
     if sum([len(value) for value in values]) > _OFFERED_BYTES:
         raise HeadersTooLarge(f"subprotocols must have at most {_OFFERED_BYTES} bytes together")
     if sum([value.count(",") + 1 for value in values]) > _MAX_OFFERED:
-        raise HeadersTooLarge(f"at most {_MAX_OFFERED} subprotocols may be offered")
+        raise HeadersTooLarge(f"subprotocols must be at most {_MAX_OFFERED}")
     return [part.strip() for value in values for part in value.split(",") if part.strip()]
 
 
 def _authorization(request: web.Request, offered: list[str]) -> str | None:
-    """The header that is meant for us: of the scheme Bearer, or the first, unless the token
-    was to come by subprotocol."""
+    """Return the ``Authorization`` header to check.
+
+    That is the one of the scheme Bearer; without one the first, unless subprotocols are
+    offered, which then must have the token.
+    """
     lines = request.headers.getall("Authorization", [])
     ours = [line for line in lines if line.partition(" ")[0].lower() == "bearer"]
     if ours:
-        # Two tokens are a mistake, or somebody's trick: none of them is good.
+        # Two tokens are a mistake or an attack: neither is accepted.
         return ours[0] if len(ours) == 1 else ""
     return lines[0] if lines and not offered else None
 
@@ -283,29 +293,32 @@ def _token(header: str | None, offered: list[str]) -> str:
         if protocol.startswith(BEARER_PREFIX):
             return protocol.removeprefix(BEARER_PREFIX)
     raise Unauthorized(
-        "a token is missing: Authorization, or the subprotocol bearer.<jwt>", code="token_missing"
+        "the request must have a token: Authorization, or the subprotocol bearer.<jwt>",
+        code="token_missing",
     )
 
 
-def _wish(request: web.Request) -> _Wish:
+def _parameters(request: web.Request) -> HandshakeParameters:
     query = read_query(request)
     for name in query:
         if name not in _PARAMETERS:
-            detail = f"there is no parameter {shown(name)!r}"
+            detail = f"unknown parameter {shown(name)!r}"
             raise Invalid.at(f"/{shown(name)}", "unknown_parameter", detail)
     device = query.get("device")
     if device is not None:
         check_device(device)
     receipts = query.get("receipts")
     if receipts not in (None, "stored"):
-        raise Invalid.at("/receipts", "bad_value", "receipts is 'stored', or not given")
-    return _Wish(query.get("since"), _flag(query, "echo"), device, receipts is not None)
+        raise Invalid.at("/receipts", "bad_value", "receipts must be 'stored', or not be given")
+    return HandshakeParameters(
+        query.get("since"), _flag(query, "echo"), device, receipts is not None
+    )
 
 
 def _flag(query: Mapping[str, str], name: str) -> bool:
     value = query.get(name, "false")
     if value not in _FLAGS:
-        raise Invalid.at(f"/{name}", "bad_value", f"{name} is true or false")
+        raise Invalid.at(f"/{name}", "bad_value", f"{name} must be true or false")
     return _FLAGS[value]
 
 

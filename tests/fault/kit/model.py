@@ -240,11 +240,11 @@ class World:
         self.hub = Hub()
         self.resumer = Resumer(
             epoch=self.log.epoch,
-            lives=self.log.lives,
+            epochs=self.log.lives,
             tail=self.log.tail,
             hub=self.hub,
             backfill=self.history,
-            most=10_000,
+            max_messages=10_000,
         )
         self.log.on_new_life(self._new_life)
         self.live = {user: Live() for user in USERS}
@@ -265,7 +265,7 @@ class World:
         )
 
     def _new_life(self, lives: tuple[Life, ...]) -> None:
-        self.resumer.begin_life(lives)
+        self.resumer.begin_epoch(lives)
         for live in self.live.values():
             live.gaps.append((lives[-1].begun, self.log.tail.head))
 

@@ -97,7 +97,7 @@ def test_a_login_for_loopback_refuses_to_be_reached_by_others(tmp_path: Path, ho
         {"DATA_DIR": str(tmp_path)},
         {"DEV_LOGIN": ("loopback", "test"), "HOST": (host, "test")},
     )
-    with pytest.raises(ConfigurationError, match=r"^DEV_LOGIN: loopback, but HOST"):
+    with pytest.raises(ConfigurationError, match=r"^DEV_LOGIN: must not be loopback"):
         authentication(settings)
 
 

@@ -58,13 +58,13 @@ def test_bytes_are_counted_not_characters() -> None:
 def test_a_short_secret_is_refused_without_being_shown() -> None:
     text = refusal(JWT_SECRET="hunter2-hunter2")
     assert text.startswith("JWT_SECRET: ")
-    assert "15 bytes" in text
+    assert "not 15" in text
     assert "32" in text
     assert "hunter2" not in text
 
 
 def test_one_short_secret_among_good_ones_is_refused() -> None:
-    assert "5 bytes" in refusal(JWT_SECRET=f"{SECRET}\nshort")
+    assert "not 5" in refusal(JWT_SECRET=f"{SECRET}\nshort")
 
 
 def test_several_secrets_one_a_line_in_order() -> None:
@@ -102,7 +102,12 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"\n", "is empty"), (b"\xff" * 40, "not UTF-8"), (b"a" * 2**21, "more")]
+    ("content", "said"),
+    [
+        (b"\n", "must not be empty"),
+        (b"\xff" * 40, "must be UTF-8"),
+        (b"a" * 2**21, "at most"),
+    ],
 )
 def test_a_file_of_no_use_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
     file = tmp_path / "secret"
@@ -153,7 +158,7 @@ def test_a_certificate_stands_for_its_key() -> None:
 
 
 def test_a_short_rsa_key_is_refused() -> None:
-    assert "1024 bits" in refusal(JWT_PUBLIC_KEY=pem(rsa.generate_private_key(65537, 1024)))
+    assert "not 1024" in refusal(JWT_PUBLIC_KEY=pem(rsa.generate_private_key(65537, 1024)))
 
 
 @pytest.mark.parametrize("curve", [ec.SECP384R1(), ec.SECP256K1()])
@@ -164,14 +169,16 @@ def test_another_curve_is_refused(curve: ec.EllipticCurve) -> None:
 
 
 def test_another_kind_of_key_is_refused() -> None:
-    assert "neither" in refusal(JWT_PUBLIC_KEY=pem(dsa.generate_private_key(2048)))
+    assert "must be RSA, P-256 or Ed25519" in refusal(
+        JWT_PUBLIC_KEY=pem(dsa.generate_private_key(2048))
+    )
 
 
 @pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
 def test_a_private_key_is_refused_and_not_shown(form: PrivateFormat) -> None:
     private = PRIVATE.private_bytes(Encoding.PEM, form, NoEncryption()).decode()
     text = refusal(JWT_PUBLIC_KEY=pem(PRIVATE) + private)
-    assert "key 2 is a private key" in text
+    assert "key 2 must not be a private key" in text
     assert private.splitlines()[1] not in text
 
 
@@ -185,10 +192,10 @@ def test_a_private_key_is_refused_and_not_shown(form: PrivateFormat) -> None:
     ],
 )
 def test_what_is_not_pem_is_refused(text: str) -> None:
-    assert "is not PEM" in refusal(JWT_PUBLIC_KEY=text)
+    assert "must be PEM" in refusal(JWT_PUBLIC_KEY=text)
 
 
 @pytest.mark.parametrize("label", ["PUBLIC KEY", "CERTIFICATE"])
 def test_pem_that_holds_no_key_is_refused(label: str) -> None:
     text = refusal(JWT_PUBLIC_KEY=f"-----BEGIN {label}-----\nAAAA\n-----END {label}-----")
-    assert "cannot be read" in text
+    assert "must be a public key" in text

@@ -74,7 +74,9 @@ def test_a_symbolic_link_is_refused_and_not_followed(tmp_path: Path, there: bool
         target.write_text("x" * 40)
         target.chmod(0o600)
     (tmp_path / "dev-secret").symlink_to(target)
-    with pytest.raises(ConfigurationError, match=r"^DATA_DIR: [^\n]* is a symbolic link: remove"):
+    with pytest.raises(
+        ConfigurationError, match=r"^DATA_DIR: [^\n]* must not be a symbolic link: remove"
+    ):
         dev_secret(tmp_path)
     assert target.exists() is there
 
@@ -82,13 +84,13 @@ def test_a_symbolic_link_is_refused_and_not_followed(tmp_path: Path, there: bool
 def test_one_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dev_secret(tmp_path)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with pytest.raises(ConfigurationError, match=r"^DATA_DIR: [^\n]* belongs to another user"):
+    with pytest.raises(ConfigurationError, match=r"^DATA_DIR: [^\n]* must belong to the user"):
         dev_secret(tmp_path)
 
 
 def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "dev-secret", 0o600)
-    with pytest.raises(ConfigurationError, match="not a regular file"):
+    with pytest.raises(ConfigurationError, match="must be a regular file"):
         dev_secret(tmp_path)
 
 

@@ -81,7 +81,7 @@ def test_a_token_of_a_well_known_library_is_good() -> None:
     ["", "a", "a.b", "..", "a.b.c", "!.!.!", token() + ".x", "Bearer " + token(), token() + "\n"],
 )
 def test_what_is_no_jwt(text: str) -> None:
-    assert "not a JWT" in refusal(text)
+    assert "must be a JWT" in refusal(text)
 
 
 @pytest.mark.parametrize("text", ["é.é.é", token() + "\udcff"])
@@ -96,28 +96,28 @@ def test_a_long_token_is_refused_unread() -> None:
 
 @pytest.mark.parametrize("header", ["{", "[]", '"HS256"', b"\xff", '{"alg":"HS256","kid":7}'])
 def test_a_header_that_cannot_be_read(header: str | bytes) -> None:
-    assert "not a JWT" in refusal(signed(json.dumps(GOOD), header))
+    assert "must be a JWT" in refusal(signed(json.dumps(GOOD), header))
 
 
 def test_a_header_nested_beyond_reason() -> None:
-    assert "not a JWT" in refusal(signed("{}", "[" * 5900))
+    assert "must be a JWT" in refusal(signed("{}", "[" * 5900))
 
 
 @pytest.mark.parametrize("payload", ["{", "", b"\xff", "[" * 5000, '{"exp":NaN}', '{"exp":1e400}'])
 def test_a_payload_that_is_not_json(payload: str | bytes) -> None:
-    assert "payload is not JSON" in refusal(signed(payload))
+    assert "payload must be JSON" in refusal(signed(payload))
 
 
 @pytest.mark.parametrize("payload", ["[]", '"alice"', "null", "1"])
 def test_a_payload_that_is_no_object(payload: str) -> None:
-    assert "not a JSON object" in refusal(signed(payload))
+    assert "must be a JSON object" in refusal(signed(payload))
 
 
 @pytest.mark.parametrize("crit", [["exp"], ["b64"], [], [[]], "exp", None])
 def test_critical_extensions_are_refused(crit: object) -> None:
     header = json.dumps({"alg": "HS256", "crit": crit, "exp": 1, "b64": True})
     detail = refusal(signed(json.dumps(GOOD), header))
-    assert "crit" in detail or "not a JWT" in detail
+    assert "crit" in detail or "must be a JWT" in detail
 
 
 def test_a_payload_outside_the_token_is_refused() -> None:
@@ -134,7 +134,7 @@ def test_no_algorithm_is_no_token(algorithm: str, signature: str) -> None:
     header = b64(json.dumps({"alg": algorithm}).encode())
     detail = refusal(f"{header}.{b64(json.dumps(GOOD).encode())}.{signature}")
     assert "alg" in detail
-    assert "HS256 is accepted" in detail
+    assert "must be HS256" in detail
 
 
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512", "RS256", "ES256", "EdDSA", "hs256"])
@@ -187,7 +187,7 @@ def test_public_keys_verify_their_own_algorithm(algorithm: str) -> None:
     }[algorithm]()
     made = jwt.encode(GOOD, private, algorithm=algorithm)
     assert verifier(Key(algorithm, private.public_key())).verify(made).user == "alice"
-    with pytest.raises(Unauthorized, match="accepted"):
+    with pytest.raises(Unauthorized, match="alg must be"):
         verifier().verify(made)
 
 
@@ -203,23 +203,23 @@ def test_while_keys_are_rotated_old_and_new_are_good() -> None:
 
 
 def test_without_exp() -> None:
-    assert "no exp" in refusal(token(exp=None))
+    assert "must have an exp claim" in refusal(token(exp=None))
 
 
 @pytest.mark.parametrize("value", ["soon", str(NOW + 60), True, [NOW], {"at": NOW}])
 @pytest.mark.parametrize("claim", ["exp", "nbf", "iat"])
 def test_a_time_that_is_no_number(claim: str, value: object) -> None:
-    assert f"{claim} is not a number" in refusal(token(**{claim: value}))
+    assert f"{claim} must be a number" in refusal(token(**{claim: value}))
 
 
 def test_an_exp_of_null_is_no_number() -> None:
-    assert "exp is not a number" in refusal(signed('{"id":"alice","exp":null}'))
+    assert "exp must be a number" in refusal(signed('{"id":"alice","exp":null}'))
 
 
 @pytest.mark.parametrize("value", [NOW * 1000, 10**40, 1e300, -1])
 @pytest.mark.parametrize("claim", ["exp", "nbf", "iat"])
 def test_a_time_beyond_sense(claim: str, value: float) -> None:
-    assert f"{claim} is not a time" in refusal(token(**{claim: value}))
+    assert f"{claim} must be a time" in refusal(token(**{claim: value}))
 
 
 def test_a_time_with_a_fraction_is_good() -> None:
@@ -232,7 +232,7 @@ def test_exp_with_leeway(age: int, good: bool) -> None:
     if good:
         assert verifier(leeway=10).verify(made).user == "alice"
         return
-    with pytest.raises(TokenExpired, match=f"exp has passed, {age} seconds") as caught:
+    with pytest.raises(TokenExpired, match=f"exp passed {age} seconds") as caught:
         verifier(leeway=10).verify(made)
     assert caught.value.code == "token_expired"
 
@@ -240,7 +240,9 @@ def test_exp_with_leeway(age: int, good: bool) -> None:
 @pytest.mark.parametrize("claim", ["nbf", "iat"])
 def test_not_before_and_issued_at_with_leeway(claim: str) -> None:
     assert verifier(leeway=10).verify(token(**{claim: NOW + 10})).user == "alice"
-    assert f"its {claim} is 11 seconds ahead" in refusal(token(**{claim: NOW + 11}), leeway=10)
+    assert f"{claim} must not be in the future: it is 11 seconds ahead" in refusal(
+        token(**{claim: NOW + 11}), leeway=10
+    )
 
 
 # Audience and issuer
@@ -286,39 +288,39 @@ def test_id_or_sub_is_the_user(claims: dict[str, Any], user: str) -> None:
 
 def test_id_and_sub_that_differ() -> None:
     detail = refusal(token(sub="bob"))
-    assert "id and sub differ" in detail
+    assert "id and sub must be equal" in detail
     assert "JWT_USER_CLAIM" in detail
 
 
 def test_neither_id_nor_sub() -> None:
-    assert "no id or sub" in refusal(token(id=None))
+    assert "must have the claim id or sub" in refusal(token(id=None))
 
 
 def test_the_configured_claim_alone_counts() -> None:
     made = token(sub="bob", email="carol@example.org")
     assert verifier(user_claim="email").verify(made).user == "carol@example.org"
     assert verifier(user_claim="sub").verify(made).user == "bob"
-    assert "no login" in refusal(made, user_claim="login")
+    assert "must have the claim login" in refusal(made, user_claim="login")
 
 
 @pytest.mark.parametrize("value", [7, True, ["alice"], {"name": "alice"}, 1.5])
 def test_a_user_that_is_no_string(value: object) -> None:
-    assert "id is not a string" in refusal(token(id=value))
+    assert "id must be a string" in refusal(token(id=value))
 
 
 def test_an_id_of_null_is_no_string() -> None:
-    assert "id is not a string" in refusal(signed(f'{{"id":null,"exp":{NOW + 60}}}'))
+    assert "id must be a string" in refusal(signed(f'{{"id":null,"exp":{NOW + 60}}}'))
 
 
 @pytest.mark.parametrize(
     "user", ["", "a,b", " alice", "alice\n", "a\x00b", "e\u0301", "x" * 129, ",g:1"]
 )
 def test_a_user_that_is_no_user_id(user: str) -> None:
-    assert "id is not a user id" in refusal(token(id=user))
+    assert "id must be a user id" in refusal(token(id=user))
 
 
 def test_the_bound_on_user_ids_is_the_configured_one() -> None:
-    assert "at most 4 characters" in refusal(token(), longest_user=4)
+    assert "at most 4 characters" in refusal(token(), max_user_id=4)
 
 
 # What is remembered
@@ -450,5 +452,5 @@ def test_a_refused_token_is_not_remembered_and_pushes_none_out() -> None:
 
 
 def test_no_keys_refuse_everything() -> None:
-    with pytest.raises(Unauthorized, match="no algorithm at all"):
+    with pytest.raises(Unauthorized, match="none is configured"):
         TokenVerifier(()).verify(token())

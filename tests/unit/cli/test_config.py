@@ -68,7 +68,7 @@ def test_a_long_value_moves_no_other_column(
 def test_an_unusable_value(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "http")
     assert main(["config"]) == 2
-    assert capsys.readouterr().err.startswith("chatsvc: PORT: 'http' is not a whole number")
+    assert capsys.readouterr().err.startswith("chatsvc: PORT: 'http' must be a whole number")
 
 
 def test_an_unusable_flag_names_the_variable(capsys: Captured) -> None:

@@ -163,7 +163,7 @@ async def test_a_refusal_is_raised_and_the_others_go_on(
             "type": "error",
             "ref": bad["ref"],
             "code": "too_long",
-            "detail": "content has at most 3 characters",
+            "detail": "content must have at most 3 characters",
             "pointer": "/content",
             "limit": 3,
         }

@@ -187,7 +187,7 @@ async def test_a_problem_document_as_an_exception(server: ScriptedServer, api: C
             "title": "Unprocessable",
             "status": 422,
             "code": "too_long",
-            "detail": "a user id has at most 128 characters",
+            "detail": "a user id must have at most 128 characters",
             "request_id": "r",
             "errors": [
                 {"pointer": "/participants/3", "code": "too_long", "detail": "d", "limit": 128}

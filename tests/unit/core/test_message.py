@@ -34,8 +34,8 @@ METADATA = st.dictionaries(
 def code_of(call: Any, *args: Any, **kwargs: Any) -> tuple[str, str, int | None]:
     with pytest.raises(Invalid) as raised:
         call(*args, **kwargs)
-    fault = raised.value.faults[0]
-    return raised.value.code, fault.pointer, fault.limit
+    error = raised.value.field_errors[0]
+    return raised.value.code, error.pointer, error.limit
 
 
 def test_content_has_1_to_16000_characters_and_no_nul() -> None:
@@ -44,7 +44,7 @@ def test_content_has_1_to_16000_characters_and_no_nul() -> None:
     assert code_of(check_content, "") == ("too_short", "/content", 1)
     assert code_of(check_content, "x" * 16_001) == ("too_long", "/content", 16_000)
     assert code_of(check_content, "a\0b") == ("nul", "/content", None)
-    assert code_of(check_content, "abc", most=2) == ("too_long", "/content", 2)
+    assert code_of(check_content, "abc", max_length=2) == ("too_long", "/content", 2)
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -58,8 +58,8 @@ def nested(depth: int) -> dict[str, Any]:
 def test_metadata_nests_at_most_5_deep() -> None:
     check_metadata(nested(5))
     assert code_of(check_metadata, nested(6)) == ("too_deep", "/metadata", 5)
-    check_metadata({"a": {}, "b": []}, deepest=2)
-    assert code_of(check_metadata, {"a": [[]]}, deepest=2) == ("too_deep", "/metadata", 2)
+    check_metadata({"a": {}, "b": []}, max_depth=2)
+    assert code_of(check_metadata, {"a": [[]]}, max_depth=2) == ("too_deep", "/metadata", 2)
 
 
 def test_metadata_is_measured_before_it_is_walked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatsvc.core.origins import is_loopback_page, origin_fault
+from chatsvc.core.origins import is_loopback_page, origin_error
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from chatsvc.core.origins import is_loopback_page, origin_fault
     ],
 )
 def test_an_origin_as_browsers_send_it(origin: str) -> None:
-    assert origin_fault(origin) is None
+    assert origin_error(origin) is None
 
 
 @pytest.mark.parametrize(
@@ -47,13 +47,13 @@ def test_an_origin_as_browsers_send_it(origin: str) -> None:
     ],
 )
 def test_what_can_never_match_is_told_with_what_to_write(text: str, write: str | None) -> None:
-    fault = origin_fault(text)
+    error = origin_error(text)
     if write is None:
-        assert fault is None
+        assert error is None
     else:
-        assert fault is not None
-        assert fault.endswith(f": write {write}")
-        assert origin_fault(write) is None
+        assert error is not None
+        assert error.endswith(f": write {write}")
+        assert origin_error(write) is None
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_what_can_never_match_is_told_with_what_to_write(text: str, write: str |
         ("https://a.example.org:port", "scheme://host:port"),
         ("https://[::1", "scheme://host"),
         ("://a.example.org", "scheme://host"),
-        ("/chat", "no scheme"),
+        ("/chat", "must begin with a scheme"),
     ],
 )
 def test_what_is_no_origin_at_all(text: str, said: str) -> None:
-    fault = origin_fault(text)
-    assert fault is not None
-    assert said in fault
+    error = origin_error(text)
+    assert error is not None
+    assert said in error
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,14 @@ from chatsvc.core.participants import (
     MAX_CHANNEL_BYTES,
     MAX_PARTICIPANTS,
     MAX_USER_ID,
-    channel_fault,
+    channel_error,
     channel_key,
     check_user_id,
     normalize_participants,
-    user_id_fault,
+    user_id_error,
 )
 
-USER = st.text(min_size=1, max_size=20).filter(lambda text: user_id_fault(text) is None)
+USER = st.text(min_size=1, max_size=20).filter(lambda text: user_id_error(text) is None)
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,13 @@ USER = st.text(min_size=1, max_size=20).filter(lambda text: user_id_fault(text) 
     ],
 )
 def test_each_fault_of_a_user_id_has_its_code(user: str, code: str, limit: int | None) -> None:
-    fault = user_id_fault(user)
-    assert fault is not None
-    assert (fault[0], fault[2]) == (code, limit)
+    error = user_id_error(user)
+    assert error is not None
+    assert (error[0], error[2]) == (code, limit)
     with pytest.raises(Invalid) as raised:
         check_user_id(user, "/users/7")
     assert raised.value.code == code
-    assert raised.value.faults[0].pointer == "/users/7"
+    assert raised.value.field_errors[0].pointer == "/users/7"
 
 
 @pytest.mark.parametrize(
@@ -64,14 +64,14 @@ def test_each_fault_of_a_user_id_has_its_code(user: str, code: str, limit: int |
      "日本語", "0", "-", "ａ", "a\u200db"],
 )  # fmt: skip
 def test_good_user_ids(user: str) -> None:
-    assert user_id_fault(user) is None
+    assert user_id_error(user) is None
 
 
 def test_the_bound_is_a_setting() -> None:
-    fault = user_id_fault("abcdef", 5)
-    assert fault is not None
-    assert fault[2] == 5
-    assert user_id_fault("abcde", 5) is None
+    error = user_id_error("abcdef", 5)
+    assert error is not None
+    assert error[2] == 5
+    assert user_id_error("abcde", 5) is None
 
 
 def test_a_set_is_sorted_and_each_is_in_it_once() -> None:
@@ -102,24 +102,24 @@ def test_two_sets_share_no_key(one: list[str], other: list[str]) -> None:
 def test_bounds_on_the_number() -> None:
     with pytest.raises(Invalid) as none:
         normalize_participants([])
-    assert (none.value.code, none.value.faults[0].pointer) == ("too_few", "/participants")
+    assert (none.value.code, none.value.field_errors[0].pointer) == ("too_few", "/participants")
     users = [f"user{n:03}" for n in range(MAX_PARTICIPANTS)]
     assert len(normalize_participants(users)) == 256
     with pytest.raises(Invalid) as many:
         normalize_participants([*users, "one-more"])
-    assert (many.value.code, many.value.faults[0].limit) == ("too_many", 256)
+    assert (many.value.code, many.value.field_errors[0].limit) == ("too_many", 256)
     with pytest.raises(Invalid):
         normalize_participants(["same"] * 257)
     with pytest.raises(Invalid) as fewer:
-        normalize_participants(["a", "b", "c"], most=2)
-    assert fewer.value.faults[0].limit == 2
+        normalize_participants(["a", "b", "c"], max_participants=2)
+    assert fewer.value.field_errors[0].limit == 2
 
 
 def test_the_fault_names_the_entry() -> None:
     with pytest.raises(Invalid) as raised:
         normalize_participants(["a", "b", "c", "x" * 129])
-    assert raised.value.faults[0].pointer == "/participants/3"
-    assert raised.value.faults[0].limit == MAX_USER_ID
+    assert raised.value.field_errors[0].pointer == "/participants/3"
+    assert raised.value.field_errors[0].limit == MAX_USER_ID
 
 
 def test_a_key_of_255_bytes_is_itself_and_one_of_256_its_digest() -> None:
@@ -143,13 +143,13 @@ def test_the_bound_is_in_bytes_not_in_characters() -> None:
 
 def test_no_user_can_be_called_like_a_digest() -> None:
     key = channel_key(normalize_participants(["u" * 128, "v" * 128]))
-    assert user_id_fault(key) is not None
-    assert channel_fault(key) is None
+    assert user_id_error(key) is not None
+    assert channel_error(key) is None
 
 
 @given(st.lists(USER, min_size=1, max_size=30))
 def test_every_key_that_is_made_is_taken_back(users: list[str]) -> None:
-    assert channel_fault(channel_key(normalize_participants(users))) is None
+    assert channel_error(channel_key(normalize_participants(users))) is None
 
 
 @pytest.mark.parametrize(
@@ -168,14 +168,14 @@ def test_every_key_that_is_made_is_taken_back(users: list[str]) -> None:
     ],
 )
 def test_what_cannot_be_a_key(channel: str, code: str) -> None:
-    fault = channel_fault(channel)
-    assert fault is not None
-    assert fault[0] == code
+    error = channel_error(channel)
+    assert error is not None
+    assert error[0] == code
 
 
 @given(st.text(max_size=40))
 def test_a_good_id_is_in_nfc_without_comma_or_control(text: str) -> None:
-    if user_id_fault(text) is None:
+    if user_id_error(text) is None:
         assert unicodedata.normalize("NFC", text) == text
         assert "," not in text
         assert text == text.strip()

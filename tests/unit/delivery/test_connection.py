@@ -38,7 +38,7 @@ async def test_a_sealed_connection_takes_nothing_more() -> None:
 async def test_what_is_unsent_is_known_of_a_slow_one() -> None:
     one = connection("alice")
     assert one.unsent == 0
-    transport = attach(one, room=0)
+    transport = attach(one, capacity=0)
     one.write(b"x" * HIGH_WATER)
     assert (bool(one.slow_since), one.unsent) == (False, 0)
     one.write(b"x" * 100)
@@ -62,7 +62,7 @@ async def test_writable_until_it_is_closing_or_gone() -> None:
 
 async def test_drained_waits_until_it_is_not_slow_or_gone() -> None:
     one = connection("alice")
-    transport = attach(one, room=0)
+    transport = attach(one, capacity=0)
     await asyncio.wait_for(one.drained(), 5)
     one.write(b"x" * (HIGH_WATER + 1))
     waiting = [asyncio.create_task(one.drained()) for _ in range(2)]
@@ -81,7 +81,7 @@ async def test_drained_waits_until_it_is_not_slow_or_gone() -> None:
 
 async def test_stalled_is_who_has_not_read_for_so_long() -> None:
     one = connection("alice")
-    transport = attach(one, room=0)
+    transport = attach(one, capacity=0)
     now = asyncio.get_running_loop().time()
     assert not one.stalled(now + 1000, 10)
     one.write(b"x" * (HIGH_WATER + 1000))
@@ -100,7 +100,7 @@ async def test_stalled_is_who_has_not_read_for_so_long() -> None:
 async def test_who_reads_less_than_comes_is_not_stalled() -> None:
     """What is unsent grows all the time, though the peer reads all the time."""
     one = connection("alice")
-    transport = attach(one, room=0)
+    transport = attach(one, capacity=0)
     one.write(b"x" * (HIGH_WATER + 1000))
     now = one.slow_since
     for second in range(1, 30):

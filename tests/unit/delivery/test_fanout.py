@@ -21,7 +21,7 @@ from tests.support.drafts import record
 from tests.support.sockets import FakeTransport, attach, connection, texts
 
 
-class House:
+class Harness:
     """A hub with a fan-out, and what each connection got."""
 
     def __init__(self) -> None:
@@ -56,49 +56,51 @@ class House:
 
 
 @pytest.fixture
-async def house() -> House:
-    return House()
+async def harness() -> Harness:
+    return Harness()
 
 
 def got(transport: FakeTransport) -> list[int]:
     return [int(frame["id"], 16) for frame in texts(transport.wire)]
 
 
-async def test_everybody_but_the_sender_on_all_their_sockets(house: House) -> None:
-    alice = [house.join("alice"), house.join("alice")]
-    bob = [house.join("bob"), house.join("bob")]
-    carol = house.join("carol")
-    await house.send(record(1, sender="alice", to=("bob",)))
+async def test_everybody_but_the_sender_on_all_their_sockets(harness: Harness) -> None:
+    alice = [harness.join("alice"), harness.join("alice")]
+    bob = [harness.join("bob"), harness.join("bob")]
+    carol = harness.join("carol")
+    await harness.send(record(1, sender="alice", to=("bob",)))
     assert [got(one) for one in (*alice, *bob, carol)] == [[], [], [1], [1], []]
-    assert house.delivered == 2
+    assert harness.delivered == 2
 
 
-async def test_the_frame_is_the_message(house: House) -> None:
-    bob = house.join("bob")
+async def test_the_frame_is_the_message(harness: Harness) -> None:
+    bob = harness.join("bob")
     made = record(1, "hello")
-    await house.send(made)
+    await harness.send(made)
     (frame,) = texts(bob.wire)
     assert frame["type"] == "message"
     assert bob.wire.endswith(made.body)
 
 
-async def test_echo_brings_what_other_devices_sent(house: House) -> None:
-    phone = house.join("alice", "phone", echo=True)
-    laptop = house.join("alice", "laptop", echo=True)
-    plain = house.join("alice", "tablet")
-    await house.send(record(1, origin="phone"), record(2, origin="laptop"), record(3, origin="tv"))
+async def test_echo_brings_what_other_devices_sent(harness: Harness) -> None:
+    phone = harness.join("alice", "phone", echo=True)
+    laptop = harness.join("alice", "laptop", echo=True)
+    plain = harness.join("alice", "tablet")
+    await harness.send(
+        record(1, origin="phone"), record(2, origin="laptop"), record(3, origin="tv")
+    )
     assert (got(phone), got(laptop), got(plain)) == ([2, 3], [1, 3], [])
 
 
-async def test_a_message_to_oneself_goes_to_echo_alone(house: House) -> None:
-    plain, echo = house.join("alice"), house.join("alice", "laptop", echo=True)
-    await house.send(record(1, to=(), origin="phone"))
+async def test_a_message_to_oneself_goes_to_echo_alone(harness: Harness) -> None:
+    plain, echo = harness.join("alice"), harness.join("alice", "laptop", echo=True)
+    await harness.send(record(1, to=(), origin="phone"))
     assert (got(plain), got(echo)) == ([], [1])
 
 
-async def test_across_conversations_the_order_is_by_id(house: House) -> None:
-    bob = house.join("bob")
-    await house.send(
+async def test_across_conversations_the_order_is_by_id(harness: Harness) -> None:
+    bob = harness.join("bob")
+    await harness.send(
         record(1, sender="zoe"),
         record(2, sender="alice"),
         record(3, sender="zoe"),
@@ -109,10 +111,10 @@ async def test_across_conversations_the_order_is_by_id(house: House) -> None:
     assert len(bob.writes) == 1, "all of it in one write"
 
 
-async def test_a_batch_in_which_one_speaks_and_listens(house: House) -> None:
-    alice, bob, carol = house.join("alice"), house.join("bob"), house.join("carol")
+async def test_a_batch_in_which_one_speaks_and_listens(harness: Harness) -> None:
+    alice, bob, carol = harness.join("alice"), harness.join("bob"), harness.join("carol")
     both = ("alice", "bob", "carol")
-    await house.send(
+    await harness.send(
         record(1, sender="alice", to=both),
         record(2, sender="bob", to=both),
         record(3, sender="alice", to=both),
@@ -120,47 +122,47 @@ async def test_a_batch_in_which_one_speaks_and_listens(house: House) -> None:
     assert (got(alice), got(bob), got(carol)) == ([2], [1, 3], [1, 2, 3])
 
 
-async def test_what_comes_while_one_waits_is_in_the_same_write(house: House) -> None:
-    bob = house.join("bob")
+async def test_what_comes_while_one_waits_is_in_the_same_write(harness: Harness) -> None:
+    bob = harness.join("bob")
     for at in range(1, 6):
-        house.fanout.accept([record(at)])
-    house.fanout.accept([record(6, sender="zoe")])
-    house.fanout.accept([record(7)])
-    await house.settle()
+        harness.fanout.accept([record(at)])
+    harness.fanout.accept([record(6, sender="zoe")])
+    harness.fanout.accept([record(7)])
+    await harness.settle()
     assert got(bob) == [1, 2, 3, 4, 5, 6, 7]
     assert len(bob.writes) == 1
 
 
-async def test_one_that_waits_and_then_speaks_does_not_hear_itself(house: House) -> None:
-    bob, carol = house.join("bob"), house.join("carol")
+async def test_one_that_waits_and_then_speaks_does_not_hear_itself(harness: Harness) -> None:
+    bob, carol = harness.join("bob"), harness.join("carol")
     both = ("alice", "bob", "carol")
-    house.fanout.accept([record(1, sender="alice", to=both)])
-    house.fanout.accept([record(2, sender="bob", to=both)])
-    await house.settle()
+    harness.fanout.accept([record(1, sender="alice", to=both)])
+    harness.fanout.accept([record(2, sender="bob", to=both)])
+    await harness.settle()
     assert (got(bob), got(carol)) == ([1], [1, 2])
 
 
-async def test_who_joins_while_others_wait_gets_what_came_since(house: House) -> None:
-    bob = house.join("bob")
-    house.fanout.accept([record(1)])
-    late = house.join("bob", "late")
-    house.fanout.accept([record(2)])
-    await house.settle()
+async def test_who_joins_while_others_wait_gets_what_came_since(harness: Harness) -> None:
+    bob = harness.join("bob")
+    harness.fanout.accept([record(1)])
+    late = harness.join("bob", "late")
+    harness.fanout.accept([record(2)])
+    await harness.settle()
     assert (got(bob), got(late)) == ([1, 2], [2])
 
 
-async def test_who_leaves_while_it_waits_is_passed_over(house: House) -> None:
-    gone, bob = house.join("bob"), house.join("bob")
-    house.fanout.accept([record(1)])
-    house.hub.discard(gone.connection)
+async def test_who_leaves_while_it_waits_is_passed_over(harness: Harness) -> None:
+    gone, bob = harness.join("bob"), harness.join("bob")
+    harness.fanout.accept([record(1)])
+    harness.hub.discard(gone.connection)
     gone.lose()
-    house.fanout.accept([record(2)])
-    await house.settle()
+    harness.fanout.accept([record(2)])
+    await harness.settle()
     assert (got(gone), got(bob)) == ([], [1, 2])
 
 
-async def test_another_audience_in_the_same_conversation(house: House) -> None:
-    bob, carol = house.join("bob"), house.join("carol")
+async def test_another_audience_in_the_same_conversation(harness: Harness) -> None:
+    bob, carol = harness.join("bob"), harness.join("carol")
     channel = "alice,bob,carol"
 
     def to(at: int, *audience: str) -> Record:
@@ -178,45 +180,45 @@ async def test_another_audience_in_the_same_conversation(house: House) -> None:
             body=made.body,
         )
 
-    await house.send(
+    await harness.send(
         to(1, "alice", "bob"), to(2, "alice", "bob", "carol"), to(3, "alice", "carol"),
         to(4, "alice", "bob"),
     )  # fmt: skip
     assert (got(bob), got(carol)) == ([1, 2, 4], [2, 3])
 
 
-async def test_a_socket_that_raises_stops_nobody(house: House) -> None:
-    transports = [house.join(f"user{at:03}") for at in range(3 * SLICE)]
+async def test_a_socket_that_raises_stops_nobody(harness: Harness) -> None:
+    transports = [harness.join(f"user{at:03}") for at in range(3 * SLICE)]
     for at in (0, 5, SLICE, 2 * SLICE + 1):
         transports[at].broken = True
     everybody = tuple(one.connection.user for one in transports)
-    await house.send(record(1, to=everybody))
-    await house.send(record(2, to=everybody))
+    await harness.send(record(1, to=everybody))
+    await harness.send(record(2, to=everybody))
     for one in transports:
         assert got(one) == ([] if one.broken else [1, 2])
         assert one.aborted == one.broken
 
 
 async def test_one_that_raises_even_when_it_is_cut_stops_nobody(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad, good = house.join("bob"), house.join("bob")
+    bad, good = harness.join("bob"), harness.join("bob")
 
     def fails(self: Connection, reason: str) -> None:
         raise RuntimeError("no")
 
     bad.broken = True
     monkeypatch.setattr(Connection, "cut", fails)
-    await house.send(record(1))
-    await house.send(record(2))
+    await harness.send(record(1))
+    await harness.send(record(2))
     assert got(good) == [1, 2]
-    assert list(house.hub.of("bob")) == [good.connection]
+    assert list(harness.hub.of("bob")) == [good.connection]
 
 
-async def test_large_audiences_are_served_in_slices_with_turns_between(house: House) -> None:
+async def test_large_audiences_are_served_in_slices_with_turns_between(harness: Harness) -> None:
     count = 3 * SLICE + 1
-    transports = [house.join(f"user{at:03}") for at in range(count)]
-    house.fanout.accept([record(1, to=tuple(one.connection.user for one in transports))])
+    transports = [harness.join(f"user{at:03}") for at in range(count)]
+    harness.fanout.accept([record(1, to=tuple(one.connection.user for one in transports))])
     served: list[int] = []
     async with asyncio.timeout(10):
         while not served or served[-1] < count:
@@ -227,14 +229,14 @@ async def test_large_audiences_are_served_in_slices_with_turns_between(house: Ho
     assert len(steps) == 4
 
 
-async def test_senders_are_answered_before_anybody_is_served(house: House) -> None:
-    bob = house.join("bob")
+async def test_senders_are_answered_before_anybody_is_served(harness: Harness) -> None:
+    bob = harness.join("bob")
     order: list[str] = []
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
     # As a socket does: the future's callback collects, the turn after it writes.
     future.add_done_callback(lambda _: loop.call_soon(order.append, "ack"))
-    house.fanout.accept([record(1)])
+    harness.fanout.accept([record(1)])
     future.set_result(None)
     async with asyncio.timeout(10):
         while not bob.wire:  # noqa: ASYNC110
@@ -243,56 +245,56 @@ async def test_senders_are_answered_before_anybody_is_served(house: House) -> No
     assert order == ["ack", "served"]
 
 
-async def test_a_slow_reader_is_handed_over_at_its_bound_and_nobody_else(house: House) -> None:
+async def test_a_slow_reader_is_handed_over_at_its_bound_and_nobody_else(harness: Harness) -> None:
     slow = connection("bob", buffer_limit=200_000)
-    stuck = attach(slow, room=0)
-    house.hub.add(slow)
-    quick = house.join("bob")
+    stuck = attach(slow, capacity=0)
+    harness.hub.add(slow)
+    quick = harness.join("bob")
     for at in range(1, 40):
-        await house.send(record(at, "x" * 10_000))
+        await harness.send(record(at, "x" * 10_000))
     assert not stuck.aborted
-    assert stuck.most_buffered <= 200_000
+    assert stuck.max_buffered <= 200_000
     assert len(got(quick)) == 39
     stuck.drain()
     served = got(stuck)
     assert served == list(range(1, len(served) + 1))
-    assert house.behind == [(slow, served[-1])], "once, with what it was served to"
+    assert harness.behind == [(slow, served[-1])], "once, with what it was served to"
 
 
 @pytest.mark.parametrize("count", [1, 20])
-async def test_a_batch_beyond_the_bound_is_not_written_at_all(house: House, count: int) -> None:
+async def test_a_batch_beyond_the_bound_is_not_written_at_all(harness: Harness, count: int) -> None:
     """Nor joined: it may be many times what a connection may hold."""
-    bob = house.join("bob", buffer_limit=70_000)
+    bob = harness.join("bob", buffer_limit=70_000)
     size = 80_000 // count
-    await house.send(record(1, "small"))
-    await house.send(*(record(at, "x" * size) for at in range(2, 2 + count)))
+    await harness.send(record(1, "small"))
+    await harness.send(*(record(at, "x" * size) for at in range(2, 2 + count)))
     assert got(bob) == [1]
-    assert house.behind == [(bob.connection, 1)]
+    assert harness.behind == [(bob.connection, 1)]
 
 
-async def test_over_several_conversations_too(house: House) -> None:
-    bob = house.join("bob", buffer_limit=70_000)
-    await house.send(*(record(at, "x" * 30_000, sender=f"s{at}") for at in range(5, 9)))
+async def test_over_several_conversations_too(harness: Harness) -> None:
+    bob = harness.join("bob", buffer_limit=70_000)
+    await harness.send(*(record(at, "x" * 30_000, sender=f"s{at}") for at in range(5, 9)))
     assert got(bob) == []
-    assert house.behind == [(bob.connection, 4)]
+    assert harness.behind == [(bob.connection, 4)]
 
 
-async def test_one_that_is_behind_is_passed_by_until_it_is_back(house: House) -> None:
-    bob, carol = house.join("bob"), house.join("carol")
+async def test_one_that_is_behind_is_passed_by_until_it_is_back(harness: Harness) -> None:
+    bob, carol = harness.join("bob"), harness.join("carol")
     bob.connection.waiting = BEHIND
-    await house.send(record(1, to=("bob", "carol")), record(2, to=("bob",)))
+    await harness.send(record(1, to=("bob", "carol")), record(2, to=("bob",)))
     assert (got(bob), got(carol)) == ([], [1])
     bob.connection.waiting = None
-    await house.send(record(3))
+    await harness.send(record(3))
     assert got(bob) == [3]
 
 
-async def test_one_that_left_is_not_handed_over(house: House) -> None:
-    bob = house.join("bob", buffer_limit=70_000)
-    house.fanout.accept([record(1, "x" * 80_000)])
-    house.hub.discard(bob.connection)
-    await house.settle()
-    assert house.behind == []
+async def test_one_that_left_is_not_handed_over(harness: Harness) -> None:
+    bob = harness.join("bob", buffer_limit=70_000)
+    harness.fanout.accept([record(1, "x" * 80_000)])
+    harness.hub.discard(bob.connection)
+    await harness.settle()
+    assert harness.behind == []
 
 
 def breaks_for(channel: str) -> Callable[[bytes], bytes]:
@@ -307,18 +309,18 @@ def breaks_for(channel: str) -> Callable[[bytes], bytes]:
 
 
 async def test_where_marking_fails_whom_it_concerned_is_cut_and_nobody_else(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Served on, they would move their cursors beyond what they missed."""
-    alice, bob, carol = house.join("alice"), house.join("bob"), house.join("carol")
-    echo = house.join("alice", "desk", echo=True)
-    behind = house.join("bob")
+    alice, bob, carol = harness.join("alice"), harness.join("bob"), harness.join("carol")
+    echo = harness.join("alice", "desk", echo=True)
+    behind = harness.join("bob")
     behind.connection.waiting = BEHIND
-    house.fanout.accept([record(1)])
+    harness.fanout.accept([record(1)])
     monkeypatch.setattr("chatsvc.delivery.fanout.encode_text", breaks_for("alice,bob"))
-    house.fanout.accept([record(2), record(3, to=("carol",))])
+    harness.fanout.accept([record(2), record(3, to=("carol",))])
     monkeypatch.undo()
-    await house.send(record(4), record(5, to=("carol",)))
+    await harness.send(record(4), record(5, to=("carol",)))
     assert (bob.aborted, echo.aborted) == (True, True)
     assert got(bob) == [], "nothing that would hide what is missing"
     assert not alice.aborted, "which was to have none of it"
@@ -327,36 +329,36 @@ async def test_where_marking_fails_whom_it_concerned_is_cut_and_nobody_else(
 
 
 async def test_where_a_batch_fails_altogether_all_it_concerned_are_cut(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bob, carol = house.join("bob"), house.join("carol")
+    bob, carol = harness.join("bob"), harness.join("carol")
 
     def fails(records: Sequence[Record]) -> Iterator[list[Record]]:
         raise MemoryError
 
     monkeypatch.setattr("chatsvc.delivery.fanout._batches", fails)
     with pytest.raises(MemoryError):  # the tail logs it
-        house.fanout.accept([record(1)])
+        harness.fanout.accept([record(1)])
     assert bob.aborted
     assert not carol.aborted
 
 
 async def test_a_counter_that_raises_does_not_end_the_sweep(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    everybody = [house.join(f"user{at:03}") for at in range(SLICE + 1)]
+    everybody = [harness.join(f"user{at:03}") for at in range(SLICE + 1)]
     failures: list[Any] = []
 
     def raises(frames: int) -> None:
         raise RuntimeError("no")
 
     asyncio.get_running_loop().set_exception_handler(lambda _, told: failures.append(told))
-    monkeypatch.setattr(house.fanout, "_delivered", raises)
-    await house.send(record(1, to=tuple(one.connection.user for one in everybody)))
+    monkeypatch.setattr(harness.fanout, "_delivered", raises)
+    await harness.send(record(1, to=tuple(one.connection.user for one in everybody)))
     monkeypatch.undo()
     assert len(failures) == 2, "it is not swallowed"
     assert all(got(one) == [1] for one in everybody)
-    await house.send(record(2, to=("user000",)))
+    await harness.send(record(2, to=("user000",)))
     assert got(everybody[0]) == [1, 2]
 
 
@@ -387,7 +389,7 @@ def test_any_interleaving_gives_each_what_it_should_have_once_in_order(
     steps: list[tuple[Any, ...]],
 ) -> None:
     async def run() -> None:
-        house = House()
+        harness = Harness()
         here: list[tuple[FakeTransport, list[int]]] = []
         gone: list[tuple[FakeTransport, list[int]]] = []
         last = 0
@@ -402,19 +404,19 @@ def test_any_interleaving_gives_each_what_it_should_have_once_in_order(
                         one = transport.connection
                         if one.user in made.audience and one.wants(sender, made.origin):
                             expected.append(last)
-                house.fanout.accept(batch)
+                harness.fanout.accept(batch)
             elif step == "join":
                 user, echo, device = rest
-                here.append((house.join(user, f"d{device}", echo=echo), []))
+                here.append((harness.join(user, f"d{device}", echo=echo), []))
             elif step == "leave" and here:
                 leaving = here.pop(rest[0] % len(here))
-                house.hub.discard(leaving[0].connection)
+                harness.hub.discard(leaving[0].connection)
                 leaving[0].lose()
                 gone.append(leaving)
             else:
                 for _ in range(rest[0]):
                     await asyncio.sleep(0)
-        await house.settle()
+        await harness.settle()
         for transport, expected in here:
             assert got(transport) == expected
         for transport, expected in gone:
@@ -425,25 +427,25 @@ def test_any_interleaving_gives_each_what_it_should_have_once_in_order(
 
 
 async def test_there_is_one_chain_of_sweeps_however_many_batches_come(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweeps = 0
-    sweep = house.fanout._sweep
+    sweep = harness.fanout._sweep
 
     def counted() -> None:
         nonlocal sweeps
         sweeps += 1
         sweep()
 
-    monkeypatch.setattr(house.fanout, "_sweep", counted)
+    monkeypatch.setattr(harness.fanout, "_sweep", counted)
     users = [f"user {number}" for number in range(3 * SLICE)]
     for user in users:
-        house.join(user)
+        harness.join(user)
     for number in range(1, 21):  # while the first batch is being served
-        house.fanout.accept([record(number, to=tuple(users))])
+        harness.fanout.accept([record(number, to=tuple(users))])
         await asyncio.sleep(0)
         before = sweeps
         await asyncio.sleep(0)
         assert sweeps - before <= 1, "each turn of the loop serves one slice"
-    await house.settle()
-    assert house.delivered == 20 * len(users)
+    await harness.settle()
+    assert harness.delivered == 20 * len(users)

@@ -19,107 +19,107 @@ from tests.support.sockets import attach, connection
 
 @pytest.mark.parametrize("where", ["tail", "store", "both"])
 async def test_what_was_missed_in_order_then_caught_up_then_live(where: str) -> None:
-    house = Resumption(recent_bytes=0 if where != "tail" else 1 << 20)
-    house.accept(*(record(at) for at in range(1, 251)))
-    house.tail.advance({"tail": 250, "store": 250, "both": 130}[where])
-    plan, transport = await house.resume(house.cursor(10))
+    harness = Resumption(recent_bytes=0 if where != "tail" else 1 << 20)
+    harness.accept(*(record(at) for at in range(1, 251)))
+    harness.tail.advance({"tail": 250, "store": 250, "both": 130}[where])
+    plan, transport = await harness.resume(harness.cursor(10))
     assert plan == Plan(10, True)
-    assert shown(transport) == [*range(11, 251), ("caught_up", house.cursor(250))]
+    assert shown(transport) == [*range(11, 251), ("caught_up", harness.cursor(250))]
     assert transport.connection.live
-    house.accept(record(251))
+    harness.accept(record(251))
     await turns()
     assert shown(transport)[-1] == 251
-    assert ("page" in house.store.calls) == (where != "tail")
-    assert house.resumer.replayed == 240
+    assert ("page" in harness.store.calls) == (where != "tail")
+    assert harness.resumer.replayed == 240
 
 
 async def test_nothing_missed_is_caught_up_at_once(  # and joins in the same step
 ) -> None:
-    house = Resumption()
-    house.accept(record(1))
-    _, transport = await house.resume(house.cursor(1))
-    assert shown(transport) == [("caught_up", house.cursor(1))]
+    harness = Resumption()
+    harness.accept(record(1))
+    _, transport = await harness.resume(harness.cursor(1))
+    assert shown(transport) == [("caught_up", harness.cursor(1))]
     assert transport.connection.live
 
 
 async def test_one_gets_what_is_ones_own_to_get() -> None:
-    house = Resumption(recent_bytes=1 << 20)
-    house.accept(
+    harness = Resumption(recent_bytes=1 << 20)
+    harness.accept(
         record(1, sender="alice"),
         record(2, sender="bob", to=("alice",), origin="phone"),
         record(3, sender="bob", to=("alice",), origin="laptop"),
         record(4, sender="alice", to=("carol",)),
         record(5, sender="bob", to=("alice",), origin="laptop/7"),
     )
-    _, plain = await house.resume(house.cursor(0))
-    _, echo = await house.resume(house.cursor(0), echo=True, origin="laptop/7")
-    end = ("caught_up", house.cursor(5))
+    _, plain = await harness.resume(harness.cursor(0))
+    _, echo = await harness.resume(harness.cursor(0), echo=True, origin="laptop/7")
+    end = ("caught_up", harness.cursor(5))
     assert shown(plain) == [1, end]
     assert shown(echo) == [1, 2, 3, end], "all but what this very connection sent"
 
 
 async def test_what_comes_during_the_replay_is_in_it_once() -> None:
-    house = Resumption()
-    house.accept(*(record(at) for at in range(1, 151)))
-    house.tail.advance(150)
-    house.store.gate = asyncio.Event()
+    harness = Resumption()
+    harness.accept(*(record(at) for at in range(1, 151)))
+    harness.tail.advance(150)
+    harness.store.gate = asyncio.Event()
     one = connection("bob", "laptop")
     transport = attach(one)
-    running = asyncio.create_task(house.resumer.run(one, Plan(0, True)))
+    running = asyncio.create_task(harness.resumer.run(one, Plan(0, True)))
     await turns()
-    house.accept(record(151))
-    house.tail.advance(151)
-    house.store.gate.set()
-    house.accept(record(152))
+    harness.accept(record(151))
+    harness.tail.advance(151)
+    harness.store.gate.set()
+    harness.accept(record(152))
     await asyncio.wait_for(running, SOON)
-    house.accept(record(153))
+    harness.accept(record(153))
     await turns()
     ids = [entry for entry in shown(transport) if isinstance(entry, int)]
     assert ids == list(range(1, 154))
 
 
 async def test_it_joins_in_the_step_in_which_nothing_is_left() -> None:
-    house = Resumption(recent_bytes=1 << 20)
-    house.accept(*(record(at) for at in range(1, 301)))
+    harness = Resumption(recent_bytes=1 << 20)
+    harness.accept(*(record(at) for at in range(1, 301)))
     one = connection("bob", "laptop")
     transport = attach(one)
-    running = asyncio.create_task(house.resumer.run(one, Plan(0, True)))
+    running = asyncio.create_task(harness.resumer.run(one, Plan(0, True)))
     at = 300
     while not running.done():
         at += 1
-        house.accept(record(at))
+        harness.accept(record(at))
         await asyncio.sleep(0)
         assert at < 5000
     for _ in range(3):
         at += 1
-        house.accept(record(at))
+        harness.accept(record(at))
     await turns()
     ids = [entry for entry in shown(transport) if isinstance(entry, int)]
     assert ids == list(range(1, at + 1))
 
 
 async def test_pages_wait_for_a_slow_reader_and_stay_small() -> None:
-    house = Resumption(recent_bytes=1 << 30)
-    house.accept(*(record(at, "x" * 15_000) for at in range(1, 201)))
+    harness = Resumption(recent_bytes=1 << 30)
+    harness.accept(*(record(at, "x" * 15_000) for at in range(1, 201)))
     one = connection("bob", "laptop")
-    transport = attach(one, room=0)
-    running = asyncio.create_task(house.resumer.run(one, Plan(0, True)))
+    transport = attach(one, capacity=0)
+    running = asyncio.create_task(harness.resumer.run(one, Plan(0, True)))
     async with asyncio.timeout(SOON):
         while not running.done():
             await asyncio.sleep(0)
             transport.drain(10_000)
     transport.drain()
     assert not transport.aborted
-    assert transport.most_buffered <= 2 * HIGH_WATER + 32_000
+    assert transport.max_buffered <= 2 * HIGH_WATER + 32_000
     assert len(shown(transport)) == 201
 
 
 async def test_a_message_longer_than_a_piece_goes_alone() -> None:
-    house = Resumption(recent_bytes=1 << 30)
-    house.accept(*(record(at, "x" * 200_000) for at in range(1, 21)))
+    harness = Resumption(recent_bytes=1 << 30)
+    harness.accept(*(record(at, "x" * 200_000) for at in range(1, 21)))
     one = connection("bob", "laptop")
-    transport = attach(one, room=0)
-    running = asyncio.create_task(house.resumer.run(one, Plan(0, True)))
+    transport = attach(one, capacity=0)
+    running = asyncio.create_task(harness.resumer.run(one, Plan(0, True)))
     async with asyncio.timeout(SOON):
         while not running.done():
             await asyncio.sleep(0)
@@ -134,181 +134,181 @@ async def test_a_message_longer_than_a_piece_goes_alone() -> None:
     ["", "rubbish", "another.0000000000000001", "e.00000000000000ff", "E.0000000000000001"],
 )
 async def test_an_unreadable_cursor_or_one_of_another_life_is_a_gap(since: str) -> None:
-    house = Resumption(recent_bytes=1 << 20)
-    house.accept(*(record(at) for at in range(1, 11)))
-    plan, transport = await house.resume(since)
+    harness = Resumption(recent_bytes=1 << 20)
+    harness.accept(*(record(at) for at in range(1, 11)))
+    plan, transport = await harness.resume(since)
     assert not plan.recovered
     known = {"another.0000000000000001": 1, "e.00000000000000ff": 10}.get(since, 0)
-    assert shown(transport) == [("gap", known, 10), ("caught_up", house.cursor(10))]
-    assert house.resumer.gaps == 1
+    assert shown(transport) == [("gap", known, 10), ("caught_up", harness.cursor(10))]
+    assert harness.resumer.gaps == 1
 
 
 @pytest.mark.parametrize("stored", [False, True])
 async def test_more_than_the_most_is_a_gap_and_as_many_is_not(stored: bool) -> None:
-    house = Resumption(most=100)
-    house.accept(*(record(at) for at in range(1, 201)))
+    harness = Resumption(max_messages=100)
+    harness.accept(*(record(at) for at in range(1, 201)))
     if stored:
-        house.tail.advance(200)
-    plan, transport = await house.resume(house.cursor(100))
+        harness.tail.advance(200)
+    plan, transport = await harness.resume(harness.cursor(100))
     assert plan.recovered
     assert len(shown(transport)) == 101
-    plan, transport = await house.resume(house.cursor(99))
+    plan, transport = await harness.resume(harness.cursor(99))
     assert not plan.recovered
-    assert shown(transport) == [("gap", 99, 200), ("caught_up", house.cursor(200))]
+    assert shown(transport) == [("gap", 99, 200), ("caught_up", harness.cursor(200))]
 
 
 async def test_a_store_that_is_away_is_a_gap_then_live() -> None:
-    house = Resumption()
-    house.accept(*(record(at) for at in range(1, 11)))
-    house.tail.advance(5)
-    house.store.away_after = -1
-    plan, transport = await house.resume(house.cursor(2))
+    harness = Resumption()
+    harness.accept(*(record(at) for at in range(1, 11)))
+    harness.tail.advance(5)
+    harness.store.fails_after = -1
+    plan, transport = await harness.resume(harness.cursor(2))
     assert plan == Plan(10, False, 2)
-    assert shown(transport) == [("gap", 2, 10), ("caught_up", house.cursor(10))]
+    assert shown(transport) == [("gap", 2, 10), ("caught_up", harness.cursor(10))]
     assert transport.connection.live
 
 
 async def test_what_the_tail_holds_needs_no_store() -> None:
-    house = Resumption()
-    house.accept(*(record(at) for at in range(1, 11)))
-    house.tail.advance(5)
-    house.store.away_after = -1
-    plan, transport = await house.resume(house.cursor(5))
+    harness = Resumption()
+    harness.accept(*(record(at) for at in range(1, 11)))
+    harness.tail.advance(5)
+    harness.store.fails_after = -1
+    plan, transport = await harness.resume(harness.cursor(5))
     assert plan.recovered
-    assert shown(transport) == [*range(6, 11), ("caught_up", house.cursor(10))]
-    assert house.store.calls == []
+    assert shown(transport) == [*range(6, 11), ("caught_up", harness.cursor(10))]
+    assert harness.store.calls == []
 
 
 async def test_a_store_that_goes_away_midway_leaves_a_gap_that_is_announced() -> None:
-    house = Resumption()
-    house.accept(*(record(at) for at in range(1, 301)))
-    house.tail.advance(250)
-    house.store.away_after = 1
-    plan, transport = await house.resume(house.cursor(0))
+    harness = Resumption()
+    harness.accept(*(record(at) for at in range(1, 301)))
+    harness.tail.advance(250)
+    harness.store.fails_after = 1
+    plan, transport = await harness.resume(harness.cursor(0))
     assert plan.recovered
     assert shown(transport) == [
-        *range(1, 101), ("gap", 100, 250), *range(251, 301), ("caught_up", house.cursor(300)),
+        *range(1, 101), ("gap", 100, 250), *range(251, 301), ("caught_up", harness.cursor(300)),
     ]  # fmt: skip
 
 
 async def test_whatever_a_store_raises_a_socket_is_not_left_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    house = Resumption()
-    house.accept(record(1))
-    house.tail.advance(1)
+    harness = Resumption()
+    harness.accept(record(1))
+    harness.tail.advance(1)
 
     async def breaks(user: str, bounds: Bounds) -> Page:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(house.store, "user_page", breaks)
-    _, transport = await house.resume(house.cursor(0))
+    monkeypatch.setattr(harness.store, "user_page", breaks)
+    _, transport = await harness.resume(harness.cursor(0))
     assert transport.aborted
     assert not transport.connection.live
 
 
 async def test_it_is_in_the_hub_while_it_resumes_and_is_passed_by() -> None:
-    house = Resumption()
-    house.accept(record(1))
-    house.tail.advance(1)
-    house.store.gate = asyncio.Event()
+    harness = Resumption()
+    harness.accept(record(1))
+    harness.tail.advance(1)
+    harness.store.gate = asyncio.Event()
     one = connection("bob", "laptop")
     transport = attach(one)
-    house.resumer.start(one, Plan(0, True))
-    assert list(house.hub.of("bob")) == [one], "it counts as connected"
-    house.accept(record(2))
+    harness.resumer.start(one, Plan(0, True))
+    assert list(harness.hub.of("bob")) == [one], "it counts as connected"
+    harness.accept(record(2))
     await turns()
     assert shown(transport) == []
-    house.store.gate.set()
+    harness.store.gate.set()
     await turns()
-    assert shown(transport) == [1, 2, ("caught_up", house.cursor(2))]
-    house.accept(record(3))
+    assert shown(transport) == [1, 2, ("caught_up", harness.cursor(2))]
+    harness.accept(record(3))
     await turns()
     assert shown(transport)[-1] == 3
 
 
 async def test_one_that_is_cut_while_it_resumes_does_not_come_back_by_itself() -> None:
-    house = Resumption()
-    house.accept(record(1))
-    house.tail.advance(1)
-    house.store.gate = asyncio.Event()
+    harness = Resumption()
+    harness.accept(record(1))
+    harness.tail.advance(1)
+    harness.store.gate = asyncio.Event()
     one = connection("bob", "laptop")
     attach(one)
-    house.resumer.start(one, Plan(0, True))
+    harness.resumer.start(one, Plan(0, True))
     await turns(5)
     one.cut("stalled")
-    house.hub.discard(one)
-    house.store.gate.set()
+    harness.hub.discard(one)
+    harness.store.gate.set()
     await turns(5)
-    assert house.hub.size == 0
+    assert harness.hub.size == 0
 
 
 async def test_a_socket_that_leaves_ends_its_replay() -> None:
-    house = Resumption(recent_bytes=1 << 30)
-    house.accept(*(record(at, "x" * 10_000) for at in range(1, 101)))
+    harness = Resumption(recent_bytes=1 << 30)
+    harness.accept(*(record(at, "x" * 10_000) for at in range(1, 101)))
     one = connection("bob", "laptop")
-    transport = attach(one, room=0)
-    running = asyncio.create_task(house.resumer.run(one, Plan(0, True)))
+    transport = attach(one, capacity=0)
+    running = asyncio.create_task(harness.resumer.run(one, Plan(0, True)))
     await turns()
     assert not running.done()
     transport.lose()
     await asyncio.wait_for(running, SOON)
-    assert house.hub.size == 0
+    assert harness.hub.size == 0
 
 
 async def test_a_sealed_socket_ends_its_replay_and_never_joins() -> None:
-    house = Resumption(recent_bytes=1 << 20)
-    house.accept(*(record(at) for at in range(1, 301)))
+    harness = Resumption(recent_bytes=1 << 20)
+    harness.accept(*(record(at) for at in range(1, 301)))
     one = connection("bob", "laptop")
     transport = attach(one)
     one.sealed = True
-    await asyncio.wait_for(house.resumer.run(one, Plan(0, True)), SOON)
-    assert house.hub.size == 0
+    await asyncio.wait_for(harness.resumer.run(one, Plan(0, True)), SOON)
+    assert harness.hub.size == 0
     assert transport.wire == b""
 
 
 async def test_entries_are_followed_by_their_rev() -> None:
     """A message changed later is replayed where it changed."""
-    house = Resumption()
-    house.accept(*(record(at) for at in range(1, 6)))
-    house.tail.advance(5)
+    harness = Resumption()
+    harness.accept(*(record(at) for at in range(1, 6)))
+    harness.tail.advance(5)
 
     async def page(user: str, bounds: Bounds) -> Page:
         entries = [msgspec.structs.replace(entry_of(record(1)), rev=4), entry_of(record(5))]
         inside: list[Entry] = [one for one in entries if bounds.after < one.rev < bounds.before]
         return Page(inside[:1], False, True)
 
-    house.store.user_page = page  # type: ignore[method-assign]
-    _, transport = await house.resume(house.cursor(3))
-    assert shown(transport) == [1, 5, ("caught_up", house.cursor(5))]
+    harness.store.user_page = page  # type: ignore[method-assign]
+    _, transport = await harness.resume(harness.cursor(3))
+    assert shown(transport) == [1, 5, ("caught_up", harness.cursor(5))]
 
 
 @pytest.mark.parametrize("where", ["tail", "store"])
 async def test_long_messages_come_in_pages_of_few_bytes_and_none_is_left_out(where: str) -> None:
-    house = Resumption(recent_bytes=0 if where == "store" else 1 << 30)
+    harness = Resumption(recent_bytes=0 if where == "store" else 1 << 30)
     sent = [record(n, "x" * 50_000) for n in range(1, 41)]
-    house.accept(*sent)
-    house.tail.advance(sent[-1].id)
-    plan, transport = await house.resume(house.cursor(0))
+    harness.accept(*sent)
+    harness.tail.advance(sent[-1].id)
+    plan, transport = await harness.resume(harness.cursor(0))
     assert plan.recovered
     assert shown(transport) == [*[one.id for one in sent], ("caught_up", f"e.{format_id(40)}")]
     if where == "store":
-        assert 250_000 < house.store.largest < 350_000
-        assert house.store.calls.count("page") > 5
+        assert 250_000 < harness.store.largest < 350_000
+        assert harness.store.calls.count("page") > 5
 
 
 async def test_what_was_missed_is_counted_whatever_its_bytes() -> None:
-    house = Resumption(recent_bytes=1 << 30, most=20)
-    house.accept(*[record(n, "x" * 200_000) for n in range(1, 22)])
-    assert (await house.resumer.plan("bob", house.cursor(1))).recovered
-    assert not (await house.resumer.plan("bob", house.cursor(0))).recovered
+    harness = Resumption(recent_bytes=1 << 30, max_messages=20)
+    harness.accept(*[record(n, "x" * 200_000) for n in range(1, 22)])
+    assert (await harness.resumer.plan("bob", harness.cursor(1))).recovered
+    assert not (await harness.resumer.plan("bob", harness.cursor(0))).recovered
 
 
 @pytest.mark.parametrize("where", ["store", "tail"])
 async def test_others_have_a_turn_between_two_pages(where: str) -> None:
-    house = Resumption(recent_bytes=1 << 30 if where == "tail" else 0, most=10_000)
-    house.accept(*(record(at) for at in range(1, 1001)))
-    house.tail.advance(house.tail.head)
+    harness = Resumption(recent_bytes=1 << 30 if where == "tail" else 0, max_messages=10_000)
+    harness.accept(*(record(at) for at in range(1, 1001)))
+    harness.tail.advance(harness.tail.head)
     one = connection("bob", "laptop")
     transport = attach(one)
     seen: list[int] = []
@@ -320,6 +320,6 @@ async def test_others_have_a_turn_between_two_pages(where: str) -> None:
 
     loop = asyncio.get_running_loop()
     loop.call_soon(look)
-    await asyncio.wait_for(house.resumer.run(one, Plan(0, True)), SOON)
+    await asyncio.wait_for(harness.resumer.run(one, Plan(0, True)), SOON)
     assert one.live
     assert len(set(seen)) >= 10, "a turn of the loop between any two pages"

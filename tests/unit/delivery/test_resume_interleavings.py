@@ -206,13 +206,17 @@ class Client:
 class World:
     """Tail, hub, fan-out and resume as they are; clients and store of our own."""
 
-    def __init__(self, recent_bytes: int, most: int) -> None:
+    def __init__(self, recent_bytes: int, max_messages: int) -> None:
         self.tail = Tail(recent_bytes=recent_bytes)
         self.hub = Hub()
         self.store = Store(self.tail)
         self.history = History(self.store, self.tail, breaker_seconds=0.0)  # type: ignore[arg-type]
         self.resumer = Resumer(
-            epoch=EPOCH, tail=self.tail, hub=self.hub, backfill=self.history, most=most
+            epoch=EPOCH,
+            tail=self.tail,
+            hub=self.hub,
+            backfill=self.history,
+            max_messages=max_messages,
         )
         self.tail.listen(Fanout(self.hub, self.resumer.take_over).accept)
         self.clients = [Client(self, *device) for device in DEVICES]
@@ -337,10 +341,10 @@ def act(client: Client, name: str) -> None:
 @example([("trip", 2, 3, 1)], 1, 10_000)  # and before
 @settings(max_examples=150, deadline=None)
 def test_exactly_what_is_theirs_or_an_announced_gap(
-    steps: list[tuple[Any, ...]], recent_bytes: int, most: int
+    steps: list[tuple[Any, ...]], recent_bytes: int, max_messages: int
 ) -> None:
     async def run() -> None:
-        await play(World(recent_bytes, most), steps)
+        await play(World(recent_bytes, max_messages), steps)
 
     asyncio.run(run())
 
@@ -351,7 +355,7 @@ def test_no_gap_without_need(steps: list[tuple[Any, ...]], recent_bytes: int) ->
     """With a store that answers, and less missed than the bound, nothing is left out."""
 
     async def run() -> None:
-        world = World(recent_bytes, most=10_000)
+        world = World(recent_bytes, max_messages=10_000)
         await play(world, [step for step in steps if step[0] != "away"], flaky=False)
         assert not any(client.gaps for client in world.clients)
         for client in world.clients:
@@ -363,7 +367,7 @@ def test_no_gap_without_need(steps: list[tuple[Any, ...]], recent_bytes: int) ->
 
 async def test_bursts_do_make_connections_fall_behind() -> None:
     """Without this, the model might never try it."""
-    world = World(1, most=10_000)
+    world = World(1, max_messages=10_000)
     for client in world.clients:
         client.connect()
     await world.settle()
@@ -384,7 +388,7 @@ async def test_bursts_do_make_connections_fall_behind() -> None:
 
 async def test_the_model_sees_a_message_left_out() -> None:
     """Without this, a model that sees nothing would pass as well."""
-    world = World(1 << 30, most=10_000)
+    world = World(1 << 30, max_messages=10_000)
     for client in world.clients:
         client.connect()
     await world.settle()

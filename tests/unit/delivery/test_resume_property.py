@@ -33,7 +33,9 @@ class World:
         self.tail = Tail(recent_bytes=6_000)
         self.hub = Hub()
         self.away = False
-        self.resumer = Resumer(epoch="e", tail=self.tail, hub=self.hub, backfill=self, most=12)
+        self.resumer = Resumer(
+            epoch="e", tail=self.tail, hub=self.hub, backfill=self, max_messages=12
+        )
         self.tail.listen(Fanout(self.hub, self.resumer.take_over).accept)
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -76,11 +78,11 @@ class Client:
         self.transport: FakeTransport | None = None
         self.seen = 0
 
-    async def connect(self, room: int | None) -> None:
+    async def connect(self, capacity: int | None) -> None:
         one = connection(self.user, self.device, echo=self.echo, buffer_limit=70_000)
         resumer = self.world.resumer
         plan = await resumer.plan(self.user, self.cursor) if self.cursor is not None else None
-        self.transport = attach(one, room)
+        self.transport = attach(one, capacity)
         self.seen = 0
         if plan is None:
             self.expected_from = self.world.tail.head
@@ -228,7 +230,7 @@ async def settle(world: World, clients: list[Client]) -> None:
         for _ in range(60):
             for client in clients:
                 if client.transport is not None:
-                    client.transport.room = None
+                    client.transport.capacity = None
                 client.read(None)
             await asyncio.sleep(0)
         if not world.tasks and all(

@@ -75,7 +75,7 @@ async def test_nothing_is_left_to_a_peer_that_is_reset(pair: Pair) -> None:
 
 async def test_a_transport_without_a_socket_tells_its_own() -> None:
     one = connection("alice")
-    transport = attach(one, room=0)
+    transport = attach(one, capacity=0)
     transport.write(b"x" * 100)
     assert unsent(transport) == 100
     reset(transport)

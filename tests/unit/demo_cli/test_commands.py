@@ -152,8 +152,8 @@ async def test_failures_have_a_status_and_a_line(server: ScriptedServer) -> None
         await call(server, "who", "bob", "--user", "alice")
     assert caught.value.exit == Exit.USAGE
 
-    server.answer(422, {"detail": "a user id holds no comma"})
-    with pytest.raises(Failure, match="no comma") as caught:
+    server.answer(422, {"detail": "a user id must not contain a comma"})
+    with pytest.raises(Failure, match="must not contain a comma") as caught:
         await call(server, "listen", "--user", "a,b")
     assert caught.value.exit == Exit.REFUSED
 

@@ -66,7 +66,7 @@ async def test_it_asks_who_it_is_until_it_knows_and_shows_the_menu(server: Scrip
 async def test_what_cannot_be_a_user_id_is_told_and_asked_for_again(server: ScriptedServer) -> None:
     out, person = io.StringIO(), Person("alice, bob", "alice", "7")
     assert await sit(server, person, out, user=None) == Exit.OK
-    assert "That cannot be a user ID: a user id holds no comma" in out.getvalue()
+    assert "That cannot be a user ID: a user id must not contain a comma" in out.getvalue()
     assert person.prompts == ["Enter your user ID: ", "Enter your user ID: ", "> "]
 
 

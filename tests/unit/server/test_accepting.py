@@ -1,4 +1,4 @@
-"""Accepting stops where there is no room, and goes on when there is."""
+"""Accepting stops where there is no limits, and goes on when there is."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from chatsvc.server.accepting import AcceptingSite, accept_on
+from chatsvc.server.connection_limits import ConnectionLimits
 from chatsvc.server.protocol import ProblemRunner
-from chatsvc.server.room import Room
 from tests.support.http_service import HttpService
 from tests.support.loops import on_both_loops
 from tests.support.waiting import until
@@ -50,7 +50,7 @@ class World:
 
 
 @asynccontextmanager
-async def accepting(room: Room) -> AsyncIterator[World]:
+async def accepting(limits: ConnectionLimits) -> AsyncIterator[World]:
     service = HttpService()
     runner = ProblemRunner(service.application, observe=service.metrics.requests.observe)
     await runner.setup()
@@ -62,7 +62,7 @@ async def accepting(room: Room) -> AsyncIterator[World]:
         runner,
         [listener],  # type: ignore[list-item]
         sockets=lambda: worlds[0].sockets if worlds else 0,
-        room=room,
+        limits=limits,
     )
     worlds.append(World(listener, site, runner))
     try:
@@ -83,7 +83,7 @@ async def ask(world: World) -> bytes:
 
 @on_both_loops
 async def test_requests_are_answered() -> None:
-    async with accepting(Room()) as world:
+    async with accepting(ConnectionLimits()) as world:
         for _ in range(5):
             assert await ask(world) == b"HTTP/1.1 200 OK\r\n"
         await until(lambda: world.server.open == 0)
@@ -93,7 +93,7 @@ async def test_requests_are_answered() -> None:
 @on_both_loops
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 async def test_running_out_pauses_and_is_said_once(number: int) -> None:
-    async with accepting(Room()) as world:
+    async with accepting(ConnectionLimits()) as world:
         world.listener.errors = [number] * 3
         with capture_logs() as lines:
             assert await ask(world) == b"HTTP/1.1 200 OK\r\n"
@@ -106,7 +106,7 @@ async def test_running_out_pauses_and_is_said_once(number: int) -> None:
 @on_both_loops
 @pytest.mark.parametrize("number", [errno.ECONNABORTED, errno.EINTR, errno.EPROTO])
 async def test_errors_of_the_new_connection_are_passed_over(number: int) -> None:
-    async with accepting(Room()) as world:
+    async with accepting(ConnectionLimits()) as world:
         world.listener.errors = [number]
         assert await ask(world) == b"HTTP/1.1 200 OK\r\n"
         assert world.site.pauses == 0
@@ -114,7 +114,7 @@ async def test_errors_of_the_new_connection_are_passed_over(number: int) -> None
 
 @on_both_loops
 async def test_websockets_count_towards_the_total_and_clients_wait() -> None:
-    async with accepting(Room(total=10)) as world:
+    async with accepting(ConnectionLimits(total=10)) as world:
         world.sockets = 10
         asking = asyncio.ensure_future(ask(world))
         await until(lambda: world.site.pauses)
@@ -125,7 +125,7 @@ async def test_websockets_count_towards_the_total_and_clients_wait() -> None:
 
 @on_both_loops
 async def test_a_connection_that_closes_makes_room_at_once() -> None:
-    async with accepting(Room(plain=1)) as world:
+    async with accepting(ConnectionLimits(plain=1)) as world:
         _, first = await asyncio.open_connection("127.0.0.1", world.port)
         await until(lambda: world.server.open == 1)
         asking = asyncio.ensure_future(ask(world))
@@ -136,18 +136,18 @@ async def test_a_connection_that_closes_makes_room_at_once() -> None:
 
 @on_both_loops
 async def test_one_that_is_idle_gives_way() -> None:
-    async with accepting(Room(plain=2)) as world:
+    async with accepting(ConnectionLimits(plain=2)) as world:
         idle = [await asyncio.open_connection("127.0.0.1", world.port) for _ in range(2)]
         await until(lambda: world.server.open == 2)
         assert await ask(world) == b"HTTP/1.1 200 OK\r\n"
-        assert world.server.watch.closed_for_room >= 1
+        assert world.server.watch.closed_for_capacity >= 1
         for _, writer in idle:
             writer.close()
 
 
 @on_both_loops
 async def test_an_address_beyond_its_bound_is_told() -> None:
-    async with accepting(Room(per_address=2, count_private=True)) as world:
+    async with accepting(ConnectionLimits(per_address=2, count_private=True)) as world:
         others = [await asyncio.open_connection("127.0.0.1", world.port) for _ in range(2)]
         await until(lambda: world.server.open == 2)
         with capture_logs() as lines:

@@ -68,7 +68,7 @@ class World:
         self.ticks += 1
 
     async def look(self, now: float) -> list[bool]:
-        await self.watch._look(now)
+        await self.watch._inspect(now)
         return [one.aborted for one in self.transports]
 
 
@@ -97,7 +97,7 @@ async def test_another_answer_is_progress_and_more_bytes_are_not() -> None:
 
 async def test_a_stop_waits_a_second_for_readers() -> None:
     world = World(100, 100)
-    world.watch.hurry()
+    world.watch.begin_shutdown()
     await world.look(5.0)
     world.transports[1].unsent = 50
     await world.look(5.9)
@@ -124,7 +124,7 @@ async def test_all_together_are_bounded_and_the_longest_unmoved_go_first() -> No
     await world.look(1.0)
     world.connections[1].answers += 1
     await world.look(2.0)
-    world.watch.answer_begins(40)
+    world.watch.response_started(40)
     assert await world.look(3.0) == [False, False]
     world.transports[1].unsent = 160
     with capture_logs() as lines:
@@ -136,10 +136,10 @@ async def test_all_together_are_bounded_and_the_longest_unmoved_go_first() -> No
 async def test_between_two_looks_large_answers_are_counted() -> None:
     world = World(100, 100)
     await world.look(1.0)
-    world.watch.answer_begins(50)
+    world.watch.response_started(50)
     assert not any(one.aborted for one in world.transports)
     world.transports[0].unsent = 300
-    world.watch.answer_begins(200)
+    world.watch.response_started(200)
     assert [one.aborted for one in world.transports] == [True, False]
 
 
@@ -149,10 +149,10 @@ async def test_room_is_made_of_what_is_of_no_use_the_longest_first() -> None:
     for one, age in zip(world.connections, (3.0, 5.0, 0.5, None, None, 2.0), strict=True):
         one.idle_since = None if age is None else now - age
     # The fifth is in the middle of an answer, and moved a moment ago.
-    assert world.watch.make_room() == 2
+    assert world.watch.close_unused() == 2
     assert [one.aborted for one in world.transports] == [True, True, False, False, False, False]
-    assert world.watch.make_room() == 0, "not looked for again at once"
-    assert world.watch.closed_for_room == 2
+    assert world.watch.close_unused() == 0, "not looked for again at once"
+    assert world.watch.closed_for_capacity == 2
 
 
 async def test_only_large_answers_are_told_of() -> None:
@@ -160,7 +160,7 @@ async def test_only_large_answers_are_told_of() -> None:
     service = HttpService()
     async with running(service) as client:
         assert service.server is not None
-        service.server.watch.answer_begins = told.append  # type: ignore[method-assign]
+        service.server.watch.response_started = told.append  # type: ignore[method-assign]
         await client.call("GET", "/health/live", user=None)
         await client.call("GET", "/docs/swagger-ui.css", user=None)
     assert len(told) == 1

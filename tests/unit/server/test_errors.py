@@ -88,10 +88,12 @@ def test_what_msgspec_says(body: bytes, pointer: str, code: str) -> None:
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.json.decode(body, type=Outer)
     told: Any = invalid_from_msgspec(caught.value)
-    assert (told.faults[0].pointer, told.code) == (pointer, code)
+    assert (told.field_errors[0].pointer, told.code) == (pointer, code)
 
 
 def test_a_problem_lists_a_bounded_number_of_faults() -> None:
-    faults = tuple(errors.Fault(f"/{n}", "unknown_field", "there is none") for n in range(5000))
-    told = failure(errors.Invalid("too much is wrong", faults=faults), "r")
+    field_errors = tuple(
+        errors.FieldError(f"/{n}", "unknown_field", "there is none") for n in range(5000)
+    )
+    told = failure(errors.Invalid("too much is wrong", field_errors=field_errors), "r")
     assert len(msgspec.json.decode(told.body)["errors"]) == 32

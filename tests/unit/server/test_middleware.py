@@ -84,7 +84,7 @@ async def test_a_refusal_is_logged_with_its_code_and_of_a_token_with_the_reason(
             line = await call_and_log(c, "GET", path, user=None)
             assert (line["log_level"], line["status"]) == ("info", 401)
             assert line["code"] == "token_missing"
-            assert "a token is needed" in line["reason"]
+            assert "must have a token" in line["reason"]
         assert "code" not in await call_and_log(c, "GET", "/api/messages")
 
 

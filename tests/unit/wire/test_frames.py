@@ -206,18 +206,21 @@ def test_a_close_without_code_with_half_a_code_and_with_a_bad_reason() -> None:
         (frame(TEXT, b"x", rsv=1), "reserved"),
         (frame(TEXT, b"x", rsv=2), "reserved"),
         (frame(PING, b"x", rsv=4), "reserved"),
-        (frame(TEXT, b"x", key=None), "masks"),
-        (frame(CLOSE, b"\x03\xe8", key=None), "masks"),
+        (frame(TEXT, b"x", key=None), "mask its frames"),
+        (frame(CLOSE, b"\x03\xe8", key=None), "mask its frames"),
         *((frame(opcode), "opcode") for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)),
         (frame(PING, b"x", fin=False), "fragmented"),
         (frame(CLOSE, b"", fin=False), "fragmented"),
         (frame(PING, b"x" * 126), "125"),
         (frame(CLOSE, b"\x03\xe8" + b"x" * 124), "125"),
-        (frame(CONTINUATION, b"x"), "turn"),
-        (frame(CONTINUATION, b"x", fin=False), "turn"),
-        (frame(TEXT, b"x", fin=False) + frame(TEXT, b"y"), "turn"),
-        (frame(TEXT, b"x", fin=False) + frame(BINARY, b"y", fin=False), "turn"),
-        (frame(TEXT, b"x", fin=False) + frame(CONTINUATION, b"y") + frame(CONTINUATION), "turn"),
+        (frame(CONTINUATION, b"x"), "in sequence"),
+        (frame(CONTINUATION, b"x", fin=False), "in sequence"),
+        (frame(TEXT, b"x", fin=False) + frame(TEXT, b"y"), "in sequence"),
+        (frame(TEXT, b"x", fin=False) + frame(BINARY, b"y", fin=False), "in sequence"),
+        (
+            frame(TEXT, b"x", fin=False) + frame(CONTINUATION, b"y") + frame(CONTINUATION),
+            "in sequence",
+        ),
     ],
 )
 def test_broken_framing_fails_with_1002(data: bytes, what: str) -> None:
@@ -383,10 +386,10 @@ def test_fragments_count_towards_the_limit_and_small_ones_are_counted() -> None:
     pieces += frame(CONTINUATION, b"x" * 512, fin=False) + frame(CONTINUATION, b"y")
     assert decoder.feed(pieces, 5) == []
     assert decoder.unread
-    assert decoder.scraps == 4
+    assert decoder.small_fragments == 4
     (event,) = decoder.feed(b"", 5)
     assert len(event.payload) == 3 * 511 + 512 + 1
-    assert decoder.scraps == 4, "the last one completes a message"
+    assert decoder.small_fragments == 4, "the last one completes a message"
 
 
 @given(st.lists(SHORT | LONG, max_size=6), st.data())

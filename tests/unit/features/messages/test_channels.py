@@ -96,7 +96,7 @@ async def test_foreign_unknown_and_impossible_keys_are_refused_alike(world: Worl
     ):
         error = await world.refusal(sender, channel)
         assert isinstance(error, Forbidden)
-        told.append((error.code, error.detail, error.faults))
+        told.append((error.code, error.detail, error.field_errors))
     assert len(set(told)) == 1
     assert told[0][0] == "not_a_participant"
     assert told[0][2][0].pointer == "/channel"
@@ -124,16 +124,19 @@ async def test_a_key_that_is_none_is_refused_at_its_field(
     world = World(Limits(user_id_characters=5, participants=3))
     error = await world.refusal("alice", channel)
     assert isinstance(error, Invalid)
-    assert [(f.pointer, f.code, f.limit) for f in error.faults] == [("/channel", code, limit)]
+    assert [(f.pointer, f.code, f.limit) for f in error.field_errors] == [("/channel", code, limit)]
 
 
 async def test_the_conversation_is_named_exactly_once(world: World) -> None:
     with pytest.raises(Invalid) as raised:
         world.sender.submit("alice", "", UNSET, "x")
-    assert (raised.value.code, raised.value.faults[0].pointer) == ("missing", "/participants")
+    assert (raised.value.code, raised.value.field_errors[0].pointer) == ("missing", "/participants")
     with pytest.raises(Invalid) as raised:
         world.sender.submit("alice", "", ["alice"], "x", channel="alice")
-    assert (raised.value.code, raised.value.faults[0].pointer) == ("one_conversation", "/channel")
+    assert (raised.value.code, raised.value.field_errors[0].pointer) == (
+        "one_conversation",
+        "/channel",
+    )
 
 
 async def test_with_the_store_away_what_is_known_goes_through(world: World) -> None:
@@ -151,7 +154,7 @@ async def test_what_is_wrong_with_the_message_is_told_of_a_hashed_key_too(world:
         with pytest.raises(ChatError) as raised:
             await world.by_key(MANY[0], KEY, content="")
         assert isinstance(raised.value, Invalid)
-        assert raised.value.faults[0].pointer == "/content"
+        assert raised.value.field_errors[0].pointer == "/content"
 
 
 async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

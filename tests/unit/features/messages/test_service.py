@@ -58,7 +58,7 @@ async def test_the_order_of_checks(
     log = FakeLog()
     with pytest.raises((Invalid, Forbidden)) as caught:
         make(log).submit("alice", "", *arguments)
-    assert caught.value.faults[0].pointer == pointer
+    assert caught.value.field_errors[0].pointer == pointer
     assert log.records == []
 
 
@@ -79,7 +79,7 @@ async def test_limits_are_those_given() -> None:
     ):
         with pytest.raises(Invalid) as caught:
             service.submit("a", "", participants, content, metadata=metadata)
-        assert caught.value.faults[0].limit == limit
+        assert caught.value.field_errors[0].limit == limit
 
 
 class Denies:

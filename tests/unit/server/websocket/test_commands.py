@@ -54,7 +54,7 @@ def test_what_is_not_json_or_no_command(payload: bytes) -> None:
 def test_the_field_is_named(payload: bytes, pointer: str) -> None:
     with pytest.raises(Invalid) as raised:
         decode_command(payload)
-    assert raised.value.faults[0].pointer == pointer
+    assert raised.value.field_errors[0].pointer == pointer
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,10 @@ def test_no_bytes_bring_it_down(payload: bytes) -> None:
         ),
         (
             LogDamaged("path and offset, which are nobody's business"),
-            {"code": "internal_error", "detail": "something is wrong on our side"},
+            {
+                "code": "internal_error",
+                "detail": "internal error: the server's log has the details",
+            },
         ),
     ],
 )

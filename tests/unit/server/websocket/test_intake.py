@@ -26,7 +26,7 @@ EMPTY_TEXT = masked(frames.TEXT)
 AUTH = masked(frames.TEXT, b'{"type":"auth","token":"junk"}')
 SCRAP = masked(frames.CONTINUATION, fin=False)
 READ = 256_000
-"""Bytes that one read brings at most."""
+"""The maximum of bytes of one read."""
 
 
 @pytest.fixture
@@ -44,13 +44,13 @@ def closed(transport: FakeTransport) -> int:
     return int.from_bytes(payload[:2], "big") if opcode == 8 else 0
 
 
-async def feed(transport: FakeTransport, data: bytes, most: int = READ) -> int:
+async def feed(transport: FakeTransport, data: bytes, max_bytes: int = READ) -> int:
     """As the loop would, while the socket is read; how many bytes it took."""
     taken = 0
     async with asyncio.timeout(10):
         while taken < len(data) and not transport.is_closing():
             if transport.reading:
-                piece = data[taken : taken + most]
+                piece = data[taken : taken + max_bytes]
                 taken += len(piece)
                 transport.connection.data_received(piece)  # type: ignore[attr-defined]
             elif closed(transport):
@@ -103,7 +103,7 @@ async def test_nothing_is_lost_and_nothing_overtakes(world: World) -> None:
         + masked(frames.TEXT, b'{"type":"ping","ref":"p%d"}' % at)
         for at in range(300)
     )
-    for most in (READ, 1000, 77):
+    for max_bytes in (READ, 1000, 77):
         world.asked.clear()
         socket, transport = world.open()
 
@@ -113,7 +113,7 @@ async def test_nothing_is_lost_and_nothing_overtakes(world: World) -> None:
             return future
 
         world.next_future = answer
-        assert await feed(transport, data, most) == len(data)
+        assert await feed(transport, data, max_bytes) == len(data)
         await settled(socket)
         await until(lambda transport=transport: "p299" in kinds(transport))  # type: ignore[misc]
         await turns()
@@ -277,7 +277,7 @@ async def test_few_tokens_are_looked_at_in_one_turn(world: World) -> None:
 async def test_answers_that_are_not_taken_stop_the_reading(world: World) -> None:
     """Who sends and reads nothing fills no memory; when it reads, everything goes on."""
     socket, transport = world.open()
-    transport = attach(socket, room=0)
+    transport = attach(socket, capacity=0)
     bad = masked(frames.TEXT, b'{"type":"unknown","ref":"%b"}' % (b"r" * 64))
     count = 0
     while transport.reading and count < 900:
@@ -307,7 +307,7 @@ async def test_acks_that_are_not_taken_stop_the_reading(world: World) -> None:
 
     world.next_future = accept
     socket, _ = world.open()
-    transport = attach(socket, room=0)
+    transport = attach(socket, capacity=0)
     data = send("x") * 10_000
     at = 0
     while transport.reading:
@@ -317,14 +317,14 @@ async def test_acks_that_are_not_taken_stop_the_reading(world: World) -> None:
         assert at < len(data)
     assert len(transport.buffer) < HIGH_WATER + 2 * ANSWERS_BYTES
     for _ in range(3):
-        socket.beat()
+        socket.heartbeat()
     assert not closed(transport), "who is not read cannot miss a heartbeat"
 
 
 async def test_one_that_is_slow_with_what_others_sent_is_still_answered(world: World) -> None:
     """A client that replays a long backlog must not take the connection for dead."""
     socket, _ = world.open()
-    transport = attach(socket, room=0)
+    transport = attach(socket, capacity=0)
     socket.write(b"\x89\x00" * 50_000)
     assert socket.slow_since
     socket.data_received(masked(frames.TEXT, b'{"type":"ping","ref":"alive"}'))
@@ -387,13 +387,13 @@ async def test_one_that_was_not_read_for_long_has_till_the_next_heartbeat(world:
     socket, transport = world.open()
     socket.data_received(send("held"))
     for _ in range(3):
-        socket.beat()
+        socket.heartbeat()
     world.asked[0][1].set_result(Appended(1, b"", False))
     await turns()
     assert transport.reading
-    socket.beat()
+    socket.heartbeat()
     assert not closed(transport)
-    socket.beat()
+    socket.heartbeat()
     assert closed(transport) == 4103
 
 

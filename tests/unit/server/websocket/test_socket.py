@@ -12,8 +12,8 @@ from chatsvc.core.errors import Invalid, LogUnavailable
 from chatsvc.delivery.resume import Plan
 from chatsvc.log.base import Appended
 from chatsvc.log.reconcile import Life
-from chatsvc.server.websocket import keeper as keeper_module
-from chatsvc.server.websocket.keeper import SocketKeeper
+from chatsvc.server.websocket import monitor as monitor_module
+from chatsvc.server.websocket.monitor import SocketMonitor
 from chatsvc.wire import frames
 from tests.support.drafts import record
 from tests.support.socket_world import World, kinds, last_frame, send, turns
@@ -175,12 +175,12 @@ async def test_a_send_on_a_socket_that_was_just_cut_does_not_raise(world: World)
 
 async def test_a_heartbeat_moves_the_cursor_of_a_live_socket(world: World) -> None:
     socket, transport = world.open()
-    socket.beat()
+    socket.heartbeat()
     world.log.tail.extend([record(5, sender="zoe", to=("yan",))])
-    socket.heard = True
-    socket.beat()
-    socket.heard = True
-    socket.beat()
+    socket.received = True
+    socket.heartbeat()
+    socket.received = True
+    socket.heartbeat()
     cursors = [one for one in texts(transport.wire) if one["type"] == "cursor"]
     assert cursors == [{"type": "cursor", "cursor": "e.0000000000000005"}], "once"
 
@@ -189,7 +189,7 @@ async def test_a_socket_that_is_still_resuming_gets_no_cursor(world: World) -> N
     """It would jump over what is not sent yet."""
     world.log.tail.extend([record(at) for at in range(1, 4)])
     socket, transport = world.open("bob", Plan(0, True))
-    socket.beat()
+    socket.heartbeat()
     assert [one["type"] for one in texts(transport.wire)] == ["hello"]
     await until(lambda: socket.waiting is None)
     assert [one["type"] for one in texts(transport.wire)] == [
@@ -202,14 +202,14 @@ async def test_a_socket_that_is_held_is_not_missing_its_heartbeat(world: World) 
     socket.data_received(b"".join(send(str(at)) for at in range(4)))
     assert not transport.reading
     for _ in range(3):
-        socket.beat()
+        socket.heartbeat()
     assert last_frame(transport)[0] != 8
 
 
 async def test_silence_is_4103(world: World) -> None:
     socket, transport = world.open()
-    socket.beat()
-    socket.beat()
+    socket.heartbeat()
+    socket.heartbeat()
     assert last_frame(transport)[1][:2] == (4103).to_bytes(2, "big")
     assert transport.is_closing()
 
@@ -217,8 +217,8 @@ async def test_silence_is_4103(world: World) -> None:
 async def test_expiry_is_told_once_and_ends_with_4002(world: World) -> None:
     socket, transport = world.open(expires_in=1.5)
     for _ in range(3):
-        socket.heard = True
-        socket.beat()
+        socket.received = True
+        socket.heartbeat()
     await turns()
     assert kinds(transport).count("auth_expiring") <= 1
     await until(lambda: last_frame(transport)[0] == 8)
@@ -229,38 +229,38 @@ async def test_expiry_is_told_once_and_ends_with_4002(world: World) -> None:
 async def test_a_heartbeat_that_fails_stops_nobody_elses(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper_module, "_TICK_SECONDS", 0.001)
+    monkeypatch.setattr(monitor_module, "_TICK_SECONDS", 0.001)
     world.context.heartbeat_seconds = 0.02
     pairs = [world.open(f"user{at}") for at in range(3)]
     pairs[1][1].broken = True
-    keeper = SocketKeeper(world.context)
-    keeper.start()
+    monitor = SocketMonitor(world.context)
+    monitor.start()
     await until(lambda: all(b"\x89\x00" in pairs[at][1].wire for at in (0, 2)))
     await until(lambda: pairs[1][1].aborted)
-    await keeper.stop()
+    await monitor.stop()
 
 
 async def test_a_stalled_socket_is_cut_by_the_keeper(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper_module, "_TICK_SECONDS", 0.01)
+    monkeypatch.setattr(monitor_module, "_TICK_SECONDS", 0.01)
     world.context.stall_seconds = 0.05
     socket, _ = world.open()
-    stuck = attach(socket, room=0)
+    stuck = attach(socket, capacity=0)
     socket.write(b"x" * 70_000)
     assert world.context.slow == {socket}
-    keeper = SocketKeeper(world.context)
-    keeper.start()
+    monitor = SocketMonitor(world.context)
+    monitor.start()
     await until(lambda: stuck.aborted)
     await turns()
-    await keeper.stop()
+    await monitor.stop()
     assert world.counts.closed == ["stalled"]
     assert not world.context.slow
 
 
 async def test_closing_all_waits_for_them_and_cuts_who_stays(world: World) -> None:
     polite, stubborn = world.open("polite"), world.open("stubborn")
-    closing = asyncio.create_task(SocketKeeper(world.context).close_all(0.1))
+    closing = asyncio.create_task(SocketMonitor(world.context).close_all(0.1))
     await turns()
     for socket, transport in (polite, stubborn):
         code, reason = last_frame(transport)[1][:2], last_frame(transport)[1][2:].decode()
@@ -289,7 +289,7 @@ async def test_however_often_a_token_is_renewed_there_is_one_timer(world: World)
         await turns()
     assert kinds(transport).count("auth_ok") == 40
     assert timers() == before + 1
-    socket.beat()
+    socket.heartbeat()
     assert timers() == before + 1
     socket.close(1012, "restart")
     assert timers() == before + 1, "for the peer's answer now"
@@ -312,8 +312,8 @@ async def test_a_token_that_lives_a_minute_is_not_warned_of_at_once(world: World
     socket, transport = world.open(expires_in=55)
     for _ in range(5):
         socket.data_received(masked(frames.TEXT, b'{"type":"auth","token":"fresh"}'))
-        socket.heard = True
-        socket.beat()
+        socket.received = True
+        socket.heartbeat()
         await turns()
     assert "auth_expiring" not in kinds(transport)
     assert socket._timer is not None
@@ -339,26 +339,26 @@ async def test_a_user_has_as_many_sockets_as_are_not_gone(world: World) -> None:
     context = world.context
     opened = [world.open() for _ in range(4)]
     world.open("bob")
-    assert context.of_user("alice") == 4
+    assert context.count_of_user("alice") == 4
     opened[0][0].close(1012, "restart")
     opened[1][0].cut("stalled")
     opened[2][0].data_received(masked(8, b""))
-    assert (len(context.hub.of("alice")), context.of_user("alice")) == (1, 4)
+    assert (len(context.hub.of("alice")), context.count_of_user("alice")) == (1, 4)
     opened[0][0].cut("shutdown")
     await turns()
     for socket, transport in opened[2:]:
         transport.lose()
         socket.connection_lost(None)
-    assert context.of_user("alice") == 0
-    assert not context.leaving
-    assert context.of_user("bob") == 1
+    assert context.count_of_user("alice") == 0
+    assert not context.closing
+    assert context.count_of_user("bob") == 1
 
 
 async def test_one_that_resumes_counts_as_well(world: World) -> None:
     socket, _ = world.open("bob", Plan(0, True))
-    assert world.context.of_user("bob") == 1
+    assert world.context.count_of_user("bob") == 1
     socket.connection_lost(None)
-    assert world.context.of_user("bob") == 0
+    assert world.context.count_of_user("bob") == 0
 
 
 async def test_a_send_is_recorded_under_its_connection(world: World) -> None:

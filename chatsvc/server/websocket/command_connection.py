@@ -1,7 +1,7 @@
-"""What a client says over its socket, run in order, and the answers.
+"""Run the commands that a client sends over its socket, in order, and answer them.
 
-Nothing here waits: what does is a future's callback. Answers of one turn of the loop
-go out in one write.
+Nothing here waits: what has to be waited for is a future with a callback. All answers of one
+turn of the event loop are sent in one write.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from chatsvc.wire.protocol import (
 _logger = structlog.get_logger("chatsvc.socket")
 
 
-class Speaker(Connection):
-    """A connection that runs commands.
+class CommandConnection(Connection):
+    """A connection that runs the commands of its client.
 
-    ``_held``: the next frame must wait, because too many sends are unacknowledged, or one
-    of them has not reached the log yet. ``_answers_unsent``: bytes of answers since the
-    client last took what was written, while it is slow.
+    ``_blocked`` is true while the next frame must wait: too many sends are unacknowledged, or
+    one of them has not reached the log yet. ``_answers_unsent`` is the number of bytes of
+    answers that were written since the socket became slow.
     """
 
     __slots__ = (
         "_answers_unsent",
+        "_blocked",
         "_context",
-        "_held",
-        "_looking_up",
         "_outbox",
+        "_pending_lookup",
         "_unacked",
         "_unstored",
         "connection_id",
@@ -67,42 +67,45 @@ class Speaker(Connection):
         echo: bool,
         receipts: bool,
     ) -> None:
-        # No device has a slash in its name: nobody sends in the name of this connection.
+        # Device names must not contain a slash: no other connection has the same origin.
         origin = f"{device}/{connection_id}" if device else connection_id
         super().__init__(user, origin, echo=echo, buffer_limit=context.buffer_limit)
         self._context = context
         self.connection_id = connection_id
         self.receipts = receipts
-        self._held = False
-        self._looking_up: asyncio.Future[Appended] | None = None
+        self._blocked = False
+        self._pending_lookup: asyncio.Future[Appended] | None = None
         self._unacked = 0
         self._unstored = 0
         self._outbox: list[bytes] | None = None
         self._answers_unsent = 0
 
-    def say(self, frame: ServerFrame) -> None:
-        """Write one frame now."""
+    def send_frame(self, frame: ServerFrame) -> None:
+        """Write one frame without waiting for other answers."""
         self._write_answer(frames.encode_text(encode_frame(frame)))
 
     def charge(self, units: int) -> bool:
-        """Count what is not an accepted send against the socket's rate; whether it may go
-        on, or was closed for it."""
-        raise NotImplementedError
+        """Charge a frame that is not an accepted send to the socket's rate limit.
 
-    def go_on(self) -> None:
-        """The next frame need not wait any more."""
-        raise NotImplementedError
-
-    def renew(self, command: Auth) -> None:
-        """Take a fresh token.
-
-        Raises:
-            Unauthorized: it is not good; the old one stays.
+        Returns:
+            False if the limit is exceeded: the socket is being closed.
         """
         raise NotImplementedError
 
-    def hear(self, payload: bytes) -> None:
-        """Run one text frame."""
+    def schedule_turn(self) -> None:
+        """Schedule the frames that had to wait, if there are any."""
+        raise NotImplementedError
+
+    def renew_token(self, command: Auth) -> None:
+        """Replace the token of this connection.
+
+        Raises:
+            Unauthorized: the new token is not valid; the old one is kept.
+        """
+        raise NotImplementedError
+
+    def receive_text(self, payload: bytes) -> None:
+        """Decode one text frame and run its command."""
         try:
             command = decode_command(payload)
             if isinstance(command, Send):
@@ -111,12 +114,12 @@ class Speaker(Connection):
                 self.charge(1)
                 self.reply(encode_frame(Pong(ref=command.ref)))
             elif self.charge(AUTH_UNITS):
-                self.renew(command)
+                self.renew_token(command)
         except ChatError as exc:
             self.charge(units_of(payload))
             self.reply(encode_frame(error_frame(exc, ref_of(payload))))
         except Exception:
-            _logger.exception("a frame failed", user=self.user, connection=self.connection_id)
+            _logger.exception("frame_failed", user=self.user, connection=self.connection_id)
             self.charge(units_of(payload))
             self.reply(encode_frame(internal_error(ref_of(payload))))
 
@@ -131,31 +134,31 @@ class Speaker(Connection):
             channel=command.channel,
         )
         self._unacked += 1
-        # A Task has not reached the log yet: what follows it must not overtake it.
+        # A Task has not reached the log yet: later frames must not overtake it.
         if isinstance(future, asyncio.Task):
-            self._looking_up = future
-        if self._looking_up is not None or self._unacked >= self._context.unacked_max:
-            self._held = True
+            self._pending_lookup = future
+        if self._pending_lookup is not None or self._unacked >= self._context.unacked_max:
+            self._blocked = True
         ref = command.ref
-        future.add_done_callback(lambda done: self._answered(done, ref))
+        future.add_done_callback(lambda done: self._send_finished(done, ref))
 
-    def _answered(self, done: asyncio.Future[Appended], ref: str | None) -> None:
+    def _send_finished(self, done: asyncio.Future[Appended], ref: str | None) -> None:
         self._unacked -= 1
-        if done is self._looking_up:
-            self._looking_up = None
+        if done is self._pending_lookup:
+            self._pending_lookup = None
         try:
             appended = done.result()
         except ChatError as exc:
             self.charge(1)
             self.reply(encode_frame(error_frame(exc, ref)))
         except (asyncio.CancelledError, Exception) as exc:
-            _logger.error("a send failed", user=self.user, exc_info=exc)
+            _logger.error("send_failed", user=self.user, exc_info=exc)
             self.charge(1)
             self.reply(encode_frame(internal_error(ref)))
         else:
             message_id = appended.id
             if appended.duplicate:
-                self.charge(1)  # it cost no commit, and may be sent again for ever
+                self.charge(1)  # it cost no commit, and can be repeated without end
             self.reply(
                 encode_frame(
                     Ack(
@@ -167,35 +170,35 @@ class Speaker(Connection):
                 )
             )
             if self.receipts:
-                self._await_store(message_id)
-        if self._held and self._looking_up is None:
-            self._held = False
-            self.go_on()
+                self._track_stored(message_id)
+        if self._blocked and self._pending_lookup is None:
+            self._blocked = False
+            self.schedule_turn()
 
-    def _await_store(self, message_id: int) -> None:
+    def _track_stored(self, message_id: int) -> None:
         watermark = self._context.tail.stored
         self._unstored = max(self._unstored, message_id)
         if self.transport is None:
             return
         self._context.unstored.add(self)
         if message_id <= watermark:
-            self.tell_stored(watermark)
+            self.notify_stored(watermark)
 
-    def tell_stored(self, watermark: int) -> None:
-        """What this socket sent, up to ``watermark``, is in the store."""
+    def notify_stored(self, watermark: int) -> None:
+        """Send a receipt: the messages of this socket up to ``watermark`` are in the store."""
         if watermark >= self._unstored:
             self._context.unstored.discard(self)
         self.reply(encode_frame(Stored(up_to=format_id(watermark))))
 
     def reply(self, payload: bytes, opcode: int = frames.TEXT) -> None:
-        """Answers of one turn of the loop go out in one write."""
+        """Queue an answer; the answers of one turn of the event loop are one write."""
         if self._outbox is None:
             self._outbox = []
             asyncio.get_running_loop().call_soon(self.flush)
         self._outbox.append(frames.encode(opcode, payload))
 
     def flush(self) -> None:
-        """Write the answers that are gathered."""
+        """Write the queued answers."""
         outbox, self._outbox = self._outbox, None
         if outbox:
             self._write_answer(b"".join(outbox))
@@ -206,7 +209,7 @@ class Speaker(Connection):
             self._answers_unsent += len(data)
 
     def resume_writing(self) -> None:
-        """Called by the loop when the client has taken what was written."""
+        """Continue when the client has read the written bytes; called by the event loop."""
         super().resume_writing()
         self._answers_unsent = 0
-        self.go_on()
+        self.schedule_turn()

@@ -1,6 +1,6 @@
-"""Looks after all sockets: heartbeats, stalled writers, and the closing at shutdown.
+"""Send heartbeats to all sockets, cut stalled ones, and close all at shutdown.
 
-One sweeper for everybody: a timer for each socket would cost as much as the sockets.
+One task serves all sockets: a timer for each socket would cost as much as the sockets.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _SLICE: Final = 200
 _logger = structlog.get_logger("chatsvc.socket")
 
 
-class SocketKeeper:
-    """Started and stopped by the composition root."""
+class SocketMonitor:
+    """Monitors the sockets of a context; started and stopped by the composition root."""
 
     def __init__(self, context: SocketContext) -> None:
         self._context = context
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to sweep."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="socket keeper")
+        """Start the periodic task."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="socket monitor")
 
     async def stop(self) -> None:
-        """End the sweeper; sockets stay as they are."""
+        """Stop the periodic task; sockets stay open."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -49,38 +49,38 @@ class SocketKeeper:
         while True:
             await asyncio.sleep(tick)
             now = loop.time()
-            self._look_at_slow(now)
+            self._cut_stalled(now)
             if not due and now >= next_round:
                 next_round = now + interval
                 due.extend(self._context.sockets)
                 share = math.ceil(len(due) * tick / interval)
-            await self._beat(due, share)
+            await self._send_heartbeats(due, share)
 
-    async def _beat(self, due: deque[OpenSocket], share: int) -> None:
-        """Everybody once an interval, spread over its ticks."""
+    async def _send_heartbeats(self, due: deque[OpenSocket], share: int) -> None:
+        """Send up to ``share`` of the heartbeats that are due."""
         for count in range(min(share, len(due))):
             socket = due.popleft()
             try:
-                socket.beat()
+                socket.heartbeat()
             except Exception:
-                # One socket's trouble must not stop everybody's heartbeat.
-                _logger.exception("a heartbeat failed", connection=socket.connection_id)
+                # An error of one socket must not stop the heartbeats of the others.
+                _logger.exception("heartbeat_failed", connection=socket.connection_id)
                 socket.cut("error")
             if count % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
 
-    def _look_at_slow(self, now: float) -> None:
+    def _cut_stalled(self, now: float) -> None:
         seconds = self._context.stall_seconds
         for socket in list(self._context.slow):
             if socket.stalled(now, seconds):
-                _logger.warning(
-                    "a socket reads nothing", user=socket.user, connection=socket.connection_id
-                )
+                _logger.warning("socket_stalled", user=socket.user, connection=socket.connection_id)
                 socket.cut("stalled")
 
     async def close_all(self, seconds: float) -> None:
-        """Send everybody away with 1012, each told to come back at another moment, and
-        wait for them at most ``seconds``; who is left is cut off."""
+        """Close every socket with 1012 and a random reconnect delay, and wait until they are gone.
+
+        Sockets that are still open after ``seconds`` are cut.
+        """
         context = self._context
         spread_ms = min(10_000, 500 + len(context.sockets))
         for count, socket in enumerate(list(context.sockets)):
@@ -94,6 +94,6 @@ class SocketKeeper:
                     context.emptied.clear()
                     await context.emptied.wait()
         except TimeoutError:
-            _logger.warning("sockets did not close in time", sockets=len(context.sockets))
+            _logger.warning("socket_close_timed_out", sockets=len(context.sockets))
         for socket in list(context.sockets):
             socket.cut("shutdown")

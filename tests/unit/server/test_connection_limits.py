@@ -1,10 +1,15 @@
-"""How many connections there is room for, and under what an address counts."""
+"""How many connections there is limits for, and under what an address counts."""
 
 from __future__ import annotations
 
 import pytest
 
-from chatsvc.server.room import AUTO_PER_ADDRESS, counted_as, open_files_limit, room_for
+from chatsvc.server.connection_limits import (
+    AUTO_PER_ADDRESS,
+    address_key,
+    connection_limits,
+    open_files_limit,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,14 +26,14 @@ from chatsvc.server.room import AUTO_PER_ADDRESS, counted_as, open_files_limit, 
 def test_the_limit_of_open_files_bounds_both_sorts(
     descriptors: int | None, plain: int, total: int
 ) -> None:
-    room = room_for(2000, None, descriptors)
-    assert (room.plain, room.total) == (plain, total)
+    limits = connection_limits(2000, None, descriptors)
+    assert (limits.plain, limits.total) == (plain, total)
 
 
 def test_the_bound_of_an_address() -> None:
-    assert room_for(2000, None, None)[2:] == (AUTO_PER_ADDRESS, False)
-    assert room_for(2000, 5, None)[2:] == (5, True)
-    assert room_for(2000, 0, None).per_address == 0
+    assert connection_limits(2000, None, None)[2:] == (AUTO_PER_ADDRESS, False)
+    assert connection_limits(2000, 5, None)[2:] == (5, True)
+    assert connection_limits(2000, 0, None).per_address == 0
     assert (open_files_limit() or 1) > 0
 
 
@@ -49,5 +54,5 @@ def test_the_bound_of_an_address() -> None:
     ],
 )
 def test_what_an_address_counts_under(address: str, public: str, every: str) -> None:
-    assert counted_as(address, count_private=False) == public
-    assert counted_as(address, count_private=True) == every
+    assert address_key(address, count_private=False) == public
+    assert address_key(address, count_private=True) == every
