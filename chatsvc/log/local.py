@@ -152,7 +152,7 @@ class LocalLog(MessageLog):
                 store_head=store.head if store is not None else None,
                 clock=_wall_clock,
             )
-            if keys.bounds.unmet:
+            if store is None and keys.bounds.unmet:
                 # What was taken out of this log is no newer than its head, whatever clocks say.
                 keys.bounds.past_is_unknown(id_ms(head))
             lately = elapsed.older_than(window_ms / 1000)
