@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from chatsvc.log import local, standing
+from chatsvc.log import local, opening, standing
 from tests.fault.kit.model import run
 
 SEEDS = range(12)
@@ -31,6 +31,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def set_clock(clock: Callable[[], int]) -> None:
         monkeypatch.setattr(local, "now_ms", clock)
+        monkeypatch.setattr(opening, "now_ms", clock)
         monkeypatch.setattr(standing, "now_ms", clock)
 
     async def one(seed: int) -> int:

@@ -8,7 +8,7 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID, format_id, parse_id
 from chatsvc.core.page import Bounds
 from chatsvc.delivery.connection import Connection
-from chatsvc.storage.history import Page
+from chatsvc.storage.history_pages import Page
 from tests.fault.kit.model import CONVERSATIONS, USERS, Client, Held, Wire, World
 
 

@@ -15,7 +15,8 @@ from chatsvc.core.page import Bounds, Entry
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.base import Conversation
-from chatsvc.storage.history import Breaker, History
+from chatsvc.storage.breaker import Breaker
+from chatsvc.storage.history import History
 from chatsvc.storage.read_queue import ReadQueue
 from chatsvc.storage.retention import Expiry
 from tests.support.memory_store import MemoryStore
