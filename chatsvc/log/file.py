@@ -36,6 +36,8 @@ _SHRINK_PATIENCE_MS: Final = 100
 _OPEN_SECONDS: Final = 10.0
 _CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
 _PAGE: Final = 4096
+CHECKED_BYTES: Final = 256 * 1024 * 1024
+"""Up to this size the pages of the file are checked at each start."""
 
 Row = tuple[int, int, bytes]
 """``(id, crc, data)``."""
@@ -214,6 +216,25 @@ class LogFile:
                 if len(found) == limit:
                     break
         return found
+
+    def check_pages(self) -> None:
+        """Check the structure of the pages, of a file of at most :data:`CHECKED_BYTES`.
+
+        A page that lists its rows wrongly is no error to SQLite: rows are missing, silently.
+        The time grows with the file, so a larger one is checked by ``log verify`` alone.
+
+        Raises:
+            LogDamaged: a page is not what was written.
+        """
+        pages = int(self._db.execute("PRAGMA page_count").fetchone()[0])
+        if pages * _PAGE > CHECKED_BYTES:
+            return
+        try:
+            found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+        except sqlite3.DatabaseError as exc:
+            found = str(exc)
+        if found != "ok":
+            raise LogDamaged(f"{self.path}: a page is damaged: {found}; {_REMEDY}")
 
     def integrity(self) -> list[str]:
         """What SQLite finds wrong with the file's pages; nothing, if all is well."""

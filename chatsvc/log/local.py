@@ -137,6 +137,7 @@ class LocalLog(MessageLog):
         if file.torn_at is not None:
             _logger.warning("the log's end was torn by a crash", offset=file.torn_at)
         try:
+            await asyncio.to_thread(file.check_pages)
             settled = await asyncio.to_thread(positions_at_start, file, store)
             positions = settled.positions
             head = head_of(file, positions)

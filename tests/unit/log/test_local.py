@@ -222,6 +222,20 @@ async def test_a_row_that_moved_is_damage(tmp_path: Path, opened: Open) -> None:
         await opened()
 
 
+async def test_a_page_that_lists_its_rows_wrongly_is_damage(tmp_path: Path, opened: Open) -> None:
+    """SQLite reads such a page without an error, and rows are missing."""
+    write(tmp_path, [old_row(HOUR, at) for at in range(6)])
+    path = tmp_path / "log.db"
+    data = bytearray(path.read_bytes())
+    leaf = next(at for at in range(4096, len(data), 4096) if data[at] == 0x0D and data[at + 4] == 6)
+    data[leaf + 8 : leaf + 12] = data[leaf + 12 : leaf + 16]  # two of its six cell pointers
+    path.write_bytes(data)
+    before = path.read_bytes()
+    with pytest.raises(LogDamaged, match="a page is damaged"):
+        await opened()
+    assert path.read_bytes() == before
+
+
 async def test_a_file_that_is_no_log_is_damage(tmp_path: Path, opened: Open) -> None:
     (tmp_path / "log.db").write_bytes(b"something else entirely" * 1000)
     with pytest.raises(LogDamaged, match="cannot be opened as a log"):
