@@ -69,9 +69,9 @@ def test_the_last_of_two_counts(tmp_path: Path) -> None:
         ('B=1\nA="hunter2\\"\n', ':2: the line must have a closing "'),
         ("A='1' hunter2", ":1: the line must end after the closing '"),
         ("A='1'hunter2'", ":1: the line must end after the closing '"),
-        (b"A=\xff", "not UTF-8"),
+        (b"A=\xff", "must be UTF-8"),
         ("A=\0", "NUL"),
-        ("#" * (MAX_BYTES + 1), f"more than {MAX_BYTES} bytes"),
+        ("#" * (MAX_BYTES + 1), f"at most {MAX_BYTES} bytes"),
     ],
 )
 def test_what_cannot_be_read_is_named_by_its_line_and_not_shown(
