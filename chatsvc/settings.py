@@ -123,7 +123,7 @@ def _table() -> tuple[Variable, ...]:
         ("BACKLOG_BYTES", _size(mib, 256 * 1024 * mib), "512MiB", "bytes",
          "Memory for messages that are accepted and not yet stored; beyond it sends get 503, beyond a share 429."),
         ("LOG_RETENTION_SECONDS", _whole(0, 31_536_000), "86400", "seconds",
-         "How long the log on disk keeps messages that are stored already."),
+         "How long the log on disk keeps messages that are stored; at least IDEMPOTENCY_SECONDS."),
         ("MIN_FREE_BYTES", _size(0, 1024 * 1024 * mib), "256MiB", "bytes",
          "Free space on DATA_DIR's disk below which sends get 503."),
     )  # fmt: skip
@@ -142,7 +142,7 @@ def _table() -> tuple[Variable, ...]:
         ("STORE_BATCH_MS", _whole(0, 10_000), "50", "milliseconds",
          "How long a batch waits for more messages while keeping up."),
         ("MESSAGE_RETENTION_DAYS", _whole(0, 36_500), "0", "days",
-         "How long messages are kept in the store; 0: for ever."),
+         "How long messages are kept in the store, in time that has passed; 0: for ever."),
     )  # fmt: skip
     group(
         "Bounds",

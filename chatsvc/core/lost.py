@@ -1,4 +1,4 @@
-"""What a page says of messages that were acknowledged once and that nobody holds any more."""
+"""The part of a page that reports messages which were acknowledged and are lost."""
 
 from __future__ import annotations
 

@@ -49,6 +49,10 @@ class HistoryPage(Protocol):
     def complete(self) -> bool:
         """Whether the page is known to miss nothing of its range."""
 
+    @property
+    def lost(self) -> tuple[int, int] | None:
+        """A range of ids that the page touches and of which messages are lost for good."""
+
 
 class Backfill(Protocol):
     """The history of a user, including what is in the store."""
@@ -135,10 +139,14 @@ class Resumer:
             return Plan(head, False, head)
         if overlap(self._tail.missing(), cursor.id, head + 1):
             return Plan(head, False, cursor.id)
+        epoch, lacking = self.epoch, self._tail.missing()
         try:
             missed = await self._missed(user, cursor.id)
         except Unavailable:
             missed = self._max_messages + 1
+        if (self.epoch, self._tail.missing()) != (epoch, lacking):
+            # The log met its store meanwhile: the cursor may be good for less than it was.
+            return await self.plan(user, since)
         if missed > self._max_messages:
             return Plan(self._tail.head, False, cursor.id)
         return Plan(cursor.id, True)
@@ -262,7 +270,7 @@ class Resumer:
             page = await self._backfill.user_page(connection.user, bounds)
         except Unavailable as exc:
             _logger.debug("resume_without_store", error=str(exc))
-        if page is None or not page.complete:
+        if page is None or not page.complete or page.lost is not None:
             up_to = self._tail.complete_above
             self._announce_gap(connection, position, up_to)
             return up_to

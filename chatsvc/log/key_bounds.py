@@ -11,7 +11,7 @@ share one, the latest among them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -67,11 +67,14 @@ class KeyBounds:
         self._shared_ms = found.shared_ms if found else NEVER
         self._senders = found.senders if found else {}
 
-    def forgot(self, sender: str, client_id: str) -> None:
-        """A key of this sender is not remembered any more."""
-        minted_ms = uuid7_ms(client_id)
-        if minted_ms is not None:
-            self._raise(sender, minted_ms)
+    def forgot(self, sender: str, client_ids: Iterable[str]) -> None:
+        """Keys of this sender are not remembered any more."""
+        latest = NEVER
+        for client_id in client_ids:
+            minted_ms = uuid7_ms(client_id)
+            if minted_ms is not None and minted_ms > latest:
+                latest = minted_ms
+        self._raise(sender, latest)
 
     def covers(self, sender: str, client_id: str) -> bool:
         """Whether this key, if it is not remembered, may have been used.

@@ -8,13 +8,15 @@ a retry is not taken for something new: the store is asked.
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from itertools import islice
 from typing import Final, NamedTuple
 
 from chatsvc.log.key_bounds import KeyBounds
 
 Key = tuple[str, str, str]
+_Item = tuple[int, Key]
+"""A record and its key."""
 
 _FORGET_AT_ONCE: Final = 1000
 _COMPACT_AT: Final = 64
@@ -32,7 +34,8 @@ class Known(NamedTuple):
 class _Sender:
     """Keys of one sender in the order of acceptance, taken off the front.
 
-    ``listed`` is the id under which the sender is in the heap of oldest keys.
+    ``listed`` is the id under which the sender is in the heap of oldest keys: no higher
+    than that of its oldest key.
     """
 
     __slots__ = ("items", "listed", "name", "start")
@@ -40,7 +43,7 @@ class _Sender:
     def __init__(self, name: str, listed: int) -> None:
         self.name = name
         self.listed = listed
-        self.items: list[tuple[int, Key]] = []
+        self.items: list[_Item] = []
         self.start = 0
 
     def __len__(self) -> int:
@@ -50,13 +53,15 @@ class _Sender:
     def oldest(self) -> int:
         return self.items[self.start][0]
 
-    def pop(self) -> tuple[int, Key]:
-        item = self.items[self.start]
-        self.start += 1
-        if self.start >= _COMPACT_AT and self.start * 2 >= len(self.items):
-            del self.items[: self.start]
-            self.start = 0
-        return item
+    def take(self, count: int) -> list[_Item]:
+        """The oldest so many, off the front."""
+        end = self.start + count
+        taken = self.items[self.start : end]
+        if end >= _COMPACT_AT and end * 2 >= len(self.items):
+            del self.items[:end]
+            end = 0
+        self.start = end
+        return taken
 
 
 class KeyWindow:
@@ -83,7 +88,7 @@ class KeyWindow:
         self.forgotten_early = 0
         self._known: dict[Key, Known] = {}
         self._senders: dict[str, _Sender] = {}
-        self._oldest: list[tuple[int, str]] = []  # a heap: the oldest key of each sender
+        self._oldest: list[tuple[int, str]] = []  # a heap: one entry a sender, some out of date
         self._ranks: list[dict[str, _Sender]] = [{} for _ in range(32)]  # by bits of the count
         self._over: dict[str, _Sender] = {}
 
@@ -103,11 +108,11 @@ class KeyWindow:
         if sender is None:
             sender = self._senders[name] = _Sender(name, record_id)
             heappush(self._oldest, (record_id, name))
-        before = len(sender)
-        sender.items.append((record_id, key))
-        count = before + 1
-        if not count & before:  # a power of two: the sender rises by a rank
-            self._ranks[before.bit_length()].pop(name, None)
+        items = sender.items
+        items.append((record_id, key))
+        count = len(items) - sender.start
+        if not count & (count - 1):  # a power of two: the sender rises by a rank
+            self._ranks[(count - 1).bit_length()].pop(name, None)
             self._ranks[count.bit_length()][name] = sender
         if count > self._max_keys_per_sender:
             self._over[name] = sender
@@ -131,31 +136,33 @@ class KeyWindow:
     def _forget_old(self, up_to: int) -> None:
         oldest = self._oldest
         left = _FORGET_AT_ONCE
-        while oldest and oldest[0][0] <= up_to:
-            listed, name = heappop(oldest)
+        while left and oldest and oldest[0][0] <= up_to:
+            listed, name = oldest[0]
             sender = self._senders.get(name)
             if sender is None or sender.listed != listed:
-                continue  # its keys went early
-            while left and len(sender) and sender.oldest <= up_to:
-                self._pop(sender)
-                left -= 1
+                heappop(oldest)  # its keys went early
+                continue
+            items, start = sender.items, sender.start
+            end, last = start, min(len(items), start + left)
+            while end < last and items[end][0] <= up_to:
+                end += 1
+            left -= end - start
+            self._forget(sender, end - start)
             if len(sender):
                 sender.listed = sender.oldest
-                heappush(oldest, (sender.listed, name))
+                heapreplace(oldest, (sender.listed, name))
             else:
-                del self._senders[name]
-                self._over.pop(name, None)
-            if not left:
-                break
+                heappop(oldest)
         done = min(up_to, oldest[0][0] - 1) if oldest else up_to
-        self.position = max(self.position, done)
-        self.forgotten_to = max(self.forgotten_to, self.position)
+        if done > self.position:
+            self.position = done
+            self.forgotten_to = max(self.forgotten_to, done)
 
     def _shorten(self, sender: _Sender, stored: int) -> None:
         """To its bound, as far as what is too much is stored."""
         left = _FORGET_AT_ONCE
         while left and len(sender) > self._max_keys_per_sender and sender.oldest <= stored:
-            self._pop_early(sender)
+            self._forget_early(sender)
             left -= 1
         self._over.pop(sender.name, None)
         if len(sender) > self._max_keys_per_sender:
@@ -173,43 +180,40 @@ class KeyWindow:
                 return
             for sender in list(islice(rank.values(), _LOOK_AT)):
                 if sender.oldest <= stored:
-                    self._pop_early(sender)
+                    self._forget_early(sender)
                     break
                 rank[sender.name] = rank.pop(sender.name)
             else:
                 return
 
-    def _pop_early(self, sender: _Sender) -> None:
+    def _forget_early(self, sender: _Sender) -> None:
         self.forgotten_to = max(self.forgotten_to, sender.oldest)
-        if self._pop(sender):
-            self.forgotten_early += 1
-        if not len(sender):
-            self._senders.pop(sender.name, None)
+        self.forgotten_early += self._forget(sender, 1)
+        if len(self._oldest) > 2 * len(self._senders) + _COMPACT_AT:
+            self._oldest = [(one.listed, one.name) for one in self._senders.values()]
+            heapify(self._oldest)
+
+    def _forget(self, sender: _Sender, count: int) -> int:
+        """Forget so many of a sender's oldest; how many of them were remembered."""
+        forgotten: list[str] = []
+        before = len(sender)
+        known = self._known
+        for record_id, key in sender.take(count):
+            found = known.get(key)
+            if found is not None and found.id == record_id:  # a log may hold a key twice
+                del known[key]
+                forgotten.append(key[2])
+        if forgotten:
+            self.bounds.forgot(sender.name, forgotten)
+        after = before - count
+        if before.bit_length() != after.bit_length():
+            del self._ranks[before.bit_length()][sender.name]
+            if after:
+                self._ranks[after.bit_length()][sender.name] = sender
+        if not after:
+            del self._senders[sender.name]
             self._over.pop(sender.name, None)
-            if len(self._oldest) > 2 * len(self._senders) + _COMPACT_AT:
-                self._list_anew()
-
-    def _pop(self, sender: _Sender) -> bool:
-        """Forget a sender's oldest key; whether it was remembered."""
-        count = len(sender)
-        record_id, key = sender.pop()
-        if not count & (count - 1):
-            self._ranks[count.bit_length()].pop(sender.name, None)
-            if count > 1:
-                self._ranks[(count - 1).bit_length()][sender.name] = sender
-        known = self._known.get(key)
-        if known is None or known.id != record_id:
-            return False  # a log may hold a key twice: the later counts
-        del self._known[key]
-        self.bounds.forgot(sender.name, key[2])
-        return True
-
-    def _list_anew(self) -> None:
-        self._oldest = []
-        for name, sender in self._senders.items():
-            sender.listed = sender.oldest
-            self._oldest.append((sender.listed, name))
-        heapify(self._oldest)
+        return len(forgotten)
 
     def __len__(self) -> int:
         return len(self._known)

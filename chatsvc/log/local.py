@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from chatsvc.core.errors import LogUnavailable
-from chatsvc.core.ids import MAX_ID, format_id, id_at, id_ms, next_id, now_ms
+from chatsvc.core.ids import format_id, id_ms, next_id, now_ms
 from chatsvc.core.record import Draft, Record, accept, checksum, moved, pack
 from chatsvc.log.backlog import FairShare, draft_bytes
 from chatsvc.log.base import Appended, MessageLog
@@ -27,10 +27,11 @@ from chatsvc.log.in_place import InPlace
 from chatsvc.log.key_file import SavedKeys, open_keys
 from chatsvc.log.keys import KeyWindow
 from chatsvc.log.new_conversations import NewConversations
-from chatsvc.log.positions import head_of, load
+from chatsvc.log.opening import positions_at_start, read_back
+from chatsvc.log.positions import head_of
 from chatsvc.log.reconcile import Life, StoreState
 from chatsvc.log.refusals import DISK, LOCKED, LockWatch, Refusals, watch_place
-from chatsvc.log.standing import NewLife, Settled, Standing, check_end, settle
+from chatsvc.log.standing import NewLife, Settled, Standing
 from chatsvc.log.tail import Tail
 from chatsvc.log.worker import Worker
 
@@ -136,7 +137,7 @@ class LocalLog(MessageLog):
         if file.torn_at is not None:
             _logger.warning("the log's end was torn by a crash", offset=file.torn_at)
         try:
-            settled = await asyncio.to_thread(_positions, file, store)
+            settled = await asyncio.to_thread(positions_at_start, file, store)
             positions = settled.positions
             head = head_of(file, positions)
             elapsed = ElapsedHeads(_text(file.meta("elapsed")), clock=elapsed_clock)
@@ -151,20 +152,24 @@ class LocalLog(MessageLog):
                 store_head=store.head if store is not None else None,
                 clock=_wall_clock,
             )
+            if store is None and keys.bounds.unmet:
+                # What was taken out of this log is no newer than its head, whatever clocks say.
+                keys.bounds.past_is_unknown(id_ms(head))
+            lately = elapsed.older_than(window_ms / 1000)
             recent = await asyncio.to_thread(
                 file.below_bytes, positions.settled, recent_bytes, _LEAST_COST
             )
             tail = Tail(
                 recent_bytes=recent_bytes,
                 watermark=positions.settled,
-                floor=max(recent, positions.trimmed),
+                floor=max(recent, positions.trimmed, min(positions.settled, lately)),
                 stored=positions.stored,
                 base=positions.known_base,
                 hole=positions.hole,
                 head=head,
                 confirmed=store is not None,
             )
-            await asyncio.to_thread(_load, file, tail, keys)
+            await asyncio.to_thread(read_back, file, tail, keys)
         except BaseException:
             file.abandon()
             raise
@@ -438,48 +443,3 @@ def _life(epoch: object, store: object) -> str:
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
-
-
-def _positions(file: LogFile, store: StoreState | None) -> Settled:
-    """What the file says, a new file's beginning, and what follows from the store."""
-    positions = load(file)
-    empty = not file.head()
-    if empty and not head_of(file, positions):
-        # What was before is the store's to answer; where it is away, any beginning will do.
-        start = store.extent if store is not None else id_at(now_ms())
-        file.set_meta("trimmed", start)
-        life = positions.lives[-1]._replace(begun=start)
-        positions = positions._replace(
-            lives=(life,), stored=start, settled=start, start=start, trimmed=start
-        )
-    head = head_of(file, positions)
-    check_end(file, positions, head)
-    if store is not None:
-        file.set_meta("trimmed", positions.trimmed)
-        return settle(
-            file, positions, store, gone=positions.trimmed, empty=empty, differ=store.extent
-        )
-    if positions.unconfirmed is None:
-        positions = positions._replace(unconfirmed=head)
-    file.set_meta("trimmed", positions.trimmed)  # an earlier program kept no such thing
-    file.set_metas(positions.meta())
-    refill = file.count_between(positions.stored, positions.settled)
-    return Settled(positions, None, positions.stored, refill)
-
-
-def _load(file: LogFile, tail: Tail, keys: KeyWindow) -> None:
-    """Keys of all above the window's position; into the tail what is above its floor."""
-    batch: list[Record] = []
-    floor = tail.floor
-    for number, record in enumerate(file.read(min(floor, keys.position))):
-        if record.client_id is not None and record.id > keys.position:
-            keys.add((record.sender, record.channel, record.client_id), record.id, record.digest)
-        if number % 1000 == 0:
-            keys.forget(0, MAX_ID)  # too many for the bounds are too many here as well
-        if record.id > floor:
-            batch.append(record)
-        if len(batch) == 1000:
-            tail.extend(batch)
-            batch.clear()
-    tail.extend(batch)
-    keys.forget(0, MAX_ID)

@@ -118,8 +118,8 @@ def head_of(file: LogFile, positions: Positions) -> int:
 
 
 def _lives(file: LogFile, base: int) -> tuple[Life, ...]:
-    """The lives that are kept; one more where ``log verify --accept-loss`` began it, whose ids
-    begin above the base."""
+    """The lives that are kept; one more where a command began it (``log verify --accept-loss``,
+    ``restore``): up to the head and the base all was as it is."""
     epoch = str(file.meta("epoch"))
     saved = file.meta("lives")
     if saved is None:
@@ -127,7 +127,8 @@ def _lives(file: LogFile, base: int) -> tuple[Life, ...]:
     lives = _decode(str(saved))
     if lives[-1].epoch == epoch:
         return lives
-    return (*lives, Life(lives[-1].generation + 1, epoch, base))[-LIVES:]
+    life = Life(lives[-1].generation + 1, epoch, max(base, file.head()))
+    return (*lives, life)[-LIVES:]
 
 
 def _number(file: LogFile, key: str) -> int | None:

@@ -147,8 +147,8 @@ class ConnectionWatch:
     def close_unused(self) -> int:
         """Close half of the unused connections, those unused for the longest time first.
 
-        Unused means, for at least a second: no request to answer, part of a head, or a
-        response without progress.
+        Unused means, for at least a second: no request to answer, part of a head or of a body,
+        or a response without progress.
 
         Returns:
             How many were closed.
@@ -159,12 +159,12 @@ class ConnectionWatch:
         self._last_close_unused = now
         unused = self._slow(now)
         for handler, transport in self._connections.items():
-            if (
-                isinstance(handler, BoundedConnection)
-                and handler.waiting
-                and not transport.get_write_buffer_size()
-            ):
+            if not isinstance(handler, BoundedConnection) or transport.get_write_buffer_size():
+                continue
+            if handler.waiting:
                 unused.append(_Candidate(handler.waiting_since, transport))
+            elif handler.body_since:
+                unused.append(_Candidate(handler.body_since, transport))
         unused = sorted(
             (one for one in unused if now - one.since >= _UNUSED_SECONDS), key=lambda one: one.since
         )

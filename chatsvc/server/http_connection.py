@@ -45,6 +45,7 @@ class BoundedConnection(UnsupportedUpgradeHandler):
 
     ``head_since``: the time since which a head is incomplete (for the first one, nothing may
     have arrived), 0 while there is none. ``answers``: the number of responses that were begun.
+    ``body_since``: the time since which a body is incomplete, 0 while there is none.
     ``progress`` and ``moved_at`` belong to the connection watch.
     """
 
@@ -55,6 +56,7 @@ class BoundedConnection(UnsupportedUpgradeHandler):
         "_unparsed",
         "address",
         "answers",
+        "body_since",
         "head_since",
         "moved_at",
         "progress",
@@ -67,6 +69,7 @@ class BoundedConnection(UnsupportedUpgradeHandler):
         self.address = address
         self.answers = 0
         self.head_since = self.moved_at = self._loop.time()
+        self.body_since = 0.0
         self.progress = (0, 0)
         self._body: StreamReader | None = None
         self._unparsed = 0
@@ -97,9 +100,11 @@ class BoundedConnection(UnsupportedUpgradeHandler):
             self.head_since = 0.0
             payload = self._messages[-1][1] if self._messages else EMPTY_PAYLOAD
             self._body = None if payload.is_eof() else payload
+            self.body_since = 0.0 if self._body is None else self._loop.time()
         elif body is not None and (body.is_eof() or body.total_bytes != fed):
             self._unparsed = 0
-            self._body = None if body.is_eof() else body
+            if body.is_eof():
+                self._body, self.body_since = None, 0.0
         elif not self._upgraded:
             if not self._unparsed:
                 data = data.lstrip(b"\r\n")  # between requests they are nothing (RFC 9112 §2.2)
@@ -131,7 +136,7 @@ class BoundedConnection(UnsupportedUpgradeHandler):
         self._refused = True
         self.head_since = 0.0
         self._parser = None
-        body, self._body = self._body, None
+        body, self._body, self.body_since = self._body, None, 0.0
         if body is not None:
             body.set_exception(RequestPayloadError("its framing is larger than its content"))
             return
@@ -144,7 +149,7 @@ class BoundedConnection(UnsupportedUpgradeHandler):
         """Keep a half-closed connection until its requests are answered."""
         if self._upgraded or not self._request_count or self.waiting:
             return None
-        body, self._body = self._body, None
+        body, self._body, self.body_since = self._body, None, 0.0
         if body is not None:
             body.set_exception(RequestPayloadError("the connection ended within the body"))
         self._half_closed = True

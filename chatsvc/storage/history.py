@@ -12,12 +12,9 @@ up again or lost something for good, makes a page that is not called complete.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
-
-import msgspec
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID
@@ -26,6 +23,17 @@ from chatsvc.core.record import KIND_MESSAGE, Record
 from chatsvc.log.tail import Tail, overlap
 from chatsvc.storage.base import Conversation, MessageStore
 from chatsvc.storage.bodies import decode_participants
+from chatsvc.storage.breaker import Breaker
+from chatsvc.storage.history_pages import (
+    FromTail,
+    Page,
+    covered_by,
+    cut,
+    differ,
+    entry_of,
+    merge,
+    messages_of,
+)
 from chatsvc.storage.read_queue import ReadQueue
 from chatsvc.storage.retention import KEEP_EVERYTHING, Expiry
 from chatsvc.storage.tail_conversations import TailConversations, UserConversations
@@ -33,26 +41,8 @@ from chatsvc.storage.tail_conversations import TailConversations, UserConversati
 T = TypeVar("T")
 
 _NOT_YET: Final = "the store is being filled up again from the log"
-_decode = msgspec.json.Decoder().decode
 
-_FromTail = Callable[[Bounds], list[Record]]
 _FromStore = Callable[[Bounds], Awaitable[list[Entry]]]
-
-
-class Page(NamedTuple):
-    """Entries ascending by id.
-
-    ``has_more`` speaks of the direction asked: older ones for the newest of a stretch,
-    newer ones for the oldest. ``complete`` is false where something in the range may be
-    missing for now: the store was away and only what the log's tail holds is here, or the
-    store is being filled up with what one before it had. ``lost`` is a range of ids, above
-    the first up to the second, of which the page touches a part and nobody holds anything.
-    """
-
-    entries: list[Entry]
-    has_more: bool
-    complete: bool
-    lost: tuple[int, int] | None = None
 
 
 class ConversationPage(NamedTuple):
@@ -62,46 +52,6 @@ class ConversationPage(NamedTuple):
     has_more: bool
     complete: bool
     lost: tuple[int, int] | None = None
-
-
-class Breaker:
-    """After a failure, calls fail at once for a while, and then one is tried.
-
-    Finding out that a database is away takes a driver seconds; without this, every
-    reader would wait them.
-
-    Args:
-        seconds: how long.
-        clock: seconds that only go up.
-    """
-
-    def __init__(self, seconds: float, clock: Callable[[], float] | None = None) -> None:
-        self._seconds = seconds
-        self._clock = clock
-        self._fails_until: float | None = None
-
-    async def run(self, call: Callable[[], Awaitable[T]]) -> T:
-        """The call's result.
-
-        Raises:
-            StoreUnavailable: the call's own, or at once.
-        """
-        if self._fails_until is not None:
-            now = self._now()
-            if now < self._fails_until:
-                wait = self._fails_until - now
-                raise StoreUnavailable("the store does not answer", retry_after=wait)
-            self._fails_until = now + self._seconds  # this one tries; the others need not
-        try:
-            result = await call()
-        except StoreUnavailable:
-            self._fails_until = self._now() + self._seconds
-            raise
-        self._fails_until = None
-        return result
-
-    def _now(self) -> float:
-        return self._clock() if self._clock else asyncio.get_running_loop().time()
 
 
 class History:
@@ -164,7 +114,7 @@ class History:
         from_tail, from_store = self._user(user)
         tail = self._tail
         above = max(bounds.after, tail.complete_above)
-        here = len(_messages(from_tail, bounds._replace(after=above)))
+        here = len(messages_of(from_tail, bounds._replace(after=above)))
         if here >= bounds.limit or bounds.after >= above:
             return here
         rest = bounds._replace(limit=bounds.limit - here, before=min(bounds.before, above + 1))
@@ -173,9 +123,7 @@ class History:
             return here + await self._count_both(from_tail, from_store, rest)
         return here + await self._ask(user, lambda: self._store.count_user(user, rest))
 
-    async def _count_both(
-        self, from_tail: _FromTail, from_store: _FromStore, bounds: Bounds
-    ) -> int:
+    async def _count_both(self, from_tail: FromTail, from_store: _FromStore, bounds: Bounds) -> int:
         count = 0
         rest = bounds._replace(newest=False, max_bytes=MAX_PAGE_BYTES)
         while count < bounds.limit:
@@ -245,7 +193,7 @@ class History:
         not exist and for one of others."""
         oldest = self._expiry.oldest_kept()
         from_tail, _ = self._channel(channel, user)
-        newest = _messages(from_tail, Bounds(1, after=max(oldest - 1, 0)))
+        newest = messages_of(from_tail, Bounds(1, after=max(oldest - 1, 0)))
         if newest and user in newest[-1].audience:
             return decode_participants(newest[-1].body).participants
         if self._tail.complete_above == 0:
@@ -282,7 +230,7 @@ class History:
             stored = await self._ask(reader, lambda: self._store.get(here.id))
         except StoreUnavailable:
             return  # then this is all there is to answer with
-        if stored is not None and _differ([stored], [here]):
+        if stored is not None and differ([stored], [here]):
             raise StoreUnavailable("the store has another message under this id")
 
     async def find_client_id(
@@ -298,13 +246,13 @@ class History:
         """The store, in turn; once it is known to be away, whoever waited hears so at once."""
         return await self.queue.run(reader, lambda: self._breaker.run(call))
 
-    def _channel(self, channel: str, reader: str) -> tuple[_FromTail, _FromStore]:
+    def _channel(self, channel: str, reader: str) -> tuple[FromTail, _FromStore]:
         return (
             lambda bounds: self._tail.channel_page(channel, bounds),
             lambda bounds: self._ask(reader, lambda: self._store.channel_page(channel, bounds)),
         )
 
-    def _user(self, user: str) -> tuple[_FromTail, _FromStore]:
+    def _user(self, user: str) -> tuple[FromTail, _FromStore]:
         return (
             lambda bounds: self._tail.user_page(user, bounds),
             lambda bounds: self._ask(user, lambda: self._store.user_page(user, bounds)),
@@ -318,38 +266,38 @@ class History:
         oldest = self._expiry.oldest_kept()
         return bounds._replace(after=max(bounds.after, oldest - 1)) if oldest else bounds
 
-    async def _page(self, from_tail: _FromTail, from_store: _FromStore, bounds: Bounds) -> Page:
+    async def _page(self, from_tail: FromTail, from_store: _FromStore, bounds: Bounds) -> Page:
         bounds = self._visible(bounds)
         tail = self._tail
         floor, complete_above = tail.floor, tail.complete_above
         lacking = tail.lacking()
         one_more = bounds._replace(limit=bounds.limit + 1)
         # Taken before any wait: what the tail lets go of meanwhile is in here.
-        here = _messages(from_tail, one_more._replace(after=max(bounds.after, complete_above)))
+        here = messages_of(from_tail, one_more._replace(after=max(bounds.after, complete_above)))
         if bounds.after >= complete_above or (bounds.newest and one_more.reached_by(here)):
-            return _cut(here, bounds)
+            return cut(here, bounds)
         below = one_more._replace(before=min(bounds.before, complete_above + 1))
         if bounds.newest:
             room = max(bounds.max_bytes - body_bytes(here), 0)
             below = below._replace(limit=bounds.limit + 1 - len(here), max_bytes=room)
         both: list[Entry] = []
         if complete_above > floor:
-            both = _messages(from_tail, below._replace(after=max(bounds.after, floor)))
+            both = messages_of(from_tail, below._replace(after=max(bounds.after, floor)))
         try:
             stored = await from_store(below)
         except StoreUnavailable:
             # From the other end there would be a hole between ``after`` and the first.
             if not bounds.newest or not (both or here):
                 raise
-            kept = _cut(both + here, bounds)
+            kept = cut(both + here, bounds)
             return Page(kept.entries, has_more=True, complete=False)
-        page = _cut(_merge(stored, both) + here, bounds)
-        covered = _covered(page, bounds)
-        complete = not overlap(lacking, *covered) and not _differ(stored, both)
+        page = cut(merge(stored, both) + here, bounds)
+        covered = covered_by(page, bounds)
+        complete = not overlap(lacking, *covered) and not differ(stored, both)
         return page._replace(complete=complete, lost=self._lost(*covered))
 
     async def _around(
-        self, from_tail: _FromTail, from_store: _FromStore, message_id: int, limit: int
+        self, from_tail: FromTail, from_store: _FromStore, message_id: int, limit: int
     ) -> Page:
         older = Page([], has_more=True, complete=False)
         away: StoreUnavailable | None = None
@@ -429,81 +377,9 @@ class _Listed(NamedTuple):
         return newest >= self.before or row.channel in self.held
 
 
-def entry_of(record: Record) -> Entry:
-    """A record as a reader needs it."""
-    return Entry(
-        id=record.id,
-        rev=record.id,
-        channel=record.channel,
-        sender=record.sender,
-        origin=record.origin,
-        audience=record.audience,
-        body=record.body,
-    )
-
-
 def _conversation(record: Record) -> Conversation:
     participants = decode_participants(record.body).participants
     return Conversation(record.channel, participants, record.id, record.body)
-
-
-def _messages(from_tail: _FromTail, bounds: Bounds) -> list[Entry]:
-    """A page of the tail's messages: records of other kinds do not count."""
-    found: list[Entry] = []
-    rest = bounds
-    while True:
-        records = from_tail(rest)
-        entries = [entry_of(record) for record in records if record.kind == KIND_MESSAGE]
-        found = entries + found if bounds.newest else found + entries
-        if not rest.reached_by(records) or bounds.reached_by(found):
-            return found
-        room = max(bounds.max_bytes - body_bytes(found), 0)
-        rest = rest._replace(limit=bounds.limit - len(found), max_bytes=room)
-        if bounds.newest:
-            rest = rest._replace(before=records[0].id)
-        else:
-            rest = rest._replace(after=records[-1].id)
-
-
-def _cut(entries: list[Entry], bounds: Bounds) -> Page:
-    kept = fit(
-        entries,
-        lambda entry: len(entry.body),
-        bounds.limit,
-        bounds.max_bytes,
-        from_end=bounds.newest,
-    )
-    return Page(kept, has_more=len(kept) < len(entries), complete=True)
-
-
-def _merge(stored: list[Entry], here: list[Entry]) -> list[Entry]:
-    """Both, ascending; what is in both once, as the log has it."""
-    if not here:
-        return stored
-    entries = {entry.id: entry for entry in stored} | {entry.id: entry for entry in here}
-    return [entries[position] for position in sorted(entries)]
-
-
-def _differ(stored: list[Entry], here: list[Entry]) -> bool:
-    """Whether the two have different messages under one id: a log was put back, and went on;
-    the persister has not come to give its messages another place."""
-    bodies = {entry.id: entry.body for entry in here}
-    for entry in stored:
-        body = bodies.get(entry.id, entry.body)
-        if body != entry.body and _decode(body) != _decode(entry.body):
-            return True
-    return False
-
-
-def _covered(page: Page, bounds: Bounds) -> tuple[int, int]:
-    """The part of the range that the page speaks of: what it was cut off from is not it."""
-    after, before = bounds.after, bounds.before
-    if page.has_more and page.entries:
-        if bounds.newest:
-            after = page.entries[0].id - 1
-        else:
-            before = page.entries[-1].id + 1
-    return after, before
 
 
 def _size(conversation: Conversation) -> int:

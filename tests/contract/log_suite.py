@@ -181,7 +181,6 @@ class LogSuite:
         await _one(log.append(draft(client_id=minted_long_ago)))
         assert log.can_tell(("alice", "alice,bob", minted_long_ago))
         assert log.can_tell(("alice", "alice,bob", "no UUIDv7"))
-        assert log.forgotten_are_stored
 
     async def test_it_names_its_life_and_its_durability(self, log: MessageLog) -> None:
         assert log.epoch.isalnum()

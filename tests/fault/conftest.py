@@ -34,6 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=500,
         help="how many sends a second meanwhile (default: %(default)s)",
     )
+    parser.addoption(
+        "--model-seconds",
+        type=int,
+        default=600,
+        help="how long the long form runs the model of log and stores (default: %(default)s)",
+    )
 
 
 def _rounds_asked(config: pytest.Config) -> int | None:

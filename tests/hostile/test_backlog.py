@@ -111,4 +111,4 @@ async def test_a_log_that_is_unlinked_takes_nothing_and_is_told_of(
     status, _, code = await send(service)
     assert (status, code) == (503, "log_file_missing")
     assert await health(service) == "down"
-    assert '"event":"log_file_missing"' in service.errors.read_text()
+    await until(lambda: '"event":"log_file_missing"' in service.errors.read_text())

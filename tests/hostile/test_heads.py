@@ -108,3 +108,19 @@ async def test_requests_in_a_row_are_not_all_taken_in(make_service: MakeService)
         await crowd.send(one * 500, seconds=2)
         await eventually(lambda: crowd.closed() == 50)
     assert most() - before < 150 * MIB
+
+
+async def test_bodies_that_do_not_arrive_keep_nobody_out(make_service: MakeService) -> None:
+    """On the one route that takes a body without a token; more of them than connections fit."""
+    service = make_service({"MAX_HTTP_CONNECTIONS": "100"})
+    await service.start()
+    begun = request("POST", "/api/connections", {}, b" " * 100_000)
+    begun = begun[: begun.index(b"\r\n\r\n") + 5]
+    async with honest(service) as others, Crowd(service.port) as crowd:
+        for _ in range(4):
+            await crowd.open(60)
+            await crowd.send(begun)
+        asked = others.answered
+        await eventually(lambda: others.answered > asked + 20)
+        await eventually(lambda: crowd.closed() >= 100)
+    assert not others.failures

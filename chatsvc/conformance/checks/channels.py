@@ -11,7 +11,7 @@ from chatsvc.conformance.expect import expect, same, shown
 from chatsvc.conformance.http import Answer
 from chatsvc.conformance.tokens import User, fresh_name
 
-_EITHER = "**`channel` may stand in the place of `participants`**, here and in the socket's `send`"
+_EITHER = "**`channel` may replace `participants`**, here and in the socket's `send`"
 _HASHED = "A key that begins with `,sha256:` must be that of a conversation of the sender's"
 _OTHERS = "For a conversation of others the answer is 403, whether it exists or not"
 
@@ -97,7 +97,7 @@ async def of_others(context: Context) -> None:
         )
 
 
-@check("channel.exactly-one", "Sending", "exactly one of the two is given")
+@check("channel.exactly-one", "Sending", "exactly one of the two must be given")
 async def exactly_one(context: Context) -> None:
     (alice,) = await context.users(1)
     conversation = context.conversation(alice)

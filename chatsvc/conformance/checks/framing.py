@@ -97,7 +97,7 @@ async def server_frames(context: Context) -> None:
     frame.payload.decode()
 
 
-@check("framing.ping", "Heartbeat, and slow readers", "WebSocket libraries answer by themselves")
+@check("framing.ping", "Heartbeat and slow readers", "WebSocket libraries answer by themselves")
 async def ping(context: Context) -> None:
     (alice,) = await context.users(1)
     raw = await context.raw(alice)
@@ -109,7 +109,11 @@ async def ping(context: Context) -> None:
     await _pong(raw)
 
 
-@check("framing.close", "Close codes", "1000, 1001, 1006, 1011 and others | closed, gone, lost")
+@check(
+    "framing.close",
+    "Close codes",
+    "1000, 1001, 1006, 1011 and others | closed, or the connection was lost",
+)
 async def close(context: Context) -> None:
     (alice,) = await context.users(1)
     for payload in (b"", (1000).to_bytes(2, "big") + b"bye", (4999).to_bytes(2, "big")):

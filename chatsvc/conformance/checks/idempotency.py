@@ -32,7 +32,7 @@ def _frame(conversation: Conversation, content: str, client_id: str) -> dict[str
     }
 
 
-@check("idempotency.http", "Nouns", _AGAIN)
+@check("idempotency.http", "Data types", _AGAIN)
 async def over_http(context: Context) -> None:
     (alice,) = await context.users(1)
     conversation, key = context.conversation(alice), context.client_id()
@@ -43,7 +43,7 @@ async def over_http(context: Context) -> None:
     same(page["messages"], [first], "history")
 
 
-@check("idempotency.socket", "Nouns", _AGAIN)
+@check("idempotency.socket", "Data types", _AGAIN)
 async def over_the_socket(context: Context) -> None:
     (alice,) = await context.users(1)
     conversation, key = context.conversation(alice), context.client_id()
@@ -58,7 +58,7 @@ async def over_the_socket(context: Context) -> None:
     same(again["created_at"], first["created_at"], "created_at of the second ack")
 
 
-@check("idempotency.either-way", "Nouns", "is the same message, however often it is sent")
+@check("idempotency.either-way", "Data types", "is the same message, however often it is sent")
 async def either_way(context: Context) -> None:
     (alice,) = await context.users(1)
     conversation = context.conversation(alice)
@@ -74,7 +74,7 @@ async def either_way(context: Context) -> None:
     same([m["id"] for m in page["messages"]], [first["id"], ack["id"]], "history")
 
 
-@check("idempotency.in-flight", "Nouns", "is the same message, however often it is sent")
+@check("idempotency.in-flight", "Data types", "is the same message, however often it is sent")
 async def in_flight(context: Context) -> None:
     alice, bob = await context.users(2)
     conversation, key = context.conversation(alice, bob), context.client_id()
@@ -101,7 +101,7 @@ async def in_flight(context: Context) -> None:
     same([m["id"] for m in listener.got(got["channel"])], [*ids, end["id"]], "what was delivered")
 
 
-@check("idempotency.conflict-http", "Nouns", _ANOTHER)
+@check("idempotency.conflict-http", "Data types", _ANOTHER)
 async def conflict_http(context: Context) -> None:
     (alice,) = await context.users(1)
     conversation, key = context.conversation(alice), context.client_id()
@@ -113,7 +113,7 @@ async def conflict_http(context: Context) -> None:
     same(page["messages"], [first], "history")
 
 
-@check("idempotency.conflict-socket", "Nouns", _ANOTHER)
+@check("idempotency.conflict-socket", "Data types", _ANOTHER)
 async def conflict_socket(context: Context) -> None:
     (alice,) = await context.users(1)
     conversation, key = context.conversation(alice), context.client_id()
@@ -127,7 +127,7 @@ async def conflict_socket(context: Context) -> None:
 
 @check(
     "idempotency.scope",
-    "Nouns",
+    "Data types",
     "from the same sender in the same conversation",
 )
 async def scope(context: Context) -> None:
@@ -168,7 +168,7 @@ async def header_differs(context: Context) -> None:
     same(page["messages"], [], "history")
 
 
-@check("idempotency.any-string", "Nouns", "1 to 64 printable ASCII characters")
+@check("idempotency.any-string", "Data types", "1 to 64 printable ASCII characters")
 async def any_string(context: Context) -> None:
     (alice,) = await context.users(1)
     conversation = context.conversation(alice)

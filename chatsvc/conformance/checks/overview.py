@@ -29,7 +29,7 @@ async def live(context: Context) -> None:
 @check(
     "documents.for-machines",
     "HTTP",
-    "`GET /openapi.json`, `/asyncapi.json`, `/docs` | no | this, for machines and for the curious",
+    "`GET /openapi.json`, `/asyncapi.json`, `/docs` | no | the interface, for machines",
 )
 async def documents(context: Context) -> None:
     openapi = (await context.api.call("GET", "/openapi.json")).expect(200)
@@ -41,7 +41,7 @@ async def documents(context: Context) -> None:
     expect("asyncapi" in asyncapi, "/asyncapi.json must be AsyncAPI")
 
 
-@check("connections.count", "HTTP", "who has how many sockets open")
+@check("connections.count", "HTTP", "the number of open sockets of each user")
 async def connections(context: Context) -> None:
     alice, bob = await context.users(2)
     # Users whose tokens were given may have sockets of their own.
@@ -71,7 +71,7 @@ async def _until(context: Context, users: Sequence[User], wanted: list[int]) -> 
     )
 
 
-@check("conversations.newest-first", "Conversations, and who is connected", "newest first")
+@check("conversations.newest-first", "Conversations and connection counts", "newest first")
 async def conversations(context: Context) -> None:
     alice, bob = await context.users(2)
     held = [context.conversation(alice, bob) for _ in range(3)]
@@ -88,7 +88,11 @@ async def conversations(context: Context) -> None:
     same(page["complete"], True, "complete")
 
 
-@check("conversations.paging", "Conversations, and who is connected", "`before=ID` goes on")
+@check(
+    "conversations.paging",
+    "Conversations and connection counts",
+    "`before=ID` asks for the next page",
+)
 async def conversations_paging(context: Context) -> None:
     alice, bob = await context.users(2)
     held = [context.conversation(alice, bob) for _ in range(3)]

@@ -21,7 +21,7 @@ def _id_of(cursor: str) -> str:
     return cursor.partition(".")[2]
 
 
-@check("position.without-since", "Where a connection stands", _NOTHING)
+@check("position.without-since", "Position of a connection", _NOTHING)
 async def without_since(context: Context) -> None:
     alice, bob = await context.users(2)
     conversation = context.conversation(alice, bob)
@@ -42,7 +42,7 @@ async def without_since(context: Context) -> None:
 
 @check(
     "position.of-a-replay",
-    "Where a connection stands",
+    "Position of a connection",
     "the position of `since`, where the replay begins",
 )
 async def of_a_replay(context: Context) -> None:
@@ -55,7 +55,7 @@ async def of_a_replay(context: Context) -> None:
     same(socket.hello["cursor"], since, "hello.cursor of a replay")
 
 
-@check("position.of-a-gap", "Where a connection stands", "where the `gap` ends")
+@check("position.of-a-gap", "Position of a connection", "where the `gap` ends")
 async def of_a_gap(context: Context) -> None:
     alice, bob = await context.users(2)
     await context.send(alice, context.conversation(alice, bob), "missed")
@@ -67,7 +67,7 @@ async def of_a_gap(context: Context) -> None:
 
 @check(
     "position.send-before-caught-up",
-    "Where a connection stands",
+    "Position of a connection",
     "**A client may send as soon as `hello` came**, before `caught_up` too",
 )
 async def send_before_caught_up(context: Context) -> None:
@@ -89,7 +89,7 @@ async def send_before_caught_up(context: Context) -> None:
 
 @check(
     "position.live-beside-a-gap",
-    "Where a connection stands",
+    "Position of a connection",
     "**Live frames do not wait for a gap to be fetched.** They come meanwhile, with ids above its "
     "`to`",
 )
@@ -123,7 +123,7 @@ async def _fetched(context: Context, user: User, gap: dict[str, Any]) -> list[An
 
 @check(
     "position.ping",
-    "Heartbeat, and slow readers",
+    "Heartbeat and slow readers",
     "A `ping` frame is answered by `pong` at once, during a replay too",
 )
 async def ping(context: Context) -> None:
@@ -137,7 +137,7 @@ async def ping(context: Context) -> None:
     same(len(socket.got(conversation.channel)), 150, "messages of the replay beside the ping")
 
 
-@check("position.heard", "Heartbeat, and slow readers", "Whatever a client sends counts as heard")
+@check("position.heard", "Heartbeat and slow readers", "Whatever a client sends counts as received")
 async def heard(context: Context) -> None:
     (alice,) = await context.users(1)
     greeted = await context.connect(alice)

@@ -150,7 +150,7 @@ async def at_once(context: Context) -> None:
 @check(
     "read.forbidden",
     "Reading",
-    "Who is not among the participants gets 403, whether the conversation exists or not",
+    "A user who is not a participant gets 403, whether the conversation exists or not",
 )
 async def forbidden(context: Context) -> None:
     alice, eve = await context.users(2)

@@ -13,7 +13,7 @@ from chatsvc.conformance.raw_socket import RawSocket
 from chatsvc.conformance.tokens import User, fresh_name
 from chatsvc.core.limits import Limits
 
-_VALUE = "422 | a value beyond its bound, of the wrong type or of no sense, an unknown field"
+_VALUE = "422 | a value beyond its limit, of the wrong type or without meaning, an unknown field"
 _UNREADABLE = "400 | not HTTP, not JSON, not UTF-8"
 
 Body = dict[str, Any]
@@ -154,7 +154,9 @@ async def not_utf8(context: Context) -> None:
         (await _post(context, alice, good.replace(b"?", bad))).problem(400)
 
 
-@check("refuse.lone-surrogate", "Nouns", "`content` is 1 to 16,000 characters of valid Unicode")
+@check(
+    "refuse.lone-surrogate", "Data types", "`content` is 1 to 16,000 characters of valid Unicode"
+)
 async def lone_surrogate(context: Context) -> None:
     (alice,) = await context.users(1)
     good = encoded({"participants": [alice.id], "content": "?"})
@@ -185,7 +187,7 @@ async def body_too_large(context: Context) -> None:
     answer.problem(413)
 
 
-@check("refuse.media-type", "Errors", "413, 415 | body beyond its bound; not `application/json`")
+@check("refuse.media-type", "Errors", "413, 415 | body beyond its limit; not `application/json`")
 async def media_type(context: Context) -> None:
     (alice,) = await context.users(1)
     data = encoded({"participants": [alice.id], "content": "x"})
@@ -194,7 +196,7 @@ async def media_type(context: Context) -> None:
         expect("application/json" in problem["detail"], "detail must name application/json")
 
 
-@check("refuse.sender-not-among-them", "Nouns", "The sender is one of them")
+@check("refuse.sender-not-among-them", "Data types", "They must include the sender")
 async def sender_not_among_them(context: Context) -> None:
     alice, bob = await context.users(2)
     (await context.post(alice, context.conversation(bob))).problem(403)
@@ -221,7 +223,7 @@ async def parameters(context: Context) -> None:
                 _points_at(problem, pointer)
 
 
-@check("refuse.connections", "Conversations, and who is connected", "for 1 to 1,000 users")
+@check("refuse.connections", "Conversations and connection counts", "for 1 to 1,000 users")
 async def connections(context: Context) -> None:
     (alice,) = await context.users(1)
     for users, pointer in (

@@ -38,7 +38,7 @@ async def _resumed(
     return socket
 
 
-@check("resume.what-was-missed", "Resuming", _ALL)
+@check("resume.what-was-missed", "Resume", _ALL)
 async def what_was_missed(context: Context) -> None:
     alice, bob = await context.users(2)
     conversation = context.conversation(alice, bob)
@@ -50,7 +50,7 @@ async def what_was_missed(context: Context) -> None:
     same(got, [*missed, live], "what came in all")
 
 
-@check("resume.nothing-missed", "Resuming", _ALL)
+@check("resume.nothing-missed", "Resume", _ALL)
 async def nothing_missed(context: Context) -> None:
     alice, bob = await context.users(2)
     conversation = context.conversation(alice, bob)
@@ -61,7 +61,7 @@ async def nothing_missed(context: Context) -> None:
 
 @check(
     "resume.composed-cursor",
-    "Nouns",
+    "Data types",
     "`epoch` + `.` + the id of the last message that you handled is a valid cursor",
 )
 async def composed_cursor(context: Context) -> None:
@@ -76,7 +76,7 @@ async def composed_cursor(context: Context) -> None:
         await _resumed(context, bob, since, conversation.channel, sent[handled + 1 :])
 
 
-@check("resume.from-the-beginning", "Resuming", _ALL)
+@check("resume.from-the-beginning", "Resume", _ALL)
 async def from_the_beginning(context: Context) -> None:
     alice, bob = await context.users(2)
     conversation = context.conversation(alice, bob)
@@ -90,7 +90,7 @@ async def from_the_beginning(context: Context) -> None:
         await socket.of_type("gap")
 
 
-@check("resume.many", "Resuming", _ALL)
+@check("resume.many", "Resume", _ALL)
 async def many(context: Context) -> None:
     alice, bob = await context.users(2)
     conversation = context.conversation(alice, bob)
@@ -105,7 +105,7 @@ async def _burst(context: Context, user: User, conversation: Conversation) -> li
     return list(await asyncio.gather(*sends))
 
 
-@check("resume.while-others-speak", "Resuming", _ALL)
+@check("resume.while-others-speak", "Resume", _ALL)
 async def while_others_speak(context: Context) -> None:
     alice, bob = await context.users(2)
     conversation = context.conversation(alice, bob)
@@ -155,7 +155,7 @@ async def own_device(context: Context) -> None:
     same(got, [sent[0]["id"], answer["id"]], "ids that the same device gets with echo")
 
 
-@check("resume.unreadable-cursor", "Resuming", "An unreadable cursor is never a refusal")
+@check("resume.unreadable-cursor", "Resume", "An unreadable cursor is never a refusal")
 async def unreadable_cursor(context: Context) -> None:
     alice, bob = await context.users(2)
     conversation = context.conversation(alice, bob)
@@ -164,7 +164,7 @@ async def unreadable_cursor(context: Context) -> None:
         await _gap_and_live(context, alice, bob, conversation, since)
 
 
-@check("resume.another-life", "Resuming", _GAP)
+@check("resume.another-life", "Resume", _GAP)
 async def another_life(context: Context) -> None:
     alice, bob = await context.users(2)
     conversation = context.conversation(alice, bob)

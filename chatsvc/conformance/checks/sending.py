@@ -1,4 +1,4 @@
-"""``POST /api/messages`` and the nouns in it."""
+"""``POST /api/messages`` and the data types in it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def location(context: Context) -> None:
 
 @check(
     "send.one-value",
-    "Nouns",
+    "Data types",
     "in the 201, in the socket's frame and in history",
 )
 async def one_value(context: Context) -> None:
@@ -81,7 +81,7 @@ async def one_value(context: Context) -> None:
 
 @check(
     "send.optional-fields",
-    "Nouns",
+    "Data types",
     "are there only where they were given",
 )
 async def optional_fields(context: Context) -> None:
@@ -100,7 +100,7 @@ async def optional_fields(context: Context) -> None:
 
 @check(
     "send.participants-are-a-set",
-    "Nouns",
+    "Data types",
     '`["bob","alice","bob"]` and `["alice","bob"]` are one conversation',
 )
 async def participants_are_a_set(context: Context) -> None:
@@ -121,7 +121,7 @@ async def participants_are_a_set(context: Context) -> None:
 
 @check(
     "send.channel-key",
-    "Nouns",
+    "Data types",
     "The key of a conversation: the ids sorted by code point and joined by commas",
 )
 async def channel_key(context: Context) -> None:
@@ -142,7 +142,7 @@ async def channel_key(context: Context) -> None:
 
 @check(
     "send.long-channel-key",
-    "Nouns",
+    "Data types",
     "A key of more than 255 bytes of UTF-8 becomes `,sha256:` and the SHA-256 of those bytes",
 )
 async def long_channel_key(context: Context) -> None:
@@ -157,7 +157,7 @@ async def long_channel_key(context: Context) -> None:
         check_message(await context.send(alice, wanted), wanted, alice.id, "hello")
 
 
-@check("send.ids-ascend", "Nouns", "Ids are strictly increasing in the order")
+@check("send.ids-ascend", "Data types", "Ids are strictly increasing in the order")
 async def ids_ascend(context: Context) -> None:
     alice, bob = await context.users(2)
     held = [context.conversation(alice, bob), context.conversation(alice, bob)]
@@ -169,7 +169,11 @@ async def ids_ascend(context: Context) -> None:
     same(ids, sorted(set(ids)), "the ids of sends, one after the other")
 
 
-@check("send.content-at-its-bound", "Nouns", "`content` is 1 to 16,000 characters of valid Unicode")
+@check(
+    "send.content-at-its-bound",
+    "Data types",
+    "`content` is 1 to 16,000 characters of valid Unicode",
+)
 async def content_at_its_bound(context: Context) -> None:
     (alice,) = await context.users(1)
     conversation = context.conversation(alice)
@@ -179,7 +183,11 @@ async def content_at_its_bound(context: Context) -> None:
         same(message["content"], content, "content")
 
 
-@check("send.metadata-at-its-bound", "Nouns", "is a JSON object of at most 4 KiB, nested at most 5")
+@check(
+    "send.metadata-at-its-bound",
+    "Data types",
+    "is a JSON object of at most 4 KiB, nested at most 5",
+)
 async def metadata_at_its_bound(context: Context) -> None:
     (alice,) = await context.users(1)
     conversation = context.conversation(alice)
@@ -189,7 +197,7 @@ async def metadata_at_its_bound(context: Context) -> None:
         same(message["metadata"], metadata, "metadata")
 
 
-@check("send.at-every-bound", "Nouns", "1 to 256 of them")
+@check("send.at-every-bound", "Data types", "1 to 256 of them")
 async def at_every_bound(context: Context) -> None:
     (alice,) = await context.users(1)
     end, longest = fresh_name(), context.limits.user_id_characters
@@ -205,7 +213,7 @@ async def at_every_bound(context: Context) -> None:
     same(page["messages"], [message], "history")
 
 
-@check("send.to-oneself", "Nouns", "A conversation *is* the set of its participants")
+@check("send.to-oneself", "Data types", "A conversation *is* the set of its participants")
 async def to_oneself(context: Context) -> None:
     (alice,) = await context.users(1)
     conversation = conversation_of(alice.id)

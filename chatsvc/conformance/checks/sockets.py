@@ -32,7 +32,7 @@ _SEND = (
     "`send` | `participants` or `channel`, `content`, `client_id`?, `metadata`?, `ref`? | "
     "`ack` or `error`"
 )
-_REFUSED = "a frame was refused; the connection goes on"
+_REFUSED = "a frame was refused; the connection stays open"
 
 
 def _send(conversation: Conversation, content: str = "hello", **more: Any) -> dict[str, Any]:
@@ -211,7 +211,7 @@ async def echo(context: Context) -> None:
 @check(
     "deliver.echo-of-one-device",
     "Socket",
-    "whatever other sockets of its user sent does, of the same `device` too",
+    "it receives whatever other sockets of its user sent, of the same `device` too",
 )
 async def echo_of_one_device(context: Context) -> None:
     alice, bob = await context.users(2)
@@ -355,7 +355,7 @@ async def receipts(context: Context) -> None:
 
 @check(
     "socket.heartbeat",
-    "Heartbeat, and slow readers",
+    "Heartbeat and slow readers",
     "The server pings every `heartbeat_seconds`",
 )
 async def heartbeat(context: Context) -> None:
@@ -367,8 +367,8 @@ async def heartbeat(context: Context) -> None:
 
 @check(
     "socket.heartbeat-missed",
-    "Heartbeat, and slow readers",
-    "Nothing heard between two pings closes with 4103",
+    "Heartbeat and slow readers",
+    "If the server receives nothing between two pings, it closes with 4103",
 )
 async def heartbeat_missed(context: Context) -> None:
     (alice,) = await context.users(1)

@@ -14,7 +14,7 @@ from chatsvc.wire import close_codes
 from chatsvc.wire.protocol import BEARER_PREFIX, PROTOCOL_VERSION
 
 _REFUSED = (
-    "401 | no token, or one that is not good; `WWW-Authenticate` and `detail` say which claim"
+    "401 | no token, or one that is not valid; `WWW-Authenticate` and `detail` say which claim"
 )
 _UPGRADE = {
     "Upgrade": "websocket",
@@ -102,7 +102,7 @@ async def by_header(context: Context) -> None:
 @check(
     "socket-token.header-refused",
     "Socket",
-    "a bad one is refused with a problem document and no upgrade",
+    "an invalid one is refused with a problem document and no upgrade",
 )
 async def header_refused(context: Context) -> None:
     for headers in ({}, {"Authorization": "Bearer this.is.none"}):
@@ -150,7 +150,7 @@ async def subprotocol_expired(context: Context) -> None:
     await _closed_with(context, close_codes.TOKEN_EXPIRED, PROTOCOL_VERSION, token)
 
 
-@check("socket-token.version", "Close codes", "4200 | protocol version not spoken here")
+@check("socket-token.version", "Close codes", "4200 | protocol version not supported")
 async def version(context: Context) -> None:
     (alice,) = await context.users(1)
     token = BEARER_PREFIX + alice.token

@@ -48,7 +48,7 @@ class ConversationPage(Protocol):
 
     @property
     def lost(self) -> tuple[int, int] | None:
-        """A range of ids, above the first up to the second, that nobody holds any more."""
+        """The id range of lost messages, above the first id up to the second, or ``None``."""
 
 
 class ConversationHistory(Protocol):

@@ -27,7 +27,7 @@ class HistoryPage(Protocol):
 
     @property
     def lost(self) -> tuple[int, int] | None:
-        """A range of ids, above the first up to the second, that nobody holds any more."""
+        """The id range of lost messages, above the first id up to the second, or ``None``."""
 
 
 class History(Protocol):

@@ -19,12 +19,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from chatsvc.client.uuid7 import build_uuid7
 from chatsvc.core.errors import LogUnavailable, StoreUnavailable
 from chatsvc.core.ids import MAX_ID
+from chatsvc.core.limits import Limits
 from chatsvc.core.page import NO_BYTE_BOUND, Bounds, Entry
 from chatsvc.core.record import Record, unpack
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
+from chatsvc.features.messages.service import AllowAll, MessageService
+from chatsvc.log.base import Appended
 from chatsvc.log.elapsed import Instant
 from chatsvc.log.local import LocalLog
 from chatsvc.log.reconcile import Life, Mark, StoreState
@@ -33,7 +37,6 @@ from chatsvc.storage.base import Conversation, Rejection
 from chatsvc.storage.history import History
 from chatsvc.storage.persister import Persister, state_of
 from chatsvc.storage.sqlite import SqliteStore
-from tests.support.records import draft
 
 CONVERSATIONS = (("alice", "bob"), ("alice", "carol"), ("alice", "bob", "carol"))
 USERS = ("alice", "bob", "carol")
@@ -47,6 +50,8 @@ class Sent(NamedTuple):
     content: str
     users: tuple[str, ...]
     channel: str
+    sender: str
+    client_id: str | None
 
 
 class Held(NamedTuple):
@@ -227,7 +232,11 @@ class World:
         )
         if state:
             self.log_is_older = False
+            await persisting.learn_past(self.log, self.store)  # as the service does
         self.history = History(self.store, self.log.tail, breaker_seconds=0.0)
+        self.service = MessageService(
+            log=self.log, policy=AllowAll(), client_ids=self.history, limits=Limits()
+        )
         self.hub = Hub()
         self.resumer = Resumer(
             epoch=self.log.epoch,
@@ -321,9 +330,25 @@ class World:
             to = self.dice.choice(CONVERSATIONS)
             sender = self.dice.choice(to)
             content = f"m{len(self.sent)}"
-            appended = await self.log.append(draft(content, to=to, sender=sender))
-            self.sent[content] = Sent(appended.id, content, to, ",".join(to))
+            client_id = self.client_id() if self.dice.random() < 0.7 else None
+            try:
+                appended = await self.submit(to, sender, content, client_id)
+            except StoreUnavailable:
+                assert client_id is not None, "needs no store"
+                continue  # whether it was used cannot be told: nothing was kept
+            assert not appended.duplicate, "nobody has sent it before"
             assert json.loads(appended.body)["content"] == content
+            self.sent[content] = Sent(appended.id, content, to, ",".join(to), sender, client_id)
+
+    async def submit(
+        self, to: Sequence[str], sender: str, content: str, client_id: str | None
+    ) -> Appended:
+        return await self.service.submit(sender, "", list(to), content, client_id)
+
+    def client_id(self) -> str:
+        """A UUIDv7, minted by a client whose clock is right, or not."""
+        skew = self.dice.choice([0, 0, 0, -200, 5_000, -HOUR_MS, HOUR_MS, 30 * HOUR_MS])
+        return str(build_uuid7(max(1, self.clock_ms + skew), self.dice.getrandbits(74)))
 
     async def persist(self) -> None:
         self.store.partly = self.dice.random() < 0.15

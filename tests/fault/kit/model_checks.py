@@ -8,7 +8,7 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID, format_id, parse_id
 from chatsvc.core.page import Bounds
 from chatsvc.delivery.connection import Connection
-from chatsvc.storage.history import Page
+from chatsvc.storage.history_pages import Page
 from tests.fault.kit.model import CONVERSATIONS, USERS, Client, Held, Wire, World
 
 
@@ -40,6 +40,8 @@ async def check(world: World, *, settled: bool = False) -> None:
         maybe = [one for one in everything if one.channel == channel]
         await check_pages(world, here, maybe, channel, people[0], must)
     await check_single(world, present, must)
+    if not world.log_is_older:
+        await check_retries(world, present, must)
     if not world.log_is_older:
         check_live(world, present)
 
@@ -143,6 +145,22 @@ async def check_single(world: World, present: list[Held], must: bool) -> None:
         assert content == one.content or (world.store.away and content in world.sent)
         if state == "stored" and world.confirmed:
             assert one.id in stored, f"{one} is not stored"
+
+
+async def check_retries(world: World, present: list[Held], must: bool) -> None:
+    """Who does not know what became of a send repeats it, and it is the same message."""
+    there = {one.content for one in present}
+    candidates = [
+        one for one in world.sent.values() if one.client_id is not None and one.content in there
+    ]
+    for one in world.dice.sample(candidates, min(3, len(candidates))):
+        try:
+            again = await world.submit(one.users, one.sender, one.content, one.client_id)
+        except StoreUnavailable:
+            assert not must, "cannot be told, though everything is there"
+            continue
+        assert again.duplicate, f"{one} was accepted twice"
+        assert json.loads(again.body)["content"] == one.content
 
 
 async def check_resume(world: World, mine: list[Held], user: str, must: bool) -> None:

@@ -31,8 +31,8 @@ def test_nothing_is_covered_before_anything_is_forgotten() -> None:
 
 def test_a_senders_bound_is_the_latest_minted_and_that_senders_alone() -> None:
     bounds = KeyBounds()
-    bounds.forgot("alice", uuid7_at(T0 + 5))
-    bounds.forgot("alice", uuid7_at(T0))
+    bounds.forgot("alice", [uuid7_at(T0 + 5)])
+    bounds.forgot("alice", [uuid7_at(T0)])
     assert bounds.covers("alice", uuid7_at(T0 + 5, 2))
     assert not bounds.covers("alice", uuid7_at(T0 + 6))
     assert not bounds.covers("bob", uuid7_at(T0))
@@ -40,7 +40,7 @@ def test_a_senders_bound_is_the_latest_minted_and_that_senders_alone() -> None:
 
 def test_other_strings_are_forgotten_for_good() -> None:
     bounds = KeyBounds()
-    bounds.forgot("alice", "anything")
+    bounds.forgot("alice", ["anything"])
     assert not bounds.covers("alice", "anything")
     bounds.past_is_unknown(None)
     assert not bounds.covers("alice", "anything")
@@ -52,7 +52,7 @@ def test_many_senders_share_the_bound_of_the_latest_among_the_earliest(
     monkeypatch.setattr(key_bounds, "SENDERS", 3)
     bounds = KeyBounds()
     for number in range(7):  # the seventh is one too many for twice three
-        bounds.forgot(f"u{number}", uuid7_at(T0 + number))
+        bounds.forgot(f"u{number}", [uuid7_at(T0 + number)])
     assert bounds.covers("anybody", uuid7_at(T0 + 3))
     assert not bounds.covers("anybody", uuid7_at(T0 + 4))
     for number in range(7):
@@ -64,16 +64,16 @@ def test_a_few_clocks_far_ahead_raise_nobody_elses_bound(monkeypatch: pytest.Mon
     monkeypatch.setattr(key_bounds, "SENDERS", 3)
     bounds = KeyBounds()
     for number in range(3):
-        bounds.forgot(f"ahead{number}", uuid7_at(T0 + YEAR))
+        bounds.forgot(f"ahead{number}", [uuid7_at(T0 + YEAR)])
     for number in range(50):
-        bounds.forgot(f"u{number}", uuid7_at(T0 + number))
+        bounds.forgot(f"u{number}", [uuid7_at(T0 + number)])
     assert not bounds.covers("fresh", uuid7_at(T0 + 50))
     assert bounds.covers("ahead1", uuid7_at(T0 + 50))
 
 
 def test_it_outlives_the_process() -> None:
     bounds = KeyBounds()
-    bounds.forgot("alice", uuid7_at(T0))
+    bounds.forgot("alice", [uuid7_at(T0)])
     bounds.past_is_unknown(T0 - YEAR)
     again = KeyBounds(bounds.save(77))
     assert (again.known, again.position, again.unmet) == (True, 77, True)
@@ -132,7 +132,7 @@ def test_more_senders_ahead_than_are_kept_share_a_bound(monkeypatch: pytest.Monk
 def test_the_saved_form_is_bounded() -> None:
     bounds = KeyBounds()
     for number in range(5 * key_bounds.SENDERS):
-        bounds.forgot(f"u{number}", uuid7_at(T0 + number))
+        bounds.forgot(f"u{number}", [uuid7_at(T0 + number)])
     senders = msgspec.json.decode(bounds.save(0))[-1]
     assert key_bounds.SENDERS <= len(senders) <= 2 * key_bounds.SENDERS
 
@@ -150,7 +150,7 @@ def test_whatever_was_forgotten_is_covered(steps: list[tuple[int, int, bool]]) -
         forgotten: list[tuple[str, str]] = []
         for sender, minted, restart in steps:
             forgotten.append((f"u{sender}", uuid7_at(T0 + minted)))
-            bounds.forgot(*forgotten[-1])
+            bounds.forgot(forgotten[-1][0], [forgotten[-1][1]])
             if restart:
                 bounds = KeyBounds(bounds.save(0))
             assert all(bounds.covers(*key) for key in forgotten)

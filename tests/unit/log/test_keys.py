@@ -178,6 +178,23 @@ def test_a_call_forgets_a_bounded_amount() -> None:
     assert keys.position == 2_500
 
 
+def test_what_an_earlier_life_forgot_may_not_be_stored_any_more() -> None:
+    earlier = KeyBounds()
+    keys = KeyWindow(max_keys=9, max_keys_per_sender=9, bounds=KeyBounds(earlier.save(position=70)))
+    assert (keys.position, keys.forgotten_to) == (70, 70)
+
+
+def test_a_sender_that_lost_all_its_keys_and_comes_back_is_listed_once() -> None:
+    keys = window(max_keys=1)
+    for at in range(20):
+        keys.add(key(str(at)), 2 * at + 1, b"")
+        keys.add(key(str(at), "another"), 2 * at + 2, b"")
+        keys.forget(0, MAX_ID)
+    keys.forget(39, MAX_ID)
+    assert held(keys, ["19"], "another") == ["19"]
+    assert keys._oldest == [(40, "another")]
+
+
 def test_senders_that_come_and_go_leave_nothing_behind() -> None:
     keys = window(max_keys=10)
     for at in range(5_000):

@@ -343,7 +343,7 @@ async def test_trim_takes_what_is_old_and_stored_but_never_the_newest(
     await until(lambda: rows_on_disk(tmp_path) == 1)
     await log.close()
     log = await opened(elapsed_clock=boot)
-    assert (log.tail.floor, log.tail.head) == (rows[-1][0] - 1, rows[-1][0])
+    assert rows[-1][0] - 1 <= log.tail.floor <= log.tail.head == rows[-1][0]
     assert (await send(log)).id > rows[-1][0]
 
 

@@ -16,7 +16,7 @@ from chatsvc.log import key_file, local
 from chatsvc.log.base import Appended
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.log.local import LocalLog
-from chatsvc.log.reconcile import StoreState
+from chatsvc.log.reconcile import Mark, StoreState
 from chatsvc.log.verify import BadRow, accept_loss, remove
 from tests.support.boot import Boot
 from tests.support.client_ids import uuid7_at
@@ -51,7 +51,11 @@ async def opened(
             "elapsed_clock": boot,
         }
         identity, head = options.pop("store_identity", "s"), options.pop("store_head", 0)
-        store = None if identity is None else StoreState(identity, None, head)
+        mark = None
+        if logs and head:  # as the persister of the log before has left it
+            life = logs[-1].lives[-1]
+            mark = Mark(head, life.generation, life.epoch)
+        store = None if identity is None else StoreState(identity, mark, head)
         log = await LocalLog.open(tmp_path, store=store, **(values | options))
         logs.append(log)
         return log

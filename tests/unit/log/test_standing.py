@@ -290,6 +290,16 @@ async def test_a_store_ahead_begins_a_new_life_above_it(tmp_path: Path, opened: 
     assert (log.epoch, log.tail.base) == (epoch, head)
 
 
+async def test_an_empty_log_that_was_put_back_is_no_new_one(opened: Open) -> None:
+    log = await opened(store=NOTHING)
+    await log.close()
+    head = id_at(now_ms())
+    again = await opened(store=StoreState("s", mark(log, head), head))
+    assert again.epoch != log.epoch
+    assert again.tail.base == head
+    assert (await send(again)).id > head
+
+
 async def test_an_unordered_batch_that_the_log_lost_the_end_of_is_completed(
     tmp_path: Path, opened: Open
 ) -> None:

@@ -40,6 +40,7 @@ class Connection(BoundedConnection):
         self.progress = (0, 0)
         self.moved_at = 0.0
         self.head_since = 0.0
+        self.body_since = 0.0
         self.idle_since = idle_since
         self.expired = False
 
@@ -153,6 +154,15 @@ async def test_room_is_made_of_what_is_of_no_use_the_longest_first() -> None:
     assert [one.aborted for one in world.transports] == [True, True, False, False, False, False]
     assert world.watch.close_unused() == 0, "not looked for again at once"
     assert world.watch.closed_for_capacity == 2
+
+
+async def test_bodies_that_do_not_arrive_give_way_to_new_connections() -> None:
+    now = asyncio.get_running_loop().time()
+    world = World(0, 0, 0)
+    world.connections[0].body_since = now - 0.5
+    world.connections[1].body_since = now - 3.0
+    assert world.watch.close_unused() == 1
+    assert [one.aborted for one in world.transports] == [False, True, False]
 
 
 async def test_only_large_answers_are_told_of() -> None:

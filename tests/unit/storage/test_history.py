@@ -15,7 +15,8 @@ from chatsvc.core.page import Bounds, Entry
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.base import Conversation
-from chatsvc.storage.history import Breaker, History
+from chatsvc.storage.breaker import Breaker
+from chatsvc.storage.history import History
 from chatsvc.storage.read_queue import ReadQueue
 from chatsvc.storage.retention import Expiry
 from tests.support.memory_store import MemoryStore
@@ -631,11 +632,8 @@ async def test_what_is_in_neither_yet_is_not_called_unknown() -> None:
     with pytest.raises(StoreUnavailable, match="filled up again"):
         await world.history.get(START + 5 * STEP)
     assert await world.history.get(START + 13 * STEP) is None
-    with pytest.raises(StoreUnavailable, match="filled up again"):
-        await world.history.find_client_id("alice", "alice,bob", "k")
     world.tail.advance(START + 12 * STEP)
     assert await world.history.get(START + 5 * STEP) is None
-    assert await world.history.find_client_id("alice", "alice,bob", "k") is None
 
 
 async def test_what_a_store_answers_that_was_not_met_is_not_called_complete() -> None:

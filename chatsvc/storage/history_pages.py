@@ -1,0 +1,104 @@
+"""Pages of history, put together from what the store and the log's tail hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from chatsvc.core.page import Bounds, Entry, body_bytes, fit
+from chatsvc.core.record import KIND_MESSAGE, Record
+
+FromTail = Callable[[Bounds], list[Record]]
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Page(NamedTuple):
+    """Entries ascending by id.
+
+    ``has_more`` speaks of the direction asked: older ones for the newest of a stretch,
+    newer ones for the oldest. ``complete`` is false where something in the range may be
+    missing for now: the store was away and only what the log's tail holds is here, or the
+    store is being filled up with what one before it had. ``lost`` is a range of ids, above
+    the first up to the second, of which the page touches a part and nobody holds anything.
+    """
+
+    entries: list[Entry]
+    has_more: bool
+    complete: bool
+    lost: tuple[int, int] | None = None
+
+
+def entry_of(record: Record) -> Entry:
+    """A record as a reader needs it."""
+    return Entry(
+        id=record.id,
+        rev=record.id,
+        channel=record.channel,
+        sender=record.sender,
+        origin=record.origin,
+        audience=record.audience,
+        body=record.body,
+    )
+
+
+def messages_of(from_tail: FromTail, bounds: Bounds) -> list[Entry]:
+    """A page of the tail's messages: records of other kinds do not count."""
+    found: list[Entry] = []
+    rest = bounds
+    while True:
+        records = from_tail(rest)
+        entries = [entry_of(record) for record in records if record.kind == KIND_MESSAGE]
+        found = entries + found if bounds.newest else found + entries
+        if not rest.reached_by(records) or bounds.reached_by(found):
+            return found
+        room = max(bounds.max_bytes - body_bytes(found), 0)
+        rest = rest._replace(limit=bounds.limit - len(found), max_bytes=room)
+        if bounds.newest:
+            rest = rest._replace(before=records[0].id)
+        else:
+            rest = rest._replace(after=records[-1].id)
+
+
+def cut(entries: list[Entry], bounds: Bounds) -> Page:
+    """As much of it as the bounds allow."""
+    kept = fit(
+        entries,
+        lambda entry: len(entry.body),
+        bounds.limit,
+        bounds.max_bytes,
+        from_end=bounds.newest,
+    )
+    return Page(kept, has_more=len(kept) < len(entries), complete=True)
+
+
+def merge(stored: list[Entry], here: list[Entry]) -> list[Entry]:
+    """Both, ascending; what is in both once, as the log has it."""
+    if not here:
+        return stored
+    entries = {entry.id: entry for entry in stored} | {entry.id: entry for entry in here}
+    return [entries[position] for position in sorted(entries)]
+
+
+def differ(stored: list[Entry], here: list[Entry]) -> bool:
+    """Whether the two have different messages under one id: a log was put back, and went on;
+    the persister has not come to give its messages another place."""
+    bodies = {entry.id: entry.body for entry in here}
+    for entry in stored:
+        body = bodies.get(entry.id, entry.body)
+        if body != entry.body and _decode(body) != _decode(entry.body):
+            return True
+    return False
+
+
+def covered_by(page: Page, bounds: Bounds) -> tuple[int, int]:
+    """The part of the range that the page speaks of: what it was cut off from is not it."""
+    after, before = bounds.after, bounds.before
+    if page.has_more and page.entries:
+        if bounds.newest:
+            after = page.entries[0].id - 1
+        else:
+            before = page.entries[-1].id + 1
+    return after, before
