@@ -1,4 +1,4 @@
-"""The composition root: the only file that names backends and features."""
+"""The composition root: the only module that names backends and features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from chatsvc import __version__, logs
+from chatsvc import __version__
+from chatsvc.app_metrics import watch_connections, watch_service
 from chatsvc.auth.authentication import Authentication, authentication
 from chatsvc.core.errors import ChatError, StoreUnavailable
 from chatsvc.delivery.fanout import Fanout
@@ -30,13 +31,13 @@ from chatsvc.features.messages.service import MessageService, Policy
 from chatsvc.log.local import AHEAD_SECONDS, LocalLog
 from chatsvc.log.lock import DataDirLock
 from chatsvc.log.reconcile import StoreState
-from chatsvc.server.accepting import AcceptingSite, accept_on
+from chatsvc.server.accepting import accept_on
 from chatsvc.server.application import ServerOptions, build_application
 from chatsvc.server.connection_limits import connection_limits, open_files_limit
 from chatsvc.server.health import Check, HealthReport
 from chatsvc.server.listener import listen, url_of
 from chatsvc.server.metrics import Metrics
-from chatsvc.server.protocol import ProblemRunner, ProblemServer
+from chatsvc.server.protocol import ProblemRunner
 from chatsvc.server.websocket.context import SocketContext
 from chatsvc.server.websocket.monitor import SocketMonitor
 from chatsvc.server.websocket.upgrade import WebSocketEndpoint
@@ -55,10 +56,10 @@ _logger = structlog.get_logger("chatsvc")
 
 
 def open_store(settings: Settings) -> MessageStore:
-    """The store that the settings name; not opened yet.
+    """Return the store that the settings name, not opened yet.
 
     Raises:
-        ConfigurationError: a MongoDB URI that cannot be used.
+        ConfigurationError: the MongoDB URI cannot be used.
     """
     if settings.chosen_store == "mongodb":
         from chatsvc.storage.mongo import MongoStore  # a quarter of a second to import
@@ -69,20 +70,20 @@ def open_store(settings: Settings) -> MessageStore:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A service that has started: what whoever started it may want to know."""
+    """A service that has started: its address and its settings."""
 
     url: str
     settings: Settings
     authentication: Authentication
 
     def dev_token(self, user: str) -> str | None:
-        """A token by the development login, where it is on."""
+        """Return a token of the development login, or ``None`` if it is off."""
         mint = self.authentication.mint_dev
         return mint(user)[0] if mint is not None else None
 
 
 class Service:
-    """Everything put together. :meth:`stop` undoes what :meth:`start` got to."""
+    """The whole service; :meth:`stop` releases whatever :meth:`start` has acquired."""
 
     def __init__(self, settings: Settings, policy: Policy) -> None:
         self._settings = settings
@@ -101,7 +102,11 @@ class Service:
         self._retention: Retention | None = None
 
     async def start(self) -> Running:
-        """Raises what :func:`run` does."""
+        """Start the service, in the order in which the parts depend on each other.
+
+        Raises:
+            ConfigurationError, VersionTooNew, LogDamaged: the service cannot start.
+        """
         settings = self._settings
         self._lock.acquire()
         who = authentication(settings)
@@ -169,11 +174,11 @@ class Service:
         probe.start()
         self._retention = Retention(store, log.tail, expiry)
         self._retention.start()
-        self._watch(log, context, probe, history)
-        self._watch_connections(runner.problem_server, sites)
+        watch_service(self._metrics, log, context, probe, history)
+        watch_connections(self._metrics, runner.problem_server, sites)
         self._started = True
         gc.collect()
-        gc.freeze()  # what lives as long as the process need not be looked at again
+        gc.freeze()  # objects that live as long as the process need not be collected
         gc.set_threshold(10_000, 50, 50)
         url = url_of(settings.host, listeners[0])
         _logger.info(
@@ -184,18 +189,23 @@ class Service:
             version=__version__,
         )
         if settings.dev_login == "anywhere":
-            _logger.warning("dev_login_anywhere", meaning="whoever asks gets a token for any user")
+            _logger.warning(
+                "dev_login_anywhere", meaning="every client can get a token for any user"
+            )
         return Running(url, settings, who)
 
     async def stop(self) -> None:
-        """Unready at once; after a while sockets away; requests in flight answered; the log
-        closed."""
+        """Shut down in order.
+
+        The service is unready at once. After the drain time sockets are closed, requests in
+        progress are answered, and the log and the store are closed.
+        """
         was_started, self._started = self._started, False
         settings = self._settings
         try:
             async with asyncio.timeout(settings.shutdown_seconds):
                 if was_started:
-                    # Whoever routes clients here sees that it is not ready, and stops.
+                    # A load balancer sees that the service is not ready, and stops routing.
                     await asyncio.sleep(min(settings.drain_seconds, settings.shutdown_seconds / 2))
                 if self._context is not None:
                     self._context.draining = True
@@ -207,7 +217,7 @@ class Service:
                 if self._persister is not None:
                     await self._persister.stop(drain=True)
         except TimeoutError:
-            _logger.warning("not everything ended in time", seconds=settings.shutdown_seconds)
+            _logger.warning("shutdown_timed_out", seconds=settings.shutdown_seconds)
         if self._probe is not None:
             await self._probe.stop()
         if self._retention is not None:
@@ -229,11 +239,11 @@ class Service:
                 found = await state_of(store)
                 probe.answered()
         except (StoreUnavailable, TimeoutError) as exc:
-            # Nothing needs it yet: what is sent meanwhile waits in the log.
-            _logger.warning("the store is away at the start", error=str(exc) or "no answer")
+            # The start does not need the store: messages wait in the log.
+            _logger.warning("store_unavailable_at_start", error=str(exc) or "no answer")
         except ChatError:
             raise
-        except Exception:  # a fault of the store must not keep sends from being accepted
+        except Exception:  # an error of the store must not prevent that sends are accepted
             found = None
             _logger.exception("store_failed_at_start")
         log = await LocalLog.open(
@@ -347,80 +357,14 @@ class Service:
             ready=self._started,
         )
 
-    def _watch(
-        self, log: LocalLog, context: SocketContext, probe: StoreProbe, history: History
-    ) -> None:
-        watch = self._metrics.watch
-        watch("backlog_bytes", "Accepted and not yet stored.", lambda: log.tail.unsaved_bytes)
-        watch("backlog_messages", "Accepted and not yet stored.", lambda: log.tail.unsaved_count)
-        watch(
-            "refill_messages",
-            "Stored once, and not yet in the store that is being filled again.",
-            lambda: log.refill,
-        )
-        watch("store_up", "1 while the store answers, otherwise 0.", lambda: float(probe.up))
-        watch("recent_bytes", "Stored, and kept in memory.", lambda: log.tail.recent_bytes)
-        watch(
-            "messages_duplicate",
-            "Sends under a client_id that was used already.",
-            lambda: log.repeats,
-            "counter",
-        )
-        watch(
-            "idempotency_keys_forgotten_early",
-            "client_ids forgotten before their time, because there were too many.",
-            lambda: log.keys_forgotten_early,
-            "counter",
-        )
-        watch(
-            "sends_over_share",
-            "Sends refused because too much of their sender waits to be stored.",
-            lambda: log.fair_share.refused,
-            "counter",
-        )
-        watch(
-            "sends_over_new_conversations",
-            "Sends refused because their sender began too many conversations.",
-            lambda: log.new_conversations.refused,
-            "counter",
-        )
-        watch("history_waiting", "Reads of history that wait for the store.",
-              lambda: history.queue.waiting)  # fmt: skip
-        watch("history_busy", "Reads of history refused because too many waited.",
-              lambda: history.queue.refused, "counter")  # fmt: skip
-        watch("resume_replayed", "Messages replayed to resuming sockets.",
-              lambda: context.resumer.replayed, "counter")  # fmt: skip
-        watch("gaps", "Gaps that a resume announced.", lambda: context.resumer.gaps, "counter")
-        watch("sockets_fell_behind", "Times that more waited for a socket than it may hold unsent.",
-              lambda: context.resumer.fell_behind, "counter")  # fmt: skip
-        watch("log_lines_lost", "Log lines that could not be written.", logs.lines_lost, "counter")
-        watch("sockets_slow", "Sockets with unsent bytes.", lambda: len(context.slow))
-
-    def _watch_connections(self, server: ProblemServer, sites: Sequence[AcceptingSite]) -> None:
-        watch, looks = self._metrics.watch, server.watch
-        watch("http_connections", "Open HTTP connections, not upgraded.", lambda: server.open)
-        for name, text, read in (
-            ("accept_pauses", "Times that accepting stopped for want of room or descriptors.",
-             lambda: sum(site.pauses for site in sites)),
-            ("http_refused", "HTTP connections beyond the bound of their address.",
-             lambda: sum(site.refused for site in sites)),
-            ("http_aborted", "HTTP answers cut off because they were not read.",
-             lambda: looks.aborted),
-            ("http_heads_expired", "HTTP connections closed because no whole head came in time.",
-             lambda: looks.heads_expired),
-            ("http_closed_for_room", "HTTP connections of no use that gave way to new ones.",
-             lambda: looks.closed_for_capacity),
-        ):  # fmt: skip
-            watch(name, text, read, "counter")
-
 
 def _clock_check(ahead_seconds: float) -> Check:
     if ahead_seconds <= AHEAD_SECONDS:
         return Check(status="ok")
     return Check(
         status="degraded",
-        detail=f"the log's ids are {round(ahead_seconds)} seconds ahead of the clock: it is "
-        "wrong, or it was; created_at of new messages is wrong until it has caught up",
+        detail=f"the log's ids are {round(ahead_seconds)} seconds ahead of the clock: the clock "
+        "is or was wrong; created_at of new messages is wrong until the clock has caught up",
     )
 
 
@@ -428,7 +372,7 @@ _SEVERITY: Final = ("ok", "degraded", "down")
 
 
 class _Presence:
-    """How many connections each user has; asked through a port that other gateways share."""
+    """Counts the connections of users in the hub of this process."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -438,7 +382,7 @@ class _Presence:
 
 
 class _StoreEvents(PersisterEvents):
-    """Counts what the persister tells of."""
+    """Counts the events of the persister in metrics."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

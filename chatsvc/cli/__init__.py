@@ -1,4 +1,6 @@
-"""The command line. Exit status: 0 done, 1 not done, 2 cannot be done as asked or configured.
+"""The command line.
+
+Exit status: 0 success, 1 failure, 2 an argument or a setting is wrong.
 
 Each command imports what it needs when it runs, so that ``--version`` and
 ``healthcheck`` start quickly.
@@ -15,7 +17,7 @@ from typing import Final
 from chatsvc import __version__
 
 _PRIVATE: Final = 0o077
-"""The umask: nothing for group and others."""
+"""The umask: no access for group and others."""
 _DESCRIPTION: Final = """\
 A self-hosted chat backend for applications that already have users.
 Settings are environment variables: `chatsvc config` lists them all."""
@@ -24,9 +26,9 @@ Settings are environment variables: `chatsvc config` lists them all."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status.
 
-    What a person can mend is one line on standard error: a setting, a port that is
-    taken, a folder in use, files of a newer version, a damaged log, a store that is away.
-    Whatever files a command makes are readable by their owner alone.
+    An error that a person can fix is one line on standard error: a setting, a port or a
+    folder that is in use, files of a newer version, a damaged log, an unavailable store.
+    Only their owner can read the files that a command creates.
     """
     _fill_standard_streams()
     before = os.umask(_PRIVATE)
@@ -37,8 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fill_standard_streams() -> None:
-    """Open what the parent has closed of descriptors 0 to 2: a file that is opened there
-    would get what is written to standard error, and such a file may be the log."""
+    """Open those of the descriptors 0 to 2 that the parent process has closed.
+
+    Otherwise a file that is opened later, such as the log, could get one of these numbers and
+    receive what is written to standard error.
+    """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -62,11 +67,11 @@ def _run(argv: Sequence[str] | None) -> int:
         status: int = arguments.run(arguments)
         sys.stdout.flush()
     except (ConfigurationError, LogDamaged, VersionTooNew) as exc:
-        return _complain(str(exc), 2)
+        return _print_error(str(exc), 2)
     except Unavailable as exc:
-        return _complain(exc.detail, 1)
+        return _print_error(exc.detail, 1)
     except BrokenPipeError:
-        # Whoever read our output has enough of it. What is left must not be flushed at exit.
+        # The reader of the output has closed it. The rest must not be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
@@ -74,7 +79,7 @@ def _run(argv: Sequence[str] | None) -> int:
     return status
 
 
-def _complain(text: str, status: int) -> int:
+def _print_error(text: str, status: int) -> int:
     sys.stderr.write(f"chatsvc: {' '.join(text.split())}\n")
     return status
 
@@ -90,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 
     env = argparse.ArgumentParser(add_help=False)
     env.add_argument(
-        "--env-file", metavar="PATH", help="a file of variables; the environment is before it"
+        "--env-file", metavar="PATH", help="a file of variables; the environment takes precedence"
     )
     data = argparse.ArgumentParser(add_help=False, parents=[env])
     data.add_argument("--data-dir", metavar="PATH", help="instead of DATA_DIR")
@@ -98,18 +103,16 @@ def _parser() -> argparse.ArgumentParser:
     store.add_argument("--store", metavar="STORE", help="instead of STORE: auto, mongodb or sqlite")
     listen = argparse.ArgumentParser(add_help=False)
     listen.add_argument("--host", metavar="ADDRESS", help="instead of HOST")
-    listen.add_argument("--port", metavar="N", help="instead of PORT; 0 takes a free one")
+    listen.add_argument("--port", metavar="N", help="instead of PORT; 0 for any free port")
 
     serve = commands.add_parser("serve", parents=[listen, data, store], help="run the service")
     serve.set_defaults(run=_serve)
     dev = commands.add_parser(
         "dev",
         parents=[listen, data, store],
-        help="run it on this machine alone, with tokens for whoever asks",
+        help="run the service for this machine only, with tokens for every client",
     )
-    dev.add_argument(
-        "--reload", action="store_true", help="start again when the program's source changes"
-    )
+    dev.add_argument("--reload", action="store_true", help="restart when the source code changes")
     dev.set_defaults(run=_dev)
 
     token = commands.add_parser("token", parents=[data], help="print a token for a user")
@@ -120,32 +123,36 @@ def _parser() -> argparse.ArgumentParser:
     config = commands.add_parser(
         "config",
         parents=[listen, data, store],
-        help="show every setting, its value and where it came from",
+        help="show every setting, its value and its source",
     )
     config.add_argument(
-        "--check", action="store_true", help="only say whether `chatsvc serve` would start"
+        "--check", action="store_true", help="only check whether `chatsvc serve` would start"
     )
     config.set_defaults(run=_config)
 
     migrate = commands.add_parser(
-        "migrate", parents=[data, store], help="bring the log and the store to this version"
+        "migrate", parents=[data, store], help="upgrade the log and the store to this version"
     )
     migrate.add_argument(
-        "--check", action="store_true", help="only say what there is to do; 1 if anything"
+        "--check",
+        action="store_true",
+        help="only show what has to be upgraded; exit status 1 if anything",
     )
     migrate.set_defaults(run=_migrate)
 
     backup = commands.add_parser(
-        "backup", parents=[data, store], help="copy log and store, while the service runs or not"
+        "backup", parents=[data, store], help="copy log and store; the service may be running"
     )
     backup.add_argument("dir", metavar="DIR", help="a folder that does not exist yet")
     backup.set_defaults(run=_backup)
     restore = commands.add_parser(
-        "restore", parents=[data, store], help="put a backup back; the service must be stopped"
+        "restore", parents=[data, store], help="restore a backup; the service must be stopped"
     )
-    restore.add_argument("dir", metavar="DIR", help="what `chatsvc backup` has made")
+    restore.add_argument("dir", metavar="DIR", help="a folder that `chatsvc backup` has created")
     restore.add_argument(
-        "--force", action="store_true", help="move the files that are in DATA_DIR aside"
+        "--force",
+        action="store_true",
+        help="move the existing files of DATA_DIR away first",
     )
     restore.set_defaults(run=_restore)
 
@@ -153,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_log(commands, [data, store])
 
     health = commands.add_parser(
-        "healthcheck", parents=[env], help="ask a running service whether it lives"
+        "healthcheck", parents=[env], help="check whether a running service answers"
     )
     health.add_argument("--url", help="instead of http://127.0.0.1:PORT")
     health.set_defaults(run=_healthcheck)
@@ -165,19 +172,19 @@ def _add_dead_letters(
     parents: list[argparse.ArgumentParser],
 ) -> None:
     letters = commands.add_parser(
-        "dead-letters", help="what could not be stored; may be used while the service runs"
+        "dead-letters", help="messages that could not be stored; the service may be running"
     )
     actions = letters.add_subparsers(title="actions", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", parents=parents, help="one a line, oldest first")
+    listing = actions.add_parser("list", parents=parents, help="list them, oldest first")
     listing.set_defaults(action="list")
-    show = actions.add_parser("show", parents=parents, help="all that is known of one, as JSON")
+    show = actions.add_parser("show", parents=parents, help="show one with all its fields, as JSON")
     show.add_argument("id", metavar="ID")
     show.set_defaults(action="show")
-    replay = actions.add_parser("replay", parents=parents, help="store it now; then it is gone")
+    replay = actions.add_parser("replay", parents=parents, help="store it now, and remove it here")
     replay.add_argument("ids", nargs="*", metavar="ID")
-    replay.add_argument("--all", action="store_true", help="every one there is")
+    replay.add_argument("--all", action="store_true", help="replay all of them")
     replay.set_defaults(action="replay")
-    drop = actions.add_parser("drop", parents=parents, help="remove for good")
+    drop = actions.add_parser("drop", parents=parents, help="delete it permanently")
     drop.add_argument("ids", nargs="+", metavar="ID")
     drop.set_defaults(action="drop")
     for action in (listing, show, replay, drop):
@@ -190,14 +197,14 @@ def _add_log(
 ) -> None:
     log = commands.add_parser("log", help="the log on disk; the service must be stopped")
     actions = log.add_subparsers(title="actions", metavar="ACTION", required=True)
-    verify = actions.add_parser("verify", parents=parents, help="whether it is what was written")
+    verify = actions.add_parser("verify", parents=parents, help="check records and checksums")
     verify.add_argument(
         "--quarantine", action="store_true", help="move bad records to the dead letters"
     )
     verify.add_argument(
         "--accept-loss",
         action="store_true",
-        help="go on without what cannot be read; a copy is kept, and a new epoch begins",
+        help="drop what cannot be read; a copy is kept, and a new epoch begins",
     )
     verify.set_defaults(run=_log_verify)
 

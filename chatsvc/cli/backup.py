@@ -1,4 +1,4 @@
-"""``chatsvc backup DIR``: log and store as they fit together, of a running service or not."""
+"""``chatsvc backup DIR``: a consistent copy of log and store, also of a running service."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chatsvc.cli.backup_folder import (
     sync_folder,
     write_manifest,
 )
-from chatsvc.cli.options import say, settings_from, warn_of_near_misses
+from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError, LogDamaged, Unavailable
 from chatsvc.log.lock import DataDirInUse, DataDirLock
 from chatsvc.log.snapshot import copy_database, oldest, oldest_needed
@@ -28,10 +28,10 @@ from chatsvc.settings import Settings
 
 
 def backup(arguments: argparse.Namespace) -> int:
-    """Copy the store and then the log into a new folder, verified; 0 if it is there.
+    """Copy the store and then the log into a new folder, and verify the copies.
 
-    The log's copy holds everything that the store's copy lacks. With MongoDB the log alone.
-    The folder appears when it is whole.
+    The copy of the log holds every message that the copy of the store lacks. With MongoDB only
+    the log is copied. The folder gets its name when it is complete.
     """
     settings = settings_from(arguments)
     warn_of_near_misses(arguments)
@@ -40,15 +40,15 @@ def backup(arguments: argparse.Namespace) -> int:
     _check_source(settings)
     part = target.with_name(f"{target.name}.part")
     if os.path.lexists(target):
-        raise ConfigurationError(f"{target} exists: name a folder that does not")
+        raise ConfigurationError(f"DIR: {target} must not exist")
     try:
         part.mkdir(mode=0o700)
     except FileExistsError:
         raise ConfigurationError(
-            f"{part} exists: another backup is under way, or one did not end: remove it"
+            f"DIR: {part} must not exist: wait for the running backup, or remove it"
         ) from None
     except OSError as exc:
-        raise ConfigurationError(f"cannot make {part}: {exc.strerror}") from exc
+        raise ConfigurationError(f"DIR: cannot create {part}: {exc.strerror}") from exc
     try:
         records = _fill(settings, part)
         part.rename(target)
@@ -57,19 +57,21 @@ def backup(arguments: argparse.Namespace) -> int:
         raise Unavailable(f"the backup could not be written: {exc.strerror}") from exc
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    say(f"{target}: {records} records of the log, verified")
+    print_line(f"{target}: {records} records of the log, verified")
     if settings.chosen_store == "mongodb":
-        say(
-            "MongoDB is not in it. Each time, back it up first, as of one moment (mongodump "
-            "--oplog, or a snapshot), and the log after it, which then holds what the copy lacks"
+        print_line(
+            "MongoDB is not in it. Always back up MongoDB first, as of one moment (mongodump "
+            "--oplog, or a snapshot), and then the log, which holds what that copy lacks"
         )
     return 0
 
 
 def _check_source(settings: Settings) -> None:
-    """Raises:
-    ConfigurationError: there is nothing to copy.
-    LogDamaged: the log of a stopped service lost more than a crash can tear.
+    """Check that the files exist and that the log is not damaged.
+
+    Raises:
+        ConfigurationError: there is nothing to copy.
+        LogDamaged: the log of a stopped service lost more than a crash can cause.
     """
     data = settings.data_path
     names = [LOG, STORE] if settings.chosen_store == "sqlite" else [LOG]
@@ -80,11 +82,11 @@ def _check_source(settings: Settings) -> None:
     try:
         lock.acquire()
     except DataDirInUse:
-        return  # a running service looked at it before it opened it
+        return  # a running service has checked it when it opened it
     try:
         if inspect_wal(data / f"{LOG}-wal").damaged:
             raise LogDamaged(
-                f"{data / LOG} is damaged, and a backup of it would be: see `chatsvc log verify`"
+                f"{data / LOG} is damaged, and must be repaired first: see `chatsvc log verify`"
             )
     finally:
         lock.release()
@@ -101,8 +103,8 @@ def _fill(settings: Settings, part: Path) -> int:
     kept = oldest(part / LOG)
     if needed is not None and (kept is None or kept > needed):
         raise Unavailable(
-            "the log let go of records while the store was copied, so that the two do not fit "
-            "together: raise LOG_RETENTION_SECONDS above the time that a backup takes"
+            "the log removed records while the store was copied, so that the copies are not "
+            "consistent: LOG_RETENTION_SECONDS must be longer than a backup takes"
         )
     records = check_copies(part, names)
     made_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""What ``chatsvc backup`` writes and ``chatsvc restore`` reads: two files and a manifest."""
+"""The folder of a backup: up to two databases and a manifest."""
 
 from __future__ import annotations
 
@@ -24,15 +24,18 @@ _CHUNK: Final = 1024 * 1024
 
 
 class FileEntry(msgspec.Struct, frozen=True):
-    """A file of the backup."""
+    """A file of the backup: its size in bytes and its SHA-256 checksum in hex."""
 
     bytes: int
     sha256: str
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """``manifest.json``. ``store`` is ``sqlite`` or ``mongodb``; with ``mongodb`` there is the
-    log alone. ``made_at`` is RFC 3339, ``program`` the version of chatsvc."""
+    """The content of ``manifest.json``.
+
+    ``store`` is ``sqlite`` or ``mongodb``; with ``mongodb`` only the log is in the backup.
+    ``made_at`` is RFC 3339, ``program`` is the version of chatsvc.
+    """
 
     version: int
     made_at: str
@@ -42,7 +45,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Durable on return."""
+    """Write the manifest of a backup; it is durable on return."""
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
     path = folder / MANIFEST
     with path.open("xb") as handle:
@@ -52,11 +55,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Of a backup.
+    """Read and check the manifest of a backup.
 
     Raises:
-        ConfigurationError: this is no backup.
-        VersionTooNew: a newer program made it.
+        ConfigurationError: the folder is not a backup.
+        VersionTooNew: a newer version of the program wrote it.
     """
     path = folder / MANIFEST
     try:
@@ -66,7 +69,7 @@ def read_manifest(folder: Path) -> Manifest:
         if version > VERSION:
             raise VersionTooNew(
                 f"{folder} is a backup of version {version}; this program knows up to {VERSION}: "
-                "restore it with the version that made it, or a newer one"
+                "restore it with the version that wrote it, or a newer one"
             )
         manifest = msgspec.json.decode(data, type=Manifest)
     except OSError as exc:
@@ -84,7 +87,7 @@ class _Versioned(msgspec.Struct):
 
 
 def entry_of(path: Path) -> FileEntry:
-    """Size and checksum of a file."""
+    """Return size and checksum of a file."""
     digest = hashlib.sha256()
     size = 0
     with path.open("rb") as handle:
@@ -95,22 +98,25 @@ def entry_of(path: Path) -> FileEntry:
 
 
 def check_copies(folder: Path, names: Sequence[str]) -> int:
-    """Look the databases in a folder over, which nobody else has open; the log's records.
+    """Verify the databases in a folder, which no other process has open.
+
+    Returns:
+        The number of records in the log.
 
     Raises:
-        LogDamaged: says which, and what is wrong with it.
+        LogDamaged: names the file and the first error.
     """
     verdict = verify(folder / LOG)
-    faults = [*verdict.faults, *(f"a record is damaged: {row.reason}" for row in verdict.rows)]
-    if faults:
-        raise LogDamaged(f"{folder / LOG} is not good: {faults[0]}")
-    if STORE in names and (faults := faults_of(folder / STORE)):
-        raise LogDamaged(f"{folder / STORE} is not good: {faults[0]}")
+    errors = [*verdict.faults, *(f"a record is damaged: {row.reason}" for row in verdict.rows)]
+    if errors:
+        raise LogDamaged(f"{folder / LOG} is damaged: {errors[0]}")
+    if STORE in names and (errors := faults_of(folder / STORE)):
+        raise LogDamaged(f"{folder / STORE} is damaged: {errors[0]}")
     return verdict.records
 
 
 def sync_folder(folder: Path) -> None:
-    """Make what was created, renamed or removed in a folder durable."""
+    """Make created, renamed and removed entries of a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -122,16 +128,16 @@ def copy_checked(source: Path, target: Path, expected: FileEntry) -> None:
     """Copy a file of a backup to a new file, durably.
 
     Raises:
-        ConfigurationError: it cannot be read.
-        LogDamaged: it is not what the manifest says.
+        ConfigurationError: the file cannot be read.
+        LogDamaged: the file differs from the manifest.
     """
     try:
         reading = source.open("rb")
     except OSError as exc:
-        raise ConfigurationError(f"{source}: {exc.strerror}: the backup is not whole") from exc
+        raise ConfigurationError(f"{source}: {exc.strerror}: the backup is not complete") from exc
     with reading, target.open("xb") as writing:
         shutil.copyfileobj(reading, writing, _CHUNK)
         writing.flush()
         os.fsync(writing.fileno())
     if entry_of(target) != expected:
-        raise LogDamaged(f"{source} is not what was backed up: its checksum differs")
+        raise LogDamaged(f"{source} is damaged: its checksum differs from the manifest")

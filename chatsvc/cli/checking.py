@@ -1,7 +1,7 @@
-"""What ``chatsvc serve`` would refuse, found without serving: for ``chatsvc config --check``.
+"""Check what ``chatsvc serve`` would refuse, for ``chatsvc config --check``.
 
-Everything but the port and the databases' contents: these are other processes' to hold, and
-opening them would change them.
+The port and the contents of the databases are not checked: other processes may use them, and
+opening a database would change it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from chatsvc.settings import Settings
 
 
 def check(settings: Settings) -> None:
-    """Changes nothing, asks no other machine but a name server, and may run beside the service.
+    """Check the settings as ``serve`` does at its start.
+
+    Changes nothing, connects to no other machine but a name server, and may run beside the
+    service.
 
     Raises:
-        ConfigurationError, VersionTooNew, LogDamaged: as ``serve`` would, with its words.
+        ConfigurationError, VersionTooNew, LogDamaged: as ``serve``, with the same text.
     """
     from chatsvc.server.listener import check_host
 

@@ -1,35 +1,35 @@
-"""``chatsvc config``: every setting, its value and where it came from."""
+"""``chatsvc config``: print every setting, its value and its source."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from chatsvc.cli.options import say, settings_from, warn_of_near_misses
+from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
 from chatsvc.logs import MASK, safe_uri
 from chatsvc.settings import TABLE, Settings, Variable
 
 
 def config(arguments: argparse.Namespace) -> int:
-    """Print the table; secrets are masked. With ``--check``: whether ``serve`` would start."""
+    """Print the table, with secrets masked. With ``--check``, check that ``serve`` would start."""
     settings = settings_from(arguments)
     warn_of_near_misses(arguments)
     if arguments.check:
         from chatsvc.cli.checking import check
 
         check(settings)
-        say("chatsvc serve would start with these settings")
+        print_line("chatsvc serve would start with these settings")
         return 0
     rows = [(row.name, shown(row, settings), settings.source[row.name]) for row in TABLE]
     name_width = max(len(name) for name, _, _ in rows)
     value_width = max(len(value) for _, value, _ in rows if len(value) <= 40)
     for name, value, source in rows:
-        say(f"{name:<{name_width}}  {value:<{value_width}}  {source}")
+        print_line(f"{name:<{name_width}}  {value:<{value_width}}  {source}")
     return 0
 
 
 def shown(row: Variable, settings: Settings) -> str:
-    """A value as it would be written, or ``***``; ``-`` where there is none."""
+    """Return a value as text, ``***`` for a secret, or ``-`` for an empty value."""
     value: Any = getattr(settings, row.attribute)
     if row.name == "MONGO_URI":
         return safe_uri(value)

@@ -1,4 +1,4 @@
-"""``chatsvc dead-letters``: what the store would not take. May run beside the service."""
+"""``chatsvc dead-letters``: messages that the store refused. May run beside the service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from chatsvc import logs
-from chatsvc.cli.options import say, settings_from, warn_of_near_misses
+from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError, LogDamaged, VersionTooNew
 from chatsvc.core.ids import format_id, parse_id
 from chatsvc.core.record import unpack
@@ -22,7 +22,11 @@ from chatsvc.storage.dead_letters import DeadLetterDesk
 
 
 def dead_letters(arguments: argparse.Namespace) -> int:
-    """List, show, replay or drop. 1 if something asked for is not there or not stored."""
+    """List, show, replay or drop dead letters.
+
+    Returns:
+        1 if a named dead letter does not exist, or is still not stored; otherwise 0.
+    """
     settings = settings_from(arguments)
     warn_of_near_misses(arguments)
     logs.configure(settings)
@@ -31,7 +35,7 @@ def dead_letters(arguments: argparse.Namespace) -> int:
         texts = [arguments.id]
     ids = [_id(text) for text in texts]
     if arguments.action == "replay" and bool(ids) == arguments.all:
-        raise ConfigurationError("dead-letters replay: name the ids, or say --all; one of the two")
+        raise ConfigurationError("dead-letters replay: either ids or --all must be given")
     return asyncio.run(_act(settings, arguments.action, ids))
 
 
@@ -48,30 +52,30 @@ async def _act(settings: Settings, action: str, ids: Sequence[int]) -> int:
     store = open_store(settings)
     try:
         if (await store.versions()).found == 0:
-            # To look into a store that was never made must not make it.
+            # A command that only reads must not create the store.
             return _missing(ids)
         await store.open()
-        desk = DeadLetterDesk(store)
+        admin = DeadLetterDesk(store)
         if action == "list":
-            return await _list(desk)
+            return await _list(admin)
         if action == "show":
-            return await _show(desk, ids[0])
+            return await _show(admin, ids[0])
         if action == "replay":
-            return await _replay(desk, ids)
-        return await _drop(desk, ids)
+            return await _replay(admin, ids)
+        return await _drop(admin, ids)
     finally:
         await store.close()
 
 
-async def _list(desk: DeadLetterDesk) -> int:
-    async for letter in desk.all():
+async def _list(admin: DeadLetterDesk) -> int:
+    async for letter in admin.all():
         reason = " ".join(letter.reason.split())
-        say(f"{format_id(letter.id)}  {_when(letter)}  {letter.code}  {reason}")
+        print_line(f"{format_id(letter.id)}  {_when(letter)}  {letter.code}  {reason}")
     return 0
 
 
-async def _show(desk: DeadLetterDesk, letter_id: int) -> int:
-    letter = await desk.show(letter_id)
+async def _show(admin: DeadLetterDesk, letter_id: int) -> int:
+    letter = await admin.show(letter_id)
     if letter is None:
         return _missing([letter_id])
     shown: dict[str, Any] = {
@@ -94,16 +98,16 @@ async def _show(desk: DeadLetterDesk, letter_id: int) -> int:
             "client_id": record.client_id,
             "body": msgspec.Raw(record.body),
         }
-    say(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode())
+    print_line(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode())
     return 0
 
 
-async def _replay(desk: DeadLetterDesk, ids: Sequence[int]) -> int:
-    outcomes = await desk.replay(ids or None)
+async def _replay(admin: DeadLetterDesk, ids: Sequence[int]) -> int:
+    outcomes = await admin.replay(ids or None)
     status = 0
     for outcome in outcomes:
         if outcome.stored:
-            say(f"{format_id(outcome.id)}  stored")
+            print_line(f"{format_id(outcome.id)}  stored")
         else:
             reason = " ".join((outcome.reason or "").split())
             sys.stderr.write(f"chatsvc: {format_id(outcome.id)} is kept: {reason}\n")
@@ -112,10 +116,10 @@ async def _replay(desk: DeadLetterDesk, ids: Sequence[int]) -> int:
     return max(status, _missing([one for one in ids if one not in found]))
 
 
-async def _drop(desk: DeadLetterDesk, ids: Sequence[int]) -> int:
-    missing = [one for one in ids if await desk.show(one) is None]
-    dropped = await desk.drop(ids)
-    say(f"{dropped} dropped")
+async def _drop(admin: DeadLetterDesk, ids: Sequence[int]) -> int:
+    missing = [one for one in ids if await admin.show(one) is None]
+    dropped = await admin.drop(ids)
+    print_line(f"{dropped} dropped")
     return _missing(missing)
 
 

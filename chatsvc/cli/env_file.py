@@ -1,8 +1,8 @@
 """Files of variables (``.env``), as Docker Compose and systemd read them.
 
-``NAME=value`` a line, with ``#`` comments, an ``export`` before it or not. A value in single
-quotes is taken as it stands, one in double quotes knows ``\\n``, ``\\t``, ``\\"``, ``\\$`` and
-``\\\\``; both may span lines. Nothing is expanded: ``$NAME`` stands for itself.
+Each line is ``NAME=value``, with an optional ``export`` before it, or a ``#`` comment. A value
+in single quotes is literal; in double quotes ``\\n``, ``\\t``, ``\\"``, ``\\$`` and ``\\\\`` are
+escapes. Both may span lines. Variables are not expanded: ``$NAME`` is literal.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _COMMENT: Final = re.compile(r"(?:^|[ \t])#.*")
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """The variables of a file; of one that stands twice the last.
+    """Return the variables of a file; the last value wins if a name is repeated.
 
     Raises:
-        ConfigurationError: it cannot be read, or a line cannot; names the line.
+        ConfigurationError: the file or a line of it cannot be read; names the line.
     """
     try:
         with path.open("rb") as handle:
@@ -38,13 +38,13 @@ def read_env_file(path: Path) -> dict[str, str]:
     except OSError as exc:
         raise ConfigurationError(f"--env-file: cannot read {path}: {exc.strerror}") from exc
     if len(raw) > MAX_BYTES:
-        raise ConfigurationError(f"--env-file: {path} has more than {MAX_BYTES} bytes")
+        raise ConfigurationError(f"--env-file: {path} must have at most {MAX_BYTES} bytes")
     try:
         text = raw.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError:
-        raise ConfigurationError(f"--env-file: {path} is not UTF-8 text") from None
+        raise ConfigurationError(f"--env-file: {path} must be UTF-8 text") from None
     if "\0" in text:
-        raise ConfigurationError(f"--env-file: {path} holds a NUL, which no variable can")
+        raise ConfigurationError(f"--env-file: {path} must not contain a NUL")
     return _parse(text, path)
 
 
@@ -61,7 +61,7 @@ def _parse(text: str, path: Path) -> dict[str, str]:
         start = position + len(text[position:end]) - len(text[position:end].lstrip())
         match = _NAME.match(text, start, end)
         if match is None:
-            raise _bad(path, text, start, "is not NAME=value")
+            raise _bad(path, text, start, "must be NAME=value")
         name, start = match[1], match.end()
         quote = text[start : start + 1]
         if quote not in _QUOTED or start == end:
@@ -70,10 +70,10 @@ def _parse(text: str, path: Path) -> dict[str, str]:
             continue
         value = _QUOTED[quote].match(text, start)
         if value is None:
-            raise _bad(path, text, start, f"has no closing {quote}")
+            raise _bad(path, text, start, f"must have a closing {quote}")
         rest = _REST.match(text, value.end())
         if rest is None:
-            raise _bad(path, text, value.end(), f"goes on after the closing {quote}")
+            raise _bad(path, text, value.end(), f"must end after the closing {quote}")
         found[name] = value[1] if quote == "'" else _ESCAPE.sub(_unescaped, value[1])
         position = rest.end()
     return found
@@ -83,7 +83,7 @@ def _unescaped(match: re.Match[str]) -> str:
     return _ESCAPES.get(match[1], match[0])
 
 
-def _bad(path: Path, text: str, position: int, fault: str) -> ConfigurationError:
-    """Names the line and not what is in it: it may be a secret."""
+def _bad(path: Path, text: str, position: int, rule: str) -> ConfigurationError:
+    """Return an error that names the line but not its content, which may be a secret."""
     number = text.count("\n", 0, position) + 1
-    return ConfigurationError(f"--env-file: {path}:{number}: the line {fault}")
+    return ConfigurationError(f"--env-file: {path}:{number}: the line {rule}")

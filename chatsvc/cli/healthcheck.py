@@ -1,4 +1,4 @@
-"""``chatsvc healthcheck``: does the service on this machine live? For containers."""
+"""``chatsvc healthcheck``: check the service on this machine, for containers."""
 
 from __future__ import annotations
 
@@ -18,24 +18,28 @@ _READ: Final = ("HOST", "PORT")
 
 
 def healthcheck(arguments: argparse.Namespace) -> int:
-    """0 if ``/health/live`` answers 200 within 2 seconds, otherwise 1 and why."""
+    """Request ``/health/live``.
+
+    Returns:
+        0 if the answer is 200 within 2 seconds; otherwise 1, with the reason on standard error.
+    """
     try:
         urls = [arguments.url] if arguments.url else _own_urls(variables(arguments))
     except ConfigurationError as exc:
         sys.stderr.write(f"chatsvc: {exc}\n")
-        return 1  # containers know 0 and 1 alone
-    faults: list[str] = []
+        return 1  # for containers only 0 and 1 are defined
+    errors: list[str] = []
     for url in urls:
-        fault = _fault_of(url)
-        if fault is None:
+        error = _error_of(url)
+        if error is None:
             return 0
-        faults.append(fault)
-    sys.stderr.write(f"chatsvc: {faults[0]}\n")
+        errors.append(error)
+    sys.stderr.write(f"chatsvc: {errors[0]}\n")
     return 1
 
 
-def _fault_of(url: str) -> str | None:
-    """What is wrong with the service there, or ``None``."""
+def _error_of(url: str) -> str | None:
+    """Return what is wrong with the service at ``url``, or ``None``."""
     parts = urlsplit(url)
     try:
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -55,8 +59,8 @@ def _fault_of(url: str) -> str | None:
 
 
 def _own_urls(found: dict[str, str]) -> list[str]:
-    """Where it may be: ``::`` takes IPv4 as well, unless the machine has none."""
-    # Only these two: another setting that cannot be used is not this command's to report.
+    """Return the URLs to try: ``::`` accepts IPv4 as well, unless the machine has none."""
+    # Only these two settings are read: an error in another one must not fail this command.
     settings = load({name: found[name] for name in _READ if name in found})
     host = settings.host.strip("[]")
     hosts = _EVERYWHERE.get(host, (host,))

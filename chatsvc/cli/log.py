@@ -1,4 +1,4 @@
-"""``chatsvc log verify``: whether the log on disk is what was written."""
+"""``chatsvc log verify``: check that the log on disk is what was written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 from pathlib import Path
 
 from chatsvc import logs
-from chatsvc.cli.options import say, settings_from, warn_of_near_misses
+from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError
 from chatsvc.core.ids import format_id, now_ms
 from chatsvc.log.lock import DataDirLock
@@ -17,9 +17,12 @@ from chatsvc.storage.base import DeadLetter
 
 
 def log_verify(arguments: argparse.Namespace) -> int:
-    """Check; put bad rows aside, or go on without what is lost, if asked. 1 if it is bad.
+    """Check the log; if requested, move bad records to the dead letters, or accept the loss.
 
     The service must be stopped.
+
+    Returns:
+        1 if the log is still bad, otherwise 0.
     """
     settings = settings_from(arguments)
     warn_of_near_misses(arguments)
@@ -33,11 +36,11 @@ def log_verify(arguments: argparse.Namespace) -> int:
         verdict = verify(path)
         _report(verdict)
         if verdict.faults and arguments.accept_loss:
-            say(f"a copy of the files as they were is in {accept_loss(path)}")
+            print_line(f"a copy of the previous files is in {accept_loss(path)}")
             verdict = verify(path)
             _report(verdict)
         if verdict.rows and arguments.quarantine:
-            asyncio.run(_put_aside(settings, path, verdict.rows))
+            asyncio.run(_move_to_dead_letters(settings, path, verdict.rows))
             return 1 if verdict.faults else 0
     finally:
         lock.release()
@@ -45,17 +48,19 @@ def log_verify(arguments: argparse.Namespace) -> int:
 
 
 def _report(verdict: Verdict) -> None:
-    for fault in verdict.faults:
-        say(f"bad: {fault}")
+    for error in verdict.faults:
+        print_line(f"bad: {error}")
     for row in verdict.rows:
-        say(f"bad: record {format_id(row.id)}: {row.reason}")
+        print_line(f"bad: record {format_id(row.id)}: {row.reason}")
     if verdict.good:
-        say(f"good: {verdict.records} records")
+        print_line(f"good: {verdict.records} records")
     elif verdict.rows and not verdict.faults:
-        say("--quarantine moves these records to the dead letters, and the service can start")
+        print_line(
+            "--quarantine moves these records to the dead letters; then the service can start"
+        )
 
 
-async def _put_aside(settings: Settings, path: Path, rows: tuple[BadRow, ...]) -> None:
+async def _move_to_dead_letters(settings: Settings, path: Path, rows: tuple[BadRow, ...]) -> None:
     from chatsvc.app import open_store
 
     store = open_store(settings)
@@ -68,4 +73,4 @@ async def _put_aside(settings: Settings, path: Path, rows: tuple[BadRow, ...]) -
     finally:
         await store.close()
     await asyncio.to_thread(remove, path, rows)
-    say(f"{len(rows)} moved to the dead letters: chatsvc dead-letters list")
+    print_line(f"{len(rows)} moved to the dead letters: chatsvc dead-letters list")

@@ -1,4 +1,4 @@
-"""``chatsvc migrate``: the log and the store in the form that this program writes."""
+"""``chatsvc migrate``: upgrade the log and the store to the versions of this program."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 from pathlib import Path
 
 from chatsvc import logs
-from chatsvc.cli.options import say, settings_from, warn_of_near_misses
+from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import VersionTooNew
 from chatsvc.log.file import LogFile
 from chatsvc.log.lock import DataDirLock
@@ -16,9 +16,12 @@ from chatsvc.settings import Settings
 
 
 def migrate(arguments: argparse.Namespace) -> int:
-    """Move forward what is older. With ``--check``: change nothing, 1 if anything is older.
+    """Upgrade what is older. With ``--check`` change nothing.
 
-    The service must be stopped, unless with ``--check``.
+    The service must be stopped, except with ``--check``.
+
+    Returns:
+        1 with ``--check`` if anything is older, otherwise 0.
     """
     settings = settings_from(arguments)
     warn_of_near_misses(arguments)
@@ -49,7 +52,7 @@ async def _migrate(settings: Settings) -> int:
     from chatsvc.app import open_store
 
     path = _log_path(settings)
-    # A log that is not there yet is made by the service, at its first start.
+    # The service creates a missing log at its first start.
     if _report("log", *log_versions(path)):
         await asyncio.to_thread(lambda: LogFile(path).close())
         _report("log", *log_versions(path))
@@ -69,16 +72,16 @@ def _log_path(settings: Settings) -> Path:
 
 
 def _report(what: str, found: int, current: int) -> bool:
-    """Say how it stands; whether it is older than this program writes."""
+    """Print the version; return whether it is older than what this program writes."""
     if found > current:
         raise VersionTooNew(
             f"the {what} has version {found}; this program knows up to {current}: run the version "
             "that wrote it, or a newer one"
         )
     if found == 0:
-        say(f"{what}: there is none yet; version {current} will be made")
+        print_line(f"{what}: there is none yet; version {current} will be created")
     elif found < current:
-        say(f"{what}: version {found}, to be moved to {current}")
+        print_line(f"{what}: version {found}, to be upgraded to {current}")
     else:
-        say(f"{what}: version {found}, up to date")
+        print_line(f"{what}: version {found}, up to date")
     return 0 < found < current

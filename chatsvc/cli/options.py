@@ -1,4 +1,4 @@
-"""From arguments, environment and a file of variables to settings."""
+"""Read the settings from arguments, the environment and a file of variables."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from chatsvc.settings import Settings, load, near_misses
 _FLAGS = {"HOST": "host", "PORT": "port", "DATA_DIR": "data_dir", "STORE": "store"}
 
 Overrides = Mapping[str, tuple[str, str]]
-"""Name → (value, what it comes from)."""
+"""Name → (value, source)."""
 
 
 def variables(arguments: argparse.Namespace) -> dict[str, str]:
-    """The environment, and below it what ``--env-file`` names. Empty values are left out.
+    """Return the variables of the environment, and below it those of ``--env-file``.
+
+    Empty values are left out.
 
     Raises:
         ConfigurationError: the file cannot be read.
@@ -32,11 +34,13 @@ def variables(arguments: argparse.Namespace) -> dict[str, str]:
 
 
 def settings_from(arguments: argparse.Namespace, preset: Overrides | None = None) -> Settings:
-    """The settings: a flag before a command's ``preset``, that before the environment, that
-    before ``--env-file``.
+    """Return the settings.
+
+    A flag takes precedence over the ``preset`` of a command, then follow the environment and
+    ``--env-file``.
 
     Raises:
-        ConfigurationError: one line that names the variable, or a line of the file.
+        ConfigurationError: one line that names the variable, or the line of the file.
     """
     overrides = dict(preset or {})
     for name, attribute in _FLAGS.items():
@@ -49,11 +53,11 @@ def settings_from(arguments: argparse.Namespace, preset: Overrides | None = None
 
 
 def warn_of_near_misses(arguments: argparse.Namespace) -> None:
-    """Name each variable that is set and nearly matches one that would be read."""
+    """Warn of each variable that is set and is similar to one that would be read."""
     for found, meant in near_misses(variables(arguments)):
-        sys.stderr.write(f"chatsvc: warning: {found} is set, and is not read: {meant} is\n")
+        sys.stderr.write(f"chatsvc: warning: {found} is set but not read; {meant} is read\n")
 
 
-def say(text: str) -> None:
-    """A line on standard output."""
+def print_line(text: str) -> None:
+    """Print a line on standard output."""
     sys.stdout.write(text + "\n")

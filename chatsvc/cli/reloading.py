@@ -1,7 +1,7 @@
-"""``chatsvc dev --reload``: the service as a child, started again when its source changes.
+"""``chatsvc dev --reload``: run the service as a child, and restart it on source changes.
 
-For those who work on chatsvc. A look at a few hundred modification times twice a second
-costs little, and needs no library that knows how each system tells of changes.
+For the development of chatsvc. Checking a few hundred modification times twice a second is
+cheap, and needs no library for the file notifications of each system.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Stamp = dict[str, tuple[int, int]]
 
 
 def stamp(paths: Iterable[Path]) -> Stamp:
-    """Modification time and size of each file, and of the sources under each folder."""
+    """Return modification time and size of each file, and of the sources in each folder."""
     found: Stamp = {}
     for path in paths:
         files = path.rglob("*") if path.is_dir() else [path]
@@ -37,23 +37,26 @@ def stamp(paths: Iterable[Path]) -> Stamp:
                 continue
             try:
                 state = file.stat()
-            except OSError:  # it was removed between the listing and the look
+            except OSError:  # removed after it was listed
                 continue
             found[str(file)] = (state.st_mtime_ns, state.st_size)
     return found
 
 
 def changed(before: Stamp, after: Stamp) -> list[str]:
-    """The files that were added, removed or written, sorted."""
+    """Return the files that were added, removed or written, sorted."""
     names = before.keys() | after.keys()
     return sorted(name for name in names if before.get(name) != after.get(name))
 
 
 def serve_and_reload(arguments: argparse.Namespace) -> int:
-    """Run ``chatsvc dev`` with the same arguments, again and again; the status of the last.
+    """Run ``chatsvc dev`` with the same arguments, and restart it at each change.
 
-    A child that ends by itself is started again at the next change, so that a fault in the
-    source can be mended in peace.
+    A child that ends by itself is started again at the next change, so that an error in the
+    source can be fixed.
+
+    Returns:
+        The exit status of the last run.
     """
     watched = [Path(chatsvc.__file__).parent]
     if arguments.env_file:
@@ -95,11 +98,11 @@ def run_and_restart(
 
 
 def _until_change(watched: list[Path], before: Stamp, stop: threading.Event) -> None:
-    """Return when something has changed, or it is time to stop."""
+    """Return when a file has changed, or when ``stop`` is set."""
     while not stop.wait(POLL_SECONDS):
         names = changed(before, stamp(watched))
         if names:
-            _say(f"{os.path.relpath(names[0])} changed, starting again")
+            _print_notice(f"{os.path.relpath(names[0])} changed, restarting")
             return
 
 
@@ -115,8 +118,10 @@ def _end(child: subprocess.Popen[bytes], number: int) -> int:
 
 @contextmanager
 def _stopping() -> Iterator[threading.Event]:
-    """Set by SIGINT or SIGTERM. Ctrl-C reaches the child as well: our SIGTERM to it within
-    a second is the same wish."""
+    """Give an event that SIGINT and SIGTERM set.
+
+    Ctrl-C reaches the child as well, which ignores this process's SIGTERM as a duplicate.
+    """
     stop = threading.Event()
 
     def handle(_number: int, _frame: FrameType | None) -> None:
@@ -130,6 +135,6 @@ def _stopping() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _say(text: str) -> None:
+def _print_notice(text: str) -> None:
     sys.stderr.write(f"chatsvc: {text}\n")
     sys.stderr.flush()

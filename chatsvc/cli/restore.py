@@ -1,4 +1,4 @@
-"""``chatsvc restore DIR``: a backup into a ``DATA_DIR`` that nobody uses."""
+"""``chatsvc restore DIR``: restore a backup into a ``DATA_DIR`` that is not in use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chatsvc.cli.backup_folder import (
     read_manifest,
     sync_folder,
 )
-from chatsvc.cli.options import say, settings_from, warn_of_near_misses
+from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError, Unavailable
 from chatsvc.core.ids import now_ms
 from chatsvc.log.lock import UNFINISHED_RESTORE, DataDirLock
@@ -26,11 +26,11 @@ from chatsvc.settings import Settings
 
 
 def restore(arguments: argparse.Namespace) -> int:
-    """Verify the backup, then put its files into ``DATA_DIR``; 0 if they are there.
+    """Verify the backup, then put its files into ``DATA_DIR``.
 
-    The service must be stopped. Files that are there already are moved aside with
-    ``--force``, and stop it without. The log begins a new epoch: what was sent after the
-    backup is unknown to it, and clients that know of it are told so.
+    The service must be stopped. Existing files are moved to another folder with ``--force``,
+    and are an error without it. The log begins a new epoch: it does not have what was sent
+    after the backup, and clients that have are notified.
     """
     settings = settings_from(arguments)
     warn_of_near_misses(arguments)
@@ -39,32 +39,32 @@ def restore(arguments: argparse.Namespace) -> int:
     manifest = read_manifest(source)
     if manifest.store != settings.chosen_store:
         raise ConfigurationError(
-            f"{source} is of a service with STORE={manifest.store}, and here STORE is "
-            f"{settings.chosen_store}: set it as it was"
+            f"STORE must be {manifest.store}, as in the backup {source}, and is "
+            f"{settings.chosen_store}"
         )
     lock = DataDirLock(settings.data_path)
     lock.acquire(to_restore=True)
     try:
-        aside = _restore(settings, source, manifest, force=arguments.force)
+        old_files = _restore(settings, source, manifest, force=arguments.force)
     except OSError as exc:
         raise Unavailable(f"the backup could not be restored: {exc}") from exc
     finally:
         lock.release()
-    say(f"{settings.data_path}: as of {manifest.made_at}")
-    if aside is not None:
-        say(f"the files that were there are in {aside}")
+    print_line(f"{settings.data_path}: as of {manifest.made_at}")
+    if old_files is not None:
+        print_line(f"the previous files are in {old_files}")
     return 0
 
 
 def _restore(settings: Settings, source: Path, manifest: Manifest, *, force: bool) -> Path | None:
-    """Where the old files are now, if there were any."""
+    """Restore the files; return the folder of the previous files, if there were any."""
     data = settings.data_path
     old = [path for name in manifest.files for path in _files_of(data, name)]
     if old and not force:
         names = ", ".join(path.name for path in old)
         raise ConfigurationError(
-            f"DATA_DIR: {data} holds {names}: restore into another folder, or say --force, which "
-            "moves the files that are there aside"
+            f"DATA_DIR: {data} must not contain {names}: restore into another folder, or use "
+            "--force, which moves these files to another folder"
         )
     part = data / UNFINISHED_RESTORE
     shutil.rmtree(part, ignore_errors=True)
@@ -79,38 +79,38 @@ def _restore(settings: Settings, source: Path, manifest: Manifest, *, force: boo
         sync_folder(part)
         sync_folder(data)
         moved = True
-        aside = _move_aside(data, old)
+        old_files = _move_old_files(data, old)
         for name in sorted(manifest.files, key=(STORE, LOG).index):
             (part / name).rename(data / name)
         sync_folder(data)
     except BaseException:
-        if not moved:  # afterwards the folder stays, and keeps the service from starting
+        if not moved:  # later the folder stays, and prevents that the service starts
             shutil.rmtree(part, ignore_errors=True)
         raise
     part.rmdir()
     sync_folder(data)
-    return aside
+    return old_files
 
 
 def _files_of(data: Path, name: str) -> list[Path]:
-    """A database and what SQLite has put beside it, as far as they are there."""
+    """Return the existing files of a database, with those of SQLite beside it."""
     paths = [data / f"{name}{suffix}" for suffix in ("", "-wal", "-shm")]
     return [path for path in paths if os.path.lexists(path)]
 
 
-def _move_aside(data: Path, old: list[Path]) -> Path | None:
+def _move_old_files(data: Path, old: list[Path]) -> Path | None:
     if not old:
         return None
-    aside = data / f"before-restore-{now_ms()}"
-    aside.mkdir(mode=0o700)
+    folder = data / f"before-restore-{now_ms()}"
+    folder.mkdir(mode=0o700)
     for path in old:
-        path.rename(aside / path.name)
-    sync_folder(aside)
-    return aside
+        path.rename(folder / path.name)
+    sync_folder(folder)
+    return folder
 
 
 def _give_to_owner(part: Path, data: Path) -> None:
-    """What root restores belongs to the user that runs the service."""
+    """Give files that root restores to the user that runs the service."""
     if os.geteuid() != 0:
         return
     owner = data.stat()

@@ -1,4 +1,4 @@
-"""``chatsvc serve`` and ``chatsvc dev``."""
+"""``chatsvc serve`` and ``chatsvc dev``: run the service."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
 
 def dev(arguments: argparse.Namespace) -> int:
-    """Serve on this machine alone, with the development login, and say how to try it."""
+    """Serve on the loopback address with the development login, and print how to try it."""
     found = variables(arguments)
     settings = settings_from(arguments, _dev_preset(found))
     if arguments.reload:
@@ -45,9 +45,12 @@ def dev(arguments: argparse.Namespace) -> int:
 
 
 def _dev_preset(found: Mapping[str, str]) -> Overrides:
-    """What ``dev`` sets. What the environment says about logs and the login is left alone;
-    HOST is not, or a variable meant for a server would open this one to others. Pages of
-    this machine may call beside those that are named."""
+    """Return the settings of ``dev``.
+
+    Variables for logs and the login take precedence. HOST does not, or a variable meant for a
+    server would open this service to other machines. Loopback origins are added to
+    CORS_ORIGINS.
+    """
     origins = ",".join(filter(None, [found.get("CORS_ORIGINS"), LOOPBACK]))
     preset = {"HOST": ("127.0.0.1", _DEV), "CORS_ORIGINS": (origins, _DEV)}
     for name, value in (
@@ -88,14 +91,14 @@ def _serve(
             runner.run(run(settings, on_started=on_started))
     except ChatError:
         raise
-    except Exception:  # noqa: BLE001 - the last place where it can be logged in the common form
+    except Exception:  # noqa: BLE001 - the last place where it can be logged as usual
         structlog.get_logger().exception("crashed")
         return 1
     return 0
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's where it is installed: not on every platform."""
+    """Return the event loop factory of uvloop if it is installed, which depends on the platform."""
     if importlib.util.find_spec("uvloop") is None:
         return None
     import uvloop
@@ -104,7 +107,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _allow_open_files(settings: Settings) -> None:
-    """Take as many descriptors as the system grants: shells and init give few by default."""
+    """Raise the limit of open files to the hard limit: the default of shells and init is low."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
@@ -123,14 +126,14 @@ def _allow_open_files(settings: Settings) -> None:
 
 
 def _introduce(running: Running) -> None:
-    """Print it; a standard output that nobody reads does not stop the service."""
+    """Print the introduction; a standard output that is not read does not block the service."""
     writer = LineWriter(sys.stdout.fileno())
     writer.msg(introduction(running).encode())
     writer.close(0)
 
 
 def introduction(running: Running) -> str:
-    """What a newcomer wants to know, and three commands that work as they stand."""
+    """Return the address, the files and three commands that can be pasted as they are."""
     settings, url = running.settings, running.url
     data = settings.data_path
     store = (

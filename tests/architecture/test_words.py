@@ -22,22 +22,14 @@ ROOT = Path(__file__).resolve().parents[2]
 # Packages whose texts are not converted yet, by what is checked. The pass that converts one
 # removes it here, and from the entry for docstrings in pyproject.toml.
 NOT_CONVERTED: dict[str, tuple[str, ...]] = {
-    "events": (
-        "chatsvc/app.py",
-        "chatsvc/delivery/",
-        "chatsvc/log/",
-        "chatsvc/server/websocket/",
-    ),
-    "details": ("chatsvc/server/websocket/",),
+    "events": ("chatsvc/log/",),
+    "details": (),
     "identifiers": (
-        "chatsvc/app.py",
-        "chatsvc/cli/",
+        "chatsvc/app.py",  # put_aside, as the event of the persister is called
         "chatsvc/client/",
         "chatsvc/conformance/",
-        "chatsvc/delivery/",
         "chatsvc/features/messages/service.py",
         "chatsvc/log/",
-        "chatsvc/server/websocket/",
         "chatsvc/storage/",
         "demo_cli/",
     ),

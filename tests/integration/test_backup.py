@@ -216,14 +216,14 @@ def test_a_restore_moves_old_files_aside_only_where_it_is_told_to(tmp_path: Path
         chat.send("newer than the backup")
     refused = command(tmp_path, "restore", str(tmp_path / "copy"))
     assert refused.returncode == 2
-    assert "holds log.db" in refused.stderr
+    assert "must not contain log.db" in refused.stderr
     # What a crash leaves beside a database must not be taken for the new one's.
     for name in ("log.db-wal", "store.db-shm"):
         (tmp_path / "data" / name).touch(0o600)
     said = put_back(tmp_path / "copy", tmp_path, "--force")
-    aside = Path(said.splitlines()[1].removeprefix("the files that were there are in "))
+    old_files = Path(said.splitlines()[1].removeprefix("the previous files are in "))
     assert {"log.db", "store.db", "log.db-wal", "store.db-shm"} == {
-        path.name for path in aside.iterdir()
+        path.name for path in old_files.iterdir()
     }
     assert not list((tmp_path / "data").glob("*-wal"))
     with service(tmp_path) as chat:

@@ -152,5 +152,5 @@ def test_beside_the_running_service(tmp_path: Path) -> None:
         process.wait_for('"event":"started"', err=True)
         done = command(tmp_path, "config", "--check", JWT_SECRET=SECRET, MONGODB_URI="x")
         assert done.returncode == 0
-        assert "MONGODB_URI is set, and is not read" in done.stderr
+        assert "MONGODB_URI is set but not read" in done.stderr
         assert process.stop() == 0

@@ -80,4 +80,4 @@ def test_near_misses_are_warned_of(capsys: Captured, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("MONGODB_URI", "mongodb://chat:hunter2@db")
     assert main(["config"]) == 0
     err = capsys.readouterr().err
-    assert err == "chatsvc: warning: MONGODB_URI is set, and is not read: MONGO_URI is\n"
+    assert err == "chatsvc: warning: MONGODB_URI is set but not read; MONGO_URI is read\n"

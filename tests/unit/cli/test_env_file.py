@@ -61,17 +61,17 @@ def test_the_last_of_two_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("A=1\nhunter2\n", ":2: the line is not NAME=value"),
-        ("A=1\n\n=hunter2\n", ":3: the line is not NAME=value"),
-        ("1A=hunter2", ":1: the line is not NAME=value"),
-        ("A-B=hunter2", ":1: the line is not NAME=value"),
-        ("A='hunter2\n\n", ":1: the line has no closing '"),
-        ('B=1\nA="hunter2\\"\n', ':2: the line has no closing "'),
-        ("A='1' hunter2", ":1: the line goes on after the closing '"),
-        ("A='1'hunter2'", ":1: the line goes on after the closing '"),
-        (b"A=\xff", "not UTF-8"),
+        ("A=1\nhunter2\n", ":2: the line must be NAME=value"),
+        ("A=1\n\n=hunter2\n", ":3: the line must be NAME=value"),
+        ("1A=hunter2", ":1: the line must be NAME=value"),
+        ("A-B=hunter2", ":1: the line must be NAME=value"),
+        ("A='hunter2\n\n", ":1: the line must have a closing '"),
+        ('B=1\nA="hunter2\\"\n', ':2: the line must have a closing "'),
+        ("A='1' hunter2", ":1: the line must end after the closing '"),
+        ("A='1'hunter2'", ":1: the line must end after the closing '"),
+        (b"A=\xff", "must be UTF-8"),
         ("A=\0", "NUL"),
-        ("#" * (MAX_BYTES + 1), f"more than {MAX_BYTES} bytes"),
+        ("#" * (MAX_BYTES + 1), f"at most {MAX_BYTES} bytes"),
     ],
 )
 def test_what_cannot_be_read_is_named_by_its_line_and_not_shown(
@@ -113,7 +113,7 @@ def test_the_environment_is_before_the_file_and_flags_before_both(
     assert rows["MAX_CONTENT"] == ["20", "environment"]
     assert rows["HOST"] == ["::1", ".env"]
     assert rows["MAX_USER_ID"] == ["3", ".env"], "an empty variable counts as unset"
-    assert "MONGODB_URI is set, and is not read: MONGO_URI is" in captured.err
+    assert "MONGODB_URI is set but not read; MONGO_URI is read" in captured.err
 
 
 def test_it_is_not_read_unasked(folder: Path, capsys: Captured) -> None:

@@ -64,11 +64,11 @@ def test_of_all_addresses_either_loopback_address_will_do(
     monkeypatch.setenv("PORT", "8080")
     asked: list[str] = []
 
-    def fault_of(url: str) -> str | None:
+    def error_of(url: str) -> str | None:
         asked.append(url)
         return None if answering in url else "does not answer"
 
-    monkeypatch.setattr("chatsvc.cli.healthcheck._fault_of", fault_of)
+    monkeypatch.setattr("chatsvc.cli.healthcheck._error_of", error_of)
     assert main(["healthcheck"]) == 0
     assert asked[0] == "http://127.0.0.1:8080"
     assert set(asked) <= {"http://127.0.0.1:8080", "http://[::1]:8080"}

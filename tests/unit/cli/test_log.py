@@ -1,4 +1,4 @@
-"""``chatsvc log verify``: says what is bad, and mends only what it is asked to."""
+"""``chatsvc log verify``: reports what is bad, and repairs only what is requested."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_damaged_file_is_gone_on_with_only_when_the_loss_is_accepted(
         assert wal.read_bytes() == bytes(damaged)
     assert main(["log", "verify", "--accept-loss"]) == 0
     out = capsys.readouterr().out
-    assert "a copy of the files as they were is in " in out
+    assert "a copy of the previous files is in " in out
     assert out.splitlines()[-1].startswith("good: ")
     assert main(["log", "verify"]) == 0
 

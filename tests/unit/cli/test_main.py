@@ -1,4 +1,4 @@
-"""The frame of the command line: quick to start, one line for what a person can mend."""
+"""The frame of the command line: quick to start, one line for an error that a person can fix."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_it_is_a_module_too() -> None:
         ["healthcheck", "x"],
     ],
 )
-def test_misuse_is_told_with_status_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_misuse_has_status_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(argv)
     assert caught.value.code == 2
@@ -94,7 +94,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         (StoreUnavailable("PORT: is no good"), 1),
     ],
 )
-def test_what_can_be_mended_is_one_line(
+def test_an_error_that_can_be_fixed_is_one_line(
     error: Exception,
     status: int,
     monkeypatch: pytest.MonkeyPatch,

@@ -95,20 +95,20 @@ def test_not_beside_a_running_service(data: Path, capsys: Captured) -> None:
 
 def test_an_older_store_is_reported_and_moved(data: Path, capsys: Captured) -> None:
     """One of the first version, with a dead letter that says nothing of its key."""
-    aside = record(1, client_id="k")
+    letter_record = record(1, client_id="k")
     (data / "store.db").unlink(missing_ok=True)
     with sqlite3.connect(data / "store.db", isolation_level=None) as db:
         sqlite_schema.bring_up(db, sqlite_schema.STEPS[:1])
-        letter = (aside.id, "code", "reason", 1, pack(aside))
+        letter = (letter_record.id, "code", "reason", 1, pack(letter_record))
         db.execute("INSERT INTO dead_letters VALUES (?,?,?,?,?)", letter)
     db.close()
     assert main(["migrate", "--check"]) == 1
     newest = len(sqlite_schema.STEPS)
-    assert f"version 1, to be moved to {newest}" in capsys.readouterr().out
+    assert f"version 1, to be upgraded to {newest}" in capsys.readouterr().out
     assert main(["migrate"]) == 0
     assert f"store: version {newest}, up to date" in capsys.readouterr().out
     assert main(["migrate", "--check"]) == 0
     with sqlite3.connect(data / "store.db") as db:
         found = sqlite_rows.find_client_id(db, "alice", "alice,bob", "k")
     db.close()
-    assert found == (aside.id, aside.digest)
+    assert found == (letter_record.id, letter_record.digest)

@@ -240,7 +240,7 @@ async def test_a_heartbeat_that_fails_stops_nobody_elses(
     await monitor.stop()
 
 
-async def test_a_stalled_socket_is_cut_by_the_keeper(
+async def test_a_stalled_socket_is_cut_by_the_monitor(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(monitor_module, "_TICK_SECONDS", 0.01)
