@@ -14,6 +14,7 @@ from chatsvc.log.lock import DataDirLock
 from chatsvc.log.verify import BadRow, Verdict, accept_loss, remove, verify
 from chatsvc.settings import Settings
 from chatsvc.storage.base import DeadLetter
+from chatsvc.storage.dead_letters import DAMAGED
 
 
 def log_verify(arguments: argparse.Namespace) -> int:
@@ -68,7 +69,7 @@ async def _move_to_dead_letters(settings: Settings, path: Path, rows: tuple[BadR
         await store.open()
         at_ms = now_ms()
         await store.dead_letters.put(
-            [DeadLetter(row.id, "log_damaged", row.reason, at_ms, row.data) for row in rows]
+            [DeadLetter(row.id, DAMAGED, row.reason, at_ms, row.data) for row in rows]
         )
     finally:
         await store.close()

@@ -6,7 +6,7 @@ them, over a real connection.
 1. When :meth:`MessageStore.write` returns, every record that is not among the
    rejections is stored durably (MongoDB: majority and journaled).
 2. Writing the same record again is success and changes nothing. The same id with
-   another digest is a rejection.
+   another digest, channel, sender or client_id is a rejection.
 3. A failure that may pass is :class:`~chatsvc.core.errors.StoreUnavailable`, and then
    any part of the batch may have been stored. No vendor's error type leaves an adapter.
 4. A page is ascending by id, and its bodies equal, as JSON values, what was written. It

@@ -61,6 +61,24 @@ def sift(records: Sequence[Record]) -> tuple[list[Readable], list[Rejection]]:
     return readable, rejections
 
 
+class Sameness(NamedTuple):
+    """What makes two records under one id the same record.
+
+    The digest alone does not: it covers the content and the metadata, and two messages with
+    equal content may be of different conversations.
+    """
+
+    digest: bytes
+    channel: str
+    sender: str
+    client_id: str | None
+
+
+def sameness(record: Record) -> Sameness:
+    """What a record that is stored under the same id must equal, to be this one."""
+    return Sameness(record.digest, record.channel, record.sender, record.client_id)
+
+
 def conflicting(record: Record) -> Rejection:
-    """The id is taken by another content."""
-    return Rejection(record, DIGEST_CONFLICT, "the store holds another content under this id")
+    """The id is taken by another message."""
+    return Rejection(record, DIGEST_CONFLICT, "the store holds another message under this id")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -11,6 +11,14 @@ from chatsvc.core.errors import LogDamaged, VersionTooNew
 from chatsvc.core.ids import format_id, now_ms, uuid7_ms
 from chatsvc.core.record import Record, unpack
 from chatsvc.storage.base import DeadLetter, MessageStore
+
+DAMAGED: Final = "log_damaged"
+"""The code of a letter whose bytes are not what was accepted: its row failed its check."""
+
+_DAMAGED_REASON: Final = (
+    "its bytes failed their checksum in the log: they are not what was accepted, and never "
+    "become history; look at it with show, have it sent again, then drop it"
+)
 
 _logger = structlog.get_logger("chatsvc.dead_letters")
 
@@ -54,6 +62,8 @@ class DeadLetterDesk:
     async def replay(self, ids: Sequence[int] | None = None) -> Sequence[Replay]:
         """Store them again, those named or all; what is stored is dropped.
 
+        A letter of the code :data:`DAMAGED` is kept: nobody sent what its bytes say now.
+
         Writing is idempotent, so a replay that was cut off can be repeated. An id that
         is not there is passed over.
         """
@@ -73,6 +83,8 @@ class DeadLetterDesk:
         return dropped
 
     async def _replay(self, letter: DeadLetter) -> Replay:
+        if letter.code == DAMAGED:
+            return Replay(letter.id, False, _DAMAGED_REASON)
         try:
             record = unpack(letter.id, letter.data)
         except (LogDamaged, VersionTooNew) as exc:

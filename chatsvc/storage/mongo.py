@@ -27,7 +27,7 @@ from chatsvc.storage.base import (
     Rejection,
     Versions,
 )
-from chatsvc.storage.bodies import conflicting, sift
+from chatsvc.storage.bodies import Sameness, conflicting, sameness, sift
 from chatsvc.storage.mongo_client_ids import AHEAD_INDEX, KEY_INDEX, MongoClientIds
 from chatsvc.storage.mongo_collections import inspect, our_messages
 from chatsvc.storage.mongo_connection import READS_AT_ONCE, SIMPLE, MongoConnection
@@ -371,18 +371,24 @@ class MongoStore(MessageStore):
             return []
         query = {"_id": {"$in": [format_id(record.id) for record in records]}}
         held = await self._connection.write(
-            lambda: self._messages.find(query, {"digest": 1}, collation=SIMPLE).to_list(None)
+            lambda: self._messages.find(query, _SAMENESS, collation=SIMPLE).to_list(None)
         )
         # A document without a digest is somebody else's, under an id of ours.
-        digests = {
-            int(document["_id"], 16): bytes(document.get("digest", b"")) for document in held
+        known = {
+            int(document["_id"], 16): Sameness(
+                bytes(document.get("digest", b"")),
+                document.get("channel", ""),
+                document.get("sender", ""),
+                document.get("client_id"),
+            )
+            for document in held
         }
         rejections: list[Rejection] = []
         for record in records:
-            if record.id not in digests:
+            if record.id not in known:
                 reason = "a unique index that is not chatsvc's refuses it"
                 rejections.append(Rejection(record, "duplicate_key", reason))
-            elif digests[record.id] != record.digest:
+            elif known[record.id] != sameness(record):
                 rejections.append(conflicting(record))
         return rejections
 
@@ -417,6 +423,7 @@ class MongoStore(MessageStore):
             raise StoreUnavailable("the store is not open yet")
 
 
+_SAMENESS: Final = dict.fromkeys(Sameness._fields, 1)
 _STORE: Final = {"_id": "store"}
 _WATERMARK: Final = {"_id": "watermark"}
 

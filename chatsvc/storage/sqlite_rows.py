@@ -21,7 +21,7 @@ from chatsvc.core.record import Record
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.base import Conversation, Members, PastClientIds, Rejection
-from chatsvc.storage.bodies import conflicting, decode_participants, sift
+from chatsvc.storage.bodies import Sameness, conflicting, decode_participants, sameness, sift
 from chatsvc.storage.client_ids import minted_ahead_ms
 
 MAX_ROW_ID: Final = (1 << 63) - 1
@@ -114,15 +114,16 @@ def write_records(db: sqlite3.Connection, records: Sequence[Record]) -> list[Rej
         return rejections
     db.execute("BEGIN IMMEDIATE")
     try:
-        known = _known_digests(db, fit)
+        known = _known(db, fit)
         fresh: list[Record] = []
         stored: list[Record] = []
         for record in fit:
-            digest = known.setdefault(record.id, record.digest)
-            if digest != record.digest:
+            own = sameness(record)
+            held = known.setdefault(record.id, own)
+            if held != own:
                 rejections.append(conflicting(record))
                 continue
-            if digest is record.digest:
+            if held is own:
                 fresh.append(record)
             stored.append(record)
         _insert(db, fresh)
@@ -135,15 +136,15 @@ def write_records(db: sqlite3.Connection, records: Sequence[Record]) -> list[Rej
     return rejections
 
 
-def _known_digests(db: sqlite3.Connection, records: Sequence[Record]) -> dict[int, bytes]:
+def _known(db: sqlite3.Connection, records: Sequence[Record]) -> dict[int, Sameness]:
     newest = db.execute("SELECT max(id) FROM messages").fetchone()[0]
     if newest is None or records[0].id > newest:
         return {}  # the usual case: everything is new
     found = db.execute(
-        f"SELECT id, digest FROM messages WHERE id IN {_NAMED}",
+        f"SELECT id, digest, channel, sender, client_id FROM messages WHERE id IN {_NAMED}",
         (_json(record.id for record in records),),
     )
-    return dict(found.fetchall())
+    return {row[0]: Sameness(*row[1:]) for row in found}
 
 
 def _insert(db: sqlite3.Connection, records: Sequence[Record]) -> None:

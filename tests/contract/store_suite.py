@@ -162,6 +162,37 @@ class StoreSuite:
         await store.write(records(3))
         expect(await store.channel_page("alice,bob", Bounds(10)), records(3))
 
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"to": ("carol", "dave")},
+            {"sender": "bob"},
+            {"client_id": "another"},
+            {"client_id": None},
+        ],
+        ids=["conversation", "sender", "client_id", "no_client_id"],
+    )
+    async def test_an_equal_content_under_an_id_is_another_message_where_its_key_differs(
+        self, store: MessageStore, other: dict[str, Any]
+    ) -> None:
+        held = record(2, "ok", client_id="k")
+        await store.write([held])
+        false = record(2, "ok", **{"client_id": "k", **other})
+        assert false.digest == held.digest
+        rejections = await store.write([record(1), false, record(3)])
+        assert [(one.record, one.code) for one in rejections] == [(false, "digest_conflict")]
+        expect(await store.channel_page("alice,bob", Bounds(10)), [record(1), held, record(3)])
+        assert await store.channel_page("carol,dave", Bounds(10)) == []
+        assert await store.conversations("carol", before=MAX_ID, limit=10) == []
+
+    async def test_an_equal_content_under_an_id_of_one_batch_is_another_message(
+        self, store: MessageStore
+    ) -> None:
+        first, second = record(2, "ok"), record(2, "ok", to=("carol", "dave"))
+        rejections = await store.write([first, second])
+        assert [(one.record, one.code) for one in rejections] == [(second, "digest_conflict")]
+        assert await store.channel_page("carol,dave", Bounds(10)) == []
+
     async def test_opening_and_closing_twice_is_harmless(self, store: MessageStore) -> None:
         await store.open()
         await store.write(records(2))

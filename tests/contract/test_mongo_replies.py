@@ -322,19 +322,24 @@ async def test_an_error_of_the_server_among_the_documents_is_nobodys_fault(
         await store.write(records(3))
 
 
-async def test_duplicates_are_told_apart_by_digest(script: Script, store: MongoStore) -> None:
-    same, another = records(2)
+async def test_duplicates_are_told_apart(script: Script, store: MongoStore) -> None:
+    same, another, elsewhere = records(3)
     script.answers["insert"] = lambda _: {
         "ok": 1,
         "n": 0,
-        "writeErrors": [{"index": 0, **DUPLICATE}, {"index": 1, **DUPLICATE}],
+        "writeErrors": [{"index": index, **DUPLICATE} for index in range(3)],
     }
+    key = {"channel": same.channel, "sender": same.sender}
     script.answers["find"] = lambda _: found(
-        {"_id": format_id(same.id), "digest": same.digest},
-        {"_id": format_id(another.id), "digest": b"another"},
+        {"_id": format_id(same.id), "digest": same.digest, **key},
+        {"_id": format_id(another.id), "digest": b"another", **key},
+        {"_id": format_id(elsewhere.id), "digest": elsewhere.digest, **key, "channel": "c,d"},
     )
-    rejections = await store.write([same, another])
-    assert [(one.record, one.code) for one in rejections] == [(another, "digest_conflict")]
+    rejections = await store.write([same, another, elsewhere])
+    assert [(one.record, one.code) for one in rejections] == [
+        (another, "digest_conflict"),
+        (elsewhere, "digest_conflict"),
+    ]
 
 
 async def test_a_lost_race_for_a_new_conversation_is_run_again(

@@ -22,7 +22,7 @@ from chatsvc.storage.base import (
     Rejection,
     Versions,
 )
-from chatsvc.storage.bodies import conflicting, decode_participants
+from chatsvc.storage.bodies import conflicting, decode_participants, sameness
 from chatsvc.storage.client_ids import letter_key, minted_ahead_ms
 
 
@@ -120,7 +120,7 @@ class MemoryStore(MessageStore):
             raise StoreUnavailable("not now")
         self.batches.append(len(records))
         refused = [one for one in records if self.refuse(one)]
-        taken = [one for one in records if self.records.get(one.id, one).digest != one.digest]
+        taken = [one for one in records if sameness(self.records.get(one.id, one)) != sameness(one)]
         fit = [one for one in records if one not in refused and one not in taken]
         self.records |= {one.id: one for one in fit}
         rejections = [Rejection(one, "refused", "a test says so") for one in refused]

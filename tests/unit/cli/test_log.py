@@ -78,6 +78,29 @@ def test_a_bad_row_becomes_a_dead_letter(log_with_a_bad_row: Path, capsys: Captu
     assert capsys.readouterr().out.startswith(f"{format_id(BAD)}  ")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [(b"message 8", b"message 9"), (b"\xa3bob", b"\xa3rob")],
+    ids=["content", "audience"],
+)
+def test_a_bad_row_is_never_replayed_into_history(
+    change: tuple[bytes, bytes], log: Path, folder: Path, capsys: Captured
+) -> None:
+    with contextlib.closing(sqlite3.connect(log)) as db:
+        (data,) = db.execute("SELECT data FROM records WHERE id = ?", (BAD,)).fetchone()
+        assert change[0] in data
+        altered = data.replace(*change, 1)
+        db.execute("UPDATE records SET data = ? WHERE id = ?", (altered, BAD))
+        db.commit()
+    assert main(["log", "verify", "--quarantine"]) == 0
+    for which in (["--all"], [format_id(BAD)]):
+        assert main(["dead-letters", "replay", *which]) == 1
+        assert f"{format_id(BAD)} is kept: its bytes failed" in capsys.readouterr().err
+    with contextlib.closing(sqlite3.connect(folder / "data" / "store.db")) as db:
+        assert db.execute("SELECT count(*) FROM messages").fetchone() == (0,)
+    assert main(["dead-letters", "drop", format_id(BAD)]) == 0
+
+
 def test_a_damaged_file_is_gone_on_with_only_when_the_loss_is_accepted(
     folder: Path, capsys: Captured
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.record import Record, pack
 from chatsvc.storage.base import DeadLetter
-from chatsvc.storage.dead_letters import DeadLetterDesk
+from chatsvc.storage.dead_letters import DAMAGED, DeadLetterDesk
 from tests.support.client_ids import uuid7_at
 from tests.support.memory_store import MemoryStore
 from tests.support.records import record, records
@@ -75,6 +75,20 @@ async def test_bytes_that_are_no_record_stay(store: MemoryStore, desk: DeadLette
     assert [one.stored for one in results] == [False, False]
     assert "cannot be read" in str(results[0].reason)
     assert await desk.list() == [broken, newer]
+
+
+async def test_bytes_that_failed_their_checksum_never_become_history(
+    store: MemoryStore, desk: DeadLetterDesk
+) -> None:
+    damaged = letter(record(1, to=("alice", "mallory")))._replace(code=DAMAGED)
+    await store.letters.put([damaged, letter(record(2))])
+    for ids in (None, [damaged.id]):
+        result, *others = await desk.replay(ids)
+        assert (result.id, result.stored) == (damaged.id, False)
+        assert "failed their checksum" in str(result.reason)
+        assert all(one.stored for one in others)
+    assert list(store.records) == [record(2).id]
+    assert await desk.list() == [damaged]
 
 
 async def test_a_store_that_goes_away_loses_no_letter(
