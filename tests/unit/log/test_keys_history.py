@@ -90,7 +90,7 @@ class History(RuleBasedStateMachine):
             max_keys=9,
             max_keys_per_sender=self.per_sender,
             stored=self.watermark,
-            store_head=store_head,
+            store_extent=store_head,
             clock=lambda: self.wall_ms,
         )
         self.saved = SavedKeys(cast(LogFile, self.file), self.keys)

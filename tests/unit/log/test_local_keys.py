@@ -16,7 +16,7 @@ from chatsvc.log import key_file, local
 from chatsvc.log.base import Appended
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.log.local import LocalLog
-from chatsvc.log.reconcile import StoreState
+from chatsvc.log.reconcile import Mark, StoreState
 from chatsvc.log.verify import BadRow, accept_loss, remove
 from tests.support.boot import Boot
 from tests.support.client_ids import uuid7_at
@@ -51,8 +51,8 @@ async def opened(
             "elapsed_clock": boot,
         }
         identity, head = options.pop("store_identity", "s"), options.pop("store_head", 0)
-        store = None if identity is None else StoreState(identity, None, head)
-        log = await LocalLog.open(tmp_path, store=store, **(values | options))
+        values["store"] = None if identity is None else StoreState(identity, None, head)
+        log = await LocalLog.open(tmp_path, **(values | options))
         logs.append(log)
         return log
 
@@ -272,6 +272,24 @@ async def test_another_store_is_asked_for_what_it_knows(opened: Open) -> None:
     log = await opened(store_identity="another", store_head=sent.id - 64)
     assert log.past_is_unknown
     assert not log.can_tell(key(uuid7_at(id_ms(sent.id))))
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["at the start", "later"])
+async def test_what_a_mark_or_a_dead_letter_tells_is_of_the_past_as_well(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, running: bool
+) -> None:
+    """The newest that the store knows of is a dead letter: the head is below its mark."""
+    start = now_ms()
+    monkeypatch.setattr(local, "now_ms", lambda: start)
+    used = id_at(start - HOUR)
+    store = StoreState("another", Mark(used, 1, "before"), id_at(start - 2 * HOUR))
+    log = await opened(**({} if running else {"store": store}))
+    if running:
+        log.learn_past(0, [])
+        await log.meet_store(store)
+    assert log.past_is_unknown
+    assert not log.can_tell(key(uuid7_at(id_ms(used))))
+    assert log.can_tell(key(uuid7_at(id_ms(used) + AHEAD_MS + 1)))
 
 
 @pytest.mark.parametrize("how", ["quarantined", "loss accepted"])
