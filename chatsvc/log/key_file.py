@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from chatsvc.core.ids import id_at, id_ms, now_ms
@@ -12,6 +13,9 @@ from chatsvc.log.keys import KeyWindow
 
 _BOUNDS: Final = "keys"
 _LIFE: Final = "keys_life"
+LIFE_FORGOTTEN: Final[Mapping[str, str]] = MappingProxyType({_LIFE: ""})
+"""To write where a record is taken out of the file: its key, if it is stored, is the store's
+to tell."""
 _SAVE_SECONDS: Final = 60.0
 _SAVE_SOON_SECONDS: Final = 5.0
 
@@ -44,11 +48,6 @@ def open_keys(
     if not bounds.known or file.meta(_LIFE) != life:
         bounds.past_is_unknown(None if store_extent is None else id_ms(store_extent))
     return KeyWindow(max_keys=max_keys, max_keys_per_sender=max_keys_per_sender, bounds=bounds)
-
-
-def forget_life(file: LogFile) -> None:
-    """A record was taken out of the file: its key, if it is stored, is the store's to tell."""
-    file.set_meta(_LIFE, "")
 
 
 class SavedKeys:

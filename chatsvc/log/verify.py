@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from chatsvc.core.ids import format_id, id_at, now_ms
 from chatsvc.log.file import LogFile, keep_copy, new_epoch
-from chatsvc.log.key_file import forget_life
+from chatsvc.log.key_file import LIFE_FORGOTTEN
 from chatsvc.log.positions import head_of, load
 from chatsvc.log.standing import new_life
 from chatsvc.log.wal import inspect_wal
@@ -67,8 +67,7 @@ def remove(path: Path, rows: tuple[BadRow, ...]) -> None:
     """Take rows out of the log that were put aside elsewhere, durably, before."""
     file = LogFile(path)
     try:
-        file.remove([row.id for row in rows])
-        forget_life(file)
+        file.remove([row.id for row in rows], LIFE_FORGOTTEN)
     finally:
         file.close()
 
