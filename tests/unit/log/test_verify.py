@@ -15,8 +15,10 @@ from chatsvc.core.errors import LogDamaged
 from chatsvc.core.ids import id_at, now_ms
 from chatsvc.core.message import draft_message
 from chatsvc.core.record import accept, checksum, pack
+from chatsvc.log.elapsed import ElapsedHeads
 from chatsvc.log.file import LogFile, Row
-from chatsvc.log.verify import BadRow, accept_loss, remove, verify
+from chatsvc.log.given_ids import ID_MARGIN
+from chatsvc.log.verify import BadRow, accept_loss, begin_restored_life, remove, verify
 
 
 def row(number: int) -> Row:
@@ -158,6 +160,34 @@ def test_a_removal_that_is_cut_off_has_changed_nothing(
     assert all(one == before for one in unfinished)
     assert (after["keys_life"], after["base"]) == ("", bad.id)
     assert after["ids"] == [row(at)[0] for at in range(1, 41) if at != 7]
+
+
+@pytest.mark.parametrize("known_by", ["head", "watermark", "settled", "elapsed", "caller"])
+@pytest.mark.parametrize("how", ["restored", "loss accepted"])
+def test_new_ids_start_above_all_that_may_have_been_given(
+    crashed: Path, how: str, known_by: str
+) -> None:
+    """The clock was an hour ahead before."""
+    given = id_at(now_ms() + 3_600_000)
+    file = LogFile(crashed)
+    if known_by == "head":
+        file.insert([(given, *row(41)[1:])])
+    elif known_by == "elapsed":
+        heads = ElapsedHeads()
+        heads.note(given)
+        file.set_meta("elapsed", heads.save().decode())
+    elif known_by != "caller":
+        file.set_meta(known_by, given)
+    file.close()
+    if how == "restored":
+        begin_restored_life(crashed, given if known_by == "caller" else 0)
+    else:
+        accept_loss(crashed)
+    file = LogFile(crashed)
+    if known_by == "caller" and how == "loss accepted":
+        given = id_at(now_ms() - 60_000)
+    assert int(str(file.meta("base"))) >= given + ID_MARGIN
+    file.close()
 
 
 def test_a_missing_end_is_a_fault(crashed: Path) -> None:
