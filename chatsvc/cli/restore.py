@@ -20,6 +20,7 @@ from chatsvc.cli.backup_folder import (
 from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError, Unavailable
 from chatsvc.core.ids import now_ms
+from chatsvc.log.given_ids import highest_given
 from chatsvc.log.lock import UNFINISHED_RESTORE, DataDirLock
 from chatsvc.log.verify import begin_restored_life
 from chatsvc.settings import Settings
@@ -74,11 +75,13 @@ def _restore(settings: Settings, source: Path, manifest: Manifest, *, force: boo
         for name, entry in manifest.files.items():
             copy_checked(source / name, part / name, entry)
         check_copies(part, list(manifest.files))
-        begin_restored_life(part / LOG)
+        begin_restored_life(part / LOG, _highest_given(data / LOG))
         _give_to_owner(part, data)
         sync_folder(part)
         sync_folder(data)
         moved = True
+        # Listed again: reading the old log may have made its -wal and -shm.
+        old = [path for name in manifest.files for path in _files_of(data, name)]
         old_files = _move_old_files(data, old)
         for name in sorted(manifest.files, key=(STORE, LOG).index):
             (part / name).rename(data / name)
@@ -90,6 +93,16 @@ def _restore(settings: Settings, source: Path, manifest: Manifest, *, force: boo
     part.rmdir()
     sync_folder(data)
     return old_files
+
+
+def _highest_given(log: Path) -> int:
+    """Return the highest id that the replaced log has given to anything, 0 if there is none."""
+    if not log.exists():
+        return 0
+    given = highest_given(log)
+    if given is None:
+        print_line(f"{log} cannot be read: new ids start above those of the backup and the clock")
+    return given or 0
 
 
 def _files_of(data: Path, name: str) -> list[Path]:

@@ -14,6 +14,7 @@ import string
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NoReturn
 
 from chatsvc import logs
@@ -38,6 +39,8 @@ _CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
 _PAGE: Final = 4096
 CHECKED_BYTES: Final = 256 * 1024 * 1024
 """Up to this size the pages of the file are checked at each start."""
+
+NOTHING_ELSE: Final[Mapping[str, str | int]] = MappingProxyType({})
 
 Row = tuple[int, int, bytes]
 """``(id, crc, data)``."""
@@ -341,8 +344,9 @@ class LogFile:
         self._since_checkpoint += gone * _PAGE // 8
         return int(gone)
 
-    def remove(self, ids: Sequence[int]) -> None:
-        """Delete single rows: what ``log verify --quarantine`` has put aside.
+    def remove(self, ids: Sequence[int], values: Mapping[str, str | int] = NOTHING_ELSE) -> None:
+        """Delete single rows, what ``log verify --quarantine`` has put aside, and set meta;
+        all or nothing.
 
         The base rises to the highest of them: up to there a store may hold what this log no
         longer does, so readers ask both.
@@ -350,6 +354,8 @@ class LogFile:
         with self._transaction():
             for record_id in ids:
                 self._write("DELETE FROM records WHERE id=?", (record_id,))
+            for key, value in values.items():
+                self.set_meta(key, value)
             self._raise_meta("base", max(ids, default=0))
 
     def replace(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from chatsvc.core.ids import id_at, id_ms, now_ms
@@ -12,6 +13,9 @@ from chatsvc.log.keys import KeyWindow
 
 _BOUNDS: Final = "keys"
 _LIFE: Final = "keys_life"
+LIFE_FORGOTTEN: Final[Mapping[str, str]] = MappingProxyType({_LIFE: ""})
+"""To write where a record is taken out of the file: its key, if it is stored, is the store's
+to tell."""
 _SAVE_SECONDS: Final = 60.0
 _SAVE_SOON_SECONDS: Final = 5.0
 
@@ -24,7 +28,7 @@ def open_keys(
     max_keys: int,
     max_keys_per_sender: int,
     stored: int,
-    store_head: int | None,
+    store_extent: int | None,
     clock: Callable[[], int] = now_ms,
 ) -> KeyWindow:
     """An empty window; the keys of all records above its ``position`` are to be added.
@@ -34,20 +38,16 @@ def open_keys(
             one that was saved, the store may hold keys that this log never knew.
         window_ms, stored: for a file that says nothing of keys, as an older version left it:
             those that are stored and a window old by the wall clock are not read back.
-        store_head: the highest id in the store, ``None`` if it does not answer.
+        store_extent: the highest id that the store knows of, in a message, a mark or a dead
+            letter; ``None`` if it does not answer.
     """
     saved = file.meta(_BOUNDS)
     bounds = KeyBounds(None if saved is None else str(saved), clock=clock)
     if not bounds.known and file.head():
         bounds.position = min(stored, id_at(max(0, clock() - window_ms)))
     if not bounds.known or file.meta(_LIFE) != life:
-        bounds.past_is_unknown(None if store_head is None else id_ms(store_head))
+        bounds.past_is_unknown(None if store_extent is None else id_ms(store_extent))
     return KeyWindow(max_keys=max_keys, max_keys_per_sender=max_keys_per_sender, bounds=bounds)
-
-
-def forget_life(file: LogFile) -> None:
-    """A record was taken out of the file: its key, if it is stored, is the store's to tell."""
-    file.set_meta(_LIFE, "")
 
 
 class SavedKeys:

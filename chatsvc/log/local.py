@@ -150,7 +150,7 @@ class LocalLog(MessageLog):
                 max_keys=idempotency_keys,
                 max_keys_per_sender=idempotency_keys_per_sender,
                 stored=positions.stored,
-                store_head=store.head if store is not None else None,
+                store_extent=store.extent if store is not None else None,
                 clock=_wall_clock,
             )
             if store is None and keys.bounds.unmet:
@@ -275,7 +275,7 @@ class LocalLog(MessageLog):
         before = self.epoch, self._standing.store
         await self._standing.meet(store)
         if (self.epoch, self._standing.store) != before:
-            self._keys.bounds.past_is_unknown(id_ms(store.head))
+            self._keys.bounds.past_is_unknown(id_ms(store.extent))
 
     async def read(self, after: int, up_to: int, limit: int, most_bytes: int) -> list[Record]:
         return await self._standing.read(after, up_to, limit, most_bytes)

@@ -117,6 +117,14 @@ def head_of(file: LogFile, positions: Positions) -> int:
     return max(file.head(), positions.base, positions.trimmed)
 
 
+def remembered(lives: tuple[Life, ...]) -> tuple[Life, ...]:
+    """The last :data:`LIVES` of them. The oldest that stays also stands for those that go:
+    what they may differ above is forgotten with none of them."""
+    dropped, kept = lives[:-LIVES], lives[-LIVES:]
+    begun = min(life.begun for life in (*dropped, kept[0]))
+    return (kept[0]._replace(begun=begun), *kept[1:])
+
+
 def _lives(file: LogFile, base: int) -> tuple[Life, ...]:
     """The lives that are kept; one more where a command began it (``log verify --accept-loss``,
     ``restore``): up to the head and the base all was as it is."""
@@ -128,7 +136,7 @@ def _lives(file: LogFile, base: int) -> tuple[Life, ...]:
     if lives[-1].epoch == epoch:
         return lives
     life = Life(lives[-1].generation + 1, epoch, max(base, file.head()))
-    return (*lives, life)[-LIVES:]
+    return remembered((*lives, life))
 
 
 def _number(file: LogFile, key: str) -> int | None:

@@ -17,7 +17,7 @@ from chatsvc.core.errors import LogDamaged, LogUnavailable, StoreUnavailable
 from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import Record, checksum, pack
 from chatsvc.log.file import LogFile, new_epoch
-from chatsvc.log.positions import LIVES, Positions, trimmed_of
+from chatsvc.log.positions import Positions, remembered, trimmed_of
 from chatsvc.log.reconcile import Life, LogState, Meeting, StoreState, reconcile
 from chatsvc.log.tail import Tail
 from chatsvc.log.worker import Job, Worker
@@ -371,7 +371,7 @@ def new_life(positions: Positions, differ: int, *, above: int = 0) -> Positions:
         differ = min(differ, positions.unconfirmed)
     generation = max(positions.lives[-1].generation, above) + 1
     life = Life(generation, new_epoch(), differ)
-    return positions._replace(lives=(*positions.lives, life)[-LIVES:], created_ms=now_ms())
+    return positions._replace(lives=remembered((*positions.lives, life)), created_ms=now_ms())
 
 
 def _tell(log: LogState, store: StoreState, positions: Positions, meeting: Meeting) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from chatsvc.core.ids import format_id, id_at, now_ms
+from chatsvc.core.ids import format_id, now_ms
 from chatsvc.log.file import LogFile, keep_copy, new_epoch
-from chatsvc.log.key_file import forget_life
+from chatsvc.log.given_ids import above_all_given
+from chatsvc.log.key_file import LIFE_FORGOTTEN
 from chatsvc.log.positions import head_of, load
 from chatsvc.log.standing import new_life
 from chatsvc.log.wal import inspect_wal
@@ -67,8 +68,7 @@ def remove(path: Path, rows: tuple[BadRow, ...]) -> None:
     """Take rows out of the log that were put aside elsewhere, durably, before."""
     file = LogFile(path)
     try:
-        file.remove([row.id for row in rows])
-        forget_life(file)
+        file.remove([row.id for row in rows], LIFE_FORGOTTEN)
     finally:
         file.close()
 
@@ -91,25 +91,26 @@ def accept_loss(path: Path) -> Path:
     return copies
 
 
-def begin_restored_life(path: Path) -> None:
+def begin_restored_life(path: Path, given: int = 0) -> None:
     """Make a log that is put back from a backup a new life of it.
 
     What was accepted after the backup is unknown to it: cursors of the old life are good up
     to its head at most, and new ids start above all that may have been handed out.
+
+    Args:
+        given: the highest id that the log in whose place it is put has given.
     """
     file = LogFile(path)
     try:
         positions = load(file)
-        head = head_of(file, positions)
-        base = max(head, id_at(now_ms()))
-        file.set_metas(new_life(positions, head)._replace(base=base).meta())
+        base = above_all_given(file, given)
+        file.set_metas(new_life(positions, head_of(file, positions))._replace(base=base).meta())
     finally:
         file.close()
 
 
 def _begin_anew(file: LogFile) -> None:
-    watermark, head = _marks(file)
-    file.set_meta("base", max(watermark, head, id_at(now_ms())))
+    file.set_meta("base", above_all_given(file))
     file.set_meta("epoch", new_epoch())
     file.set_meta("created_ms", now_ms())
 

@@ -14,6 +14,7 @@ import pytest
 
 from chatsvc.cli import backup as backup_module
 from chatsvc.cli import main
+from chatsvc.core.ids import id_at, now_ms
 from chatsvc.core.record import Record, checksum, pack
 from chatsvc.log.file import LogFile
 from chatsvc.log.lock import DataDirLock
@@ -251,6 +252,23 @@ def test_force_keeps_the_old_files(copy: Path, data: Path, capsys: Captured) -> 
     old_files = Path(capsys.readouterr().out.splitlines()[1].rpartition(" ")[2])
     assert contents(old_files) == before
     assert not (data / "log.db-wal").exists()
+
+
+def test_new_ids_start_above_those_of_the_log_that_is_moved_aside(
+    copy: Path, data: Path, capsys: Captured
+) -> None:
+    given = id_at(now_ms() + 86_400_000)  # under a clock that was a day ahead
+    file = LogFile(data / "log.db")
+    file.set_meta("watermark", given)
+    file.close()
+    assert main(["restore", "copy", "--force"]) == 0
+    file = LogFile(data / "log.db")
+    assert int(str(file.meta("base"))) > given
+    file.close()
+    (data / "log.db").write_bytes(b"no database" * 1000)
+    capsys.readouterr()
+    assert main(["restore", "copy", "--force"]) == 0
+    assert "log.db cannot be read" in capsys.readouterr().out
 
 
 def test_a_restore_that_did_not_end_keeps_the_service_from_starting(

@@ -17,7 +17,7 @@ from chatsvc.core.ids import MAX_ID, id_ms, next_id, uuid7_ms
 from chatsvc.log.elapsed import ElapsedHeads
 from chatsvc.log.file import LogFile
 from chatsvc.log.key_bounds import AHEAD_MS
-from chatsvc.log.key_file import SavedKeys, forget_life, open_keys
+from chatsvc.log.key_file import LIFE_FORGOTTEN, SavedKeys, open_keys
 from chatsvc.log.keys import Key, KeyWindow
 from tests.support.boot import Boot
 from tests.support.client_ids import uuid7_at
@@ -90,7 +90,7 @@ class History(RuleBasedStateMachine):
             max_keys=9,
             max_keys_per_sender=self.per_sender,
             stored=self.watermark,
-            store_head=store_head,
+            store_extent=store_head,
             clock=lambda: self.wall_ms,
         )
         self.saved = SavedKeys(cast(LogFile, self.file), self.keys)
@@ -248,7 +248,7 @@ class History(RuleBasedStateMachine):
     def quarantine(self, data: st.DataObject) -> None:
         row = data.draw(st.sampled_from(self.file.rows[:-1]))
         self.file.rows.remove(row)
-        forget_life(cast(LogFile, self.file))
+        self.file.values |= LIFE_FORGOTTEN
         self.restart()
 
     @rule(count=st.integers(0, 5))

@@ -55,8 +55,8 @@ async def opened(
         if logs and head:  # as the persister of the log before has left it
             life = logs[-1].lives[-1]
             mark = Mark(head, life.generation, life.epoch)
-        store = None if identity is None else StoreState(identity, mark, head)
-        log = await LocalLog.open(tmp_path, store=store, **(values | options))
+        values["store"] = None if identity is None else StoreState(identity, mark, head)
+        log = await LocalLog.open(tmp_path, **(values | options))
         logs.append(log)
         return log
 
@@ -276,6 +276,24 @@ async def test_another_store_is_asked_for_what_it_knows(opened: Open) -> None:
     log = await opened(store_identity="another", store_head=sent.id - 64)
     assert log.past_is_unknown
     assert not log.can_tell(key(uuid7_at(id_ms(sent.id))))
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["at the start", "later"])
+async def test_what_a_mark_or_a_dead_letter_tells_is_of_the_past_as_well(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, running: bool
+) -> None:
+    """The newest that the store knows of is a dead letter: the head is below its mark."""
+    start = now_ms()
+    monkeypatch.setattr(local, "now_ms", lambda: start)
+    used = id_at(start - HOUR)
+    store = StoreState("another", Mark(used, 1, "before"), id_at(start - 2 * HOUR))
+    log = await opened(**({} if running else {"store": store}))
+    if running:
+        log.learn_past(0, [])
+        await log.meet_store(store)
+    assert log.past_is_unknown
+    assert not log.can_tell(key(uuid7_at(id_ms(used))))
+    assert log.can_tell(key(uuid7_at(id_ms(used) + AHEAD_MS + 1)))
 
 
 @pytest.mark.parametrize("how", ["quarantined", "loss accepted"])

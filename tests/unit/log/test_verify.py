@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,8 +15,10 @@ from chatsvc.core.errors import LogDamaged
 from chatsvc.core.ids import id_at, now_ms
 from chatsvc.core.message import draft_message
 from chatsvc.core.record import accept, checksum, pack
+from chatsvc.log.elapsed import ElapsedHeads
 from chatsvc.log.file import LogFile, Row
-from chatsvc.log.verify import accept_loss, remove, verify
+from chatsvc.log.given_ids import ID_MARGIN
+from chatsvc.log.verify import BadRow, accept_loss, begin_restored_life, remove, verify
 
 
 def row(number: int) -> Row:
@@ -102,6 +107,87 @@ def test_a_row_that_changed_is_named_and_can_be_removed(crashed: Path) -> None:
     file.close()
     remove(crashed, verdict.rows)
     assert verify(crashed) == (39, (), ())
+
+
+class CutOff(Exception):
+    """Stands for the end of the process."""
+
+
+def cut_off(
+    monkeypatch: pytest.MonkeyPatch, path: Path, change: Callable[[], object]
+) -> Iterator[dict[str, object]]:
+    """What the file says after ``change`` ended at its first write, its second, and so on;
+    at last after all of it."""
+    write = LogFile._write
+    for allowed in range(1000):
+        left = allowed
+
+        def limited(self: LogFile, *args: Any, **options: Any) -> int:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise CutOff
+            return write(self, *args, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LogFile, "_write", limited)
+            try:
+                change()
+            except CutOff:
+                yield contents(path)
+            else:
+                break
+    assert allowed > 3
+    yield contents(path)
+
+
+def contents(path: Path) -> dict[str, object]:
+    with closing(sqlite3.connect(path)) as db:
+        found: dict[str, object] = dict(db.execute("SELECT key, value FROM meta"))
+        found["ids"] = [one for (one,) in db.execute("SELECT id FROM records ORDER BY id")]
+    return found
+
+
+def test_a_removal_that_is_cut_off_has_changed_nothing(
+    crashed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = LogFile(crashed)
+    file.set_metas({"keys_life": "the present", "watermark": row(40)[0]})
+    file.close()
+    before = contents(crashed)
+    bad = BadRow(row(7)[0], "checksum", b"")
+    *unfinished, after = cut_off(monkeypatch, crashed, lambda: remove(crashed, (bad,)))
+    assert all(one == before for one in unfinished)
+    assert (after["keys_life"], after["base"]) == ("", bad.id)
+    assert after["ids"] == [row(at)[0] for at in range(1, 41) if at != 7]
+
+
+@pytest.mark.parametrize("known_by", ["head", "watermark", "settled", "elapsed", "caller"])
+@pytest.mark.parametrize("how", ["restored", "loss accepted"])
+def test_new_ids_start_above_all_that_may_have_been_given(
+    crashed: Path, how: str, known_by: str
+) -> None:
+    """The clock was an hour ahead before."""
+    given = id_at(now_ms() + 3_600_000)
+    file = LogFile(crashed)
+    if known_by == "head":
+        file.insert([(given, *row(41)[1:])])
+    elif known_by == "elapsed":
+        heads = ElapsedHeads()
+        heads.note(given)
+        file.set_meta("elapsed", heads.save().decode())
+    elif known_by != "caller":
+        file.set_meta(known_by, given)
+    file.close()
+    if how == "restored":
+        begin_restored_life(crashed, given if known_by == "caller" else 0)
+    else:
+        accept_loss(crashed)
+    file = LogFile(crashed)
+    if known_by == "caller" and how == "loss accepted":
+        given = id_at(now_ms() - 60_000)
+    assert int(str(file.meta("base"))) >= given + ID_MARGIN
+    file.close()
 
 
 def test_a_missing_end_is_a_fault(crashed: Path) -> None:
