@@ -73,16 +73,16 @@ class MongoClientIds:
         self, sender: str, channel: str, client_id: str
     ) -> tuple[int, bytes] | None:
         query = our_ids() | {"sender": sender, "channel": channel, "client_id": client_id}
-        cursor = self._dead_letters.find(query, {"digest": 1}).sort("_id", ASCENDING)
-        cursor = cursor.limit(1).collation(SIMPLE)
-        found = await self._connection.read(lambda: cursor.to_list(None))
+        cursor = self._dead_letters.find(query, {"digest": 1}, collation=SIMPLE)
+        first = cursor.sort("_id", ASCENDING).limit(1)
+        found = await self._connection.read(lambda: first.to_list(None))
         return (int(found[0]["_id"], 16), bytes(found[0]["digest"])) if found else None
 
     async def _newest_letter(self) -> int:
         query = our_ids() | {"client_id": {"$exists": True}}
-        cursor = self._dead_letters.find(query, {"_id": 1}).sort("_id", DESCENDING)
-        cursor = cursor.limit(1).collation(SIMPLE)
-        found = await self._connection.read(lambda: cursor.to_list(None))
+        cursor = self._dead_letters.find(query, {"_id": 1}, collation=SIMPLE)
+        last = cursor.sort("_id", DESCENDING).limit(1)
+        found = await self._connection.read(lambda: last.to_list(None))
         return int(found[0]["_id"], 16) if found else 0
 
     async def _minted_after(
