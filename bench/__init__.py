@@ -1,1 +1,1 @@
-"""Measured claims: each beside the command that makes it, and beside somebody else's figure."""
+"""Benchmarks: every figure has the command that produces it and a figure to compare with."""

@@ -1,4 +1,4 @@
-"""``python -m bench [scenario …]``: run scenarios, print tables, keep the figures."""
+"""``python -m bench [scenario …]``: run scenarios, print tables, save the figures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SCENARIOS: dict[str, Callable[[Options, Figures], Coroutine[Any, Any, None]]] = 
 
 
 def main() -> int:
-    """Everything, three times, unless told otherwise."""
+    """Run every scenario three times, or what the arguments name."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("scenarios", nargs="*", metavar="scenario", help=", ".join(SCENARIOS))
     parser.add_argument("--repeat", type=int, default=3, help="runs of each (3)")
@@ -102,7 +102,7 @@ def _scaled(counts: dict[int, int], scale: float) -> dict[int, int]:
 
 
 def _peers(names: str) -> tuple[Contender, ...]:
-    """Those that can be had here; the others are named, and left out."""
+    """Return the contenders that can run here; print the names of the others."""
     found: list[Contender] = []
     for name in names.split(","):
         if name in {"", "none"}:

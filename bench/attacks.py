@@ -1,4 +1,4 @@
-"""What one hostile client does to a server, and what others get meanwhile.
+"""HTTP attacks of one client, and the service that other clients get meanwhile.
 
 The attacks are raw sockets: whatever a client library would not send or would read. Used
 by ``python -m bench hostile`` for figures and by ``tests/hostile`` for bounds.
@@ -23,7 +23,7 @@ ANSWER_SECONDS = 20.0
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that a process has now (``VmRSS``)."""
+    """Return the resident memory of a process in bytes (``VmRSS``)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
@@ -31,8 +31,9 @@ def resident(pid: int) -> int:
 
 
 class Crowd:
-    """Connections of one attacker. They are opened, written to and kept, and read only
-    where a method says so. Closed with the block.
+    """Connections of one attacker, which are closed at the end of the block.
+
+    They are opened, written to and kept open, and only read where a method says so.
 
     Args:
         port: on this machine.
@@ -57,7 +58,7 @@ class Crowd:
         self.hang_up()
 
     async def open(self, count: int) -> list[socket.socket]:
-        """``count`` more connections."""
+        """Open ``count`` more connections."""
         loop = asyncio.get_running_loop()
         fresh: list[socket.socket] = []
         for _ in range(count):
@@ -70,19 +71,19 @@ class Crowd:
         return fresh
 
     async def send(self, data: bytes, seconds: float = 30.0) -> int:
-        """The same to all, at once, as far as the server takes it; how many got all of it."""
+        """Write the same data to all without waiting; return how many accepted all of it."""
         results = await asyncio.gather(*[_send(one, data, seconds) for one in self.sockets])
         return sum(results)
 
     def closed(self) -> int:
-        """How many the server has closed, as far as the kernel has been told; nothing is read."""
+        """Return how many the server has closed, according to the kernel; nothing is read."""
         poll = select.poll()
         for one in self.sockets:
             poll.register(one, select.POLLRDHUP)
         return len(poll.poll(0))
 
     def hang_up(self) -> None:
-        """Close all."""
+        """Close all connections."""
         for one in self.sockets:
             one.close()
         self.sockets.clear()
@@ -98,10 +99,10 @@ async def _send(one: socket.socket, data: bytes, seconds: float) -> bool:
 
 
 async def answer(port: int, data: bytes, *, half_close: bool = False) -> tuple[int, bytes, bytes]:
-    """Status, head and body of the answer to ``data``, on a connection of its own.
+    """Send ``data`` on a new connection; return status, head and body of the answer.
 
     Raises:
-        OSError, asyncio.IncompleteReadError, TimeoutError: there was none.
+        OSError, asyncio.IncompleteReadError, TimeoutError: there was no answer.
     """
     async with asyncio.timeout(ANSWER_SECONDS):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -122,9 +123,11 @@ async def answer(port: int, data: bytes, *, half_close: bool = False) -> tuple[i
 
 
 class Honest:
-    """Other people's requests: one after another on each of a few connections' turns, every
-    request on a connection of its own. ``seconds`` of those that were answered well;
-    ``failures`` says of each other what became of it."""
+    """Requests of other clients: a few run concurrently, each on a new connection.
+
+    ``seconds`` are the response times of successful requests, ``failures`` the outcomes of all
+    others.
+    """
 
     def __init__(self, port: int, requests: Sequence[bytes], *, at_once: int = 4) -> None:
         self._port = port
@@ -151,15 +154,15 @@ class Honest:
 
     @property
     def answered(self) -> int:
-        """How many were answered well."""
+        """Return the number of successful answers."""
         return len(self.seconds)
 
     def reset(self) -> None:
-        """Begin to count anew."""
+        """Reset the counts."""
         self.seconds, self.failures = [], []
 
     def percentile(self, share: float) -> float:
-        """Seconds within which ``share`` of those that were answered were answered."""
+        """Return the percentile ``share`` of the response times, in seconds."""
         ordered = sorted(self.seconds)
         return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
 
@@ -181,25 +184,25 @@ class Honest:
 
 @contextlib.asynccontextmanager
 async def watched(pid: int, every: float = 0.05) -> AsyncIterator[Callable[[], int]]:
-    """Gives a function that says the most memory that the process had in the block."""
-    most = resident(pid)
+    """Give a function that returns the maximum memory of the process during the block."""
+    peak = resident(pid)
 
     async def look() -> None:
-        nonlocal most
+        nonlocal peak
         while True:
-            most = max(most, resident(pid))
+            peak = max(peak, resident(pid))
             await asyncio.sleep(every)
 
     task = asyncio.create_task(look())
     try:
-        yield lambda: most
+        yield lambda: peak
     finally:
         task.cancel()
         await asyncio.wait([task])
 
 
 def honest_requests(token: str) -> list[bytes]:
-    """A send, a page, and the documentation's first page."""
+    """Return a send, a page of messages, and the documentation page."""
     bearer = {"Authorization": f"Bearer {token}"}
     body = b'{"participants":["honest","other"],"content":"Hello!"}'
     return [
@@ -210,17 +213,17 @@ def honest_requests(token: str) -> list[bytes]:
 
 
 def unread_page(token: str, limit: int = 1000) -> bytes:
-    """The largest page there is."""
+    """Return a request for the largest page."""
     return request("GET", f"/api/messages?limit={limit}", {"Authorization": f"Bearer {token}"})
 
 
 def large_file() -> bytes:
-    """What needs no token and is large."""
+    """Return a request for a large file that needs no token."""
     return request("GET", "/docs/swagger-ui-bundle.js", {})
 
 
 def unfinished_head(fields: int = 120) -> Iterator[bytes]:
-    """A request line and many large fields, and never the line that ends them."""
+    """Return a request line and many large header fields without the end of the head."""
     yield b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     for number in range(fields):
         yield HEAD_FIELD % number

@@ -1,7 +1,7 @@
-"""Who is measured: chatsvc, and servers that do less.
+"""The servers that are measured: chatsvc, and servers that do less.
 
-Each is started by a command, takes sockets by a handshake, and a publish by a request
-whose answer's body is the frame's payload. Payloads are of the same size for all.
+Each is started by a command, accepts sockets by a handshake, and publishes by a request whose
+response body is the payload of the frame. Payloads have the same size for all.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ CONTENT = "The quick brown fox jumps over the lazy dog. " * 2
 
 
 def token(user: str) -> str:
-    """A token for ``user``, good for a day."""
+    """Return a token for ``user`` that is valid for a day."""
     return jwt.encode({"sub": user, "exp": int(time.time()) + 86_400}, SECRET, "HS256")
 
 
 def people(count: int) -> list[str]:
-    """Names of ``count`` listeners, all of one length."""
+    """Return the names of ``count`` listeners, all of the same length."""
     return [f"u{number:05}" for number in range(count)]
 
 
 def sample(names: Sequence[str]) -> bytes:
-    """A message as chatsvc makes it, byte for byte in size: what the peers carry."""
+    """Return a message of exactly the size that chatsvc makes; the peers send it."""
     everybody = sorted({"sender", *names})
     message = {
         "type": "message",
@@ -56,12 +56,12 @@ def sample(names: Sequence[str]) -> bytes:
 
 @dataclass(frozen=True)
 class Contender:
-    """``share``: the part of the usual number of publishes that it gets, being slower."""
+    """A server to measure. ``share`` is its part of the publishes, less than 1 if it is slow."""
 
     name: str
     note: str
     command: Sequence[str]
-    greeted: bool
+    sends_hello: bool
     opening: Callable[[str], bytes]
     publishing: Callable[[Sequence[str]], bytes]
     environment: dict[str, str] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Contender:
 
     @contextlib.contextmanager
     def run(self, folder: Path, core: set[int], **environment: str) -> Iterator[Server]:
-        """Started, until the block ends. Raises ``Failed``."""
+        """Run the server until the block ends. Raises ``Failed``."""
         settings = {
             "DATA_DIR": str(folder / "data"),
             "PYTHONPATH": str(ROOT),
@@ -81,14 +81,14 @@ class Contender:
 
 
 def chatsvc(log_level: str = "info", checkout: Path | None = None) -> Contender:
-    """The service as it is run: fsynced log, embedded store, a line for each request.
+    """The service as in production: fsynced log, embedded store, a log line per request.
 
-    Its log lines go to a file. Heartbeats are put off, or they would be counted as
-    messages; RECENT_BYTES is small, so that memory does not grow during a run.
+    Its log lines go to a file. Heartbeats are rare, or they would be counted as messages;
+    RECENT_BYTES is small, so that memory does not grow during a run.
 
     Args:
-        checkout: another working tree whose ``chatsvc`` is run instead of this one's, to
-            compare before and after a change within one run.
+        checkout: another working tree whose ``chatsvc`` is run instead, to compare before and
+            after a change within one run.
     """
     name = "chatsvc" if log_level == "info" else f"chatsvc ({log_level})"
     return Contender(
@@ -96,7 +96,7 @@ def chatsvc(log_level: str = "info", checkout: Path | None = None) -> Contender:
         note="fsynced before 201, stored in SQLite, tokens checked",
         # -P: the package comes from PYTHONPATH, not from the folder that we stand in.
         command=(sys.executable, "-P", "-m", "chatsvc", "serve"),
-        greeted=True,
+        sends_hello=True,
         opening=lambda user: handshake("/ws", {"Authorization": f"Bearer {token(user)}"}),
         publishing=send_request,
         environment={
@@ -113,7 +113,7 @@ def chatsvc(log_level: str = "info", checkout: Path | None = None) -> Contender:
 
 
 def send_request(names: Sequence[str], sender: str = "sender", content: str = CONTENT) -> bytes:
-    """``POST /api/messages`` from ``sender`` to ``names``."""
+    """Return ``POST /api/messages`` from ``sender`` to ``names``."""
     body = json.dumps({"participants": [sender, *names], "content": content}).encode()
     return request("POST", "/api/messages", {"Authorization": f"Bearer {token(sender)}"}, body)
 
@@ -123,7 +123,7 @@ def _peer(name: str, note: str, command: Sequence[str], share: float = 1.0) -> C
         name=name,
         note=note,
         command=command,
-        greeted=False,
+        sends_hello=False,
         opening=lambda _user: handshake("/ws", {}),
         publishing=lambda names: request("POST", "/publish", {}, sample(names)),
         share=share,
@@ -131,14 +131,14 @@ def _peer(name: str, note: str, command: Sequence[str], share: float = 1.0) -> C
 
 
 def bare() -> Contender:
-    """The floor."""
+    """Return the minimal server."""
     return _peer(
         "bare uvloop", "memory only; no framework", (sys.executable, "-m", "bench.peers.bare")
     )
 
 
 def aiohttp_gather() -> Contender:
-    """What one writes first."""
+    """Return a straightforward aiohttp server."""
     return _peer(
         "aiohttp gather",
         "memory only",
@@ -148,10 +148,10 @@ def aiohttp_gather() -> Contender:
 
 
 def node_ws() -> Contender:
-    """Needs node and npm, and a package registry once.
+    """Return the server on ws; needs node and npm, and a package registry once.
 
     Raises:
-        Failed: they are not there.
+        Failed: node or npm is not installed.
     """
     folder = BUILT / "node"
     _need("node", "npm")
@@ -162,10 +162,10 @@ def node_ws() -> Contender:
 
 
 def go_gorilla() -> Contender:
-    """Needs go, and a module proxy once.
+    """Return the server on gorilla/websocket; needs go, and a module proxy once.
 
     Raises:
-        Failed: it is not there.
+        Failed: go is not installed.
     """
     program = BUILT / "go-peer"
     _need("go")

@@ -1,4 +1,4 @@
-"""One user who asks for as much as their connections carry, and is told what came of it.
+"""Floods of one user: as many requests as its connections carry, and their outcome.
 
 Used by ``python -m bench hostile-store`` for figures and by ``tests/hostile`` for bounds.
 """
@@ -27,9 +27,11 @@ _PIPELINED = 64
 
 
 class Flood:
-    """Connections of one user, each asking again as soon as it is answered. ``answers`` counts
-    them by what they were: ``ok``, or the error's code; ``retry_after`` are the waits that
-    refusals named, in seconds. Ends with the block."""
+    """Connections of one user that send again as soon as they are answered.
+
+    ``answers`` counts answers by ``ok`` or the error code; ``retry_after`` are the waits of
+    refusals, in seconds. It ends with the block.
+    """
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -55,12 +57,12 @@ class Flood:
                     raise result
 
     def over_http(self, requests: Iterator[bytes], connections: int) -> None:
-        """Begin: each connection takes the next request when its last is answered."""
+        """Start: each connection sends its next request when the previous one is answered."""
         for _ in range(connections):
             self._tasks.append(asyncio.create_task(self._ask(requests)))
 
     def over_sockets(self, sends: Iterator[bytes], connections: int, token: str) -> None:
-        """Begin: each socket keeps some sends unanswered; ``sends`` are frames' payloads."""
+        """Start: each socket keeps some sends unanswered; ``sends`` are payloads of frames."""
         for _ in range(connections):
             self._tasks.append(asyncio.create_task(self._talk(sends, token)))
 
@@ -102,7 +104,7 @@ class Flood:
 
 
 def sends_ahead(sends: Iterator[bytes]) -> Iterator[bytes]:
-    """So many frames in one write."""
+    """Write ``count`` frames at once."""
     while True:
         yield b"".join(text_frame(next(sends)) for _ in range(_PIPELINED))
 
@@ -112,7 +114,7 @@ def _hung_up() -> bytes:
 
 
 def sends_to_many(sender: str, sets: int, people: int, content: str) -> Iterator[bytes]:
-    """Payloads of ``send`` frames from ``sender`` to so many sets of people, in turn."""
+    """Yield payloads of ``send`` frames from ``sender`` to that many conversations, in turn."""
     payloads = [
         json.dumps(
             {
@@ -128,7 +130,7 @@ def sends_to_many(sender: str, sets: int, people: int, content: str) -> Iterator
 
 
 def sends_to_new(sender: str, token: str) -> Iterator[bytes]:
-    """Requests that each begin a conversation."""
+    """Yield requests that each start a conversation."""
     bearer = {"Authorization": f"Bearer {token}"}
     for number in count():
         body = json.dumps({"participants": [sender, f"new {number}"], "content": "Hello!"})
@@ -136,7 +138,7 @@ def sends_to_new(sender: str, token: str) -> Iterator[bytes]:
 
 
 def listings(token: str, limit: int = 100) -> Iterator[bytes]:
-    """Requests for the first page of conversations."""
+    """Yield requests for the first page of conversations."""
     page = request("GET", f"/api/conversations?limit={limit}", {"Authorization": f"Bearer {token}"})
     while True:
         yield page
@@ -144,7 +146,7 @@ def listings(token: str, limit: int = 100) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def write_lock(database: Path) -> Iterator[None]:
-    """Hold a SQLite file for writing, as another process would."""
+    """Hold the write lock of a SQLite file, as another process would."""
     db = sqlite3.connect(database, isolation_level=None, timeout=10)
     try:
         db.execute("BEGIN IMMEDIATE")
@@ -155,7 +157,7 @@ def write_lock(database: Path) -> Iterator[None]:
 
 
 def wal_bytes(database: Path) -> int:
-    """The size of a SQLite file's write-ahead log."""
+    """Return the size of the write-ahead log of a SQLite file."""
     wal = database.with_name(f"{database.name}-wal")
     return wal.stat().st_size if wal.exists() else 0
 

@@ -1,7 +1,7 @@
-"""Requests over keep-alive connections, as cheaply as Python can make them.
+"""HTTP load over keep-alive connections, with as little Python work as possible.
 
-Each connection has one request under way. Bytes are prepared; of an answer its status
-and its length are looked at, and nothing else.
+Each connection has one unanswered request. Bytes are prepared; of a response only status and
+length are parsed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class Load(NamedTuple):
-    """What a run of requests came to. ``size``: of the last answer's body."""
+    """The result of a run of requests. ``size`` is that of the last response body."""
 
     requests: int
     seconds: float
@@ -28,12 +28,12 @@ class Load(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """The requests per second."""
         return self.requests / self.seconds
 
 
 def request(method: str, path: str, headers: dict[str, str], body: bytes = b"") -> bytes:
-    """A request's bytes."""
+    """Return the bytes of a request."""
     fields = {"Host": "127.0.0.1", **headers}
     if body:
         fields |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
@@ -53,7 +53,7 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def start(self) -> None:
-        """Send the first; the others follow the answers."""
+        """Send the first request; each answer triggers the next one."""
         following = next(self._requests, None)
         if following is not None:
             self._transport.write(following)
@@ -84,17 +84,17 @@ class _Connection(asyncio.Protocol):
             self.finished.set_exception(exc)
 
     def close(self) -> None:
-        """After :attr:`finished`."""
+        """Close the connection after :attr:`finished`."""
         self._transport.close()
 
 
 async def run(
     port: int, requests: Iterator[bytes], *, at_once: int, statuses: tuple[int, ...] = (200, 201)
 ) -> Load:
-    """Send them all, ``at_once`` under way at any time.
+    """Send all requests, ``at_once`` of them concurrently.
 
     Raises:
-        Failed: an answer with another status, or a connection that was lost.
+        Failed: a response has another status, or a connection was lost.
     """
     loop = asyncio.get_running_loop()
     sent = 0

@@ -1,4 +1,4 @@
-"""Many sockets in a process of their own, told what to do by lines of JSON.
+"""Many sockets in a separate process, controlled by lines of JSON.
 
 ``python -m bench.listeners`` reads commands from standard input and answers each with
 one line on standard output. :class:`Listeners` is the other end.
@@ -35,19 +35,21 @@ class _Crowd:
         if self.total >= self._target:
             self._reached.set()
 
-    async def open(self, port: int, openings: list[str], greeted: bool) -> dict[str, Any]:
-        """In waves, so that no queue of the kernel's overflows."""
+    async def open(self, port: int, openings: list[str], sends_hello: bool) -> dict[str, Any]:
+        """Open sockets in batches, so that the kernel's accept queue does not overflow."""
         for start in range(0, len(openings), WAVE):
             self.clients += await asyncio.gather(
                 *[
-                    open_client(port, one.encode(), greeted=greeted, received=self._received)
+                    open_client(
+                        port, one.encode(), sends_hello=sends_hello, received=self._received
+                    )
                     for one in openings[start : start + WAVE]
                 ]
             )
         return {"open": len(self.clients)}
 
     async def wait(self, each: int) -> dict[str, Any]:
-        """Until each has had so many frames since :meth:`reset`; tells the least and the most."""
+        """Wait until each socket has ``each`` frames since :meth:`reset`; return min and max."""
         self._target = each * len(self.clients)
         self._reached.clear()
         if self.total < self._target:
@@ -56,10 +58,10 @@ class _Crowd:
             except TimeoutError:
                 print(f"{self.total} of {self._target} frames came", file=sys.stderr)
         counts = [client.counter.count for client in self.clients]
-        return {"least": min(counts), "most": max(counts)}
+        return {"min": min(counts), "max": max(counts)}
 
     async def reset(self, frame: int) -> dict[str, Any]:
-        """Forget what came, and count frames of this size."""
+        """Reset the counts, and count frames of this size."""
         self.total = 0
         for client in self.clients:
             client.counter.count = 0
@@ -67,7 +69,7 @@ class _Crowd:
         return {}
 
     async def close(self) -> dict[str, Any]:
-        """All of them; answered once they are gone."""
+        """Abort all sockets."""
         for client in self.clients:
             client.transport.abort()
         self.clients.clear()
@@ -89,7 +91,7 @@ async def _serve() -> None:
 
 
 class Listeners:
-    """The process, for as long as the block lasts."""
+    """The process of the sockets, for the duration of the block."""
 
     def __init__(self, core: set[int]) -> None:
         self._core = core
@@ -130,27 +132,27 @@ class Listeners:
             raise Failed(answer["failed"])
         return answer
 
-    async def open(self, port: int, openings: Sequence[bytes], *, greeted: bool) -> None:
-        """One more socket for each handshake. Raises ``Failed``."""
+    async def open(self, port: int, openings: Sequence[bytes], *, sends_hello: bool) -> None:
+        """Open a socket for each handshake. Raises ``Failed``."""
         texts = [one.decode() for one in openings]
-        await self._do("open", port=port, openings=texts, greeted=greeted)
+        await self._do("open", port=port, openings=texts, sends_hello=sends_hello)
 
     async def reset(self, frame: int) -> None:
-        """Count frames of so many bytes from here on."""
+        """Reset the counts, and count frames of ``frame`` bytes."""
         await self._do("reset", frame=frame)
 
     async def wait(self, each: int) -> None:
-        """Until each had exactly so many frames.
+        """Wait until each socket has exactly ``each`` frames.
 
         Raises:
-            Failed: some had fewer when the time was up, or more.
+            Failed: a socket has fewer frames after the time limit, or more.
         """
         answer = await self._do("wait", each=each)
-        if answer["least"] != each or answer["most"] != each:
+        if answer["min"] != each or answer["max"] != each:
             raise Failed(f"not everybody had everything: {answer}, expected {each}")
 
     async def close_all(self) -> None:
-        """Drop every socket."""
+        """Abort every socket."""
         await self._do("close")
 
 

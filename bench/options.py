@@ -1,4 +1,4 @@
-"""How large a run is, and where."""
+"""The size of a run and its folder."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from bench.processes import Cores, cores
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """``publishes`` and ``sends`` by how many are under way at once. ``settle_seconds``: before
-    memory is read, so that what was freed is given back. ``against``: another checkout whose
-    chatsvc is measured beside this one."""
+    """The options of a run.
+
+    ``publishes`` and ``sends`` are numbers by concurrency. ``settle_seconds`` is the wait
+    before memory is read, so that freed memory is returned. ``against`` is another checkout
+    whose chatsvc is measured beside this one.
+    """
 
     sockets: int = 500
     people: int = 10
@@ -34,12 +37,12 @@ class Options:
 
     @property
     def services(self) -> tuple[Contender, ...]:
-        """chatsvc, and the one of another checkout where ``against`` names one."""
+        """Return chatsvc, and that of another checkout if ``against`` names one."""
         ours = (chatsvc(self.log_level),)
         return ours if self.against is None else (*ours, chatsvc(self.log_level, self.against))
 
     @contextmanager
     def temporary(self) -> Iterator[Path]:
-        """A folder on the disk that is measured, gone afterwards."""
+        """Give a temporary folder on the disk that is measured."""
         with tempfile.TemporaryDirectory(prefix="chatsvc-bench-", dir=self.folder) as name:
             yield Path(name)

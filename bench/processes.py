@@ -1,4 +1,4 @@
-"""A server as a process of its own, and what the kernel says it has used.
+"""A server as a separate process, and its resource use according to the kernel.
 
 CPU is ``utime + stime`` of ``/proc/PID/stat``: all its threads, and what the kernel did
 on its behalf. Memory is ``Pss`` of ``/proc/PID/smaps_rollup``. Linux alone.
@@ -26,21 +26,21 @@ class Failed(Exception):
 
 
 class Cores(NamedTuple):
-    """Where who runs, so that the load does not take from the server."""
+    """The cores of server and load, so that the load does not slow the server."""
 
     server: set[int]
     load: set[int]
 
 
 def cores() -> Cores:
-    """The first core for the server, the others for the load; one for both if there is one."""
+    """Return the first core for the server and the others for the load, or one for both."""
     have = sorted(os.sched_getaffinity(0))
     return Cores({have[0]}, set(have[1:]) or {have[0]})
 
 
 @contextlib.contextmanager
 def on(core: set[int]) -> Iterator[None]:
-    """Processes begun in this block run on ``core``."""
+    """Run processes that start in this block on ``core``."""
     usual = os.sched_getaffinity(0)
     os.sched_setaffinity(0, core)
     try:
@@ -50,7 +50,7 @@ def on(core: set[int]) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
+    """Return a port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -58,13 +58,13 @@ def free_port() -> int:
 
 
 def cpu_of_stat(stat: str) -> float:
-    """Seconds of CPU from the text of ``/proc/PID/stat`` (proc_pid_stat(5), fields 14, 15)."""
+    """Return the CPU seconds in a text of ``/proc/PID/stat`` (proc_pid_stat(5), fields 14, 15)."""
     fields = stat.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def pss_of_rollup(rollup: str) -> int:
-    """Bytes from the text of ``/proc/PID/smaps_rollup``."""
+    """Return the bytes in the text of ``/proc/PID/smaps_rollup``."""
     for line in rollup.splitlines():
         name, _, value = line.partition(":")
         if name == "Pss":
@@ -73,7 +73,7 @@ def pss_of_rollup(rollup: str) -> int:
 
 
 class Server:
-    """A running process. ``cpu`` and ``memory`` are read when asked for."""
+    """A running process. ``cpu`` and ``memory`` are read on each call."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
         self.process = process
@@ -81,19 +81,19 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self.process.pid
 
     def cpu(self) -> float:
-        """Seconds of CPU since it began."""
+        """Return the CPU seconds since the start."""
         return cpu_of_stat(Path(f"/proc/{self.pid}/stat").read_text())
 
     def cpu_of_loop(self) -> float:
-        """Seconds of CPU of its first thread alone, which runs the loop."""
+        """Return the CPU seconds of the first thread, which runs the event loop."""
         return cpu_of_stat(Path(f"/proc/{self.pid}/task/{self.pid}/stat").read_text())
 
     def memory(self) -> int:
-        """Bytes that are its own."""
+        """Return the private memory in bytes."""
         return pss_of_rollup(Path(f"/proc/{self.pid}/smaps_rollup").read_text())
 
 
@@ -103,7 +103,7 @@ def started(
 ) -> Iterator[Server]:
     """Run ``command`` on ``core`` with a free ``PORT`` until the block ends.
 
-    Its standard error is kept in ``folder``, and told of where it fails to start.
+    Its standard error is saved in ``folder``, and part of the error if it does not start.
 
     Raises:
         Failed: it ended, or took no connection within a minute.

@@ -1,4 +1,4 @@
-"""Figures of repeated runs, and the tables they make."""
+"""Figures of repeated runs, and tables of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Figure(NamedTuple):
-    """One quantity of one contender, over its runs; ``unit`` says what it is."""
+    """One quantity of one contender over all runs, in ``unit``."""
 
     scenario: str
     contender: str
@@ -18,11 +18,11 @@ class Figure(NamedTuple):
 
     @property
     def median(self) -> float:
-        """Of the runs."""
+        """The median of the runs."""
         return statistics.median(self.values)
 
     def shown(self) -> str:
-        """The median, and the least and the most where there was more than one run."""
+        """Return the median, with minimum and maximum if there was more than one run."""
         text = short(self.median)
         if len(self.values) > 1:
             text += f" ({short(min(self.values))}–{short(max(self.values))})"
@@ -30,34 +30,34 @@ class Figure(NamedTuple):
 
 
 def short(value: float) -> str:
-    """Three figures that count, and no more digits behind the point than help."""
+    """Return a number with three significant digits."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def micros_per(seconds: float, units: int) -> float:
-    """Microseconds each."""
+    """Return the microseconds per unit."""
     return seconds / units * 1e6
 
 
 class Figures:
-    """Collects values, run by run, in the order in which they were first seen."""
+    """Collects values of all runs, in the order in which quantities were first seen."""
 
     def __init__(self) -> None:
         self._values: dict[tuple[str, str, str, str], list[float]] = {}
 
     def add(self, scenario: str, contender: str, what: str, unit: str, value: float) -> None:
-        """One more value."""
+        """Add a value."""
         self._values.setdefault((scenario, contender, what, unit), []).append(value)
 
     def all(self) -> list[Figure]:
-        """What came together."""
+        """Return the figures."""
         return [Figure(*key, tuple(values)) for key, values in self._values.items()]
 
 
 def tables(figures: Iterable[Figure]) -> str:
-    """Markdown: a table for each scenario, a row for each contender, a column for each figure."""
+    """Return Markdown: a table per scenario, a row per contender, a column per figure."""
     scenarios: dict[str, list[Figure]] = {}
     for figure in figures:
         scenarios.setdefault(figure.scenario, []).append(figure)

@@ -1,4 +1,4 @@
-"""What one hostile client does over WebSockets, and what others get meanwhile.
+"""WebSocket attacks of one client, and the service that other clients get meanwhile.
 
 The attacks are raw sockets: whatever a client library would not send or would read. Used
 by ``python -m bench hostile-sockets`` for figures and by ``tests/hostile`` for bounds.
@@ -20,7 +20,7 @@ PING = b"\x89\x80\0\0\0\0"
 EMPTY_TEXT = b"\x81\x80\0\0\0\0"
 JUNK_AUTH = text_frame(b'{"type":"auth","token":"%b"}' % (b"x" * 100))
 LARGE = "\x01" * 15_990
-"""As JSON it is 96 KB: what the largest message takes."""
+"""The content of the largest message: 96 KB as JSON."""
 
 _SECONDS = 60.0
 _HEAD_END = b"\r\n\r\n"
@@ -28,21 +28,21 @@ _CLOSE = 0x88
 
 
 def auth(token: str) -> bytes:
-    """A frame that renews the socket's token."""
+    """Return a frame that renews the token of the socket."""
     return text_frame(json.dumps({"type": "auth", "token": token}).encode())
 
 
 def send(participants: list[str], content: str) -> bytes:
-    """A frame that sends a message."""
+    """Return a frame that sends a message."""
     message = {"type": "send", "participants": participants, "content": content}
     return text_frame(json.dumps(message, separators=(",", ":")).encode())
 
 
 class Socket:
-    """One WebSocket that is written to and read by hand, after its handshake.
+    """A WebSocket after its handshake that is written to and read explicitly.
 
-    ``code`` is the close code that it was closed with, once that was read; 0 before, and
-    1006 where the connection ended without one.
+    ``code`` is the received close code, 0 before that, and 1006 if the connection ended
+    without one.
     """
 
     def __init__(self, taken: socket.socket) -> None:
@@ -54,8 +54,10 @@ class Socket:
     async def open(
         cls, port: int, token: str, *, query: str = "", receive_buffer: int | None = None
     ) -> Self:
-        """Raises:
-        Failed: the upgrade was refused; the text begins with the answer's status.
+        """Open a socket.
+
+        Raises:
+            Failed: the upgrade was refused; the text begins with the status.
         """
         loop = asyncio.get_running_loop()
         taken = socket.socket()
@@ -91,11 +93,11 @@ class Socket:
         self.hang_up()
 
     def hang_up(self) -> None:
-        """Leave without a word."""
+        """Abort the connection without a close frame."""
         self._socket.close()
 
     async def write(self, data: bytes, seconds: float = _SECONDS) -> bool:
-        """Whether the server took it all within the time."""
+        """Return whether the server accepted all data within the time limit."""
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.get_running_loop().sock_sendall(self._socket, data)
@@ -104,7 +106,7 @@ class Socket:
         return True
 
     async def frame(self) -> dict[str, Any] | None:
-        """The next text frame; ``None`` once it is closed. Control frames are passed over."""
+        """Return the next text frame, or ``None`` once closed. Control frames are skipped."""
         try:
             while True:
                 size = frame_size(self._buffer)
@@ -123,7 +125,7 @@ class Socket:
             return None
 
     async def closed(self) -> int:
-        """Read to the end; the close code."""
+        """Read to the end; return the close code."""
         async with asyncio.timeout(_SECONDS):
             while await self.frame() is not None:
                 pass
@@ -137,8 +139,11 @@ class Socket:
 
 
 async def flood(port: int, token: str, frame: bytes, size: int) -> int:
-    """Send one frame over and over, ``size`` bytes at once; the close code, 1000 if there
-    was none and all of it was answered."""
+    """Send one frame repeatedly, ``size`` bytes at once.
+
+    Returns:
+        The close code; 1000 if there was none and every frame was answered.
+    """
     async with await Socket.open(port, token) as one:
         end = text_frame(b'{"type":"ping","ref":"the end of the flood"}')
         reading = asyncio.create_task(_read_to_end(one))
@@ -188,7 +193,7 @@ class Talkers:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def percentile(self, share: float) -> float:
-        """Seconds within which ``share`` of the messages were delivered."""
+        """Return the percentile ``share`` of the delivery times, in seconds."""
         ordered = sorted(self.seconds)
         return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
 
@@ -214,7 +219,7 @@ async def _drain(one: Socket) -> None:
 
 
 class Reader:
-    """Reads its socket as fast as it can, and comes back with its cursor when it is cut.
+    """Reads its socket as fast as possible, and reconnects with its cursor when it is cut.
 
     ``ids`` of the messages it has; ``cuts`` how often the server ended the connection.
     """
@@ -256,8 +261,7 @@ class Reader:
 
 
 async def burst(port: int, name: str, token: str, victim: str, count: int) -> list[str]:
-    """Send as many of the largest messages to one user as may be on their way at once; their
-    ids."""
+    """Send a full window of the largest messages to one user; return their ids."""
     message = send([name, victim], LARGE)
     ids: list[str] = []
     async with await Socket.open(port, token) as one:
@@ -270,7 +274,7 @@ async def burst(port: int, name: str, token: str, victim: str, count: int) -> li
 
 
 async def crowd(port: int, token: str, count: int) -> tuple[list[Socket], dict[str, int]]:
-    """Open as many sockets of one user as the server takes of ``count``; the others' statuses."""
+    """Try to open ``count`` sockets of one user; return those, and refusals by status."""
     opened: list[Socket] = []
     refused: dict[str, int] = {}
     for _ in range(count):

@@ -1,6 +1,6 @@
-"""WebSocket clients that cost next to nothing: they count frames.
+"""WebSocket clients of very low cost that count frames.
 
-Those of one run are all of one size, so that lengths tell how many came.
+All frames of a run have the same size, so that lengths give their number.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ZERO_MASK = b"\0\0\0\0"
 
 
 def handshake(path: str, headers: dict[str, str]) -> bytes:
-    """The bytes of an opening handshake (RFC 6455 §4.1)."""
+    """Return the bytes of an opening handshake (RFC 6455 §4.1)."""
     key = base64.b64encode(os.urandom(16)).decode()
     fields = {
         "Host": "127.0.0.1",
@@ -35,8 +35,10 @@ def handshake(path: str, headers: dict[str, str]) -> bytes:
 
 
 def text_frame(payload: bytes) -> bytes:
-    """A client's text frame. Its mask is zero, so its bytes are its payload's; whoever
-    unmasks does the same work as with any other."""
+    """Return a client's text frame with a zero mask, so that it contains the payload as it is.
+
+    Unmasking it costs the server the same as with any other mask.
+    """
     size = len(payload)
     if size < 126:
         head = bytes((0x81, 0x80 | size))
@@ -48,7 +50,7 @@ def text_frame(payload: bytes) -> bytes:
 
 
 def frame_size(data: bytes | bytearray, start: int = 0) -> int:
-    """Bytes of the whole server frame that begins at ``start``; 0 while it cannot be told."""
+    """Return the size of the server frame that begins at ``start``; 0 if not known yet."""
     if len(data) < start + 2:
         return 0
     size = data[start + 1]
@@ -61,10 +63,10 @@ def frame_size(data: bytes | bytearray, start: int = 0) -> int:
 
 
 class FrameCounter:
-    """Counts text frames of one size in a server's bytes; others, such as pings, pass by.
+    """Counts text frames of one size in the bytes of a server; others are skipped.
 
     Args:
-        size: of the whole frame; 0 takes that of the first text frame.
+        size: the size of the whole frame; 0 for that of the first text frame.
     """
 
     __slots__ = ("_rest", "count", "size")
@@ -75,7 +77,7 @@ class FrameCounter:
         self._rest = b""
 
     def feed(self, data: bytes) -> int:
-        """How many ``data`` completes."""
+        """Return how many frames ``data`` completes."""
         before = self.count
         size = self.size
         if size and not self._rest and len(data) % size == 0 and frame_size(data) == size:
@@ -95,21 +97,29 @@ class FrameCounter:
 
 
 class Client(asyncio.Protocol):
-    """A socket from its handshake on.
+    """A WebSocket client from its handshake on.
 
     Args:
         opening: the handshake's bytes.
-        greeted: whether the server sends a first frame of its own, which is not counted.
-        received: told how many frames came after that, each time.
+        sends_hello: whether the server sends a first frame of its own, which is not counted.
+        received: called with the number of new frames each time.
     """
 
-    __slots__ = ("_buffer", "_greeted", "_opening", "_received", "counter", "opened", "transport")
+    __slots__ = (
+        "_buffer",
+        "_opening",
+        "_received",
+        "_sends_hello",
+        "counter",
+        "opened",
+        "transport",
+    )
 
     def __init__(
-        self, opening: bytes, *, greeted: bool, received: Callable[[int], None] | None = None
+        self, opening: bytes, *, sends_hello: bool, received: Callable[[int], None] | None = None
     ) -> None:
         self._opening = opening
-        self._greeted = greeted
+        self._sends_hello = sends_hello
         self._received = received
         self._buffer: bytes | None = b""
         self.counter = FrameCounter()
@@ -129,7 +139,7 @@ class Client(asyncio.Protocol):
             self._received(count)
 
     def _open(self, data: bytes) -> bytes:
-        """What is left once handshake and greeting are through."""
+        """Return what follows the handshake and ``hello``."""
         assert self._buffer is not None
         self._buffer += data
         end = self._buffer.find(_HEAD_END)
@@ -140,7 +150,7 @@ class Client(asyncio.Protocol):
             self.transport.close()
             return b""
         at = end + len(_HEAD_END)
-        if self._greeted:
+        if self._sends_hello:
             size = frame_size(self._buffer, at)
             if not size or len(self._buffer) < at + size:
                 return b""
@@ -155,13 +165,15 @@ class Client(asyncio.Protocol):
 
 
 async def open_client(
-    port: int, opening: bytes, *, greeted: bool, received: Callable[[int], None] | None = None
+    port: int, opening: bytes, *, sends_hello: bool, received: Callable[[int], None] | None = None
 ) -> Client:
-    """Raises:
-    Failed: the upgrade was refused.
+    """Open a socket.
+
+    Raises:
+        Failed: the upgrade was refused.
     """
     _, client = await asyncio.get_running_loop().create_connection(
-        lambda: Client(opening, greeted=greeted, received=received), "127.0.0.1", port
+        lambda: Client(opening, sends_hello=sends_hello, received=received), "127.0.0.1", port
     )
     async with asyncio.timeout(_OPEN_SECONDS):
         await client.opened

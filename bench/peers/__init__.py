@@ -1,6 +1,6 @@
-"""Servers that do less, measured beside chatsvc: they broadcast from memory, for anybody.
+"""Simpler servers, measured beside chatsvc: they broadcast from memory, without login.
 
-All speak alike: ``GET /ws`` takes a WebSocket, ``POST /publish`` sends its body as one
+All have the same interface: ``GET /ws`` takes a WebSocket, ``POST /publish`` sends its body as one
 text frame to each of them and answers 201 with the same body, ``GET /page?bytes=N``
 answers N bytes. None has a token, a log, a store or a resume. ``PORT`` says where.
 """

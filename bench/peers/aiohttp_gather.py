@@ -1,4 +1,4 @@
-"""The server that one writes first: aiohttp, and ``gather`` over ``ws.send_str``."""
+"""A straightforward server: aiohttp, and ``gather`` over ``ws.send_str``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _sockets: set[web.WebSocketResponse] = set()
 
 
 async def socket(request: web.Request) -> web.WebSocketResponse:
-    """Keep a client until it leaves; what it says is not looked at."""
+    """Keep a client until it disconnects; its frames are ignored."""
     ws = web.WebSocketResponse(compress=False)
     await ws.prepare(request)
     _sockets.add(ws)
@@ -25,14 +25,14 @@ async def socket(request: web.Request) -> web.WebSocketResponse:
 
 
 async def publish(request: web.Request) -> web.Response:
-    """To everybody."""
+    """Send the body to all clients."""
     body = await request.text()
     await asyncio.gather(*[ws.send_str(body) for ws in _sockets])
     return web.Response(status=201, text=body, content_type="application/json")
 
 
 async def page(request: web.Request) -> web.Response:
-    """As many bytes as were asked for."""
+    """Return the requested number of bytes."""
     return web.Response(body=b"x" * int(request.query["bytes"]), content_type="application/json")
 
 

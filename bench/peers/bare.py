@@ -1,4 +1,4 @@
-"""The floor: a uvloop protocol that writes ready bytes, one system call a socket.
+"""The minimal server: a uvloop protocol that writes ready bytes, one system call per socket.
 
 It parses no more of HTTP than it must and builds each frame once. What any server in
 Python takes above this is what it does besides writing.
@@ -22,7 +22,7 @@ _sockets: set[asyncio.Transport] = set()
 
 
 def frame(body: bytes) -> bytes:
-    """One text frame."""
+    """Return a text frame."""
     size = len(body)
     if size < 126:
         return bytes((0x81, size)) + body
@@ -32,7 +32,7 @@ def frame(body: bytes) -> bytes:
 
 
 class Bare(asyncio.Protocol):
-    """One connection, of either kind."""
+    """A connection, HTTP or WebSocket."""
 
     __slots__ = ("_buffer", "_transport")
 

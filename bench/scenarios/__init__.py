@@ -1,1 +1,1 @@
-"""What is measured, one module each; a scenario adds its figures to those of the run."""
+"""The scenarios, one module each; a scenario adds its figures to those of the run."""

@@ -21,13 +21,13 @@ WINDOW = 64
 
 
 async def run(options: Options, figures: Figures) -> None:
-    """One sender (one cached token) to somebody who is not connected.
+    """Send from one user (one cached token) to a user who is not connected.
 
-    The peers answer the same POST with the same bytes, and keep nothing.
+    The peers answer the same POST with the same bytes, and store nothing.
     """
     scenario = "A durable send by POST: CPU each"
     for contender in (*options.services, *options.peers):
-        own = contender.greeted
+        own = contender.sends_hello
         with (
             options.temporary() as folder,
             contender.run(folder, options.cores.server) as server,
@@ -71,7 +71,7 @@ async def _by_socket(
 
 
 async def pipelined(port: int, contender: Contender, *, sockets: int, sends: int) -> float:
-    """Send ``sends`` messages over ``sockets`` sockets; seconds until all are acknowledged.
+    """Send ``sends`` messages over ``sockets`` sockets; return seconds until all acks.
 
     Raises:
         Failed: an answer that is no ``ack``, or a socket that was lost.
@@ -79,7 +79,7 @@ async def pipelined(port: int, contender: Contender, *, sockets: int, sends: int
     pipes = [_Pipe(sends // sockets) for _ in range(sockets)]
     for pipe in pipes:
         pipe.client = await open_client(
-            port, contender.opening("sender"), greeted=True, received=pipe.received
+            port, contender.opening("sender"), sends_hello=True, received=pipe.received
         )
     began = time.monotonic()
     for pipe in pipes:
@@ -93,8 +93,10 @@ async def pipelined(port: int, contender: Contender, *, sockets: int, sends: int
 
 
 class _Pipe:
-    """One socket that keeps :data:`WINDOW` sends under way. Acknowledgements without a
-    ``ref`` are all of one size."""
+    """One socket that keeps :data:`WINDOW` sends unanswered.
+
+    Acknowledgements without a ``ref`` all have the same size.
+    """
 
     client: Client
 
@@ -106,7 +108,7 @@ class _Pipe:
         self._frame = text_frame(json.dumps(body).encode())
 
     def fill(self) -> None:
-        """As many as there is room for, in one write."""
+        """Send as many as the window allows, in one write."""
         more = min(WINDOW - self._unacked, self._left)
         if more:
             self._left -= more
@@ -116,7 +118,7 @@ class _Pipe:
             self.finished.set_result(None)
 
     def received(self, acks: int) -> None:
-        """So many acknowledgements."""
+        """Count received acknowledgements."""
         self._unacked -= acks
         if self._unacked <= WINDOW // 2:
             self.fill()

@@ -43,7 +43,7 @@ async def _levels(
     first = await http_load.run(server.port, repeat(publish, 1), at_once=1)
     frame = len(text_frame(b"x" * first.size)) - _MASK_BYTES
     openings = [contender.opening(names[n % len(names)]) for n in range(options.sockets)]
-    await listeners.open(server.port, openings, greeted=contender.greeted)
+    await listeners.open(server.port, openings, sends_hello=contender.sends_hello)
     await listeners.reset(frame)
     await http_load.run(server.port, repeat(publish, _WARM), at_once=1)
     await listeners.wait(_WARM)

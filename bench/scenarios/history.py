@@ -18,7 +18,7 @@ _LIMIT = 100
 async def run(options: Options, figures: Figures) -> None:
     """A conversation of 20,000 messages; its newest page, and its oldest.
 
-    The peers answer with as many bytes, made of nothing.
+    The peers answer with the same number of bytes.
     """
     scenario = f"A page of {_LIMIT} messages: CPU each"
     size = 0
@@ -35,7 +35,7 @@ async def run(options: Options, figures: Figures) -> None:
 
 
 async def _pages(options: Options, figures: Figures, scenario: str, own: Contender) -> int:
-    """Measure both pages of one service; the bytes of the larger answer."""
+    """Measure both pages of one service; return the size of the larger response."""
     to = people(1)
     size = 0
     with options.temporary() as folder, own.run(folder, options.cores.server) as server:

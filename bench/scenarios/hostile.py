@@ -1,4 +1,4 @@
-"""Hostile HTTP: what it costs the service, and what honest requests get meanwhile."""
+"""Hostile HTTP: the cost for the service, and the response times of honest requests meanwhile."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ _READERS = (_READER, "reader2", "reader3")
 
 
 class Attack(NamedTuple):
-    """``run`` takes the port, in a process of its own, and says what became of it.
+    """An attack; ``run`` takes the port, runs in a separate process and returns its outcome.
 
-    ``prefix``: a command to run the service under. ``messages``: how many long ones the
-    attacker's account has.
+    ``prefix`` is a command to run the service under; ``messages`` is the number of long
+    messages of the attacker's account.
     """
 
     run: Callable[[int], Awaitable[str]]
@@ -53,7 +53,7 @@ class Attack(NamedTuple):
 
 
 async def run(options: Options, figures: Figures) -> None:
-    """Each attack on a service of its own, with honest requests beside it."""
+    """Run each attack on a new service, with honest requests beside it."""
     for contender in options.services:
         for name, attack in ATTACKS.items():
             attacked = replace(contender, command=(*attack.prefix, *contender.command))
@@ -87,12 +87,12 @@ async def _attacked(
         await asyncio.sleep(1.0)
         honest.reset()
         before, cpu = resident(server.pid), server.cpu()
-        async with watched(server.pid) as most:
+        async with watched(server.pid) as peak_memory:
             fresh = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(1, mp_context=fresh) as elsewhere:
                 work = partial(_alone, attack.run, server.port)
                 outcome = await asyncio.get_running_loop().run_in_executor(elsewhere, work)
-            peak = most()
+            peak = peak_memory()
         cpu = server.cpu() - cpu
         await asyncio.sleep(3.0)
         print(f"{contender.name}: {name}: {outcome}")
@@ -122,7 +122,7 @@ async def _nothing(_port: int) -> str:
 
 
 async def _hold(crowd: Crowd, seconds: float = _HOLD_SECONDS) -> str:
-    """Until all are closed, or the time is over."""
+    """Wait until all are closed, or until the time limit."""
     count = len(crowd.sockets)
     began = time.monotonic()
     while crowd.closed() < count and time.monotonic() - began < seconds:  # noqa: ASYNC110
@@ -191,7 +191,7 @@ async def _unread_resumes(port: int) -> str:
 
 
 async def _handshakes(port: int) -> str:
-    """As many subprotocols, and parameters, as a head takes."""
+    """Send as many subprotocols and parameters as a request head can have."""
     offered = handshake("/ws", {"Sec-WebSocket-Protocol": "x," * 7000})
     asked = handshake(
         "/ws?" + "&".join(f"p{n}" for n in range(8000)),

@@ -1,4 +1,4 @@
-"""Hostile WebSockets: what they cost the service, and what honest pairs get meanwhile."""
+"""Hostile WebSockets: the cost for the service, and the delivery times of honest pairs."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _USER = "mallory"
 _SOCKETS = 4
 
 Attack = Callable[[int], Awaitable[str]]
-"""Takes the port; says what the service did. Run in a process of its own."""
+"""Takes the port and returns what the service did. Runs in a separate process."""
 
 
 async def run(options: Options, figures: Figures) -> None:
-    """Each attack on a service of its own, with four honest pairs beside it."""
+    """Run each attack on a new service, with four honest pairs beside it."""
     for contender in options.services:
         for name, attack in ATTACKS.items():
             with (
@@ -57,12 +57,12 @@ async def _attacked(
         await asyncio.sleep(0.5)
         honest.seconds.clear()
         before, cpu = server.memory(), server.cpu()
-        most = 0
+        peak = 0
 
         async def watch() -> None:
-            nonlocal most
+            nonlocal peak
             while True:
-                most = max(most, server.memory())
+                peak = max(peak, server.memory())
                 await asyncio.sleep(0.1)
 
         watching = asyncio.create_task(watch())
@@ -72,14 +72,14 @@ async def _attacked(
             outcome = await asyncio.get_running_loop().run_in_executor(elsewhere, work)
         await asyncio.sleep(0.5)
         watching.cancel()
-        most = max(most, server.memory())
+        peak = max(peak, server.memory())
         print(f"{contender.name}: {name}: {outcome}")
         for what, unit, value in (
             ("honest p99", "ms", honest.percentile(0.99) * 1000),
             ("honest slowest", "ms", honest.percentile(1) * 1000),
             ("honest cut", "sockets", honest.lost),
             ("CPU", "s", server.cpu() - cpu),
-            ("memory more", "MiB", max(0, most - before) / _MIB),
+            ("memory more", "MiB", max(0, peak - before) / _MIB),
         ):
             figures.add(name, contender.name, what, unit, value)
 

@@ -1,4 +1,4 @@
-"""One user against log and store, and what others get meanwhile.
+"""Attacks of one user on log and store, and the service that others get meanwhile.
 
 Every figure of "Under attack" in ``docs/reliability.md`` that names this scenario; with
 ``--against`` another checkout is measured beside this one.
@@ -37,7 +37,7 @@ _DRAIN_SECONDS = 600.0
 
 
 async def run(options: Options, figures: Figures) -> None:
-    """Three attacks on each service."""
+    """Run three attacks on each service."""
     for service in options.services:
         await _backlog(options, figures, service)
         await _listings(options, figures, service)
@@ -45,7 +45,7 @@ async def run(options: Options, figures: Figures) -> None:
 
 
 async def _backlog(options: Options, figures: Figures, service: Contender) -> None:
-    """Two sockets, messages to 255 others."""
+    """Flood two sockets with messages to 255 others."""
     scenario = "Two sockets send to 255 others"
     with options.temporary() as folder, service.run(folder, options.cores.server) as server:
         async with Flood(server.port) as flood:
@@ -63,7 +63,7 @@ async def _backlog(options: Options, figures: Figures, service: Contender) -> No
 
 
 async def _listings(options: Options, figures: Figures, service: Contender) -> None:
-    """200 connections list 40,000 conversations."""
+    """List 40,000 conversations on 200 connections."""
     scenario = "200 connections list 40,000 conversations"
     settings = {"MAX_NEW_CONVERSATIONS_PER_HOUR": "0", "RECENT_BYTES": "1MiB"}
     cores = options.cores.server
@@ -84,7 +84,7 @@ async def _listings(options: Options, figures: Figures, service: Contender) -> N
 
 
 async def _lock(options: Options, figures: Figures, service: Contender) -> None:
-    """Another process holds the log's file."""
+    """Hold the write lock of the log from another process."""
     scenario = f"Another process holds the log for {_LOCK_SECONDS:.0f} s"
     with options.temporary() as folder, service.run(folder, options.cores.server) as server:
         await http_load.run(server.port, iter([send_request(["bob"])] * 10), at_once=1)
@@ -117,7 +117,7 @@ async def _lock(options: Options, figures: Figures, service: Contender) -> None:
 
 
 async def _drained(server: Server) -> None:
-    """Until nothing waits to be stored, however long it takes: the backlog may be full."""
+    """Wait without a limit until the backlog is empty: it may be full."""
     async with asyncio.timeout(_DRAIN_SECONDS):
         while True:
             try:
@@ -135,14 +135,14 @@ async def _measured(
     name: str,
     requests: list[bytes] | None = None,
 ) -> AsyncIterator[None]:
-    """Others' requests, memory and CPU in the block."""
+    """Measure the requests of others, memory and CPU during the block."""
     others = Honest(server.port, requests or honest_requests(token("honest")))
-    async with watched(server.pid) as most, others:
+    async with watched(server.pid) as peak_memory, others:
         cpu, began = server.cpu(), time.monotonic()
         yield
         spent = (server.cpu() - cpu) / (time.monotonic() - began)
         failed = share(len(others.failures), others.answered)
         figures.add(scenario, name, "honest p99", "ms", others.percentile(0.99) * 1000)
         figures.add(scenario, name, "honest failed", "%", failed)
-        figures.add(scenario, name, "memory at most", "MiB", most() / MIB)
+        figures.add(scenario, name, "memory at most", "MiB", peak_memory() / MIB)
         figures.add(scenario, name, "CPU", "cores", spent)

@@ -1,4 +1,4 @@
-"""Sockets that do nothing: memory of each, and the CPU that it takes to connect."""
+"""Idle sockets: memory per socket, and CPU per connect."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _WARM = 200
 
 
 async def run(options: Options, figures: Figures) -> None:
-    """``options.idle`` sockets, each of a user of its own, with a token seen first here.
+    """Open ``options.idle`` sockets, each of another user and with a new token.
 
-    They are then dropped and come again, now with tokens that are remembered. Some are
-    opened beforehand, so that what is made once is not counted.
+    They are then dropped and opened again, now with cached tokens. Some are opened beforehand,
+    so that initial allocations are not counted.
     """
     for contender in (*options.services, *options.peers):
         with (
@@ -38,13 +38,13 @@ async def _measure(
     scenario = f"{options.idle:,} idle sockets"
     names = people(options.idle + _WARM)
     openings = [contender.opening(name) for name in names]
-    await listeners.open(server.port, openings[options.idle :], greeted=contender.greeted)
+    await listeners.open(server.port, openings[options.idle :], sends_hello=contender.sends_hello)
     openings = openings[: options.idle]
     await asyncio.sleep(options.settle_seconds)
     memory = server.memory()
     for what in ("CPU to connect", "CPU to connect again"):
         before = server.cpu()
-        await listeners.open(server.port, openings, greeted=contender.greeted)
+        await listeners.open(server.port, openings, sends_hello=contender.sends_hello)
         spent = micros_per(server.cpu() - before, options.idle)
         if what == "CPU to connect":
             await asyncio.sleep(options.settle_seconds)

@@ -1,4 +1,4 @@
-"""Starting again: seconds from exec to the first connection, by the length of the log."""
+"""Restart: seconds from exec to the first connection, by the length of the log."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _SENDS = 1000
 async def run(options: Options, figures: Figures) -> None:
     """A log of 1,000 entries, and one with ``options.entries`` older ones before them.
 
-    The older ones are stored and past the time for which a ``client_id`` is remembered,
-    so a start has no need to read them.
+    The older ones are stored and older than the idempotency window, so a start does not read
+    them.
     """
     own = chatsvc(options.log_level)
     with options.temporary() as folder:
@@ -50,7 +50,7 @@ def _start(options: Options, figures: Figures, folder: Path, entries: int) -> No
 
 
 def _fill(path: Path, entries: int) -> None:
-    """Entries of four hours ago, as the log itself would have written them."""
+    """Insert entries of four hours ago, in the form that the log writes."""
     file = LogFile(path)
     people_ = ("sender", *people(1))
     draft = draft_message(

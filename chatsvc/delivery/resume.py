@@ -145,7 +145,7 @@ class Resumer:
         except Unavailable:
             missed = self._max_messages + 1
         if (self.epoch, self._tail.missing()) != (epoch, lacking):
-            # The log met its store meanwhile: the cursor may be good for less than it was.
+            # The log attached a store meanwhile: the cursor may be valid up to a lower id now.
             return await self.plan(user, since)
         if missed > self._max_messages:
             return Plan(self._tail.head, False, cursor.id)

@@ -37,7 +37,7 @@ def test_figures_show_what_counts(value: float, text: str) -> None:
     assert short(value) == text
 
 
-def test_the_median_is_shown_with_the_least_and_the_most() -> None:
+def test_the_median_is_shown_with_minimum_and_maximum() -> None:
     assert Figure("s", "c", "w", "µs", (3.0, 1.0, 2.0)).shown() == "2.00 (1.00–3.00)"
     assert Figure("s", "c", "w", "µs", (1.0,)).shown() == "1.00"
 

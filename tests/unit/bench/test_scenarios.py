@@ -68,7 +68,7 @@ async def test_a_delivery_too_many_is_noticed(tmp_path: Path) -> None:
     with peer.run(tmp_path, cores().server) as server:
         async with Listeners(cores().load) as listeners:
             publish = peer.publishing(people(1))
-            await listeners.open(server.port, [peer.opening("u")] * 2, greeted=False)
+            await listeners.open(server.port, [peer.opening("u")] * 2, sends_hello=False)
             done = await http_load.run(server.port, repeat(publish, 3), at_once=1)
             assert (done.requests, done.size > 0) == (3, True)
             with pytest.raises(Failed, match="not everybody had everything"):
@@ -83,7 +83,7 @@ async def test_an_answer_of_another_kind_is_a_failure(tmp_path: Path) -> None:
             await http_load.run(server.port, repeat(ask, 1), at_once=1, statuses=(204,))
 
 
-def test_a_server_that_does_not_start_is_told_of(tmp_path: Path) -> None:
+def test_a_server_that_does_not_start_is_reported(tmp_path: Path) -> None:
     command = ("python3", "-c", "raise SystemExit('no such luck')")
     with (
         pytest.raises(Failed, match="no such luck"),
