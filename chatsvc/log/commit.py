@@ -133,7 +133,7 @@ class GroupCommit:
                 self._write([waiting.draft for waiting in batch], self._done)
             except Exception:
                 # Whatever it is, it must not leave this batch in flight for ever.
-                _logger.exception("a commit could not begin", records=len(batch))
+                _logger.exception("commit_not_started", records=len(batch))
                 self._loop.call_soon(self._done, None, LogUnavailable("the log cannot write"))
         elif self._idle is not None:
             self._idle.set_result(None)

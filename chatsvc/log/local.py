@@ -135,7 +135,7 @@ class LocalLog(MessageLog):
         """
         file = await asyncio.to_thread(LogFile, data_dir / "log.db")
         if file.torn_at is not None:
-            _logger.warning("the log's end was torn by a crash", offset=file.torn_at)
+            _logger.warning("log_end_torn", offset=file.torn_at)
         try:
             await asyncio.to_thread(file.check_pages)
             settled = await asyncio.to_thread(positions_at_start, file, store)
@@ -357,7 +357,7 @@ class LocalLog(MessageLog):
             except LogUnavailable as exc:
                 error = exc
             except Exception:
-                _logger.exception("a commit failed", records=len(rows))
+                _logger.exception("commit_failed", records=len(rows))
                 error = LogUnavailable("the log cannot write")
             self._loop.call_soon_threadsafe(durable, error)
             self._guarded(self._file.checkpoint_if_due)
@@ -389,16 +389,16 @@ class LocalLog(MessageLog):
         try:
             disk = os.statvfs(self._file.path.parent)
         except OSError as exc:
-            _logger.error("the log's disk cannot be looked at", error=str(exc))
+            _logger.error("disk_not_readable", error=str(exc))
             return
         free = disk.f_bavail * disk.f_frsize
         if free >= self._min_free_bytes:
             if self._refusals.end(DISK):
-                _logger.info("the log's disk has room again", free_bytes=free)
+                _logger.info("disk_space_recovered", free_bytes=free)
             return
         error = LogUnavailable("the log's disk is nearly full", code="disk_full", retry_after=5.0)
         if self._refusals.begin(DISK, error):
-            _logger.error("the log's disk is nearly full", free_bytes=free)
+            _logger.error("disk_space_low", free_bytes=free)
 
     def _save_elapsed(self) -> None:
         """Now and then: what was noted since the last time only counts as younger."""
@@ -430,7 +430,7 @@ class LocalLog(MessageLog):
         try:
             return call(*args)
         except LogUnavailable as exc:
-            _logger.warning("housekeeping of the log was put off", error=str(exc))
+            _logger.warning("log_maintenance_delayed", error=str(exc))
             return None
 
 

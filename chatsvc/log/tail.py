@@ -198,7 +198,7 @@ class Tail:
             except Exception:
                 # The records are durable and in here: whoever sent them is told so, and
                 # readers find them, whatever became of the delivery.
-                _logger.exception("a listener of the log failed", records=len(records))
+                _logger.exception("listener_failed", records=len(records))
 
     def advance(self, watermark: int) -> None:
         """The store holds everything up to here; never goes back, nor beyond ``head``."""

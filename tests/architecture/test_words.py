@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Packages whose texts are not converted yet, by what is checked. The pass that converts one
 # removes it here, and from the entry for docstrings in pyproject.toml.
 NOT_CONVERTED: dict[str, tuple[str, ...]] = {
-    "events": ("chatsvc/log/",),
+    "events": ("chatsvc/log/lock.py",),  # they stand in privacy.py, one for each finding
     "details": (),
     "identifiers": (
         "chatsvc/app.py",  # put_aside, as the event of the persister is called

@@ -158,7 +158,7 @@ def test_a_taken_port_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
         )
     line = complaint(done)
     assert str(port) in line
-    assert "taken" in line
+    assert "in use by another program" in line
     assert f"PORT={port + 1}" in line or f"PORT={port - 1}" in line
 
 

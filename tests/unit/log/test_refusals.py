@@ -108,7 +108,7 @@ async def test_housekeeping_does_not_wait_for_the_lock(tmp_path: Path, open_log:
         with capture_logs() as lines:
             log._standing.save()
             log._save_elapsed()
-            for event in ("watermark_not_saved", "housekeeping of the log was put off"):
+            for event in ("watermark_not_saved", "log_maintenance_delayed"):
                 await until(lambda event=event: any(line["event"] == event for line in lines))
     assert log.refusal is None, "no send met the lock"
 
