@@ -117,7 +117,8 @@ class Service:
             log = self._log = await self._open_log(store, probe)
             expiry = Expiry(settings.message_retention_days, log.elapsed.older_than)
             history = History(store, log.tail, expiry=expiry, reads_at_once=store.reads_at_once)
-            self._persister = self._make_persister(log, store)
+            persister = self._persister = self._make_persister(log, store)
+            probe.listen(lost=persister.store_lost, back=persister.store_back)
             service = MessageService(
                 log=log,
                 policy=self._policy,

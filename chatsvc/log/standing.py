@@ -220,7 +220,12 @@ class Standing:
             self._positions = positions
             for record_id in ids:
                 tail.drop(record_id)
-            tail.confront(stored=tail.stored, base=positions.base, hole=positions.hole)
+            tail.confront(
+                stored=tail.stored,
+                base=positions.base,
+                hole=positions.hole,
+                confirmed=tail.confirmed,
+            )
             added()
             self._announce()
 

@@ -109,8 +109,8 @@ class Tail:
         base: at or below it the store may hold what the log does not.
         hole: ``(after, up_to)`` of ids that neither holds any more.
         head: the highest id that was given to anything.
-        confirmed: whether the log has met its store: as long as it has not, what the store
-            answers is not called complete.
+        confirmed: whether the log has met its store, as it is now: as long as it has not, what
+            the store answers is not called complete.
     """
 
     def __init__(
@@ -222,7 +222,9 @@ class Tail:
                 # Whoever stores goes on, and the other watchers are told.
                 _logger.exception("watcher_failed", watermark=watermark)
 
-    def confront(self, *, stored: int, base: int, hole: tuple[int, int] | None) -> None:
+    def confront(
+        self, *, stored: int, base: int, hole: tuple[int, int] | None, confirmed: bool = True
+    ) -> None:
         """The store is not what it was: what may be believed of it from now on.
 
         ``stored`` may go back. Positions that are handed out begin above ``base``.
@@ -230,7 +232,7 @@ class Tail:
         self.stored = min(stored, self.watermark)
         self.base = base
         self.hole = hole
-        self.confirmed = True
+        self.confirmed = confirmed
         self.head = max(self.head, base)
 
     def drop(self, record_id: int) -> None:

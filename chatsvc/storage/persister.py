@@ -5,7 +5,8 @@ letter, both durable by then, and over nothing else. The store keeps a watermark
 own, set after each batch from the value that was set before it: where that is not what is
 found there, the store was put back, or somebody else writes to it, and log and store have
 to meet again. Whether it is still the store that it was is also looked at after a failed
-round, and once a minute.
+round, once a minute, and when it answers again after it did not: until then it may be another
+one, or an older copy, and what it answers is not called complete.
 """
 
 from __future__ import annotations
@@ -145,6 +146,8 @@ class Persister:
         self._drain = False
         self._idle = False
         self._wake = asyncio.Event()
+        self._losses = 0
+        self._is_back = False
         self._retrying = AsyncRetrying(
             stop=stop_any(stop_after_attempt(attempts), _StopWhenSet(self._stopping)),
             wait=wait_random_exponential(multiplier=first_wait, max=5.0),
@@ -189,6 +192,17 @@ class Persister:
             _logger.warning("persister_cut_off", backlog=self._log.tail.unsaved_count)
             task.cancel()
             await asyncio.wait({task})
+
+    def store_lost(self) -> None:
+        """It did not answer: until it was looked at again, it is not relied on."""
+        self._losses += 1
+        self._must_look = True
+        self._log.tail.confirmed = False
+
+    def store_back(self) -> None:
+        """It answers again: look at it now."""
+        self._is_back = True
+        self._wake.set()
 
     async def _run(self) -> None:
         while True:
@@ -300,6 +314,10 @@ class Persister:
             VersionTooNew: written by a newer program.
         """
         self._must_look = True
+        self._is_back = False
+        if not await self._answers():
+            self.store_lost()  # opening it may let readers into another file
+        losses = self._losses
         store = self._store
         await store.open()
         found = await state_of(store)
@@ -310,8 +328,10 @@ class Persister:
             await self._log.meet_store(found)
             self._position = self._log.store_from
         self._found = found
+        # Lost again meanwhile, it may be another one already.
+        self._log.tail.confirmed = losses == self._losses
         await learn_past(self._log, store)
-        self._must_look = False
+        self._must_look = losses != self._losses
         self._looked_at = time.monotonic()
 
     async def _put_aside(self, rejections: Sequence[Rejection]) -> None:
@@ -399,12 +419,9 @@ class Persister:
         while not self._stopping.is_set() and not self._has_work():
             self._idle = True
             self._wake.clear()
-            pause = self._probe_seconds if self._must_look else self._look_seconds
-            try:
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
-            except TimeoutError:
-                await self._glance()
+            if not self._is_back and await self._woken():
+                continue
+            await self._glance()
         self._idle = False
         deadline = asyncio.get_running_loop().time() + self._batch_seconds
         try:
@@ -414,6 +431,16 @@ class Persister:
                     await self._wake.wait()
         except TimeoutError:
             return
+
+    async def _woken(self) -> bool:
+        """Whether there is a cause to go on before it is time to look at the store."""
+        pause = self._probe_seconds if self._must_look else self._look_seconds
+        try:
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _glance(self) -> None:
         """Look at the store while there is nothing to do."""
@@ -441,13 +468,14 @@ class Persister:
         """
         now = asyncio.get_running_loop().time
         deadline = now() + seconds
-        gone = False
+        gone = answers = False
         while not self._stopping.is_set() and (left := deadline - now()) > 0:
-            if await self._answers():
-                if not gone:
-                    await self._pause(deadline - now())
+            if self._is_back:
                 return
-            gone = True
+            answers = answers or await self._answers()
+            if answers and gone:
+                return
+            gone = not answers
             await self._pause(min(self._probe_seconds, left))
 
     async def _answers(self) -> bool:

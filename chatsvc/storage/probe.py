@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -42,6 +43,8 @@ class StoreProbe:
         self._interval = interval
         self._timeout = timeout
         self._opened = False
+        self._tell_lost: Callable[[], None] | None = None
+        self._tell_back: Callable[[], None] | None = None
         self._down_since = time.monotonic()
         self._call: asyncio.Task[str | None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -56,6 +59,11 @@ class StoreProbe:
     def answered(self) -> None:
         """Somebody else had an answer of the store just now."""
         self.error = None
+
+    def listen(self, *, lost: Callable[[], None], back: Callable[[], None]) -> None:
+        """Call ``lost`` each time the store did not answer, before it is opened again, and
+        ``back`` once it answers after that."""
+        self._tell_lost, self._tell_back = lost, back
 
     def start(self) -> None:
         """Begin, in a task of its own."""
@@ -100,6 +108,10 @@ class StoreProbe:
     def _found(self, error: str | None) -> None:
         was_up, self.error = self.up, error
         logger = structlog.get_logger("chatsvc.store")
+        if error is not None and self._tell_lost is not None:
+            self._tell_lost()
+        if error is None and not was_up and self._tell_back is not None:
+            self._tell_back()
         if error is not None and was_up:
             self._down_since = time.monotonic()
             logger.warning("store_down", error=error)

@@ -663,6 +663,85 @@ async def test_an_idle_persister_does_not_look_before_it_is_time(
     assert (store.opened, log.meetings) == (opened, 1)
 
 
+async def test_a_store_that_was_lost_is_not_relied_on_until_it_was_looked_at(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    persister = make(probe_seconds=3600.0)
+    persister.start()
+    log.tail.extend(records(3))
+    await until(lambda: log.tail.watermark == log.tail.head)
+    stored = log.tail.relied_on
+    assert stored == log.tail.head
+    persister.store_lost()
+    assert log.tail.relied_on == 0
+    store.mark = Mark(START, 1, "fake")  # an older copy
+    persister.store_back()
+    await until(lambda: log.tail.confirmed)
+    assert log.met is not None
+    assert log.met.mark == store.mark, "it was met before it was relied on"
+
+
+async def test_a_short_outage_of_the_same_store_costs_a_look_and_no_meeting(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    persister = make(probe_seconds=3600.0)
+    persister.start()
+    log.tail.extend(records(3))
+    await until(lambda: log.tail.watermark == log.tail.head)
+    for _ in range(3):
+        persister.store_lost()
+        persister.store_back()
+        await until(lambda: log.tail.confirmed)
+    assert log.meetings == 1
+
+
+async def test_a_store_that_is_lost_while_it_is_looked_at_is_looked_at_again(
+    make: Make, log: WatchedLog, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    persister = make()
+    persister.start()
+    log.tail.extend(records(3))
+    await until(lambda: log.tail.watermark == log.tail.head)
+    seen: list[bool] = []
+
+    async def identity() -> str:
+        if not seen:
+            persister.store_lost()
+        seen.append(log.tail.confirmed)
+        return store.name
+
+    monkeypatch.setattr(store, "identity", identity)
+    persister.store_lost()
+    persister.store_back()
+    await until(lambda: log.tail.confirmed)
+    assert seen == [False, False]
+
+
+async def test_a_look_that_finds_the_store_gone_relies_on_it_no_more(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    make(look_seconds=0.01).start()
+    await until(lambda: log.met is not None)
+    store.away = True
+    await until(lambda: not log.tail.confirmed)
+    store.away = False
+    await until(lambda: log.tail.confirmed)
+
+
+async def test_a_return_ends_the_rest_after_a_failed_round(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    persister = make(attempts=1, first_pause=30.0)
+    persister.start()
+    store.failures = 1
+    log.tail.extend(records(3))
+    await until(lambda: persister.health.status == "degraded")
+    persister.store_lost()
+    persister.store_back()
+    await until(lambda: log.tail.watermark == log.tail.head)
+    assert log.tail.confirmed
+
+
 # --- what a store lacks
 
 

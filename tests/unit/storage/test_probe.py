@@ -95,6 +95,33 @@ async def test_one_that_goes_is_noticed_and_said_once_and_so_is_its_return(
     assert probe.error is None
 
 
+async def test_loss_is_told_before_it_is_opened_again_and_the_return_after(
+    store: Store, probe: StoreProbe
+) -> None:
+    told: list[tuple[str, int]] = []
+    probe.listen(
+        lost=lambda: told.append(("lost", store.opens)),
+        back=lambda: told.append(("back", store.opens)),
+    )
+    probe.answered()
+    probe.start()
+    await until(lambda: store.pings > 3)
+    assert told == [], "it never was away"
+    opens = store.opens
+    store.fault = StoreUnavailable("its file was replaced")
+    await until(lambda: not probe.up)
+    assert told[0] == ("lost", opens)
+    store.fault = None
+    await until(lambda: probe.up)
+    assert [name for name, _ in told] == ["lost"] * (len(told) - 1) + ["back"]
+    assert told[-1][1] > opens
+    store.hanging = True
+    del told[:]
+    await until(lambda: told)
+    assert told[0][0] == "lost"
+    store.hanging = False
+
+
 async def test_a_call_that_does_not_return_counts_as_no_answer_and_none_is_put_beside_it(
     store: Store, probe: StoreProbe
 ) -> None:
