@@ -18,6 +18,7 @@ from chatsvc.core.record import accept, checksum, pack
 from chatsvc.log.elapsed import ElapsedHeads
 from chatsvc.log.file import LogFile, Row
 from chatsvc.log.given_ids import ID_MARGIN
+from chatsvc.log.positions import load
 from chatsvc.log.verify import BadRow, accept_loss, begin_restored_life, remove, verify
 
 
@@ -187,6 +188,44 @@ def test_new_ids_start_above_all_that_may_have_been_given(
     if known_by == "caller" and how == "loss accepted":
         given = id_at(now_ms() - 60_000)
     assert int(str(file.meta("base"))) >= given + ID_MARGIN
+    file.close()
+
+
+def test_an_accepted_loss_that_is_cut_off_has_changed_nothing(
+    crashed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LogFile(crashed).close()
+    before = contents(crashed)
+    *unfinished, after = cut_off(monkeypatch, crashed, lambda: accept_loss(crashed))
+    assert all(one == before for one in unfinished)
+    assert after["epoch"] != before["epoch"]
+    file = LogFile(crashed)
+    positions = load(file)
+    file.close()
+    assert positions.hole == (row(40)[0], positions.base)
+    first, second = positions.lives
+    assert (first.epoch, second.epoch) == (before["epoch"], after["epoch"])
+    assert (second.generation, second.begun) == (first.generation + 1, row(40)[0])
+
+
+def test_a_row_that_was_never_stored_is_lost_and_a_new_life_begins_below_it(
+    crashed: Path,
+) -> None:
+    file = LogFile(crashed)
+    file.set_meta("watermark", row(10)[0])
+    before = load(file)
+    file.close()
+    remove(crashed, (BadRow(row(10)[0], "checksum", b""),))
+    file = LogFile(crashed)
+    assert (load(file).hole, load(file).lives) == (None, before.lives), "the store has it"
+    file.close()
+    remove(crashed, tuple(BadRow(row(at)[0], "checksum", b"") for at in (3, 20, 12)))
+    file = LogFile(crashed)
+    positions = load(file)
+    assert positions.hole == (row(12)[0] - 1, row(20)[0])
+    assert positions.lives[:-1] == before.lives
+    assert positions.lives[-1].begun == row(12)[0] - 1
+    assert positions.base == row(20)[0]
     file.close()
 
 
