@@ -20,6 +20,7 @@ from chatsvc.cli.backup_folder import (
 from chatsvc.cli.options import say, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError, Unavailable
 from chatsvc.core.ids import now_ms
+from chatsvc.log.file import unfinished_loss
 from chatsvc.log.given_ids import highest_given
 from chatsvc.log.lock import UNFINISHED_RESTORE, DataDirLock
 from chatsvc.log.verify import begin_restored_life
@@ -106,8 +107,10 @@ def _highest_given(log: Path) -> int:
 
 
 def _files_of(data: Path, name: str) -> list[Path]:
-    """A database and what SQLite has put beside it, as far as they are there."""
+    """A database and what belongs to it beside it, as far as they are there."""
     paths = [data / f"{name}{suffix}" for suffix in ("", "-wal", "-shm")]
+    if name == LOG:
+        paths.append(unfinished_loss(data / LOG))
     return [path for path in paths if os.path.lexists(path)]
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 from chatsvc.core.ids import format_id, now_ms
-from chatsvc.log.file import LogFile, keep_copy
+from chatsvc.log.file import LogFile, keep_copy, unfinished_loss
 from chatsvc.log.given_ids import above_all_given
 from chatsvc.log.key_file import LIFE_FORGOTTEN
 from chatsvc.log.positions import head_of, load
@@ -48,6 +49,8 @@ def verify(path: Path) -> Verdict:
             f"commits are good, {report.commits_lost} behind would be lost"
         )
         return Verdict(0, (fault,), ())
+    if unfinished_loss(path).exists():
+        return Verdict(0, ("an accepted loss was not finished: accept it again",), ())
     file = LogFile(path)
     try:
         faults = [f"a page is damaged: {text}" for text in file.integrity()]
@@ -96,11 +99,17 @@ def accept_loss(path: Path) -> Path:
         The folder with a copy of the files as they were.
     """
     copies = keep_copy(path, f"before-accepted-loss-{now_ms()}")
+    # To open the file removes every trace of the damage, before the new life has begun.
+    unfinished = unfinished_loss(path)
+    unfinished.touch(mode=0o600)
+    _sync_folder(path.parent)
     file = LogFile(path, accept_loss=True)
     try:
         _begin_anew(file)
     finally:
         file.close()
+    unfinished.unlink()
+    _sync_folder(path.parent)
     return copies
 
 
@@ -129,6 +138,14 @@ def _begin_anew(file: LogFile) -> None:
     positions = new_life(positions, known)
     positions = positions._replace(base=base, hole=joined(positions.hole, (known, base)))
     file.set_metas(positions.meta())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _marks(file: LogFile) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from chatsvc.core.ids import id_at, now_ms
 from chatsvc.core.message import draft_message
 from chatsvc.core.record import accept, checksum, pack
 from chatsvc.log.elapsed import ElapsedHeads
-from chatsvc.log.file import LogFile, Row
+from chatsvc.log.file import LogFile, Row, unfinished_loss
 from chatsvc.log.given_ids import ID_MARGIN
 from chatsvc.log.positions import load
 from chatsvc.log.verify import BadRow, accept_loss, begin_restored_life, remove, verify
@@ -196,8 +196,17 @@ def test_an_accepted_loss_that_is_cut_off_has_changed_nothing(
 ) -> None:
     LogFile(crashed).close()
     before = contents(crashed)
-    *unfinished, after = cut_off(monkeypatch, crashed, lambda: accept_loss(crashed))
-    assert all(one == before for one in unfinished)
+    unfinished: list[dict[str, object]] = []
+    for after in cut_off(monkeypatch, crashed, lambda: accept_loss(crashed)):
+        if after != before:
+            break
+        unfinished.append(after)
+        assert unfinished_loss(crashed).exists(), "the damage can no longer be seen"
+        assert "not finished" in verify(crashed).faults[0]
+        with pytest.raises(LogDamaged, match="run `chatsvc log verify --accept-loss` again"):
+            LogFile(crashed)
+    assert len(unfinished) > 3
+    assert not unfinished_loss(crashed).exists()
     assert after["epoch"] != before["epoch"]
     file = LogFile(crashed)
     positions = load(file)
