@@ -20,6 +20,7 @@ from chatsvc.cli.backup_folder import (
 from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError, Unavailable
 from chatsvc.core.ids import now_ms
+from chatsvc.log.file import unfinished_loss
 from chatsvc.log.given_ids import highest_given
 from chatsvc.log.lock import UNFINISHED_RESTORE, DataDirLock
 from chatsvc.log.verify import begin_restored_life
@@ -108,6 +109,8 @@ def _highest_given(log: Path) -> int:
 def _files_of(data: Path, name: str) -> list[Path]:
     """Return the existing files of a database, with those of SQLite beside it."""
     paths = [data / f"{name}{suffix}" for suffix in ("", "-wal", "-shm")]
+    if name == LOG:
+        paths.append(unfinished_loss(data / LOG))
     return [path for path in paths if os.path.lexists(path)]
 
 

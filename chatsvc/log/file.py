@@ -448,6 +448,11 @@ def _refuse_damage(path: Path) -> int | None:
     Raises:
         LogDamaged: it lost more than its end. A copy is made before anything opens it.
     """
+    if unfinished_loss(path).exists():
+        raise LogDamaged(
+            f"{path}: an accepted loss was not finished; run `chatsvc log verify --accept-loss` "
+            "again"
+        )
     wal = path.with_name(path.name + "-wal")
     report = inspect_wal(wal)
     if not report.damaged:
@@ -459,6 +464,11 @@ def _refuse_damage(path: Path) -> int | None:
         f"is in {copies}. Restore {path.name} and its -wal from a backup, or accept the loss with "
         "`chatsvc log verify --accept-loss`"
     )
+
+
+def unfinished_loss(path: Path) -> Path:
+    """The file that is there from when a loss is accepted until its new life has begun."""
+    return path.with_name(f"{path.name}-loss-unfinished")
 
 
 def keep_copy(path: Path, name: str) -> Path:

@@ -119,7 +119,7 @@ def reconcile(log: LogState, store: StoreState, *, known: bool) -> Meeting:
     ahead = _is_ahead(log, store, known)
     # A store that has never had a mark cannot tell a loss from what has expired in it.
     lost = _missing(log, claimed) if behind and (store.mark or log.marked) else None
-    lost = _joined(lost, store.mark.lost if store.mark is not None else None)
+    lost = joined(lost, store.mark.lost if store.mark is not None else None)
     return Meeting(
         another=False,
         behind=behind,
@@ -127,7 +127,7 @@ def reconcile(log: LogState, store: StoreState, *, known: bool) -> Meeting:
         stored=max(min(claimed, log.stored), log.trimmed),
         margin=WIDE_MARGIN if behind else MARGIN,
         base=max(log.base, store.extent) if ahead else log.base,
-        hole=_joined(log.hole, lost),
+        hole=joined(log.hole, lost),
     )
 
 
@@ -140,7 +140,7 @@ def _first(log: LogState, store: StoreState, known: bool) -> Meeting:
         stored=log.stored,
         margin=MARGIN,
         base=max(log.base, store.extent),
-        hole=None,
+        hole=log.hole,
     )
 
 
@@ -148,6 +148,8 @@ def _another(log: LogState, store: StoreState, known: bool) -> Meeting:
     """Everything that the log still has goes to it. What it says that it holds counts where
     one of this log's own lives said so; the rest of what was deleted is missing."""
     mark = store.mark
+    # Above what was trimmed are records that an operator took out: no store has them.
+    taken_out = log.hole if log.hole is not None and log.hole[1] > log.trimmed else None
     ours = mark is not None and any(
         (life.generation, life.epoch) == (mark.generation, mark.epoch) for life in log.lives
     )
@@ -158,8 +160,8 @@ def _another(log: LogState, store: StoreState, known: bool) -> Meeting:
         stored=log.trimmed,
         margin=0,
         base=max(log.base, store.extent),
-        hole=_joined(
-            _missing(log, _claimed(log, store) if ours else 0),
+        hole=joined(
+            joined(_missing(log, _claimed(log, store) if ours else 0), taken_out),
             mark.lost if mark is not None else None,
         ),
     )
@@ -200,7 +202,8 @@ def _missing(log: LogState, claimed: int) -> Range | None:
     return claimed, log.trimmed
 
 
-def _joined(one: Range | None, other: Range | None) -> Range | None:
+def joined(one: Range | None, other: Range | None) -> Range | None:
+    """Return the range that includes both."""
     if one is None or other is None:
         return one or other
     return min(one[0], other[0]), max(one[1], other[1])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 from chatsvc.core.ids import format_id, now_ms
-from chatsvc.log.file import LogFile, keep_copy, new_epoch
+from chatsvc.log.file import LogFile, keep_copy, unfinished_loss
 from chatsvc.log.given_ids import above_all_given
 from chatsvc.log.key_file import LIFE_FORGOTTEN
 from chatsvc.log.positions import head_of, load
+from chatsvc.log.reconcile import joined
 from chatsvc.log.standing import new_life
 from chatsvc.log.wal import inspect_wal
 
@@ -47,6 +49,8 @@ def verify(path: Path) -> Verdict:
             f"commits are good, {report.commits_lost} behind would be lost"
         )
         return Verdict(0, (fault,), ())
+    if unfinished_loss(path).exists():
+        return Verdict(0, ("an accepted loss was not finished: accept it again",), ())
     file = LogFile(path)
     try:
         faults = [f"a page is damaged: {text}" for text in file.integrity()]
@@ -65,10 +69,22 @@ def verify(path: Path) -> Verdict:
 
 
 def remove(path: Path, rows: tuple[BadRow, ...]) -> None:
-    """Take rows out of the log that were put aside elsewhere, durably, before."""
+    """Take rows out of the log that were put aside elsewhere, durably, before.
+
+    Of a row that no store is known to hold, readers have to know: it is lost, and a new life
+    begins below it, so that cursors of the old one are answered with a gap.
+    """
     file = LogFile(path)
     try:
-        file.remove([row.id for row in rows], LIFE_FORGOTTEN)
+        positions = load(file)
+        ids = [row.id for row in rows]
+        values: dict[str, str | int] = dict(LIFE_FORGOTTEN)
+        unstored = [one for one in ids if one > positions.stored]
+        if unstored:
+            lost = min(unstored) - 1, max(unstored)
+            positions = new_life(positions, lost[0])
+            values |= positions._replace(hole=joined(positions.hole, lost)).meta()
+        file.remove(ids, values)
     finally:
         file.close()
 
@@ -76,18 +92,24 @@ def remove(path: Path, rows: tuple[BadRow, ...]) -> None:
 def accept_loss(path: Path) -> Path:
     """Open the log without what cannot be read, and begin a new life of it.
 
-    New ids start above everything that may have been handed out, and cursors of the old
-    life are answered with a gap.
+    New ids start above everything that may have been handed out, what lies between is lost,
+    and cursors of the old life are answered with a gap.
 
     Returns:
         The folder with a copy of the files as they were.
     """
     copies = keep_copy(path, f"before-accepted-loss-{now_ms()}")
+    # To open the file removes every trace of the damage, before the new life has begun.
+    unfinished = unfinished_loss(path)
+    unfinished.touch(mode=0o600)
+    _sync_folder(path.parent)
     file = LogFile(path, accept_loss=True)
     try:
         _begin_anew(file)
     finally:
         file.close()
+    unfinished.unlink()
+    _sync_folder(path.parent)
     return copies
 
 
@@ -110,9 +132,20 @@ def begin_restored_life(path: Path, given: int = 0) -> None:
 
 
 def _begin_anew(file: LogFile) -> None:
-    file.set_meta("base", above_all_given(file))
-    file.set_meta("epoch", new_epoch())
-    file.set_meta("created_ms", now_ms())
+    positions = load(file)
+    known = max(head_of(file, positions), positions.stored)
+    base = above_all_given(file)
+    positions = new_life(positions, known)
+    positions = positions._replace(base=base, hole=joined(positions.hole, (known, base)))
+    file.set_metas(positions.meta())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _marks(file: LogFile) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from chatsvc.cli import backup as backup_module
 from chatsvc.cli import main
 from chatsvc.core.ids import id_at, now_ms
 from chatsvc.core.record import Record, checksum, pack
-from chatsvc.log.file import LogFile
+from chatsvc.log.file import LogFile, unfinished_loss
 from chatsvc.log.lock import DataDirLock
 from chatsvc.storage.sqlite import SqliteStore
 from tests.support.process import command
@@ -245,6 +245,7 @@ def test_not_into_a_folder_in_use_or_with_a_log_or_a_store(
 def test_force_keeps_the_old_files(copy: Path, data: Path, capsys: Captured) -> None:
     (data / "log.db-wal").write_bytes(b"of a crash")
     (data / "log.db-wal").chmod(0o600)
+    unfinished_loss(data / "log.db").touch(mode=0o600)
     before = contents(data)
     del before["lock"]
     capsys.readouterr()
@@ -252,6 +253,7 @@ def test_force_keeps_the_old_files(copy: Path, data: Path, capsys: Captured) -> 
     old_files = Path(capsys.readouterr().out.splitlines()[1].rpartition(" ")[2])
     assert contents(old_files) == before
     assert not (data / "log.db-wal").exists()
+    assert not unfinished_loss(data / "log.db").exists(), "it is of the log that was there"
 
 
 def test_new_ids_start_above_those_of_the_log_that_is_moved_aside(

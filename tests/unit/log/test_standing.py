@@ -168,6 +168,22 @@ async def test_a_row_that_was_put_aside_is_the_stores_to_show(tmp_path: Path, op
     assert [life.epoch for life in log.lives] == [log.epoch]
 
 
+@pytest.mark.parametrize("met", ["s", "another", None])
+async def test_a_row_that_was_put_aside_and_never_stored_is_lost(
+    tmp_path: Path, opened: Open, met: str | None
+) -> None:
+    log = await opened(store=NOTHING if met else None)
+    sent = [await send(log, str(at)) for at in range(3)]
+    if met:
+        log.advance_watermark(sent[0].id)
+    await log.close()
+    remove(tmp_path / "log.db", (BadRow(sent[1].id, "checksum", b""),))
+    log = await opened(store=StoreState(met or "s", None, sent[0].id if met == "s" else 0))
+    assert log.lives[-1].begun <= sent[1].id - 1
+    log.advance_watermark(sent[2].id)
+    assert log.tail.missing() == ((sent[1].id - 1, sent[1].id),)
+
+
 async def test_an_accepted_loss_begins_a_new_life_above_it(tmp_path: Path, opened: Open) -> None:
     log = await opened(store=NOTHING)
     sent = await send(log)
@@ -176,8 +192,9 @@ async def test_an_accepted_loss_begins_a_new_life_above_it(tmp_path: Path, opene
     accept_loss(tmp_path / "log.db")
     log = await opened(store=StoreState("s", None, 0))
     assert log.lives[:-1] == before
-    assert log.lives[-1] == Life(before[-1].generation + 1, log.epoch, log.tail.base)
+    assert log.lives[-1] == Life(before[-1].generation + 1, log.epoch, sent.id)
     assert log.tail.base > sent.id
+    assert log.tail.missing() == ((sent.id, log.tail.base),), "what was above it is lost"
     assert (await send(log)).id > log.tail.base
 
 
@@ -469,4 +486,4 @@ async def test_lives_are_remembered_up_to_a_bound(tmp_path: Path, opened: Open) 
     await log.close()
     log = await opened(store=NOTHING)
     assert [life.generation for life in log.lives] == generations
-    assert log.lives[0].begun == 0, "of those that are forgotten the lowest counts"
+    assert log.lives[0].begun == 0, "it stands for the first, which began with nothing"

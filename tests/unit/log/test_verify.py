@@ -16,8 +16,9 @@ from chatsvc.core.ids import id_at, now_ms
 from chatsvc.core.message import draft_message
 from chatsvc.core.record import accept, checksum, pack
 from chatsvc.log.elapsed import ElapsedHeads
-from chatsvc.log.file import LogFile, Row
+from chatsvc.log.file import LogFile, Row, unfinished_loss
 from chatsvc.log.given_ids import ID_MARGIN
+from chatsvc.log.positions import load
 from chatsvc.log.verify import BadRow, accept_loss, begin_restored_life, remove, verify
 
 
@@ -187,6 +188,53 @@ def test_new_ids_start_above_all_that_may_have_been_given(
     if known_by == "caller" and how == "loss accepted":
         given = id_at(now_ms() - 60_000)
     assert int(str(file.meta("base"))) >= given + ID_MARGIN
+    file.close()
+
+
+def test_an_accepted_loss_that_is_cut_off_has_changed_nothing(
+    crashed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LogFile(crashed).close()
+    before = contents(crashed)
+    unfinished: list[dict[str, object]] = []
+    for after in cut_off(monkeypatch, crashed, lambda: accept_loss(crashed)):
+        if after != before:
+            break
+        unfinished.append(after)
+        assert unfinished_loss(crashed).exists(), "the damage can no longer be seen"
+        assert "not finished" in verify(crashed).faults[0]
+        with pytest.raises(LogDamaged, match="run `chatsvc log verify --accept-loss` again"):
+            LogFile(crashed)
+    assert len(unfinished) > 3
+    assert not unfinished_loss(crashed).exists()
+    assert after["epoch"] != before["epoch"]
+    file = LogFile(crashed)
+    positions = load(file)
+    file.close()
+    assert positions.hole == (row(40)[0], positions.base)
+    first, second = positions.lives
+    assert (first.epoch, second.epoch) == (before["epoch"], after["epoch"])
+    assert (second.generation, second.begun) == (first.generation + 1, row(40)[0])
+
+
+def test_a_row_that_was_never_stored_is_lost_and_a_new_life_begins_below_it(
+    crashed: Path,
+) -> None:
+    file = LogFile(crashed)
+    file.set_meta("watermark", row(10)[0])
+    before = load(file)
+    file.close()
+    remove(crashed, (BadRow(row(10)[0], "checksum", b""),))
+    file = LogFile(crashed)
+    assert (load(file).hole, load(file).lives) == (None, before.lives), "the store has it"
+    file.close()
+    remove(crashed, tuple(BadRow(row(at)[0], "checksum", b"") for at in (3, 20, 12)))
+    file = LogFile(crashed)
+    positions = load(file)
+    assert positions.hole == (row(12)[0] - 1, row(20)[0])
+    assert positions.lives[:-1] == before.lives
+    assert positions.lives[-1].begun == row(12)[0] - 1
+    assert positions.base == row(20)[0]
     file.close()
 
 
