@@ -244,4 +244,4 @@ async def test_health_names_the_durability(api: Api) -> None:
     status, health = await api.call("GET", "/health")
     assert status == 200
     assert (health["status"], health["durability"]) == ("ok", "fsync")
-    assert set(health["checks"]) == {"log", "store"}
+    assert set(health["checks"]) == {"log", "store", "clock"}
