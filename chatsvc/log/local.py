@@ -151,7 +151,7 @@ class LocalLog(MessageLog):
                 max_keys_per_sender=idempotency_keys_per_sender,
                 stored=positions.stored,
                 store_extent=store.extent if store is not None else None,
-                clock=_wall_clock,
+                clock=_steady_clock(elapsed_clock),
             )
             if store is None and keys.bounds.unmet:
                 # What was taken out of this log is no newer than its head, whatever clocks say.
@@ -434,8 +434,11 @@ class LocalLog(MessageLog):
             return None
 
 
-def _wall_clock() -> int:
-    return now_ms()
+def _steady_clock(seconds: Callable[[], Instant]) -> Callable[[], int]:
+    """The wall clock as it is now, in Unix milliseconds, going on with the time that passes:
+    what it is set to later is not believed."""
+    opened_ms, opened = now_ms(), seconds().seconds
+    return lambda: opened_ms + round((seconds().seconds - opened) * 1000)
 
 
 def _life(epoch: object, store: object) -> str:

@@ -339,6 +339,7 @@ async def test_a_new_log_that_has_not_met_its_store_asks_for_what_it_cannot_tell
     site.ms += MINUTE
     await site.start(met=False)
     site.ms += MINUTE
+    site.boot.seconds += 60
     site.store.away = True
     assert not (await site.send("fresh", uuid7_at(site.ms))).duplicate
     for unclear in (used, uuid7_at(site.ms + HOUR)):
