@@ -33,6 +33,8 @@ def shown(row: Variable, settings: Settings) -> str:
     value: Any = getattr(settings, row.attribute)
     if row.name == "MONGO_URI":
         return safe_uri(value)
+    if value is None:
+        return row.default  # auto: decided at the start
     if value in ("", ()):
         return "-"
     if row.secret:

@@ -31,6 +31,13 @@ def test_every_setting_in_the_order_of_the_table(capsys: Captured) -> None:
     assert rows["JWT_LEEWAY_SECONDS"] == ("10", "default")
 
 
+def test_what_is_decided_at_the_start_is_shown_as_it_is_written(capsys: Captured) -> None:
+    assert main(["config"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [one for one in lines if one.startswith("MAX_HTTP_CONNECTIONS_PER_ADDRESS")]
+    assert line.split()[1:] == ["auto", "default"]
+
+
 def test_where_each_came_from(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_CONTENT", "99")
     monkeypatch.setenv("PORT", "1")
