@@ -116,8 +116,9 @@ class Api:
         return url.update_query(query) if query else url
 
     def path_of(self, reference: str, path: str) -> str:
-        """The path, below the server's URL, that a URI reference in an answer leads to
-        (RFC 9110 §10.2.2).
+        """The path, below the server's URL, that a URI reference leads to.
+
+        RFC 9110 §10.2.2.
 
         Args:
             reference: absolute or relative, as in ``Location``.

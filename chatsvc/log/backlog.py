@@ -120,9 +120,10 @@ class FairShare:
             raise _full()
 
     def check_room(self) -> None:
-        """Raises:
-        LogUnavailable: there is no room for the share of a sender who holds nothing: from
-            here on the first sends are refused.
+        """Check that there is room for a sender of whom nothing waits.
+
+        Raises:
+            LogUnavailable: there is none: from here on the first sends are refused.
         """
         if self._backlog.total + self._share > self._limit:
             raise _full()

@@ -128,9 +128,10 @@ class MessageLog(abc.ABC):
 
     @abc.abstractmethod
     async def read(self, after: int, up_to: int, limit: int, most_bytes: int) -> list[Record]:
-        """The oldest above ``after``, up to and with ``up_to``, from where they are kept: the
-        tail may no longer hold them. Fewer than ``limit`` if their bodies have together more
-        than ``most_bytes``; none where there are none.
+        """The oldest records above ``after``, up to and with ``up_to``, from the log's file.
+
+        The tail may no longer hold them. Fewer than ``limit`` if their bodies have together
+        more than ``most_bytes``; none where there are none.
 
         Raises:
             LogDamaged: one is not what was written.

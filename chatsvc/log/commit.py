@@ -32,9 +32,12 @@ Accepted = Callable[[Sequence[Record]], None]
 
 
 class _Waiting(NamedTuple):
-    """``followers``: retries that came before the first was durable. They hang on the
-    write, not on the first's caller, who may go away. ``size`` is what it counts for in the
-    backlog until it is a record."""
+    """A message that waits to be durable.
+
+    ``followers``: retries that came before the first was durable. They wait for the write, not
+    for the first's caller, who may go away. ``size`` is what it counts for in the backlog
+    until it is a record.
+    """
 
     draft: Draft
     size: int

@@ -27,8 +27,10 @@ _PRECISION: Final = 128
 
 
 class Instant(NamedTuple):
-    """A moment: ``boot`` names the boot of the machine, empty where that is unknown;
-    ``seconds`` only go up within one boot."""
+    """A moment in one boot of the machine.
+
+    ``boot`` names the boot, empty where that is unknown; ``seconds`` only go up within one.
+    """
 
     boot: str
     seconds: float

@@ -155,8 +155,10 @@ class LogFile:
         return int(found.fetchone()[0])
 
     def below(self, position: int, count: int) -> int:
-        """A position with ``count`` records between it and ``position``; 0 if there are not
-        so many."""
+        """A position with ``count`` records between it and ``position``.
+
+        0 if there are not so many.
+        """
         found = self._db.execute(
             "SELECT id FROM records WHERE id <= ? ORDER BY id DESC LIMIT 1 OFFSET ?",
             (position, count),
@@ -164,8 +166,10 @@ class LogFile:
         return int(found[0]) if found else 0
 
     def below_bytes(self, position: int, size: int, each: int) -> int:
-        """A position with about ``size`` bytes between it and ``position``, counting ``each``
-        for a record beside its data; 0 if there are not so many."""
+        """A position with about ``size`` bytes between it and ``position``.
+
+        ``each`` is counted for a record beside its data. 0 if there are not so many.
+        """
         rows = self._db.execute(
             "SELECT id, length(data) FROM records WHERE id <= ? ORDER BY id DESC", (position,)
         )
@@ -203,8 +207,10 @@ class LogFile:
             raise LogDamaged(f"{self.path} cannot be read: {exc}; {_REMEDY}") from exc
 
     def batch(self, after: int, up_to: int, limit: int, most_bytes: int) -> list[Record]:
-        """The oldest above ``after`` up to ``up_to``: at most ``limit``, and no more than
-        ``most_bytes`` of data unless the first alone is larger.
+        """The oldest records above ``after`` up to ``up_to``.
+
+        At most ``limit``, and no more than ``most_bytes`` of data unless the first alone is
+        larger.
 
         Raises:
             LogDamaged: as :meth:`read`.
@@ -279,8 +285,10 @@ class LogFile:
         self._since_checkpoint += 3 * _PAGE + sum(len(row[2]) for row in rows)
 
     def never_wait(self) -> None:
-        """From now on only :meth:`insert` and :meth:`close` wait for another process that
-        holds the file: housekeeping must not stand in front of commits."""
+        """Let only :meth:`insert` and :meth:`close` wait for a lock on the file from now on.
+
+        Maintenance that waits for another process must not delay commits.
+        """
         self._patience_ms = 0
 
     def is_free(self) -> bool:
@@ -345,8 +353,9 @@ class LogFile:
         return int(gone)
 
     def remove(self, ids: Sequence[int], values: Mapping[str, str | int] = NOTHING_ELSE) -> None:
-        """Delete single rows, what ``log verify --quarantine`` has put aside, and set meta;
-        all or nothing.
+        """Delete single rows and set meta; all or nothing.
+
+        They are those that ``log verify --quarantine`` has copied.
 
         The base rises to the highest of them: up to there a store may hold what this log no
         longer does, so readers ask both.
@@ -472,8 +481,10 @@ def unfinished_loss(path: Path) -> Path:
 
 
 def keep_copy(path: Path, name: str) -> Path:
-    """Copy the log's files, as they are, into a folder beside them; once for each ``name``,
-    or a supervisor's restarts would fill the disk."""
+    """Copy the log's files, as they are, into a folder beside them.
+
+    Once for each ``name``, or a supervisor's restarts would fill the disk.
+    """
     copies = path.with_name(name)
     if not copies.exists():
         unfinished = path.with_name(f"{name}.part")

@@ -218,8 +218,11 @@ class LocalLog(MessageLog):
 
     @property
     def ahead_seconds(self) -> float:
-        """By how much the ids are ahead of the wall clock; 0 where they are not. It was
-        wrong, or it is: new messages carry the time of the ids until it has caught up."""
+        """By how much the ids are ahead of the wall clock; 0 where they are not.
+
+        The clock was wrong, or it is: new messages carry the time of the ids until it has
+        caught up.
+        """
         return max(0, id_ms(self._last) - now_ms()) / 1000
 
     def on_new_life(self, call: NewLife) -> None:
@@ -435,8 +438,10 @@ class LocalLog(MessageLog):
 
 
 def _steady_clock(seconds: Callable[[], Instant]) -> Callable[[], int]:
-    """The wall clock as it is now, in Unix milliseconds, going on with the time that passes:
-    what it is set to later is not believed."""
+    """The wall clock as it is now, in Unix milliseconds, going on with the time that passes.
+
+    What it is set to later is not believed.
+    """
     opened_ms, opened = now_ms(), seconds().seconds
     return lambda: opened_ms + round((seconds().seconds - opened) * 1000)
 

@@ -24,9 +24,11 @@ _HOUR: Final = 3600.0
 
 
 class NewConversations:
-    """Args:
-    per_hour: how many a sender may begin; 0 is no bound.
-    clock: seconds that only go up.
+    """Bound the conversations that a sender begins in an hour.
+
+    Args:
+        per_hour: how many a sender may begin; 0 is no bound.
+        clock: seconds that only go up.
     """
 
     def __init__(self, per_hour: int, *, clock: Callable[[], float] = time.monotonic) -> None:

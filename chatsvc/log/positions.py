@@ -55,8 +55,10 @@ class Positions(NamedTuple):
 
     @property
     def known_base(self) -> int:
-        """``base``, or the highest id of all as long as no store was met: then it may hold
-        anything."""
+        """``base``, or the highest id of all as long as no store was met.
+
+        Until then the store may hold anything.
+        """
         return MAX_ID if self.store is None else self.base
 
     def meta(self) -> dict[str, str | int]:
@@ -118,16 +120,22 @@ def head_of(file: LogFile, positions: Positions) -> int:
 
 
 def remembered(lives: tuple[Life, ...]) -> tuple[Life, ...]:
-    """The last :data:`LIVES` of them. The oldest that stays also stands for those that go:
-    what they may differ above is forgotten with none of them."""
+    """The last :data:`LIVES` of them.
+
+    The oldest that stays also stands for those that go: the position above which they may
+    differ is kept.
+    """
     dropped, kept = lives[:-LIVES], lives[-LIVES:]
     begun = min(life.begun for life in (*dropped, kept[0]))
     return (kept[0]._replace(begun=begun), *kept[1:])
 
 
 def _lives(file: LogFile, base: int) -> tuple[Life, ...]:
-    """The lives that are kept; one more where a command began it (``log verify --accept-loss``,
-    ``restore``): up to the head and the base all was as it is."""
+    """The lives that the file keeps, and the one that a command began, if it did.
+
+    The commands are ``log verify --accept-loss`` and ``restore``: up to the head and the base
+    all was as it is.
+    """
     epoch = str(file.meta("epoch"))
     saved = file.meta("lives")
     if saved is None:

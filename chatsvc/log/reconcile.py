@@ -31,8 +31,11 @@ Range = tuple[int, int]
 
 
 class Life(NamedTuple):
-    """A life of the log. Cursors of an earlier one are good up to ``begun``: what is above
-    it differs, or may differ."""
+    """A life of the log: the time between two events that may have changed its past.
+
+    Cursors of an earlier one are valid up to ``begun``: what is above it differs, or may
+    differ.
+    """
 
     generation: int
     epoch: str
@@ -40,8 +43,10 @@ class Life(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """The store's watermark, and the life of the log that set it. ``lost`` is what the store
-    lacks below it for good."""
+    """The store's watermark, and the life of the log that set it.
+
+    ``lost`` is what the store lacks below it for good.
+    """
 
     position: int
     generation: int
@@ -72,8 +77,11 @@ class LogState(NamedTuple):
 
 
 class StoreState(NamedTuple):
-    """The store's side: its name, its mark (``None``: nobody has set one), the highest id in
-    it, and the JSON of that message."""
+    """The store's side of a meeting.
+
+    Its name, its mark (``None``: nobody has set one), the highest id in it, and the JSON of
+    that message.
+    """
 
     identity: str
     mark: Mark | None
@@ -145,8 +153,11 @@ def _first(log: LogState, store: StoreState, known: bool) -> Meeting:
 
 
 def _another(log: LogState, store: StoreState, known: bool) -> Meeting:
-    """Everything that the log still has goes to it. What it says that it holds counts where
-    one of this log's own lives said so; the rest of what was deleted is missing."""
+    """The meeting with a store that the log was not filling.
+
+    Everything that the log still has goes to it. What it says that it holds counts where one
+    of this log's own lives said so; the rest of what was deleted is missing.
+    """
     mark = store.mark
     # Above what was trimmed are records that an operator took out: no store has them.
     taken_out = log.hole if log.hole is not None and log.hole[1] > log.trimmed else None
@@ -168,10 +179,10 @@ def _another(log: LogState, store: StoreState, known: bool) -> Meeting:
 
 
 def _claimed(log: LogState, store: StoreState) -> int:
-    """Up to where the store holds everything of this log, by its mark. What lives after the
-    one that set it have placed below its position is not in there.
+    """Up to where the store holds everything of this log, by its mark.
 
-    Without a mark it was put back to the time before it had one; or it was filled by a
+    What lives after the one that set it have placed below its position is not in there.
+    Without a mark it was restored to the time before it had one; or it was filled by a
     program that set none, and then its head says at least how far that one came.
     """
     mark = store.mark

@@ -37,8 +37,11 @@ NewLife = Callable[[tuple[Life, ...]], None]
 
 
 class Settled(NamedTuple):
-    """A meeting, if there was one, and what the file says since. ``begin`` is where storing
-    goes on from; ``refill`` counts records that were stored once, and not in this store."""
+    """A meeting, if there was one, and what the file says since.
+
+    ``begin`` is where storing goes on from; ``refill`` counts records that were stored once,
+    and not in this store.
+    """
 
     positions: Positions
     meeting: Meeting | None
@@ -294,8 +297,9 @@ class Standing:
         run: Callable[[Job], None],
         done: Callable[[T | Exception], None] | None = None,
     ) -> T:
-        """Do ``work`` in the log's thread, then tell ``done`` in the loop's, whether or not
-        the caller still waits.
+        """Do ``work`` in the log's thread, then tell ``done`` in the loop's.
+
+        Whether or not the caller still waits.
 
         Args:
             run: one of the worker's: in turn with the commits, or when there is none.
@@ -353,8 +357,10 @@ def _knows(file: LogFile, store: StoreState) -> bool:
 
 
 def check_end(file: LogFile, positions: Positions, head: int) -> None:
-    """Raises:
-    LogDamaged: the watermark is above everything in the log, which is a part of it.
+    """Check that the log does not end below its watermark.
+
+    Raises:
+        LogDamaged: it does: this is a part of the log.
     """
     watermark = max(positions.stored, positions.settled)
     if watermark > head:

@@ -279,8 +279,11 @@ class Tail:
         return self._all.page(bounds)
 
     def batch(self, after: int, limit: int, most_bytes: int) -> list[Record]:
-        """The oldest above ``after``: at most ``limit``, and no more than ``most_bytes`` of
-        bodies unless the first alone is larger."""
+        """The oldest records above ``after``.
+
+        At most ``limit``, and no more than ``most_bytes`` of bodies unless the first alone is
+        larger.
+        """
         lane = self._all
         start = lane.index_above(after)
         size = 0

@@ -88,8 +88,10 @@ class Versions(NamedTuple):
 
 
 class DeadLetters(abc.ABC):
-    """Records put aside, with their reason and their bytes. Keyed by id: putting one
-    aside again replaces its reason."""
+    """The dead letters: records that could not be stored, each with its reason and its bytes.
+
+    Keyed by id: adding one again replaces its reason.
+    """
 
     @abc.abstractmethod
     async def put(self, letters: Sequence[DeadLetter]) -> None:
@@ -124,8 +126,9 @@ class MessageStore(abc.ABC):
 
     @abc.abstractmethod
     async def open(self) -> None:
-        """Make or check indexes and version. Safe to call again; a store that was away
-        at the first call is opened by a later one.
+        """Make or check the indexes and the version.
+
+        Safe to call again; a store that was away at the first call is opened by a later one.
 
         Tables of an older version are moved forward.
 
@@ -151,15 +154,17 @@ class MessageStore(abc.ABC):
 
     @abc.abstractmethod
     async def watermark(self) -> Mark | None:
-        """Up to which id everything was stored, and by which life of the log, as the persister
-        said last; ``None`` where none has said so yet. The highest id proves no such thing:
-        batches are unordered."""
+        """The watermark that the persister wrote last; ``None`` where it wrote none yet.
+
+        It says up to which id everything is stored, and by which life of the log. The highest
+        id stored does not prove that: batches are unordered.
+        """
 
     @abc.abstractmethod
     async def set_watermark(self, expected: Mark | None, new: Mark) -> bool:
-        """Set the watermark if it is what the caller takes it for. ``False``: it is not, and
-        nothing was changed; somebody else writes here, or the store was put back.
+        """Set the watermark to ``new`` if it is ``expected``; return whether it was.
 
+        ``False``: nothing was changed; another service writes here, or the store was restored.
         A call whose answer was lost may have been carried out.
         """
 
@@ -183,13 +188,17 @@ class MessageStore(abc.ABC):
     async def conversations(
         self, user: str, *, before: int, limit: int, max_bytes: int = MAX_PAGE_BYTES
     ) -> list[Conversation]:
-        """Newest first, those whose ``last_id`` is below ``before``; ``max_bytes`` bounds
-        their messages as :class:`~chatsvc.core.page.Bounds` does a page's."""
+        """A user's conversations whose ``last_id`` is below ``before``, newest first.
+
+        ``max_bytes`` bounds their messages as :class:`~chatsvc.core.page.Bounds` does a page's.
+        """
 
     @abc.abstractmethod
     async def members(self, user: str, channel: str) -> Members | None:
-        """Of one conversation of the user's; ``None``, after the same work, for one that does
-        not exist and for one of others."""
+        """The members of one of the user's conversations.
+
+        ``None``, after the same work, for one that does not exist and for one of others.
+        """
 
     @abc.abstractmethod
     async def get(self, message_id: int) -> Entry | None:

@@ -32,8 +32,10 @@ class Replay(NamedTuple):
 
 
 class DeadLetterDesk:
-    """Over an open store. Every method may raise
-    :class:`~chatsvc.core.errors.StoreUnavailable`."""
+    """The operator's commands on the dead letters of an open store.
+
+    Every method may raise :class:`~chatsvc.core.errors.StoreUnavailable`.
+    """
 
     def __init__(self, store: MessageStore) -> None:
         self._store = store

@@ -189,8 +189,10 @@ class History:
         return ConversationPage(kept, has_more, complete, self._lost(after, before))
 
     async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
-        """Of one conversation of the user's; ``None``, after the same work, for one that does
-        not exist and for one of others."""
+        """The participants of one of the user's conversations.
+
+        ``None``, after the same work, for one that does not exist and for one of others.
+        """
         oldest = self._expiry.oldest_kept()
         from_tail, _ = self._channel(channel, user)
         newest = messages_of(from_tail, Bounds(1, after=max(oldest - 1, 0)))
@@ -222,9 +224,10 @@ class History:
         return (entry, "stored") if entry is not None else None
 
     async def _check_place(self, here: Entry, reader: str) -> None:
-        """Raises:
-        StoreUnavailable: the store has another message under this id, and this one has yet
-            to be given another place.
+        """Check that the store has no other message under this id.
+
+        Raises:
+            StoreUnavailable: it has one, and this one has yet to be given another id.
         """
         try:
             stored = await self._ask(reader, lambda: self._store.get(here.id))
@@ -236,8 +239,10 @@ class History:
     async def find_client_id(
         self, sender: str, channel: str, client_id: str
     ) -> tuple[int, bytes] | None:
-        """Id and digest of the first message under this key, stored or put aside; the tail is
-        not asked."""
+        """Id and digest of the first message under this key, stored or a dead letter.
+
+        The tail is not asked.
+        """
         return await self._ask(
             sender, lambda: self._store.find_client_id(sender, channel, client_id)
         )
@@ -322,8 +327,11 @@ class History:
     async def _stored_conversations(
         self, user: str, before: int, wanted: int, listed: _Listed, oldest: int
     ) -> list[Conversation]:
-        """Until there are as many as wanted, counting neither what the tail has newer nor
-        what is too old to be shown."""
+        """Read the store's conversations until there are as many as wanted.
+
+        Neither those of which the tail has a newer message nor those that are too old to be
+        shown count.
+        """
         found: list[Conversation] = []
         while len(found) < wanted and not _too_large(found):
             call = partial(self._store.conversations, user, before=before, limit=wanted)
@@ -339,9 +347,11 @@ class History:
     async def _not_outdated(
         self, user: str, newest: list[Record], page: Callable[[int], list[Record]]
     ) -> tuple[list[Record], set[str]]:
-        """Of what the tail lists, and the channels of which the store has a newer message that
-        the log does not know: they are listed by that one. As many as there were, if ``page``
-        has so many."""
+        """What the tail lists, and the channels that the store lists in its place.
+
+        Those are the channels of which the store has a newer message that the log does not
+        know. As many as there were, if ``page`` has so many.
+        """
         base, wanted = self._tail.base, len(newest)
         held = {record.channel: record for record in newest}
         outdated: set[str] = set()
@@ -361,8 +371,10 @@ class History:
 
 
 class _Listed(NamedTuple):
-    """What the tail lists in place of the store, or has listed on the page before: channels
-    with a message above ``above``, but for those of which the store has a newer one."""
+    """What the tail lists in place of the store, on this page or on the one before.
+
+    Channels with a message above ``above``, but for those of which the store has a newer one.
+    """
 
     recent: UserConversations
     above: int

@@ -83,8 +83,11 @@ def merge(stored: list[Entry], here: list[Entry]) -> list[Entry]:
 
 
 def differ(stored: list[Entry], here: list[Entry]) -> bool:
-    """Whether the two have different messages under one id: a log was put back, and went on;
-    the persister has not come to give its messages another place."""
+    """Whether the two have different messages under one id.
+
+    So it is after a log was restored and went on, until the persister has given its messages
+    other ids.
+    """
     bodies = {entry.id: entry.body for entry in here}
     for entry in stored:
         body = bodies.get(entry.id, entry.body)

@@ -85,8 +85,10 @@ class MongoConnection:
         self._failures = 0
 
     def to_read(self, name: str) -> Collection:
-        """A collection for :meth:`read`: what the majority has, from the primary, whatever
-        the URI says."""
+        """A collection for :meth:`read`: read concern ``majority``, from the primary.
+
+        Whatever the URI says.
+        """
         return self._reader[self._db].get_collection(
             name, read_preference=ReadPreference.PRIMARY, read_concern=_COMMITTED
         )
@@ -141,8 +143,10 @@ class MongoConnection:
         return await asyncio.shield(asyncio.ensure_future(call()))
 
     async def ping(self) -> None:
-        """Raises:
-        StoreUnavailable: no answer.
+        """Ask the server whether it answers.
+
+        Raises:
+            StoreUnavailable: no answer.
         """
         await self.read(lambda: self._reader[self._db].command("ping"))
 
@@ -155,8 +159,11 @@ class MongoConnection:
 def _client(
     uri: str, seconds: float, selection_seconds: float, pool: int, *, whole: bool = True
 ) -> AsyncIOMotorClient[dict[str, Any]]:
-    """``whole``: ``seconds`` bound a call with all in it, finding a server too, which may
-    then take as long; otherwise each answer, and a server that is away is known sooner."""
+    """Make a client whose time limit is ``seconds``.
+
+    With ``whole`` they bound a call with all that is in it, finding a server too, which may
+    then take as long; otherwise each answer, and a server that is away is known sooner.
+    """
     bound: dict[str, Any] = {"timeoutMS" if whole else "socketTimeoutMS": round(seconds * 1000)}
     return AsyncIOMotorClient(
         uri,

@@ -24,9 +24,12 @@ _FILL_AT_ONCE: Final = 20
 
 
 class MongoDeadLetters(DeadLetters):
-    """In a collection of their own: ``_id``, ``code``, ``reason``, ``at``, ``size`` and
-    ``data``, or the number of ``parts`` that are found as ``<_id>:<n>`` beside it; and the
-    key of the record, as :class:`~chatsvc.storage.client_ids.LetterKey` names it."""
+    """The dead letters, in a collection of their own.
+
+    A document has ``_id``, ``code``, ``reason``, ``at``, ``size`` and ``data``, or the number
+    of ``parts`` that are found as ``<_id>:<n>`` beside it; and the key of the record, as
+    :class:`~chatsvc.storage.client_ids.LetterKey` names it.
+    """
 
     def __init__(self, connection: MongoConnection, name: str) -> None:
         self._connection = connection

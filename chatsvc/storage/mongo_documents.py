@@ -95,8 +95,10 @@ def to_document(record: Record, body: dict[str, Any]) -> Document:
 
 
 def to_entry(document: Document) -> Entry:
-    """Raises:
-    VersionTooNew: the document was written by a newer program.
+    """The entry that a document holds.
+
+    Raises:
+        VersionTooNew: the document was written by a newer program.
     """
     return Entry(
         id=int(document["_id"], 16),

@@ -21,9 +21,10 @@ async def read_page(
     limit: int,
     max_bytes: int,
 ) -> list[T]:
-    """The first ``limit`` documents of a cursor, converted, without those of which there is
-    nothing (``None``), as :func:`~chatsvc.core.page.take`
-    takes them. The cursor is closed in the end; nothing behind the last batch is asked for.
+    """The first ``limit`` documents of a cursor, converted.
+
+    Those that convert to ``None`` are left out, as :func:`~chatsvc.core.page.take` does. The
+    cursor is closed in the end; nothing behind the last batch is asked for.
 
     Raises:
         PyMongoError: the driver's own.

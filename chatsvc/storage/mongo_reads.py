@@ -113,8 +113,11 @@ class MongoReads:
         convert: Callable[[Document], T],
         size: Callable[[T], int],
     ) -> list[T]:
-        """Documents of ours in the order asked for, as far as the bounds go. Those of others
-        are made up for, or the page would look like the last."""
+        """Documents of chatsvc in the order asked for, as far as the bounds go.
+
+        For each document that is not, one more is read, or the page would look like the last
+        one.
+        """
         found: list[T] = []
         between = id_range(bounds)
         room = bounds.max_bytes

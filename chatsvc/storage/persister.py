@@ -54,8 +54,11 @@ Status = Literal["ok", "degraded", "stopped"]
 
 
 class PersisterHealth(NamedTuple):
-    """For ``/health``. ``backlog`` is the number of messages accepted and not yet stored;
-    ``error`` the last failure's text while it lasts."""
+    """The state of the persister, for ``/health``.
+
+    ``backlog`` is the number of messages accepted and not yet stored; ``error`` the text of the
+    last failure while it lasts.
+    """
 
     status: Status
     error: str | None

@@ -61,8 +61,11 @@ class StoreProbe:
         self.error = None
 
     def listen(self, *, lost: Callable[[], None], back: Callable[[], None]) -> None:
-        """Call ``lost`` each time the store did not answer, before it is opened again, and
-        ``back`` once it answers after that."""
+        """Register what is called when the store is lost and when it is back.
+
+        ``lost`` is called each time the store did not answer, before it is opened again;
+        ``back`` once it answers after that.
+        """
         self._tell_lost, self._tell_back = lost, back
 
     def start(self) -> None:

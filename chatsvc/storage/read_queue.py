@@ -24,12 +24,14 @@ _RETRY_SECONDS: Final = 1.0
 
 
 class ReadQueue:
-    """Args:
-    at_once: how many reads the store answers at the same time.
-    per_user: how many of them one user has; a third by default, at least one.
-    waiting: how many reads may wait.
-    waiting_per_user: how many of one user may wait.
-    seconds: how long a read may wait.
+    """Bound the reads of the store, in all and for each user.
+
+    Args:
+        at_once: how many reads the store answers at the same time.
+        per_user: how many of them one user has; a third by default, at least one.
+        waiting: how many reads may wait.
+        waiting_per_user: how many of one user may wait.
+        seconds: how long a read may wait.
     """
 
     def __init__(

@@ -27,10 +27,12 @@ _logger = structlog.get_logger("chatsvc.store")
 
 
 class WalShrinker:
-    """Args:
-    path: the database's file.
-    run: does work on the writer's connection.
-    limit: bytes beyond which the write-ahead log is cut back.
+    """Cut the write-ahead log back when it has grown.
+
+    Args:
+        path: the database's file.
+        run: does work on the writer's connection.
+        limit: bytes beyond which the write-ahead log is cut back.
     """
 
     def __init__(

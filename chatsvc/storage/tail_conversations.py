@@ -65,10 +65,12 @@ class UserConversations:
 
 
 class TailConversations:
-    """Args:
-    tail: the log's.
-    users: how many users are kept; the one who listed last stays longest.
-    entries: how many conversations are kept, of all of them.
+    """The conversations of the tail, kept for the users who listed theirs last.
+
+    Args:
+        tail: the log's.
+        users: how many users are kept; the one who listed last stays longest.
+        entries: how many conversations are kept, of all of them.
     """
 
     def __init__(self, tail: Tail, *, users: int = USERS, entries: int = ENTRIES) -> None:
@@ -79,7 +81,7 @@ class TailConversations:
 
     @contextmanager
     def of(self, user: str) -> Iterator[UserConversations]:
-        """This user's; what is in it stays while it is held. :meth:`refresh` it first."""
+        """The conversations of one user, kept while they are held. :meth:`refresh` them first."""
         found = self._users.get(user)
         if found is None:
             found = self._users[user] = UserConversations()

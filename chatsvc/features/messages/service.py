@@ -1,4 +1,4 @@
-"""May this sender speak here, to whom does it go, and is it the same again?
+"""Accept a message: who may send it, who receives it, and whether it was sent before.
 
 :meth:`MessageService.submit` is the one way in, for HTTP and for sockets alike.
 """
@@ -58,11 +58,13 @@ class ClientIds(Protocol):
 
 
 class MessageService:
-    """Args:
-    log: where what is accepted goes.
-    policy: who may speak to whom.
-    client_ids: asked for ``client_id``s that the log may have forgotten.
-    limits: the bounds of what a message may hold.
+    """Accept messages, from HTTP and from sockets alike.
+
+    Args:
+        log: where what is accepted goes.
+        policy: who may send to whom.
+        client_ids: asked for each ``client_id`` that the log may have forgotten.
+        limits: the bounds of what a message may hold.
     """
 
     def __init__(
@@ -90,8 +92,10 @@ class MessageService:
         client_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> asyncio.Future[Appended]:
-        """Accept a message. Order of calls is order of ids, unless the policy or the
-        store has to be waited for.
+        """Accept a message.
+
+        The order of calls is the order of ids, unless the policy or the store has to be
+        waited for.
 
         Args:
             origin: the connection that sends, or the device that a send over HTTP names; empty
