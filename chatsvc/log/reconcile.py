@@ -100,7 +100,8 @@ class Meeting(NamedTuple):
     ``another``: not the store that the log was filling. ``behind``: it lacks what the log
     believed stored. ``ahead``: it holds what the log does not, so a new life of the log
     begins, with ids above all of it. ``stored`` is what may be believed now, and ``margin``
-    how many records below it are stored again.
+    how many records below it are stored again; after another past they are not believed
+    either, for what is in the store there may be the other past's.
     """
 
     another: bool
@@ -133,7 +134,7 @@ def reconcile(log: LogState, store: StoreState, *, known: bool) -> Meeting:
         behind=behind,
         ahead=ahead,
         stored=max(min(claimed, log.stored), log.trimmed),
-        margin=WIDE_MARGIN if behind else MARGIN,
+        margin=WIDE_MARGIN if behind or ahead else MARGIN,
         base=max(log.base, store.extent) if ahead else log.base,
         hole=joined(log.hole, lost),
     )

@@ -75,7 +75,7 @@ def settle(
     begin = stored = meeting.stored
     if meeting.margin:
         begin = max(file.below(stored, meeting.margin), gone)
-    if meeting.behind:
+    if meeting.behind or meeting.ahead:
         stored = min(stored, begin)  # what the margin covers is not believed either
     generation = store.mark.generation if store.mark is not None else 0
     if meeting.ahead:

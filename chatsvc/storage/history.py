@@ -148,7 +148,11 @@ class History:
         oldest = self._expiry.oldest_kept()
         needs_store = tail.complete_above > 0  # else the tail holds everything there ever was
         above = tail.stored if needs_store else 0
+        # Until they are stored, some of them may have ids that the store has others under.
+        base, stored = min(tail.base, tail.head), tail.stored
         lacking = tail.lacking()
+        if tail.page(Bounds(1, after=stored, before=base + 1)):
+            lacking = (*lacking, (stored, base))
         # Taken before any wait: what the tail lets go of meanwhile is in here.
         newest = recent.page(tail, above=above, before=before, limit=limit + 1)
         rows: list[Conversation] = []

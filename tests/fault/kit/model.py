@@ -163,6 +163,7 @@ class Client:
 
     ``lost``: a log was put back that ends before the cursor. Only a new life can tell the
     two pasts apart, and only a store that has seen the other one makes a log begin it.
+    ``forked``: the log has accepted something before that.
     ``logs_ago``: how often since then the log was replaced. One knows where it began, and
     not where one before it did: under a clock that went back between the two, that may
     have been below what had been given out before.
@@ -172,6 +173,7 @@ class Client:
     cursor: str
     seen: set[str]
     lost: bool = False
+    forked: bool = False
     logs_ago: int = 0
 
 
@@ -326,6 +328,9 @@ class World:
     # --- steps
 
     async def send(self) -> None:
+        for client in self.clients:
+            if client.lost and client.cursor.startswith(f"{self.log.epoch}."):
+                client.forked = True
         for _ in range(self.dice.randint(1, 6)):
             to = self.dice.choice(CONVERSATIONS)
             sender = self.dice.choice(to)

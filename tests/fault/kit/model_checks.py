@@ -170,6 +170,7 @@ async def check_resume(world: World, mine: list[Held], user: str, must: bool) ->
         for one in world.clients
         if one.user == user
         and one.logs_ago < 2
+        and not one.forked
         and not (one.lost and one.cursor.startswith(world.log.epoch + "."))
     ]
     for client in world.dice.sample(theirs, min(2, len(theirs))):

@@ -38,7 +38,7 @@ def mark(position: int | None, life: Life = NOW) -> Mark | None:
 
 
 def ahead_of(base: int, of: Meeting = AGREED) -> Meeting:
-    return of._replace(ahead=True, base=base)
+    return of._replace(ahead=True, base=base, margin=WIDE_MARGIN)
 
 
 @pytest.mark.parametrize(
@@ -196,8 +196,8 @@ def test_of_a_stranger_no_word_is_taken() -> None:
         (0, False, AGREED._replace(stored=TRIMMED)),
         (10, False, AGREED._replace(stored=TRIMMED, base=10)),
         (TRIMMED, False, AGREED._replace(stored=TRIMMED, base=TRIMMED)),
-        (BETWEEN, False, ahead_of(BETWEEN, AGREED._replace(stored=TRIMMED))),
-        (ABOVE, False, ahead_of(ABOVE, AGREED._replace(stored=TRIMMED))),
+        (BETWEEN, False, AGREED._replace(stored=TRIMMED, base=BETWEEN, ahead=True)),
+        (ABOVE, False, AGREED._replace(stored=TRIMMED, base=ABOVE, ahead=True)),
         (ABOVE, True, AGREED._replace(stored=TRIMMED, base=ABOVE)),
     ],
 )

@@ -296,7 +296,8 @@ async def test_a_store_ahead_begins_a_new_life_above_it(tmp_path: Path, opened: 
     log = await opened(store=StoreState("s", None, head))
     assert log.epoch != "before"
     assert log.lives[-1].begun == head
-    assert log.tail.stored == records[1].id, "no more is believed than the log knew"
+    assert log.tail.stored == records[0].id - 1, "the store has seen another past"
+    assert log.tail.unsaved_count == 1
     assert log.tail.head == log.tail.base == log.tail.complete_above == head
     assert log.past_is_unknown, "keys of the old life are the store's to tell"
     sent = await send(log)
@@ -324,7 +325,7 @@ async def test_an_unordered_batch_that_the_log_lost_the_end_of_is_completed(
     records = old(10)
     write(tmp_path, records[:9], watermark=records[6].id, store="s")
     log = await opened(store=StoreState("s", None, records[9].id))
-    assert log.tail.stored == records[6].id
+    assert log.store_from == log.tail.stored == records[0].id - 1
     assert log.tail.unsaved_count == 2
     assert log.tail.base == records[9].id
 
@@ -382,7 +383,8 @@ async def test_a_store_that_knows_more_begins_a_new_life_of_a_running_log(
     assert lives == [older.lives]
     assert older.lives[-1].begun == first.id, "above it lies what was not sent to everybody"
     assert older.tail.base == second.id
-    assert older.tail.stored == first.id
+    assert older.store_from == older.tail.stored == 0
+    assert older.tail.unsaved_count == 1
     assert ids(older)[-1] == third.id
     assert (await send(older)).id > max(second.id, third.id)
 

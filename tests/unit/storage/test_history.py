@@ -581,7 +581,10 @@ async def test_conversations_are_listed_by_the_newer_of_both(
     before = MAX_ID
     for _ in range(10):
         page = await world.history.conversations("alice", before=before, limit=limit)
-        assert page.complete
+        # Some of the log's own have yet to find out whether the store has others there.
+        unsettled = any(n not in lost for n in range(stored + 1, base + 1))
+        low = page.conversations[-1].last_id if page.has_more else 0
+        assert page.complete == (not unsettled or low > START + base * STEP)
         found += [(one.channel, one.last_id) for one in page.conversations]
         if not page.has_more:
             break
