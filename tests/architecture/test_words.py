@@ -28,7 +28,6 @@ NOT_CONVERTED: dict[str, tuple[str, ...]] = {
         "chatsvc/app.py",  # put_aside, as the event of the persister is called
         "chatsvc/client/",
         "chatsvc/conformance/",
-        "chatsvc/features/messages/service.py",
         "chatsvc/log/",
         "chatsvc/storage/",
         "demo_cli/",
