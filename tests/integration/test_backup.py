@@ -19,6 +19,7 @@ from tests.support.process import command, running
 from tests.support.talking import SETTINGS, talk, url_of
 
 SECONDS = 30
+SQLITE_ENDS = ("", "-wal", "-shm")
 
 
 class Chat:
@@ -222,10 +223,11 @@ def test_a_restore_moves_old_files_aside_only_where_it_is_told_to(tmp_path: Path
         (tmp_path / "data" / name).touch(0o600)
     said = put_back(tmp_path / "copy", tmp_path, "--force")
     old_files = Path(said.splitlines()[1].removeprefix("the previous files are in "))
-    assert {"log.db", "store.db", "log.db-wal", "store.db-shm"} == {
-        path.name for path in old_files.iterdir()
-    }
-    assert not list((tmp_path / "data").glob("*-wal"))
+    # Reading the old log for its highest id may add what SQLite keeps beside it.
+    moved = {path.name for path in old_files.iterdir()}
+    assert {"log.db", "store.db", "log.db-wal", "store.db-shm"} <= moved
+    assert moved <= {f"{name}{end}" for name in ("log.db", "store.db") for end in SQLITE_ENDS}
+    assert not [*(tmp_path / "data").glob("*-wal"), *(tmp_path / "data").glob("*-shm")]
     with service(tmp_path) as chat:
         assert [message["content"] for message in chat.history()] == ["kept"]
 
