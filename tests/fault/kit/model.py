@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 from chatsvc.client.uuid7 import build_uuid7
 from chatsvc.core.errors import LogUnavailable, StoreUnavailable
@@ -608,8 +609,6 @@ async def run(
     Raises:
         AssertionError: with the steps that led there.
     """
-    from tests.fault.kit.model_checks import check
-
     dice = random.Random(seed)
     options = Options(
         retention_ms=dice.choice([0, HOUR_MS]),
@@ -618,9 +617,16 @@ async def run(
         look=dice.random() < 0.3,
         margins=dice.choice([(0, 0), (2, 10), (1000, 100_000)]),
     )
-    persisting.BEHIND_BATCH = options.batch  # type: ignore[misc]
     world = World(folder, dice, options)
     set_clock(lambda: world.clock_ms)
+    with mock.patch.object(persisting, "BEHIND_BATCH", options.batch):
+        await _walk(world, dice, steps, f"seed {seed}, {options}")
+    return world.checks
+
+
+async def _walk(world: World, dice: random.Random, steps: int, title: str) -> None:
+    from tests.fault.kit.model_checks import check
+
     await world.begin()
     choices = [step for weight, step in STEPS for _ in range(weight)]
     try:
@@ -634,9 +640,8 @@ async def run(
         await world.drain()
         await check(world, settled=True)
     except BaseException as exc:
-        exc.add_note(f"seed {seed}, {options}: {' '.join(world.trace)}")
+        exc.add_note(f"{title}: {' '.join(world.trace)}")
         exc.add_note(world.describe())
         raise
     finally:
         await world.end()
-    return world.checks
