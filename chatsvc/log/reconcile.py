@@ -21,10 +21,11 @@ from typing import Final, NamedTuple
 MARGIN: Final = 1_000
 """Records below the watermark that are stored again where log and store agree."""
 WIDE_MARGIN: Final = 100_000
-"""The same where the store turns out to be older than the log: it was most likely put back
-from a dump, and a dump of several collections is not one moment. The collection that holds
-the watermark may have been copied minutes after the messages; this many records cover a
-dump that took twenty minutes under eighty messages a second."""
+"""The same where one of the two was most likely restored: the store is older than the log,
+or holds messages of another past under the log's ids. A dump of several collections is not
+one moment: the collection that holds the watermark may have been copied minutes after the
+messages; this many records cover a dump that took twenty minutes under eighty messages a
+second."""
 
 Range = tuple[int, int]
 """Ids above the first, up to and with the second."""
