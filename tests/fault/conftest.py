@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fault.kit.clock import Clock
-from tests.fault.kit.service import MakeService, Service
+from tests.fault.kit.service import MakeService, Service, services
 from tests.fault.kit.trial import Trial, require_clean
 
 _FIGURES = "figures"
@@ -73,22 +73,8 @@ def few_rounds(rounds: int) -> int:
 
 @pytest.fixture
 async def make_service(tmp_path: Path) -> AsyncIterator[MakeService]:
-    made: list[Service] = []
-
-    def make(
-        env: Mapping[str, str] | None = None,
-        *,
-        data_dir: Path | None = None,
-        prefix: Sequence[str] = (),
-    ) -> Service:
-        service = Service(data_dir or tmp_path / "data", env=env, prefix=prefix)
-        made.append(service)
-        return service
-
-    yield make
-    for service in made:
-        if service.running:
-            await service.kill()
+    async with services(tmp_path) as make:
+        yield make
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from itertools import repeat
 from pathlib import Path
 
@@ -11,29 +11,14 @@ import pytest
 
 from bench import http_load
 from bench.attacks import Honest, honest_requests
-from tests.fault.kit.service import MakeService, Service, token
+from tests.fault.kit.service import MakeService, Service, services, token
 from tests.support.waiting import until
 
 
 @pytest.fixture
 async def make_service(tmp_path: Path) -> AsyncIterator[MakeService]:
-    """Makes services that are not started; whatever runs at the end is killed."""
-    made: list[Service] = []
-
-    def make(
-        env: Mapping[str, str] | None = None,
-        *,
-        data_dir: Path | None = None,
-        prefix: Sequence[str] = (),
-    ) -> Service:
-        service = Service(data_dir or tmp_path / "data", env=env, prefix=prefix)
-        made.append(service)
-        return service
-
-    yield make
-    for service in made:
-        if service.running:
-            await service.kill()
+    async with services(tmp_path) as make:
+        yield make
 
 
 async def eventually(condition: Callable[[], object]) -> None:

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -223,3 +223,29 @@ class MakeService(Protocol):
         data_dir: Path | None = None,
         prefix: Sequence[str] = (),
     ) -> Service: ...
+
+
+@contextlib.asynccontextmanager
+async def services(folder: Path) -> AsyncIterator[MakeService]:
+    """Make services on ``folder/data``, or a folder that the call names.
+
+    They are not started; whatever runs at the end is killed.
+    """
+    made: list[Service] = []
+
+    def make(
+        env: Mapping[str, str] | None = None,
+        *,
+        data_dir: Path | None = None,
+        prefix: Sequence[str] = (),
+    ) -> Service:
+        service = Service(data_dir or folder / "data", env=env, prefix=prefix)
+        made.append(service)
+        return service
+
+    try:
+        yield make
+    finally:
+        for service in made:
+            if service.running:
+                await service.kill()
