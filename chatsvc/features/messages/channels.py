@@ -17,6 +17,7 @@ import msgspec
 from chatsvc.core.errors import FieldError, Forbidden, Invalid
 from chatsvc.core.limits import Limits
 from chatsvc.core.participants import HASHED_PREFIX, channel_error, user_id_error
+from chatsvc.core.sized_cache import SizedCache
 from chatsvc.features.messages.service import MessageService
 from chatsvc.log.base import Appended
 
@@ -55,8 +56,7 @@ class ConversationSender:
         self._submit = service.submit
         self._lookup = lookup
         self._limits = limits
-        self._known: dict[tuple[str, str], list[str]] = {}
-        self._known_names = 0
+        self._known: SizedCache[tuple[str, str], list[str]] = SizedCache(MAX_REMEMBERED_NAMES)
 
     def submit(
         self,
@@ -146,12 +146,7 @@ class ConversationSender:
     def _remember(self, sender: str, channel: str, participants: Sequence[str]) -> list[str]:
         """Cache for this sender only: other senders must not see from the timing what exists."""
         people = list(participants)
-        while self._known and self._known_names + len(people) > MAX_REMEMBERED_NAMES:
-            oldest = next(iter(self._known))
-            self._known_names -= len(self._known.pop(oldest))
-        if (sender, channel) not in self._known:
-            self._known[sender, channel] = people
-            self._known_names += len(people)
+        self._known.add((sender, channel), people, len(people))
         return people
 
 
