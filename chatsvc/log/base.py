@@ -20,7 +20,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from chatsvc.core.record import Draft, Record
+from chatsvc.core.errors import Conflict
+from chatsvc.core.ids import format_id
+from chatsvc.core.record import Draft, Record, compose_body
 from chatsvc.log.reconcile import Life, StoreState
 from chatsvc.log.tail import Tail
 
@@ -31,6 +33,23 @@ class Appended(NamedTuple):
     id: int
     body: bytes
     duplicate: bool
+
+
+def repeat_of(draft: Draft, first_id: int, first_digest: bytes) -> Appended:
+    """Return what became of a draft whose key was used before.
+
+    The body is made anew: the same digest is the same content, and everything else in it
+    is the key or the id.
+
+    Raises:
+        Conflict: the first message under this key has another content.
+    """
+    if first_digest != draft.digest:
+        raise Conflict(
+            "client_id must not be used again for another message in this conversation",
+            extra={"id": format_id(first_id)},
+        )
+    return Appended(first_id, compose_body(draft.kind, first_id, draft.rest), True)
 
 
 class MessageLog(abc.ABC):

@@ -15,10 +15,9 @@ from typing import Final, NamedTuple
 import structlog
 
 from chatsvc.core.errors import Conflict, LogUnavailable, TooManyRequests
-from chatsvc.core.ids import format_id
-from chatsvc.core.record import Draft, Record, compose_body
+from chatsvc.core.record import Draft, Record
 from chatsvc.log.backlog import Backlog
-from chatsvc.log.base import Appended
+from chatsvc.log.base import Appended, repeat_of
 from chatsvc.log.keys import Key, KeyWindow
 
 COMMIT_RECORDS: Final = 256
@@ -177,18 +176,8 @@ class GroupCommit:
 def _repeat(
     future: asyncio.Future[Appended], draft: Draft, first_id: int, first_digest: bytes
 ) -> None:
-    """Resolve a retry of what is durable already.
-
-    The body is made anew: the same digest is the same content, and everything else in it
-    is the key or the id.
-    """
-    if first_digest == draft.digest:
-        body = compose_body(draft.kind, first_id, draft.rest)
-        future.set_result(Appended(first_id, body, True))
-    else:
-        future.set_exception(
-            Conflict(
-                "this client_id was used for another message in this conversation",
-                extra={"id": format_id(first_id)},
-            )
-        )
+    """Resolve a retry of what is durable already."""
+    try:
+        future.set_result(repeat_of(draft, first_id, first_digest))
+    except Conflict as exc:
+        future.set_exception(exc)

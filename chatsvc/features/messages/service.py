@@ -9,8 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from typing import Any, Final, Protocol
 
-from chatsvc.core.errors import Conflict, FieldError, Forbidden, StoreUnavailable
-from chatsvc.core.ids import format_id
+from chatsvc.core.errors import FieldError, Forbidden, StoreUnavailable
 from chatsvc.core.limits import Limits
 from chatsvc.core.message import (
     check_client_id,
@@ -19,8 +18,9 @@ from chatsvc.core.message import (
     draft_message,
 )
 from chatsvc.core.participants import channel_key, normalize_participants
-from chatsvc.core.record import Draft, compose_body
-from chatsvc.log.base import Appended, MessageLog
+from chatsvc.core.record import Draft
+from chatsvc.core.sized_cache import SizedCache
+from chatsvc.log.base import Appended, MessageLog, repeat_of
 
 KNOWN_NAMES: Final = 65_536
 """How many user ids the remembered sets of participants hold together."""
@@ -80,8 +80,8 @@ class MessageService:
         self._client_ids = client_ids
         self._limits = limits
         self._max_content = limits.content_characters
-        self._known: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {}
-        self._known_names = 0
+        self._known: SizedCache[tuple[str, ...], tuple[tuple[str, ...], str]]
+        self._known = SizedCache(KNOWN_NAMES)
 
     def submit(
         self,
@@ -159,12 +159,7 @@ class MessageService:
             max_user_id=self._limits.user_id_characters,
         )
         found = (people, channel_key(people))
-        while self._known and self._known_names + len(raw) > KNOWN_NAMES:
-            oldest = next(iter(self._known))
-            del self._known[oldest]
-            self._known_names -= len(oldest)
-        self._known[raw] = found
-        self._known_names += len(raw)
+        self._known.add(raw, found, len(raw))
         return found
 
     async def _once_permitted(self, permission: Awaitable[None], draft: Draft) -> Appended:
@@ -184,14 +179,7 @@ class MessageService:
                     retry_after=2.0,
                 )
             return await self._log.append(draft)
-        first, digest = found
-        if digest != draft.digest:
-            raise Conflict(
-                f"client_id {key[2]!r} must not be used again for another message",
-                extra={"id": format_id(first)},
-            )
-        # The same digest is the same content; everything else in a body is the key or the id.
-        return Appended(first, compose_body(draft.kind, first, draft.rest), True)
+        return repeat_of(draft, *found)
 
 
 def _not_a_participant() -> Forbidden:
