@@ -71,6 +71,9 @@ class Backfill(Protocol):
             StoreUnavailable: the store does not answer.
         """
 
+    def oldest_kept(self) -> int:
+        """Return the lowest id that has not expired; 0: none expires."""
+
 
 class Plan(NamedTuple):
     """The start of a resume.
@@ -139,6 +142,8 @@ class Resumer:
             return Plan(head, False, head)
         if overlap(self._tail.missing(), cursor.id, head + 1):
             return Plan(head, False, cursor.id)
+        if cursor.id + 1 < self._backfill.oldest_kept():
+            return Plan(head, False, cursor.id)  # some of what was missed may have expired
         epoch, lacking = self.epoch, self._tail.missing()
         try:
             missed = await self._missed(user, cursor.id)

@@ -87,6 +87,10 @@ class History:
         self._recent = TailConversations(tail)
         self._expiry = expiry
 
+    def oldest_kept(self) -> int:
+        """The lowest id that has not expired; 0: none expires."""
+        return self._expiry.oldest_kept()
+
     async def channel_page(self, channel: str, bounds: Bounds, *, reader: str = "") -> Page:
         """Messages of one conversation."""
         return await self._page(*self._channel(channel, reader), bounds)

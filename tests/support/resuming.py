@@ -29,6 +29,10 @@ class Store:
         self.fails_after: int | None = None
         self.gate: asyncio.Event | None = None
         self.largest = 0
+        self.oldest = 0
+
+    def oldest_kept(self) -> int:
+        return self.oldest
 
     async def user_page(self, user: str, bounds: Bounds) -> Page:
         await self._answer("page")

@@ -157,6 +157,19 @@ async def test_more_than_the_most_is_a_gap_and_as_many_is_not(stored: bool) -> N
     assert shown(transport) == [("gap", 99, 200), ("caught_up", harness.cursor(200))]
 
 
+async def test_a_cursor_older_than_what_is_kept_is_a_gap() -> None:
+    harness = Resumption()
+    harness.accept(*(record(at) for at in range(1, 11)))
+    harness.tail.advance(10)
+    harness.store.oldest = 6
+    plan, transport = await harness.resume(harness.cursor(5))
+    assert plan == Plan(5, True)
+    assert shown(transport) == [6, 7, 8, 9, 10, ("caught_up", harness.cursor(10))]
+    plan, transport = await harness.resume(harness.cursor(4))
+    assert plan == Plan(10, False, 4)
+    assert shown(transport) == [("gap", 4, 10), ("caught_up", harness.cursor(10))]
+
+
 async def test_a_store_that_is_away_is_a_gap_then_live() -> None:
     harness = Resumption()
     harness.accept(*(record(at) for at in range(1, 11)))

@@ -39,6 +39,9 @@ class World:
         self.tail.listen(Fanout(self.hub, self.resumer.take_over).accept)
         self.tasks: set[asyncio.Task[None]] = set()
 
+    def oldest_kept(self) -> int:
+        return 0
+
     async def user_page(self, user: str, bounds: Bounds) -> Page:
         found = await self._stored(user, bounds)
         return Page([entry_of(one) for one in found[: min(bounds.limit, 3)]], False, True)
