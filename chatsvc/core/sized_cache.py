@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -20,24 +21,23 @@ class SizedCache(Generic[K, V]):
         self._max_size = max_size
         self._size = 0
         # Not a dict: to find its first key takes as long as there are deleted ones before it.
-        self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._values: OrderedDict[K, V] = OrderedDict()
+        self._sizes: dict[K, int] = {}
+        self.get: Callable[[K], V | None] = self._values.get
+        """Return the value of a key, ``None`` if it is not here. On the way of every send."""
 
     def __len__(self) -> int:
         """Return the number of entries."""
-        return len(self._entries)
-
-    def get(self, key: K) -> V | None:
-        """Return the value of a key, ``None`` if it is not here."""
-        found = self._entries.get(key)
-        return found[0] if found is not None else None
+        return len(self._values)
 
     def add(self, key: K, value: V, size: int) -> None:
         """Add an entry, or replace it; the oldest give way."""
-        replaced = self._entries.pop(key, None)
-        if replaced is not None:
-            self._size -= replaced[1]
-        while self._entries and self._size + size > self._max_size:
-            _, (_, oldest) = self._entries.popitem(last=False)
-            self._size -= oldest
-        self._entries[key] = value, size
+        if key in self._values:
+            del self._values[key]
+            self._size -= self._sizes.pop(key)
+        while self._values and self._size + size > self._max_size:
+            oldest, _ = self._values.popitem(last=False)
+            self._size -= self._sizes.pop(oldest)
+        self._values[key] = value
+        self._sizes[key] = size
         self._size += size
