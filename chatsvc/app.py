@@ -130,7 +130,7 @@ class Service:
             fanout = Fanout(self._hub, context.resumer.take_over, self._metrics.delivered.inc)
             log.tail.listen(fanout.accept)
             log.tail.watch(context.notify_stored)
-            log.on_new_life(context.begin_epoch)
+            log.on_new_epoch(context.begin_epoch)
             application = build_application(
                 operations=self._operations(sender, history, who),
                 authenticate=who.verifier.verify,
@@ -293,7 +293,7 @@ class Service:
             tail=log.tail,
             resumer=Resumer(
                 epoch=log.epoch,
-                epochs=log.lives,
+                epochs=log.epochs,
                 tail=log.tail,
                 hub=self._hub,
                 backfill=history,
@@ -395,5 +395,5 @@ class _StoreEvents(PersisterEvents):
     def retried(self) -> None:
         self._metrics.store_retries.inc()
 
-    def put_aside(self, count: int) -> None:
+    def dead_lettered(self, count: int) -> None:
         self._metrics.dead_letters.inc(count)

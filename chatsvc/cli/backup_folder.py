@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from chatsvc.core.errors import ConfigurationError, LogDamaged, VersionTooNew
-from chatsvc.log.snapshot import faults_of
+from chatsvc.log.snapshot import page_errors
 from chatsvc.log.verify import verify
 
 VERSION: Final = 1
@@ -107,10 +107,10 @@ def check_copies(folder: Path, names: Sequence[str]) -> int:
         LogDamaged: names the file and the first error.
     """
     verdict = verify(folder / LOG)
-    errors = [*verdict.faults, *(f"a record is damaged: {row.reason}" for row in verdict.rows)]
+    errors = [*verdict.errors, *(f"a record is damaged: {row.reason}" for row in verdict.rows)]
     if errors:
         raise LogDamaged(f"{folder / LOG} is damaged: {errors[0]}")
-    if STORE in names and (errors := faults_of(folder / STORE)):
+    if STORE in names and (errors := page_errors(folder / STORE)):
         raise LogDamaged(f"{folder / STORE} is damaged: {errors[0]}")
     return verdict.records
 

@@ -18,7 +18,7 @@ from chatsvc.core.ids import format_id, parse_id
 from chatsvc.core.record import unpack
 from chatsvc.settings import Settings
 from chatsvc.storage.base import DeadLetter
-from chatsvc.storage.dead_letters import DeadLetterDesk
+from chatsvc.storage.dead_letters import DeadLetterAdmin
 
 
 def dead_letters(arguments: argparse.Namespace) -> int:
@@ -55,7 +55,7 @@ async def _act(settings: Settings, action: str, ids: Sequence[int]) -> int:
             # A command that only reads must not create the store.
             return _missing(ids)
         await store.open()
-        admin = DeadLetterDesk(store)
+        admin = DeadLetterAdmin(store)
         if action == "list":
             return await _list(admin)
         if action == "show":
@@ -67,14 +67,14 @@ async def _act(settings: Settings, action: str, ids: Sequence[int]) -> int:
         await store.close()
 
 
-async def _list(admin: DeadLetterDesk) -> int:
+async def _list(admin: DeadLetterAdmin) -> int:
     async for letter in admin.all():
         reason = " ".join(letter.reason.split())
         print_line(f"{format_id(letter.id)}  {_when(letter)}  {letter.code}  {reason}")
     return 0
 
 
-async def _show(admin: DeadLetterDesk, letter_id: int) -> int:
+async def _show(admin: DeadLetterAdmin, letter_id: int) -> int:
     letter = await admin.show(letter_id)
     if letter is None:
         return _missing([letter_id])
@@ -102,7 +102,7 @@ async def _show(admin: DeadLetterDesk, letter_id: int) -> int:
     return 0
 
 
-async def _replay(admin: DeadLetterDesk, ids: Sequence[int]) -> int:
+async def _replay(admin: DeadLetterAdmin, ids: Sequence[int]) -> int:
     outcomes = await admin.replay(ids or None)
     status = 0
     for outcome in outcomes:
@@ -116,7 +116,7 @@ async def _replay(admin: DeadLetterDesk, ids: Sequence[int]) -> int:
     return max(status, _missing([one for one in ids if one not in found]))
 
 
-async def _drop(admin: DeadLetterDesk, ids: Sequence[int]) -> int:
+async def _drop(admin: DeadLetterAdmin, ids: Sequence[int]) -> int:
     missing = [one for one in ids if await admin.show(one) is None]
     dropped = await admin.drop(ids)
     print_line(f"{dropped} dropped")

@@ -36,26 +36,26 @@ def log_verify(arguments: argparse.Namespace) -> int:
     try:
         verdict = verify(path)
         _report(verdict)
-        if verdict.faults and arguments.accept_loss:
+        if verdict.errors and arguments.accept_loss:
             print_line(f"a copy of the previous files is in {accept_loss(path)}")
             verdict = verify(path)
             _report(verdict)
         if verdict.rows and arguments.quarantine:
             asyncio.run(_move_to_dead_letters(settings, path, verdict.rows))
-            return 1 if verdict.faults else 0
+            return 1 if verdict.errors else 0
     finally:
         lock.release()
     return 0 if verdict.good else 1
 
 
 def _report(verdict: Verdict) -> None:
-    for error in verdict.faults:
+    for error in verdict.errors:
         print_line(f"bad: {error}")
     for row in verdict.rows:
         print_line(f"bad: record {format_id(row.id)}: {row.reason}")
     if verdict.good:
         print_line(f"good: {verdict.records} records")
-    elif verdict.rows and not verdict.faults:
+    elif verdict.rows and not verdict.errors:
         print_line(
             "--quarantine moves these records to the dead letters; then the service can start"
         )

@@ -23,7 +23,7 @@ from chatsvc.core.ids import now_ms
 from chatsvc.log.file import unfinished_loss
 from chatsvc.log.given_ids import highest_given
 from chatsvc.log.lock import UNFINISHED_RESTORE, DataDirLock
-from chatsvc.log.verify import begin_restored_life
+from chatsvc.log.verify import begin_restored_epoch
 from chatsvc.settings import Settings
 
 
@@ -76,7 +76,7 @@ def _restore(settings: Settings, source: Path, manifest: Manifest, *, force: boo
         for name, entry in manifest.files.items():
             copy_checked(source / name, part / name, entry)
         check_copies(part, list(manifest.files))
-        begin_restored_life(part / LOG, _highest_given(data / LOG))
+        begin_restored_epoch(part / LOG, _highest_given(data / LOG))
         _give_to_owner(part, data)
         sync_folder(part)
         sync_folder(data)

@@ -83,7 +83,7 @@ def decode_frame(data: bytes, epoch: str) -> ControlFrame | MessageReceived | Un
 
     Args:
         data: the JSON.
-        epoch: the life of the log that a message belongs to, for its cursor.
+        epoch: the epoch of the log that a message belongs to, for its cursor.
 
     Returns:
         ``None`` for a frame that is of no use to this version.

@@ -34,7 +34,7 @@ from chatsvc.client.server_clock import ServerClock
 from chatsvc.client.tokens import Token, TokenSource
 
 TRIES: Final = 3
-LONGEST_RETRY_AFTER: Final = 60.0
+MAX_RETRY_AFTER: Final = 60.0
 """Seconds. A server that asks for more gets no further try: the caller decides."""
 _OWN_HEADERS: Final = frozenset(
     {"authorization", "chatsvc-device", "connection", "content-length", "content-type", "upgrade"}
@@ -246,7 +246,7 @@ class ChatApi:
                     raise failure
                 retry_after = failure.retry_after
             failures += 1
-            if failures >= TRIES or (retry_after or 0.0) > LONGEST_RETRY_AFTER:
+            if failures >= TRIES or (retry_after or 0.0) > MAX_RETRY_AFTER:
                 raise failure
             await asyncio.sleep(self._backoff.wait(failures - 1, self._draw(), retry_after))
 

@@ -17,7 +17,7 @@ from chatsvc.wire import protocol as wire
 from chatsvc.wire.error_codes import codes_of
 
 _PASSING: Final = frozenset(row.code for row in codes_of(429, 503))
-_FAULT: Final = "internal_error"
+_SERVER_ERROR: Final = "internal_error"
 """The server's fault: tried again as an answer of 500 would be, but not for ever."""
 _logger = logging.getLogger("chatsvc.client")
 
@@ -69,9 +69,9 @@ class Sending:
 
     def refused(self, error: wire.Error) -> None:
         """Send it again later where that can help; otherwise raise it at whoever waits."""
-        if error.retry_after is not None or error.code in _PASSING or error.code == _FAULT:
+        if error.retry_after is not None or error.code in _PASSING or error.code == _SERVER_ERROR:
             entry = self._try_later(error)
-            if error.code != _FAULT or entry is None or entry.refusals < TRIES:
+            if error.code != _SERVER_ERROR or entry is None or entry.refusals < TRIES:
                 self._context.outbox_changed.set()
                 return
         entry = self._outbox.finish(error.ref)
@@ -101,11 +101,11 @@ class Sending:
 
 
 def _send_refused(error: wire.Error) -> SendRefused:
-    fault = FieldError(
+    field_error = FieldError(
         pointer=error.pointer or "", code=error.code, detail=error.detail, limit=error.limit
     )
-    faults = (fault,) if error.pointer is not None else ()
-    return SendRefused(error.code, error.detail, errors=faults, first_id=error.id)
+    errors = (field_error,) if error.pointer is not None else ()
+    return SendRefused(error.code, error.detail, errors=errors, first_id=error.id)
 
 
 async def _wait(event: asyncio.Event, timeout: float | None) -> None:

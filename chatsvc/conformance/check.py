@@ -13,7 +13,7 @@ Body = Callable[[Context], Awaitable[None]]
 
 
 class Check(NamedTuple):
-    """``name`` is ``group.what``; ``says`` is the protocol's own sentence, in ``section``.
+    """``name`` is ``group.what``; ``sentence`` is the protocol's own sentence, in ``section``.
 
     ``body`` returns where the server does as the protocol says, and raises ``Failed`` or
     ``Skipped`` otherwise.
@@ -21,7 +21,7 @@ class Check(NamedTuple):
 
     name: str
     section: str
-    says: str
+    sentence: str
     body: Body
 
 
@@ -30,15 +30,15 @@ class Outcome(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     name: str
     section: str
-    says: str
+    sentence: str
     result: Literal["pass", "fail", "skipped"]
     reason: str = ""
 
 
-def check(name: str, section: str, says: str) -> Callable[[Body], Check]:
+def check(name: str, section: str, sentence: str) -> Callable[[Body], Check]:
     """Make a check of a function."""
 
     def make(body: Body) -> Check:
-        return Check(name, section, says, body)
+        return Check(name, section, sentence, body)
 
     return make

@@ -80,12 +80,12 @@ class Answer:
             f"{self.called}: X-Request-Id beside request_id",
         )
         self._check_retry_after()
-        for fault in document["errors"]:
+        for error in document["errors"]:
             expect(
-                isinstance(fault, dict)
-                and all(isinstance(fault.get(m), str) for m in ("pointer", "code", "detail"))
-                and isinstance(fault.get("limit", 0), int),
-                f"{self.called}: errors must have pointer, code, detail: {shown(fault)}",
+                isinstance(error, dict)
+                and all(isinstance(error.get(m), str) for m in ("pointer", "code", "detail"))
+                and isinstance(error.get("limit", 0), int),
+                f"{self.called}: errors must have pointer, code, detail: {shown(error)}",
             )
         result: dict[str, Any] = document
         return result

@@ -29,16 +29,16 @@ class Table:
     def row(self, outcome: Outcome) -> str:
         """One line; one more where there is a reason."""
         line = self._line(
-            _WORDS[outcome.result], outcome.name, outcome.section, plain(outcome.says)
+            _WORDS[outcome.result], outcome.name, outcome.section, plain(outcome.sentence)
         )
         return f"{line}\n      → {outcome.reason}" if outcome.reason else line
 
     def listed(self, check: Check) -> str:
         """A check that was not run."""
-        return self._line("", check.name, check.section, plain(check.says)).lstrip()
+        return self._line("", check.name, check.section, plain(check.sentence)).lstrip()
 
-    def _line(self, result: str, name: str, section: str, says: str) -> str:
-        return f"{result:<4}  {name:<{self._name}}  {section:<{self._section}}  {says}".rstrip()
+    def _line(self, result: str, name: str, section: str, sentence: str) -> str:
+        return f"{result:<4}  {name:<{self._name}}  {section:<{self._section}}  {sentence}".rstrip()
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

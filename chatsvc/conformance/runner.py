@@ -112,7 +112,9 @@ async def run(
 
 
 async def _run_one(check: Check, api: Api, users: Users, timeout: float, limits: Limits) -> Outcome:
-    outcome = Outcome(name=check.name, section=check.section, says=check.says, result="pass")
+    outcome = Outcome(
+        name=check.name, section=check.section, sentence=check.sentence, result="pass"
+    )
     context = Context(api, users, timeout, limits)
     try:
         async with asyncio.timeout(timeout * _CHECK_FACTOR):

@@ -32,13 +32,13 @@ class Socket:
         self.close_reason = ""
         self._timeout = timeout
         self._changed = asyncio.Event()
-        self._fault: str | None = None
+        self._error: str | None = None
         self._refs = 0
         self._reader = asyncio.get_running_loop().create_task(self._read())
 
     @property
     def epoch(self) -> str:
-        """The life of the log that this connection is in."""
+        """The epoch of the log that this connection is in."""
         return str(self.hello["epoch"])
 
     async def await_hello(self) -> None:
@@ -151,7 +151,7 @@ class Socket:
             elif message.type in (WSMsgType.CLOSED, WSMsgType.CLOSING, WSMsgType.ERROR):
                 self.close_code = self.ws.close_code or ABNORMAL
             else:
-                self._fault = f"a message must be text: {message.type.name} came"
+                self._error = f"a message must be text: {message.type.name} came"
             self._changed.set()
 
     def _take(self, text: str) -> None:
@@ -162,7 +162,7 @@ class Socket:
         if isinstance(frame, dict) and isinstance(frame.get("type"), str):
             self.frames.append(frame)
         else:
-            self._fault = f"a frame must be a JSON object with a type: {text[:80]!r}"
+            self._error = f"a frame must be a JSON object with a type: {text[:80]!r}"
 
     async def _until(
         self, condition: Callable[[], object], what: str, *, open_needed: bool = True
@@ -170,8 +170,8 @@ class Socket:
         try:
             async with asyncio.timeout(self._timeout):
                 while not condition():
-                    if self._fault is not None:
-                        raise Failed(self._fault)
+                    if self._error is not None:
+                        raise Failed(self._error)
                     if open_needed and self.close_code is not None:
                         raise Failed(f"no {what}: {self._closing()}")
                     self._changed.clear()

@@ -23,7 +23,7 @@ from chatsvc.core.page import NO_BYTE_BOUND, Bounds, Entry
 from chatsvc.delivery.connection import HIGH_WATER, Connection
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.spans import BEHIND
-from chatsvc.log.reconcile import Life
+from chatsvc.log.reconcile import EpochEntry
 from chatsvc.log.tail import Tail, overlap
 from chatsvc.wire.cursor import Cursor, parse_cursor
 from chatsvc.wire.frames import encode_text, text_head
@@ -108,7 +108,7 @@ class Resumer:
         hub: Hub,
         backfill: Backfill,
         max_messages: int,
-        epochs: Sequence[Life] = (),
+        epochs: Sequence[EpochEntry] = (),
     ) -> None:
         self.epoch = epoch
         self._epochs = epochs
@@ -125,7 +125,7 @@ class Resumer:
         """Return the cursor of a position in the current epoch of the log."""
         return str(Cursor(self.epoch, position))
 
-    def begin_epoch(self, epochs: Sequence[Life]) -> None:
+    def begin_epoch(self, epochs: Sequence[EpochEntry]) -> None:
         """Use the last of ``epochs`` as the current epoch; cursors carry it from now on."""
         self.epoch = epochs[-1].epoch
         self._epochs = epochs
@@ -159,10 +159,10 @@ class Resumer:
     def _common_position(self, cursor: Cursor) -> int:
         """Return the highest position up to which a cursor of another epoch is valid."""
         later: list[int] = []
-        for life in reversed(self._epochs):
-            if life.epoch == cursor.epoch:
+        for entry in reversed(self._epochs):
+            if entry.epoch == cursor.epoch:
                 break
-            later.append(life.begun)
+            later.append(entry.begun)
         return min([cursor.id, *later])
 
     def start(self, connection: Connection, plan: Plan) -> None:

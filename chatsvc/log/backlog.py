@@ -22,7 +22,7 @@ LIST_BYTES: Final = 210
 """Bytes of memory of a list with one entry and its place in the table of lists, as measured."""
 
 _SHARES: Final = 512
-_LEAST_SHARE: Final = 1024 * 1024
+_MIN_SHARE: Final = 1024 * 1024
 _RETRY_SECONDS: Final = 2.0
 
 
@@ -46,7 +46,7 @@ def draft_bytes(draft: Draft, *, listed: bool) -> int:
 
 def share_of(limit: int) -> int:
     """What one sender may hold, in bytes, while more than half of ``limit`` is used."""
-    return max(limit // _SHARES, min(_LEAST_SHARE, limit // 16))
+    return max(limit // _SHARES, min(_MIN_SHARE, limit // 16))
 
 
 class Backlog:
@@ -119,7 +119,7 @@ class FairShare:
         if after > self._limit:
             raise _full()
 
-    def check_room(self) -> None:
+    def check_capacity(self) -> None:
         """Check that there is room for a sender of whom nothing waits.
 
         Raises:

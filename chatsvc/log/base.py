@@ -8,7 +8,7 @@ to them.
 2. Ids are strictly increasing in the order in which records were appended.
 3. Drafts of the same key (sender, channel, ``client_id``) are one record, however many
    are in flight at once: the others resolve when the first is durable, to its id. This
-   holds for as long as :meth:`MessageLog.can_tell` is true of the key.
+   holds for as long as :meth:`MessageLog.knows_key` is true of the key.
 4. By the time a future resolves, the record is in :attr:`MessageLog.tail`.
 5. Nothing above the watermark is ever dropped.
 """
@@ -23,7 +23,7 @@ from typing import NamedTuple
 from chatsvc.core.errors import Conflict
 from chatsvc.core.ids import format_id
 from chatsvc.core.record import Draft, Record, compose_body
-from chatsvc.log.reconcile import Life, StoreState
+from chatsvc.log.reconcile import EpochEntry, StoreState
 from chatsvc.log.tail import Tail
 
 
@@ -61,12 +61,12 @@ class MessageLog(abc.ABC):
     @property
     @abc.abstractmethod
     def epoch(self) -> str:
-        """Which life of the log this is: lower-case letters and digits."""
+        """Which epoch of the log this is: lower-case letters and digits."""
 
     @property
     @abc.abstractmethod
-    def lives(self) -> tuple[Life, ...]:
-        """The lives of the log that are remembered; the present one, with the epoch, last."""
+    def epochs(self) -> tuple[EpochEntry, ...]:
+        """The epochs of the log that are remembered; the present one last."""
 
     @property
     @abc.abstractmethod
@@ -84,7 +84,7 @@ class MessageLog(abc.ABC):
         """
 
     @abc.abstractmethod
-    def can_tell(self, key: tuple[str, str, str]) -> bool:
+    def knows_key(self, key: tuple[str, str, str]) -> bool:
         """Whether the log itself knows if this key was used.
 
         If not, the record of an earlier use may be in the store alone: who appends under the
@@ -117,7 +117,7 @@ class MessageLog(abc.ABC):
 
     @abc.abstractmethod
     def advance_watermark(self, watermark: int) -> None:
-        """The store now holds everything up to here. Never goes back, but by :meth:`meet_store`.
+        """The store now holds everything up to here. Never goes back, but by :meth:`attach_store`.
 
         What is below may be forgotten, from memory by its bound and from disk after
         ``LOG_RETENTION_SECONDS``.
@@ -134,7 +134,7 @@ class MessageLog(abc.ABC):
         """Where storing begins after a meeting: at ``tail.stored`` or a margin below it."""
 
     @abc.abstractmethod
-    async def meet_store(self, store: StoreState) -> None:
+    async def attach_store(self, store: StoreState) -> None:
         """Find out what this store holds of the log, and go by it from now on.
 
         It is asked for before anything is stored, and again whenever the store is not what
@@ -146,11 +146,11 @@ class MessageLog(abc.ABC):
         """
 
     @abc.abstractmethod
-    async def read(self, after: int, up_to: int, limit: int, most_bytes: int) -> list[Record]:
+    async def read(self, after: int, up_to: int, limit: int, max_bytes: int) -> list[Record]:
         """The oldest records above ``after``, up to and with ``up_to``, from the log's file.
 
         The tail may no longer hold them. Fewer than ``limit`` if their bodies have together
-        more than ``most_bytes``; none where there are none.
+        more than ``max_bytes``; none where there are none.
 
         Raises:
             LogDamaged: one is not what was written.

@@ -20,7 +20,7 @@ BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQL
 """Primary result codes that say: another holds it, nothing was done."""
 
 _FIRST_PAUSE: Final = 0.002
-_LONGEST_PAUSE: Final = 0.1
+_MAX_PAUSE: Final = 0.1
 
 
 def is_busy(exc: BaseException) -> bool:
@@ -52,4 +52,4 @@ def retry_while_busy(call: Callable[[], T], seconds: float) -> T:
             if not is_busy(exc) or time.monotonic() >= deadline:
                 raise
         time.sleep(pause * random.uniform(0.5, 1.0))
-        pause = min(pause * 2, _LONGEST_PAUSE)
+        pause = min(pause * 2, _MAX_PAUSE)

@@ -63,7 +63,7 @@ class ElapsedHeads:
     """Heads of the log, each with the seconds lived when it was noted.
 
     Args:
-        saved: what :meth:`save` returned in an earlier life, or ``None``. Unreadable or of a
+        saved: what :meth:`save` returned in an earlier run, or ``None``. Unreadable or of a
             newer version counts as ``None``: then everything is as young as this process.
         clock: the present moment.
     """

@@ -206,10 +206,10 @@ class LogFile:
         except sqlite3.DatabaseError as exc:
             raise LogDamaged(f"{self.path} cannot be read: {exc}; {_REMEDY}") from exc
 
-    def batch(self, after: int, up_to: int, limit: int, most_bytes: int) -> list[Record]:
+    def batch(self, after: int, up_to: int, limit: int, max_bytes: int) -> list[Record]:
         """The oldest records above ``after`` up to ``up_to``.
 
-        At most ``limit``, and no more than ``most_bytes`` of data unless the first alone is
+        At most ``limit``, and no more than ``max_bytes`` of data unless the first alone is
         larger.
 
         Raises:
@@ -218,8 +218,8 @@ class LogFile:
         found: list[Record] = []
         with closing(self.read(after)) as records:
             for record in records:
-                most_bytes -= len(record.body)
-                if record.id > up_to or (found and most_bytes < 0):
+                max_bytes -= len(record.body)
+                if record.id > up_to or (found and max_bytes < 0):
                     break
                 found.append(record)
                 if len(found) == limit:
@@ -332,25 +332,25 @@ class LogFile:
         except FileNotFoundError:
             return 0
 
-    def trim(self, up_to: int, most: int) -> int:
-        """Delete up to ``most`` of the oldest with ``id <= up_to``; how many went.
+    def trim(self, up_to: int, max_rows: int) -> int:
+        """Delete up to ``max_rows`` of the oldest with ``id <= up_to``; how many went.
 
         The newest of all stays whatever its age: the log's head is how a watermark is
         known to belong to this file. How far it went is kept with it (``trimmed``): what is
-        gone from here must never be claimed by who reads the rest.
+        deleted here must never be claimed by who reads the rest.
         """
-        gone, last = self._db.execute(
+        deleted, last = self._db.execute(
             "SELECT count(*), max(id) FROM (SELECT id FROM records WHERE id <= ?"
             " AND id < (SELECT max(id) FROM records) ORDER BY id LIMIT ?)",
-            (up_to, most),
+            (up_to, max_rows),
         ).fetchone()
-        if not gone:
+        if not deleted:
             return 0
         with self._transaction():
             self._write("DELETE FROM records WHERE id <= ?", (last,))
             self._raise_meta("trimmed", last)
-        self._since_checkpoint += gone * _PAGE // 8
-        return int(gone)
+        self._since_checkpoint += deleted * _PAGE // 8
+        return int(deleted)
 
     def remove(self, ids: Sequence[int], values: Mapping[str, str | int] = NOTHING_ELSE) -> None:
         """Delete single rows and set meta; all or nothing.
@@ -446,7 +446,7 @@ _REMEDY: Final = (
 
 
 def new_epoch() -> str:
-    """A name for a new life of the log: 10 lower-case letters and digits."""
+    """A name for a new epoch of the log: 10 lower-case letters and digits."""
     alphabet = string.ascii_lowercase + string.digits
     return "".join(secrets.choice(alphabet) for _ in range(10))
 
@@ -476,7 +476,7 @@ def _refuse_damage(path: Path) -> int | None:
 
 
 def unfinished_loss(path: Path) -> Path:
-    """The file that is there from when a loss is accepted until its new life has begun."""
+    """The file that is there from when a loss is accepted until its new epoch has begun."""
     return path.with_name(f"{path.name}-loss-unfinished")
 
 

@@ -22,7 +22,7 @@ class InPlace:
         self._file_identity = _identity(path)
         self._wal_identity = _identity(self._wal)
 
-    def fault(self) -> str | None:
+    def find_error(self) -> str | None:
         """What is wrong, in words that name the file, or ``None``.
 
         Raises:

@@ -49,7 +49,7 @@ class KeyBounds:
     """Latest minted times, in Unix milliseconds, of what may have been forgotten.
 
     Args:
-        saved: what :meth:`save` returned in an earlier life, or ``None``. Unreadable or of a
+        saved: what :meth:`save` returned in an earlier run, or ``None``. Unreadable or of a
             newer version counts as ``None``: then :attr:`known` is false.
         clock: the wall clock, asked only while a store is :attr:`unmet`.
     """
@@ -57,7 +57,7 @@ class KeyBounds:
     def __init__(self, saved: str | None = None, *, clock: Callable[[], int] = now_ms) -> None:
         found = _read(saved)
         self.known = found is not None
-        """Whether there was an earlier life that could be read."""
+        """Whether there was an earlier state that could be read."""
         self.position = found.position if found else 0
         """Keys of records up to here were forgotten; above it they are read back."""
         self.unmet = found.unmet if found else False

@@ -12,8 +12,8 @@ from chatsvc.log.key_bounds import KeyBounds
 from chatsvc.log.keys import KeyWindow
 
 _BOUNDS: Final = "keys"
-_LIFE: Final = "keys_life"
-LIFE_FORGOTTEN: Final[Mapping[str, str]] = MappingProxyType({_LIFE: ""})
+_EPOCH: Final = "keys_epoch"
+KEYS_FORGOTTEN: Final[Mapping[str, str]] = MappingProxyType({_EPOCH: ""})
 """To write where a record is taken out of the file: its key, if it is stored, is the store's
 to tell."""
 _SAVE_SECONDS: Final = 60.0
@@ -23,7 +23,7 @@ _SAVE_SOON_SECONDS: Final = 5.0
 def open_keys(
     file: LogFile,
     *,
-    life: str,
+    epoch: str,
     window_ms: int,
     max_keys: int,
     max_keys_per_sender: int,
@@ -34,7 +34,7 @@ def open_keys(
     """An empty window; the keys of all records above its ``position`` are to be added.
 
     Args:
-        life: names this life of the log and the store that it fills. Where it is not the
+        epoch: names this epoch of the log and the store that it fills. Where it is not the
             one that was saved, the store may hold keys that this log never knew.
         window_ms, stored: for a file that says nothing of keys, as an older version left it:
             those that are stored and a window old by the wall clock are not read back.
@@ -45,7 +45,7 @@ def open_keys(
     bounds = KeyBounds(None if saved is None else str(saved), clock=clock)
     if not bounds.known and file.head():
         bounds.position = min(stored, id_at(max(0, clock() - window_ms)))
-    if not bounds.known or file.meta(_LIFE) != life:
+    if not bounds.known or file.meta(_EPOCH) != epoch:
         bounds.past_is_unknown(None if store_extent is None else id_ms(store_extent))
     return KeyWindow(max_keys=max_keys, max_keys_per_sender=max_keys_per_sender, bounds=bounds)
 
@@ -76,16 +76,16 @@ class SavedKeys:
             return waited >= _SAVE_SOON_SECONDS
         return waited >= _SAVE_SECONDS
 
-    def prepare(self, life: str, now: float) -> Callable[[], None]:
-        """What the log's thread has to do to save the present state, of this life."""
+    def prepare(self, epoch: str, now: float) -> Callable[[], None]:
+        """What the log's thread has to do to save the present state, of this epoch."""
         self._prepared_at = now
         position = self._keys.position
         bounds = self._keys.bounds.save(position)
 
         def save() -> None:
             self._file.set_meta(_BOUNDS, bounds)
-            if self._file.meta(_LIFE) != life:
-                self._file.set_meta(_LIFE, life)
+            if self._file.meta(_EPOCH) != epoch:
+                self._file.set_meta(_EPOCH, epoch)
             self.position = position
 
         return save

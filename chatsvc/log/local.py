@@ -29,16 +29,16 @@ from chatsvc.log.keys import KeyWindow
 from chatsvc.log.new_conversations import NewConversations
 from chatsvc.log.opening import positions_at_start, read_back
 from chatsvc.log.positions import head_of
-from chatsvc.log.reconcile import Life, StoreState
+from chatsvc.log.reconcile import EpochEntry, StoreState
 from chatsvc.log.refusals import DISK, LOCKED, LockWatch, Refusals, watch_place
-from chatsvc.log.standing import NewLife, Settled, Standing
+from chatsvc.log.standing import EpochListener, Settled, Standing
 from chatsvc.log.tail import Tail
 from chatsvc.log.worker import Worker
 
 _TRIM_ROWS: Final = 1000
-_HOUSEKEEPING_SECONDS: Final = 1.0
+_MAINTENANCE_SECONDS: Final = 1.0
 _SAVE_ELAPSED_SECONDS: Final = 60.0
-_LEAST_COST: Final = 600
+_MIN_COST: Final = 600
 """No record costs less memory than this and its data."""
 AHEAD_SECONDS: Final = 120.0
 """Ids that are further ahead of the clock than this are worth a warning."""
@@ -102,7 +102,7 @@ class LocalLog(MessageLog):
         self._standing = Standing(
             file, settled, met=met, tail=tail, worker=self._worker, reserve=self._reserve
         )
-        self._keeper = self._loop.create_task(self._keep_house(), name="log housekeeping")
+        self._maintenance = self._loop.create_task(self._maintain(), name="log maintenance")
 
     @classmethod
     async def open(
@@ -145,7 +145,7 @@ class LocalLog(MessageLog):
             window_ms = idempotency_ms
             keys = open_keys(
                 file,
-                life=_life(file.meta("epoch"), file.meta("store")),
+                epoch=_store_epoch(file.meta("epoch"), file.meta("store")),
                 window_ms=window_ms,
                 max_keys=idempotency_keys,
                 max_keys_per_sender=idempotency_keys_per_sender,
@@ -158,7 +158,7 @@ class LocalLog(MessageLog):
                 keys.bounds.past_is_unknown(id_ms(head))
             lately = elapsed.older_than(window_ms / 1000)
             recent = await asyncio.to_thread(
-                file.below_bytes, positions.settled, recent_bytes, _LEAST_COST
+                file.below_bytes, positions.settled, recent_bytes, _MIN_COST
             )
             tail = Tail(
                 recent_bytes=recent_bytes,
@@ -199,9 +199,9 @@ class LocalLog(MessageLog):
         return self._standing.epoch
 
     @property
-    def lives(self) -> tuple[Life, ...]:
-        """The lives that are remembered, the present one last."""
-        return self._standing.lives
+    def epochs(self) -> tuple[EpochEntry, ...]:
+        """The epochs that are remembered, the present one last."""
+        return self._standing.epochs
 
     @property
     def met(self) -> StoreState | None:
@@ -225,9 +225,9 @@ class LocalLog(MessageLog):
         """
         return max(0, id_ms(self._last) - now_ms()) / 1000
 
-    def on_new_life(self, call: NewLife) -> None:
-        """Call when a new life begins while the log is open."""
-        self._standing.on_new_life(call)
+    def on_new_epoch(self, call: EpochListener) -> None:
+        """Call when a new epoch begins while the log is open."""
+        self._standing.on_new_epoch(call)
 
     @property
     def keys_forgotten_early(self) -> int:
@@ -244,7 +244,7 @@ class LocalLog(MessageLog):
         """Why sends are refused now, or ``None`` while they are taken."""
         try:
             self._check_open()
-            self.fair_share.check_room()
+            self.fair_share.check_capacity()
         except LogUnavailable as exc:
             return exc
         return None
@@ -252,7 +252,7 @@ class LocalLog(MessageLog):
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
         return self._commit.append(draft)
 
-    def can_tell(self, key: tuple[str, str, str]) -> bool:
+    def knows_key(self, key: tuple[str, str, str]) -> bool:
         return not self._keys.may_have_forgotten(key) or self.remembers(key)
 
     def remembers(self, key: tuple[str, str, str]) -> bool:
@@ -274,14 +274,14 @@ class LocalLog(MessageLog):
         self._standing.stored(watermark)
         self.tail.advance(watermark)
 
-    async def meet_store(self, store: StoreState) -> None:
+    async def attach_store(self, store: StoreState) -> None:
         before = self.epoch, self._standing.store
-        await self._standing.meet(store)
+        await self._standing.attach(store)
         if (self.epoch, self._standing.store) != before:
             self._keys.bounds.past_is_unknown(id_ms(store.extent))
 
-    async def read(self, after: int, up_to: int, limit: int, most_bytes: int) -> list[Record]:
-        return await self._standing.read(after, up_to, limit, most_bytes)
+    async def read(self, after: int, up_to: int, limit: int, max_bytes: int) -> list[Record]:
+        return await self._standing.read(after, up_to, limit, max_bytes)
 
     async def readmit(self, records: Sequence[Record]) -> None:
         now = now_ms()
@@ -305,7 +305,7 @@ class LocalLog(MessageLog):
             return
         self._closing = True
         await self._commit.drained()
-        self._keeper.cancel()
+        self._maintenance.cancel()
         self._lock_watch.stop()
         self.elapsed.note(self.tail.head)
         self._save_elapsed()
@@ -371,12 +371,12 @@ class LocalLog(MessageLog):
         self.tail.extend(records)
         self._keys.forget(self._window_end, self.tail.stored)
 
-    async def _keep_house(self) -> None:
+    async def _maintain(self) -> None:
         while True:
-            self.keep_house()
-            await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+            self.run_maintenance()
+            await asyncio.sleep(_MAINTENANCE_SECONDS)
 
-    def keep_house(self) -> None:
+    def run_maintenance(self) -> None:
         """What is due once a second; an open log does it by itself."""
         self._look_at_disk()
         self.elapsed.note(self.tail.head)
@@ -384,7 +384,7 @@ class LocalLog(MessageLog):
             self._save_elapsed()
         self._forget_keys()
         watch_place(self._place, self._refusals)
-        self._worker.chore(lambda: self._guarded(self._file.shrink_wal))
+        self._worker.maintain(lambda: self._guarded(self._file.shrink_wal))
         self._standing.save()
         self._trim()
 
@@ -407,7 +407,7 @@ class LocalLog(MessageLog):
         """Now and then: what was noted since the last time only counts as younger."""
         self._elapsed_saved_at = self._loop.time()
         saved = self.elapsed.save().decode()
-        self._worker.chore(lambda: self._guarded(self._file.set_meta, "elapsed", saved))
+        self._worker.maintain(lambda: self._guarded(self._file.set_meta, "elapsed", saved))
 
     def _forget_keys(self) -> None:
         self._window_end = self.elapsed.older_than(self._window_seconds)
@@ -415,9 +415,9 @@ class LocalLog(MessageLog):
 
     def _save_keys(self) -> None:
         """Now and then: what was forgotten since the last time is only read back."""
-        life = _life(self.epoch, self._standing.store)
-        save = self._saved_keys.prepare(life, self._loop.time())
-        self._worker.chore(lambda: self._guarded(save))
+        epoch = _store_epoch(self.epoch, self._standing.store)
+        save = self._saved_keys.prepare(epoch, self._loop.time())
+        self._worker.maintain(lambda: self._guarded(save))
 
     def _trim(self) -> None:
         up_to = min(self.tail.stored, self.elapsed.older_than(self._retention_ms / 1000))
@@ -446,7 +446,7 @@ def _steady_clock(seconds: Callable[[], Instant]) -> Callable[[], int]:
     return lambda: opened_ms + round((seconds().seconds - opened) * 1000)
 
 
-def _life(epoch: object, store: object) -> str:
+def _store_epoch(epoch: object, store: object) -> str:
     return f"{epoch} {store or ''}"
 
 

@@ -20,16 +20,16 @@ def positions_at_start(file: LogFile, store: StoreState | None) -> Settled:
         # What was before is the store's to answer; where it is away, any beginning will do.
         start = store.extent if store is not None else id_at(now_ms())
         file.set_meta("trimmed", start)
-        life = positions.lives[-1]._replace(begun=start)
+        entry = positions.epochs[-1]._replace(begun=start)
         positions = positions._replace(
-            lives=(life,), stored=start, settled=start, start=start, trimmed=start
+            epochs=(entry,), stored=start, settled=start, start=start, trimmed=start
         )
     head = head_of(file, positions)
     check_end(file, positions, head)
     if store is not None:
         file.set_meta("trimmed", positions.trimmed)
         return settle(
-            file, positions, store, gone=positions.trimmed, empty=empty, differ=store.extent
+            file, positions, store, trimmed=positions.trimmed, empty=empty, differ=store.extent
         )
     if positions.unconfirmed is None:
         positions = positions._replace(unconfirmed=head)

@@ -8,20 +8,20 @@ import msgspec
 
 from chatsvc.core.ids import MAX_ID, format_id, parse_id
 from chatsvc.log.file import LogFile
-from chatsvc.log.reconcile import Life, Range
+from chatsvc.log.reconcile import EpochEntry, Range
 
-LIVES: Final = 32
+MAX_EPOCHS: Final = 32
 """How many are remembered. What began before is taken for unknown, which costs only work."""
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(tuple[Life, ...]).decode
+_decode = msgspec.json.Decoder(tuple[EpochEntry, ...]).decode
 
 
 class Positions(NamedTuple):
     """One row each in the file's ``meta``; ids as numbers, ``None`` as an empty text.
 
     Attributes:
-        lives: of the log, the last :data:`LIVES` of them; the present one is the last.
+        epochs: of the log, the last :data:`MAX_EPOCHS` of them; the present one is the last.
         created_ms: when the present one began, in Unix milliseconds.
         store: the name of the store that is being filled; ``None`` before one was met.
         stored: that store holds everything up to here (``watermark`` in the file).
@@ -36,7 +36,7 @@ class Positions(NamedTuple):
         marked: whether the store has had a mark of this log's.
     """
 
-    lives: tuple[Life, ...]
+    epochs: tuple[EpochEntry, ...]
     created_ms: int
     store: str | None
     stored: int
@@ -50,8 +50,8 @@ class Positions(NamedTuple):
 
     @property
     def epoch(self) -> str:
-        """Which life of the log this is."""
-        return self.lives[-1].epoch
+        """Which epoch of the log this is."""
+        return self.epochs[-1].epoch
 
     @property
     def known_base(self) -> int:
@@ -65,7 +65,7 @@ class Positions(NamedTuple):
         """The rows to write; not ``trimmed``, which only goes up, with each trimming."""
         return {
             "epoch": self.epoch,
-            "lives": _encode(self.lives).decode(),
+            "epochs": _encode(self.epochs).decode(),
             "created_ms": self.created_ms,
             "store": self.store or "",
             "watermark": self.stored,
@@ -95,7 +95,7 @@ def load(file: LogFile) -> Positions:
     stored = max(watermark, trimmed)
     hole = str(file.meta("hole") or "")
     return Positions(
-        lives=_lives(file, base),
+        epochs=_epochs(file, base),
         created_ms=_number(file, "created_ms") or 0,
         store=str(file.meta("store") or "") or None,
         stored=stored,
@@ -119,32 +119,32 @@ def head_of(file: LogFile, positions: Positions) -> int:
     return max(file.head(), positions.base, positions.trimmed)
 
 
-def remembered(lives: tuple[Life, ...]) -> tuple[Life, ...]:
-    """The last :data:`LIVES` of them.
+def remembered(epochs: tuple[EpochEntry, ...]) -> tuple[EpochEntry, ...]:
+    """The last :data:`MAX_EPOCHS` of them.
 
     The oldest that stays also stands for those that go: the position above which they may
     differ is kept.
     """
-    dropped, kept = lives[:-LIVES], lives[-LIVES:]
-    begun = min(life.begun for life in (*dropped, kept[0]))
+    dropped, kept = epochs[:-MAX_EPOCHS], epochs[-MAX_EPOCHS:]
+    begun = min(entry.begun for entry in (*dropped, kept[0]))
     return (kept[0]._replace(begun=begun), *kept[1:])
 
 
-def _lives(file: LogFile, base: int) -> tuple[Life, ...]:
-    """The lives that the file keeps, and the one that a command began, if it did.
+def _epochs(file: LogFile, base: int) -> tuple[EpochEntry, ...]:
+    """The epochs that the file keeps, and the one that a command began, if it did.
 
     The commands are ``log verify --accept-loss`` and ``restore``: up to the head and the base
     all was as it is.
     """
     epoch = str(file.meta("epoch"))
-    saved = file.meta("lives")
+    saved = file.meta("epochs")
     if saved is None:
-        return (Life(0, epoch, MAX_ID),)
-    lives = _decode(str(saved))
-    if lives[-1].epoch == epoch:
-        return lives
-    life = Life(lives[-1].generation + 1, epoch, max(base, file.head()))
-    return remembered((*lives, life))
+        return (EpochEntry(0, epoch, MAX_ID),)
+    epochs = _decode(str(saved))
+    if epochs[-1].epoch == epoch:
+        return epochs
+    entry = EpochEntry(epochs[-1].generation + 1, epoch, max(base, file.head()))
+    return remembered((*epochs, entry))
 
 
 def _number(file: LogFile, key: str) -> int | None:

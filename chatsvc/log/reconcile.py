@@ -10,7 +10,7 @@ What proves what:
   the lower of the two is believed;
 * the store's highest id proves nothing about what is below it (batches are unordered), but
   one that the log does not hold proves that the store has seen another past;
-* the mark names the life of the log that set it. Lives are counted: a higher number than
+* the mark names the epoch of the log that set it. Epochs are counted: a higher number than
   the log's own means that the log is an older one, a lower one that the store is.
 """
 
@@ -31,8 +31,8 @@ Range = tuple[int, int]
 """Ids above the first, up to and with the second."""
 
 
-class Life(NamedTuple):
-    """A life of the log: the time between two events that may have changed its past.
+class EpochEntry(NamedTuple):
+    """An epoch of the log: the time between two events that may have changed its past.
 
     Cursors of an earlier one are valid up to ``begun``: what is above it differs, or may
     differ.
@@ -44,7 +44,7 @@ class Life(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """The store's watermark, and the life of the log that set it.
+    """The store's watermark, and the epoch of the log that set it.
 
     ``lost`` is what the store lacks below it for good.
     """
@@ -62,7 +62,7 @@ class LogState(NamedTuple):
     holds everything up to ``stored``. ``start`` is where the log began, and ``trimmed``, at
     least that, the highest id that was deleted from the file: nothing up to there can be
     stored again. ``base``: at or below it a store may hold what the log does not. ``empty``:
-    it has accepted nothing yet. ``hole`` is what neither side holds any more. ``lives`` ends
+    it has accepted nothing yet. ``hole`` is what neither side holds any more. ``epochs`` ends
     with the present one. ``marked``: that store has had a mark of this log's.
     """
 
@@ -72,7 +72,7 @@ class LogState(NamedTuple):
     trimmed: int
     base: int
     empty: bool
-    lives: tuple[Life, ...]
+    epochs: tuple[EpochEntry, ...]
     hole: Range | None = None
     marked: bool = False
 
@@ -99,7 +99,7 @@ class Meeting(NamedTuple):
     """What follows.
 
     ``another``: not the store that the log was filling. ``behind``: it lacks what the log
-    believed stored. ``ahead``: it holds what the log does not, so a new life of the log
+    believed stored. ``ahead``: it holds what the log does not, so a new epoch of the log
     begins, with ids above all of it. ``stored`` is what may be believed now, and ``margin``
     how many records below it are stored again; after another past they are not believed
     either, for what is in the store there may be the other past's.
@@ -158,13 +158,13 @@ def _another(log: LogState, store: StoreState, known: bool) -> Meeting:
     """The meeting with a store that the log was not filling.
 
     Everything that the log still has goes to it. What it says that it holds counts where one
-    of this log's own lives said so; the rest of what was deleted is missing.
+    of this log's own epochs said so; the rest of what was deleted is missing.
     """
     mark = store.mark
     # Above what was trimmed are records that an operator took out: no store has them.
     taken_out = log.hole if log.hole is not None and log.hole[1] > log.trimmed else None
     ours = mark is not None and any(
-        (life.generation, life.epoch) == (mark.generation, mark.epoch) for life in log.lives
+        (entry.generation, entry.epoch) == (mark.generation, mark.epoch) for entry in log.epochs
     )
     return Meeting(
         another=True,
@@ -183,7 +183,7 @@ def _another(log: LogState, store: StoreState, known: bool) -> Meeting:
 def _claimed(log: LogState, store: StoreState) -> int:
     """Up to where the store holds everything of this log, by its mark.
 
-    What lives after the one that set it have placed below its position is not in there.
+    What epochs after the one that set it have placed below its position is not in there.
     Without a mark it was restored to the time before it had one; or it was filled by a
     program that set none, and then its head says at least how far that one came.
     """
@@ -191,10 +191,10 @@ def _claimed(log: LogState, store: StoreState) -> int:
     if mark is None:
         return 0 if log.marked else min(log.stored, store.head)
     later = [
-        life.begun
-        for life in log.lives
-        if life.generation > mark.generation
-        or (life.generation == mark.generation and life.epoch != mark.epoch)
+        entry.begun
+        for entry in log.epochs
+        if entry.generation > mark.generation
+        or (entry.generation == mark.generation and entry.epoch != mark.epoch)
     ]
     return min([mark.position, *later])
 
@@ -202,10 +202,10 @@ def _claimed(log: LogState, store: StoreState) -> int:
 def _is_ahead(log: LogState, store: StoreState, known: bool) -> bool:
     if store.extent > max(log.base, log.trimmed) and not known:
         return True
-    mark, life = store.mark, log.lives[-1]
-    if mark is None or mark.generation < life.generation:
+    mark, entry = store.mark, log.epochs[-1]
+    if mark is None or mark.generation < entry.generation:
         return False
-    return (mark.generation, mark.epoch) != (life.generation, life.epoch)
+    return (mark.generation, mark.epoch) != (entry.generation, entry.epoch)
 
 
 def _missing(log: LogState, claimed: int) -> Range | None:

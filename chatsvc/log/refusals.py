@@ -74,7 +74,7 @@ class LockWatch:
 
     def _ask_later(self) -> None:
         if not self._stopped:
-            self._timer = self._loop.call_later(_ASK_SECONDS, self._worker.chore, self._ask)
+            self._timer = self._loop.call_later(_ASK_SECONDS, self._worker.maintain, self._ask)
 
     def _ask(self) -> None:
         """In the log's thread."""
@@ -99,11 +99,11 @@ def watch_place(place: InPlace, refusals: Refusals) -> None:
     that nobody can open again, and the store may still get it. Ending would lose that.
     """
     try:
-        fault = place.fault()
+        found = place.find_error()
     except OSError as exc:
         _logger.error("log_file_unknown", error=str(exc))
         return
-    if fault is None:
+    if found is None:
         if refusals.end(MISSING):
             _logger.warning("log_file_back")
         return
@@ -113,7 +113,7 @@ def watch_place(place: InPlace, refusals: Refusals) -> None:
         retry_after=5.0,
     )
     if refusals.begin(MISSING, error):
-        _logger.critical("log_file_missing", fault=fault, remedy=_REMEDY)
+        _logger.critical("log_file_missing", error=found, remedy=_REMEDY)
 
 
 _REMEDY: Final = (

@@ -40,7 +40,7 @@ def copy_database(source: Path, target: Path) -> None:
         os.close(descriptor)
 
 
-def faults_of(path: Path) -> list[str]:
+def page_errors(path: Path) -> list[str]:
     """What SQLite finds wrong with the pages of a file; nothing, if all is well."""
     try:
         with _reading(path) as db:

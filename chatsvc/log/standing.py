@@ -1,4 +1,4 @@
-"""Where the log stands against its store, kept in its file: positions, meetings, new lives.
+"""Where the log stands against its store, kept in its file: positions, meetings, new epochs.
 
 What is believed of the store changes only here, and each change is durable before anything
 is stored by it.
@@ -18,7 +18,7 @@ from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import Record, checksum, pack
 from chatsvc.log.file import LogFile, new_epoch
 from chatsvc.log.positions import Positions, remembered, trimmed_of
-from chatsvc.log.reconcile import Life, LogState, Meeting, StoreState, reconcile
+from chatsvc.log.reconcile import EpochEntry, LogState, Meeting, StoreState, reconcile
 from chatsvc.log.tail import Tail
 from chatsvc.log.worker import Job, Worker
 
@@ -26,14 +26,14 @@ T = TypeVar("T")
 
 _decode = msgspec.json.Decoder().decode
 
-LIFE_SECONDS: Final = 60.0
-"""A running log begins no more than one new life in this time: two services that write to
+MIN_EPOCH_SECONDS: Final = 60.0
+"""A running log begins no more than one new epoch in this time: two services that write to
 one store would otherwise reset each other's clients without end."""
 
 _logger = structlog.get_logger("chatsvc.log")
 
-NewLife = Callable[[tuple[Life, ...]], None]
-"""Called with all lives that are remembered, the new one last."""
+EpochListener = Callable[[tuple[EpochEntry, ...]], None]
+"""Called with all epochs that are remembered, the new one last."""
 
 
 class Settled(NamedTuple):
@@ -50,40 +50,46 @@ class Settled(NamedTuple):
 
 
 def settle(
-    file: LogFile, positions: Positions, store: StoreState, *, gone: int, empty: bool, differ: int
+    file: LogFile,
+    positions: Positions,
+    store: StoreState,
+    *,
+    trimmed: int,
+    empty: bool,
+    differ: int,
 ) -> Settled:
     """Let the log meet a store, and keep in its file what follows. Blocks.
 
     Args:
-        gone: nothing up to here can be stored again.
+        trimmed: nothing up to here can be stored again.
         empty: whether the log has accepted nothing yet.
-        differ: if a new life begins, it may differ from the one before it above this, or
+        differ: if a new epoch begins, it may differ from the one before it above this, or
             from where an earlier opening could not be confirmed.
     """
     log = LogState(
         positions.store,
         positions.stored,
         positions.start,
-        gone,
+        trimmed,
         positions.base,
         empty,
-        positions.lives,
+        positions.epochs,
         positions.hole,
         positions.marked,
     )
     meeting = reconcile(log, store, known=_knows(file, store))
     begin = stored = meeting.stored
     if meeting.margin:
-        begin = max(file.below(stored, meeting.margin), gone)
+        begin = max(file.below(stored, meeting.margin), trimmed)
     if meeting.behind or meeting.ahead:
         stored = min(stored, begin)  # what the margin covers is not believed either
     generation = store.mark.generation if store.mark is not None else 0
     if meeting.ahead:
-        positions = new_life(positions, differ, above=generation)
-    elif log.store is None and generation >= positions.lives[-1].generation:
-        # Nothing was stored of this life yet: it is counted from the store's.
-        life = positions.lives[-1]._replace(generation=generation + 1)
-        positions = positions._replace(lives=(*positions.lives[:-1], life))
+        positions = begin_epoch(positions, differ, above=generation)
+    elif log.store is None and generation >= positions.epochs[-1].generation:
+        # Nothing was stored of this epoch yet: it is counted from the store's.
+        entry = positions.epochs[-1]._replace(generation=generation + 1)
+        positions = positions._replace(epochs=(*positions.epochs[:-1], entry))
     positions = positions._replace(
         store=store.identity,
         stored=stored,
@@ -93,7 +99,7 @@ def settle(
         marked=positions.marked and not meeting.another,
     )
     file.set_metas(positions.meta())
-    _tell(log, store, positions, meeting)
+    _log_meeting(log, store, positions, meeting)
     refill = file.count_between(stored, positions.settled) if stored < positions.settled else 0
     return Settled(positions, meeting, min(begin, stored), refill)
 
@@ -130,17 +136,17 @@ class Standing:
         self._loop = asyncio.get_running_loop()
         self._clock = clock or self._loop.time
         self._saved = settled.positions  # owned by the log's thread
-        self._life_began: float | None = None
+        self._epoch_began: float | None = None
         self._changing = 0
         self._read = 0, 0  # the last id of a batch from the file, and how many it had
-        self._new_life: list[NewLife] = []
+        self._epoch_listeners: list[EpochListener] = []
         self.met = met
         self.begin = settled.begin
         self.refill = settled.refill
 
     @property
     def epoch(self) -> str:
-        """Which life of the log this is."""
+        """Which epoch of the log this is."""
         return self._positions.epoch
 
     @property
@@ -149,15 +155,15 @@ class Standing:
         return self._positions.store
 
     @property
-    def lives(self) -> tuple[Life, ...]:
-        """The lives that are remembered, the present one last."""
-        return self._positions.lives
+    def epochs(self) -> tuple[EpochEntry, ...]:
+        """The epochs that are remembered, the present one last."""
+        return self._positions.epochs
 
-    def on_new_life(self, call: NewLife) -> None:
-        """Call when a new life begins while the log is open."""
-        self._new_life.append(call)
+    def on_new_epoch(self, call: EpochListener) -> None:
+        """Call when a new epoch begins while the log is open."""
+        self._epoch_listeners.append(call)
 
-    async def meet(self, store: StoreState) -> None:
+    async def attach(self, store: StoreState) -> None:
         """Find out what the store holds of this log, and go by it from now on.
 
         Raises:
@@ -172,7 +178,9 @@ class Standing:
         # Of a log that was confirmed the store can only know more below what it is behind by.
         differ = before.stored if store.extent > before.stored else before.start
         floor = tail.floor
-        recent = self._life_began is not None and self._clock() - self._life_began < LIFE_SECONDS
+        recent = (
+            self._epoch_began is not None and self._clock() - self._epoch_began < MIN_EPOCH_SECONDS
+        )
         suspect = recent and store.identity == before.store
         suspect = suspect and store.extent > max(before.stored, before.base)
 
@@ -181,8 +189,8 @@ class Standing:
                 raise StoreUnavailable(
                     "another service writes to this store: every service needs one of its own"
                 )
-            gone = min(trimmed_of(self._file), floor)  # what is in memory is stored from there
-            settled = settle(self._file, before, store, gone=gone, empty=empty, differ=differ)
+            trimmed = min(trimmed_of(self._file), floor)  # what is in memory is stored from there
+            settled = settle(self._file, before, store, trimmed=trimmed, empty=empty, differ=differ)
             self._saved = settled.positions
             return settled
 
@@ -202,7 +210,7 @@ class Standing:
 
         That happens where an older log was put back, and went on before it met the store
         again. Both messages were acknowledged, so both stay: the one that the store holds
-        keeps the id, and a new life begins, for there is something below its head that
+        keeps the id, and a new epoch begins, for there is something below its head that
         nobody was sent.
 
         Args:
@@ -211,7 +219,7 @@ class Standing:
         """
         tail = self._tail
         ids = [record.id for record in records]
-        positions = new_life(self._now(), min(ids) - 1)
+        positions = begin_epoch(self._now(), min(ids) - 1)
         positions = positions._replace(base=max(positions.base, *ids))
         rows = [(one.id, checksum(one.id, data := pack(one)), data) for one in placed]
 
@@ -253,7 +261,7 @@ class Standing:
                     stored=now.stored, settled=now.settled, marked=now.marked
                 )
 
-        self._worker.chore(work)
+        self._worker.maintain(work)
 
     def trim(self, up_to: int, rows: int) -> None:
         """Delete from the file what is old enough, stored, and known to be so after a crash."""
@@ -266,18 +274,18 @@ class Standing:
                 _logger.warning("log_not_trimmed", error=str(exc))
             else:
                 if again:
-                    self._worker.chore(work)
+                    self._worker.maintain(work)
 
-        self._worker.chore(work)
+        self._worker.maintain(work)
 
-    async def read(self, after: int, up_to: int, limit: int, most_bytes: int) -> list[Record]:
+    async def read(self, after: int, up_to: int, limit: int, max_bytes: int) -> list[Record]:
         """A batch from the file, of what the tail may no longer hold.
 
         Raises:
             LogDamaged: a row of it is not what was written.
         """
         found = await self.in_thread(
-            lambda: self._file.batch(after, up_to, limit, most_bytes), self._worker.chore
+            lambda: self._file.batch(after, up_to, limit, max_bytes), self._worker.maintain
         )
         self._read = found[-1].id if found else 0, len(found)
         return found
@@ -311,7 +319,7 @@ class Standing:
                 if done is not None:
                     done(result)
             finally:
-                if not future.done():  # its caller may have gone away meanwhile
+                if not future.done():  # its caller may have trimmed away meanwhile
                     if isinstance(result, Exception):
                         future.set_exception(result)
                     else:
@@ -343,9 +351,9 @@ class Standing:
         return self._positions._replace(stored=self._tail.stored, settled=self._tail.watermark)
 
     def _announce(self) -> None:
-        self._life_began = self._clock()
-        for call in self._new_life:
-            call(self.lives)
+        self._epoch_began = self._clock()
+        for call in self._epoch_listeners:
+            call(self.epochs)
 
 
 def _knows(file: LogFile, store: StoreState) -> bool:
@@ -371,7 +379,7 @@ def check_end(file: LogFile, positions: Positions, head: int) -> None:
         )
 
 
-def new_life(positions: Positions, differ: int, *, above: int = 0) -> Positions:
+def begin_epoch(positions: Positions, differ: int, *, above: int = 0) -> Positions:
     """A new epoch: cursors and keys of the one before are not its own.
 
     Args:
@@ -380,12 +388,12 @@ def new_life(positions: Positions, differ: int, *, above: int = 0) -> Positions:
     """
     if positions.unconfirmed is not None:
         differ = min(differ, positions.unconfirmed)
-    generation = max(positions.lives[-1].generation, above) + 1
-    life = Life(generation, new_epoch(), differ)
-    return positions._replace(lives=remembered((*positions.lives, life)), created_ms=now_ms())
+    generation = max(positions.epochs[-1].generation, above) + 1
+    entry = EpochEntry(generation, new_epoch(), differ)
+    return positions._replace(epochs=remembered((*positions.epochs, entry)), created_ms=now_ms())
 
 
-def _tell(log: LogState, store: StoreState, positions: Positions, meeting: Meeting) -> None:
+def _log_meeting(log: LogState, store: StoreState, positions: Positions, meeting: Meeting) -> None:
     if meeting.another:
         _logger.warning("store_is_another", stored_again_from=format_id(positions.stored))
     elif meeting.behind:

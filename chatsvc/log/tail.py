@@ -25,7 +25,7 @@ _logger = structlog.get_logger("chatsvc.log")
 _by_id = attrgetter("id")
 _COMPACT_AT: Final = 64
 
-_GONE: Final = Record(
+_REMOVED: Final = Record(
     id=0,
     kind="",
     channel="",
@@ -50,7 +50,7 @@ def overlap(ranges: Iterable[tuple[int, int]], after: int, before: int) -> bool:
 Listener = Callable[[Sequence[Record]], None]
 
 
-class _Lane:
+class _RecordList:
     """Records ascending by id; taken off the front without moving the rest each time.
 
     ``cost`` are the bytes of memory that go with the list itself.
@@ -67,7 +67,7 @@ class _Lane:
         return len(self.items) - self.start
 
     def drop_first(self) -> None:
-        self.items[self.start] = _GONE  # or the memory would stay until the next compaction
+        self.items[self.start] = _REMOVED  # or the memory would stay until the next compaction
         self.start += 1
         if self.start >= _COMPACT_AT and self.start * 2 >= len(self.items):
             del self.items[: self.start]
@@ -139,9 +139,9 @@ class Tail:
         """What is unsaved, by sender; whoever appends adds what waits for its commit."""
         self._unsaved_costs: deque[int] = deque()
         self._recent_limit = recent_bytes
-        self._all = _Lane()
-        self._channels: dict[str, _Lane] = {}
-        self._users: dict[str, _Lane] = {}
+        self._all = _RecordList()
+        self._channels: dict[str, _RecordList] = {}
+        self._users: dict[str, _RecordList] = {}
         self._listeners: list[Listener] = []
         self._watchers: list[Callable[[int], None]] = []
 
@@ -177,11 +177,11 @@ class Tail:
             self._all.items.append(record)
             cost = record.cost + self._list_by_channel(record)
             for user in record.audience:
-                lane = users.get(user)
-                if lane is None:
-                    lane = users[user] = _Lane()
+                own = users.get(user)
+                if own is None:
+                    own = users[user] = _RecordList()
                     cost += LIST_BYTES
-                lane.items.append(record)
+                own.items.append(record)
             if record.id > self.watermark:
                 self.unsaved_bytes += cost
                 self.unsaved_count += 1
@@ -206,10 +206,10 @@ class Tail:
         self.stored = max(self.stored, watermark)
         if watermark <= self.watermark:
             return
-        lane = self._all
-        for index in range(lane.index_above(self.watermark), lane.index_above(watermark)):
+        records = self._all
+        for index in range(records.index_above(self.watermark), records.index_above(watermark)):
             cost = self._unsaved_costs.popleft()
-            self.backlog.release(lane.items[index].sender, cost)
+            self.backlog.release(records.items[index].sender, cost)
             self.unsaved_bytes -= cost
             self.unsaved_count -= 1
             self.recent_bytes += cost
@@ -268,51 +268,51 @@ class Tail:
 
     def get(self, record_id: int) -> Record | None:
         """One record, if it is here."""
-        lane = self._all
-        index = bisect_left(lane.items, record_id, lane.start, key=_by_id)
-        if index < len(lane.items) and lane.items[index].id == record_id:
-            return lane.items[index]
+        records = self._all
+        index = bisect_left(records.items, record_id, records.start, key=_by_id)
+        if index < len(records.items) and records.items[index].id == record_id:
+            return records.items[index]
         return None
 
     def page(self, bounds: Bounds) -> list[Record]:
         """Of everything, ascending."""
         return self._all.page(bounds)
 
-    def batch(self, after: int, limit: int, most_bytes: int) -> list[Record]:
+    def batch(self, after: int, limit: int, max_bytes: int) -> list[Record]:
         """The oldest records above ``after``.
 
-        At most ``limit``, and no more than ``most_bytes`` of bodies unless the first alone is
+        At most ``limit``, and no more than ``max_bytes`` of bodies unless the first alone is
         larger.
         """
-        lane = self._all
-        start = lane.index_above(after)
+        records = self._all
+        start = records.index_above(after)
         size = 0
-        for index in range(start, min(len(lane.items), start + limit)):
-            size += len(lane.items[index].body)
-            if size > most_bytes and index > start:
-                return lane.items[start:index]
-        return lane.items[start : start + limit]
+        for index in range(start, min(len(records.items), start + limit)):
+            size += len(records.items[index].body)
+            if size > max_bytes and index > start:
+                return records.items[start:index]
+        return records.items[start : start + limit]
 
     def channel_page(self, channel: str, bounds: Bounds) -> list[Record]:
         """Of one conversation, ascending."""
-        lane = self._channels.get(channel)
-        return lane.page(bounds) if lane is not None else []
+        records = self._channels.get(channel)
+        return records.page(bounds) if records is not None else []
 
     def user_page(self, user: str, bounds: Bounds) -> list[Record]:
         """Of those whose audience holds the user, ascending."""
-        lane = self._users.get(user)
-        return lane.page(bounds) if lane is not None else []
+        records = self._users.get(user)
+        return records.page(bounds) if records is not None else []
 
     def __len__(self) -> int:
         return len(self._all)
 
     def _evict(self) -> None:
-        lane = self._all
-        while self.recent_bytes > self._recent_limit and len(lane):
-            record = lane.items[lane.start]
+        records = self._all
+        while self.recent_bytes > self._recent_limit and len(records):
+            record = records.items[records.start]
             if record.id > self.watermark:
                 break
-            lane.drop_first()
+            records.drop_first()
             self._drop_from(self._channels, record.channel)
             for user in record.audience:
                 self._drop_from(self._users, user)
@@ -320,25 +320,25 @@ class Tail:
             self.floor = record.id
 
     @staticmethod
-    def _remove_from(lanes: dict[str, _Lane], name: str, record_id: int) -> int:
+    def _remove_from(record_lists: dict[str, _RecordList], name: str, record_id: int) -> int:
         """The bytes of a list that is no more."""
-        lane = lanes[name]
-        lane.remove(record_id)
-        if len(lane):
+        records = record_lists[name]
+        records.remove(record_id)
+        if len(records):
             return 0
-        del lanes[name]
-        return lane.cost
+        del record_lists[name]
+        return records.cost
 
     def _list_by_channel(self, record: Record) -> int:
         """Add to the conversation's list; the bytes that this takes beside the record's."""
-        lane = self._channels.get(record.channel)
-        if lane is None:
+        records = self._channels.get(record.channel)
+        if records is None:
             names = audience_bytes(record.channel, record.audience)
-            lane = self._channels[record.channel] = _Lane(LIST_BYTES + names)
-            lane.items.append(record)
-            return lane.cost
-        before = lane.items[-1]
-        lane.items.append(record)
+            records = self._channels[record.channel] = _RecordList(LIST_BYTES + names)
+            records.items.append(record)
+            return records.cost
+        before = records.items[-1]
+        records.items.append(record)
         if record.audience is before.audience:
             return 0
         if record.audience == before.audience:
@@ -347,13 +347,13 @@ class Tail:
             force_setattr(record, "channel", before.channel)
             return 0
         names = audience_bytes(record.channel, record.audience)
-        lane.cost += names
+        records.cost += names
         return names
 
-    def _drop_from(self, lanes: dict[str, _Lane], name: str) -> None:
-        # The record leaving is the oldest of all, so it is the first of its every lane.
-        lane = lanes[name]
-        lane.drop_first()
-        if not len(lane):
-            del lanes[name]
-            self.recent_bytes -= lane.cost
+    def _drop_from(self, record_lists: dict[str, _RecordList], name: str) -> None:
+        # The record leaving is the oldest of all, so it is the first of its every records.
+        records = record_lists[name]
+        records.drop_first()
+        if not len(records):
+            del record_lists[name]
+            self.recent_bytes -= records.cost

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from chatsvc.core.ids import format_id, now_ms
 from chatsvc.log.file import LogFile, keep_copy, unfinished_loss
 from chatsvc.log.given_ids import above_all_given
-from chatsvc.log.key_file import LIFE_FORGOTTEN
+from chatsvc.log.key_file import KEYS_FORGOTTEN
 from chatsvc.log.positions import head_of, load
 from chatsvc.log.reconcile import joined
-from chatsvc.log.standing import new_life
+from chatsvc.log.standing import begin_epoch
 from chatsvc.log.wal import inspect_wal
 
 
@@ -25,16 +25,16 @@ class BadRow(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What was found. ``faults`` are sentences; ``rows`` can be put aside one by one."""
+    """What was found. ``errors`` are sentences; ``rows`` can be put aside one by one."""
 
     records: int
-    faults: tuple[str, ...]
+    errors: tuple[str, ...]
     rows: tuple[BadRow, ...]
 
     @property
     def good(self) -> bool:
         """Nothing is wrong."""
-        return not self.faults and not self.rows
+        return not self.errors and not self.rows
 
 
 def verify(path: Path) -> Verdict:
@@ -44,26 +44,26 @@ def verify(path: Path) -> Verdict:
     """
     report = inspect_wal(path.with_name(path.name + "-wal"))
     if report.damaged:
-        fault = (
+        error = (
             f"the write-ahead log is damaged at byte {report.bad_offset}: {report.commits} "
             f"commits are good, {report.commits_lost} behind would be lost"
         )
-        return Verdict(0, (fault,), ())
+        return Verdict(0, (error,), ())
     if unfinished_loss(path).exists():
         return Verdict(0, ("an accepted loss was not finished: accept it again",), ())
     file = LogFile(path)
     try:
-        faults = [f"a page is damaged: {text}" for text in file.integrity()]
-        if faults:
-            return Verdict(0, tuple(faults), ())
+        errors = [f"a page is damaged: {text}" for text in file.integrity()]
+        if errors:
+            return Verdict(0, tuple(errors), ())
         rows = tuple(BadRow(row[0], reason, row[2]) for row, reason in file.bad_rows())
         watermark, head = _marks(file)
         if watermark > head:
-            faults.append(
+            errors.append(
                 f"the watermark {format_id(watermark)} is above the head {format_id(head)}: "
                 "the end of the log is missing"
             )
-        return Verdict(file.count(), tuple(faults), rows)
+        return Verdict(file.count(), tuple(errors), rows)
     finally:
         file.close()
 
@@ -71,18 +71,18 @@ def verify(path: Path) -> Verdict:
 def remove(path: Path, rows: tuple[BadRow, ...]) -> None:
     """Take rows out of the log that were put aside elsewhere, durably, before.
 
-    Of a row that no store is known to hold, readers have to know: it is lost, and a new life
+    Of a row that no store is known to hold, readers have to know: it is lost, and a new epoch
     begins below it, so that cursors of the old one are answered with a gap.
     """
     file = LogFile(path)
     try:
         positions = load(file)
         ids = [row.id for row in rows]
-        values: dict[str, str | int] = dict(LIFE_FORGOTTEN)
+        values: dict[str, str | int] = dict(KEYS_FORGOTTEN)
         unstored = [one for one in ids if one > positions.stored]
         if unstored:
             lost = min(unstored) - 1, max(unstored)
-            positions = new_life(positions, lost[0])
+            positions = begin_epoch(positions, lost[0])
             values |= positions._replace(hole=joined(positions.hole, lost)).meta()
         file.remove(ids, values)
     finally:
@@ -90,16 +90,16 @@ def remove(path: Path, rows: tuple[BadRow, ...]) -> None:
 
 
 def accept_loss(path: Path) -> Path:
-    """Open the log without what cannot be read, and begin a new life of it.
+    """Open the log without what cannot be read, and begin a new epoch of it.
 
     New ids start above everything that may have been handed out, what lies between is lost,
-    and cursors of the old life are answered with a gap.
+    and cursors of the old epoch are answered with a gap.
 
     Returns:
         The folder with a copy of the files as they were.
     """
     copies = keep_copy(path, f"before-accepted-loss-{now_ms()}")
-    # To open the file removes every trace of the damage, before the new life has begun.
+    # To open the file removes every trace of the damage, before the new epoch has begun.
     unfinished = unfinished_loss(path)
     unfinished.touch(mode=0o600)
     _sync_folder(path.parent)
@@ -113,10 +113,10 @@ def accept_loss(path: Path) -> Path:
     return copies
 
 
-def begin_restored_life(path: Path, given: int = 0) -> None:
-    """Make a log that is put back from a backup a new life of it.
+def begin_restored_epoch(path: Path, given: int = 0) -> None:
+    """Make a log that is put back from a backup a new epoch of it.
 
-    What was accepted after the backup is unknown to it: cursors of the old life are good up
+    What was accepted after the backup is unknown to it: cursors of the old epoch are good up
     to its head at most, and new ids start above all that may have been handed out.
 
     Args:
@@ -126,7 +126,7 @@ def begin_restored_life(path: Path, given: int = 0) -> None:
     try:
         positions = load(file)
         base = above_all_given(file, given)
-        file.set_metas(new_life(positions, head_of(file, positions))._replace(base=base).meta())
+        file.set_metas(begin_epoch(positions, head_of(file, positions))._replace(base=base).meta())
     finally:
         file.close()
 
@@ -135,7 +135,7 @@ def _begin_anew(file: LogFile) -> None:
     positions = load(file)
     known = max(head_of(file, positions), positions.stored)
     base = above_all_given(file)
-    positions = new_life(positions, known)
+    positions = begin_epoch(positions, known)
     positions = positions._replace(base=base, hole=joined(positions.hole, (known, base)))
     file.set_metas(positions.meta())
 

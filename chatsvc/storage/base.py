@@ -156,7 +156,7 @@ class MessageStore(abc.ABC):
     async def watermark(self) -> Mark | None:
         """The watermark that the persister wrote last; ``None`` where it wrote none yet.
 
-        It says up to which id everything is stored, and by which life of the log. The highest
+        It says up to which id everything is stored, and by which epoch of the log. The highest
         id stored does not prove that: batches are unordered.
         """
 
@@ -206,7 +206,7 @@ class MessageStore(abc.ABC):
 
     @abc.abstractmethod
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str, *, put_aside: bool = True
+        self, sender: str, channel: str, client_id: str, *, dead_letters: bool = True
     ) -> tuple[int, bytes] | None:
         """Id and digest of the first message under this key.
 

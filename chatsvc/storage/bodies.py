@@ -24,19 +24,19 @@ class Participants(msgspec.Struct, gc=False):
 decode_participants = msgspec.json.Decoder(Participants).decode
 
 
-class Readable(NamedTuple):
+class DecodedRecord(NamedTuple):
     """A record with its body decoded."""
 
     record: Record
     body: dict[str, Any]
 
 
-def sift(records: Sequence[Record]) -> tuple[list[Readable], list[Rejection]]:
+def partition_records(records: Sequence[Record]) -> tuple[list[DecodedRecord], list[Rejection]]:
     """Part what can be stored as a message from what never can.
 
     Codes of the rejections: ``unknown_kind``, ``unreadable_body``.
     """
-    readable: list[Readable] = []
+    decoded: list[DecodedRecord] = []
     rejections: list[Rejection] = []
     for record in records:
         if record.kind != KIND_MESSAGE:
@@ -57,8 +57,8 @@ def sift(records: Sequence[Record]) -> tuple[list[Readable], list[Rejection]]:
             reason = "the body's participants are not a list of user ids"
             rejections.append(Rejection(record, "unreadable_body", reason))
             continue
-        readable.append(Readable(record, body))
-    return readable, rejections
+        decoded.append(DecodedRecord(record, body))
+    return decoded, rejections
 
 
 class Sameness(NamedTuple):

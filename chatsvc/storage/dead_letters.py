@@ -31,7 +31,7 @@ class Replay(NamedTuple):
     reason: str | None = None
 
 
-class DeadLetterDesk:
+class DeadLetterAdmin:
     """The operator's commands on the dead letters of an open store.
 
     Every method may raise :class:`~chatsvc.core.errors.StoreUnavailable`.
@@ -112,5 +112,5 @@ class DeadLetterDesk:
         if record.client_id is None or uuid7_ms(record.client_id) is None:
             return None
         key = (record.sender, record.channel, record.client_id)
-        found = await self._store.find_client_id(*key, put_aside=False)
+        found = await self._store.find_client_id(*key, dead_letters=False)
         return found[0] if found is not None and found[0] != record.id else None

@@ -58,7 +58,7 @@ class History:
     """Reads over store and tail.
 
     Every method raises :class:`~chatsvc.core.errors.StoreUnavailable` where the store
-    is needed and away, and the tail has nothing that would be an answer; and
+    is needed and unavailable, and the tail has nothing that would be an answer; and
     :class:`~chatsvc.core.errors.HistoryBusy` where too many reads wait for it.
 
     ``reader`` is the user who reads: reads of the store take turns by user.
@@ -161,7 +161,7 @@ class History:
         newest = recent.page(tail, above=above, before=before, limit=limit + 1)
         rows: list[Conversation] = []
         replaced: set[str] = set()
-        away = False
+        unavailable = False
         # Else all of the page is newer than anything in the store.
         if needs_store and (len(newest) <= limit or newest[limit].id <= tail.base):
             try:
@@ -177,7 +177,7 @@ class History:
                 newest = recent.page(tail, above=tail.floor, before=before, limit=limit + 1)
                 if not newest:
                     raise
-                away = True
+                unavailable = True
             # What moved while the store was read is newer than anything it could answer.
             await self._recent.refresh(user, recent)
             moved = recent.page(tail, above=seen, before=MAX_ID, limit=len(recent.newest))
@@ -190,10 +190,10 @@ class History:
         found = [conversation for conversation in found if conversation.last_id >= oldest]
         found.sort(key=lambda conversation: conversation.last_id, reverse=True)
         kept = fit(found, _size, limit, MAX_PAGE_BYTES, from_end=False)
-        has_more = len(kept) < len(found) or len(rows) > limit or _too_large(rows) or away
+        has_more = len(kept) < len(found) or len(rows) > limit or _too_large(rows) or unavailable
         down_to = kept[-1].last_id if has_more and kept else oldest
         after = max(down_to - 1, 0)
-        complete = not away and not overlap(lacking, after, before)
+        complete = not unavailable and not overlap(lacking, after, before)
         return ConversationPage(kept, has_more, complete, self._lost(after, before))
 
     async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
@@ -256,7 +256,7 @@ class History:
         )
 
     async def _ask(self, reader: str, call: Callable[[], Awaitable[T]]) -> T:
-        """The store, in turn; once it is known to be away, whoever waited hears so at once."""
+        """The store, in turn; once it is unavailable, whoever waits is refused at once."""
         return await self.queue.run(reader, lambda: self._breaker.run(call))
 
     def _channel(self, channel: str, reader: str) -> tuple[FromTail, _FromStore]:
@@ -291,8 +291,8 @@ class History:
             return cut(here, bounds)
         below = one_more._replace(before=min(bounds.before, complete_above + 1))
         if bounds.newest:
-            room = max(bounds.max_bytes - body_bytes(here), 0)
-            below = below._replace(limit=bounds.limit + 1 - len(here), max_bytes=room)
+            max_bytes = max(bounds.max_bytes - body_bytes(here), 0)
+            below = below._replace(limit=bounds.limit + 1 - len(here), max_bytes=max_bytes)
         both: list[Entry] = []
         if complete_above > floor:
             both = messages_of(from_tail, below._replace(after=max(bounds.after, floor)))
@@ -313,12 +313,12 @@ class History:
         self, from_tail: FromTail, from_store: _FromStore, message_id: int, limit: int
     ) -> Page:
         older = Page([], has_more=True, complete=False)
-        away: StoreUnavailable | None = None
+        unavailable: StoreUnavailable | None = None
         try:
             bounds = Bounds(limit // 2, before=message_id, max_bytes=MAX_PAGE_BYTES // 2)
             older = await self._page(from_tail, from_store, bounds)
         except StoreUnavailable as exc:
-            away = exc
+            unavailable = exc
         rest = Bounds(
             limit - len(older.entries),
             after=max(message_id - 1, 0),
@@ -326,8 +326,8 @@ class History:
             max_bytes=max(MAX_PAGE_BYTES - body_bytes(older.entries), 0),
         )
         newer = await self._page(from_tail, from_store, rest)
-        if away is not None and not newer.entries:
-            raise away
+        if unavailable is not None and not newer.entries:
+            raise unavailable
         complete = older.complete and newer.complete
         lost = older.lost or newer.lost
         return Page(older.entries + newer.entries, older.has_more, complete, lost)

@@ -54,8 +54,8 @@ def messages_of(from_tail: FromTail, bounds: Bounds) -> list[Entry]:
         found = entries + found if bounds.newest else found + entries
         if not rest.reached_by(records) or bounds.reached_by(found):
             return found
-        room = max(bounds.max_bytes - body_bytes(found), 0)
-        rest = rest._replace(limit=bounds.limit - len(found), max_bytes=room)
+        max_bytes = max(bounds.max_bytes - body_bytes(found), 0)
+        rest = rest._replace(limit=bounds.limit - len(found), max_bytes=max_bytes)
         if bounds.newest:
             rest = rest._replace(before=records[0].id)
         else:

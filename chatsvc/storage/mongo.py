@@ -27,7 +27,7 @@ from chatsvc.storage.base import (
     Rejection,
     Versions,
 )
-from chatsvc.storage.bodies import Sameness, conflicting, sameness, sift
+from chatsvc.storage.bodies import Sameness, conflicting, partition_records, sameness
 from chatsvc.storage.mongo_client_ids import AHEAD_INDEX, KEY_INDEX, MongoClientIds
 from chatsvc.storage.mongo_collections import inspect, our_messages
 from chatsvc.storage.mongo_connection import READS_AT_ONCE, SIMPLE, MongoConnection
@@ -239,10 +239,10 @@ class MongoStore(MessageStore):
         return await self._reads.get(message_id)
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str, *, put_aside: bool = True
+        self, sender: str, channel: str, client_id: str, *, dead_letters: bool = True
     ) -> tuple[int, bytes] | None:
         self._require_open()
-        return await self._client_ids.find(sender, channel, client_id, put_aside=put_aside)
+        return await self._client_ids.find(sender, channel, client_id, dead_letters=dead_letters)
 
     async def past_client_ids(self, *, limit: int) -> PastClientIds:
         self._require_open()
@@ -263,9 +263,9 @@ class MongoStore(MessageStore):
         await self._connection.write(
             lambda: self._conversations.delete_many(ended, collation=SIMPLE)
         )
-        gone = {"_id": {"$in": ids}}
+        selected = {"_id": {"$in": ids}}
         deleted = await self._connection.write(
-            lambda: self._messages.delete_many(gone, collation=SIMPLE)
+            lambda: self._messages.delete_many(selected, collation=SIMPLE)
         )
         return int(deleted.deleted_count)
 
@@ -313,7 +313,7 @@ class MongoStore(MessageStore):
     async def _meta_document(self) -> Document:
         found = await self._connection.write(lambda: self._meta.find_one(_STORE, collation=SIMPLE))
         if found is None:
-            raise StoreUnavailable("the store's own document is gone")
+            raise StoreUnavailable("the store's own document is selected")
         return found
 
     async def _insert(self, encoded: Sequence[Encoded]) -> list[Rejection]:
@@ -435,9 +435,9 @@ STEPS: tuple[Callable[[MongoStore], Awaitable[None]], ...] = (
 
 
 def _encode_all(records: Sequence[Record]) -> tuple[list[Encoded], list[Rejection]]:
-    readable, rejections = sift(records)
+    decoded, rejections = partition_records(records)
     encoded: list[Encoded] = []
-    for one in readable:
+    for one in decoded:
         result = encode(one)
         if isinstance(result, Encoded):
             encoded.append(result)

@@ -50,11 +50,11 @@ class MongoClientIds:
         self._dead_letters = connection.to_read(f"{collection}_dead_letters")
 
     async def find(
-        self, sender: str, channel: str, client_id: str, *, put_aside: bool
+        self, sender: str, channel: str, client_id: str, *, dead_letters: bool
     ) -> tuple[int, bytes] | None:
         """See :meth:`~chatsvc.storage.base.MessageStore.find_client_id`."""
         # The letters first: what is replayed in between is then found among the messages.
-        letter = await self._find_letter(sender, channel, client_id) if put_aside else None
+        letter = await self._find_letter(sender, channel, client_id) if dead_letters else None
         stored = await self._reads.find_client_id(sender, channel, client_id)
         return min((one for one in (letter, stored) if one is not None), default=None)
 

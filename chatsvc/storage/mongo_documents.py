@@ -23,7 +23,7 @@ from chatsvc.core.ids import MAX_ID, created_at, format_id, id_ms
 from chatsvc.core.page import Bounds, Entry
 from chatsvc.core.record import KIND_MESSAGE, Record
 from chatsvc.storage.base import Conversation, Rejection
-from chatsvc.storage.bodies import Readable
+from chatsvc.storage.bodies import DecodedRecord
 from chatsvc.storage.client_ids import minted_ahead_ms
 
 Document = dict[str, Any]
@@ -33,7 +33,7 @@ MAX_DOCUMENT_BYTES: Final = 15 * 1024 * 1024
 """MongoDB takes 16 MiB; a conversation holds its last message and its lists beside it."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_DEEPEST: Final = 60
+_MAX_DEPTH: Final = 60
 """MongoDB nests up to 100 levels, counted from a conversation's document."""
 
 _MEMBERS: Final = frozenset(
@@ -50,9 +50,9 @@ class Encoded(NamedTuple):
     document: RawBSONDocument
 
 
-def encode(readable: Readable) -> Encoded | Rejection:
+def encode(decoded: DecodedRecord) -> Encoded | Rejection:
     """The BSON of a record, or why there is none (``unfit``, ``too_large``)."""
-    record, body = readable
+    record, body = decoded
     try:
         raw = bson.encode(to_document(record, body))
     except (BSONError, OverflowError, UnicodeError) as exc:
@@ -87,7 +87,7 @@ def to_document(record: Record, body: dict[str, Any]) -> Document:
     metadata = body.get("metadata")
     if metadata is not None and _carried(metadata):
         document["metadata"] = metadata
-    if not _told_by_fields(record, body, document):
+    if not _logged_fields(record, body, document):
         document["body"] = record.body.decode()
         if not isinstance(document["content"], str):
             del document["content"]
@@ -167,7 +167,7 @@ def _int64(value: object) -> int:
 _encode_json = msgspec.json.Encoder(enc_hook=_int64).encode
 
 
-def _told_by_fields(record: Record, body: dict[str, Any], document: Document) -> bool:
+def _logged_fields(record: Record, body: dict[str, Any], document: Document) -> bool:
     names = body.keys()
     return (
         names >= _MEMBERS
@@ -190,7 +190,7 @@ def _carried(value: object, depth: int = 1) -> bool:
     Keys that are empty, hold a dot or a NUL, or begin with a dollar sign are MongoDB's
     own or are refused by some of its versions; integers have 64 bits, signed.
     """
-    if depth > _DEEPEST:
+    if depth > _MAX_DEPTH:
         return False
     if isinstance(value, dict):
         return all(

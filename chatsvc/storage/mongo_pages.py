@@ -31,7 +31,7 @@ async def read_page(
     """
     cursor = cursor.limit(limit).batch_size(min(limit, _BATCH))
     found: list[T] = []
-    room = max_bytes
+    bytes_left = max_bytes
     try:
         while len(found) < limit:
             batch = await cursor.to_list(min(limit - len(found), _BATCH))
@@ -40,8 +40,8 @@ async def read_page(
                 if one is None:
                     continue
                 found.append(one)
-                room -= size(one)
-                if room < 0 and len(found) > 1:
+                bytes_left -= size(one)
+                if bytes_left < 0 and len(found) > 1:
                     return found
             if len(batch) < _BATCH:
                 break

@@ -34,7 +34,7 @@ class MongoReads:
         self._connection = connection
         self._messages = connection.to_read(collection)
         self._conversations = connection.to_read(f"{collection}_conversations")
-        self._told_of_foreign = False
+        self._foreign_logged = False
 
     async def head(self) -> int:
         """The highest ``rev``: as long as nothing changes a stored message, the highest id."""
@@ -120,7 +120,7 @@ class MongoReads:
         """
         found: list[T] = []
         between = id_range(bounds)
-        room = bounds.max_bytes
+        bytes_left = bounds.max_bytes
         while (wanted := bounds.limit - len(found)) > 0:  # to MongoDB, a limit of 0 is none
             seen: list[Document] = []
 
@@ -131,11 +131,11 @@ class MongoReads:
             cursor = collection.find(query | {by: between}, collation=SIMPLE)
             ordered = cursor.sort(by, DESCENDING if bounds.newest else ASCENDING)
             part = await self._connection.read(
-                partial(read_page, ordered, take, size, limit=wanted, max_bytes=max(room, 0))
+                partial(read_page, ordered, take, size, limit=wanted, max_bytes=max(bytes_left, 0))
             )
             found.extend(part)
-            room -= sum(map(size, part))
-            if len(seen) < wanted or len(seen) == len(part) or (room < 0 and len(found) > 1):
+            bytes_left -= sum(map(size, part))
+            if len(seen) < wanted or len(seen) == len(part) or (bytes_left < 0 and len(found) > 1):
                 break
             between = between | {"$lt" if bounds.newest else "$gt": seen[-1][by]}
         return found
@@ -149,8 +149,8 @@ class MongoReads:
         try:
             return convert(document)
         except (LookupError, TypeError, ValueError, AttributeError) as exc:
-            if not self._told_of_foreign:
-                self._told_of_foreign = True
+            if not self._foreign_logged:
+                self._foreign_logged = True
                 found = document.get("_id")
                 shown = found if is_our_id(found) else type(found).__name__
                 _logger.warning(

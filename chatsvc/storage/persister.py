@@ -45,7 +45,7 @@ REFILL_BYTES: Final = 1024 * 1024
 """Read from the log's file at once, in the thread in which commits wait meanwhile."""
 LOOK_SECONDS: Final = 60.0
 """How often a store that gives no cause is looked at: it may have been put back."""
-LONGEST_PAUSE: Final = 30.0
+MAX_PAUSE: Final = 30.0
 """Seconds between rounds at most."""
 
 _logger = structlog.get_logger("chatsvc.persister")
@@ -77,7 +77,7 @@ class PersisterEvents:
     def round_failed(self) -> None:
         """All attempts of a round failed."""
 
-    def put_aside(self, count: int) -> None:
+    def dead_lettered(self, count: int) -> None:
         """Records became dead letters."""
 
 
@@ -107,7 +107,7 @@ class Persister:
         events: told what happens.
         first_wait: the scale of the backoff within a round, in seconds.
         first_pause: between the first two rounds, in seconds; it doubles up to
-            :data:`LONGEST_PAUSE`.
+            :data:`MAX_PAUSE`.
         probe_seconds: how often, in such a pause, a store that is gone is asked whether
             it is back.
         look_seconds: how often to look whether it is still the same store.
@@ -155,7 +155,7 @@ class Persister:
             stop=stop_any(stop_after_attempt(attempts), _StopWhenSet(self._stopping)),
             wait=wait_random_exponential(multiplier=first_wait, max=5.0),
             retry=retry_if_exception_type(StoreUnavailable),
-            before_sleep=self._tell_of_retry,
+            before_sleep=self._log_retry,
             sleep=self._pause,
             reraise=True,
         )
@@ -217,7 +217,7 @@ class Persister:
                 self._failed(exc)
             if self._stopping.is_set():
                 return None
-            await self._pause(self._longest_pause() * random.uniform(0.5, 1.0))
+            await self._pause(self._max_pause() * random.uniform(0.5, 1.0))
 
     async def _work_until_stopped(self) -> None:
         while not self._stopping.is_set() and self._status != "stopped":
@@ -233,11 +233,11 @@ class Persister:
         while not await self._round():
             if self._status == "stopped" or self._stopping.is_set():
                 return
-            await self._rest(self._longest_pause() * random.uniform(0.5, 1.0))
+            await self._rest(self._max_pause() * random.uniform(0.5, 1.0))
 
-    def _longest_pause(self) -> float:
+    def _max_pause(self) -> float:
         """Seconds after the last of the rounds that failed in a row."""
-        return min(LONGEST_PAUSE, self._first_pause * 2.0 ** min(self._rounds_failed - 1, 16))
+        return min(MAX_PAUSE, self._first_pause * 2.0 ** min(self._rounds_failed - 1, 16))
 
     async def _round(self) -> bool:
         """Attempts at the next batch; whether it is stored."""
@@ -284,16 +284,16 @@ class Persister:
             await self._log.readmit(replaced)
         refused = [one for one in rejections if one.code != DIGEST_CONFLICT]
         if refused:
-            await self._put_aside(refused)
+            await self._write_dead_letters(refused)
         await self._advance(records[-1].id)
         return records, len(rejections)
 
     async def _advance(self, position: int) -> None:
-        """Tell the store that it has everything up to here, of this life of the log."""
+        """Tell the store that it has everything up to here, of this epoch of the log."""
         found = self._found
         assert found is not None
-        life, mark = self._log.lives[-1], found.mark
-        new = Mark(position, life.generation, life.epoch, self._log.tail.hole)
+        entry, mark = self._log.epochs[-1], found.mark
+        new = Mark(position, entry.generation, entry.epoch, self._log.tail.hole)
         if mark is not None:
             new = new._replace(position=max(position, mark.position))
             if new == mark:
@@ -328,7 +328,7 @@ class Persister:
         same = before is not None and before.identity == found.identity
         asked = found.mark is not None and found.mark == self._asked  # its answer was lost
         if before is None or not same or (found.mark != before.mark and not asked):
-            await self._log.meet_store(found)
+            await self._log.attach_store(found)
             self._position = self._log.store_from
         self._found = found
         # Lost again meanwhile, it may be another one already.
@@ -337,7 +337,7 @@ class Persister:
         self._must_look = losses != self._losses
         self._looked_at = time.monotonic()
 
-    async def _put_aside(self, rejections: Sequence[Rejection]) -> None:
+    async def _write_dead_letters(self, rejections: Sequence[Rejection]) -> None:
         at_ms = now_ms()
         await self._store.dead_letters.put(
             [
@@ -347,7 +347,7 @@ class Persister:
         )
         for record, code, reason in rejections:
             _logger.error("dead_letter", message_id=format_id(record.id), code=code, reason=reason)
-        self._events.put_aside(len(rejections))
+        self._events.dead_lettered(len(rejections))
 
     async def _next_batch(self) -> list[Record]:
         """The oldest to store, up to the first of a kind that this program cannot store."""
@@ -398,7 +398,7 @@ class Persister:
             **_span(self._tried),
         )
 
-    def _tell_of_retry(self, state: RetryCallState) -> None:
+    def _log_retry(self, state: RetryCallState) -> None:
         outcome = state.outcome
         exc = outcome.exception() if outcome is not None else None
         self._events.retried()
@@ -471,14 +471,14 @@ class Persister:
         """
         now = asyncio.get_running_loop().time
         deadline = now() + seconds
-        gone = answers = False
+        unavailable = answers = False
         while not self._stopping.is_set() and (left := deadline - now()) > 0:
             if self._is_back:
                 return
             answers = answers or await self._answers()
-            if answers and gone:
+            if answers and unavailable:
                 return
-            gone = not answers
+            unavailable = not answers
             await self._pause(min(self._probe_seconds, left))
 
     async def _answers(self) -> bool:

@@ -45,8 +45,8 @@ class ReadQueue:
     ) -> None:
         self._at_once = at_once
         self._per_user = per_user or max(1, at_once // 3)
-        self._most_waiting = waiting
-        self._most_waiting_per_user = waiting_per_user
+        self._max_waiting = waiting
+        self._max_waiting_per_user = waiting_per_user
         self._seconds = seconds
         self._running: dict[str, int] = {}
         self._active = 0
@@ -75,7 +75,7 @@ class ReadQueue:
 
     async def _turn(self, user: str) -> None:
         queue = self._queues.setdefault(user, deque())
-        if len(queue) >= self._most_waiting_per_user or self.waiting >= self._most_waiting:
+        if len(queue) >= self._max_waiting_per_user or self.waiting >= self._max_waiting:
             if not queue:
                 del self._queues[user]
             raise self._busy("too many reads of history are waiting")

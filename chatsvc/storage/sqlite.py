@@ -80,7 +80,7 @@ class SqliteStore(MessageStore):
             if self._closed:
                 raise StoreUnavailable("the store is closed")
             if self._place is not None:
-                if self._history.is_open and self._place.fault() is None:
+                if self._history.is_open and self._place.find_error() is None:
                     return
                 await self._close_threads()
                 await asyncio.to_thread(self._place.drop_left_wal)
@@ -148,10 +148,10 @@ class SqliteStore(MessageStore):
         return await self._history.run(lambda db: rows.message(db, message_id))
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str, *, put_aside: bool = True
+        self, sender: str, channel: str, client_id: str, *, dead_letters: bool = True
     ) -> tuple[int, bytes] | None:
         return await self._history.run(
-            lambda db: rows.find_client_id(db, sender, channel, client_id, put_aside)
+            lambda db: rows.find_client_id(db, sender, channel, client_id, dead_letters)
         )
 
     async def past_client_ids(self, *, limit: int) -> PastClientIds:
@@ -179,11 +179,11 @@ class SqliteStore(MessageStore):
     def _check_place(self) -> None:
         """In the threads, before each piece of work."""
         try:
-            fault = self._place.fault() if self._place is not None else None
+            error = self._place.find_error() if self._place is not None else None
         except OSError as exc:
             raise StoreUnavailable(f"the store's file cannot be looked at: {exc}") from exc
-        if fault is not None:
-            raise _misplaced(fault)
+        if error is not None:
+            raise _misplaced(error)
 
     def _connect_writer(self) -> sqlite3.Connection:
         try:
@@ -237,8 +237,8 @@ class SqliteStore(MessageStore):
             raise StoreUnavailable(f"the store's file cannot be read: {exc}") from exc
 
 
-def _misplaced(fault: str) -> StoreUnavailable:
-    return StoreUnavailable(f"the store's file: {fault}", code="store_file_missing")
+def _misplaced(error: str) -> StoreUnavailable:
+    return StoreUnavailable(f"the store's file: {error}", code="store_file_missing")
 
 
 def _write(db: sqlite3.Connection, records: Sequence[Record]) -> list[Rejection]:

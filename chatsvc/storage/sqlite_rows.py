@@ -21,13 +21,19 @@ from chatsvc.core.record import Record
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.base import Conversation, Members, PastClientIds, Rejection
-from chatsvc.storage.bodies import Sameness, conflicting, decode_participants, sameness, sift
+from chatsvc.storage.bodies import (
+    Sameness,
+    conflicting,
+    decode_participants,
+    partition_records,
+    sameness,
+)
 from chatsvc.storage.client_ids import minted_ahead_ms
 
 MAX_ROW_ID: Final = (1 << 63) - 1
 """Row ids are signed; ids of this service stay below until the year 6429."""
 
-_MOST_VARIABLES: Final = 6000
+_MAX_VARIABLES: Final = 6000
 _ENTRY: Final = "m.id, m.rev, m.channel, m.sender, m.origin, m.audience, m.body"
 _NAMED: Final = "(SELECT value FROM json_each(?))"
 # Row by row: SQLite walks the whole table for a list of (user, channel) pairs.
@@ -45,7 +51,7 @@ def _in_bulk(
 ) -> None:
     """Run ``insert (VALUES (…),(…))`` over all rows, some thousand values at a time."""
     remaining = iter(rows)
-    while part := list(islice(remaining, _MOST_VARIABLES // width)):
+    while part := list(islice(remaining, _MAX_VARIABLES // width)):
         values = _placeholders(len(part), width)
         db.execute(f"{insert} (VALUES {values})", list(chain.from_iterable(part)))
 
@@ -66,8 +72,8 @@ def watermark(db: sqlite3.Connection) -> Mark | None:
     if found is None:
         return None
     position, generation, epoch, *lost = found.split(" ")
-    gone = (parse_id(lost[0]), parse_id(lost[1])) if lost else None
-    return Mark(parse_id(position), int(generation), epoch, gone)
+    lost_range = (parse_id(lost[0]), parse_id(lost[1])) if lost else None
+    return Mark(parse_id(position), int(generation), epoch, lost_range)
 
 
 def set_watermark(db: sqlite3.Connection, expected: Mark | None, new: Mark) -> bool:
@@ -103,9 +109,9 @@ def write_records(db: sqlite3.Connection, records: Sequence[Record]) -> list[Rej
     Raises:
         sqlite3.Error: nothing of the batch was stored.
     """
-    readable, rejections = sift(records)
+    decoded, rejections = partition_records(records)
     fit: list[Record] = []
-    for record, _ in readable:
+    for record, _ in decoded:
         if 0 < record.id <= MAX_ROW_ID:
             fit.append(record)
         else:
@@ -340,10 +346,10 @@ def head(db: sqlite3.Connection) -> int:
 
 
 def find_client_id(
-    db: sqlite3.Connection, sender: str, channel: str, client_id: str, put_aside: bool = True
+    db: sqlite3.Connection, sender: str, channel: str, client_id: str, dead_letters: bool = True
 ) -> tuple[int, bytes] | None:
     """Id and digest of the first message under this key, among dead letters too if asked."""
-    tables = ("messages", "dead_letters") if put_aside else ("messages",)
+    tables = ("messages", "dead_letters") if dead_letters else ("messages",)
     query = " UNION ALL ".join(
         f"SELECT id, digest FROM {table} WHERE client_id = ? AND sender = ? AND channel = ?"
         for table in tables

@@ -21,7 +21,7 @@ WAL_BYTES: Final = 32 * 1024 * 1024
 """Beyond this it is cut back."""
 _PATIENCE_MS: Final = 200
 _FIRST_PAUSE: Final = 0.5
-_LONGEST_PAUSE: Final = 30.0
+_MAX_PAUSE: Final = 30.0
 
 _logger = structlog.get_logger("chatsvc.store")
 
@@ -67,7 +67,7 @@ class WalShrinker:
         try:
             while self._size() > self._limit:
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                pause = min(pause * 2, _MAX_PAUSE)
                 await self._run(truncate)
             _logger.info("store_wal_cut_back", before_bytes=before, after_bytes=self._size())
         except StoreUnavailable as exc:

@@ -75,8 +75,8 @@ class TailConversations:
 
     def __init__(self, tail: Tail, *, users: int = USERS, entries: int = ENTRIES) -> None:
         self._tail = tail
-        self._most_users = users
-        self._most_entries = entries
+        self._max_users = users
+        self._max_entries = entries
         self._users: OrderedDict[str, UserConversations] = OrderedDict()
 
     @contextmanager
@@ -111,7 +111,7 @@ class TailConversations:
     def _bound(self) -> None:
         size = sum(len(one.newest) for one in self._users.values())
         for user, one in list(self._users.items()):
-            if len(self._users) <= self._most_users and size <= self._most_entries:
+            if len(self._users) <= self._max_users and size <= self._max_entries:
                 return
             if not one.readers:
                 size -= len(one.newest)

@@ -84,7 +84,7 @@ def rule_for(name: str, table: dict[str, set[str]]) -> set[str] | None:
     return table[max(fitting, key=len)] if fitting else None
 
 
-def faults_of(name: str, tree: ast.AST) -> list[str]:
+def page_errors(name: str, tree: ast.AST) -> list[str]:
     faults: list[str] = []
     allowed = rule_for(name, ALLOWED) or set()
     own = rule_for(name, OWN)
@@ -106,7 +106,7 @@ def faults_of(name: str, tree: ast.AST) -> list[str]:
 
 @pytest.mark.parametrize(("name", "path"), list(sources()), ids=[name for name, _ in sources()])
 def test_a_part_imports_only_what_belongs_to_it(name: str, path: Path) -> None:
-    assert faults_of(name, ast.parse(path.read_text("utf-8"))) == []
+    assert page_errors(name, ast.parse(path.read_text("utf-8"))) == []
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_part_imports_only_what_belongs_to_it(name: str, path: Path) -> None:
     ],
 )
 def test_the_rule_finds_what_does_not_belong(name: str, source: str) -> None:
-    assert len(faults_of(name, ast.parse(source))) >= 1
+    assert len(page_errors(name, ast.parse(source))) >= 1
 
 
 @pytest.mark.parametrize(
@@ -136,4 +136,4 @@ def test_the_rule_finds_what_does_not_belong(name: str, source: str) -> None:
     ],
 )
 def test_the_rule_lets_pass_what_belongs(name: str, source: str) -> None:
-    assert faults_of(name, ast.parse(source)) == []
+    assert page_errors(name, ast.parse(source)) == []

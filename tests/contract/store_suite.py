@@ -574,7 +574,7 @@ class StoreSuite:
         await store.dead_letters.put([letter(one) for one in aside])
         of = ("alice", "alice,bob")
         assert await store.find_client_id(*of, "k") == (aside[0].id, aside[0].digest)
-        assert await store.find_client_id(*of, "k", put_aside=False) is None
+        assert await store.find_client_id(*of, "k", dead_letters=False) is None
         assert await store.find_client_id("bob", "alice,bob", "k") is None
         first = (START + 3 * STEP, record(3, "stored").digest)
         assert await store.find_client_id(*of, "j") == first

@@ -52,7 +52,7 @@ async def test_back_an_hour(service: Service, clock: Clock, rounds: int, judge) 
 
 @pytest.mark.slow
 async def test_killed_and_back_an_hour(service: Service, clock: Clock, rounds: int, judge) -> None:
-    """The first id of a new life is above the last of the old one, whatever the time is."""
+    """The first id of a new epoch is above the last of the old one, whatever the time is."""
     async with trial(service, MIX) as held:
         for number in range(1, rounds + 1):
             await held.load.more(100)

@@ -177,7 +177,7 @@ async def test_watermark_above_the_head(make_service: MakeService) -> None:
 
 
 async def test_older_log_put_back(service: Service, judge) -> None:
-    """From a backup, beside a store that went on: a new life begins, and nobody is misled."""
+    """From a backup, beside a store that went on: a new epoch begins, and nobody is misled."""
     backup = service.data_dir.parent / "log.backup"
     async with trial(service, Mix(pause=0.005)) as held:
         await held.load.more(100)

@@ -27,7 +27,7 @@ Run = Callable[[int], Awaitable[int]]
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a seed, in a folder of its own; how many answers were compared."""
-    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 3600.0)
+    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 3600.0)
 
     def set_clock(clock: Callable[[], int]) -> None:
         monkeypatch.setattr(local, "now_ms", clock)

@@ -21,7 +21,7 @@ from chatsvc.log import local
 from chatsvc.log.base import Appended
 from chatsvc.log.local import LocalLog
 from chatsvc.storage.base import Rejection
-from chatsvc.storage.dead_letters import DeadLetterDesk
+from chatsvc.storage.dead_letters import DeadLetterAdmin
 from chatsvc.storage.history import History
 from chatsvc.storage.persister import Persister, learn_past, state_of
 from chatsvc.storage.sqlite import SqliteStore
@@ -45,12 +45,12 @@ class AwayStore(SqliteStore):
         self.lookups = 0
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str, *, put_aside: bool = True
+        self, sender: str, channel: str, client_id: str, *, dead_letters: bool = True
     ) -> tuple[int, bytes] | None:
         self.lookups += 1
         if self.away:
             raise StoreUnavailable("the store is away")
-        return await super().find_client_id(sender, channel, client_id, put_aside=put_aside)
+        return await super().find_client_id(sender, channel, client_id, dead_letters=dead_letters)
 
     async def write(self, records: Sequence[Record]) -> list[Rejection]:
         if self.refusing:
@@ -137,7 +137,7 @@ class Deployment:
 async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Deployment]:
     site = Deployment(tmp_path)
     monkeypatch.setattr(local, "now_ms", lambda: site.ms)
-    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
     await site.start()
     yield site
     await site.stop()
@@ -251,7 +251,7 @@ async def test_the_first_became_a_dead_letter(site: Deployment, lost: bool, ahea
     if lost:
         await site.lose_the_log()
     await again(site, first, client_id)
-    desk = DeadLetterDesk(site.store)
+    desk = DeadLetterAdmin(site.store)
     assert [one.stored for one in await desk.replay()] == [True]
     await again(site, first, client_id)
     page = await site.store.channel_page("alice,bob", Bounds(10))

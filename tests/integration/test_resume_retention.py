@@ -38,7 +38,7 @@ async def test_a_cursor_below_what_expired_is_not_recovered(tmp_path: Path) -> N
     history = History(store, log.tail, expiry=expiry)
     resumer = Resumer(
         epoch=log.epoch,
-        epochs=log.lives,
+        epochs=log.epochs,
         tail=log.tail,
         hub=Hub(),
         backfill=history,
@@ -47,9 +47,9 @@ async def test_a_cursor_below_what_expired_is_not_recovered(tmp_path: Path) -> N
     seen = await log.append(draft("seen"))
     missed = await log.append(draft("missed"))
     await until(lambda: log.tail.stored == missed.id)
-    log.keep_house()
+    log.run_maintenance()
     lived[0] += DAY_SECONDS + 1
-    log.keep_house()
+    log.run_maintenance()
     await Retention(store, log.tail, expiry, pause_seconds=0).sweep()
     kept = await log.append(draft("kept"))
     await until(lambda: log.tail.stored == kept.id)

@@ -19,14 +19,14 @@ from chatsvc.core.ids import MAX_ID, format_id
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.storage import mongo, mongo_connection
-from chatsvc.storage.bodies import sift
+from chatsvc.storage.bodies import partition_records
 from chatsvc.storage.mongo import MongoStore
 from chatsvc.storage.mongo_documents import to_document
 from tests.support.records import record
 
 
 def document(one: Record) -> dict[str, Any]:
-    ((_, body),), _ = sift([one])
+    ((_, body),), _ = partition_records([one])
     return to_document(one, body)
 
 

@@ -496,7 +496,7 @@ BROKEN: Final[dict[str, Broken]] = {
     ),
     "always-recovered": Broken(
         _frames("hello", lambda told: told | {"recovered": True}),
-        ("resume.unreadable-cursor", "resume.another-life", "position.of-a-gap"),
+        ("resume.unreadable-cursor", "resume.another-epoch", "position.of-a-gap"),
     ),
     "a-gap-too-small": Broken(
         _frames("gap", _gap_too_small), ("resume.gap-completes", "position.live-beside-a-gap")

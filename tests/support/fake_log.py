@@ -12,7 +12,7 @@ from chatsvc.core.ids import MAX_ID, format_id, next_id, now_ms, uuid7_ms
 from chatsvc.core.page import Bounds, Entry
 from chatsvc.core.record import Draft, Record, accept, moved
 from chatsvc.log.base import Appended, MessageLog
-from chatsvc.log.reconcile import Life, StoreState
+from chatsvc.log.reconcile import EpochEntry, StoreState
 from chatsvc.log.tail import Tail
 from chatsvc.storage.base import Conversation
 
@@ -38,8 +38,8 @@ class FakeLog(MessageLog):
         return "fake"
 
     @property
-    def lives(self) -> tuple[Life, ...]:
-        return (Life(1, "fake", 0),)
+    def epochs(self) -> tuple[EpochEntry, ...]:
+        return (EpochEntry(1, "fake", 0),)
 
     @property
     def durability(self) -> str:
@@ -65,7 +65,7 @@ class FakeLog(MessageLog):
             future.set_result(Appended(record.id, record.body, False))
         return future
 
-    def can_tell(self, key: tuple[str, str, str]) -> bool:
+    def knows_key(self, key: tuple[str, str, str]) -> bool:
         minted_ms = uuid7_ms(key[2])
         return key in self._keys or minted_ms is None or minted_ms >= self.keys_since
 
@@ -96,10 +96,10 @@ class FakeLog(MessageLog):
     def store_from(self) -> int:
         return self.tail.stored
 
-    async def meet_store(self, store: StoreState) -> None:
+    async def attach_store(self, store: StoreState) -> None:
         self._met = store
 
-    async def read(self, after: int, up_to: int, limit: int, most_bytes: int) -> list[Record]:
+    async def read(self, after: int, up_to: int, limit: int, max_bytes: int) -> list[Record]:
         return [one for one in self.records if after < one.id <= up_to][:limit]
 
     async def readmit(self, records: Sequence[Record]) -> None:

@@ -161,7 +161,7 @@ class MemoryStore(MessageStore):
         return entry(one) if one is not None else None
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str, *, put_aside: bool = True
+        self, sender: str, channel: str, client_id: str, *, dead_letters: bool = True
     ) -> tuple[int, bytes] | None:
         await self._wait()
         found = [
@@ -169,7 +169,7 @@ class MemoryStore(MessageStore):
             for one in self.records.values()
             if (one.sender, one.channel, one.client_id) == (sender, channel, client_id)
         ]
-        if put_aside:
+        if dead_letters:
             keys = {letter.id: letter_key(letter) for letter in self.letters.held.values()}
             found += [
                 (key, one.digest or b"")

@@ -138,7 +138,7 @@ async def ping(context: Context) -> None:
 
 
 @check("position.heard", "Heartbeat and slow readers", "Whatever a client sends counts as received")
-async def heard(context: Context) -> None:
+async def any_frame_is_received(context: Context) -> None:
     (alice,) = await context.users(1)
     greeted = await context.connect(alice)
     seconds = context.heartbeat(greeted)

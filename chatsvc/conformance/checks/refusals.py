@@ -126,7 +126,7 @@ REFUSALS: Final = tuple(_refusal(bad) for bad in _BAD)
 
 
 def _points_at(problem: Mapping[str, Any], pointer: str, limit: int | None = None) -> None:
-    found = [fault for fault in problem["errors"] if fault["pointer"] == pointer]
+    found = [error for error in problem["errors"] if error["pointer"] == pointer]
     expect(found, f"errors must point at {pointer!r}: {shown(problem['errors'])}")
     if limit is not None:
         same(found[0].get("limit"), limit, "limit")
@@ -256,9 +256,9 @@ async def path_and_method(context: Context) -> None:
 
 @check("refuse.not-http", "Errors", "the HTTP parser's own included")
 async def not_http(context: Context) -> None:
-    for said in (b"NONSENSE\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n"):
+    for sent in (b"NONSENSE\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n"):
         async with await RawSocket.connect(context.api.base, context.timeout) as raw:
-            raw.write(said)
+            raw.write(sent)
             head, body = await raw.response()
         line, *fields = head.splitlines()
         headers = {

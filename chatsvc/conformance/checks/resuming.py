@@ -106,7 +106,7 @@ async def _burst(context: Context, user: User, conversation: Conversation) -> li
 
 
 @check("resume.while-others-speak", "Resume", _ALL)
-async def while_others_speak(context: Context) -> None:
+async def while_others_send(context: Context) -> None:
     alice, bob = await context.users(2)
     conversation = context.conversation(alice, bob)
     since = await _position(context, bob)
@@ -164,8 +164,8 @@ async def unreadable_cursor(context: Context) -> None:
         await _gap_and_live(context, alice, bob, conversation, since)
 
 
-@check("resume.another-life", "Resume", _GAP)
-async def another_life(context: Context) -> None:
+@check("resume.another-epoch", "Resume", _GAP)
+async def another_epoch(context: Context) -> None:
     alice, bob = await context.users(2)
     conversation = context.conversation(alice, bob)
     sent = await context.send(alice, conversation, "missed")

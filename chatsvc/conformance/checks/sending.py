@@ -200,9 +200,9 @@ async def metadata_at_its_bound(context: Context) -> None:
 @check("send.at-every-bound", "Data types", "1 to 256 of them")
 async def at_every_bound(context: Context) -> None:
     (alice,) = await context.users(1)
-    end, longest = fresh_name(), context.limits.user_id_characters
+    end, max_length = fresh_name(), context.limits.user_id_characters
     others = [
-        f"{number:03d}{end}".ljust(longest, "é")
+        f"{number:03d}{end}".ljust(max_length, "é")
         for number in range(context.limits.participants - 1)
     ]
     conversation = conversation_of(alice.id, *others)

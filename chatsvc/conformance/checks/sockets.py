@@ -86,7 +86,7 @@ async def parameters(context: Context) -> None:
             "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
         }
         answer = await context.api.call("GET", "/ws", query=query, headers=headers)
-        found = [fault["pointer"] for fault in answer.problem(422)["errors"]]
+        found = [error["pointer"] for error in answer.problem(422)["errors"]]
         expect(pointer in found, f"{shown(query)}: a pointer must be {pointer}: {found}")
 
 
@@ -201,10 +201,10 @@ async def echo(context: Context) -> None:
     alice, bob = await context.users(2)
     conversation = context.conversation(alice, bob)
     phone = await context.connect(alice, echo="true", device="phone")
-    desk = await context.connect(alice, echo="true")
-    told = await phone.ask(_send(conversation, "from the phone"))
-    (got,) = await desk.messages(conversation.channel, 1)
-    same((got["id"], got["content"]), (told["id"], "from the phone"), "what the desk gets")
+    desktop = await context.connect(alice, echo="true")
+    ack = await phone.ask(_send(conversation, "from the phone"))
+    (got,) = await desktop.messages(conversation.channel, 1)
+    same((got["id"], got["content"]), (ack["id"], "from the phone"), "what the desktop gets")
     await _nothing_before(context, bob, conversation, phone)
 
 
@@ -217,8 +217,8 @@ async def echo_of_one_device(context: Context) -> None:
     alice, bob = await context.users(2)
     conversation = context.conversation(alice, bob)
     tabs = [await context.connect(alice, echo="true", device="web") for _ in range(2)]
-    told = [await tab.ask(_send(conversation, "from a tab")) for tab in tabs]
-    for tab, other in zip(tabs, reversed(told), strict=True):
+    acks = [await tab.ask(_send(conversation, "from a tab")) for tab in tabs]
+    for tab, other in zip(tabs, reversed(acks), strict=True):
         (got,) = await tab.messages(conversation.channel, 1)
         same(got["id"], other["id"], "what a tab gets is what the other sent")
     end = await context.send(bob, conversation, fresh_name())
@@ -232,12 +232,12 @@ async def echo_over_http(context: Context) -> None:
     alice, bob = await context.users(2)
     conversation = context.conversation(alice, bob)
     phone = await context.connect(alice, echo="true", device="phone")
-    desk = await context.connect(alice, echo="true", device="desk")
+    desktop = await context.connect(alice, echo="true", device="desktop")
     sent = await context.send(alice, conversation, "one", headers={"Chatsvc-Device": "phone"})
-    same(await desk.messages(conversation.channel, 1), [sent], "what the desk gets")
+    same(await desktop.messages(conversation.channel, 1), [sent], "what the desktop gets")
     await _nothing_before(context, bob, conversation, phone)
     nameless = await context.send(alice, conversation, "two")
-    for socket, number in ((phone, 2), (desk, 3)):
+    for socket, number in ((phone, 2), (desktop, 3)):
         got = await socket.messages(conversation.channel, number)
         same(got[-1], nameless, "what no device has sent")
 
@@ -316,14 +316,14 @@ async def error_names_the_bound(context: Context) -> None:
     conversation = context.conversation(alice)
     socket = await context.connect(alice)
     max_content = context.limits.content_characters
-    stranger = Conversation([fresh_name()], "")
+    not_a_member = Conversation([fresh_name()], "")
     for frame, pointer, limit in (
         (_send(conversation, "x" * (max_content + 1)), "/content", max_content),
         (_send(conversation, ""), "/content", 1),
         (_send(Conversation([], "")), "/participants", 1),
         (_send(Conversation([alice.id, "a,b"], "")), "/participants/1", None),
         (_send(conversation, client_id="x" * 65), "/client_id", 64),
-        (_send(stranger), "/participants", None),
+        (_send(not_a_member), "/participants", None),
     ):
         error = await socket.ask(frame)
         same(error["type"], "error", "the answer")

@@ -139,7 +139,7 @@ class MessageService:
         if permission is not None:
             return asyncio.ensure_future(self._once_permitted(permission, draft))
         key = draft.key
-        if key is not None and not self._log.can_tell(key):
+        if key is not None and not self._log.knows_key(key):
             return asyncio.ensure_future(self._after_asking_store(draft, key))
         return self._log.append(draft)
 
@@ -165,7 +165,7 @@ class MessageService:
     async def _once_permitted(self, permission: Awaitable[None], draft: Draft) -> Appended:
         await permission
         key = draft.key
-        if key is not None and not self._log.can_tell(key):
+        if key is not None and not self._log.knows_key(key):
             return await self._after_asking_store(draft, key)
         return await self._log.append(draft)
 

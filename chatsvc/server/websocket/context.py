@@ -15,7 +15,7 @@ from chatsvc.delivery.connection import Connection
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
 from chatsvc.log.base import Appended
-from chatsvc.log.reconcile import Life
+from chatsvc.log.reconcile import EpochEntry
 from chatsvc.log.tail import Tail
 from chatsvc.wire.frames import encode_text
 from chatsvc.wire.protocol import Gap, Reset, encode_frame
@@ -150,7 +150,7 @@ class SocketContext:
         for socket in list(self.unstored):
             socket.notify_stored(watermark)
 
-    def begin_epoch(self, epochs: Sequence[Life]) -> None:
+    def begin_epoch(self, epochs: Sequence[EpochEntry]) -> None:
         """Start a new epoch of the log, the last of ``epochs``.
 
         Every open socket is sent ``reset`` and a gap: messages of the gap may differ from
@@ -159,7 +159,7 @@ class SocketContext:
         self.resumer.begin_epoch(epochs)
         self.spawn(self._announce_epoch(epochs[-1]))
 
-    async def _announce_epoch(self, epoch: Life) -> None:
+    async def _announce_epoch(self, epoch: EpochEntry) -> None:
         above = format_id(min(epoch.begun, self.tail.head))
         reset = encode_text(encode_frame(Reset(epoch=epoch.epoch, from_=above)))
         for count, socket in enumerate(list(self.sockets)):

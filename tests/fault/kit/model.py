@@ -32,7 +32,7 @@ from chatsvc.features.messages.service import AllowAll, MessageService
 from chatsvc.log.base import Appended
 from chatsvc.log.elapsed import Instant
 from chatsvc.log.local import LocalLog
-from chatsvc.log.reconcile import Life, Mark, StoreState
+from chatsvc.log.reconcile import EpochEntry, Mark, StoreState
 from chatsvc.storage import persister as persisting
 from chatsvc.storage.base import Conversation, Rejection
 from chatsvc.storage.history import History
@@ -162,7 +162,7 @@ class Unsteady(SqliteStore):
 class Client:
     """A user who reads: ``seen`` holds what was handled, ``cursor`` where that ended.
 
-    ``lost``: a log was put back that ends before the cursor. Only a new life can tell the
+    ``lost``: a log was put back that ends before the cursor. Only a new epoch can tell the
     two pasts apart, and only a store that has seen the other one makes a log begin it.
     ``forked``: the log has accepted something before that.
     ``logs_ago``: how often since then the log was replaced. One knows where it began, and
@@ -243,13 +243,13 @@ class World:
         self.hub = Hub()
         self.resumer = Resumer(
             epoch=self.log.epoch,
-            epochs=self.log.lives,
+            epochs=self.log.epochs,
             tail=self.log.tail,
             hub=self.hub,
             backfill=self.history,
             max_messages=10_000,
         )
-        self.log.on_new_life(self._new_life)
+        self.log.on_new_epoch(self._epoch_listeners)
         self.live = {user: Live() for user in USERS}
         for user, live in self.live.items():
             live.seen = self.sent_to(user, MAX_ID)
@@ -267,10 +267,10 @@ class World:
             look_seconds=0.0 if self.options.look else 1e9,
         )
 
-    def _new_life(self, lives: tuple[Life, ...]) -> None:
-        self.resumer.begin_epoch(lives)
+    def _epoch_listeners(self, epochs: tuple[EpochEntry, ...]) -> None:
+        self.resumer.begin_epoch(epochs)
         for live in self.live.values():
-            live.gaps.append((lives[-1].begun, self.log.tail.head))
+            live.gaps.append((epochs[-1].begun, self.log.tail.head))
 
     def _heard(self, records: Sequence[Record]) -> None:
         for record in records:
@@ -370,7 +370,7 @@ class World:
         if self.log.met is not None and not self.persister._must_look:
             self.log_is_older = False
         if self.log.epoch != before:
-            self.note("(new life)")
+            self.note("(new entry)")
 
     async def drain(self) -> None:
         """Store all there is, with a store that answers."""
@@ -382,24 +382,24 @@ class World:
             await self.round()
         raise AssertionError("the persister does not come to an end")
 
-    async def keep_house(self) -> None:
+    async def run_maintenance(self) -> None:
         before = self.in_log()
-        self.log.keep_house()
+        self.log.run_maintenance()
         await self.settled()
         for gone in before.keys() - self.in_log().keys():
             self.deleted[gone] = before[gone].content
 
     async def settled(self) -> None:
-        await self.log._standing.in_thread(lambda: None, self.log._worker.chore)
+        await self.log._standing.in_thread(lambda: None, self.log._worker.maintain)
 
     async def step_clock(self) -> None:
         step = self.dice.choice([1, 1000, 60_000, HOUR_MS, 25 * HOUR_MS, 24 * 365 * HOUR_MS])
         self.clock_ms = max(1000, self.clock_ms + self.dice.choice([1, -1]) * step)
 
     async def live_on(self) -> None:
-        await self.keep_house()
+        await self.run_maintenance()
         self.lived += self.dice.choice([1.0, 700.0, 5000.0, 90_000.0])
-        await self.keep_house()
+        await self.run_maintenance()
 
     async def restart(self) -> None:
         await self.close_log()
@@ -422,9 +422,9 @@ class World:
             raise LogUnavailable("full", code="disk_full")
 
         self.log._file.set_metas = full  # type: ignore[method-assign]
-        await self.keep_house()
+        await self.run_maintenance()
         self.log._file.set_metas = real  # type: ignore[method-assign]
-        await self.keep_house()
+        await self.run_maintenance()
 
     async def store_goes_or_comes(self) -> None:
         self.store.away = not self.store.away
@@ -582,7 +582,7 @@ def copy(path: Path, folder: Path, name: str) -> Path:
 STEPS: tuple[tuple[int, Callable[[World], Any]], ...] = (
     (10, World.send),
     (8, World.persist),
-    (4, World.keep_house),
+    (4, World.run_maintenance),
     (4, World.step_clock),
     (4, World.live_on),
     (3, World.restart),

@@ -189,9 +189,9 @@ async def check_resume(world: World, mine: list[Held], user: str, must: bool) ->
         got = [frame["content"] for frame in frames if frame["type"] == "message"]
         assert len(set(got)) == len(got) or world.readmitted, "twice"
         position = parse_id(client.cursor.partition(".")[2])
-        same_life = client.cursor.startswith(world.log.epoch + ".")
+        same_epoch = client.cursor.startswith(world.log.epoch + ".")
         if plan.recovered:
-            assert same_life
+            assert same_epoch
             if not gaps and not world.log_is_older:
                 assert got == [one.content for one in mine if one.id > position]
         for one in mine:

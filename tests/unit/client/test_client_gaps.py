@@ -342,13 +342,13 @@ async def test_a_reset_while_connected_is_fetched_again_from_where_it_says(
     peer = await server.greet(at=2)
     await peer.say(message(3), message(5))
     assert await contents(client, 2) == ["number 3", "number 5"]
-    server.history = [message(3), message(4, "of the life before"), message(5)]
+    server.history = [message(3), message(4, "of the epoch before"), message(5)]
     await peer.say(
         {"type": "reset", "epoch": "e2", "from": message_id(2)},
         {"type": "gap", "from": message_id(2), "to": message_id(5)},
     )
     assert await soon(client, Reset) == Reset("e2", message_id(2))
-    assert "of the life before" in await contents(client, 1)
+    assert "of the epoch before" in await contents(client, 1)
     await peer.say(message(6))
     while (got := await contents(client, 1)) != ["number 6"]:
         assert got in (["number 3"], ["number 5"])

@@ -24,7 +24,7 @@ def section(title: str) -> str:
 
 @pytest.mark.parametrize("check", ALL, ids=[check.name for check in ALL])
 def test_the_protocol_says_so(check: Check) -> None:
-    assert check.says in section(check.section)
+    assert check.sentence in section(check.section)
 
 
 def test_names_are_groups_and_what_they_hold_each_once() -> None:

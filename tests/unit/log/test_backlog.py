@@ -122,13 +122,13 @@ def test_a_full_backlog_is_nobodys_fault() -> None:
     assert raised.value.code == "backlog_full"
     assert raised.value.retry_after == 2.0
     with pytest.raises(LogUnavailable):
-        shares.check_room()
+        shares.check_capacity()
     backlog.release("user 0", MIB // 100)
     with pytest.raises(LogUnavailable):
-        shares.check_room()  # less than a share is free
+        shares.check_capacity()  # less than a share is free
     for number in range(1, 10):
         backlog.release(f"user {number}", MIB // 100)
-    shares.check_room()
+    shares.check_capacity()
 
 
 def test_what_is_released_is_forgotten() -> None:

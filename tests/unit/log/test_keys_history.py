@@ -17,7 +17,7 @@ from chatsvc.core.ids import MAX_ID, id_ms, next_id, uuid7_ms
 from chatsvc.log.elapsed import ElapsedHeads
 from chatsvc.log.file import LogFile
 from chatsvc.log.key_bounds import AHEAD_MS
-from chatsvc.log.key_file import LIFE_FORGOTTEN, SavedKeys, open_keys
+from chatsvc.log.key_file import KEYS_FORGOTTEN, SavedKeys, open_keys
 from chatsvc.log.keys import Key, KeyWindow
 from tests.support.boot import Boot
 from tests.support.client_ids import uuid7_at
@@ -57,7 +57,7 @@ class History(RuleBasedStateMachine):
         super().__init__()
         self.true_ms = self.wall_ms = T0
         self.boot = Boot()
-        self.lives = 1
+        self.epochs = 1
         self.file = MemoryFile()
         self.backup = copy.deepcopy(self.file)
         self.store: list[Row] = []
@@ -72,7 +72,7 @@ class History(RuleBasedStateMachine):
     # The service
 
     @property
-    def life(self) -> str:
+    def epoch(self) -> str:
         return str(self.file.meta("epoch"))
 
     def open(self) -> None:
@@ -80,12 +80,12 @@ class History(RuleBasedStateMachine):
         head = self.file.head()
         self.watermark = store_head
         if store_head > head:  # a new log, or an older one
-            self.lives += 1
-            self.file.set_meta("epoch", str(self.lives))
+            self.epochs += 1
+            self.file.set_meta("epoch", str(self.epochs))
         self.elapsed = ElapsedHeads(cast("str | None", self.file.meta("elapsed")), clock=self.boot)
         self.keys: KeyWindow = open_keys(
             cast(LogFile, self.file),
-            life=self.life,
+            epoch=self.epoch,
             window_ms=WINDOW_MS,
             max_keys=9,
             max_keys_per_sender=self.per_sender,
@@ -108,7 +108,7 @@ class History(RuleBasedStateMachine):
             self.keys.bounds.learn_past(
                 id_ms(store_head), sorted(ahead.items(), key=lambda item: -item[1])
             )
-        self.saved.prepare(self.life, 0.0)()
+        self.saved.prepare(self.epoch, 0.0)()
 
     def submit(self, key: Key, *, fresh: bool) -> None:
         """As the message service does."""
@@ -204,7 +204,7 @@ class History(RuleBasedStateMachine):
     def save_and_trim(self) -> None:
         self.elapsed.note(self.last)
         self.file.set_meta("elapsed", self.elapsed.save().decode())
-        self.saved.prepare(self.life, 0.0)()
+        self.saved.prepare(self.epoch, 0.0)()
         up_to = min(self.watermark, self.saved.position)
         newest = self.file.head()
         self.file.rows = [row for row in self.file.rows if row.id > up_to or row.id == newest]
@@ -239,8 +239,8 @@ class History(RuleBasedStateMachine):
     @rule()
     def lose_the_log(self) -> None:
         self.file = MemoryFile()
-        self.file.values["epoch"] = f"lost {self.lives}"
-        self.lives += 1
+        self.file.values["epoch"] = f"lost {self.epochs}"
+        self.epochs += 1
         self.restart()
 
     @precondition(lambda self: len(self.file.rows) > 1)
@@ -248,7 +248,7 @@ class History(RuleBasedStateMachine):
     def quarantine(self, data: st.DataObject) -> None:
         row = data.draw(st.sampled_from(self.file.rows[:-1]))
         self.file.rows.remove(row)
-        self.file.values |= LIFE_FORGOTTEN
+        self.file.values |= KEYS_FORGOTTEN
         self.restart()
 
     @rule(count=st.integers(0, 5))

@@ -160,7 +160,7 @@ async def test_a_log_that_holds_a_key_twice_opens_and_goes_on(
 ) -> None:
     rows = [old_row(3 * HOUR, 0, client_id="k"), old_row(2 * HOUR, 1, client_id="k")]
     write(tmp_path, rows)
-    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
     boot = Boot()
     log = await opened(elapsed_clock=boot)
     log.advance_watermark(rows[-1][0])
@@ -291,7 +291,7 @@ async def test_a_disk_nearly_full_refuses_before_it_is_full(
             return free
 
     monkeypatch.setattr(local.os, "statvfs", lambda _: Disk())
-    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
     log = await opened(min_free_bytes=5_000)
     await send(log)
     assert log.refusal is None
@@ -342,7 +342,7 @@ async def test_trim_takes_what_is_old_and_stored_but_never_the_newest(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_TRIM_ROWS", 7)
-    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
     monkeypatch.setattr(key_file, "_SAVE_SOON_SECONDS", 0.0)
     rows = [old_row(5 * HOUR, at) for at in range(50)]
     write(tmp_path, rows, watermark=rows[29][0], store="s")
@@ -364,7 +364,7 @@ async def test_trim_takes_what_is_old_and_stored_but_never_the_newest(
 async def test_trim_goes_by_time_passed_and_never_by_the_clock(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
     monkeypatch.setattr(key_file, "_SAVE_SOON_SECONDS", 0.0)
     boot = Boot()
     rows = [old_row(-10 * 365 * 24 * HOUR, at) for at in range(5)]  # ten years ahead
@@ -374,7 +374,7 @@ async def test_trim_goes_by_time_passed_and_never_by_the_clock(
         patch.setattr(local, "now_ms", lambda: now_ms() + 20 * 365 * 24 * HOUR)
         await until(lambda: log.elapsed.older_than(0) == rows[-1][0])
         log._trim()
-        await log._standing.in_thread(lambda: None, log._worker.chore)
+        await log._standing.in_thread(lambda: None, log._worker.maintain)
     assert rows_on_disk(tmp_path) == 5, "a wrong clock deletes nothing"
     boot.seconds += WINDOW / 1000 + 121
     await until(lambda: rows_on_disk(tmp_path) == 1)
@@ -383,7 +383,7 @@ async def test_trim_goes_by_time_passed_and_never_by_the_clock(
 async def test_a_watermark_that_could_not_be_saved_is_not_trimmed_by(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
     monkeypatch.setattr(key_file, "_SAVE_SOON_SECONDS", 0.0)
     boot = Boot()
     log = await opened(elapsed_clock=boot, store=StoreState("s", None, 0))
@@ -402,8 +402,8 @@ async def test_a_watermark_that_could_not_be_saved_is_not_trimmed_by(
         await until(lambda: log.elapsed.older_than(0) == sent[-1].id)
         boot.seconds += 24 * 3600
         await until(lambda: log._saved_keys.position >= sent[-1].id)
-        log.keep_house()
-        await log._standing.in_thread(lambda: None, log._worker.chore)
+        log.run_maintenance()
+        await log._standing.in_thread(lambda: None, log._worker.maintain)
     assert rows_on_disk(tmp_path) == 5
     full = False
     await until(lambda: rows_on_disk(tmp_path) == 1)
@@ -421,7 +421,7 @@ def rows_on_disk(folder: Path) -> int:
 async def test_retention_is_never_shorter_than_the_key_window(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
     monkeypatch.setattr(key_file, "_SAVE_SOON_SECONDS", 0.0)
     boot = Boot()
     log = await opened(elapsed_clock=boot, retention_ms=0)
@@ -465,7 +465,7 @@ async def test_a_checkpoint_that_fails_stops_nobody(
 async def test_the_watermark_is_saved_without_being_asked(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
     log = await opened()
     sent = await send(log)
     log.advance_watermark(sent.id)
@@ -495,7 +495,7 @@ async def test_closing_ends_its_thread(opened: Open) -> None:
 async def test_the_head_is_noted_by_elapsed_time_and_outlives_the_process(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
     boot = Boot()
     log = await opened(elapsed_clock=boot)
     first = await send(log)
@@ -516,7 +516,7 @@ async def test_what_was_noted_is_saved_now_and_then(
     opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A killed process has lost the notes of a minute at most."""
-    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
     monkeypatch.setattr(local, "_SAVE_ELAPSED_SECONDS", 0.02)
     log = await opened(elapsed_clock=Boot())
     first = await send(log)

@@ -38,7 +38,7 @@ async def opened(
     tmp_path: Path, boot: Boot, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Open]:
     """Opens the log in this test's folder, beside a store that is empty; closes all."""
-    monkeypatch.setattr(local, "_HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
     logs: list[LocalLog] = []
 
     async def open_log(**options: Any) -> LocalLog:
@@ -53,8 +53,8 @@ async def opened(
         identity, head = options.pop("store_identity", "s"), options.pop("store_head", 0)
         mark = None
         if logs and head:  # as the persister of the log before has left it
-            life = logs[-1].lives[-1]
-            mark = Mark(head, life.generation, life.epoch)
+            entry = logs[-1].epochs[-1]
+            mark = Mark(head, entry.generation, entry.epoch)
         values["store"] = None if identity is None else StoreState(identity, mark, head)
         log = await LocalLog.open(tmp_path, **(values | options))
         logs.append(log)
@@ -99,9 +99,9 @@ async def test_what_was_forgotten_stays_the_stores_to_tell_over_a_restart(
     await pass_window(log, boot)
     for _ in range(2):
         assert not log.remembers(key(uuid7_at(minted)))
-        assert not log.can_tell(key(uuid7_at(minted)))
-        assert log.can_tell(key(uuid7_at(minted + 1)))
-        assert log.can_tell(key(uuid7_at(minted), "carol"))
+        assert not log.knows_key(key(uuid7_at(minted)))
+        assert log.knows_key(key(uuid7_at(minted + 1)))
+        assert log.knows_key(key(uuid7_at(minted), "carol"))
         assert log.forgotten_are_stored
         await log.close()
         log = await opened(store_head=sent.id)
@@ -144,12 +144,12 @@ async def test_nothing_is_trimmed_before_it_is_saved_what_was_forgotten(
     monkeypatch.setattr(local, "now_ms", lambda: now_ms() + HOUR)
     trimmed = asyncio.Event()
     log._trim()
-    log._worker.chore(lambda: log._loop.call_soon_threadsafe(trimmed.set))
+    log._worker.maintain(lambda: log._loop.call_soon_threadsafe(trimmed.set))
     await asyncio.wait_for(trimmed.wait(), 30)
     assert stored_in(tmp_path, "SELECT count(*) FROM records") == 2
     monkeypatch.setattr(log._file, "set_meta", real)
     await until(lambda: stored_in(tmp_path, "SELECT count(*) FROM records") == 1)
-    assert not log.can_tell(key(used))
+    assert not log.knows_key(key(used))
 
 
 async def test_what_was_forgotten_and_not_saved_is_read_back(
@@ -159,7 +159,7 @@ async def test_what_was_forgotten_and_not_saved_is_read_back(
     used = uuid7_at(now_ms())
     sent = await send(log, used)
     await pass_window(log, boot)
-    assert not log.can_tell(key(used))
+    assert not log.knows_key(key(used))
     copy = tmp_path / "as it was when it was killed"
     copy.mkdir()
     for name in ("log.db", "log.db-wal"):
@@ -193,7 +193,7 @@ async def test_more_keys_than_the_bounds_are_not_read_back(opened: Open) -> None
     log = await opened(idempotency_keys_per_sender=10, retention_ms=HOUR)
     assert len(log._keys) == 10
     assert log.remembers(key(uuid7_at(1049)))
-    assert not log.can_tell(key(uuid7_at(1039)))
+    assert not log.knows_key(key(uuid7_at(1039)))
     assert not log.forgotten_are_stored, "they are not stored yet"
     log.advance_watermark(sent[-1].id)
     assert log.forgotten_are_stored
@@ -211,8 +211,8 @@ async def test_one_that_floods_pushes_out_nobody_elses(opened: Open) -> None:
     assert [log.remembers(key(client_id, "honest")) for client_id in honest] == [True] * 5
     assert len(log._keys) <= 60
     assert log.keys_forgotten_early >= 145
-    assert log.can_tell(key(uuid7_at(now_ms(), 77), "honest"))
-    assert not log.can_tell(key(uuid7_at(now_ms(), 77), "flood"))
+    assert log.knows_key(key(uuid7_at(now_ms(), 77), "honest"))
+    assert not log.knows_key(key(uuid7_at(now_ms(), 77), "flood"))
 
 
 # --- a past that this log does not know
@@ -222,7 +222,7 @@ async def test_a_new_log_beside_an_empty_store_has_no_past(opened: Open) -> None
     log = await opened()
     log.learn_past(0, [])
     for ms in (0, now_ms(), now_ms() + 1000 * HOUR):
-        assert log.can_tell(key(uuid7_at(ms)))
+        assert log.knows_key(key(uuid7_at(ms)))
 
 
 async def test_a_new_log_with_the_store_away_leaves_its_past_to_it(
@@ -232,25 +232,25 @@ async def test_a_new_log_with_the_store_away_leaves_its_past_to_it(
     monkeypatch.setattr(local, "now_ms", lambda: start)
     log = await opened(store_identity=None, store_head=None)
     assert log.past_is_unknown
-    assert not log.can_tell(key(uuid7_at(start + AHEAD_MS)))
-    assert not log.can_tell(key(uuid7_at(start + HOUR))), "ahead of the clock"
+    assert not log.knows_key(key(uuid7_at(start + AHEAD_MS)))
+    assert not log.knows_key(key(uuid7_at(start + HOUR))), "ahead of the clock"
     monkeypatch.setattr(local, "now_ms", lambda: start + HOUR)
-    assert not log.can_tell(key(uuid7_at(start + HOUR))), "a clock that is set proves nothing"
+    assert not log.knows_key(key(uuid7_at(start + HOUR))), "a clock that is set proves nothing"
     boot.seconds += HOUR / 1000
-    assert log.can_tell(key(uuid7_at(start + HOUR)))
+    assert log.knows_key(key(uuid7_at(start + HOUR)))
     await log.close()
     log = await opened(store_identity=None, store_head=None)
     assert log.past_is_unknown
-    await log.meet_store(StoreState("s", None, 0))
+    await log.attach_store(StoreState("s", None, 0))
     log.learn_past(id_at(start - HOUR), [("future", start + 9 * HOUR)])
     assert not log.past_is_unknown
-    assert not log.can_tell(key(uuid7_at(start - HOUR + AHEAD_MS)))
-    assert log.can_tell(key(uuid7_at(start)))
-    assert not log.can_tell(key(uuid7_at(start + 8 * HOUR), "future"))
+    assert not log.knows_key(key(uuid7_at(start - HOUR + AHEAD_MS)))
+    assert log.knows_key(key(uuid7_at(start)))
+    assert not log.knows_key(key(uuid7_at(start + 8 * HOUR), "future"))
     await log.close()
     log = await opened()
     assert not log.past_is_unknown
-    assert not log.can_tell(key(uuid7_at(start + 8 * HOUR), "future"))
+    assert not log.knows_key(key(uuid7_at(start + 8 * HOUR), "future"))
 
 
 async def test_a_store_ahead_is_asked_for_what_it_knows(opened: Open, boot: Boot) -> None:
@@ -263,11 +263,11 @@ async def test_a_store_ahead_is_asked_for_what_it_knows(opened: Open, boot: Boot
     ahead = id_at(now_ms() + 1000)
     log = await opened(store_head=ahead)
     assert log.past_is_unknown
-    assert not log.can_tell(key(uuid7_at(id_ms(ahead) + AHEAD_MS)))
+    assert not log.knows_key(key(uuid7_at(id_ms(ahead) + AHEAD_MS)))
     log.learn_past(ahead, [])
-    assert not log.can_tell(key(uuid7_at(id_ms(ahead) + AHEAD_MS)))
-    assert log.can_tell(key(uuid7_at(id_ms(ahead) + AHEAD_MS + 1)))
-    assert not log.can_tell(key(used, "carol")), "what the log forgot itself still counts"
+    assert not log.knows_key(key(uuid7_at(id_ms(ahead) + AHEAD_MS)))
+    assert log.knows_key(key(uuid7_at(id_ms(ahead) + AHEAD_MS + 1)))
+    assert not log.knows_key(key(used, "carol")), "what the log forgot itself still counts"
 
 
 async def test_another_store_is_asked_for_what_it_knows(opened: Open) -> None:
@@ -277,7 +277,7 @@ async def test_another_store_is_asked_for_what_it_knows(opened: Open) -> None:
     await log.close()
     log = await opened(store_identity="another", store_head=sent.id - 64)
     assert log.past_is_unknown
-    assert not log.can_tell(key(uuid7_at(id_ms(sent.id))))
+    assert not log.knows_key(key(uuid7_at(id_ms(sent.id))))
 
 
 @pytest.mark.parametrize("running", [False, True], ids=["at the start", "later"])
@@ -292,10 +292,10 @@ async def test_what_a_mark_or_a_dead_letter_tells_is_of_the_past_as_well(
     log = await opened(**({} if running else {"store": store}))
     if running:
         log.learn_past(0, [])
-        await log.meet_store(store)
+        await log.attach_store(store)
     assert log.past_is_unknown
-    assert not log.can_tell(key(uuid7_at(id_ms(used))))
-    assert log.can_tell(key(uuid7_at(id_ms(used) + AHEAD_MS + 1)))
+    assert not log.knows_key(key(uuid7_at(id_ms(used))))
+    assert log.knows_key(key(uuid7_at(id_ms(used) + AHEAD_MS + 1)))
 
 
 @pytest.mark.parametrize("how", ["quarantined", "loss accepted"])
@@ -315,7 +315,7 @@ async def test_a_log_that_lost_a_record_does_not_know_its_key(
     log = await opened(retention_ms=HOUR, store_head=last.id)
     assert log.past_is_unknown
     log.learn_past(last.id, [])
-    assert not log.can_tell(key(used))
+    assert not log.knows_key(key(used))
     assert log.remembers(key("the last"))
 
 
@@ -333,4 +333,4 @@ async def test_a_log_of_an_older_version_is_read_back_and_its_past_is_asked_for(
     log = await opened(retention_ms=HOUR, store_head=sent.id)
     assert log.past_is_unknown
     assert (await send(log, used)).id == sent.id
-    assert not log.can_tell(key(uuid7_at(id_ms(sent.id) + AHEAD_MS)))
+    assert not log.knows_key(key(uuid7_at(id_ms(sent.id) + AHEAD_MS)))

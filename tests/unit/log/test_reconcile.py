@@ -7,7 +7,7 @@ import pytest
 from chatsvc.log.reconcile import (
     MARGIN,
     WIDE_MARGIN,
-    Life,
+    EpochEntry,
     LogState,
     Mark,
     Meeting,
@@ -17,9 +17,9 @@ from chatsvc.log.reconcile import (
 
 TRIMMED, WATERMARK, HEAD = 20, 50, 80
 BELOW, BETWEEN, ABOVE = 40, 60, 90
-FIRST, NOW = Life(1, "first", 0), Life(2, "now", 30)
+FIRST, NOW = EpochEntry(1, "first", 0), EpochEntry(2, "now", 30)
 LOG = LogState(
-    "ours", stored=WATERMARK, start=1, trimmed=TRIMMED, base=0, empty=False, lives=(FIRST, NOW)
+    "ours", stored=WATERMARK, start=1, trimmed=TRIMMED, base=0, empty=False, epochs=(FIRST, NOW)
 )
 AGREED = Meeting(
     another=False,
@@ -33,8 +33,8 @@ AGREED = Meeting(
 BEHIND = AGREED._replace(behind=True, stored=BELOW, margin=WIDE_MARGIN)
 
 
-def mark(position: int | None, life: Life = NOW) -> Mark | None:
-    return None if position is None else Mark(position, life.generation, life.epoch)
+def mark(position: int | None, entry: EpochEntry = NOW) -> Mark | None:
+    return None if position is None else Mark(position, entry.generation, entry.epoch)
 
 
 def ahead_of(base: int, of: Meeting = AGREED) -> Meeting:
@@ -136,21 +136,21 @@ def test_where_nothing_was_deleted_nothing_is_missing() -> None:
 @pytest.mark.parametrize(
     ("set_by", "position", "behind", "stored", "ahead"),
     [
-        # Set by the life before: what the present one has placed below it is not in there.
+        # Set by the epoch before: what the present one has placed below it is not in there.
         (FIRST, WATERMARK, True, NOW.begun, False),
         (FIRST, HEAD, True, NOW.begun, False),
         (FIRST, 25, True, 25, False),
-        # Set by a life of the same number that is not this one: the two forked.
-        (Life(2, "fork", 0), WATERMARK, True, NOW.begun, True),
+        # Set by an epoch of the same number that is not this one: the two forked.
+        (EpochEntry(2, "fork", 0), WATERMARK, True, NOW.begun, True),
         # Set by a later one: the log is an older one, and all that it believes is in there.
-        (Life(3, "later", 0), HEAD, False, WATERMARK, True),
-        (Life(3, "later", 0), BELOW, True, BELOW, True),
+        (EpochEntry(3, "later", 0), HEAD, False, WATERMARK, True),
+        (EpochEntry(3, "later", 0), BELOW, True, BELOW, True),
         # Set by one from before those that are remembered.
-        (Life(0, "long ago", 0), HEAD, True, TRIMMED, False),
+        (EpochEntry(0, "long ago", 0), HEAD, True, TRIMMED, False),
     ],
 )
 def test_a_mark_counts_for_the_life_that_set_it(
-    set_by: Life, position: int, behind: bool, stored: int, ahead: bool
+    set_by: EpochEntry, position: int, behind: bool, stored: int, ahead: bool
 ) -> None:
     found = reconcile(LOG, StoreState("ours", mark(position, set_by), HEAD), known=True)
     assert (found.behind, found.stored, found.ahead) == (behind, stored, ahead)
@@ -186,7 +186,7 @@ def test_of_a_stranger_no_word_is_taken() -> None:
     stranger = StoreState("another", Mark(70, 9, "theirs"), 10)
     found = reconcile(LOG, stranger, known=True)
     assert (found.stored, found.hole) == (TRIMMED, (0, TRIMMED))
-    assert found.ahead, "its lives are counted further"
+    assert found.ahead, "its epochs are counted further"
 
 
 @pytest.mark.parametrize(

@@ -160,29 +160,29 @@ def place_of(folder: Path) -> tuple[InPlace, sqlite3.Connection]:
 def test_each_way_to_lose_a_file_is_told(tmp_path: Path) -> None:
     place, db = place_of(tmp_path)
     path, wal = tmp_path / "x.db", tmp_path / "x.db-wal"
-    assert place.fault() is None
+    assert place.find_error() is None
     shutil.copy(path, tmp_path / "copy")
     path.rename(tmp_path / "kept")
-    assert place.fault() == f"{path} was removed"
+    assert place.find_error() == f"{path} was removed"
     (tmp_path / "copy").rename(path)
-    assert place.fault() == f"{path} was replaced"
+    assert place.find_error() == f"{path} was replaced"
     (tmp_path / "kept").rename(path)
-    assert place.fault() is None
+    assert place.find_error() is None
     wal.rename(tmp_path / "wal")
-    assert place.fault() == f"{wal} was removed"
+    assert place.find_error() == f"{wal} was removed"
     wal.touch()
-    assert place.fault() == f"{wal} was replaced"
+    assert place.find_error() == f"{wal} was replaced"
     db.close()
 
 
 def test_a_log_that_was_not_there_yet_is_known_once_it_is(tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "x.db").close()
     place = InPlace(tmp_path / "x.db")
-    assert place.fault() is None
+    assert place.find_error() is None
     (tmp_path / "x.db-wal").touch()
-    assert place.fault() is None
+    assert place.find_error() is None
     (tmp_path / "x.db-wal").unlink()
-    assert place.fault() is not None
+    assert place.find_error() is not None
 
 
 def test_a_folder_that_cannot_be_looked_at_changes_nothing(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from chatsvc.core.errors import ConfigurationError, LogDamaged
 from chatsvc.core.record import checksum
 from chatsvc.log.file import LogFile
-from chatsvc.log.snapshot import copy_database, faults_of, oldest, oldest_needed
+from chatsvc.log.snapshot import copy_database, oldest, oldest_needed, page_errors
 
 
 @pytest.fixture
@@ -79,15 +79,15 @@ def test_what_cannot_be_opened_or_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes(b"not a database, but long enough to be looked at" * 100)
     with pytest.raises(LogDamaged, match="is damaged"):
         copy_database(tmp_path / "text", tmp_path / "copy")
-    assert len(faults_of(tmp_path / "text")) == 1
+    assert len(page_errors(tmp_path / "text")) == 1
 
 
 def test_a_damaged_page_is_found(log: Path) -> None:
-    assert faults_of(log) == []
+    assert page_errors(log) == []
     data = bytearray(log.read_bytes())
     data[4096:4200] = bytes(104)
     log.write_bytes(data)
-    assert faults_of(log)
+    assert page_errors(log)
 
 
 def test_where_a_store_may_lack_something(log: Path) -> None:

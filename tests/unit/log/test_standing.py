@@ -20,7 +20,7 @@ from chatsvc.log import reconcile as table
 from chatsvc.log.base import Appended
 from chatsvc.log.file import LogFile, Row
 from chatsvc.log.local import LocalLog
-from chatsvc.log.reconcile import Life, Mark, StoreState
+from chatsvc.log.reconcile import EpochEntry, Mark, StoreState
 from chatsvc.log.verify import BadRow, accept_loss, remove
 from tests.support.drafts import draft
 
@@ -79,8 +79,8 @@ def ids(log: LocalLog) -> list[int]:
 
 
 def mark(log: LocalLog, position: int) -> Mark:
-    life = log.lives[-1]
-    return Mark(position, life.generation, life.epoch)
+    entry = log.epochs[-1]
+    return Mark(position, entry.generation, entry.epoch)
 
 
 async def send(log: LocalLog, content: str = "x", **options: Any) -> Appended:
@@ -101,7 +101,7 @@ async def test_a_new_log_beside_a_store_with_messages(opened: Open) -> None:
 
 async def test_a_new_log_counts_its_life_from_the_stores(opened: Open) -> None:
     log = await opened(store=StoreState("s", Mark(100, 7, "before"), 100))
-    assert [life.generation for life in log.lives] == [8]
+    assert [entry.generation for entry in log.epochs] == [8]
 
 
 async def test_a_new_log_with_the_store_away_claims_nothing_before_it_has_met_one(
@@ -116,7 +116,7 @@ async def test_a_new_log_with_the_store_away_claims_nothing_before_it_has_met_on
     await log.close()
     log = await opened()
     assert log.tail.complete_above == log.tail.head == sent.id
-    await log.meet_store(NOTHING)
+    await log.attach_store(NOTHING)
     assert log.tail.complete_above == log.tail.floor < sent.id
     assert log.tail.lacking() == ()
 
@@ -165,7 +165,7 @@ async def test_a_row_that_was_put_aside_is_the_stores_to_show(tmp_path: Path, op
     log = await opened(store=StoreState("s", mark(log, sent[2].id), sent[2].id))
     assert log.tail.base == log.tail.complete_above == sent[1].id
     assert log.tail.stored == sent[2].id
-    assert [life.epoch for life in log.lives] == [log.epoch]
+    assert [entry.epoch for entry in log.epochs] == [log.epoch]
 
 
 @pytest.mark.parametrize("met", ["s", "another", None])
@@ -179,7 +179,7 @@ async def test_a_row_that_was_put_aside_and_never_stored_is_lost(
     await log.close()
     remove(tmp_path / "log.db", (BadRow(sent[1].id, "checksum", b""),))
     log = await opened(store=StoreState(met or "s", None, sent[0].id if met == "s" else 0))
-    assert log.lives[-1].begun <= sent[1].id - 1
+    assert log.epochs[-1].begun <= sent[1].id - 1
     log.advance_watermark(sent[2].id)
     assert log.tail.missing() == ((sent[1].id - 1, sent[1].id),)
 
@@ -188,11 +188,11 @@ async def test_an_accepted_loss_begins_a_new_life_above_it(tmp_path: Path, opene
     log = await opened(store=NOTHING)
     sent = await send(log)
     await log.close()
-    before = log.lives
+    before = log.epochs
     accept_loss(tmp_path / "log.db")
     log = await opened(store=StoreState("s", None, 0))
-    assert log.lives[:-1] == before
-    assert log.lives[-1] == Life(before[-1].generation + 1, log.epoch, sent.id)
+    assert log.epochs[:-1] == before
+    assert log.epochs[-1] == EpochEntry(before[-1].generation + 1, log.epoch, sent.id)
     assert log.tail.base > sent.id
     assert log.tail.missing() == ((sent.id, log.tail.base),), "what was above it is lost"
     assert (await send(log)).id > log.tail.base
@@ -295,11 +295,11 @@ async def test_a_store_ahead_begins_a_new_life_above_it(tmp_path: Path, opened: 
     head = id_at(now_ms() - 60_000)
     log = await opened(store=StoreState("s", None, head))
     assert log.epoch != "before"
-    assert log.lives[-1].begun == head
+    assert log.epochs[-1].begun == head
     assert log.tail.stored == records[0].id - 1, "the store has seen another past"
     assert log.tail.unsaved_count == 1
     assert log.tail.head == log.tail.base == log.tail.complete_above == head
-    assert log.past_is_unknown, "keys of the old life are the store's to tell"
+    assert log.past_is_unknown, "keys of the old epoch are the store's to tell"
     sent = await send(log)
     assert sent.id > head
     epoch = log.epoch
@@ -352,7 +352,7 @@ async def test_a_store_that_comes_later_is_met(tmp_path: Path, opened: Open) -> 
     assert (log.met, log.tail.confirmed) == (None, False)
     sent = await send(log)
     epoch = log.epoch
-    await log.meet_store(NOTHING)
+    await log.attach_store(NOTHING)
     assert (log.met, log.epoch, log.tail.confirmed) == (NOTHING, epoch, True)
     log.advance_watermark(sent.id)
     assert LogFile(tmp_path / "log.db").meta("store") == "s"
@@ -374,14 +374,14 @@ async def test_a_store_that_knows_more_begins_a_new_life_of_a_running_log(
 
     older = await opened(tmp_path / "older")  # with the store away
     third = await send(older, "c")
-    lives: list[tuple[Life, ...]] = []
-    older.on_new_life(lives.append)
+    epochs: list[tuple[EpochEntry, ...]] = []
+    older.on_new_epoch(epochs.append)
     epoch = older.epoch
     assert epoch == log.epoch
-    await older.meet_store(StoreState("s", mark(log, second.id), second.id))
+    await older.attach_store(StoreState("s", mark(log, second.id), second.id))
     assert older.epoch != epoch
-    assert lives == [older.lives]
-    assert older.lives[-1].begun == first.id, "above it lies what was not sent to everybody"
+    assert epochs == [older.epochs]
+    assert older.epochs[-1].begun == first.id, "above it lies what was not sent to everybody"
     assert older.tail.base == second.id
     assert older.store_from == older.tail.stored == 0
     assert older.tail.unsaved_count == 1
@@ -395,7 +395,7 @@ async def test_ids_go_on_above_all_that_a_met_store_holds(opened: Open) -> None:
     far = id_at(now_ms() + 48 * HOUR)
     in_flight = log.append(draft("in flight"))
     await asyncio.sleep(0)
-    await log.meet_store(StoreState("s", None, far))
+    await log.attach_store(StoreState("s", None, far))
     after = await send(log)
     assert (await in_flight).id < far < after.id
     assert log.tail.head == after.id
@@ -405,10 +405,10 @@ async def test_two_services_at_one_store_do_not_reset_clients_without_end(opened
     log = await opened(store=NOTHING)
     sent = await send(log)
     theirs = [id_at(now_ms() + minutes * 60_000) for minutes in (1, 2)]
-    await log.meet_store(StoreState("s", Mark(theirs[0], 1, "theirs"), theirs[0]))
+    await log.attach_store(StoreState("s", Mark(theirs[0], 1, "theirs"), theirs[0]))
     epoch = log.epoch
     with pytest.raises(StoreUnavailable, match="another service writes to this store"):
-        await log.meet_store(StoreState("s", Mark(theirs[1], 1, "theirs"), theirs[1]))
+        await log.attach_store(StoreState("s", Mark(theirs[1], 1, "theirs"), theirs[1]))
     assert log.epoch == epoch
     assert log.tail.stored < sent.id
 
@@ -426,10 +426,10 @@ async def test_a_meeting_that_cannot_be_kept_changes_nothing(
 
     monkeypatch.setattr(log._file, "set_metas", full)
     with pytest.raises(LogUnavailable):
-        await log.meet_store(StoreState("another", None, 0))
+        await log.attach_store(StoreState("another", None, 0))
     assert (log.epoch, log.tail.stored, log.met) == before
     monkeypatch.undo()
-    await log.meet_store(StoreState("another", None, 0))
+    await log.attach_store(StoreState("another", None, 0))
     assert log.tail.stored < sent.id
 
 
@@ -439,9 +439,9 @@ async def test_a_watermark_of_before_is_not_saved_over_a_meeting(
     log = await opened(store=NOTHING)
     sent = [await send(log, str(at)) for at in range(3)]
     log.advance_watermark(sent[2].id)
-    meeting = asyncio.create_task(log.meet_store(StoreState("another", None, 0)))
+    meeting = asyncio.create_task(log.attach_store(StoreState("another", None, 0)))
     await asyncio.sleep(0)
-    log.keep_house()
+    log.run_maintenance()
     await meeting
     await log.close()
     file = LogFile(tmp_path / "log.db")
@@ -455,8 +455,8 @@ async def test_a_watermark_of_before_is_not_saved_over_a_meeting(
 async def test_a_message_whose_id_is_taken_gets_another_place(tmp_path: Path, opened: Open) -> None:
     log = await opened(store=NOTHING)
     sent = [await send(log, content, client_id=content) for content in ("a", "b", "c")]
-    lives: list[tuple[Life, ...]] = []
-    log.on_new_life(lives.append)
+    epochs: list[tuple[EpochEntry, ...]] = []
+    log.on_new_epoch(epochs.append)
     epoch = log.epoch
     taken = [one for one in log.tail.page(ALL) if one.id == sent[1].id]
     while_placing = log.append(draft("d"))
@@ -470,7 +470,7 @@ async def test_a_message_whose_id_is_taken_gets_another_place(tmp_path: Path, op
     assert log.tail.get(sent[1].id) is None
     assert log.tail.unsaved_count == 4
     assert log.epoch != epoch
-    assert lives[0][-1].begun == sent[1].id - 1
+    assert epochs[0][-1].begun == sent[1].id - 1
     assert log.tail.base == sent[1].id, "what is there now is the store's to show"
     await log.close()
     log = await opened(store=StoreState("s", None, 0))
@@ -483,9 +483,9 @@ async def test_lives_are_remembered_up_to_a_bound(tmp_path: Path, opened: Open) 
     for number in range(40):
         await send(log, str(number))
         await log.readmit(log.tail.page(Bounds(1)))
-    generations = [life.generation for life in log.lives]
+    generations = [entry.generation for entry in log.epochs]
     assert generations == list(range(10, 42))
     await log.close()
     log = await opened(store=NOTHING)
-    assert [life.generation for life in log.lives] == generations
-    assert log.lives[0].begun == 0, "it stands for the first, which began with nothing"
+    assert [entry.generation for entry in log.epochs] == generations
+    assert log.epochs[0].begun == 0, "it stands for the first, which began with nothing"

@@ -19,7 +19,7 @@ from chatsvc.log.elapsed import ElapsedHeads
 from chatsvc.log.file import LogFile, Row, unfinished_loss
 from chatsvc.log.given_ids import ID_MARGIN
 from chatsvc.log.positions import load
-from chatsvc.log.verify import BadRow, accept_loss, begin_restored_life, remove, verify
+from chatsvc.log.verify import BadRow, accept_loss, begin_restored_epoch, remove, verify
 
 
 def row(number: int) -> Row:
@@ -64,7 +64,7 @@ def test_a_bit_in_the_middle_is_damage_and_nothing_is_touched(crashed: Path) -> 
     before = (crashed.read_bytes(), wal.read_bytes())
     verdict = verify(crashed)
     assert not verdict.good
-    assert "write-ahead log is damaged at byte" in verdict.faults[0]
+    assert "write-ahead log is damaged at byte" in verdict.errors[0]
     for _ in range(3):
         with pytest.raises(LogDamaged, match="a copy is in") as caught:
             LogFile(crashed)
@@ -153,13 +153,13 @@ def test_a_removal_that_is_cut_off_has_changed_nothing(
     crashed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = LogFile(crashed)
-    file.set_metas({"keys_life": "the present", "watermark": row(40)[0]})
+    file.set_metas({"keys_epoch": "the present", "watermark": row(40)[0]})
     file.close()
     before = contents(crashed)
     bad = BadRow(row(7)[0], "checksum", b"")
     *unfinished, after = cut_off(monkeypatch, crashed, lambda: remove(crashed, (bad,)))
     assert all(one == before for one in unfinished)
-    assert (after["keys_life"], after["base"]) == ("", bad.id)
+    assert (after["keys_epoch"], after["base"]) == ("", bad.id)
     assert after["ids"] == [row(at)[0] for at in range(1, 41) if at != 7]
 
 
@@ -181,7 +181,7 @@ def test_new_ids_start_above_all_that_may_have_been_given(
         file.set_meta(known_by, given)
     file.close()
     if how == "restored":
-        begin_restored_life(crashed, given if known_by == "caller" else 0)
+        begin_restored_epoch(crashed, given if known_by == "caller" else 0)
     else:
         accept_loss(crashed)
     file = LogFile(crashed)
@@ -202,7 +202,7 @@ def test_an_accepted_loss_that_is_cut_off_has_changed_nothing(
             break
         unfinished.append(after)
         assert unfinished_loss(crashed).exists(), "the damage can no longer be seen"
-        assert "not finished" in verify(crashed).faults[0]
+        assert "not finished" in verify(crashed).errors[0]
         with pytest.raises(LogDamaged, match="run `chatsvc log verify --accept-loss` again"):
             LogFile(crashed)
     assert len(unfinished) > 3
@@ -212,7 +212,7 @@ def test_an_accepted_loss_that_is_cut_off_has_changed_nothing(
     positions = load(file)
     file.close()
     assert positions.hole == (row(40)[0], positions.base)
-    first, second = positions.lives
+    first, second = positions.epochs
     assert (first.epoch, second.epoch) == (before["epoch"], after["epoch"])
     assert (second.generation, second.begun) == (first.generation + 1, row(40)[0])
 
@@ -226,14 +226,14 @@ def test_a_row_that_was_never_stored_is_lost_and_a_new_life_begins_below_it(
     file.close()
     remove(crashed, (BadRow(row(10)[0], "checksum", b""),))
     file = LogFile(crashed)
-    assert (load(file).hole, load(file).lives) == (None, before.lives), "the store has it"
+    assert (load(file).hole, load(file).epochs) == (None, before.epochs), "the store has it"
     file.close()
     remove(crashed, tuple(BadRow(row(at)[0], "checksum", b"") for at in (3, 20, 12)))
     file = LogFile(crashed)
     positions = load(file)
     assert positions.hole == (row(12)[0] - 1, row(20)[0])
-    assert positions.lives[:-1] == before.lives
-    assert positions.lives[-1].begun == row(12)[0] - 1
+    assert positions.epochs[:-1] == before.epochs
+    assert positions.epochs[-1].begun == row(12)[0] - 1
     assert positions.base == row(20)[0]
     file.close()
 
@@ -242,6 +242,6 @@ def test_a_missing_end_is_a_fault(crashed: Path) -> None:
     file = LogFile(crashed)
     file.set_meta("watermark", row(50)[0])
     file.close()
-    assert "above the head" in verify(crashed).faults[0]
+    assert "above the head" in verify(crashed).errors[0]
     accept_loss(crashed)
     assert verify(crashed).good

@@ -13,7 +13,7 @@ async def test_a_commit_goes_before_chores_that_wait() -> None:
     order: list[str] = []
     worker.commit(gate.wait)
     for name in ("chore 1", "chore 2"):
-        worker.chore(lambda name=name: order.append(name))
+        worker.maintain(lambda name=name: order.append(name))
     for name in ("commit 1", "commit 2"):
         worker.commit(lambda name=name: order.append(name))
     gate.set()
@@ -29,11 +29,11 @@ async def test_a_commit_that_arrives_meanwhile_waits_for_one_chore_alone() -> No
 
     def first() -> None:
         worker.commit(lambda: order.append("commit"))
-        worker.chore(lambda: order.append("chore 2"))
-        worker.chore(ended.set)
+        worker.maintain(lambda: order.append("chore 2"))
+        worker.maintain(ended.set)
         order.append("chore 1")
 
-    worker.chore(first)
+    worker.maintain(first)
     assert ended.wait(20)
     await worker.stop()
     assert order == ["chore 1", "commit", "chore 2"]
@@ -46,8 +46,8 @@ async def test_chores_are_done_before_the_end() -> None:
     def chore() -> None:
         done.append(1)
         if len(done) < 3:
-            worker.chore(chore)
+            worker.maintain(chore)
 
-    worker.chore(chore)
+    worker.maintain(chore)
     await worker.stop()
     assert len(done) == 3

@@ -7,7 +7,7 @@ import pytest
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.record import Record, pack
 from chatsvc.storage.base import DeadLetter
-from chatsvc.storage.dead_letters import DAMAGED, DeadLetterDesk
+from chatsvc.storage.dead_letters import DAMAGED, DeadLetterAdmin
 from tests.support.client_ids import uuid7_at
 from tests.support.memory_store import MemoryStore
 from tests.support.records import record, records
@@ -23,12 +23,12 @@ def store() -> MemoryStore:
 
 
 @pytest.fixture
-def desk(store: MemoryStore) -> DeadLetterDesk:
-    return DeadLetterDesk(store)
+def desk(store: MemoryStore) -> DeadLetterAdmin:
+    return DeadLetterAdmin(store)
 
 
 async def test_all_of_them_are_listed_however_many(
-    store: MemoryStore, desk: DeadLetterDesk
+    store: MemoryStore, desk: DeadLetterAdmin
 ) -> None:
     await store.letters.put([letter(one) for one in records(250)])
     assert [one.id async for one in desk.all()] == [one.id for one in records(250)]
@@ -37,7 +37,7 @@ async def test_all_of_them_are_listed_however_many(
     assert await desk.show(record(9).id) == letter(record(9))
 
 
-async def test_a_replay_stores_and_drops(store: MemoryStore, desk: DeadLetterDesk) -> None:
+async def test_a_replay_stores_and_drops(store: MemoryStore, desk: DeadLetterAdmin) -> None:
     await store.letters.put([letter(one) for one in records(3)])
     results = await desk.replay()
     assert [(one.id, one.stored) for one in results] == [(one.id, True) for one in records(3)]
@@ -45,7 +45,7 @@ async def test_a_replay_stores_and_drops(store: MemoryStore, desk: DeadLetterDes
     assert await desk.count() == 0
 
 
-async def test_only_those_named_are_replayed(store: MemoryStore, desk: DeadLetterDesk) -> None:
+async def test_only_those_named_are_replayed(store: MemoryStore, desk: DeadLetterAdmin) -> None:
     await store.letters.put([letter(one) for one in records(3)])
     results = await desk.replay([record(2).id, record(9).id])
     assert [one.id for one in results] == [record(2).id]
@@ -53,7 +53,7 @@ async def test_only_those_named_are_replayed(store: MemoryStore, desk: DeadLette
 
 
 async def test_what_is_refused_again_stays_with_the_new_reason(
-    store: MemoryStore, desk: DeadLetterDesk
+    store: MemoryStore, desk: DeadLetterAdmin
 ) -> None:
     await store.letters.put([letter(one) for one in records(2)])
     store.refuse = lambda one: one.id == record(1).id
@@ -67,7 +67,7 @@ async def test_what_is_refused_again_stays_with_the_new_reason(
     assert kept.at_ms > 1
 
 
-async def test_bytes_that_are_no_record_stay(store: MemoryStore, desk: DeadLetterDesk) -> None:
+async def test_bytes_that_are_no_record_stay(store: MemoryStore, desk: DeadLetterAdmin) -> None:
     broken = DeadLetter(record(1).id, "crc", "damaged", 1, b"\xffnot a record")
     newer = DeadLetter(record(2).id, "crc", "newer", 1, b"\x91\x63")
     await store.letters.put([broken, newer])
@@ -78,7 +78,7 @@ async def test_bytes_that_are_no_record_stay(store: MemoryStore, desk: DeadLette
 
 
 async def test_bytes_that_failed_their_checksum_never_become_history(
-    store: MemoryStore, desk: DeadLetterDesk
+    store: MemoryStore, desk: DeadLetterAdmin
 ) -> None:
     damaged = letter(record(1, to=("alice", "mallory")))._replace(code=DAMAGED)
     await store.letters.put([damaged, letter(record(2))])
@@ -92,7 +92,7 @@ async def test_bytes_that_failed_their_checksum_never_become_history(
 
 
 async def test_a_store_that_goes_away_loses_no_letter(
-    store: MemoryStore, desk: DeadLetterDesk
+    store: MemoryStore, desk: DeadLetterAdmin
 ) -> None:
     await store.letters.put([letter(one) for one in records(3)])
     store.away = True
@@ -101,14 +101,14 @@ async def test_a_store_that_goes_away_loses_no_letter(
     assert await desk.count() == 3
 
 
-async def test_dropped_ones_are_gone(store: MemoryStore, desk: DeadLetterDesk) -> None:
+async def test_dropped_ones_are_gone(store: MemoryStore, desk: DeadLetterAdmin) -> None:
     await store.letters.put([letter(one) for one in records(3)])
     assert await desk.drop([record(1).id, record(9).id]) == 1
     assert await desk.count() == 2
 
 
 async def test_what_was_accepted_again_meanwhile_is_not_doubled(
-    store: MemoryStore, desk: DeadLetterDesk
+    store: MemoryStore, desk: DeadLetterAdmin
 ) -> None:
     client_id = uuid7_at(1)
     await store.letters.put([letter(record(1, client_id=client_id))])
@@ -121,7 +121,7 @@ async def test_what_was_accepted_again_meanwhile_is_not_doubled(
 
 
 async def test_a_replay_that_was_cut_off_is_repeated(
-    store: MemoryStore, desk: DeadLetterDesk
+    store: MemoryStore, desk: DeadLetterAdmin
 ) -> None:
     """Stored, and not dropped yet: it is not in its own way."""
     one = record(1, client_id=uuid7_at(1))
@@ -133,7 +133,7 @@ async def test_a_replay_that_was_cut_off_is_repeated(
 
 
 async def test_a_string_that_is_no_uuid7_may_have_been_used_again(
-    store: MemoryStore, desk: DeadLetterDesk
+    store: MemoryStore, desk: DeadLetterAdmin
 ) -> None:
     await store.letters.put([letter(record(1, client_id="k"))])
     await store.write([record(2, client_id="k")])

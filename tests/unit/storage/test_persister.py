@@ -38,8 +38,8 @@ class Counted(PersisterEvents):
     def round_failed(self) -> None:
         self.seen.append(("round_failed", 1))
 
-    def put_aside(self, count: int) -> None:
-        self.seen.append(("put_aside", count))
+    def dead_lettered(self, count: int) -> None:
+        self.seen.append(("dead_lettered", count))
 
     def total(self, name: str) -> int:
         return sum(count for event, count in self.seen if event == name)
@@ -60,13 +60,13 @@ class WatchedLog(FakeLog):
     def store_from(self) -> int:
         return self.tail.stored if self.begin_at is None else self.begin_at
 
-    async def meet_store(self, store: StoreState) -> None:
+    async def attach_store(self, store: StoreState) -> None:
         self.meetings += 1
-        await super().meet_store(store)
+        await super().attach_store(store)
 
-    async def read(self, after: int, up_to: int, limit: int, most_bytes: int) -> list[Record]:
+    async def read(self, after: int, up_to: int, limit: int, max_bytes: int) -> list[Record]:
         self.reads.append(after)
-        return await super().read(after, up_to, limit, most_bytes)
+        return await super().read(after, up_to, limit, max_bytes)
 
     def advance_watermark(self, watermark: int) -> None:
         kept = self.store.records.keys() | self.store.letters.held.keys()
@@ -269,7 +269,7 @@ async def test_what_the_store_will_never_take_is_put_aside_and_passed(
     assert (letter.code, letter.reason) == ("refused", "a test says so")
     assert unpack(letter.id, letter.data) == poison
     assert len(store.records) == 4
-    assert events.total("put_aside") == 1
+    assert events.total("dead_lettered") == 1
     assert events.total("stored") == 4
     (line,) = [line for line in lines if line["event"] == "dead_letter"]
     assert line["message_id"] == f"{poison.id:016x}"

@@ -11,7 +11,7 @@ from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import Invalid, LogUnavailable
 from chatsvc.delivery.resume import Plan
 from chatsvc.log.base import Appended
-from chatsvc.log.reconcile import Life
+from chatsvc.log.reconcile import EpochEntry
 from chatsvc.server.websocket import monitor as monitor_module
 from chatsvc.server.websocket.monitor import SocketMonitor
 from chatsvc.wire import frames
@@ -372,7 +372,7 @@ async def test_a_send_is_recorded_under_its_connection(world: World) -> None:
 async def test_a_new_life_of_the_log_is_told_to_everybody_who_is_connected(world: World) -> None:
     first, second = world.open("alice")[1], world.open("bob", connection_id="c2")[1]
     world.log.tail.extend([record(at) for at in (5, 9)])
-    world.context.begin_epoch((Life(1, "e", 0), Life(2, "later", 5)))
+    world.context.begin_epoch((EpochEntry(1, "e", 0), EpochEntry(2, "later", 5)))
     await turns()
     for transport in (first, second):
         assert texts(transport.wire)[-2:] == [

@@ -1,4 +1,4 @@
-"""Resume over lives of the log, and with a store that lacks something."""
+"""Resume over epochs of the log, and with a store that lacks something."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import pytest
 
 from chatsvc.core.page import Bounds
 from chatsvc.delivery.resume import Plan
-from chatsvc.log.reconcile import Life
+from chatsvc.log.reconcile import EpochEntry
 from tests.support.drafts import record
 from tests.support.fake_log import Page, entry_of
 from tests.support.resuming import Resumption, shown, turns
 
 
-def lives(*begun: int) -> tuple[Life, ...]:
-    return tuple(Life(number, f"life{number}", at) for number, at in enumerate(begun, 1))
+def epochs(*begun: int) -> tuple[EpochEntry, ...]:
+    return tuple(EpochEntry(number, f"life{number}", at) for number, at in enumerate(begun, 1))
 
 
 @pytest.mark.parametrize(
     ("since", "gap_from"),
     [
         ("life3.{:016x}", None),  # the present one
-        ("life2.{:016x}", 40),  # the life after it began at 40
+        ("life2.{:016x}", 40),  # the epoch after it began at 40
         ("life1.{:016x}", 20),  # and the one after this at 20 already
         ("unknown.{:016x}", 10),
     ],
@@ -32,7 +32,7 @@ async def test_a_cursor_of_an_earlier_life_is_good_up_to_where_the_next_began(
 ) -> None:
     one = Resumption(recent_bytes=1 << 20)
     one.accept(*(record(at) for at in range(1, 61)))
-    one.resumer.begin_epoch(lives(10, 20, 40))
+    one.resumer.begin_epoch(epochs(10, 20, 40))
     assert one.resumer.epoch == "life3"
     plan, transport = await one.resume(since.format(50))
     if gap_from is None:
@@ -101,11 +101,11 @@ async def test_an_epoch_that_begins_while_a_resume_is_planned_counts() -> None:
     one = Resumption(recent_bytes=0)
     one.accept(*(record(at) for at in range(1, 6)))
     one.tail.advance(5)
-    one.resumer.begin_epoch((Life(0, "e", 0),))
+    one.resumer.begin_epoch((EpochEntry(0, "e", 0),))
     one.store.gate = asyncio.Event()
     planning = asyncio.create_task(one.resumer.plan("bob", one.cursor(4)))
     await turns(3)
     assert "count" in one.store.calls
-    one.resumer.begin_epoch((Life(0, "e", 0), Life(1, "f", 2)))
+    one.resumer.begin_epoch((EpochEntry(0, "e", 0), EpochEntry(1, "f", 2)))
     one.store.gate.set()
     assert await planning == Plan(5, False, 2), "the cursor is good up to 2 only"
