@@ -7,7 +7,7 @@ mutants were killed. Not counted, but listed:
   codes, pointers and limits are counted;
 - ``log``: only what a line of the log carries is changed;
 - ``equivalent``: no test can tell it from the original. Each is named, with the reason, in
-  ``tests/equivalent_mutants.toml``, by its function and the changed lines.
+  ``tests/equivalent_mutants/``, a file for each package, by its function and the changed lines.
 
 Usage: ``python -m scripts.mutants [--report] [PATTERN …]``; a pattern is one of mutmut's, such
 as ``chatsvc.log.keys*``. ``--report`` runs nothing and reports what was found before. Survivors
@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 WANTED: Final = 97.0
-EQUIVALENT: Final = Path("tests/equivalent_mutants.toml")
+EQUIVALENT: Final = Path("tests/equivalent_mutants")
 FOUND: Final = Path("mutants")
 SURVIVORS: Final = Path("build/mutants.txt")
 PROGRESS: Final = Path("build/mutmut.log")
@@ -89,10 +89,10 @@ def is_log(change: tuple[str, ...]) -> bool:
 
 
 def known_equivalents() -> list[dict[str, str]]:
-    """The list's entries: ``function``, ``change`` (a part of the changed lines), ``why``."""
-    if not EQUIVALENT.exists():
-        return []
-    entries: list[dict[str, str]] = tomllib.loads(EQUIVALENT.read_text()).get("mutant", [])
+    """The lists' entries: ``function``, ``change`` (a part of the changed lines), ``why``."""
+    entries: list[dict[str, str]] = []
+    for path in sorted(EQUIVALENT.glob("*.toml")):
+        entries += tomllib.loads(path.read_text())["mutant"]
     return entries
 
 
