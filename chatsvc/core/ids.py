@@ -67,20 +67,28 @@ def now_ms() -> int:
 
 
 _second_text: tuple[int, str] = (-1, "")
+_ms_text: tuple[int, str] = (-1, "")
 
 
 def created_at(value: int) -> str:
     """Return the id's time as RFC 3339 UTC with milliseconds: ``2026-11-21T15:04:05.123Z``.
 
-    The text up to the seconds is cached: ids of one burst share it.
+    The last text is cached: the messages of one commit share it, and their acknowledgements.
+    So is its part up to the seconds.
     """
-    global _second_text
-    seconds, ms = divmod(value >> TIME_SHIFT, 1000)
+    global _ms_text, _second_text
+    unix_ms = value >> TIME_SHIFT
+    known, text = _ms_text
+    if known == unix_ms:
+        return text
+    seconds, ms = divmod(unix_ms, 1000)
     known, text = _second_text
     if known != seconds:
         text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         _second_text = (seconds, text)
-    return f"{text}.{ms:03d}Z"
+    text = f"{text}.{ms:03d}Z"
+    _ms_text = (unix_ms, text)
+    return text
 
 
 def uuid7_ms(text: str) -> int | None:

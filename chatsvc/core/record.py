@@ -45,6 +45,12 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     rest: bytes
 
     @property
+    def cost(self) -> int:
+        """The cost of its record, whatever id it gets."""
+        body = _HEAD_BYTES + len(self.kind) + len(self.rest)
+        return RECORD_BYTES + body + PLACE_BYTES * (len(self.audience) + 1)
+
+    @property
     def key(self) -> tuple[str, str, str] | None:
         """The idempotency key: sender, channel and ``client_id``."""
         return None if self.client_id is None else (self.sender, self.channel, self.client_id)
@@ -93,13 +99,16 @@ _decode = msgspec.msgpack.Decoder(_Packed).decode
 
 def compose_body(kind: str, record_id: int, rest: bytes) -> bytes:
     """Return the JSON that clients see: ``{"type":kind,"id":…,"created_at":…`` and ``rest``."""
-    return _head(kind, record_id) + (b"," + rest[1:] if len(rest) > 2 else b"}")
+    head = f'{{"type":"{kind}","id":"{record_id:016x}","created_at":"{created_at(record_id)}"'
+    return head.encode() + (b"," + rest[1:] if len(rest) > 2 else b"}")
 
 
 def _head(kind: str, record_id: int) -> bytes:
-    return (
-        f'{{"type":"{kind}","id":"{format_id(record_id)}","created_at":"{created_at(record_id)}"'
-    ).encode()
+    return compose_body(kind, record_id, b"{}")[:-1]
+
+
+_HEAD_BYTES: Final = len(_head("", 0))
+"""Bytes of what :func:`compose_body` puts before ``rest``, without the kind."""
 
 
 def accept(draft: Draft, record_id: int) -> Record:

@@ -13,10 +13,11 @@ is 1 MiB, and fewer than 256 senders together cannot make another's send fail.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Final
 
 from chatsvc.core.errors import LogUnavailable, TooManyRequests
-from chatsvc.core.record import PLACE_BYTES, RECORD_BYTES, Draft
+from chatsvc.core.record import Draft, Record
 
 LIST_BYTES: Final = 210
 """Bytes of memory of a list with one entry and its place in the table of lists, as measured."""
@@ -31,17 +32,9 @@ def audience_bytes(channel: str, audience: tuple[str, ...]) -> int:
     return sys.getsizeof(channel) + sys.getsizeof(audience) + sum(map(sys.getsizeof, audience))
 
 
-def draft_bytes(draft: Draft, *, listed: bool) -> int:
-    """What a draft takes while it waits and what its record will take at most.
-
-    Args:
-        listed: the tail has a list for its channel, and so for each of its audience.
-    """
-    places = len(draft.audience) + 1
-    size = RECORD_BYTES + 2 * len(draft.rest) + PLACE_BYTES * places
-    if listed:
-        return size
-    return size + LIST_BYTES * places + audience_bytes(draft.channel, draft.audience)
+def lists_bytes(draft: Draft) -> int:
+    """What the lists take at most that a draft of an unlisted channel will begin."""
+    return LIST_BYTES * (len(draft.audience) + 1) + audience_bytes(draft.channel, draft.audience)
 
 
 def share_of(limit: int) -> int:
@@ -61,7 +54,7 @@ class Backlog:
         return self._by_sender.get(sender, 0)
 
     def add(self, sender: str, size: int) -> None:
-        """Count ``size`` bytes more."""
+        """Count ``size`` bytes more; or fewer, to correct what was added before."""
         self.total += size
         by_sender = self._by_sender
         by_sender[sender] = by_sender.get(sender, 0) + size
@@ -74,6 +67,19 @@ class Backlog:
             self._by_sender[sender] = rest
         else:
             del self._by_sender[sender]
+
+    def release_records(self, records: Iterable[Record], sizes: Iterable[int]) -> None:
+        """Release each record's size: as :meth:`release`, without a call for each."""
+        by_sender = self._by_sender
+        released = 0
+        for record, size in zip(records, sizes, strict=True):
+            released += size
+            rest = by_sender[record.sender] - size
+            if rest:
+                by_sender[record.sender] = rest
+            else:
+                del by_sender[record.sender]
+        self.total -= released
 
     def __len__(self) -> int:
         """How many senders have something in it."""
@@ -91,7 +97,8 @@ class FairShare:
     def __init__(self, backlog: Backlog, limit: int) -> None:
         self._backlog = backlog
         self._limit = limit
-        self._free_for_all = limit // 2
+        self.free_for_all = limit // 2
+        """Up to here anybody may add."""
         self._share = share_of(limit)
         self.refused = 0
         """Sends refused because their sender's share was used up."""
@@ -104,7 +111,7 @@ class FairShare:
             LogUnavailable: ``backlog_full``: there is no room for anybody.
         """
         after = self._backlog.total + size
-        if after <= self._free_for_all:
+        if after <= self.free_for_all:
             return
         held = self._backlog.held_by(sender)
         # The first message of a sender may be larger than a share.

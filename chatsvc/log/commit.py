@@ -27,18 +27,18 @@ _logger = structlog.get_logger("chatsvc.log")
 
 Done = Callable[[Sequence[Record] | None, LogUnavailable | None], None]
 Write = Callable[[list[Draft], Done], None]
-Accepted = Callable[[Sequence[Record]], None]
+Accepted = Callable[[Sequence[Record], Sequence[int]], None]
 
 
 class _Waiting(NamedTuple):
     """A message that waits to be durable.
 
     ``followers``: retries that came before the first was durable. They wait for the write, not
-    for the first's caller, who may go away. ``size`` is what it counts for in the backlog
-    until it is a record.
+    for the first's caller, who may go away. ``size`` is what it counts for in the backlog.
     """
 
     draft: Draft
+    key: Key | None
     size: int
     future: asyncio.Future[Appended]
     followers: list[tuple[Draft, asyncio.Future[Appended]]]
@@ -50,7 +50,8 @@ class GroupCommit:
     Args:
         write: makes a batch durable and calls back, on the loop, with the records in the
             order of the drafts, or with the reason why none was kept.
-        accepted: told of a durable batch before its futures resolve.
+        accepted: told of a durable batch, and of the sizes with which it counts in the backlog,
+            before its futures resolve.
         keys: the memory that tells a retry from something new.
         admit: what a draft counts for in the backlog, in bytes; raises
             :class:`LogUnavailable` while nothing may be taken, :class:`TooManyRequests` while
@@ -83,7 +84,7 @@ class GroupCommit:
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
         """See :meth:`chatsvc.log.base.MessageLog.append`."""
         future: asyncio.Future[Appended] = self._loop.create_future()
-        key = draft.key
+        key = None if draft.client_id is None else draft.key
         if key is not None:
             known = self.keys.get(key)
             if known is not None:
@@ -100,7 +101,7 @@ class GroupCommit:
         except (LogUnavailable, TooManyRequests) as exc:
             future.set_exception(exc)
             return future
-        waiting = _Waiting(draft, size, future, [])
+        waiting = _Waiting(draft, key, size, future, [])
         if key is not None:
             self._in_flight[key] = waiting
         self._queue.append(waiting)
@@ -144,33 +145,28 @@ class GroupCommit:
     def _done(self, records: Sequence[Record] | None, error: LogUnavailable | None) -> None:
         batch, self._batch = self._batch, []
         self._start()  # first of all: the disk works while we answer
-        for waiting in batch:
-            self._backlog.release(waiting.draft.sender, waiting.size)
         if records is None:
             for waiting in batch:
-                self._forget_in_flight(waiting)
+                self._backlog.release(waiting.draft.sender, waiting.size)
+                if waiting.key is not None:
+                    self._in_flight.pop(waiting.key, None)
                 for future in (waiting.future, *(other for _, other in waiting.followers)):
                     if not future.done():
                         future.set_exception(error or LogUnavailable("the log is away"))
             return
         keys = self.keys
         for waiting, record in zip(batch, records, strict=True):
-            key = waiting.draft.key
+            key = waiting.key
             if key is not None:
                 keys.add(key, record.id, record.digest)
                 self._in_flight.pop(key, None)
-        self._accepted(records)
+        self._accepted(records, [waiting.size for waiting in batch])
         for waiting, record in zip(batch, records, strict=True):
             if not waiting.future.done():  # its caller may have gone away meanwhile
                 waiting.future.set_result(Appended(record.id, record.body, False))
             for draft, future in waiting.followers:
                 if not future.done():
                     _repeat(future, draft, record.id, record.digest)
-
-    def _forget_in_flight(self, waiting: _Waiting) -> None:
-        key = waiting.draft.key
-        if key is not None:
-            self._in_flight.pop(key, None)
 
 
 def _repeat(

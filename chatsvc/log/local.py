@@ -17,7 +17,7 @@ import structlog
 from chatsvc.core.errors import LogUnavailable
 from chatsvc.core.ids import format_id, id_ms, next_id, now_ms
 from chatsvc.core.record import Draft, Record, accept, checksum, moved, pack
-from chatsvc.log.backlog import FairShare, draft_bytes
+from chatsvc.log.backlog import FairShare, lists_bytes
 from chatsvc.log.base import Appended, MessageLog
 from chatsvc.log.commit import Done, GroupCommit
 from chatsvc.log.elapsed import ElapsedHeads, Instant
@@ -321,10 +321,14 @@ class LocalLog(MessageLog):
             raise self._refusals.first
 
     def _admit(self, draft: Draft) -> int:
-        self._check_open()
+        if self._closing or self._refusals.first is not None:
+            self._check_open()
         listed = self.tail.lists_channel(draft.channel)
-        size = draft_bytes(draft, listed=listed)
-        self.fair_share.check(draft.sender, size)
+        # That a draft and its record are in memory together while they are written is not
+        # counted: a commit has no more than 4 MiB.
+        size = draft.cost if listed else draft.cost + lists_bytes(draft)
+        if self.tail.backlog.total + size > self.fair_share.free_for_all:
+            self.fair_share.check(draft.sender, size)
         if not listed:
             self.new_conversations.begin(draft.sender, draft.channel)
         return size
@@ -367,8 +371,8 @@ class LocalLog(MessageLog):
 
         self._worker.commit(job)
 
-    def _accepted(self, records: Sequence[Record]) -> None:
-        self.tail.extend(records)
+    def _accepted(self, records: Sequence[Record], sizes: Sequence[int]) -> None:
+        self.tail.extend(records, counted=sizes)
         self._keys.forget(self._window_end, self.tail.stored)
 
     async def _maintain(self) -> None:

@@ -9,7 +9,6 @@ positions that tell readers when they need the store, and how far it can be reli
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Final
@@ -137,7 +136,7 @@ class Tail:
         self.recent_bytes = 0
         self.backlog = Backlog()
         """What is unsaved, by sender; whoever appends adds what waits for its commit."""
-        self._unsaved_costs: deque[int] = deque()
+        self._unsaved_costs: list[int] = []
         self._recent_limit = recent_bytes
         self._all = _RecordList()
         self._channels: dict[str, _RecordList] = {}
@@ -168,14 +167,24 @@ class Tail:
         """The same, and what is lost for good."""
         return self.lacking() if self.hole is None else (*self.lacking(), self.hole)
 
-    def extend(self, records: Sequence[Record]) -> None:
-        """Add what the log accepted, ascending and above what is here; then tell listeners."""
+    def extend(self, records: Sequence[Record], counted: Sequence[int] | None = None) -> None:
+        """Add what the log accepted, ascending and above what is here; then tell listeners.
+
+        Args:
+            counted: what each counts for in the backlog already, if it does. Then all of them
+                are above the watermark.
+        """
         if not records:
             return
-        users = self._users
-        for record in records:
+        channels, users = self._channels, self._users
+        for index, record in enumerate(records):
             self._all.items.append(record)
-            cost = record.cost + self._list_by_channel(record)
+            cost = record.cost
+            channel = channels.get(record.channel)
+            if channel is not None and channel.items[-1].audience is record.audience:
+                channel.items.append(record)
+            else:
+                cost += self._list_by_channel(record)
             for user in record.audience:
                 own = users.get(user)
                 if own is None:
@@ -186,7 +195,9 @@ class Tail:
                 self.unsaved_bytes += cost
                 self.unsaved_count += 1
                 self._unsaved_costs.append(cost)
-                self.backlog.add(record.sender, cost)
+                added = cost if counted is None else cost - counted[index]
+                if added:
+                    self.backlog.add(record.sender, added)
             else:
                 self.recent_bytes += cost
         self.head = max(self.head, records[-1].id)  # it may have been raised above a base
@@ -207,12 +218,14 @@ class Tail:
         if watermark <= self.watermark:
             return
         records = self._all
-        for index in range(records.index_above(self.watermark), records.index_above(watermark)):
-            cost = self._unsaved_costs.popleft()
-            self.backlog.release(records.items[index].sender, cost)
-            self.unsaved_bytes -= cost
-            self.unsaved_count -= 1
-            self.recent_bytes += cost
+        start = records.index_above(self.watermark)
+        stored = records.items[start : records.index_above(watermark)]
+        costs = self._unsaved_costs[: len(stored)]
+        del self._unsaved_costs[: len(stored)]
+        self.backlog.release_records(stored, costs)
+        self.unsaved_count -= len(stored)
+        self.unsaved_bytes -= sum(costs)
+        self.recent_bytes += sum(costs)
         self.watermark = watermark
         self._evict()
         for watcher in self._watchers:

@@ -59,7 +59,10 @@ def accept_key(key: str) -> str:
 
 def encode(opcode: int, payload: bytes) -> bytes:
     """Return one unmasked frame with FIN set."""
-    return _head(opcode, len(payload)) + payload
+    size = len(payload)
+    if size < 126:
+        return bytes((_FIN | opcode, size)) + payload
+    return _head(opcode, size) + payload
 
 
 def text_head(size: int) -> bytes:

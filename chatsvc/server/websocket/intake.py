@@ -14,7 +14,13 @@ from typing import Final
 
 import structlog
 
-from chatsvc.server.websocket.budget import ANSWERS_BYTES, TURN_UNITS, spend, units_of
+from chatsvc.server.websocket.budget import (
+    ANSWERS_BYTES,
+    TURN_UNITS,
+    UNIT_BYTES,
+    spend,
+    units_of,
+)
 from chatsvc.server.websocket.command_connection import CommandConnection
 from chatsvc.server.websocket.context import SocketContext
 from chatsvc.wire import close_codes, frames
@@ -135,10 +141,17 @@ class Intake(CommandConnection):
             self.charge(small_fragments)
         done = 0
         for event in events:
-            if context.turn_left <= 0 or self._decoder is None or self._must_wait():
+            if context.turn_left <= 0 or self._decoder is None:
+                break
+            if (self._blocked or self.slow_since) and self._must_wait():
                 break
             done += 1
-            self._run_event(event)
+            if event.opcode == frames.TEXT and not self._closing:
+                payload = event.payload
+                context.turn_left -= 1 if len(payload) < UNIT_BYTES else units_of(payload)
+                self.receive_text(payload)
+            else:
+                self._run_event(event)
         if self._decoder is None or self.transport is None:
             self._events = _NOTHING
             return
@@ -153,15 +166,13 @@ class Intake(CommandConnection):
             self.schedule_turn()
 
     def _run_event(self, event: frames.Event) -> None:
+        """Run what is not a text message of an open socket."""
         opcode = event.opcode
         if opcode == frames.CLOSE:
             self._decoder = None
             self.closed_by_peer(event)
         elif self._closing:
             self.charge(1)
-        elif opcode == frames.TEXT:
-            self._context.turn_left -= units_of(event.payload)
-            self.receive_text(event.payload)
         elif opcode == frames.BINARY:
             self.close(close_codes.UNSUPPORTED_DATA, "text frames only")
         else:

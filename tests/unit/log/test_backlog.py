@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chatsvc.core.errors import LogUnavailable, TooManyRequests
 from chatsvc.core.record import Draft, Record, accept, pack, unpack
-from chatsvc.log.backlog import Backlog, FairShare, draft_bytes, share_of
+from chatsvc.log.backlog import Backlog, FairShare, lists_bytes, share_of
 from chatsvc.log.tail import Tail
 from tests.support.records import START, draft
 
@@ -77,10 +77,11 @@ def test_a_draft_counts_for_at_least_what_its_record_takes(
     tail = Tail(recent_bytes=0)
     for number, (group, width, size) in enumerate(sends, 1):
         one = draft("x" * (size + 1), to=people(group, width), client_id=f"{number:036d}")
-        expected = draft_bytes(one, listed=tail.lists_channel(one.channel))
+        listed = tail.lists_channel(one.channel)
         before = tail.unsaved_bytes
         tail.extend([accept(one, START + number * 64)])
-        assert tail.unsaved_bytes - before <= expected
+        cost = tail.unsaved_bytes - before
+        assert cost == one.cost if listed else cost <= one.cost + lists_bytes(one)
 
 
 def test_a_lone_sender_may_use_half() -> None:
@@ -191,4 +192,4 @@ def fill(backlog: Backlog, shares: FairShare, sender: str, size: int) -> int:
 
 def test_a_draft_whose_lists_are_there_counts_for_less() -> None:
     one: Draft = draft(to=people("x", 200))
-    assert draft_bytes(one, listed=False) > 200 * 200 > draft_bytes(one, listed=True)
+    assert lists_bytes(one) + one.cost > 200 * 200 > one.cost

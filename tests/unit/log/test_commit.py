@@ -24,6 +24,7 @@ class Disk:
     def __init__(self) -> None:
         self.batches: list[list[Draft]] = []
         self.events: list[str] = []
+        self.sizes: list[int] = []
         self.last = 0
         self._done: Done | None = None
         self.refusal: LogUnavailable | TooManyRequests | None = None
@@ -41,8 +42,10 @@ class Disk:
         self.batches.append(drafts)
         self._done = done
 
-    def accepted(self, records: Sequence[Record]) -> None:
+    def accepted(self, records: Sequence[Record], sizes: Sequence[int]) -> None:
+        assert len(records) == len(sizes)
         self.events.append("accepted")
+        self.sizes += sizes
 
     def finish(self) -> list[Record]:
         done, self._done = self._done, None
@@ -102,7 +105,9 @@ async def test_a_commit_is_bounded_and_the_rest_follows(disk: Disk) -> None:
     assert [len(batch) for batch in disk.batches] == [COMMIT_RECORDS, 10]
     ids = [(await future).id for future in futures]
     assert ids == sorted(set(ids))
-    assert disk.backlog.total == 0
+    sizes = [len(one.rest) for batch in disk.batches for one in batch]
+    assert disk.sizes == sizes
+    assert disk.backlog.total == sum(sizes), "what is durable counts until it is stored"
 
 
 async def test_bytes_bound_a_commit_too(disk: Disk) -> None:

@@ -328,6 +328,17 @@ async def test_what_is_queued_counts_towards_the_backlog(opened: Open) -> None:
     assert len(refused) >= 35
 
 
+async def test_what_is_written_counts_as_what_its_record_takes(opened: Open) -> None:
+    log = await opened()
+    sends = [log.append(draft("x" * size, to=(f"u{size % 3}",))) for size in range(1, 40)]
+    sends += [log.append(draft(f"{size}", to=("u0", "u1"), sender="bob")) for size in range(5)]
+    await asyncio.gather(*sends)
+    assert log.tail.unsaved_count == 44
+    assert log.tail.backlog.total == log.tail.unsaved_bytes > 0
+    log.advance_watermark(log.tail.head)
+    assert log.tail.backlog.total == log.tail.unsaved_bytes == len(log.tail.backlog) == 0
+
+
 class Boot:
     """Seconds of one boot of the machine, moved by hand."""
 

@@ -70,15 +70,19 @@ class TailAgainstAList(RuleBasedStateMachine):
                 st.integers(0, 800),
             ),
             max_size=5,
-        )
+        ),
+        counts=st.none() | st.lists(st.integers(1, 5000), min_size=5, max_size=5),
     )
-    def extend(self, sizes: list[tuple[int, str, set[str], int]]) -> None:
+    def extend(self, sizes: list[tuple[int, str, set[str], int]], counts: list[int] | None) -> None:
         batch = []
         last = self.tail.head
         for step, sender, others, size in sizes:
             last += step
             batch.append(record(last, "x" * (size + 1), sender=sender, to=tuple(others)))
-        self.tail.extend(batch)
+        counted = None if counts is None else counts[: len(batch)]
+        for entry, size in zip(batch, counted or (), strict=counted is not None):
+            self.tail.backlog.add(entry.sender, size)  # as who waited for the commit
+        self.tail.extend(batch, counted)
         self.accepted += batch
 
     @precondition(lambda self: bool(self.accepted))
