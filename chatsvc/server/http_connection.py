@@ -7,6 +7,7 @@ limits of all connections.
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any, Final
 
 from aiohttp import EMPTY_PAYLOAD, web
@@ -157,18 +158,19 @@ class BoundedConnection(UnsupportedUpgradeHandler):
         return True  # or the transport would be closed at once
 
     def _close_behind_last(self) -> None:
-        if self._half_closed and not self._messages:
+        if not self._messages:
             self._close = True
 
-    async def finish_response(
+    def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         """Count the response, and close after it where that was decided."""
         self.answers += 1
-        self._close_behind_last()
+        if self._half_closed:
+            self._close_behind_last()
         if self._refused:
             resp.force_close()
-        return await super().finish_response(request, resp, start_time)
+        return super().finish_response(request, resp, start_time)
 
     async def _drain_helper(self) -> None:
         """Wait until the transport accepts more, without a reference cycle.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import structlog
@@ -92,9 +92,9 @@ class ProblemHandler(BoundedConnection):
         if self._reading_paused:
             super().resume_reading(resume_parser)
 
-    async def finish_response(
+    def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         """Convert HTTP errors that aiohttp raised outside the routes."""
         if isinstance(resp, ReadyResponse) and resp.is_large:
             self._connection_watch.response_started(len(resp.ready_body or b""))
@@ -103,7 +103,7 @@ class ProblemHandler(BoundedConnection):
             problem = problem_response(from_aiohttp(resp), request_id)
             problem.lines += f"{REQUEST_ID}: {request_id}\r\n"
             resp = problem
-        return await super().finish_response(request, resp, start_time)
+        return super().finish_response(request, resp, start_time)
 
 
 class ProblemServer(web.Server):
