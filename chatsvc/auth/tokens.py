@@ -36,7 +36,14 @@ _MAX_QUOTED: Final = 40
 class _CacheEntry(NamedTuple):
     principal: Principal
     since: float
-    until: float
+
+    def is_valid(self, now: float, seconds: float) -> bool:
+        """Return whether it may be used: for ``seconds``, and not beyond its ``exp``.
+
+        Nor before ``since``: a clock that was set back must not prolong the entry.
+        """
+        since = self.since
+        return since <= now < since + seconds and now < self.principal.expires_at
 
 
 class TokenVerifier:
@@ -103,8 +110,7 @@ class TokenVerifier:
             raise Unauthorized("the token must be a JWT: it is not ASCII") from None
         found = self._cache.get(digest)
         if found is not None:
-            # `since`: a clock that was set back must not prolong the entry.
-            if found.since <= self._clock() < found.until:
+            if found.is_valid(self._clock(), self._cache_seconds):
                 return found.principal
             del self._cache[digest]
         now = self._clock()
@@ -113,13 +119,12 @@ class TokenVerifier:
         return principal
 
     def _cache_principal(self, digest: bytes, principal: Principal, now: float) -> None:
-        until = min(now + self._cache_seconds, principal.expires_at)
-        if until <= now:
-            return  # valid only because of the leeway
+        if not self._cache_seconds or principal.expires_at <= now:  # valid by the leeway alone
+            return
         self._evict_expired(now)
         if len(self._cache) >= self._cache_size:
             self._cache.popitem(last=False)
-        self._cache[digest] = _CacheEntry(principal, now, until)
+        self._cache[digest] = _CacheEntry(principal, now)
 
     def _evict_expired(self, now: float) -> None:
         """Drop expired entries from the front, where the oldest are.
@@ -128,7 +133,7 @@ class TokenVerifier:
         """
         for _ in range(_MAX_EVICTED_PER_CALL):
             first = next(iter(self._cache.values()), None)
-            if first is None or first.since <= now < first.until:
+            if first is None or first.is_valid(now, self._cache_seconds):
                 return
             self._cache.popitem(last=False)
 

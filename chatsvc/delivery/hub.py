@@ -16,9 +16,9 @@ class Hub:
     """
 
     def __init__(self) -> None:
-        # A tuple for a single connection: a dictionary for each user would cost a tenth of
-        # the memory of an idle socket.
-        self._users: dict[str, tuple[Connection] | dict[Connection, None]] = {}
+        # A single connection is not in a collection: that would cost a tenth of the memory of
+        # an idle socket.
+        self._users: dict[str, Connection | dict[Connection, None]] = {}
         self.size = 0
 
     def add(self, connection: Connection) -> None:
@@ -26,22 +26,22 @@ class Hub:
         user = connection.user
         known = self._users.get(user)
         if known is None:
-            self._users[user] = (connection,)
-        elif connection in known:
+            self._users[user] = connection
+        elif connection in self.of(user):
             return
         elif isinstance(known, dict):
             known[connection] = None
         else:
-            self._users[user] = {known[0]: None, connection: None}
+            self._users[user] = {known: None, connection: None}
         connection.live = True
         self.size += 1
 
     def discard(self, connection: Connection) -> bool:
         """Remove a connection; return whether it was in the hub. Idempotent."""
         user = connection.user
-        known = self._users.get(user, _NONE)
-        if connection not in known:
+        if connection not in self.of(user):
             return False
+        known = self._users[user]
         if isinstance(known, dict) and len(known) > 1:
             del known[connection]
         else:
@@ -52,12 +52,15 @@ class Hub:
 
     def of(self, user: str) -> Collection[Connection]:
         """Return the connections of a user, oldest first. Not a copy."""
-        return self._users.get(user, _NONE)
+        known = self._users.get(user)
+        if known is None:
+            return _NONE
+        return known if isinstance(known, dict) else (known,)
 
     def count(self, users: Iterable[str]) -> dict[str, int]:
         """Return the number of connections of each user."""
-        return {user: len(self._users.get(user, _NONE)) for user in users}
+        return {user: len(self.of(user)) for user in users}
 
     def __iter__(self) -> Iterator[Connection]:
-        for connections in list(self._users.values()):
-            yield from list(connections)
+        for user in list(self._users):
+            yield from list(self.of(user))

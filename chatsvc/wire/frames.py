@@ -102,6 +102,30 @@ def mask(payload: bytes, key: bytes) -> bytes:
     return mixed.to_bytes(size, "big")
 
 
+class _Fragments:
+    """The fragments of a message so far, in one buffer: empty ones cost no memory."""
+
+    __slots__ = ("_utf8", "data", "opcode")
+
+    def __init__(self, opcode: int) -> None:
+        self.opcode = opcode
+        self.data = bytearray()
+        self._utf8 = _decode_utf8() if opcode == TEXT else None
+
+    def add(self, payload: bytes, *, final: bool) -> None:
+        """Append a fragment.
+
+        Raises:
+            FramingError: the text is not UTF-8.
+        """
+        if self._utf8 is not None:
+            try:
+                self._utf8.decode(payload, final)
+            except UnicodeDecodeError:
+                raise _not_utf8() from None
+        self.data += payload
+
+
 class FrameDecoder:
     """Decode the bytes of a client into events; holds nothing between whole frames.
 
@@ -118,10 +142,8 @@ class FrameDecoder:
         "_at",
         "_buffer",
         "_fragments",
-        "_kind",
         "_max",
         "_need",
-        "_utf8",
         "failure",
         "small_fragments",
         "unread",
@@ -135,9 +157,7 @@ class FrameDecoder:
         self._max = max_message
         self._buffer: bytes | bytearray = b""
         self._need = 0  # bytes of the incomplete frame, as far as its header says
-        self._fragments: bytearray | None = None  # one buffer: empty fragments cost no memory
-        self._kind = 0
-        self._utf8: codecs.IncrementalDecoder | None = None
+        self._fragments: _Fragments | None = None
 
     @property
     def failed(self) -> bool:
@@ -216,7 +236,7 @@ class FrameDecoder:
                 return start
             size = int.from_bytes(data[at : at + 8], "big")
             at += 8
-        held = len(self._fragments) if self._fragments is not None else 0
+        held = len(self._fragments.data) if self._fragments is not None else 0
         if opcode < CLOSE and size + held > self._max:
             raise FramingError(
                 close_codes.TOO_BIG, f"a message must have at most {self._max} bytes"
@@ -259,22 +279,15 @@ class FrameDecoder:
             raise FramingError(close_codes.PROTOCOL_ERROR, "fragments must come in sequence")
 
     def _fragment(self, opcode: int, payload: bytes, *, final: bool, events: list[Event]) -> None:
-        if self._fragments is None:
-            self._fragments = bytearray()
-            self._kind = opcode
-            self._utf8 = _decode_utf8() if opcode == TEXT else None
-        if self._utf8 is not None:
-            try:
-                self._utf8.decode(payload, final)
-            except UnicodeDecodeError:
-                raise _not_utf8() from None
-        self._fragments += payload
+        message = self._fragments
+        if message is None:
+            message = self._fragments = _Fragments(opcode)
+        message.add(payload, final=final)
         if not final and len(payload) < _SMALL_FRAGMENT_BYTES:
             self.small_fragments += 1
         if final:
-            events.append(Event(self._kind, bytes(self._fragments)))
+            events.append(Event(message.opcode, bytes(message.data)))
             self._fragments = None
-            self._utf8 = None
 
 
 def _control(opcode: int, payload: bytes) -> Event:
