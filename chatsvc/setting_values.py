@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from chatsvc.core.origins import LOOPBACK, origin_error
@@ -25,6 +26,24 @@ _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 def text(raw: str) -> str:
     """Return the text unchanged."""
     return raw
+
+
+def path(raw: str) -> str:
+    """Return the path unchanged; ``~`` and ``~user`` must be known."""
+    expanded(raw)
+    return raw
+
+
+def expanded(raw: str) -> Path:
+    """Return a path in which ``~`` and ``~user`` are replaced by their home folders.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        return Path(raw).expanduser()
+    except RuntimeError:
+        raise ValueError("must not begin with the home folder of an unknown user") from None
 
 
 def comma_list(raw: str) -> tuple[str, ...]:

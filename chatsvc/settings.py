@@ -21,6 +21,7 @@ from chatsvc.setting_values import flag as _flag
 from chatsvc.setting_values import header_names as _header_names
 from chatsvc.setting_values import number as _number
 from chatsvc.setting_values import origins as _origins
+from chatsvc.setting_values import path as _path
 from chatsvc.setting_values import size as _size
 from chatsvc.setting_values import text as _text
 from chatsvc.setting_values import whole as _whole
@@ -92,10 +93,10 @@ def _table() -> tuple[Variable, ...]:
         "Tokens",
         ("JWT_SECRET", _text, "", "text",
          "The HS256 secret, at least 32 bytes; several, one a line, while rotating."),
-        ("JWT_SECRET_FILE", _text, "", "path", "A file that holds JWT_SECRET."),
+        ("JWT_SECRET_FILE", _path, "", "path", "A file that holds JWT_SECRET."),
         ("JWT_PUBLIC_KEY", _text, "", "PEM",
          "Public keys for RS256, ES256 or EdDSA; several PEM blocks while rotating."),
-        ("JWT_PUBLIC_KEY_FILE", _text, "", "path", "A file that holds JWT_PUBLIC_KEY."),
+        ("JWT_PUBLIC_KEY_FILE", _path, "", "path", "A file that holds JWT_PUBLIC_KEY."),
         ("JWT_AUDIENCE", _comma_list, "", "list", "Values of aud to accept; unset: aud is not checked."),
         ("JWT_ISSUER", _comma_list, "", "list", "Values of iss to accept; unset: iss is not checked."),
         ("JWT_LEEWAY_SECONDS", _number(0, 600), "10", "seconds",
@@ -110,7 +111,7 @@ def _table() -> tuple[Variable, ...]:
     )  # fmt: skip
     group(
         "Log",
-        ("DATA_DIR", _text, "./data", "path",
+        ("DATA_DIR", _path, "./data", "path",
          "The folder of the log, the embedded store and the dev secret; one process at a time."),
         ("IDEMPOTENCY_SECONDS", _whole(1, 86_400), "600", "seconds",
          "How long a client_id that is no UUIDv7 is remembered, by elapsed time; a UUIDv7 is for ever."),

@@ -19,7 +19,7 @@ from chatsvc.cli.backup_folder import (
     sync_folder,
     write_manifest,
 )
-from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
+from chatsvc.cli.options import path_of, print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError, LogDamaged, Unavailable
 from chatsvc.log.lock import DataDirInUse, DataDirLock
 from chatsvc.log.snapshot import copy_database, oldest, oldest_needed
@@ -36,7 +36,7 @@ def backup(arguments: argparse.Namespace) -> int:
     settings = settings_from(arguments)
     warn_of_near_misses(arguments)
     logs.configure(settings)
-    target = Path(arguments.dir).expanduser().absolute()
+    target = path_of("DIR", arguments.dir).absolute()
     _check_source(settings)
     part = target.with_name(f"{target.name}.part")
     if os.path.lexists(target):

@@ -18,8 +18,8 @@ from chatsvc.settings import Settings
 def check(settings: Settings) -> None:
     """Check the settings as ``serve`` does at its start.
 
-    Changes nothing, connects to no other machine but a name server, and may run beside the
-    service.
+    Leaves everything as it was (what it makes in DATA_DIR to see whether it can, it removes),
+    connects to no other machine but a name server, and may run beside the service.
 
     Raises:
         ConfigurationError, VersionTooNew, LogDamaged: as ``serve``, with the same text.

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from chatsvc.cli.env_file import read_env_file
+from chatsvc.core.errors import ConfigurationError
+from chatsvc.setting_values import expanded
 from chatsvc.settings import Settings, load, near_misses
 
 _FLAGS = {"HOST": "host", "PORT": "port", "DATA_DIR": "data_dir", "STORE": "store"}
@@ -28,7 +30,7 @@ def variables(arguments: argparse.Namespace) -> dict[str, str]:
     from_file: dict[str, str] = {}
     path = getattr(arguments, "env_file", None)
     if path:
-        from_file = read_env_file(Path(path).expanduser())
+        from_file = read_env_file(path_of("--env-file", path))
     merged = {name: value for name, value in from_file.items() if value}
     return merged | {name: value for name, value in os.environ.items() if value}
 
@@ -50,6 +52,18 @@ def settings_from(arguments: argparse.Namespace, preset: Overrides | None = None
     found = variables(arguments)
     origins = {name: arguments.env_file for name in found if not os.environ.get(name)}
     return load(found, overrides, origins)
+
+
+def path_of(name: str, text: str) -> Path:
+    """Return the path that an argument gives, with ``~`` replaced.
+
+    Raises:
+        ConfigurationError: it begins with the home folder of an unknown user.
+    """
+    try:
+        return expanded(text)
+    except ValueError as exc:
+        raise ConfigurationError(f"{name}: {text!r} {exc}") from None
 
 
 def warn_of_near_misses(arguments: argparse.Namespace) -> None:

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Final
 
 import chatsvc
+from chatsvc.cli.options import path_of
 
 POLL_SECONDS: Final = 0.5
 _STOP_SECONDS: Final = 30.0
@@ -60,7 +61,7 @@ def serve_and_reload(arguments: argparse.Namespace) -> int:
     """
     watched = [Path(chatsvc.__file__).parent]
     if arguments.env_file:
-        watched.append(Path(arguments.env_file).expanduser())
+        watched.append(path_of("--env-file", arguments.env_file))
     command = [sys.executable, "-m", "chatsvc", "dev", *_flags(arguments)]
     return run_and_restart(command, watched)
 

@@ -17,7 +17,7 @@ from chatsvc.cli.backup_folder import (
     read_manifest,
     sync_folder,
 )
-from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
+from chatsvc.cli.options import path_of, print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError, Unavailable
 from chatsvc.core.ids import now_ms
 from chatsvc.log.file import unfinished_loss
@@ -37,7 +37,7 @@ def restore(arguments: argparse.Namespace) -> int:
     settings = settings_from(arguments)
     warn_of_near_misses(arguments)
     logs.configure(settings)
-    source = Path(arguments.dir).expanduser().absolute()
+    source = path_of("DIR", arguments.dir).absolute()
     manifest = read_manifest(source)
     if manifest.store != settings.chosen_store:
         raise ConfigurationError(

@@ -6,6 +6,8 @@ import errno
 import fcntl
 import os
 import stat
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +18,8 @@ from chatsvc.log.privacy import close_to_others
 
 UNFINISHED_RESTORE: Final = "restore.part"
 """A folder in ``DATA_DIR`` from the beginning to the end of ``chatsvc restore``."""
+_LOG_FILES: Final = ("log.db", "log.db-wal", "log.db-shm")
+_TRIAL_PREFIX: Final = ".chatsvc-check-"
 
 
 class DataDirInUse(ConfigurationError):
@@ -45,10 +49,10 @@ class DataDirLock:
         """
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except FileExistsError as exc:  # a file, or a link to nowhere
-            raise self._unusable(_not_a_directory()) from exc
         except OSError as exc:
-            raise self._unusable(exc) from exc
+            # A file, a link to nowhere, a link to itself.
+            no_folder = exc.errno in (errno.EEXIST, errno.ELOOP)
+            raise self._unusable(_not_a_directory() if no_folder else exc) from exc
         try:
             descriptor = self._open()
         except OSError as exc:
@@ -62,9 +66,12 @@ class DataDirLock:
                 f"DATA_DIR: {self._path.parent} is in use by process {holder}; "
                 "stop it, or give this one a folder of its own"
             ) from None
-        if not to_restore and (self._path.parent / UNFINISHED_RESTORE).exists():
-            os.close(descriptor)
-            raise self._half_restored()
+        if not to_restore:
+            try:
+                self._check_files()
+            except ConfigurationError:
+                os.close(descriptor)
+                raise
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
@@ -74,25 +81,41 @@ class DataDirLock:
             )
 
     def check(self) -> None:
-        """Whether :meth:`acquire` could take it, another holder aside. Makes nothing.
+        """Whether :meth:`acquire` could take it, another holder aside. Leaves nothing behind.
 
         Raises:
             ConfigurationError: as :meth:`acquire`.
         """
         folder = self._path.parent
+        missing: list[str] = []
         while not os.path.lexists(folder) and folder != folder.parent:
+            missing.insert(0, folder.name)
             folder = folder.parent
         try:
             if not folder.is_dir():
                 raise _not_a_directory()
-            if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            _make_and_remove(folder, missing)
             if os.path.lexists(self._path):
                 os.close(self._open())
         except OSError as exc:
             raise self._unusable(exc) from exc
-        if (self._path.parent / UNFINISHED_RESTORE).exists():
+        self._check_files()
+
+    def _check_files(self) -> None:
+        """Whether the log's files, if there are any, are complete and can be written.
+
+        To be called before SQLite opens them, as :func:`close_to_others`.
+        """
+        folder = self._path.parent
+        if (folder / UNFINISHED_RESTORE).exists():
             raise self._half_restored()
+        for path in (folder / name for name in _LOG_FILES):
+            try:
+                os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+            except FileNotFoundError:
+                continue
+            except OSError as exc:
+                raise ConfigurationError(f"DATA_DIR: cannot use {path}: {exc.strerror}") from exc
 
     def _unusable(self, exc: OSError) -> ConfigurationError:
         if exc.errno == errno.ELOOP:
@@ -131,3 +154,28 @@ class DataDirLock:
 
 def _not_a_directory() -> OSError:
     return NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+
+def _make_and_remove(folder: Path, names: Sequence[str]) -> None:
+    """Make a file in ``folder``, or in new folders of these names within it, and remove it all.
+
+    Modes do not tell whether this is possible: a file system may be mounted read-only, have no
+    room, make nothing (/proc) or not take the name.
+
+    Raises:
+        OSError: it is not possible.
+    """
+    made: list[Path] = []
+    try:
+        if names:
+            folder = Path(tempfile.mkdtemp(prefix=_TRIAL_PREFIX, dir=folder))
+            made.append(folder)
+        for name in names:
+            if name != os.pardir:  # would lead out of the folder that is removed again
+                folder /= name
+                folder.mkdir(mode=0o700)
+                made.append(folder)
+        tempfile.TemporaryFile(prefix=_TRIAL_PREFIX, dir=folder).close()
+    finally:
+        for path in reversed(made):
+            path.rmdir()

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,10 +22,12 @@ def environment(**variables: str) -> dict[str, str]:
     return {**inherited, "PYTHONPATH": str(ROOT), "DRAIN_SECONDS": "0", **variables}
 
 
-def command(folder: Path, *argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, in ``folder``."""
+def command(
+    folder: Path, *argv: str, prefix: Sequence[str] = (), **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, in ``folder``; ``prefix`` is a command that runs it."""
     return subprocess.run(
-        [sys.executable, "-m", "chatsvc", *argv],
+        [*prefix, sys.executable, "-m", "chatsvc", *argv],
         cwd=folder,
         env=environment(**variables),
         capture_output=True,

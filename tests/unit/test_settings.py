@@ -95,6 +95,9 @@ def test_an_empty_variable_counts_as_unset() -> None:
         ("CONNECTIONS_REQUIRE_AUTH", "y", "yes, on, 0, no, off"),
         ("MAX_PARTICIPANTS", "257", "from 1 to 256"),
         ("RETRY_ATTEMPTS", "0", "from 1"),
+        ("DATA_DIR", "~no-such-user/x", "must not begin with the home folder of an unknown user"),
+        ("JWT_SECRET_FILE", "~no-such-user/x", "must not begin with the home folder"),
+        ("JWT_PUBLIC_KEY_FILE", "~no-such-user", "must not begin with the home folder"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_one_line_that_names_it(

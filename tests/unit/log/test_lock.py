@@ -122,6 +122,21 @@ def test_files_that_others_may_read_are_closed_to_them_and_said(tmp_path: Path) 
     assert [line["event"] for line in lines] == ["data_dir_open_to_others"]
 
 
+@pytest.mark.parametrize("below", ["data", "data/new", "data/new/../../../other/new", "data/x/.."])
+def test_a_check_leaves_nothing_behind(tmp_path: Path, below: str) -> None:
+    (tmp_path / "data").mkdir()
+    DataDirLock(tmp_path / "data" / below).check()
+    DataDirLock(tmp_path / below).check()
+    assert [path.name for path in tmp_path.rglob("*")] == ["data"]
+
+
+def test_a_check_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The outermost of the new folders can be made."""
+    with pytest.raises(ConfigurationError, match="File name too long"):
+        DataDirLock(tmp_path / "new" / ("x" * 256) / "y").check()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_said_of_a_folder_that_is_private(tmp_path: Path) -> None:
     lock = DataDirLock(tmp_path / "data")
     with capture_logs() as lines:
