@@ -207,7 +207,7 @@ class Service:
             async with asyncio.timeout(settings.shutdown_seconds):
                 if was_started:
                     # A load balancer sees that the service is not ready, and stops routing.
-                    await asyncio.sleep(min(settings.drain_seconds, settings.shutdown_seconds / 2))
+                    await asyncio.sleep(settings.drain_seconds)
                 if self._context is not None:
                     self._context.draining = True
                 if self._monitor is not None:

@@ -73,7 +73,7 @@ def _table() -> tuple[Variable, ...]:
         ("SHUTDOWN_SECONDS", _number(1, 600), "20", "seconds",
          "From SIGTERM to exit at the latest: sockets are closed, requests answered, the log closed."),
         ("DRAIN_SECONDS", _number(0, 300), "2", "seconds",
-         "After SIGTERM, how long /health/ready says 503 while requests are still served; at most half of SHUTDOWN_SECONDS."),
+         "After SIGTERM, how long /health/ready says 503 while requests are still served; must be at most half of SHUTDOWN_SECONDS."),
         ("KEEP_ALIVE_SECONDS", _number(1, 3600), "75", "seconds",
          "How long an idle HTTP connection is kept open; must be longer than the proxy keeps it."),
         ("CORS_ORIGINS", _origins, "", "list",
@@ -303,7 +303,25 @@ def load(
             shown = "its value" if row.secret else repr(raw)
             raise ConfigurationError(f"{row.name}: {shown} {exc} ({row.meaning})") from None
         source[row.name] = origin
+    _fit_drain_seconds(values, source)
     return Settings(values, source)
+
+
+def _fit_drain_seconds(values: dict[str, Any], source: Mapping[str, str]) -> None:
+    """Refuse a drain that leaves less than half of the time for all that follows it.
+
+    Raises:
+        ConfigurationError: DRAIN_SECONDS is set and too long; its default is shortened instead.
+    """
+    drain, maximum = values["DRAIN_SECONDS"], values["SHUTDOWN_SECONDS"] / 2
+    if drain <= maximum:
+        return
+    if source["DRAIN_SECONDS"] != "default":
+        raise ConfigurationError(
+            f"DRAIN_SECONDS: '{drain:g}' must be at most half of SHUTDOWN_SECONDS "
+            f"({values['SHUTDOWN_SECONDS']:g}), which is {maximum:g}"
+        )
+    values["DRAIN_SECONDS"] = maximum
 
 
 def near_misses(environment: Mapping[str, str]) -> list[tuple[str, str]]:

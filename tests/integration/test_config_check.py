@@ -85,6 +85,8 @@ VARIABLES = [
     {"JWT_SECRET_FILE": "/nowhere/secret"},
     {"JWT_PUBLIC_KEY": "-----BEGIN PUBLIC KEY-----\nhunter2\n-----END PUBLIC KEY-----"},
     {"PORT": "many"},
+    {"DRAIN_SECONDS": "300"},
+    {"DRAIN_SECONDS": "2", "SHUTDOWN_SECONDS": "3.9"},
     {"HOST": "192.0.2.1"},
     {"HOST": "no-such-name.invalid"},
     {"CORS_ORIGINS": "https://app.example.org/"},

@@ -55,8 +55,8 @@ async def test_drained_it_closes_sockets_and_ends(serve: Serve) -> None:
     assert await asyncio.to_thread(process.stop) == 0
 
 
-async def test_it_drains_for_half_of_its_time_at_most(serve: Serve) -> None:
-    process, url = serve(DRAIN_SECONDS="300", SHUTDOWN_SECONDS="1")
+async def test_draining_for_half_of_its_time_it_closes_sockets_and_ends(serve: Serve) -> None:
+    process, url = serve(DRAIN_SECONDS="0.5", SHUTDOWN_SECONDS="1")
     async with talk(url, "alice") as alice:
         os.kill(process.pid, signal.SIGTERM)
         assert (await alice.closed())[0] == 1012

@@ -108,6 +108,23 @@ def test_a_value_that_cannot_be_used_is_one_line_that_names_it(
     assert said in text
 
 
+def test_a_drain_must_leave_half_of_the_shutdown_for_what_follows() -> None:
+    assert load({"DRAIN_SECONDS": "10"}).drain_seconds == 10
+    assert load({"DRAIN_SECONDS": "300", "SHUTDOWN_SECONDS": "600"}).drain_seconds == 300
+    assert refusal(DRAIN_SECONDS="10.5") == (
+        "DRAIN_SECONDS: '10.5' must be at most half of SHUTDOWN_SECONDS (20), which is 10"
+    )
+    assert refusal(DRAIN_SECONDS="2", SHUTDOWN_SECONDS="3") == (
+        "DRAIN_SECONDS: '2' must be at most half of SHUTDOWN_SECONDS (3), which is 1.5"
+    )
+
+
+def test_the_default_drain_is_shortened_for_a_short_shutdown() -> None:
+    settings = load({"SHUTDOWN_SECONDS": "3"})
+    assert (settings.drain_seconds, settings.source["DRAIN_SECONDS"]) == (1.5, "default")
+    assert load({"SHUTDOWN_SECONDS": "4"}).drain_seconds == 2
+
+
 @pytest.mark.parametrize("value", ["two\nlines", "\x1b[31m"])
 def test_a_value_is_shown_without_its_control_characters(value: str) -> None:
     assert repr(value) in refusal(PORT=value)
