@@ -26,6 +26,7 @@ from bench.scenarios import (
     idle,
     restart,
 )
+from chatsvc.arguments import OneLineParser, positive
 
 SCENARIOS: dict[str, Callable[[Options, Figures], Coroutine[Any, Any, None]]] = {
     "fanout": fanout.run,
@@ -41,14 +42,16 @@ SCENARIOS: dict[str, Callable[[Options, Figures], Coroutine[Any, Any, None]]] = 
 
 def main() -> int:
     """Run every scenario three times, or what the arguments name."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser = OneLineParser(prog="python -m bench", description=__doc__)
     parser.add_argument("scenarios", nargs="*", metavar="scenario", help=", ".join(SCENARIOS))
-    parser.add_argument("--repeat", type=int, default=3, help="runs of each (3)")
-    parser.add_argument("--peers", default=",".join(PEER_MAKERS), help="of %(default)s; or none")
-    parser.add_argument("--sockets", type=int, default=Options.sockets, help="in a fan-out")
-    parser.add_argument("--people", type=int, default=Options.people, help="who share them")
-    parser.add_argument("--idle", type=int, default=Options.idle, help="idle sockets")
-    parser.add_argument("--entries", type=int, default=Options.entries, help="in the long log")
+    parser.add_argument("--repeat", type=positive, default=3, help="runs of each (3)")
+    parser.add_argument(
+        "--peers", type=_peer_names, default=",".join(PEER_MAKERS), help="of %(default)s; or none"
+    )
+    parser.add_argument("--sockets", type=positive, default=Options.sockets, help="in a fan-out")
+    parser.add_argument("--people", type=positive, default=Options.people, help="who share them")
+    parser.add_argument("--idle", type=positive, default=Options.idle, help="idle sockets")
+    parser.add_argument("--entries", type=positive, default=Options.entries, help="in the long log")
     parser.add_argument("--scale", type=float, default=1.0, help="times as many requests")
     parser.add_argument("--log-level", default="info", help="of the service (info)")
     parser.add_argument(
@@ -59,7 +62,7 @@ def main() -> int:
     arguments = parser.parse_args()
     unknown = set(arguments.scenarios) - set(SCENARIOS)
     if unknown:
-        parser.error(f"there is no scenario {', '.join(sorted(unknown))}")
+        parser.error(f"scenario: there is no {', '.join(sorted(unknown))}")
     figures = Figures()
     try:
         options = _options(arguments)
@@ -101,14 +104,19 @@ def _scaled(counts: dict[int, int], scale: float) -> dict[int, int]:
     return {at_once: max(at_once, int(count * scale)) for at_once, count in counts.items()}
 
 
-def _peers(names: str) -> tuple[Contender, ...]:
+def _peer_names(text: str) -> list[str]:
+    names = [name for name in text.split(",") if name not in {"", "none"}]
+    unknown = set(names) - set(PEER_MAKERS)
+    if unknown:
+        known = ", ".join(PEER_MAKERS)
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))} must be of {known}")
+    return names
+
+
+def _peers(names: list[str]) -> tuple[Contender, ...]:
     """Return the contenders that can run here; print the names of the others."""
     found: list[Contender] = []
-    for name in names.split(","):
-        if name in {"", "none"}:
-            continue
-        if name not in PEER_MAKERS:
-            raise Failed(f"there is no peer {name}: {', '.join(PEER_MAKERS)}")
+    for name in names:
         try:
             found.append(PEER_MAKERS[name]())
         except Failed as exc:

@@ -6,6 +6,8 @@ import argparse
 import os
 from collections.abc import Collection, Mapping, Sequence
 
+from chatsvc.arguments import OneLineParser, positive, seconds
+
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 _EPILOG = """\
@@ -51,7 +53,7 @@ def default_url(environment: Mapping[str, str]) -> str:
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line, or end the program with 2 and a line that says why."""
-    common = argparse.ArgumentParser(add_help=False)
+    common = OneLineParser(add_help=False)
     # Given before or after the command: the default must not undo what came before it.
     quiet = argparse.SUPPRESS
     common.add_argument(
@@ -60,7 +62,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     common.add_argument("--token", default=quiet, help="the user's token")
     common.add_argument("--user", default=quiet, help="the user id, for the development login")
 
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="chatsvc-demo",
         description="A terminal client for a chatsvc server.",
         epilog=_EPILOG,
@@ -75,14 +77,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     send.add_argument("--client-id", help="makes a repeated send the same message")
 
     listen = commands.add_parser("listen", parents=[common], help="print messages as they come")
-    listen.add_argument("--count", type=_positive, help="end after so many messages")
-    listen.add_argument("--timeout", type=_seconds, help="end after so many seconds")
+    listen.add_argument("--count", type=positive, help="end after so many messages")
+    listen.add_argument("--timeout", type=seconds, help="end after so many seconds")
     listen.add_argument("--since", help="a cursor to go on from")
     listen.add_argument("--echo", action="store_true", help="one's own from other devices too")
 
     history = commands.add_parser("history", parents=[common], help="print past messages")
     history.add_argument("participants", type=_users, help="user ids joined by commas")
-    history.add_argument("--limit", type=_positive, default=100, help="at most (default: 100)")
+    history.add_argument("--limit", type=positive, default=100, help="at most (default: 100)")
     bounds = history.add_mutually_exclusive_group()
     bounds.add_argument("--before", metavar="ID", help="older than this message")
     bounds.add_argument("--after", metavar="ID", help="newer than this message")
@@ -111,19 +113,5 @@ def _complete(arguments: argparse.Namespace) -> None:
 def _users(text: str) -> list[str]:
     users = split_users(text)
     if not users:
-        raise argparse.ArgumentTypeError("there must be at least one user id")
+        raise argparse.ArgumentTypeError(f"{text!r} must have at least one user id")
     return users
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("it must be at least 1")
-    return number
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError("it must be a number of seconds above 0")
-    return seconds

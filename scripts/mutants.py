@@ -18,7 +18,6 @@ mutants names none.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import subprocess
@@ -28,6 +27,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from chatsvc.arguments import OneLineParser, positive
 
 WANTED: Final = 97.0
 EQUIVALENT: Final = Path("tests/equivalent_mutants")
@@ -161,10 +162,10 @@ def _percent(counts: Counter[str]) -> float:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.mutants")
+    parser = OneLineParser(prog="python -m scripts.mutants")
     parser.add_argument("patterns", nargs="*", metavar="PATTERN")
     parser.add_argument("--report", action="store_true", help="run nothing")
-    parser.add_argument("--processes", type=int, default=None, help="at once")
+    parser.add_argument("--processes", type=positive, default=None, help="at once")
     arguments = parser.parse_args()
     if not arguments.report:
         at_once = (

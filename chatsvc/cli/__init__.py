@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from chatsvc import __version__
+from chatsvc.arguments import OneLineParser
 
 _PRIVATE: Final = 0o077
 """The umask: no access for group and others."""
@@ -84,8 +85,8 @@ def _print_error(text: str, status: int) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> OneLineParser:
+    parser = OneLineParser(
         prog="chatsvc",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -93,15 +94,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"chatsvc {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    env = argparse.ArgumentParser(add_help=False)
+    env = OneLineParser(add_help=False)
     env.add_argument(
         "--env-file", metavar="PATH", help="a file of variables; the environment takes precedence"
     )
-    data = argparse.ArgumentParser(add_help=False, parents=[env])
+    data = OneLineParser(add_help=False, parents=[env])
     data.add_argument("--data-dir", metavar="PATH", help="instead of DATA_DIR")
-    store = argparse.ArgumentParser(add_help=False)
+    store = OneLineParser(add_help=False)
     store.add_argument("--store", metavar="STORE", help="instead of STORE: auto, mongodb or sqlite")
-    listen = argparse.ArgumentParser(add_help=False)
+    listen = OneLineParser(add_help=False)
     listen.add_argument("--host", metavar="ADDRESS", help="instead of HOST")
     listen.add_argument("--port", metavar="N", help="instead of PORT; 0 for any free port")
 
@@ -168,8 +169,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_dead_letters(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    parents: list[argparse.ArgumentParser],
+    commands: argparse._SubParsersAction[OneLineParser],
+    parents: list[OneLineParser],
 ) -> None:
     letters = commands.add_parser(
         "dead-letters", help="messages that could not be stored; the service may be running"
@@ -192,8 +193,8 @@ def _add_dead_letters(
 
 
 def _add_log(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    parents: list[argparse.ArgumentParser],
+    commands: argparse._SubParsersAction[OneLineParser],
+    parents: list[OneLineParser],
 ) -> None:
     log = commands.add_parser("log", help="the log on disk; the service must be stopped")
     actions = log.add_subparsers(title="actions", metavar="ACTION", required=True)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from chatsvc.arguments import OneLineParser, seconds
 from chatsvc.conformance.check import Check, Outcome
 from chatsvc.conformance.report import Table, as_json, summary
 from chatsvc.conformance.runner import (
@@ -24,8 +25,8 @@ from chatsvc.conformance.runner import (
 from chatsvc.conformance.tokens import User
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> OneLineParser:
+    parser = OneLineParser(
         prog="python -m chatsvc.conformance",
         description="Hold a running server to the protocol. It uses fresh, random user ids, "
         "so a server in use is not disturbed; what it sends stays in the database.",
@@ -47,9 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--list", action="store_true", help="list the checks, and run none")
     add(
         "--timeout",
-        "--timeout",
         "--patience",
-        type=float,
+        type=seconds,
         default=TIMEOUT_SECONDS,
         metavar="SECONDS",
         help=f"how long anything may take ({TIMEOUT_SECONDS:g})",
@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(table.listed(check))
             return 0
         if not arguments.url:
-            parser.error("URL is missing")
+            parser.error("URL must be given")
         outcomes = asyncio.run(_run(arguments, checks))
     except Unusable as exc:
         print(f"conformance: {exc}", file=sys.stderr)

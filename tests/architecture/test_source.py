@@ -72,6 +72,20 @@ def test_the_environment_is_read_in_one_place() -> None:
     assert {name for name in found if not name.startswith(READS_ENVIRONMENT)} == set()
 
 
+def test_errors_of_every_command_line_are_one_line() -> None:
+    """The parsers of argparse itself print the usage as well."""
+    paths = [
+        path
+        for folder in ("chatsvc", "demo_cli", "bench", "scripts")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+    ]
+    assert [
+        path.relative_to(ROOT).as_posix()
+        for path in paths
+        if "ArgumentParser(" in path.read_text("utf-8")
+    ] == []
+
+
 def test_no_error_is_swallowed() -> None:
     assert {name: lines for name, tree in trees() if (lines := swallowers(tree))} == {}
 

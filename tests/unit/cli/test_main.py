@@ -56,23 +56,36 @@ def test_it_is_a_module_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "argv",
+    ("argv", "error"),
     [
-        [],
-        ["sing"],
-        ["token"],
-        ["dead-letters"],
-        ["dead-letters", "show"],
-        ["dead-letters", "drop"],
-        ["serve", "--no-such"],
-        ["healthcheck", "x"],
+        ([], "chatsvc: the following arguments are required: COMMAND"),
+        (["sing"], "chatsvc: COMMAND: invalid choice: 'sing'"),
+        (["token"], "chatsvc token: the following arguments are required: USER"),
+        (["backup"], "chatsvc backup: the following arguments are required: DIR"),
+        (["restore", "--data-dir"], "chatsvc restore: --data-dir: expected one argument"),
+        (["dead-letters"], "chatsvc dead-letters: the following arguments are required: ACTION"),
+        (["dead-letters", "show"], "chatsvc dead-letters show: the following arguments"),
+        (["dead-letters", "drop"], "chatsvc dead-letters drop: the following arguments"),
+        (["log", "verify", "x"], "chatsvc: unrecognized arguments: x"),
+        (["serve", "--no-such"], "chatsvc: unrecognized arguments: --no-such"),
+        (["healthcheck", "x"], "chatsvc: unrecognized arguments: x"),
+        (
+            ["healthcheck", "two\nlines\x1b[31m"],
+            r"chatsvc: unrecognized arguments: two lines\x1b[31m",
+        ),
     ],
 )
-def test_misuse_has_status_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_argument_is_one_line_that_names_it(
+    argv: list[str], error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
         main(argv)
     assert caught.value.code == 2
-    assert "usage: chatsvc" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(error)
+    assert captured.err.endswith("--help)\n")
+    assert captured.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,23 @@ def test_the_list_needs_no_server(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
         check.name for check in ALL
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ([], "URL must be given"),
+        (["--no-such"], "unrecognized arguments: --no-such"),
+        (["--timeout", "soon"], "--timeout/--patience: 'soon' must be a number of seconds above 0"),
+        (["--patience", "nan"], "--timeout/--patience: 'nan' must be a number of seconds above 0"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_that_names_it(
+    arguments: list[str], error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
-        main([])
+        main(arguments)
     assert ended.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"python -m chatsvc.conformance: {error}")
+    assert printed.count("\n") == 1

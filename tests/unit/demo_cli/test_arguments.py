@@ -61,23 +61,30 @@ def test_the_server_is_the_one_that_the_environment_names(
 
 
 @pytest.mark.parametrize(
-    "argv",
+    ("argv", "error"),
     [
-        ["shout"],
-        ["send", "a"],
-        ["send", " , ", "hi"],
-        ["listen", "--count", "0"],
-        ["listen", "--timeout", "-1"],
-        ["listen", "--timeout", "inf"],
-        ["history", "a", "--limit", "many"],
-        ["history", "a", "--before", "1", "--after", "2"],
+        (["shout"], "COMMAND: invalid choice: 'shout'"),
+        (["send", "a"], "the following arguments are required: text"),
+        (["send", " , ", "hi"], "participants: ' , ' must have at least one user id"),
+        (["listen", "--count", "0"], "--count: '0' must be a whole number above 0"),
+        (["listen", "--timeout", "-1"], "--timeout: '-1' must be a number of seconds above 0"),
+        (["listen", "--timeout", "inf"], "--timeout: 'inf' must be a number of seconds above 0"),
+        (["history", "a", "--limit", "many"], "--limit: 'many' must be a whole number above 0"),
+        (["history", "a", "--before", "1", "--after", "2"], "--after: not allowed with"),
+        (["--no-such"], "unrecognized arguments: --no-such"),
     ],
 )
-def test_wrong_arguments_end_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_argument_is_one_line_that_names_it(
+    argv: list[str], error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
         parse(argv)
     assert caught.value.code == 2
-    assert "error:" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    program, _, text = printed.partition(": ")
+    assert program.startswith("chatsvc-demo")
+    assert text.startswith(error)
+    assert printed.count("\n") == 1
 
 
 def test_users() -> None:
