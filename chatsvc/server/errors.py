@@ -74,6 +74,12 @@ class UpgradeRequired(RequestError):
     code = "upgrade_required"
 
 
+class VersionNotSupported(RequestError):
+    """The request is of another version than HTTP/1."""
+
+    code = "http_version_not_supported"
+
+
 STATUS: Final[dict[type[Exception], int]] = {
     Malformed: 400,
     RequestError: 400,
@@ -92,6 +98,7 @@ STATUS: Final[dict[type[Exception], int]] = {
     TooManyRequests: 429,
     HeadersTooLarge: 431,
     Unavailable: 503,
+    VersionNotSupported: 505,
 }
 
 CLIENT_DISCONNECTED: Final = 499

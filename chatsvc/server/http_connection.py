@@ -19,6 +19,7 @@ from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
 from chatsvc.server.foreign_upgrade import UnsupportedUpgradeHandler
+from chatsvc.server.request_line import checked
 
 HEAD_BYTES: Final = 64 * 1024
 """The maximum size of a request line with all header fields, and of trailers after a body."""
@@ -95,8 +96,8 @@ class BoundedConnection(UnsupportedUpgradeHandler):
         fed = 0 if body is None else body.total_bytes
         super().data_received(data)
         if self._request_count != count:
-            if self._unparsed + len(data) > HEAD_BYTES:
-                self._check_heads(self._request_count - count)
+            self._body = None  # complete, or the next request could not have been parsed
+            self._check_heads(self._request_count - count, self._unparsed + len(data))
             self._unparsed = 0
             self.head_since = 0.0
             payload = self._messages[-1][1] if self._messages else EMPTY_PAYLOAD
@@ -122,15 +123,23 @@ class BoundedConnection(UnsupportedUpgradeHandler):
         else:
             self.force_close()
 
-    def _check_heads(self, count: int) -> None:
-        """Check the heads that arrived complete, in few large pieces."""
+    def _check_heads(self, count: int, received: int) -> None:
+        """Check the last ``count`` heads, which arrived complete within ``received`` bytes."""
         for index in range(max(len(self._messages) - count, 0), len(self._messages)):
-            message = self._messages[index][0]
-            if isinstance(message, RawRequestMessage) and _head_bytes(message) > HEAD_BYTES:
+            message, payload = self._messages[index]
+            if not isinstance(message, RawRequestMessage):
+                continue  # an error of the parser
+            try:
+                if received > HEAD_BYTES and _head_bytes(message) > HEAD_BYTES:
+                    raise HeadTooLarge
+                request = checked(message)
+            except HttpProcessingError as exc:
                 while len(self._messages) > index:
                     self._messages.pop()
-                self._refuse(HeadTooLarge())
+                self._refuse(exc)
                 return
+            if request is not message:
+                self._messages[index] = (request, payload)
 
     def _refuse(self, exc: HttpProcessingError) -> None:
         """Answer with the error and stop reading; the parser and its data are freed."""
@@ -168,7 +177,7 @@ class BoundedConnection(UnsupportedUpgradeHandler):
         self.answers += 1
         if self._half_closed:
             self._close_behind_last()
-        if self._refused:
+        if self._refused and not self._messages:  # not before the error itself is answered
             resp.force_close()
         return super().finish_response(request, resp, start_time)
 

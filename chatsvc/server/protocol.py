@@ -14,9 +14,15 @@ from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
-from chatsvc.core.errors import Malformed
+from chatsvc.core.errors import Malformed, RequestError
 from chatsvc.server.connection_watch import HEAD_SECONDS, ConnectionWatch
-from chatsvc.server.errors import HeadersTooLarge, RequestTimeout, UriTooLong, status_of
+from chatsvc.server.errors import (
+    HeadersTooLarge,
+    RequestTimeout,
+    UriTooLong,
+    VersionNotSupported,
+    status_of,
+)
 from chatsvc.server.http_connection import (
     HEAD_BYTES,
     BoundedConnection,
@@ -31,6 +37,7 @@ from chatsvc.server.middleware import (
     new_request_id,
     problem_response,
 )
+from chatsvc.server.request_line import BadTarget, is_unsupported_version
 from chatsvc.server.responses import ReadyResponse
 
 REQUEST_LINE_BYTES: Final = 64 * 1024
@@ -244,7 +251,7 @@ def _direct(table: dict[tuple[str, str], Handler], route: Handler) -> Handler:
 
 def _from_parser(
     exc: HttpProcessingError,
-) -> Malformed | UriTooLong | HeadersTooLarge | RequestTimeout:
+) -> RequestError:
     """Convert an error of the parser; its text may quote the request, so it is not repeated."""
     if isinstance(exc, HeadTooLarge):
         return HeadersTooLarge(f"the head must have at most {HEAD_BYTES} bytes")
@@ -255,6 +262,13 @@ def _from_parser(
         if limit == REQUEST_LINE_BYTES:
             return UriTooLong(f"the request line must have at most {REQUEST_LINE_BYTES} bytes")
         return HeadersTooLarge(f"a header field must have at most {HEADER_FIELD_BYTES} bytes")
+    if is_unsupported_version(exc):
+        return VersionNotSupported("the version must be HTTP/1.1 or HTTP/1.0")
+    if isinstance(exc, BadTarget):
+        return Malformed(
+            "the target must be a path, or a URL of http or https without user information",
+            code="not_http",
+        )
     if "Too many headers" in str(exc):
         return HeadersTooLarge("the request must have at most 128 header fields")
     return Malformed("the request must be HTTP/1.1", code="not_http")

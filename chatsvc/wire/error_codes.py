@@ -52,7 +52,12 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("bad_request", 400, _FIX, "The request is wrong in a way without a code of its own."),
     ErrorCode("malformed", 400, _FIX, "The request cannot be read."),
     ErrorCode("malformed_json", 400, _FIX, "The body, or the frame, is not JSON."),
-    ErrorCode("not_http", 400, _FIX, "The bytes are not a request of HTTP/1.1."),
+    ErrorCode(
+        "not_http",
+        400,
+        _FIX,
+        "The bytes are not a request of HTTP/1.1, or its target is no path of this server.",
+    ),
     ErrorCode("not_utf8", 400, _FIX, "The body, or the query string, is not UTF-8."),
     ErrorCode("token_expired", 401, _TOKEN, "The token has expired."),
     ErrorCode("token_invalid", 401, _TOKEN, "The token is not accepted; `detail` says why."),
@@ -135,6 +140,7 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
         "store_unavailable", 503, _WAIT, "The answer is in the database alone: it is unavailable."
     ),
     ErrorCode("unavailable", 503, _WAIT, "The request cannot be answered now."),
+    ErrorCode("http_version_not_supported", 505, _FIX, "The version of HTTP must be 1.1 or 1.0."),
 )
 """The table, by status, then by name."""
 

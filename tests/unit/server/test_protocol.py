@@ -45,7 +45,7 @@ HEAD = b"Host: localhost\r\nAuthorization: Bearer token-of-alice\r\n"
     ("sent", "status", "code"),
     [
         (b"GARBAGE\r\n\r\n", 400, "not_http"),
-        (b"GET / HTTP/9.9\r\n\r\n", 400, "not_http"),
+        (b"GET / HTTP/9.9\r\n\r\n", 505, "http_version_not_supported"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "not_http"),
         (b"GET / HTTP/1.1\r\nbad header: x\r\n\r\n", 400, "not_http"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400, "not_http"),
