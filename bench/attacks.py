@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import multiprocessing
 import select
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from bench.blocks import Block, Tasks, percentile
 from bench.http_load import request
 
 HEAD_FIELD = b"X-Filler-%03d: " + b"x" * 16_000 + b"\r\n"
@@ -30,7 +32,7 @@ def resident(pid: int) -> int:
     raise ProcessLookupError(pid)
 
 
-class Crowd:
+class Crowd(Block):
     """Connections of one attacker, which are closed at the end of the block.
 
     They are opened, written to and kept open, and only read where a method says so.
@@ -46,15 +48,7 @@ class Crowd:
         self._receive_buffer = receive_buffer
         self.sockets: list[socket.socket] = []
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def end(self, error: BaseException | None) -> None:
         self.hang_up()
 
     async def open(self, count: int) -> list[socket.socket]:
@@ -122,7 +116,7 @@ async def answer(port: int, data: bytes, *, half_close: bool = False) -> tuple[i
     return int(head[9:12]), head, body
 
 
-class Honest:
+class Honest(Tasks):
     """Requests of other clients: a few run concurrently, each on a new connection.
 
     ``seconds`` are the response times of successful requests, ``failures`` the outcomes of all
@@ -130,27 +124,16 @@ class Honest:
     """
 
     def __init__(self, port: int, requests: Sequence[bytes], *, at_once: int = 4) -> None:
+        super().__init__()
         self._port = port
-        self._requests = requests
+        self._requests = list(requests)
         self._at_once = at_once
-        self._tasks: list[asyncio.Task[None]] = []
         self.seconds: list[float] = []
         self.failures: list[str] = []
 
-    async def __aenter__(self) -> Self:
+    async def begin(self) -> None:
         for number in range(self._at_once):
-            self._tasks.append(asyncio.create_task(self._go_on(number)))
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait(self._tasks)
+            self.start(self._go_on(number))
 
     @property
     def answered(self) -> int:
@@ -163,8 +146,7 @@ class Honest:
 
     def percentile(self, share: float) -> float:
         """Return the percentile ``share`` of the response times, in seconds."""
-        ordered = sorted(self.seconds)
-        return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
+        return percentile(self.seconds, share)
 
     async def _go_on(self, number: int) -> None:
         while True:
@@ -182,23 +164,47 @@ class Honest:
                 await asyncio.sleep(0.02)
 
 
-@contextlib.asynccontextmanager
-async def watched(pid: int, every: float = 0.05) -> AsyncIterator[Callable[[], int]]:
-    """Give a function that returns the maximum memory of the process during the block."""
-    peak = resident(pid)
+class Peak(Tasks):
+    """``value`` is the maximum of what ``read`` returns during the block.
 
-    async def look() -> None:
-        nonlocal peak
+    It is called ``every`` so many seconds.
+    """
+
+    def __init__(self, read: Callable[[], int], every: float) -> None:
+        super().__init__()
+        self._read = read
+        self._every = every
+        self.value = read()
+
+    async def begin(self) -> None:
+        self.start(self._look())
+
+    async def _look(self) -> None:
         while True:
-            peak = max(peak, resident(pid))
-            await asyncio.sleep(every)
+            self.value = max(self.value, self._read())
+            await asyncio.sleep(self._every)
 
-    task = asyncio.create_task(look())
-    try:
-        yield lambda: peak
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
+
+@contextlib.asynccontextmanager
+async def watched(pid: int) -> AsyncIterator[Callable[[], int]]:
+    """Give a function that returns the maximum memory of the process during the block."""
+    async with Peak(partial(resident, pid), 0.05) as peak:
+        yield lambda: peak.value
+
+
+async def outcome(attack: Callable[[int], Awaitable[str]], port: int) -> str:
+    """Return what an attack reports that runs in a process of its own."""
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=fresh) as elsewhere:
+        work = partial(_run, attack, port)
+        return await asyncio.get_running_loop().run_in_executor(elsewhere, work)
+
+
+def _run(attack: Callable[[int], Awaitable[str]], port: int) -> str:
+    async def run() -> str:
+        return await attack(port)
+
+    return asyncio.run(run())
 
 
 def honest_requests(token: str) -> list[bytes]:

@@ -14,9 +14,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from bench.blocks import Tasks
 from bench.http_load import request
 from bench.sockets import frame_size, handshake, text_frame
 
@@ -26,7 +25,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _PIPELINED = 64
 
 
-class Flood:
+class Flood(Tasks):
     """Connections of one user that send again as soon as they are answered.
 
     ``answers`` counts answers by ``ok`` or the error code; ``retry_after`` are the waits of
@@ -34,37 +33,20 @@ class Flood:
     """
 
     def __init__(self, port: int) -> None:
+        super().__init__()
         self.port = port
         self.answers: Counter[str] = Counter()
         self.retry_after: list[float] = []
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        results = await asyncio.gather(*self._tasks, return_exceptions=True)
-        if error is None:
-            for result in results:
-                if isinstance(result, Exception) and not isinstance(result, (OSError, EOFError)):
-                    raise result
 
     def over_http(self, requests: Iterator[bytes], connections: int) -> None:
         """Start: each connection sends its next request when the previous one is answered."""
         for _ in range(connections):
-            self._tasks.append(asyncio.create_task(self._ask(requests)))
+            self.start(self._ask(requests))
 
     def over_sockets(self, sends: Iterator[bytes], connections: int, token: str) -> None:
         """Start: each socket keeps some sends unanswered; ``sends`` are payloads of frames."""
         for _ in range(connections):
-            self._tasks.append(asyncio.create_task(self._talk(sends, token)))
+            self.start(self._talk(sends, token))
 
     def _note(self, data: bytes, *, fine: bool) -> None:
         code = _CODE.search(data)

@@ -10,11 +10,11 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import uvloop
 
+from bench.blocks import Block
 from bench.processes import Failed, on
 from bench.sockets import Client, open_client
 
@@ -90,13 +90,13 @@ async def _serve() -> None:
         print(json.dumps(answer), flush=True)
 
 
-class Listeners:
+class Listeners(Block):
     """The process of the sockets, for the duration of the block."""
 
     def __init__(self, core: set[int]) -> None:
         self._core = core
 
-    async def __aenter__(self) -> Self:
+    async def begin(self) -> None:
         with on(self._core):
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -106,14 +106,8 @@ class Listeners:
                 stdout=asyncio.subprocess.PIPE,
                 limit=_LINE_BYTES,
             )
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def end(self, error: BaseException | None) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
         await self._process.wait()

@@ -10,9 +10,9 @@ import asyncio
 import json
 import socket
 import time
-from types import TracebackType
 from typing import Any, Self
 
+from bench.blocks import Block, Tasks, percentile
 from bench.processes import Failed
 from bench.sockets import frame_size, handshake, text_frame
 
@@ -38,7 +38,7 @@ def send(participants: list[str], content: str) -> bytes:
     return text_frame(json.dumps(message, separators=(",", ":")).encode())
 
 
-class Socket:
+class Socket(Block):
     """A WebSocket after its handshake that is written to and read explicitly.
 
     ``code`` is the received close code, 0 before that, and 1006 if the connection ended
@@ -81,15 +81,7 @@ class Socket:
             raise Failed(f"{head[9:12].decode()} {head!r}")
         return one
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def end(self, error: BaseException | None) -> None:
         self.hang_up()
 
     def hang_up(self) -> None:
@@ -159,7 +151,7 @@ async def _read_to_end(one: Socket) -> int:
     return one.code
 
 
-class Talkers:
+class Talkers(Tasks):
     """Honest pairs: one sends a message over its socket, the other waits for it, and so on.
 
     ``seconds`` are the times from send to delivery; ``lost`` counts connections that the
@@ -167,35 +159,23 @@ class Talkers:
     """
 
     def __init__(self, port: int, tokens: list[tuple[str, str, str, str]]) -> None:
+        super().__init__()
         self._port = port
         self._tokens = tokens
-        self._tasks: list[asyncio.Task[None]] = []
         self.seconds: list[float] = []
         self.lost = 0
 
-    async def __aenter__(self) -> Self:
+    async def begin(self) -> None:
         for row in self._tokens:
             name, token, other, other_token = row
             sender = await Socket.open(self._port, token)
             reader = await Socket.open(self._port, other_token)
-            self._tasks.append(asyncio.create_task(self._talk(sender, reader, [name, other])))
-            self._tasks.append(asyncio.create_task(_drain(sender)))
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            self.start(self._talk(sender, reader, [name, other]))
+            self.start(_drain(sender))
 
     def percentile(self, share: float) -> float:
         """Return the percentile ``share`` of the delivery times, in seconds."""
-        ordered = sorted(self.seconds)
-        return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
+        return percentile(self.seconds, share)
 
     async def _talk(self, sender: Socket, reader: Socket, names: list[str]) -> None:
         message = send(names, "Hello!")
@@ -218,36 +198,25 @@ async def _drain(one: Socket) -> None:
         pass
 
 
-class Reader:
+class Reader(Tasks):
     """Reads its socket as fast as possible, and reconnects with its cursor when it is cut.
 
     ``ids`` of the messages it has; ``cuts`` how often the server ended the connection.
     """
 
     def __init__(self, port: int, token: str) -> None:
+        super().__init__()
         self._port = port
         self._token = token
-        self._task: asyncio.Task[None] | None = None
         self.ids: list[str] = []
         self.cuts = 0
 
-    async def __aenter__(self) -> Self:
+    async def begin(self) -> None:
         one = await Socket.open(self._port, self._token)
         hello = await one.frame()
         if hello is None:
             raise Failed(f"closed with {one.code}")
-        self._task = asyncio.create_task(self._read(one, hello["epoch"], hello["cursor"]))
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        self.start(self._read(one, hello["epoch"], hello["cursor"]))
 
     async def _read(self, one: Socket, epoch: str, cursor: str) -> None:
         while True:

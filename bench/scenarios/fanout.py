@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import repeat
 
 from bench import http_load
@@ -10,6 +11,7 @@ from bench.listeners import Listeners
 from bench.options import Options
 from bench.processes import Server
 from bench.report import Figures, micros_per
+from bench.scenarios.each import each_with_listeners
 from bench.sockets import text_frame
 
 _MASK_BYTES = 4
@@ -22,13 +24,7 @@ async def run(options: Options, figures: Figures) -> None:
     The publishes of a level are POSTs over as many connections, each with one under way.
     The CPU is that of the whole process: requests, log and storing are part of it.
     """
-    for contender in (*options.services, *options.peers):
-        with (
-            options.temporary() as folder,
-            contender.run(folder, options.cores.server) as server,
-        ):
-            async with Listeners(options.cores.load) as listeners:
-                await _levels(options, figures, contender, server, listeners)
+    await each_with_listeners(options, partial(_levels, options, figures))
 
 
 async def _levels(

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import partial
 from itertools import repeat
 from typing import NamedTuple
 
@@ -19,6 +16,7 @@ from bench.attacks import (
     Honest,
     honest_requests,
     large_file,
+    outcome,
     resident,
     unfinished_head,
     unread_page,
@@ -88,14 +86,11 @@ async def _attacked(
         honest.reset()
         before, cpu = resident(server.pid), server.cpu()
         async with watched(server.pid) as peak_memory:
-            fresh = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(1, mp_context=fresh) as elsewhere:
-                work = partial(_alone, attack.run, server.port)
-                outcome = await asyncio.get_running_loop().run_in_executor(elsewhere, work)
+            reported = await outcome(attack.run, server.port)
             peak = peak_memory()
         cpu = server.cpu() - cpu
         await asyncio.sleep(3.0)
-        print(f"{contender.name}: {name}: {outcome}")
+        print(f"{contender.name}: {name}: {reported}")
         for what, unit, value in (
             ("honest p99", "ms", honest.percentile(0.99) * 1000),
             ("honest slowest", "ms", honest.percentile(1) * 1000),
@@ -107,13 +102,6 @@ async def _attacked(
             ("3 s later", "MiB", resident(server.pid) / _MIB),
         ):
             figures.add(name, contender.name, what, unit, value)
-
-
-def _alone(attack: Callable[[int], Awaitable[str]], port: int) -> str:
-    async def run() -> str:
-        return await attack(port)
-
-    return asyncio.run(run())
 
 
 async def _nothing(_port: int) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import jwt
 
+from bench.attacks import Peak, outcome
 from bench.contenders import SECRET, Contender, token
 from bench.options import Options
 from bench.processes import Server
@@ -57,38 +56,18 @@ async def _attacked(
         await asyncio.sleep(0.5)
         honest.seconds.clear()
         before, cpu = server.memory(), server.cpu()
-        peak = 0
-
-        async def watch() -> None:
-            nonlocal peak
-            while True:
-                peak = max(peak, server.memory())
-                await asyncio.sleep(0.1)
-
-        watching = asyncio.create_task(watch())
-        fresh = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=fresh) as elsewhere:
-            work = partial(_alone, attack, server.port)
-            outcome = await asyncio.get_running_loop().run_in_executor(elsewhere, work)
-        await asyncio.sleep(0.5)
-        watching.cancel()
-        peak = max(peak, server.memory())
-        print(f"{contender.name}: {name}: {outcome}")
+        async with Peak(server.memory, 0.1) as peak:
+            reported = await outcome(attack, server.port)
+            await asyncio.sleep(0.5)
+        print(f"{contender.name}: {name}: {reported}")
         for what, unit, value in (
             ("honest p99", "ms", honest.percentile(0.99) * 1000),
             ("honest slowest", "ms", honest.percentile(1) * 1000),
             ("honest cut", "sockets", honest.lost),
             ("CPU", "s", server.cpu() - cpu),
-            ("memory more", "MiB", max(0, peak - before) / _MIB),
+            ("memory more", "MiB", max(0, peak.value - before) / _MIB),
         ):
             figures.add(name, contender.name, what, unit, value)
-
-
-def _alone(attack: Attack, port: int) -> str:
-    async def run() -> str:
-        return await attack(port)
-
-    return asyncio.run(run())
 
 
 async def _nothing(port: int) -> str:

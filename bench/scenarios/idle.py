@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from bench.contenders import Contender, people
 from bench.listeners import Listeners
 from bench.options import Options
 from bench.processes import Server
 from bench.report import Figures, micros_per
+from bench.scenarios.each import each_with_listeners
 
 _WARM = 200
 
@@ -19,13 +21,7 @@ async def run(options: Options, figures: Figures) -> None:
     They are then dropped and opened again, now with cached tokens. Some are opened beforehand,
     so that initial allocations are not counted.
     """
-    for contender in (*options.services, *options.peers):
-        with (
-            options.temporary() as folder,
-            contender.run(folder, options.cores.server) as server,
-        ):
-            async with Listeners(options.cores.load) as listeners:
-                await _measure(options, figures, contender, server, listeners)
+    await each_with_listeners(options, partial(_measure, options, figures))
 
 
 async def _measure(

@@ -17,8 +17,8 @@ import random
 import socket
 import struct
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
+
+from bench.blocks import Block
 
 _CHUNK = 65_536
 _LINGER_RESET = struct.pack("ii", 1, 0)
@@ -72,7 +72,7 @@ class _Link:
             sock.close()
 
 
-class FaultProxy:
+class FaultProxy(Block):
     """Listens on a free port of 127.0.0.1 and forwards to ``(host, port)``.
 
     ::
@@ -94,16 +94,10 @@ class FaultProxy:
         self._links: set[_Link] = set()
         self._listener: socket.socket | None = None
 
-    async def __aenter__(self) -> Self:
+    async def begin(self) -> None:
         self.listen()
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def end(self, error: BaseException | None) -> None:
         self.refuse()
         await self.cut(reset=True)
 

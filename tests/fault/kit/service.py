@@ -16,11 +16,12 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import aiohttp
 import jwt
+
+from bench.blocks import Block
 
 ROOT = Path(__file__).resolve().parents[3]
 START_SECONDS = 30.0
@@ -52,7 +53,7 @@ def token(user: str, seconds: int = 30 * 86_400) -> str:
     return jwt.encode({"sub": user, "exp": int(time.time()) + seconds}, SECRET, "HS256")
 
 
-class Service:
+class Service(Block):
     """One service on one ``DATA_DIR`` and one port, over any number of its lives.
 
     Args:
@@ -87,16 +88,10 @@ class Service:
         self.lives = 0
         self._process: subprocess.Popen[bytes] | None = None
 
-    async def __aenter__(self) -> Self:
+    async def begin(self) -> None:
         await self.start()
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def end(self, error: BaseException | None) -> None:
         if self.running:
             await self.kill()
 

@@ -17,11 +17,10 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import aiohttp
 
+from bench.blocks import Block
 from tests.fault.kit.clients import Delivery, Http, Outgoing, Refused, Undecided, brief
 from tests.fault.kit.listener import Listener
 from tests.fault.kit.recorder import Recorder
@@ -48,7 +47,7 @@ class WorkloadError(Exception):
     """It did not come as far as it should have."""
 
 
-class Workload:
+class Workload(Block):
     """See the module's text.
 
     Args:
@@ -86,7 +85,7 @@ class Workload:
             found.add(tuple(sorted(self.random.sample(self.users, min(size, len(self.users))))))
         return sorted(found)
 
-    async def __aenter__(self) -> Self:
+    async def begin(self) -> None:
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         http = Http(self._session, self.url, timeout=self.mix.request_seconds)
         self.http = http
@@ -113,14 +112,8 @@ class Workload:
             self._start_sender(listener.user, f"socket:{number}", listener.send, listener.device)
         for number in range(self.mix.readers):
             self._others.append(asyncio.create_task(self._read(f"read:{number}")))
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def end(self, error: BaseException | None) -> None:
         tasks = [*self._senders, *self._others]
         for task in tasks:
             task.cancel()

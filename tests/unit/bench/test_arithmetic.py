@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 
 import pytest
 
 from bench import http_load
+from bench.blocks import Tasks, percentile
 from bench.contenders import people, sample
 from bench.peers.bare import frame
 from bench.processes import Failed, cpu_of_stat, on, pss_of_rollup
@@ -30,6 +32,37 @@ def test_memory_is_the_proportional_share() -> None:
 
 def test_micros_are_of_one_unit() -> None:
     assert micros_per(3.0, 1_000_000) == 3.0
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.0, 1.0), (0.5, 3.0), (0.99, 4.0), (1, 4.0)])
+def test_a_percentile_is_one_of_the_values(share: float, value: float) -> None:
+    assert percentile([4.0, 1.0, 3.0, 2.0], share) == value
+    assert percentile([], share) == 0.0
+
+
+async def fail(exc: Exception) -> None:
+    raise exc
+
+
+@pytest.mark.parametrize("lost", [ConnectionResetError(), EOFError(), TimeoutError()])
+async def test_tasks_end_with_their_block(lost: Exception) -> None:
+    async with Tasks() as tasks:
+        tasks.start(asyncio.sleep(3600))
+        tasks.start(fail(lost))
+        await asyncio.sleep(0)
+    assert all(task.done() for task in tasks._tasks)
+
+
+async def test_what_ended_a_task_is_raised_at_the_end_of_its_block() -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with Tasks() as tasks:
+            tasks.start(fail(ZeroDivisionError()))
+            await asyncio.sleep(0)
+    with pytest.raises(KeyError):
+        async with Tasks() as tasks:
+            tasks.start(fail(ZeroDivisionError()))
+            await asyncio.sleep(0)
+            raise KeyError
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.123, "0.12"), (12.34, "12.3"), (12_345, "12,345")])

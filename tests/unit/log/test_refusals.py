@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from bench.floods import write_lock
 from chatsvc.core.errors import ConfigurationError, LogUnavailable
 from chatsvc.log import file as log_file
 from chatsvc.log.file import LogFile
@@ -22,18 +22,6 @@ from tests.support.drafts import draft
 from tests.support.waiting import until
 
 Open = Callable[..., Awaitable[LocalLog]]
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """As another process that holds the file for writing."""
-    db = sqlite3.connect(path, isolation_level=None)
-    try:
-        db.execute("BEGIN IMMEDIATE")
-        yield
-        db.execute("ROLLBACK")
-    finally:
-        db.close()
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +40,7 @@ async def test_a_foreign_lock_refuses_sends_and_lets_go_by_itself(
 ) -> None:
     log = await open_log()
     await log.append(draft("before"))
-    with locked(tmp_path / "log.db"):
+    with write_lock(tmp_path / "log.db"):
         error = await refused(log, content="under the lock")
         assert (error.code, error.retry_after) == ("log_busy", 2.0)
         assert log.refusal is not None
@@ -79,7 +67,7 @@ async def test_all_that_waits_behind_a_locked_commit_is_answered_with_it(
     monkeypatch.setattr(
         LogFile, "insert", lambda self, rows: (inserts.append(len(rows)), insert(self, rows))[1]
     )
-    with locked(tmp_path / "log.db"):
+    with write_lock(tmp_path / "log.db"):
         futures = [log.append(draft(str(number))) for number in range(1000)]
         done = await asyncio.wait_for(asyncio.gather(*futures, return_exceptions=True), 30)
     assert len(inserts) == 1, "one commit waited, and the others did not"
@@ -91,7 +79,7 @@ async def test_a_retry_of_what_the_lock_refused_is_one_message(
     tmp_path: Path, open_log: Open
 ) -> None:
     log = await open_log()
-    with locked(tmp_path / "log.db"):
+    with write_lock(tmp_path / "log.db"):
         await refused(log, client_id="k")
     await until(lambda: log.refusal is None)
     first = await log.append(draft(client_id="k"))
@@ -103,7 +91,7 @@ async def test_a_retry_of_what_the_lock_refused_is_one_message(
 async def test_housekeeping_does_not_wait_for_the_lock(tmp_path: Path, open_log: Open) -> None:
     log = await open_log()
     sent = await log.append(draft())
-    with locked(tmp_path / "log.db"):
+    with write_lock(tmp_path / "log.db"):
         log.advance_watermark(sent.id)
         with capture_logs() as lines:
             log._standing.save()
@@ -115,7 +103,7 @@ async def test_housekeeping_does_not_wait_for_the_lock(tmp_path: Path, open_log:
 
 async def test_closing_under_the_lock_ends(tmp_path: Path, open_log: Open) -> None:
     log = await open_log()
-    with locked(tmp_path / "log.db"):
+    with write_lock(tmp_path / "log.db"):
         await refused(log)
         await asyncio.wait_for(log.close(), 20)
 
@@ -127,7 +115,7 @@ def test_a_file_that_is_held_at_the_start_is_not_called_damaged(
     monkeypatch.setattr(log_file, "_PATIENCE_MS", 10)
     sqlite3.connect(tmp_path / "log.db").close()
     with (
-        locked(tmp_path / "log.db"),
+        write_lock(tmp_path / "log.db"),
         pytest.raises(ConfigurationError, match="another program holds"),
     ):
         LogFile(tmp_path / "log.db")
