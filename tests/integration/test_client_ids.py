@@ -329,7 +329,7 @@ async def test_a_service_behind_depends_on_no_store(site: Deployment) -> None:
 async def test_a_new_log_that_has_not_met_its_store_asks_for_what_it_cannot_tell(
     site: Deployment,
 ) -> None:
-    """And for nothing else: sends go on."""
+    """And for nothing else: sends go on. docs/protocol.md names the times."""
     used = uuid7_at(site.ms)
     first = await site.send("once", used)
     await site.store_all()
@@ -337,12 +337,15 @@ async def test_a_new_log_that_has_not_met_its_store_asks_for_what_it_cannot_tell
     for file in site.folder.glob("log.db*"):
         file.unlink()
     site.ms += MINUTE
+    started = site.ms
     await site.start(met=False)
     site.ms += MINUTE
     site.boot.seconds += 60
     site.store.away = True
-    assert not (await site.send("fresh", uuid7_at(site.ms))).duplicate
-    for unclear in (used, uuid7_at(site.ms + HOUR)):
+    for fresh in (site.ms, started + 5_001, site.ms + 5_000):
+        assert not (await site.send("fresh", uuid7_at(fresh))).duplicate
+    assert not (await site.send("fresh", "no UUIDv7")).duplicate
+    for unclear in (used, *map(uuid7_at, (started, started + 5_000, site.ms + 5_001))):
         with pytest.raises(StoreUnavailable):
             await site.send("once", unclear)
     site.store.away = False
