@@ -21,6 +21,7 @@ from chatsvc.core.errors import (
     UnsupportedMedia,
 )
 from chatsvc.server.errors import ClientDisconnected, RequestTimeout, invalid_from_msgspec
+from chatsvc.server.surrogates import check_surrogates
 from chatsvc.wire.operation import Operation
 
 BODY_SECONDS: Final = 30.0
@@ -154,6 +155,7 @@ def body_decoder(kind: type[msgspec.Struct]) -> Callable[[bytes], Any]:
         except msgspec.ValidationError as exc:
             raise invalid_from_msgspec(exc) from None
         except msgspec.DecodeError as exc:
+            check_surrogates(body)
             text = str(exc) if body else "it is empty"
             raise Malformed(f"the body must be JSON: {text}", code="malformed_json") from None
         except UnicodeDecodeError:

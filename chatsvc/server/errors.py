@@ -224,9 +224,8 @@ def invalid_from_msgspec(exc: msgspec.ValidationError) -> Invalid:
     if match := _TYPE.match(text_before):
         got = f", not {match['got']}" if match["got"] else ""
         return Invalid.at(pointer, "wrong_type", f"{where} must be of type {match['want']}{got}")
-    return Invalid.at(
-        pointer, "bad_value", f"{where} must have an allowed value: {text_before[:200].lower()}"
-    )
+    text = text_before[:1].lower() + text_before[1:200]
+    return Invalid.at(pointer, "bad_value", f"{where} must have an allowed value: {text}")
 
 
 def _pointer(path: str) -> str:

@@ -330,7 +330,8 @@ class History:
             raise unavailable
         complete = older.complete and newer.complete
         lost = older.lost or newer.lost
-        return Page(older.entries + newer.entries, older.has_more, complete, lost)
+        has_more = older.has_more or newer.has_more
+        return Page(older.entries + newer.entries, has_more, complete, lost)
 
     async def _stored_conversations(
         self, user: str, before: int, wanted: int, listed: _Listed, oldest: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -23,7 +23,9 @@ class Conversation(msgspec.Struct, kw_only=True):
 
     channel: str
     participants: list[str]
-    last_message: msgspec.Raw
+    last_message: Annotated[
+        msgspec.Raw, msgspec.Meta(extra_json_schema={"$ref": "#/components/schemas/Message"})
+    ]
 
 
 class Conversations(msgspec.Struct, kw_only=True):

@@ -6,6 +6,11 @@ import msgspec
 
 from chatsvc.core.errors import ChatError, Invalid, Malformed, RequestError, Unavailable
 from chatsvc.server.errors import invalid_from_msgspec
+from chatsvc.server.surrogates import (
+    check_surrogates,
+    has_surrogate,
+    parse_with_surrogates,
+)
 from chatsvc.wire.protocol import MAX_REF, ClientFrame, Error, decode_client_frame
 
 
@@ -28,11 +33,14 @@ def decode_command(payload: bytes) -> ClientFrame:
     except msgspec.ValidationError as exc:
         raise invalid_from_msgspec(exc) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
+        check_surrogates(payload)
         raise Malformed("a frame must be JSON", code="malformed_json") from None
     except RecursionError:
         raise Malformed("the JSON must not be nested so deeply", code="malformed_json") from None
-    if command.ref is not None and not 1 <= len(command.ref) <= MAX_REF:
-        raise Invalid.at("/ref", "too_long", f"ref must have 1 to {MAX_REF} characters", MAX_REF)
+    if command.ref == "":
+        raise Invalid.at("/ref", "too_short", "ref must have at least 1 character", 1)
+    if command.ref is not None and len(command.ref) > MAX_REF:
+        raise Invalid.at("/ref", "too_long", f"ref must have at most {MAX_REF} characters", MAX_REF)
     return command
 
 
@@ -41,7 +49,10 @@ def ref_of(payload: bytes) -> str | None:
     try:
         ref = _peek(payload).ref
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+        command = parse_with_surrogates(payload)
+        ref = command.get("ref") if isinstance(command, dict) else None
+        if not isinstance(ref, str) or has_surrogate(ref):
+            return None
     return ref if ref is not None and len(ref) <= MAX_REF else None
 
 

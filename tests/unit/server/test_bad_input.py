@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
+from chatsvc.core.errors import Invalid
+from chatsvc.server.websocket.commands import decode_command
 from tests.support.http_service import Answer, Client, HttpService, running
 
 MEMBERS = {"type", "title", "status", "code", "detail", "request_id", "errors"}
@@ -47,8 +49,6 @@ async def post(client: Client, body: bytes, headers: dict[str, str] | None = Non
         (b'{"participants":["alice"],"content":"hi"} {}', "malformed_json"),
         (b"\xef\xbb\xbf{}", "malformed_json"),
         (b'{"participants":["alice"],"content":"\xff"}', "not_utf8"),
-        (b'{"participants":["alice"],"content":"\\ud800"}', "malformed_json"),
-        (b'{"participants":["al\\udc00ice"],"content":"hi"}', "malformed_json"),
         (
             b'{"participants":["alice"],"content":"hi","metadata":{"a":' + b"[" * 50_000,
             "malformed_json",
@@ -64,6 +64,48 @@ async def test_not_json(client: Client, body: bytes, code: str | None) -> None:
     else:
         check_problem(answer, 400, code)
     assert client.service.log.records == []
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (b'{"participants":["alice"],"content":"\\ud800"}', "/content"),
+        (b'{"participants":["alice"],"content":"\\ude00 half an emoji"}', "/content"),
+        (b'{"participants":["al\\udc00ice"],"content":"hi"}', "/participants/0"),
+        (
+            b'{"participants":["alice"],"content":"hi","metadata":{"a":[1,{"b/c":"\\uD83d"}]}}',
+            "/metadata/a/1/b~1c",
+        ),
+        (
+            b'{"participants":["alice"],"content":"hi","metadata":{"\\ud83d":1}}',
+            "/metadata",
+        ),
+    ],
+)
+async def test_half_an_emoji_is_named(client: Client, body: bytes, pointer: str) -> None:
+    problem = check_problem(await post(client, body), 422, "lone_surrogate")
+    assert problem["errors"][0]["pointer"] == pointer
+    assert client.service.log.records == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"participants":["alice"],"content":"\\ud83d',
+        b'{"content":"\\ud83d\\ude00"',
+        b'"\\ud83" "\\ud83d',
+    ],
+)
+async def test_what_is_not_json_is_not_searched_for_half_an_emoji(
+    client: Client, body: bytes
+) -> None:
+    check_problem(await post(client, body), 400, "malformed_json")
+
+
+def test_a_wrong_value_is_quoted_as_it_was_sent() -> None:
+    with pytest.raises(Invalid) as raised:
+        decode_command(b'{"type":"Send","participants":["alice"],"content":"x"}')
+    assert "'Send'" in raised.value.detail
 
 
 BASE: dict[str, Any] = {"participants": ["alice"], "content": "x"}

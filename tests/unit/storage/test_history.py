@@ -144,7 +144,9 @@ async def test_around_an_id(evicted: int) -> None:
         page = await read(START + 5 * STEP + 1, 4)  # no such id
         assert (ids(page.entries), page.has_more) == (at(4, 5, 6, 7), True)
         page = await read(START + STEP, 4)  # nothing below: the rest comes from above
-        assert (ids(page.entries), page.has_more) == (at(1, 2, 3, 4), False)
+        assert (ids(page.entries), page.has_more) == (at(1, 2, 3, 4), True)
+        page = await read(START + 9 * STEP, 100)
+        assert (ids(page.entries), page.has_more) == (at(*range(1, 10)), False)
         page = await read(START + 2 * STEP, 1)
         assert (ids(page.entries), page.has_more) == (at(2), True)
         assert ids((await read(0, 2)).entries) == at(1, 2)

@@ -49,6 +49,7 @@ def test_what_is_not_json_or_no_command(payload: bytes) -> None:
         (b'{"type":"dance"}', "/type"),
         (b'{"type":"ping","ref":"%s"}' % (b"r" * 65), "/ref"),
         (b'{"type":"ping","ref":""}', "/ref"),
+        (b'{"type":"send","participants":["a"],"content":"\\ud83d"}', "/content"),
     ],
 )
 def test_the_field_is_named(payload: bytes, pointer: str) -> None:
@@ -116,3 +117,26 @@ def test_no_bytes_bring_it_down(payload: bytes) -> None:
 def test_errors_as_frames(error: ChatError, frame: dict[str, object]) -> None:
     made = msgspec.to_builtins(error_frame(error, "r"))
     assert made == {"type": "error", "ref": "r"} | frame
+
+
+@pytest.mark.parametrize(
+    ("payload", "ref"),
+    [
+        (b'{"type":"send","ref":"7","participants":["a"],"content":"\\ud83d"}', "7"),
+        (b'{"type":"send","ref":"\\ud83d","participants":["a"],"content":"x"}', None),
+        (b'{"type":"send","ref":7,"participants":["a"],"content":"\\ud83d"}', None),
+        (b'["\\ud83d"]', None),
+        (b'{"ref":"7","content":"\\ud83d"', None),
+        (b'{"ref":"%s","content":"\\ud83d"}' % (b"r" * 65), None),
+    ],
+)
+def test_the_ref_of_a_frame_with_half_an_emoji(payload: bytes, ref: str | None) -> None:
+    assert ref_of(payload) == ref
+
+
+def test_an_empty_ref_is_too_short_and_a_long_one_too_long() -> None:
+    for ref, code, limit in (("", "too_short", 1), ("r" * 65, "too_long", 64)):
+        with pytest.raises(Invalid) as raised:
+            decode_command(msgspec.json.encode({"type": "ping", "ref": ref}))
+        error = raised.value.field_errors[0]
+        assert (error.pointer, error.code, error.limit) == ("/ref", code, limit)
