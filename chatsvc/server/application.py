@@ -19,7 +19,7 @@ from chatsvc.server.loopback import check_local
 from chatsvc.server.metrics import CONTENT_TYPE, Metrics
 from chatsvc.server.middleware import EXCHANGE, Cors, exchange_middleware
 from chatsvc.server.operations import Authenticate, route
-from chatsvc.server.protocol import DIRECT
+from chatsvc.server.protocol import CORS, DIRECT
 from chatsvc.server.responses import ReadyResponse
 from chatsvc.wire.operation import Operation
 
@@ -56,13 +56,13 @@ def build_application(
         extra_routes: the route of the WebSocket.
     """
     everything = (*operations, *health.operations(health_report, options.version))
-    around = exchange_middleware(
-        observe=metrics.requests.observe,
-        cors=Cors(options.cors_origins, options.cors_headers) if options.cors_origins else None,
-    )
+    cors = Cors(options.cors_origins, options.cors_headers) if options.cors_origins else None
+    around = exchange_middleware(observe=metrics.requests.observe, cors=cors)
     application = web.Application(middlewares=[around], client_max_size=limits.body_bytes)
+    if cors is not None:
+        application[CORS] = cors
     origins = frozenset(options.cors_origins)
-    routes = [route(operation, authenticate, limits, origins) for operation in everything]
+    routes = [route(one, authenticate, limits, origins, around) for one in everything]
     application.add_routes(routes)
     direct: dict[tuple[str, str], Handler] = {
         (one.method, one.path): partial(around, handler=one.handler)

@@ -181,6 +181,11 @@ class BoundedConnection(UnsupportedUpgradeHandler):
             resp.force_close()
         return super().finish_response(request, resp, start_time)
 
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Log an exception; a body that its client broke off is no error of the server's."""
+        if not isinstance(kw.get("exc_info"), RequestPayloadError):
+            super().log_exception(*args, **kw)
+
     async def _drain_helper(self) -> None:
         """Wait until the transport accepts more, without a reference cycle.
 

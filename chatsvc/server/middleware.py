@@ -69,7 +69,8 @@ def new_request_id() -> str:
     return f"{_process}-{next(_numbers):x}"
 
 
-def _request_id(request: web.BaseRequest) -> str:
+def request_id_of(request: web.BaseRequest) -> str:
+    """Return the id that the client gave the request, or a new one."""
     given = request.headers.get(REQUEST_ID)
     if given is not None and _VALID_ID.match(given):
         return given
@@ -100,6 +101,14 @@ class Cors:
         else:
             return "Vary: Origin\r\n"
         return f"{allowed}Access-Control-Expose-Headers: {_EXPOSED_HEADERS}\r\n"
+
+    def unknown_origin_lines(self) -> str:
+        """Return the lines of a response to a request whose head could not be parsed.
+
+        It holds nothing of anybody's: every page may read why its request was refused.
+        """
+        expose = f"Access-Control-Expose-Headers: {_EXPOSED_HEADERS}\r\n"
+        return f"Access-Control-Allow-Origin: *\r\n{expose}"
 
     def _allows(self, origin: str) -> bool:
         if origin in self._origins:
@@ -152,7 +161,7 @@ def exchange_middleware(*, observe: Observe, cors: Cors | None = None) -> Middle
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
-        exchange = Exchange(_request_id(request))
+        exchange = Exchange(request_id_of(request))
         request[EXCHANGE] = exchange
         try:
             response = await handler(request)
@@ -171,8 +180,8 @@ def exchange_middleware(*, observe: Observe, cors: Cors | None = None) -> Middle
         except Exception as exc:  # noqa: BLE001 -- answered as 500, logged with its stack
             _log.exception("request_failed", request_id=exchange.request_id, user=exchange.user)
             response = problem_response(exc, exchange.request_id)
-        _add_lines(request, response, exchange, cors)
-        _finish(request, response, exchange, observe, time.perf_counter() - started)
+        add_lines(request, response, exchange, cors)
+        finish_exchange(request, response, exchange, observe, time.perf_counter() - started)
         return response
 
     return around
@@ -188,9 +197,10 @@ def _options(
     return ReadyResponse(204, b"", lines)
 
 
-def _add_lines(
+def add_lines(
     request: web.Request, response: web.StreamResponse, exchange: Exchange, cors: Cors | None
 ) -> None:
+    """Add the header lines that every response has."""
     lines = f"{REQUEST_ID}: {exchange.request_id}\r\n"
     if cors is not None:
         lines += cors.lines(request)
@@ -202,13 +212,14 @@ def _add_lines(
             response.headers[name] = value
 
 
-def _finish(
+def finish_exchange(
     request: web.Request,
     response: web.StreamResponse,
     exchange: Exchange,
     observe: Observe,
     seconds: float,
 ) -> None:
+    """Write the log line of a request, and count it."""
     route = exchange.route
     if route is None:
         resource = request.match_info.route.resource

@@ -7,7 +7,9 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
+from chatsvc.core.errors import RequestError
 from chatsvc.core.limits import Limits
 from chatsvc.server.decoding import (
     bearer_token,
@@ -20,7 +22,7 @@ from chatsvc.server.decoding import (
 )
 from chatsvc.server.errors import ExpectationFailed
 from chatsvc.server.loopback import check_local, check_page
-from chatsvc.server.middleware import EXCHANGE, new_request_id, problem_response
+from chatsvc.server.middleware import EXCHANGE
 from chatsvc.server.responses import ReadyResponse, header_lines
 from chatsvc.wire.operation import Access, Caller, Operation, Reply
 
@@ -32,11 +34,16 @@ _encode = msgspec.json.Encoder().encode
 
 
 def route(
-    operation: Operation, authenticate: Authenticate, limits: Limits, origins: frozenset[str]
+    operation: Operation,
+    authenticate: Authenticate,
+    limits: Limits,
+    origins: frozenset[str],
+    middleware: Middleware,
 ) -> web.RouteDef:
     """Return the route of an operation.
 
     Args:
+        middleware: that of the application, for what is refused before it.
         origins: their pages may call operations that are ``own_pages_only``.
     """
     return web.route(
@@ -44,7 +51,7 @@ def route(
         operation.path,
         handler(operation, authenticate, limits, origins),
         name=operation.name,
-        expect_handler=_expect(limits.body_bytes),
+        expect_handler=_expect(limits.body_bytes, middleware),
     )
 
 
@@ -96,29 +103,34 @@ def handler(
     return handle
 
 
-def _expect(max_bytes: int) -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:
+def _expect(
+    max_bytes: int, middleware: Middleware
+) -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:
     """Return a handler of ``Expect: 100-continue`` (RFC 9110 §10.1.1).
 
-    A body that would be refused for its length is not requested.
+    A body that would be refused for its length is not requested. aiohttp calls this before the
+    middleware, which a refusal needs for its log line as any other does.
     """
 
+    def check(request: web.Request) -> None:
+        if request.headers["Expect"].lower() != "100-continue":
+            raise ExpectationFailed("the Expect header must be 100-continue")
+        if request.content_length is not None and request.content_length > max_bytes:
+            raise too_large(max_bytes)
+
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        check(request)
+        raise AssertionError("the expectation can be met")
+
     async def expect(request: web.Request) -> web.StreamResponse | None:
-        if request.headers.get("Expect", "").lower() != "100-continue":
-            exc = ExpectationFailed("the Expect header must be 100-continue")
-            return _refused(exc)
-        length = request.content_length
-        if length is not None and length > max_bytes:
-            return _refused(too_large(max_bytes))
+        try:
+            check(request)
+        except RequestError:
+            response = await middleware(request, refuse)
+            response.force_close()
+            return response
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # or an error would look like one during a response
         return None
 
     return expect
-
-
-def _refused(exc: Exception) -> ReadyResponse:
-    request_id = new_request_id()
-    response = problem_response(exc, request_id)
-    response.lines += f"X-Request-Id: {request_id}\r\n"
-    response.force_close()
-    return response

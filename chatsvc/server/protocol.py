@@ -7,60 +7,37 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-import structlog
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
-from chatsvc.core.errors import Malformed, RequestError
-from chatsvc.server.connection_watch import HEAD_SECONDS, ConnectionWatch
-from chatsvc.server.errors import (
-    HeadersTooLarge,
-    RequestTimeout,
-    UriTooLong,
-    VersionNotSupported,
-    status_of,
-)
-from chatsvc.server.http_connection import (
-    HEAD_BYTES,
-    BoundedConnection,
-    HeadTooLarge,
-    HeadTooSlow,
-)
-from chatsvc.server.middleware import (
-    REQUEST_ID,
-    UNMATCHED,
-    Observe,
-    from_aiohttp,
-    new_request_id,
-    problem_response,
-)
-from chatsvc.server.request_line import BadTarget, is_unsupported_version
+from chatsvc.server.connection_watch import ConnectionWatch
+from chatsvc.server.http_connection import BoundedConnection
+from chatsvc.server.middleware import Cors, Observe
+from chatsvc.server.outside_routes import HEADER_FIELD_BYTES, REQUEST_LINE_BYTES, OutsideRoutes
 from chatsvc.server.responses import ReadyResponse
 
-REQUEST_LINE_BYTES: Final = 64 * 1024
-HEADER_FIELD_BYTES: Final = 16 * 1024
 LINGER_SECONDS: Final = 5.0
 """How long an unread body is discarded after a refusal, so that the refusal arrives."""
 
+CORS: Final = web.AppKey("cors", Cors)
+"""The pages of other origins that may call, if there are any."""
+
 DIRECT: Final = web.AppKey("direct", dict[tuple[str, str], Handler])
 """Method and path → handler with its middleware, for routes without variable parts."""
-
-_log: Any = structlog.get_logger("chatsvc.http")
 
 
 class ProblemHandler(BoundedConnection):
     """One connection."""
 
-    __slots__ = ("_connection_watch", "_observe")
+    __slots__ = ("_connection_watch", "_outside")
 
     def __init__(
-        self, manager: web.Server, *, observe: Observe, watch: ConnectionWatch, **options: Any
+        self, manager: web.Server, *, outside: OutsideRoutes, watch: ConnectionWatch, **options: Any
     ) -> None:
         super().__init__(manager, **options)
-        self._observe = observe
+        self._outside = outside
         self._connection_watch = watch
 
     def handle_error(
@@ -75,20 +52,7 @@ class ProblemHandler(BoundedConnection):
         Raises:
             ConnectionError: a response was begun already; no other one can be sent.
         """
-        request_id = new_request_id()
-        if isinstance(exc, HttpProcessingError):
-            error: BaseException = _from_parser(exc)
-            _log.info("not_http", request_id=request_id, code=getattr(error, "code", None))
-        else:
-            error = exc if exc is not None else RuntimeError(f"status {status}")
-            _log.error("request_failed", request_id=request_id, exc_info=exc)
-        if request.writer.output_size > 0:
-            raise ConnectionError("the response was begun already")
-        self._observe("other", UNMATCHED, status_of(error), 0.0)
-        response = problem_response(error, request_id)
-        response.lines += f"{REQUEST_ID}: {request_id}\r\n"
-        response.force_close()
-        return response
+        return self._outside.failed(exc, status, begun=request.writer.output_size > 0)
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Resume reading if it is paused.
@@ -105,11 +69,8 @@ class ProblemHandler(BoundedConnection):
         """Convert HTTP errors that aiohttp raised outside the routes."""
         if isinstance(resp, ReadyResponse) and resp.is_large:
             self._connection_watch.response_started(len(resp.ready_body or b""))
-        if isinstance(resp, web.HTTPException):
-            request_id = new_request_id()
-            problem = problem_response(from_aiohttp(resp), request_id)
-            problem.lines += f"{REQUEST_ID}: {request_id}\r\n"
-            resp = problem
+        if isinstance(resp, web.HTTPException) and isinstance(request, web.Request):
+            resp = self._outside.refused(request, resp)
         return super().finish_response(request, resp, start_time)
 
 
@@ -121,10 +82,10 @@ class ProblemServer(web.Server):
     """
 
     def __init__(
-        self, handler: Any, *, observe: Observe, stall_seconds: float, **options: Any
+        self, handler: Any, *, outside: OutsideRoutes, stall_seconds: float, **options: Any
     ) -> None:
         super().__init__(handler, **options)
-        self._observe = observe
+        self._outside = outside
         self.open = 0
         self.by_address: Counter[str] = Counter()
         self.on_capacity: Callable[[], None] = _do_nothing
@@ -139,7 +100,7 @@ class ProblemServer(web.Server):
         """Return the protocol of an accepted connection; ``address``: the key it counts under."""
         return ProblemHandler(
             self,
-            observe=self._observe,
+            outside=self._outside,
             watch=self.watch,
             address=address,
             loop=self._loop,
@@ -213,7 +174,7 @@ class ProblemRunner(web.AppRunner):
         usual = await super()._make_server()
         server = ProblemServer(
             _direct(self.app.get(DIRECT, {}), usual.request_handler),
-            observe=self._observe,
+            outside=OutsideRoutes(self._observe, self.app.get(CORS)),
             stall_seconds=self._stall_seconds,
             request_factory=usual.request_factory,
             loop=usual._loop,
@@ -247,28 +208,3 @@ def _direct(table: dict[tuple[str, str], Handler], route: Handler) -> Handler:
         return await found(request)
 
     return handle
-
-
-def _from_parser(
-    exc: HttpProcessingError,
-) -> RequestError:
-    """Convert an error of the parser; its text may quote the request, so it is not repeated."""
-    if isinstance(exc, HeadTooLarge):
-        return HeadersTooLarge(f"the head must have at most {HEAD_BYTES} bytes")
-    if isinstance(exc, HeadTooSlow):
-        return RequestTimeout(f"the head must arrive within {HEAD_SECONDS:g} seconds")
-    if isinstance(exc, LineTooLong):
-        limit = exc.args[1] if len(exc.args) > 1 else None
-        if limit == REQUEST_LINE_BYTES:
-            return UriTooLong(f"the request line must have at most {REQUEST_LINE_BYTES} bytes")
-        return HeadersTooLarge(f"a header field must have at most {HEADER_FIELD_BYTES} bytes")
-    if is_unsupported_version(exc):
-        return VersionNotSupported("the version must be HTTP/1.1 or HTTP/1.0")
-    if isinstance(exc, BadTarget):
-        return Malformed(
-            "the target must be a path, or a URL of http or https without user information",
-            code="not_http",
-        )
-    if "Too many headers" in str(exc):
-        return HeadersTooLarge("the request must have at most 128 header fields")
-    return Malformed("the request must be HTTP/1.1", code="not_http")
