@@ -244,6 +244,21 @@ def _render_json(_logger: Any, level: str, event: Event) -> bytes:
     try:
         line = _encode(fields)
     except (TypeError, ValueError):
-        # Not encodable, such as a lone surrogate: logged as ASCII instead.
-        line = _encode({name: ascii(value) for name, value in fields.items()})
+        line = _encode({_escaped(name): _encodable(value) for name, value in fields.items()})
     return redact(line)
+
+
+def _encodable(value: object) -> object:
+    """Return the value, or what can be logged of one that is not JSON or not Unicode."""
+    if isinstance(value, str):
+        return _escaped(value)
+    try:
+        _encode(value)
+    except (TypeError, ValueError):
+        return ascii(value)
+    return value
+
+
+def _escaped(text: str) -> str:
+    """Escape lone surrogates, such as those of a path that is not UTF-8 (PEP 383)."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import os
 import sys
 from collections.abc import Sequence
 
+from chatsvc.console import open_streams, run_program
 from demo_cli.arguments import parse
 from demo_cli.exits import Exit, Failure
 
@@ -18,16 +18,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status, one of :class:`demo_cli.exits.Exit`.
     """
-    _open_missing_streams()
-    try:
-        try:
-            return _run(sys.argv[1:] if argv is None else argv)
-        finally:
-            sys.stdout.flush()  # here, where a reader that went away can be dealt with
-    except BrokenPipeError:
-        # What is left in the buffer would be an error again when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.CLOSED_PIPE
+    open_streams()
+    arguments = sys.argv[1:] if argv is None else argv
+    return run_program(lambda: _run(arguments), "chatsvc-demo", closed_pipe=Exit.CLOSED_PIPE)
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -41,15 +34,6 @@ def _run(argv: Sequence[str]) -> int:
     except Failure as failure:
         print(f"chatsvc-demo: {failure}", file=sys.stderr)
         return failure.exit
-    except KeyboardInterrupt:
-        return Exit.INTERRUPTED
-
-
-def _open_missing_streams() -> None:
-    """Replace streams that were closed before the start: Python has ``None`` for them."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 async def _menu(url: str, token: str | None, user: str | None) -> int:

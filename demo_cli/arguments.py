@@ -94,6 +94,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
     for command in (send, listen, history, who):
         command.add_argument("--json", action="store_true", help="one JSON object a line")
+    for value in argv:
+        if not _is_unicode(value):
+            parser.error(f"{value!r} must be text of the terminal's encoding")
     arguments = parser.parse_args(argv)
     _complete(arguments)
     return arguments
@@ -108,6 +111,11 @@ def _complete(arguments: argparse.Namespace) -> None:
     ):
         if not hasattr(arguments, name):
             setattr(arguments, name, default)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether every byte of an argument could be decoded (PEP 383)."""
+    return not any("\udc80" <= character <= "\udcff" for character in text)
 
 
 def _users(text: str) -> list[str]:

@@ -24,6 +24,7 @@ from chatsvc.client import (
 )
 from demo_cli.arguments import names_with_spaces
 from demo_cli.exits import Exit, Failure
+from demo_cli.line_reader import LineReader
 from demo_cli.login import Login
 from demo_cli.rendering import visible
 from demo_cli.screen import Screen
@@ -69,13 +70,20 @@ def _participants(arguments: argparse.Namespace, login: Login) -> list[str]:
 
 
 async def _send(arguments: argparse.Namespace, login: Login) -> int:
-    text = sys.stdin.read() if arguments.text == "-" else arguments.text
+    text = await _standard_input() if arguments.text == "-" else arguments.text
     participants = _participants(arguments, login)
     async with _api(arguments, login) as api:
         sent = await api.post(participants, text, client_id=arguments.client_id)
     before = " (accepted before, under the same client_id)" if sent.duplicate else ""
     _result(arguments, sent._asdict(), f"sent {visible(sent.id)}{before}")
     return Exit.OK
+
+
+async def _standard_input() -> str:
+    try:
+        return await LineReader(sys.stdin).read()
+    except UnicodeDecodeError as exc:
+        raise Failure(f"standard input must be {exc.encoding}", Exit.USAGE) from None
 
 
 async def _history(arguments: argparse.Namespace, login: Login) -> int:

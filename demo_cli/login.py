@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 
 import aiohttp
 
@@ -27,8 +28,11 @@ class Login:
             self._root = base_url(url)
         except ValueError as exc:
             raise Failure(f"--url: {exc}", Exit.USAGE) from None
-        self._token = token
-        self.user = user or (user_of(token) if token else None)
+        # A secret that is kept in a file often ends with a newline.
+        self._token = token.strip() if token is not None else None
+        if self._token is not None and not re.fullmatch(r"[\x21-\x7e]+", self._token):
+            raise Failure("the token must be ASCII without spaces", Exit.USAGE)
+        self.user = user or (user_of(self._token) if self._token else None)
         if self._token is None and not self.user:
             raise Failure(
                 "a user is needed: give --token or CHATSVC_TOKEN, or --user with a server that "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, TextIO
+
+from demo_cli.line_reader import LineReader
 
 
 class Lines(Protocol):
@@ -18,6 +19,24 @@ class Lines(Protocol):
             EOFError: there are no more.
             KeyboardInterrupt: the user pressed Ctrl-C.
         """
+
+
+class _Checked:
+    """Asks again for a line that is not text: what is typed in another encoding."""
+
+    def __init__(self, lines: Lines, out: TextIO) -> None:
+        self._lines = lines
+        self._out = out
+
+    async def ask(self, prompt: str) -> str:
+        while True:
+            try:
+                line = await self._lines.ask(prompt)
+                line.encode()  # a terminal's input is decoded with surrogates (PEP 383)
+            except UnicodeError:
+                self._out.write("The input must be text of the terminal's encoding.\n")
+            else:
+                return line
 
 
 class _Terminal:
@@ -36,17 +55,17 @@ class _Pipe:
     """Plain lines: from a file or another program."""
 
     def __init__(self, source: TextIO, out: TextIO) -> None:
-        self._source = source
+        self._reader = LineReader(source)
         self._out = out
 
     async def ask(self, prompt: str) -> str:
         self._out.write(prompt)
         self._out.flush()
-        line = await asyncio.to_thread(self._source.readline)
+        line = await self._reader.readline()
         self._out.write("\n")
-        if not line:
+        if line is None:
             raise EOFError
-        return line.rstrip("\n")
+        return line
 
 
 @contextmanager
@@ -56,9 +75,9 @@ def lines_for(source: TextIO, out: TextIO) -> Iterator[Lines]:
     On a terminal standard output is patched, so that what is printed appears above.
     """
     if not (source.isatty() and out.isatty()):
-        yield _Pipe(source, out)
+        yield _Checked(_Pipe(source, out), out)
         return
     from prompt_toolkit.patch_stdout import patch_stdout
 
     with patch_stdout(raw=True):
-        yield _Terminal()
+        yield _Checked(_Terminal(), out)

@@ -2,7 +2,8 @@
 
 What others wrote is untrusted. A terminal interprets control characters: one could move
 the cursor, set the window's title or print a line that looks like another user's. They are
-shown escaped, ``\\x1b``, and so are the marks that change the direction of text.
+shown escaped, ``\\x1b``, and so are characters that are not visible or change the direction of
+text: a user id with one would look like another's.
 """
 
 from __future__ import annotations
@@ -17,14 +18,13 @@ from chatsvc.client import Message
 CONTINUED: Final = "  "
 """In front of every further line of a message, so that none looks like another message."""
 _TAB: Final = "    "
-_DIRECTION: Final = frozenset(
-    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-)
+_JOINERS: Final = frozenset("\u200c\u200d")
+"""Shown as they are in content: several scripts and emoji consist of them."""
 _BREAKS: Final = frozenset("\n\u2028\u2029")
 
 
 def visible(text: str) -> str:
-    """Escape everything in one line that a terminal would interpret."""
+    """Escape everything in one line that a terminal would interpret, or not show at all."""
     return "".join(_shown(char) for char in text)
 
 
@@ -32,7 +32,7 @@ def visible_lines(text: str) -> str:
     """Escape several lines; the further ones are indented."""
     text = text.replace("\r\n", "\n")
     lines = "".join("\n" if char in _BREAKS else char for char in text).split("\n")
-    return f"\n{CONTINUED}".join(visible(line.replace("\t", _TAB)) for line in lines)
+    return f"\n{CONTINUED}".join(_visible_content(line) for line in lines)
 
 
 def channel_line(participants: Iterable[str]) -> str:
@@ -54,12 +54,19 @@ def local_time(created_at: str) -> str:
     return time.strftime("%Y-%m-%d %H:%M")
 
 
+def _visible_content(line: str) -> str:
+    shown = (char if char in _JOINERS else _shown(char) for char in line.replace("\t", _TAB))
+    return "".join(shown)
+
+
 def _shown(char: str) -> str:
     category = unicodedata.category(char)
-    if category in ("Cc", "Cs", "Zl", "Zp") or char in _DIRECTION:
+    if category in ("Cc", "Cf", "Cs", "Zl", "Zp"):
         return _escaped(ord(char))
     return char
 
 
 def _escaped(code: int) -> str:
+    if code > 0xFFFF:
+        return f"\\U{code:08x}"
     return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"

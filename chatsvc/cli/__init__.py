@@ -16,6 +16,7 @@ from typing import Final
 
 from chatsvc import __version__
 from chatsvc.arguments import OneLineParser
+from chatsvc.console import open_streams, run_program
 
 _PRIVATE: Final = 0o077
 """The umask: no access for group and others."""
@@ -31,27 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder that is in use, files of a newer version, a damaged log, an unavailable store.
     Only their owner can read the files that a command creates.
     """
-    _fill_standard_streams()
+    open_streams()
     before = os.umask(_PRIVATE)
     try:
-        return _run(argv)
+        return run_program(lambda: _run(argv), "chatsvc")
     finally:
         os.umask(before)
-
-
-def _fill_standard_streams() -> None:
-    """Open those of the descriptors 0 to 2 that the parent process has closed.
-
-    Otherwise a file that is opened later, such as the log, could get one of these numbers and
-    receive what is written to standard error.
-    """
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - for the process's life
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -66,17 +52,10 @@ def _run(argv: Sequence[str] | None) -> int:
 
     try:
         status: int = arguments.run(arguments)
-        sys.stdout.flush()
     except (ConfigurationError, LogDamaged, VersionTooNew) as exc:
         return _print_error(str(exc), 2)
     except Unavailable as exc:
         return _print_error(exc.detail, 1)
-    except BrokenPipeError:
-        # The reader of the output has closed it. The rest must not be flushed at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        return 130
     return status
 
 

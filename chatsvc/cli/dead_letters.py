@@ -53,7 +53,7 @@ async def _act(settings: Settings, action: str, ids: Sequence[int]) -> int:
     try:
         if (await store.versions()).found == 0:
             # A command that only reads must not create the store.
-            return _missing(ids)
+            raise ConfigurationError(_no_store(settings))
         await store.open()
         admin = DeadLetterAdmin(store)
         if action == "list":
@@ -121,6 +121,12 @@ async def _drop(admin: DeadLetterAdmin, ids: Sequence[int]) -> int:
     dropped = await admin.drop(ids)
     print_line(f"{dropped} dropped")
     return _missing(missing)
+
+
+def _no_store(settings: Settings) -> str:
+    if settings.chosen_store == "sqlite":
+        return f"DATA_DIR: there is no store in {settings.data_path}"
+    return f"MONGO_DB: there is no store in the database {settings.mongo_db}"
 
 
 def _missing(ids: Sequence[int]) -> int:

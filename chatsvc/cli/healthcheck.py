@@ -40,8 +40,8 @@ def healthcheck(arguments: argparse.Namespace) -> int:
 
 def _error_of(url: str) -> str | None:
     """Return what is wrong with the service at ``url``, or ``None``."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("not an http URL")
         make = (

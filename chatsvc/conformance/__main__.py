@@ -23,6 +23,7 @@ from chatsvc.conformance.runner import (
     users_for,
 )
 from chatsvc.conformance.tokens import User
+from chatsvc.console import open_streams, run_program
 
 
 def _parser() -> OneLineParser:
@@ -104,7 +105,12 @@ async def _run(arguments: argparse.Namespace, checks: Sequence[Check]) -> list[O
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it; the exit status."""
+    """Run it; the exit status. ``2`` also if nobody reads the output."""
+    open_streams()
+    return run_program(lambda: _main(argv), "conformance", closed_pipe=2)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -51,8 +51,8 @@ async def connected_api(url: str, timeout: float) -> AsyncIterator[Api]:
     Raises:
         Unusable: it is no URL of HTTP, or nothing listens there.
     """
-    if not re.match(r"https?://[^/?#]+", url):
-        raise Unusable(f"{url!r} is not a URL such as http://127.0.0.1:8080")
+    if not _is_usable(url):
+        raise Unusable(f"{url!r} must be a URL such as http://127.0.0.1:8080")
     limit = aiohttp.ClientTimeout(total=timeout)
     async with aiohttp.ClientSession(timeout=limit) as session:
         api = Api(session, url)
@@ -61,6 +61,14 @@ async def connected_api(url: str, timeout: float) -> AsyncIterator[Api]:
         except Failed as exc:
             raise Unusable(f"nothing to check at {url}: {exc}") from None
         yield api
+
+
+def _is_usable(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an address that cannot be one
+        return False
 
 
 async def users_for(

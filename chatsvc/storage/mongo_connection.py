@@ -67,7 +67,8 @@ class MongoConnection:
                 opened.callback(self._reader.close)
                 self._writer = _client(uri, write_seconds, selection_seconds, 4, whole=False)
                 opened.callback(self._writer.close)
-            except (PyMongoError, ValueError, TypeError) as exc:
+            # OSError: a file of certificates that cannot be read.
+            except (PyMongoError, ValueError, TypeError, OSError) as exc:
                 raise bad_uri(uri, exc) from None
             try:
                 self._reader.get_database(db)

@@ -50,6 +50,7 @@ OWN: dict[str, set[str]] = {
     "chatsvc/client/": {"chatsvc.client", "chatsvc.core", "chatsvc.wire"},
     "demo_cli/": {
         "chatsvc.arguments",
+        "chatsvc.console",
         "chatsvc.client",
         "chatsvc.core",
         "chatsvc.wire",
@@ -58,6 +59,7 @@ OWN: dict[str, set[str]] = {
     "chatsvc/conformance": {
         "chatsvc.conformance",
         "chatsvc.arguments",
+        "chatsvc.console",
         "chatsvc.client",
         "chatsvc.core",
         "chatsvc.wire",

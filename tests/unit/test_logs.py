@@ -319,3 +319,12 @@ def test_lines_that_were_dropped_are_counted_and_one_line_says_so() -> None:
     reports = [line for line in lines if line["event"] == "log_lines_lost"]
     assert [(line["level"], line["lines"]) for line in reports] == [("warning", lost)]
     assert len(lines) == 60 - lost + 1
+
+
+def test_a_field_that_cannot_be_encoded_leaves_the_others_as_they_are() -> None:
+    file = logging_to()
+    structlog.get_logger().info("started", path="caf\udce9", url="http://h", odd=object())
+    (line,) = lines(file)
+    assert (line["level"], line["event"], line["url"]) == ("info", "started", "http://h")
+    assert line["path"] == "caf\\udce9"
+    assert datetime.fromisoformat(line["time"])

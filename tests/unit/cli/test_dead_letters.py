@@ -93,11 +93,11 @@ def test_more_than_a_page_of_them(folder: Path, capsys: Captured) -> None:
     assert [line.split()[0] for line in lines] == [format_id(one) for one in ids]
 
 
-def test_no_store_yet_is_no_dead_letter_and_none_is_made(folder: Path, capsys: Captured) -> None:
-    assert main(["dead-letters", "list"]) == 0
-    assert capsys.readouterr().out == ""
-    assert main(["dead-letters", "show", format_id(FIRST)]) == 1
-    assert main(["dead-letters", "replay", "--all"]) == 0
+def test_without_a_store_it_says_so_and_makes_none(folder: Path, capsys: Captured) -> None:
+    for command in (["list"], ["show", format_id(FIRST)], ["replay", "--all"]):
+        assert main(["dead-letters", *command]) == 2
+        out, err = capsys.readouterr()
+        assert (out, err) == ("", f"chatsvc: DATA_DIR: there is no store in {folder / 'data'}\n")
     assert not (folder / "data").exists()
 
 

@@ -88,7 +88,7 @@ def test_the_secret_may_be_in_a_file(
     ("arguments", "said"),
     [
         (["http://127.0.0.1:1"], "nothing to check at http://127.0.0.1:1"),
-        (["localhost:8080"], "is not a URL"),
+        (["localhost:8080"], "must be a URL"),
         (["http://127.0.0.1:1", "--only", "nothing"], "there is no check 'nothing'"),
         (["{url}", "--token", "alice"], "--token is USER=JWT"),
         (["{url}", "--token", "a=1", "--token", "a=2"], "a user is given twice"),

@@ -37,7 +37,12 @@ def test_a_message_looks_exactly_so() -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("plain ASCII, umlauts äöü, 漢字, 👩\u200d👩\u200d👧", None),
+        ("plain ASCII, umlauts äöü, 漢字, 👩", None),
+        ("bob\u200b", "bob\\u200b"),
+        ("\u2060bob", "\\u2060bob"),
+        ("bo\u00adb", "bo\\xadb"),
+        ("bob\u200d", "bob\\u200d"),
+        ("bob\U000e0041", "bob\\U000e0041"),
         ("[bold red]brackets[/]", None),
         ("\x1b[31mred", "\\x1b[31mred"),
         ("title \x1b]0;gone\x07", "title \\x1b]0;gone\\x07"),
@@ -51,6 +56,12 @@ def test_a_message_looks_exactly_so() -> None:
 )
 def test_nothing_that_a_terminal_obeys_is_left(text: str, shown: str | None) -> None:
     assert visible(text) == (text if shown is None else shown)
+
+
+def test_content_keeps_what_joins_characters() -> None:
+    family = "👩\u200d👩\u200d👧 and می\u200cخواهم"
+    assert visible_lines(family) == family
+    assert visible_lines("a\u200bb") == "a\\u200bb"
 
 
 @pytest.mark.parametrize("between", ["\n", "\r\n", "\u2028", "\u2029"])

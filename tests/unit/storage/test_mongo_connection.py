@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from pymongo.errors import AutoReconnect
 
-from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.errors import ConfigurationError, StoreUnavailable
 from chatsvc.storage import mongo_connection
 from chatsvc.storage.mongo_connection import MongoConnection
 
@@ -115,3 +115,14 @@ async def test_one_who_stops_waiting_takes_no_turn(connection: MongoConnection) 
     for call in calls.open[AT_ONCE:]:
         call.set_result("done")
     await asyncio.gather(*fresh)
+
+
+def test_a_file_of_certificates_that_is_missing_names_the_setting() -> None:
+    uri = "mongodb://user:secret@127.0.0.1:1/?tls=true&tlsCAFile=/nosuch/ca.pem"
+    with pytest.raises(
+        ConfigurationError, match=r"MONGO_URI: cannot be used: .*No such file"
+    ) as error:
+        MongoConnection(
+            uri, "chat", "messages", read_seconds=1, write_seconds=1, selection_seconds=1
+        )
+    assert "secret" not in str(error.value)
