@@ -307,6 +307,9 @@ async def test_log_lost_while_it_is_away(
         for path in service.data_dir.glob("log.db*"):
             path.unlink()
         await service.start()
+        # Until it has met its store it takes no ids from before its start, or from the five
+        # seconds after it: senders that insist would wait for the store.
+        held.load.let_go(5_000)
         await held.load.more(50)
         conversation = held.load.conversations[0]
         page = await held.load.http.page(conversation[0], limit=1000)

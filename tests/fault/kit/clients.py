@@ -27,9 +27,10 @@ LOST = (aiohttp.ClientError, TimeoutError, ConnectionError)
 """What a lost connection or a time-out raises."""
 
 
-def uuid7() -> str:
+def uuid7(ahead_ms: int = 0) -> str:
     """A UUIDv7 (RFC 9562, 5.7): Unix milliseconds, then random bits."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    unix_ms = time.time_ns() // 1_000_000 + ahead_ms
+    value = unix_ms << 80 | int.from_bytes(os.urandom(10), "big")
     value = value & ~(0xF << 76) | 7 << 76
     value = value & ~(0x3 << 62) | 2 << 62
     return str(UUID(int=value))
@@ -172,7 +173,10 @@ class Http:
 
 @dataclass(slots=True)
 class Delivery:
-    """How a message is brought in: tries, waits, and when to let go."""
+    """How a message is brought in: tries, waits, and when to let go.
+
+    ``oldest``: the least ``client_id`` of what is not let go; it counts once such ids are made.
+    """
 
     recorder: Recorder
     process: str
@@ -181,6 +185,7 @@ class Delivery:
     abandon: float = 0.02
     twins: float = 0.05
     patience: float = 60.0
+    oldest: Callable[[], str] = str
 
     async def deliver(
         self, message: Outgoing, transport: Callable[[Outgoing], Awaitable[tuple[str, bool]]]
@@ -204,7 +209,8 @@ class Delivery:
             if isinstance(got, Refused) and not got.again:
                 return None
             undecided = isinstance(got, Undecided)
-            gives_up = undecided and self.random.random() < self.abandon
+            old = message.client_id < self.oldest() <= uuid7()
+            gives_up = undecided and (old or self.random.random() < self.abandon)
             if gives_up or time.monotonic() > deadline:
                 return None
             await asyncio.sleep(self.random.random() * min(0.05 * 2**attempt, 1.0))

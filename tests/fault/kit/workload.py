@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from bench.blocks import Block
-from tests.fault.kit.clients import Delivery, Http, Outgoing, Refused, Undecided, brief
+from tests.fault.kit.clients import Delivery, Http, Outgoing, Refused, Undecided, brief, uuid7
 from tests.fault.kit.listener import Listener
 from tests.fault.kit.recorder import Recorder
 
@@ -69,6 +69,7 @@ class Workload(Block):
         self.unknown = 0
         self.refused = 0
         self.turned_away = 0
+        self._oldest = ""
         self._progress = asyncio.Condition()
         self._newest: dict[tuple[str, ...], dict[str, str]] = {}
         self._stop_sending = asyncio.Event()
@@ -189,6 +190,10 @@ class Workload(Block):
         for user in self.users:
             await self._history(user, None, seconds)
 
+    def let_go(self, ahead_ms: int) -> None:
+        """From that moment on senders give up what was made before it and is turned away."""
+        self._oldest = uuid7(ahead_ms)
+
     async def leave(self, listener: Listener) -> None:
         """A listener goes offline, with its cursor in hand."""
         task = self._listening.pop(listener.name)
@@ -240,6 +245,7 @@ class Workload(Block):
             process,
             random.Random(self.random.getrandbits(32)),
             attempted=self._attempted,
+            oldest=lambda: self._oldest,
         )
         self._senders.append(asyncio.create_task(self._send(user, delivery, transport, device)))
 
