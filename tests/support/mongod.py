@@ -137,7 +137,7 @@ def scratch_database(uri: str) -> Iterator[str]:
 
 def client(uri: str) -> MongoClient[dict[str, Any]]:
     """A plain client, for looking at what is there."""
-    return MongoClient(uri, serverSelectionTimeoutMS=10_000, tz_aware=True)
+    return MongoClient(uri, serverSelectionTimeoutMS=30_000, tz_aware=True)
 
 
 def is_mongodb_itself(uri: str) -> bool:
