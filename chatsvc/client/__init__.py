@@ -12,6 +12,7 @@ Two participants in one program::
             async for event in bob:
                 if isinstance(event, MessageReceived):
                     print(f"{event.sender}: {event.content}")
+                    await bob.send(channel=event.channel, content="Hello, Alice!")
                     break
 
 A token that is renewed, and a cursor that outlives the program::

@@ -12,13 +12,14 @@ from typing import Any, Final, Self
 
 import aiohttp
 
-from chatsvc.client.answers import ConversationPage, Page, StoredMessage
 from chatsvc.client.context import Closed, Context, Pending
+from chatsvc.client.destination import find_destination
 from chatsvc.client.errors import ClientClosed, ClientError, GaveUp, TokenUnavailable
 from chatsvc.client.events import Disconnected, Event, Sent
 from chatsvc.client.frames import read_cursor
 from chatsvc.client.handshake import ABNORMAL, open_socket, refused_handshake
 from chatsvc.client.http import ChatApi, describe
+from chatsvc.client.http_calls import HttpCalls
 from chatsvc.client.inbox import Inbox
 from chatsvc.client.outbox import DEFAULT_CAPACITY, Outbox
 from chatsvc.client.own_sends import OwnSends
@@ -31,7 +32,7 @@ CONNECT_SECONDS: Final = 15.0
 _logger = logging.getLogger("chatsvc.client")
 
 
-class ChatClient:
+class ChatClient(HttpCalls):
     """A client that receives and sends as one user; it reconnects and resumes by itself.
 
     ::
@@ -206,48 +207,56 @@ class ChatClient:
 
     async def send(
         self,
-        participants: Iterable[str],
-        content: str,
+        participants: Iterable[str] | None = None,
+        content: str | None = None,
         client_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        channel: str | None = None,
     ) -> Sent:
-        """Send a message to participants, the user among them; return when it is durable.
+        """Send a message to a conversation of the user's; return when it is durable.
 
-        While there is no connection it waits in a bounded queue, in order. Cancelling it
+        Either ``participants`` or ``channel`` names the conversation. While there is no
+        connection it waits in a bounded queue, in order. Cancelling it
         (``asyncio.timeout``) leaves open whether it was accepted: send again with the
         same ``client_id`` to be sure.
 
         Args:
-            participants: user ids; who is in the conversation.
+            participants: user ids; who is in the conversation, the user among them.
             content: 1 to 16,000 characters, as the server's settings say.
             client_id: 1 to 64 printable ASCII characters; without it, a fresh UUIDv7
                 of the server's time.
             metadata: a small JSON object, carried along.
+            channel: the conversation's key, such as that of a message to answer.
 
         Raises:
             QueueFull: as many sends wait as may wait.
             SendRefused: the server refused it.
             GaveUp, ClientClosed: there is no connection, and there will be none.
-            ValueError: not valid Unicode, or metadata that is not JSON.
+            ValueError: both of ``participants`` and ``channel`` or neither, not valid
+                Unicode, or metadata that is not JSON.
         """
         if self._failure is not None:
             raise self._failure
+        if content is None:
+            raise TypeError("content must be given")
         context = self._context
+        destination = find_destination(participants, channel)
         client_id = client_id or self.api.clock.mint()
-        users = list(participants)
         ref = context.outbox.reserve()
         frame = encode_frame(
             Send(
                 ref=ref,
-                participants=users,
+                participants=destination.participants,
+                channel=destination.channel,
                 content=content,
                 client_id=client_id,
                 metadata=dict(metadata) if metadata is not None else None,
             )
         )
         result: asyncio.Future[Sent] = asyncio.get_running_loop().create_future()
-        context.outbox.add(ref, frame, Pending(client_id, tuple(users), result))
-        context.own.add(client_id, users)
+        context.outbox.add(ref, frame, Pending(client_id, destination.key, result))
+        context.own.add(client_id, destination.key)
         context.outbox_changed.set()
         try:
             return await result
@@ -268,47 +277,6 @@ class ChatClient:
 
     async def __anext__(self) -> Event:
         return await self._context.inbox.get()
-
-    # The HTTP interface
-
-    async def post(
-        self,
-        participants: Iterable[str],
-        content: str,
-        client_id: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> Sent:
-        """:meth:`ChatApi.post <chatsvc.client.http.ChatApi.post>`: send without the socket."""
-        return await self.api.post(participants, content, client_id=client_id, metadata=metadata)
-
-    async def history(
-        self,
-        participants: Iterable[str] | None = None,
-        *,
-        channel: str | None = None,
-        limit: int = 100,
-        before: str | None = None,
-        after: str | None = None,
-        around: str | None = None,
-    ) -> Page:
-        """:meth:`ChatApi.history <chatsvc.client.http.ChatApi.history>`."""
-        return await self.api.history(
-            participants, channel=channel, limit=limit, before=before, after=after, around=around
-        )
-
-    async def conversations(
-        self, *, limit: int = 100, before: str | None = None
-    ) -> ConversationPage:
-        """:meth:`ChatApi.conversations <chatsvc.client.http.ChatApi.conversations>`."""
-        return await self.api.conversations(limit=limit, before=before)
-
-    async def connections(self, users: Iterable[str]) -> dict[str, int]:
-        """:meth:`ChatApi.connections <chatsvc.client.http.ChatApi.connections>`."""
-        return await self.api.connections(users)
-
-    async def message(self, message_id: str) -> StoredMessage:
-        """:meth:`ChatApi.message <chatsvc.client.http.ChatApi.message>`."""
-        return await self.api.message(message_id)
 
     # Staying connected
 

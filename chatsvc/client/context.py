@@ -29,10 +29,10 @@ class Closed(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """A caller who waits for an ack."""
+    """A caller who waits for an ack; ``channel`` is the conversation's key."""
 
     client_id: str
-    participants: tuple[str, ...]
+    channel: str
     result: asyncio.Future[Sent]
 
 

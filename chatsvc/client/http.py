@@ -26,6 +26,7 @@ from chatsvc.client.answers import (
     read_posted,
     read_stored_message,
 )
+from chatsvc.client.destination import find_destination
 from chatsvc.client.errors import ApiError, Unreachable
 from chatsvc.client.events import Sent
 from chatsvc.client.own_sends import OwnSends
@@ -39,6 +40,14 @@ MAX_RETRY_AFTER: Final = 60.0
 _OWN_HEADERS: Final = frozenset(
     {"authorization", "chatsvc-device", "connection", "content-length", "content-type", "upgrade"}
 )
+
+
+class _Post(msgspec.Struct):
+    content: str
+    client_id: str
+    participants: list[str] | msgspec.UnsetType = msgspec.UNSET
+    channel: str | msgspec.UnsetType = msgspec.UNSET
+    metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _LostOnce(aiohttp.ClientPayloadError):
@@ -141,32 +150,40 @@ class ChatApi:
 
     async def post(
         self,
-        participants: Iterable[str],
-        content: str,
+        participants: Iterable[str] | None = None,
+        content: str | None = None,
         *,
+        channel: str | None = None,
         client_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Sent:
-        """Send a message to participants, the caller among them; durable on return.
+        """Send a message to a conversation of the caller's; durable on return.
+
+        Either ``participants``, the caller among them, or ``channel``, the conversation's
+        key, names the conversation.
 
         Raises:
             ApiError, Unreachable, TokenUnavailable: as every call.
+            ValueError: both of ``participants`` and ``channel`` or neither, not valid
+                Unicode, or metadata that is not JSON.
         """
+        if content is None:
+            raise TypeError("content must be given")
+        destination = find_destination(participants, channel)
         client_id = client_id or self.clock.mint()
-        users = list(participants)
+        body = _Post(
+            participants=destination.participants,
+            channel=destination.channel,
+            content=content,
+            client_id=client_id,
+            metadata=dict(metadata) if metadata is not None else msgspec.UNSET,
+        )
         if self._own is not None:
-            self._own.add(client_id, users)
-        body: dict[str, Any] = {
-            "participants": users,
-            "content": content,
-            "client_id": client_id,
-        }
-        if metadata is not None:
-            body["metadata"] = metadata
+            self._own.add(client_id, destination.key)
         answer = await self._call("POST", "api/messages", body=body)
         posted = read_posted(answer)
         if self._own is not None:
-            self._own.accepted(client_id, users, posted.id)
+            self._own.accepted(client_id, destination.key, posted.id)
         return Sent(posted.id, posted.created_at, client_id, answer.status == 200)
 
     async def history(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from typing import Final, TypeVar
 
 from chatsvc.client.events import Message
-from chatsvc.core.participants import channel_key
 
 MAX_OWN_SENDS: Final = 20_000
 _Key = TypeVar("_Key", str, tuple[str, str])
@@ -29,13 +27,13 @@ class OwnSends:
         self._sends: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._ids: OrderedDict[str, None] = OrderedDict()
 
-    def add(self, client_id: str, participants: Iterable[str]) -> None:
-        """Remember a send before it goes out."""
-        self._remember(self._sends, (client_id, _channel(participants)))
+    def add(self, client_id: str, channel: str) -> None:
+        """Remember a send before it goes out; ``channel`` is the conversation's key."""
+        self._remember(self._sends, (client_id, channel))
 
-    def accepted(self, client_id: str, participants: Iterable[str], message_id: str) -> None:
+    def accepted(self, client_id: str, channel: str, message_id: str) -> None:
         """Remember the id that a send was acknowledged with."""
-        self.add(client_id, participants)
+        self.add(client_id, channel)
         self._remember(self._ids, message_id)
 
     def __contains__(self, message: Message) -> bool:
@@ -50,7 +48,3 @@ class OwnSends:
         known.move_to_end(key)
         if len(known) > self._max_size:
             known.popitem(last=False)
-
-
-def _channel(participants: Iterable[str]) -> str:
-    return channel_key(sorted(set(participants)))

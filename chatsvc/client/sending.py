@@ -62,7 +62,7 @@ class Sending:
         if entry is None:
             return
         waiter = entry.waiter
-        self._context.own.accepted(waiter.client_id, waiter.participants, ack.id)
+        self._context.own.accepted(waiter.client_id, waiter.channel, ack.id)
         if not waiter.result.done():
             sent = Sent(ack.id, ack.created_at, waiter.client_id, ack.duplicate)
             waiter.result.set_result(sent)

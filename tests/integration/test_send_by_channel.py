@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import aiohttp
+import pytest
 
+from chatsvc.client import ChatClient, MessageReceived, SendRefused
 from chatsvc.core.participants import channel_key
 from tests.integration.conftest import Serve
-from tests.support.talking import bearer, talk
+from tests.support.client_events import soon
+from tests.support.talking import bearer, talk, token
 
 PEOPLE = [f"{name}-of-a-conversation-with-a-long-key" for name in "abcdefgh"]
 KEY = channel_key(PEOPLE)
@@ -85,3 +88,28 @@ async def test_a_key_of_others_and_one_of_nobody_are_refused_alike(serve: Serve)
         assert (frames[0]["code"], frames[0]["pointer"]) == ("not_a_participant", "/channel")
     status, page = await post(url, PEOPLE[0], channel=KEY, participants=PEOPLE, content="x")
     assert (status, page["errors"][0]["pointer"]) == (422, "/channel")
+
+
+async def test_the_python_client_answers_where_a_message_came_from(serve: Serve) -> None:
+    _, url = serve()
+    async with (
+        ChatClient(url, token(PEOPLE[0])) as one,
+        ChatClient(url, token(PEOPLE[1])) as other,
+        ChatClient(url, token("eve")) as eve,
+    ):
+        await other.wait_connected()
+        await one.wait_connected()
+        await one.send(PEOPLE, "who is there?")
+        asked = await soon(other, MessageReceived)
+        assert asked.channel == KEY
+        await other.send(channel=asked.channel, content="I am")
+        answer = await soon(one, MessageReceived)
+        sent = await one.post(channel=answer.channel, content="good", client_id="good")
+        again = await one.send(channel=answer.channel, content="good", client_id="good")
+        assert (again.id, again.duplicate) == (sent.id, True)
+        page = await other.history(channel=KEY)
+        assert [message.content for message in page.messages] == ["who is there?", "I am", "good"]
+        assert page.messages[-1].participants == tuple(PEOPLE)
+        with pytest.raises(SendRefused) as caught:
+            await eve.send(channel=KEY, content="me too")
+        assert caught.value.code == "not_a_participant"

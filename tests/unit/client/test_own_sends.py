@@ -7,7 +7,7 @@ from chatsvc.client.events import Message, decode_message
 from chatsvc.client.own_sends import OwnSends
 from tests.support.scripted_server import message, message_id
 
-BOTH = ["bob", "alice", "bob"]
+BOTH = "alice,bob"
 
 
 def sent(number: int, **more: Any) -> Message:
