@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chatsvc.client import Backoff, ChatClient
+from chatsvc.client import Backoff, ChatApi, ChatClient
 from tests.support.scripted_server import ScriptedServer
 
 
@@ -37,3 +37,10 @@ async def connect(server: ScriptedServer) -> AsyncIterator[Connect]:
             return await stack.enter_async_context(ChatClient(server.url, token, **more))
 
         yield make
+
+
+@pytest.fixture
+async def api(server: ScriptedServer) -> AsyncIterator[ChatApi]:
+    quick = Backoff(first=0.001, maximum=0.001)
+    async with ChatApi(server.url, "secret", device="tv", backoff=quick) as open_api:
+        yield open_api

@@ -1,0 +1,125 @@
+"""A range to fetch page by page, with the answers and the pauses in the test's hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from chatsvc.client.answers import Page
+from chatsvc.client.catchup import PAGE_SIZE, CatchUp
+from chatsvc.client.errors import ApiError, ClientError, TokenUnavailable, Unreachable
+from chatsvc.client.events import Gap, Message, MessageReceived, decode_message
+from chatsvc.client.http import ChatApi
+from chatsvc.client.inbox import Inbox
+from chatsvc.client.policy import Backoff
+from chatsvc.core.ids import parse_id
+from chatsvc.wire.cursor import Cursor
+from tests.support.scripted_server import EPOCH, message, message_id
+
+Answer = Page | ApiError | Unreachable | TokenUnavailable | Callable[[], Page]
+
+
+def number(n: int) -> int:
+    return parse_id(message_id(n))
+
+
+def entry(n: int, **more: Any) -> Message:
+    return decode_message(json.dumps(message(n, **more)).encode())
+
+
+def page(
+    *numbers: int, more: bool = False, after: str | None = None, complete: bool = True
+) -> Page:
+    last = message_id(numbers[-1]) if numbers else None
+    return Page([entry(n) for n in numbers], more, None, after or last, complete)
+
+
+def refusal(status: int, *, problem: bool = True, retry_after: float | None = None) -> ApiError:
+    return ApiError(status, "x", "y", retry_after=retry_after, is_problem=problem)
+
+
+class Pages(ChatApi):
+    """Gives the answers that the test lined up; notes what it was asked after."""
+
+    def __init__(self, *answers: Answer) -> None:
+        super().__init__("http://127.0.0.1:1", "t")
+        self.answers = deque(answers)
+        self.asked: list[str | None] = []
+
+    async def history(self, *_: Any, **query: Any) -> Page:
+        assert set(query) == {"after", "limit"}
+        assert query["limit"] == PAGE_SIZE
+        self.asked.append(query["after"])
+        await asyncio.sleep(0)
+        answer = self.answers.popleft()
+        if isinstance(answer, ClientError):
+            raise answer
+        return answer if isinstance(answer, Page) else answer()
+
+
+class Fetch:
+    """A range of one inbox; ``pauses`` are the seconds between tries."""
+
+    def __init__(self, *answers: Answer, at: int = 0, capacity: int = 1000) -> None:
+        self.api = Pages(*answers)
+        self.inbox = Inbox(capacity, Cursor(EPOCH, number(at)))
+        self.pauses: list[float] = []
+        self.catch_up = CatchUp(
+            self.api,
+            self.inbox,
+            wanted=lambda found: found.sender != "alice",
+            wait_for_space=self._space,
+            backoff=Backoff(first=1.0, maximum=4.0),
+            draw=lambda: 0.5,
+            sleep=self._pause,
+        )
+
+    async def _pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+    async def _space(self) -> None:
+        while self.inbox.full:
+            await self.inbox.wait_changed(1.0)
+
+    async def run(self, to: int) -> None:
+        self.catch_up.extend(number(to))
+        assert self.catch_up.active
+        async with asyncio.timeout(10):
+            await self.catch_up.run()
+        assert not self.catch_up.active
+        assert not self.api.answers
+
+    async def events(self) -> list[str | Gap]:
+        """Contents of messages, and gaps."""
+        found: list[str | Gap] = []
+        while len(self.inbox):
+            event = await self.inbox.get()
+            assert isinstance(event, MessageReceived | Gap)
+            found.append(event if isinstance(event, Gap) else event.content)
+        return found
+
+
+def members(found: Message) -> dict[str, Any]:
+    return {name: getattr(found, name) for name in Message.__dataclass_fields__}
+
+
+PASSING = [
+    Unreachable("no answer"),
+    TokenUnavailable("no token"),
+    refusal(401),
+    refusal(408),
+    refusal(425),
+    refusal(429),
+    refusal(500),
+    refusal(502, problem=False),
+    refusal(503),
+    refusal(403, problem=False),
+    refusal(404, problem=False),
+    refusal(302, problem=False),
+    refusal(200, problem=False),  # a page that cannot be read
+    page(complete=False),
+    page(7, complete=False),
+]
