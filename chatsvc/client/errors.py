@@ -119,7 +119,8 @@ class GaveUp(ClientError):
     """The client will not reconnect any more: ``code`` and ``reason`` of the last close."""
 
     def __init__(self, code: int, reason: str, why: str) -> None:
-        super().__init__(f"{why} (last close: {code} {reason})".replace(" )", ")"))
+        last = f"{code} {reason}" if reason else f"{code}"
+        super().__init__(f"{why} (last close: {last})")
         self.code = code
         self.reason = reason
         self.why = why
