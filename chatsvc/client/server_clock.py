@@ -6,14 +6,13 @@ one user's ids. The devices of a user, whose own clocks differ, mint by one cloc
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from chatsvc.client.uuid7 import build_uuid7
+from chatsvc.client.uuid7 import fresh_uuid7
 
 _DATE_MS: Final = 1000
 """The header ``Date`` has whole seconds."""
@@ -85,7 +84,7 @@ class ServerClock:
         if minted_ms < self._minted_ms:
             minted_ms = self._minted_ms + 1
         self._minted_ms = minted_ms
-        return str(build_uuid7(minted_ms, int.from_bytes(os.urandom(10), "big")))
+        return fresh_uuid7(minted_ms)
 
     def _observe(self, server_ms: int) -> None:
         self._ahead = server_ms - self._elapsed()

@@ -6,7 +6,7 @@ old one, and looks it up; with any other string it could not.
 
 from __future__ import annotations
 
-import os
+import secrets
 import time
 import uuid
 from collections.abc import Callable
@@ -33,8 +33,13 @@ def build_uuid7(unix_ms: int, random_bits: int) -> uuid.UUID:
     return uuid.UUID(int=value)
 
 
+def fresh_uuid7(unix_ms: int) -> str:
+    """A fresh one of this time, in its usual form."""
+    return str(build_uuid7(unix_ms, secrets.randbits(74)))
+
+
 def uuid7() -> str:
-    """A fresh one in its usual form; the standard library's where it has one (3.14)."""
+    """A fresh one of this machine's time; the standard library's where it has one (3.14)."""
     if _standard is not None:
         return str(_standard())
-    return str(build_uuid7(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big")))
+    return fresh_uuid7(time.time_ns() // 1_000_000)

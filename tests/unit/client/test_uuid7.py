@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import time
 import uuid
+from importlib import import_module
+
+import pytest
 
 from chatsvc.client.uuid7 import build_uuid7, uuid7
 from chatsvc.core.ids import uuid7_ms
@@ -19,6 +22,13 @@ def test_version_and_variant_hold_whatever_the_bits() -> None:
         built = build_uuid7((1 << 50) - 1, bits)
         assert built.version == 7
         assert built.variant == uuid.RFC_4122
+
+
+def test_the_standard_librarys_is_used_where_it_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = build_uuid7(1, 2)
+    module = import_module("chatsvc.client.uuid7")  # the package has a function of that name
+    monkeypatch.setattr(module, "_standard", lambda: made)
+    assert uuid7() == str(made)
 
 
 def test_a_fresh_one_carries_the_time_and_is_unlike_any_other() -> None:
