@@ -255,7 +255,7 @@ class ChatClient(HttpCalls):
             )
         )
         result: asyncio.Future[Sent] = asyncio.get_running_loop().create_future()
-        context.outbox.add(ref, frame, Pending(client_id, destination.key, result))
+        context.outbox.add(ref, frame, Pending(client_id, result))
         context.own.add(client_id, destination.key)
         context.outbox_changed.set()
         try:

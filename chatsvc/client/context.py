@@ -29,10 +29,9 @@ class Closed(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """A caller who waits for an ack; ``channel`` is the conversation's key."""
+    """A caller who waits for an ack."""
 
     client_id: str
-    channel: str
     result: asyncio.Future[Sent]
 
 

@@ -183,7 +183,7 @@ class ChatApi:
         answer = await self._call("POST", "api/messages", body=body)
         posted = read_posted(answer)
         if self._own is not None:
-            self._own.accepted(client_id, destination.key, posted.id)
+            self._own.accepted(posted.id)
         return Sent(posted.id, posted.created_at, client_id, answer.status == 200)
 
     async def history(

@@ -94,12 +94,13 @@ class Outbox(Generic[T]):
         return self._entries.pop(ref, None)
 
     def put_back(self, ref: str | None) -> Entry[T] | None:
-        """Let an entry that was in flight wait again, at the place it had."""
-        entry = self._entries.get(ref) if ref is not None else None
-        if entry is not None and entry.ref in self._in_flight:
-            entry.refusals += 1
-            self._in_flight.discard(entry.ref)
-            heapq.heappush(self._waiting, entry.number)
+        """Let an entry that was in flight wait again, at the place it had; ``None`` if none was."""
+        if ref is None or ref not in self._in_flight:
+            return None
+        self._in_flight.remove(ref)
+        entry = self._entries[ref]
+        entry.refusals += 1
+        heapq.heappush(self._waiting, entry.number)
         return entry
 
     def connection_lost(self) -> None:
@@ -111,7 +112,7 @@ class Outbox(Generic[T]):
     def largest_in_flight(self) -> Entry[T] | None:
         """Find the longest frame in flight: the one to blame where a frame was too big."""
         return max(
-            (self._entries[ref] for ref in self._in_flight if ref in self._entries),
+            (self._entries[ref] for ref in self._in_flight),
             key=lambda entry: len(entry.frame),
             default=None,
         )

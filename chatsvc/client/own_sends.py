@@ -14,9 +14,9 @@ _Key = TypeVar("_Key", str, tuple[str, str])
 class OwnSends:
     """Recent sends of one client, to be known again wherever they appear.
 
-    A send is known by its ``client_id`` and its conversation until it is acknowledged (the
-    same ``client_id`` of the same user in another conversation is another message, of
-    another device perhaps), and by its id as well from then on.
+    A send is known by its ``client_id`` and its conversation (the same ``client_id`` of the
+    same user in another conversation is another message, of another device perhaps), and
+    by its id as well once it is acknowledged.
 
     Args:
         max_size: sends that are remembered; beyond it the oldest are forgotten.
@@ -31,9 +31,8 @@ class OwnSends:
         """Remember a send before it goes out; ``channel`` is the conversation's key."""
         self._remember(self._sends, (client_id, channel))
 
-    def accepted(self, client_id: str, channel: str, message_id: str) -> None:
+    def accepted(self, message_id: str) -> None:
         """Remember the id that a send was acknowledged with."""
-        self.add(client_id, channel)
         self._remember(self._ids, message_id)
 
     def __contains__(self, message: Message) -> bool:

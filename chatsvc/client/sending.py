@@ -62,7 +62,7 @@ class Sending:
         if entry is None:
             return
         waiter = entry.waiter
-        self._context.own.accepted(waiter.client_id, waiter.channel, ack.id)
+        self._context.own.accepted(ack.id)
         if not waiter.result.done():
             sent = Sent(ack.id, ack.created_at, waiter.client_id, ack.duplicate)
             waiter.result.set_result(sent)
@@ -101,10 +101,13 @@ class Sending:
 
 
 def _send_refused(error: wire.Error) -> SendRefused:
-    field_error = FieldError(
-        pointer=error.pointer or "", code=error.code, detail=error.detail, limit=error.limit
-    )
-    errors = (field_error,) if error.pointer is not None else ()
+    errors = []
+    if error.pointer is not None:
+        errors.append(
+            FieldError(
+                pointer=error.pointer, code=error.code, detail=error.detail, limit=error.limit
+            )
+        )
     return SendRefused(error.code, error.detail, errors=errors, first_id=error.id)
 
 

@@ -41,7 +41,6 @@ from chatsvc.wire.close_codes import HEARTBEAT_MISSED, TOO_BIG, UNSUPPORTED_DATA
 
 HELLO_SECONDS: Final = 10.0
 DROP_SECONDS: Final = 1.0
-_AUTH_REF: Final = "auth"
 _NO_STATUS: Final = 1005
 _logger = logging.getLogger("chatsvc.client")
 
@@ -166,7 +165,7 @@ class Session:
             case wire.Stored(up_to=message_id):
                 self._inbox.put_status(StoredUpTo(message_id))
             case wire.Error() as error:
-                if error.ref is None or error.ref == _AUTH_REF:
+                if error.ref is None:  # not of a send
                     _logger.warning("the server says: %s (%s)", error.detail, error.code)
                 else:
                     self._sending.refused(error)
@@ -309,8 +308,8 @@ class Session:
         tokens.forget(self._token)
         try:
             token = await tokens.get()
-            frame = wire.Auth(token=token, ref=_AUTH_REF)
-            await self._socket.send_frame(wire.encode_frame(frame), aiohttp.WSMsgType.TEXT)
+            frame = wire.encode_frame(wire.Auth(token=token))
+            await self._socket.send_frame(frame, aiohttp.WSMsgType.TEXT)
             self._token = token
         except TokenUnavailable as exc:
             _logger.warning("%s", exc)  # the server will close with 4002, and we ask again

@@ -27,7 +27,7 @@ def test_a_send_is_known_by_client_id_and_conversation() -> None:
 def test_an_acknowledged_send_is_known_by_its_id_too() -> None:
     own = OwnSends()
     own.add("c1", BOTH)
-    own.accepted("c1", BOTH, message_id(1))
+    own.accepted(message_id(1))
     assert sent(1) in own
     assert sent(2) not in own
     assert sent(2, client_id="c1") in own
@@ -36,9 +36,16 @@ def test_an_acknowledged_send_is_known_by_its_id_too() -> None:
 def test_the_oldest_are_forgotten_beyond_the_bound() -> None:
     own = OwnSends(max_size=2)
     for number in range(3):
-        own.accepted(f"c{number}", BOTH, message_id(number))
+        own.accepted(message_id(number))
+        own.add(f"c{number}", BOTH)
         own.add("c0", BOTH)  # used again: the newest
-    assert sent(9, client_id="c0") in own
-    assert sent(9, client_id="c1") not in own
-    assert sent(9, client_id="c2") in own
+    assert [sent(9, client_id=f"c{number}") in own for number in range(3)] == [True, False, True]
     assert [sent(number) in own for number in range(3)] == [False, True, True]
+
+
+def test_twenty_thousand_are_remembered() -> None:
+    own = OwnSends()
+    for number in range(20_001):
+        own.add(f"c{number}", BOTH)
+    assert sent(0, client_id="c0") not in own
+    assert sent(0, client_id="c1") in own
