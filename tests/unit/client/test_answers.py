@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from chatsvc.client import ApiError, ChatApi
@@ -29,6 +31,23 @@ async def test_a_problem_document_as_an_exception(server: ScriptedServer, api: C
     assert caught.value.code == "too_long"
     (error,) = caught.value.errors
     assert (error.pointer, error.code, error.limit) == ("/participants/3", "too_long", 128)
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        ({"title": "Gone", "detail": "it was deleted"}, "it was deleted"),
+        ({"title": "Gone"}, "Gone"),
+        ({}, "the server answered 410"),
+    ],
+)
+async def test_what_is_told_is_the_detail_or_else_the_title(
+    server: ScriptedServer, api: ChatApi, problem: dict[str, str], told: str
+) -> None:
+    server.answer(410, problem)
+    with pytest.raises(ApiError) as caught:
+        await api.conversations()
+    assert (caught.value.code, caught.value.detail) == ("http_410", told)
 
 
 async def test_a_conflict_names_the_first_id(server: ScriptedServer, api: ChatApi) -> None:
@@ -122,7 +141,7 @@ async def test_an_answer_that_has_more_or_less_than_is_known(
         "last_message": None,
         "unread": 4,
     }
-    server.answer(200, {"conversations": [one, other, {"of": "a new form"}]})
+    server.answer(200, {"conversations": [{"of": "a new form"}, one, other]})
     page = await api.conversations()
     assert [found.channel for found in page.conversations] == [",g:1", ",r:x"]
     assert [found.last_message for found in page.conversations] == [None, None]
@@ -159,11 +178,24 @@ async def test_conversations(server: ScriptedServer, api: ChatApi) -> None:
     assert found.last_message is not None
     assert found.last_message.content == "number 4"
     assert (page.has_more, page.before, page.complete) == (True, message_id(4), False)
+    server.answer(200, {"conversations": []})
+    page = await api.conversations()
+    assert (page.has_more, page.before, page.complete) == (False, None, True)
+    assert [(request.method, request.path) for request in server.requests] == [
+        ("GET", "/api/conversations")
+    ] * 2
+    assert [dict(request.query) for request in server.requests] == [
+        {"limit": "1", "before": message_id(9)},
+        {"limit": "100"},
+    ]
 
 
 async def test_connections(server: ScriptedServer, api: ChatApi) -> None:
     server.answer(200, {"connections": {"alice": 2, "bob": 0}})
     assert await api.connections(["alice", "bob"]) == {"alice": 2, "bob": 0}
+    (request,) = server.requests
+    assert (request.method, request.path) == ("POST", "/api/connections")
+    assert json.loads(await request.read()) == {"users": ["alice", "bob"]}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from chatsvc.client import (
     GaveUp,
     MessageReceived,
 )
+from chatsvc.client.inbox import Inbox
 from tests.support.client_events import contents, soon, until
 from tests.support.scripted_server import PATIENCE, ScriptedServer, cursor, message, message_id
 
@@ -135,6 +136,17 @@ async def test_a_cursor_frame_moves_the_position(server: ScriptedServer, connect
     assert (await server.accept()).since == cursor(6)
 
 
+async def test_a_cursor_that_moves_nothing_is_no_event(
+    server: ScriptedServer, connect: Connect
+) -> None:
+    client = await connect()
+    peer = await server.greet(at=6)
+    await peer.say({"type": "cursor", "cursor": cursor(6)}, {"type": "cursor", "cursor": cursor(5)})
+    await peer.say(message(7))
+    await soon(client, Connected)
+    assert isinstance(await anext(client), MessageReceived)
+
+
 async def test_a_slow_consumer_makes_the_socket_wait_and_loses_nothing(
     server: ScriptedServer, connect: Connect
 ) -> None:
@@ -160,6 +172,37 @@ async def test_a_client_that_does_not_read_says_unasked_that_it_is_there(
         frame = await peer.socket.receive()
     assert frame.type is WSMsgType.PONG
     assert await contents(client, 2) == ["number 1", "number 2"]
+
+
+async def test_a_client_that_does_not_read_speaks_twice_in_a_heartbeat(
+    server: ScriptedServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float | None] = []
+    wait_changed = Inbox.wait_changed
+
+    async def note(inbox: Inbox, timeout: float | None = None) -> None:
+        waits.append(timeout)
+        await wait_changed(inbox, timeout)
+
+    monkeypatch.setattr(Inbox, "wait_changed", note)
+    await connect(queue_size=1)
+    peer = await server.greet(heartbeat_seconds=30.0)
+    await peer.say(message(1))
+    await until(lambda: len(waits) > 0)
+    assert waits == [15.0]
+
+
+async def test_a_consumer_that_goes_on_reading_is_sign_of_life_enough(
+    server: ScriptedServer, connect: Connect
+) -> None:
+    client = await connect(queue_size=1)
+    peer = await server.greet()
+    peer.socket._autoping = False  # to see pongs
+    await peer.say(*[message(number) for number in range(1, 6)])
+    assert await contents(client, 5) == [f"number {number}" for number in range(1, 6)]
+    sending = asyncio.create_task(client.send(["alice", "bob"], "hi"))
+    await peer.ack(9, await peer.hear())  # and not a pong
+    await sending
 
 
 async def test_a_consumer_that_awaits_its_sends_does_not_wait_for_itself(

@@ -262,8 +262,10 @@ async def test_a_frame_too_big_ends_as_an_error_and_not_as_a_loop(
     await peer.hear()
     await peer.hear()
     await peer.close(1009, "too big")
-    with pytest.raises(SendRefused, match="too big"):
+    with pytest.raises(SendRefused, match="too big") as caught:
         await big
+    assert caught.value.code == "body_too_large"
+    assert client.unsent == 1
     peer = await server.greet()
     heard = await peer.hear()
     assert heard["content"] == "small"

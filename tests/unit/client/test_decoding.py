@@ -18,7 +18,8 @@ class Form(msgspec.Struct):
     maybe: float | None = None
 
 
-read = TolerantDecoder(Form)
+def read(data: bytes) -> Form:
+    return TolerantDecoder(Form)(data)
 
 
 def test_members_that_are_not_known_are_ignored() -> None:

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp.client_reqrep import ConnectionKey
 
 from chatsvc.client import ApiError, Backoff, ChatApi, Sent, Unreachable
-from chatsvc.client.http import base_url
+from chatsvc.client.http import base_url, describe
 from chatsvc.core.ids import now_ms, uuid7_ms
 from tests.support.scripted_server import ScriptedServer, message, message_id
 
@@ -80,12 +85,26 @@ async def test_three_and_no_more(server: ScriptedServer, api: ChatApi) -> None:
     assert len(server.requests) == 3
 
 
-async def test_no_answer_at_all(server: ScriptedServer, api: ChatApi) -> None:
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda api: api.post(["alice"], "hi"), "POST /api/messages: "),
+        (lambda api: api.history(), "GET /api/messages: "),
+        (lambda api: api.message("a b"), "GET /api/messages/a%20b: "),
+        (lambda api: api.conversations(), "GET /api/conversations: "),
+        (lambda api: api.connections(["a"]), "POST /api/connections: "),
+    ],
+    ids=["post", "history", "message", "conversations", "connections"],
+)
+async def test_no_answer_at_all(
+    server: ScriptedServer, api: ChatApi, call: Callable[[ChatApi], Awaitable[Any]], named: str
+) -> None:
     for _ in range(4):
         server.hang_up()
-    with pytest.raises(Unreachable, match="GET /api/conversations"):
-        await api.conversations()
+    with pytest.raises(Unreachable, match=f"^{named}") as caught:
+        await call(api)
     assert len(server.requests) == 3
+    assert isinstance(caught.value.__cause__, aiohttp.ClientError)
 
 
 async def test_nobody_listening_is_said_in_plain_words() -> None:
@@ -204,6 +223,29 @@ async def test_a_redirect_does_not_take_the_token_along(
 async def test_it_says_that_it_is_not_open() -> None:
     with pytest.raises(RuntimeError, match="async with"):
         await ChatApi("http://127.0.0.1:1", "t").conversations()
+
+
+def unreachable(error: OSError) -> aiohttp.ClientConnectorError:
+    key = ConnectionKey("h", 80, False, True, None, None, None)
+    return aiohttp.ClientConnectorError(key, error)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (unreachable(ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed")),
+         "Connection refused"),
+        (unreachable(socket.gaierror(-2, "Name or service not known")),
+         "Name or service not known"),
+        (unreachable(OSError(0, "no such thing")), "no such thing"),
+        (unreachable(OSError("Multiple exceptions")), "Multiple exceptions"),
+        (aiohttp.ServerDisconnectedError("gone"), "gone"),
+        (aiohttp.ClientOSError(), "ClientOSError"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)  # fmt: skip
+def test_what_went_wrong_in_words(error: Exception, words: str) -> None:
+    assert describe(error) == words
 
 
 @pytest.mark.parametrize(
