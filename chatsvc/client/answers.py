@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
@@ -201,7 +202,7 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
         seconds = float(text)
     except ValueError:
         return None
-    return seconds if 0 <= seconds < float("inf") else None
+    return seconds if 0 <= seconds < math.inf else None
 
 
 def _field_errors(found: list[msgspec.Raw]) -> list[FieldError]:

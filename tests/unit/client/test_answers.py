@@ -200,7 +200,7 @@ async def test_connections(server: ScriptedServer, api: ChatApi) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("2", 2.0), ("0.5", 0.5), ("", None), ("Fri, 31 Dec 1999 23:59:59 GMT", None),
+    [("2", 2.0), ("0.5", 0.5), ("0", 0.0), ("", None), ("Fri, 31 Dec 1999 23:59:59 GMT", None),
      ("-1", None), ("inf", None), ("nan", None)],
 )  # fmt: skip
 def test_retry_after(text: str, seconds: float | None) -> None:

@@ -158,6 +158,17 @@ async def test_sends_go_on_while_a_gap_is_waited_for(
     assert (await sending).id == message_id(9)
 
 
+async def test_a_gap_that_was_received_already_is_not_fetched(
+    server: ScriptedServer, connect: Connect
+) -> None:
+    client = await connect(since=cursor(9))
+    peer = await server.greet(at=9, recovered=False)
+    await peer.say({"type": "gap", "from": message_id(5), "to": message_id(9)}, message(10))
+    await soon(client, Connected)
+    assert isinstance(await anext(client), MessageReceived)
+    assert server.requests == []
+
+
 async def test_a_gap_with_nothing_in_it_is_none(server: ScriptedServer, connect: Connect) -> None:
     client = await connect(since=cursor(4))
     peer = await server.greet(at=4, recovered=False)
