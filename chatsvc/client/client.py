@@ -29,6 +29,7 @@ from chatsvc.client.tokens import Token, TokenSource
 from chatsvc.wire.protocol import Hello, Send, encode_frame
 
 CONNECT_SECONDS: Final = 15.0
+CLOSE_SECONDS: Final = 2.0
 _logger = logging.getLogger("chatsvc.client")
 
 
@@ -171,7 +172,7 @@ class ChatClient(HttpCalls):
     @property
     def connected(self) -> bool:
         """Whether there is a connection now, as far as is known."""
-        return self._opened.is_set() and self._hello is not None
+        return self._opened.is_set() and self._failure is None
 
     @property
     def hello(self) -> Hello | None:
@@ -355,7 +356,7 @@ class ChatClient(HttpCalls):
 
 async def _close(socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
     try:
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(CLOSE_SECONDS):
             await socket.close()
     except TimeoutError:
         _logger.debug("closed without a closing handshake")

@@ -51,6 +51,12 @@ async def test_one_message(server: ScriptedServer, connect: Connect) -> None:
     assert server.requests[0].path == f"/api/messages/{message_id(1)}"
 
 
+async def test_the_device_is_named_to_the_server(server: ScriptedServer, connect: Connect) -> None:
+    client: ChatClient = await connect(device="tv")
+    await client.history()
+    assert server.requests[0].headers["Chatsvc-Device"] == "tv"
+
+
 async def test_a_post(server: ScriptedServer, connect: Connect) -> None:
     client: ChatClient = await connect()
     server.answer(201, message(1))

@@ -293,5 +293,6 @@ async def test_the_events_end_when_the_client_is_closed(
     hearing = asyncio.create_task(peer.heard_close())
     await client.close()
     assert await hearing == 1000
+    assert not client.connected
     assert [event async for event in client] == []
     await client.close()  # once more is nothing
