@@ -263,7 +263,8 @@ class ChatApi:
                     raise failure
                 retry_after = failure.retry_after
             failures += 1
-            if failures >= TRIES or (retry_after or 0.0) > MAX_RETRY_AFTER:
+            too_long = retry_after is not None and retry_after > MAX_RETRY_AFTER
+            if failures >= TRIES or too_long:
                 raise failure
             await asyncio.sleep(self._backoff.wait(failures - 1, self._draw(), retry_after))
 

@@ -193,8 +193,6 @@ class Session:
             if not self._inbox.full:
                 self._inbox.put_message(message)
                 return
-            if message_id <= self._inbox.position:
-                return
         self._fetch_up_to(message_id)
 
     async def _wait_for_space(self) -> None:

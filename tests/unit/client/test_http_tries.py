@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
-from multidict import CIMultiDict
 
 from chatsvc.client import ApiError, Backoff, ChatApi, TokenUnavailable, Unreachable
 
@@ -43,7 +42,7 @@ class Session:
         async def read() -> bytes:
             return b'{"connections":{}}' if status < 300 else b"<html>"
 
-        yield SimpleNamespace(status=status, headers=CIMultiDict(headers), read=read)
+        yield SimpleNamespace(status=status, headers=headers, read=read)
 
     @property
     def tokens(self) -> list[str]:

@@ -11,14 +11,11 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-from chatsvc.client import Backoff, ChatApi, FieldError, Message, SendRefused, Sent
-from chatsvc.client.context import Context, Pending
-from chatsvc.client.inbox import Inbox
-from chatsvc.client.outbox import Outbox
-from chatsvc.client.own_sends import OwnSends
+from chatsvc.client import Backoff, FieldError, Message, SendRefused, Sent
+from chatsvc.client.context import Pending
 from chatsvc.client.sending import Sending
-from chatsvc.client.tokens import TokenSource
 from chatsvc.wire import protocol as wire
+from tests.support.client_context import context
 from tests.support.client_events import until
 from tests.support.scripted_server import PATIENCE
 
@@ -62,19 +59,7 @@ class Connection:
 
     def __init__(self, *pauses: float) -> None:
         self.pauses = Pauses(seconds=list(pauses))
-        tokens = TokenSource("t")
-        self.context = Context(
-            api=ChatApi("http://127.0.0.1:1", tokens),
-            tokens=tokens,
-            inbox=Inbox(10),
-            outbox=Outbox(),
-            own=OwnSends(),
-            outbox_changed=asyncio.Event(),
-            backoff=self.pauses,
-            draw=lambda: 0.25,
-            echo=False,
-            fill_gaps=True,
-        )
+        self.context = context(backoff=self.pauses)
         self.line = Line()
         socket = cast("aiohttp.ClientWebSocketResponse[bool]", self.line)
         self.sending = Sending(socket, self.context)

@@ -6,6 +6,7 @@ from email.utils import formatdate
 
 import pytest
 
+from chatsvc.client import server_clock as module
 from chatsvc.client.server_clock import ServerClock, elapsed_ms, wall_ms
 from chatsvc.core.ids import uuid7_ms
 
@@ -92,6 +93,25 @@ def test_ids_never_go_back(machine: Machine, clock: ServerClock) -> None:
     assert [uuid7_ms(client_id) for client_id in (first, *later)] == [T0, T0 + 1, T0 + 2, T0 + 3]
     machine.sleep(2 * HOUR)
     assert uuid7_ms(clock.mint()) == T0 + HOUR
+
+
+def test_milliseconds_of_the_machines_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    nanoseconds = 3_000_002_999_999
+    monkeypatch.setattr(module.time, "time_ns", lambda: nanoseconds)
+    assert wall_ms() == 3_000_002
+    assert isinstance(wall_ms(), int)
+
+    def boot_time(clock: int) -> int:
+        assert clock == 7
+        return nanoseconds
+
+    monkeypatch.setattr(module, "_BOOT_CLOCK", 7)
+    monkeypatch.setattr(module.time, "clock_gettime_ns", boot_time)
+    assert elapsed_ms() == 3_000_002
+    monkeypatch.setattr(module, "_BOOT_CLOCK", None)
+    monkeypatch.setattr(module.time, "monotonic_ns", lambda: 2 * nanoseconds)
+    assert elapsed_ms() == 6_000_005
+    assert isinstance(elapsed_ms(), int)
 
 
 def test_the_machines_clocks() -> None:
