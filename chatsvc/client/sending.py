@@ -44,9 +44,12 @@ class Sending:
             while True:
                 changed.clear()
                 paused = self._resume_at - clock()
-                entry = outbox.take() if paused <= 0 else None
+                if paused > 0:
+                    await _wait(changed, paused)
+                    continue
+                entry = outbox.take()
                 if entry is None:
-                    await _wait(changed, paused if paused > 0 else None)
+                    await changed.wait()
                 elif entry.waiter.result.done():  # its caller went away
                     outbox.finish(entry.ref)
                 else:
@@ -111,7 +114,7 @@ def _send_refused(error: wire.Error) -> SendRefused:
     return SendRefused(error.code, error.detail, errors=errors, first_id=error.id)
 
 
-async def _wait(event: asyncio.Event, timeout: float | None) -> None:
+async def _wait(event: asyncio.Event, timeout: float) -> None:
     try:
         async with asyncio.timeout(timeout):
             await event.wait()

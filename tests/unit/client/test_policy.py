@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from chatsvc.client.policy import (
@@ -19,6 +21,7 @@ def test_the_ceiling_doubles_from_one_to_thirty() -> None:
     ceilings = [Backoff().ceiling(failures) for failures in range(8)]
     assert ceilings == [1, 2, 4, 8, 16, 30, 30, 30]
     assert Backoff().ceiling(100_000) == 30
+    assert Backoff(maximum=math.inf).ceiling(100_000) == 2.0**32
 
 
 def test_full_jitter_draws_between_nothing_and_the_ceiling() -> None:

@@ -217,6 +217,22 @@ async def test_nothing_is_written_before_the_time_is_up(opened: list[Connection]
     assert await one.settled() == ["a", "b"]
 
 
+@pytest.mark.parametrize(("pause", "written"), [(0.5, ["a"]), (0.0, ["a", "a"])])
+async def test_a_pause_is_over_when_its_time_is(
+    opened: list[Connection],
+    monkeypatch: pytest.MonkeyPatch,
+    pause: float,
+    written: list[str],
+) -> None:
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 1e6)  # it stands still
+    opened.append(one := Connection(pause))
+    one.add("a")
+    one.start()
+    assert await one.settled() == ["a"]
+    one.refuse("1")
+    assert await one.settled() == written
+
+
 async def test_after_the_pause_what_was_refused_comes_first(opened: list[Connection]) -> None:
     opened.append(one := Connection(0.01))
     one.add("a")
