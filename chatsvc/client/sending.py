@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import Final
 
 import aiohttp
@@ -34,7 +35,7 @@ class Sending:
         self._socket = socket
         self._context = context
         self._outbox = context.outbox
-        self._resume_at = 0.0
+        self._resume_at = -math.inf
 
     async def run(self) -> None:
         """Write what waits, in order, until the connection ends."""

@@ -61,6 +61,20 @@ def test_what_cannot_be_read_is_one_error(data: bytes) -> None:
         read(data)
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b'{"name":"a","new":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deep"),
+        (b'{"name":"\xff"}', "not UTF-8"),
+        (b'{"name":7}', "not a Form"),
+    ],
+    ids=["depth", "bytes", "members"],
+)
+def test_the_error_says_what_is_wrong(data: bytes, told: str) -> None:
+    with pytest.raises(msgspec.DecodeError, match=told):
+        read(data)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
