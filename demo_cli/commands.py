@@ -16,6 +16,7 @@ from chatsvc.client import (
     Disconnected,
     Gap,
     GaveUp,
+    Lost,
     Message,
     MessageReceived,
     Refused,
@@ -151,6 +152,8 @@ def _report(event: object) -> None:
             text = f"disconnected ({code} {reason}); trying again in {wait:.1f} s"
         case Gap(from_id=first, to_id=last):
             text = f"messages above {first} up to {last} could not be fetched"
+        case Lost(from_id=first, to_id=last):
+            text = f"messages above {first} up to {last} are lost on the server"
         case _:
             return
     print(visible(text), file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ from chatsvc.client import (
     Connected,
     Disconnected,
     Gap,
+    Lost,
     MessageReceived,
 )
 from chatsvc.core.participants import user_id_error
@@ -154,6 +155,8 @@ class Menu:
                         self._screen.warn(f"Not connected: {reason}. Trying again in {wait:.1f} s.")
                     case Gap():
                         self._screen.warn("Some messages could not be fetched: 3 reads history.")
+                    case Lost():
+                        self._screen.warn("Some messages are lost on the server.")
         except ClientError as exc:
             self._screen.warn(f"Disconnected: {exc}.")
             if self._client is client:

@@ -9,9 +9,10 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 
 from chatsvc.client.decoding import TolerantDecoder
-from chatsvc.client.errors import ApiError, FieldError
-from chatsvc.client.events import Message, decode_entry, decode_message
+from chatsvc.client.errors import PASSING, ApiError, FieldError
+from chatsvc.client.events import Lost, Message, decode_entry, decode_message
 from chatsvc.core.ids import parse_id
+from chatsvc.core.lost import LostRange
 
 PROBLEM_TYPE: Final = "application/problem+json"
 _T = TypeVar("_T")
@@ -30,7 +31,8 @@ class Page(NamedTuple):
 
     ``before`` and ``after`` page on, towards older and newer. ``complete`` is false while
     the server's store is away and older messages may be missing. Entries of kinds that
-    this version does not know are left out.
+    this version does not know are left out. ``lost``: some messages of this range are lost
+    for good.
     """
 
     messages: list[Message]
@@ -38,6 +40,7 @@ class Page(NamedTuple):
     before: str | None
     after: str | None
     complete: bool
+    lost: Lost | None = None
 
 
 class Conversation(NamedTuple):
@@ -52,12 +55,16 @@ class Conversation(NamedTuple):
 
 
 class ConversationPage(NamedTuple):
-    """Conversations, newest first; ``before`` pages on. ``complete`` as in :class:`Page`."""
+    """Conversations, newest first; ``before`` pages on.
+
+    ``complete`` and ``lost`` as in :class:`Page`.
+    """
 
     conversations: list[Conversation]
     has_more: bool
     before: str | None
     complete: bool
+    lost: Lost | None = None
 
 
 class StoredMessage(NamedTuple):
@@ -80,6 +87,7 @@ class _Page(msgspec.Struct):
     before: str | None = None
     after: str | None = None
     complete: bool = True
+    lost: LostRange | None = None
 
 
 class _Id(msgspec.Struct):
@@ -97,6 +105,7 @@ class _ConversationPage(msgspec.Struct):
     has_more: bool = False
     before: str | None = None
     complete: bool = True
+    lost: LostRange | None = None
 
 
 class _Connections(msgspec.Struct):
@@ -142,7 +151,7 @@ def read_page(answer: Answer) -> Page:
     messages = [message for entry in entries if (message := decode_entry(entry)) is not None]
     before = _id_or_none(page.before) or (_id_of(entries[0]) if entries else None)
     after = _id_or_none(page.after) or (_id_of(entries[-1]) if entries else None)
-    return Page(messages, page.has_more, before, after, page.complete)
+    return Page(messages, page.has_more, before, after, page.complete, _lost(page.lost))
 
 
 def read_stored_message(answer: Answer) -> StoredMessage:
@@ -161,7 +170,8 @@ def read_conversations(answer: Answer) -> ConversationPage:
             continue  # of a kind that this version does not know
         last_message = decode_entry(bytes(one.last_message))
         found.append(Conversation(one.channel, one.participants, last_message))
-    return ConversationPage(found, page.has_more, page.before, page.complete)
+    lost = _lost(page.lost)
+    return ConversationPage(found, page.has_more, page.before, page.complete, lost)
 
 
 def read_connections(answer: Answer) -> dict[str, int]:
@@ -189,6 +199,11 @@ def problem_of(answer: Answer) -> ApiError:
     )
 
 
+def is_final(status: int) -> bool:
+    """Whether the same request will be refused again."""
+    return 400 <= status < 500 and status not in PASSING
+
+
 def is_problem(headers: Mapping[str, str]) -> bool:
     """Whether it is a problem document (RFC 9457): from the server, not from a proxy."""
     media_type = headers.get("Content-Type", "").partition(";")[0]
@@ -203,6 +218,12 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         return None
     return seconds if 0 <= seconds < math.inf else None
+
+
+def _lost(found: LostRange | None) -> Lost | None:
+    if found is None or _id_or_none(found.from_) is None or _id_or_none(found.to) is None:
+        return None
+    return Lost(found.from_, found.to)
 
 
 def _field_errors(found: list[msgspec.Raw]) -> list[FieldError]:

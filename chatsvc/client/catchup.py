@@ -16,7 +16,7 @@ from typing import Final
 
 from chatsvc.client.answers import Page
 from chatsvc.client.errors import ApiError, TokenUnavailable, Unreachable
-from chatsvc.client.events import MessageReceived, decode_received
+from chatsvc.client.events import Lost, MessageReceived, decode_received
 from chatsvc.client.http import ChatApi
 from chatsvc.client.inbox import Inbox
 from chatsvc.client.policy import Backoff
@@ -64,6 +64,7 @@ class CatchUp:
         self._target: int | None = None
         self._open_ended = False
         self._epoch_mark = object()  # another one for each restart
+        self._lost_up_to = 0
 
     @property
     def active(self) -> bool:
@@ -79,6 +80,7 @@ class CatchUp:
         self._target = self._inbox.position
         self._open_ended = True
         self._epoch_mark = object()
+        self._lost_up_to = 0
 
     async def run(self) -> None:
         """Fetch until nothing of the range is left; inactive in the same step of the loop."""
@@ -120,6 +122,7 @@ class CatchUp:
             return ""
         if not page.complete:
             return "the server's store is away"
+        self._announce_lost(page.lost, target)
         for message in page.messages:
             received = decode_received(message.raw, epoch)
             if self._wanted(received):
@@ -134,6 +137,15 @@ class CatchUp:
             self._open_ended = False
             return ""
         return "" if inbox.position > before else "a page has nothing new, and not the end either"
+
+    def _announce_lost(self, lost: Lost | None, target: int) -> None:
+        """Announce what the server has lost of the range, once over all pages."""
+        if lost is None:
+            return
+        to = parse_id(lost.to_id) if self._open_ended else min(parse_id(lost.to_id), target)
+        start = max(parse_id(lost.from_id), self._inbox.position, self._lost_up_to)
+        self._inbox.put_lost(format_id(start), format_id(to))
+        self._lost_up_to = max(self._lost_up_to, to)
 
     def _give_up(self, target: int) -> None:
         inbox = self._inbox

@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 import aiohttp
 
+from chatsvc.client.arguments import check_client_id, check_content, check_positive, json_object
 from chatsvc.client.context import Closed, Context, Pending
 from chatsvc.client.destination import find_destination
 from chatsvc.client.errors import ClientClosed, ClientError, GaveUp, TokenUnavailable
@@ -49,7 +50,8 @@ class ChatClient(HttpCalls):
     - Events come in order, each message once. Where the server could not replay all that
       was missed, it is fetched by HTTP first (``fill_gaps``), for as long as that takes:
       newer messages wait, and the cursor does not pass it. Only what the server refuses
-      for good is announced by a :class:`~chatsvc.client.events.Gap`.
+      for good is announced by a :class:`~chatsvc.client.events.Gap`, and what it has lost
+      by a :class:`~chatsvc.client.events.Lost`.
     - What the client itself sent is not an event, with ``echo`` neither.
     - A consumer that is slow makes the socket wait; nothing is dropped.
     - Frames, kinds and fields of a newer server are passed over.
@@ -79,7 +81,8 @@ class ChatClient(HttpCalls):
         headers: sent with every request and handshake, such as those a proxy asks for.
 
     Raises:
-        ValueError: ``url``, ``token``, ``since`` or ``headers`` cannot be used.
+        ValueError: ``url``, ``token``, ``device``, ``since`` or ``headers`` cannot be used, or
+            a size is less than 1.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class ChatClient(HttpCalls):
         ssl: SSLContext | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        check_positive(queue_size=queue_size, outbox_size=outbox_size, max_attempts=max_attempts)
         self._device = device
         self._receipts = receipts
         start = read_cursor(since) if since is not None else None
@@ -199,7 +203,10 @@ class ChatClient(HttpCalls):
         Raises:
             GaveUp: there will be none.
             ClientClosed: closed meanwhile.
+            RuntimeError: the client was not entered.
         """
+        if self._failure is None:
+            self._check_usable()
         await self._opened.wait()
         if self._failure is not None:
             raise self._failure
@@ -235,15 +242,17 @@ class ChatClient(HttpCalls):
             SendRefused: the server refused it.
             GaveUp, ClientClosed: there is no connection, and there will be none.
             ValueError: both of ``participants`` and ``channel`` or neither, not valid
-                Unicode, or metadata that is not JSON.
+                Unicode, a ``client_id`` out of its bounds, or metadata that is not JSON.
+            TypeError: ``content`` or a user id is not a text.
+            RuntimeError: the client was not entered.
         """
-        if self._failure is not None:
-            raise self._failure
-        if content is None:
-            raise TypeError("content must be given")
+        self._check_usable()
+        content = check_content(content)
+        check_client_id(client_id)
+        carried = json_object(metadata) if metadata is not None else None
         context = self._context
         destination = find_destination(participants, channel)
-        client_id = client_id or self.api.clock.mint()
+        client_id = self.api.clock.mint() if client_id is None else client_id
         ref = context.outbox.reserve()
         frame = encode_frame(
             Send(
@@ -252,7 +261,7 @@ class ChatClient(HttpCalls):
                 channel=destination.channel,
                 content=content,
                 client_id=client_id,
-                metadata=dict(metadata) if metadata is not None else None,
+                metadata=carried,
             )
         )
         result: asyncio.Future[Sent] = asyncio.get_running_loop().create_future()
@@ -277,7 +286,15 @@ class ChatClient(HttpCalls):
         return self
 
     async def __anext__(self) -> Event:
+        if self._failure is None:
+            self._check_usable()
         return await self._context.inbox.get()
+
+    def _check_usable(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._task is None:
+            raise RuntimeError("a ChatClient must be entered first: async with ChatClient(…) as c")
 
     # Staying connected
 
@@ -286,7 +303,11 @@ class ChatClient(HttpCalls):
             while True:
                 closed = await self._one_connection()
                 decision = self._policy.closed(
-                    closed.code, closed.reason, lasted=closed.lasted, certain=closed.certain
+                    closed.code,
+                    closed.reason,
+                    lasted=closed.lasted,
+                    certain=closed.certain,
+                    final=closed.final,
                 )
                 self._context.inbox.put_status(
                     Disconnected(closed.code, closed.reason, decision.wait)

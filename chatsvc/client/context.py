@@ -19,13 +19,15 @@ class Closed(NamedTuple):
     """How a connection ended.
 
     ``lasted`` is in seconds since ``hello``, if there was one. ``certain`` is false where
-    a refusal may be a proxy's.
+    a refusal may be a proxy's. ``final``: the server itself refused, and the same request will
+    not be accepted later.
     """
 
     code: int
     reason: str
     lasted: float | None = None
     certain: bool = True
+    final: bool = False
 
 
 class Pending(NamedTuple):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
 
+from chatsvc.client.arguments import user_list
 from chatsvc.core.participants import channel_key
 
 
@@ -27,6 +28,7 @@ def find_destination(participants: Iterable[str] | None, channel: str | None) ->
 
     Raises:
         ValueError: neither is given, or both are; a user id is not valid Unicode.
+        TypeError: the participants are not a list of texts.
     """
     if channel is not None:
         if participants is not None:
@@ -34,5 +36,5 @@ def find_destination(participants: Iterable[str] | None, channel: str | None) ->
         return Destination(channel, channel=channel)
     if participants is None:
         raise ValueError("participants or channel must be given")
-    users = list(participants)
+    users = user_list(participants, "participants")
     return Destination(channel_key(sorted(set(users))), participants=users)

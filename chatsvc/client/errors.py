@@ -23,7 +23,7 @@ from typing import Final
 
 import msgspec
 
-_PASSING: Final = frozenset({408, 425, 429})
+PASSING: Final = frozenset({408, 425, 429})
 """Client errors that say nothing against the request (RFC 9110, RFC 8470, RFC 6585)."""
 
 
@@ -88,7 +88,7 @@ class ApiError(Refused):
     @property
     def passing(self) -> bool:
         """Whether the status says that the same may succeed later: 408, 425, 429, 5xx."""
-        return self.status >= 500 or self.status in _PASSING
+        return self.status >= 500 or self.status in PASSING
 
     @property
     def final(self) -> bool:

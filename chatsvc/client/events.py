@@ -94,6 +94,18 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """Some messages above ``from_id``, up to and including ``to_id``, are lost for good.
+
+    An older database was put back, and the log no longer held them. Those that are left come
+    as usual.
+    """
+
+    from_id: str
+    to_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reset:
     """The server's log began a new epoch; what is above ``from_id`` belongs to it.
 
@@ -120,7 +132,15 @@ class StoredUpTo:
 
 
 Event = (
-    MessageReceived | Connected | Disconnected | CaughtUp | CursorMoved | Gap | Reset | StoredUpTo
+    MessageReceived
+    | Connected
+    | Disconnected
+    | CaughtUp
+    | CursorMoved
+    | Gap
+    | Lost
+    | Reset
+    | StoredUpTo
 )
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import aiohttp
 
-from chatsvc.client.answers import is_problem, retry_after_seconds
+from chatsvc.client.answers import is_final, is_problem, retry_after_seconds
 from chatsvc.client.context import Closed
 from chatsvc.client.http import ChatApi
 from chatsvc.wire import close_codes
@@ -59,6 +59,8 @@ def refused_handshake(error: aiohttp.ClientResponseError) -> Closed:
         return Closed(close_codes.TOKEN_INVALID, reason, certain=certain)
     if error.status == 403:
         return Closed(close_codes.FORBIDDEN, "refused", certain=certain)
+    if is_problem(headers) and is_final(error.status):
+        return Closed(ABNORMAL, f"the server refuses the handshake: {error.status}", final=True)
     retry_after = retry_after_seconds(headers)
     if retry_after is not None:
         milliseconds = int(min(retry_after, 999_999) * 1000)

@@ -26,6 +26,13 @@ from chatsvc.client.answers import (
     read_posted,
     read_stored_message,
 )
+from chatsvc.client.arguments import (
+    check_client_id,
+    check_content,
+    check_device,
+    json_object,
+    user_list,
+)
 from chatsvc.client.destination import find_destination
 from chatsvc.client.errors import ApiError, Unreachable
 from chatsvc.client.events import Sent
@@ -96,7 +103,7 @@ class ChatApi:
         own: notes what is sent, to be known again.
 
     Raises:
-        ValueError: ``url``, ``token`` or ``headers`` cannot be used.
+        ValueError: ``url``, ``token``, ``device`` or ``headers`` cannot be used.
     """
 
     def __init__(
@@ -113,6 +120,7 @@ class ChatApi:
         headers: Mapping[str, str] | None = None,
         own: OwnSends | None = None,
     ) -> None:
+        check_device(device)
         self.base = base_url(url)
         self.headers = _checked_headers(headers or {})
         self.ssl: SSLContext | bool = True if ssl is None else ssl
@@ -165,18 +173,20 @@ class ChatApi:
         Raises:
             ApiError, Unreachable, TokenUnavailable: as every call.
             ValueError: both of ``participants`` and ``channel`` or neither, not valid
-                Unicode, or metadata that is not JSON.
+                Unicode, a ``client_id`` out of its bounds, or metadata that is not JSON.
+            TypeError: ``content`` or a user id is not a text.
         """
-        if content is None:
-            raise TypeError("content must be given")
+        content = check_content(content)
+        check_client_id(client_id)
+        carried = json_object(metadata) if metadata is not None else msgspec.UNSET
         destination = find_destination(participants, channel)
-        client_id = client_id or self.clock.mint()
+        client_id = self.clock.mint() if client_id is None else client_id
         body = _Post(
             participants=destination.participants,
             channel=destination.channel,
             content=content,
             client_id=client_id,
-            metadata=dict(metadata) if metadata is not None else msgspec.UNSET,
+            metadata=carried,
         )
         if self._own is not None:
             self._own.add(client_id, destination.key)
@@ -205,7 +215,7 @@ class ChatApi:
         """
         query = {"limit": str(limit), "channel": channel}
         if participants is not None:
-            query["participants"] = ",".join(participants)
+            query["participants"] = ",".join(user_list(participants, "participants"))
         query |= {"before": before, "after": after, "around": around}
         return read_page(await self._call("GET", "api/messages", query=query))
 
@@ -223,7 +233,9 @@ class ChatApi:
 
     async def connections(self, users: Iterable[str]) -> dict[str, int]:
         """Fetch how many sockets each of these users has open."""
-        answer = await self._call("POST", "api/connections", body={"users": list(users)})
+        answer = await self._call(
+            "POST", "api/connections", body={"users": user_list(users, "users")}
+        )
         return read_connections(answer)
 
     # One call
@@ -301,6 +313,10 @@ def base_url(url: str) -> str:
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
     if scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"the URL must begin with http:// or https:// and name a host: {url!r}")
+    if parts.username is not None:
+        raise ValueError("the URL must have no user information: the token says who it is")
+    if parts.port == 0:
+        raise ValueError(f"the port must be 1 to 65535: {url!r}")
     return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
 
 

@@ -3,7 +3,7 @@
 Two positions are kept. ``position`` is how far messages were *received*: a reconnect
 of this client resumes there, because what is queued here need not be sent again.
 ``taken`` is how far the consumer took them: an application stores it, to resume after a
-crash. Neither passes a message that was neither delivered nor announced by a ``Gap``.
+crash. Neither passes a message that was neither delivered nor announced by a ``Gap`` or ``Lost``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from chatsvc.client.events import (
     Disconnected,
     Event,
     Gap,
+    Lost,
     MessageReceived,
     Reset,
     StoredUpTo,
@@ -137,6 +138,11 @@ class Inbox:
             self._queue[-1] = Gap(min(last.from_id, from_id), max(last.to_id, to_id))
         else:
             self._put(Gap(from_id, to_id))
+
+    def put_lost(self, from_id: str, to_id: str) -> None:
+        """Queue a range with lost messages, whatever the capacity; nothing if it is empty."""
+        if from_id < to_id:
+            self._put(Lost(from_id, to_id))
 
     def end(self, failure: BaseException | None = None) -> None:
         """Let the consumer have what is queued, then ``failure`` or the end. Idempotent."""

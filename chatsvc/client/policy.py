@@ -90,7 +90,13 @@ class ReconnectPolicy:
         self._attempts = 0
 
     def closed(
-        self, code: int, reason: str = "", *, lasted: float | None = None, certain: bool = True
+        self,
+        code: int,
+        reason: str = "",
+        *,
+        lasted: float | None = None,
+        certain: bool = True,
+        final: bool = False,
     ) -> Decision:
         """Decide what to do after a connection that ended, or could not be made.
 
@@ -100,7 +106,10 @@ class ReconnectPolicy:
             lasted: seconds since its ``hello``; ``None`` if there was no ``hello``.
             certain: whether the server itself refused the token; ``False`` where a proxy
                 may have, which is no reason to give up.
+            final: whether the server itself refused, and will refuse the same again.
         """
+        if final:
+            return Decision(None, why="the server refuses this client")
         if lasted is None:
             self._attempts += 1
         elif lasted >= STEADY_SECONDS:

@@ -11,7 +11,7 @@ from typing import Any
 from chatsvc.client.answers import Page
 from chatsvc.client.catchup import PAGE_SIZE, CatchUp
 from chatsvc.client.errors import ApiError, ClientError, TokenUnavailable, Unreachable
-from chatsvc.client.events import Gap, Message, MessageReceived, decode_message
+from chatsvc.client.events import Gap, Lost, Message, MessageReceived, decode_message
 from chatsvc.client.http import ChatApi
 from chatsvc.client.inbox import Inbox
 from chatsvc.client.policy import Backoff
@@ -31,10 +31,15 @@ def entry(n: int, **more: Any) -> Message:
 
 
 def page(
-    *numbers: int, more: bool = False, after: str | None = None, complete: bool = True
+    *numbers: int,
+    more: bool = False,
+    after: str | None = None,
+    complete: bool = True,
+    lost: tuple[int, int] | None = None,
 ) -> Page:
     last = message_id(numbers[-1]) if numbers else None
-    return Page([entry(n) for n in numbers], more, None, after or last, complete)
+    gone = Lost(message_id(lost[0]), message_id(lost[1])) if lost is not None else None
+    return Page([entry(n) for n in numbers], more, None, after or last, complete, gone)
 
 
 def refusal(status: int, *, problem: bool = True, retry_after: float | None = None) -> ApiError:
@@ -92,13 +97,13 @@ class Fetch:
         assert not self.catch_up.active
         assert not self.api.answers
 
-    async def events(self) -> list[str | Gap]:
-        """Contents of messages, and gaps."""
-        found: list[str | Gap] = []
+    async def events(self) -> list[str | Gap | Lost]:
+        """Contents of messages, gaps, and what is lost."""
+        found: list[str | Gap | Lost] = []
         while len(self.inbox):
             event = await self.inbox.get()
-            assert isinstance(event, MessageReceived | Gap)
-            found.append(event if isinstance(event, Gap) else event.content)
+            assert isinstance(event, MessageReceived | Gap | Lost)
+            found.append(event.content if isinstance(event, MessageReceived) else event)
         return found
 
 

@@ -1,0 +1,85 @@
+"""Checks of what a caller gives: what is wrong raises at once, and nothing is sent."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from chatsvc.core.message import MAX_CLIENT_ID, MAX_DEVICE
+
+_DEVICE: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_DEVICE}}}")
+_CLIENT_ID: Final = re.compile(rf"[\x20-\x7e]{{1,{MAX_CLIENT_ID}}}")
+
+
+def user_list(users: Iterable[str], name: str) -> list[str]:
+    """Return the user ids as a list.
+
+    Raises:
+        TypeError: a single text, whose characters would be taken for user ids, or an id that
+            is not a text.
+    """
+    if isinstance(users, str):
+        raise TypeError(f"{name} must be a list of user ids, not one text")
+    found = list(users)
+    for user in found:
+        if not isinstance(user, str):
+            raise TypeError(f"{name} must be texts: {type(user).__name__} is none")
+    return found
+
+
+def check_content(content: str | None) -> str:
+    """Return the content.
+
+    Raises:
+        TypeError: it is not a text.
+    """
+    if not isinstance(content, str):
+        raise TypeError("content must be given as a text")
+    return content
+
+
+def check_client_id(client_id: str | None) -> None:
+    """Check a ``client_id``, if there is one.
+
+    Raises:
+        ValueError: it is empty, too long, or not printable ASCII.
+    """
+    if client_id is not None and not _CLIENT_ID.fullmatch(client_id):
+        raise ValueError(f"client_id must be 1 to {MAX_CLIENT_ID} printable ASCII characters")
+
+
+def json_object(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata as a dictionary.
+
+    Raises:
+        ValueError: it holds something that is not JSON, such as NaN or bytes.
+    """
+    found = dict(metadata)
+    try:
+        json.dumps(found, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise ValueError(f"metadata must be JSON: {exc}") from None
+    return found
+
+
+def check_device(device: str | None) -> None:
+    """Check the name of a device, if there is one.
+
+    Raises:
+        ValueError: it is not 1 to 64 of the allowed characters.
+    """
+    if device is not None and not _DEVICE.fullmatch(device):
+        raise ValueError(f"device must be 1 to {MAX_DEVICE} letters, digits, '_' or '-'")
+
+
+def check_positive(**numbers: int | None) -> None:
+    """Check numbers that must be at least 1, by their names; ``None`` is not checked.
+
+    Raises:
+        ValueError: one is less.
+    """
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise ValueError(f"{name} must be at least 1")
