@@ -16,6 +16,7 @@ What proves what:
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Final, NamedTuple
 
 MARGIN: Final = 1_000
@@ -46,13 +47,21 @@ class EpochEntry(NamedTuple):
 class Mark(NamedTuple):
     """The store's watermark, and the epoch of the log that set it.
 
-    ``lost`` is what the store lacks below it for good.
+    ``lost`` is what the store lacks below it for good. ``content`` is the :func:`fingerprint`
+    of what the log has at the position, empty where that is not known: the store itself may
+    not hold it any more.
     """
 
     position: int
     generation: int
     epoch: str
     lost: Range | None = None
+    content: str = ""
+
+
+def fingerprint(body: bytes) -> str:
+    """Return a name for the JSON of a message: another message has another."""
+    return blake2b(body, digest_size=16).hexdigest()
 
 
 class LogState(NamedTuple):
@@ -80,8 +89,8 @@ class LogState(NamedTuple):
 class StoreState(NamedTuple):
     """The store's side of a meeting.
 
-    Its name, its mark (``None``: nobody has set one), the highest id in it, and the JSON of
-    that message.
+    Its name, its mark (``None``: nobody has set one), the highest id in it, of a message or of
+    a dead letter, and the JSON of that message.
     """
 
     identity: str

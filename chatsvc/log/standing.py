@@ -18,7 +18,14 @@ from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import Record, checksum, pack
 from chatsvc.log.file import LogFile, new_epoch
 from chatsvc.log.positions import Positions, remembered, trimmed_of
-from chatsvc.log.reconcile import EpochEntry, LogState, Meeting, StoreState, reconcile
+from chatsvc.log.reconcile import (
+    EpochEntry,
+    LogState,
+    Meeting,
+    StoreState,
+    fingerprint,
+    reconcile,
+)
 from chatsvc.log.tail import Tail
 from chatsvc.log.worker import Job, Worker
 
@@ -359,9 +366,21 @@ class Standing:
 def _knows(file: LogFile, store: StoreState) -> bool:
     """Whether the newest that the store has seen is this log's own."""
     record = file.get(store.extent)
-    if record is None or store.head < store.extent or store.newest is None:
-        return record is not None
-    return record.body == store.newest or _decode(record.body) == _decode(store.newest)
+    if record is None:
+        return False
+    if store.mark is not None and store.head < store.mark.position:
+        return store.mark.content in ("", fingerprint(record.body))
+    if store.newest is None:
+        return True
+    return record.body == store.newest or _equal(record.body, store.newest)
+
+
+def _equal(body: bytes, other: bytes) -> bool:
+    """Whether two bodies are one JSON value; that of a dead letter may be none at all."""
+    try:
+        return bool(_decode(body) == _decode(other))
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return False
 
 
 def check_end(file: LogFile, positions: Positions, head: int) -> None:

@@ -106,6 +106,10 @@ class DeadLetters(abc.ABC):
         """One of them, or ``None``."""
 
     @abc.abstractmethod
+    async def newest(self) -> DeadLetter | None:
+        """The one with the highest id, or ``None`` where there is none."""
+
+    @abc.abstractmethod
     async def drop(self, ids: Sequence[int]) -> int:
         """Remove for good; how many there were."""
 
@@ -211,7 +215,7 @@ class MessageStore(abc.ABC):
         """Id and digest of the first message under this key.
 
         Args:
-            put_aside: whether dead letters count. One that is being replayed meanwhile is
+            dead_letters: whether dead letters count. One that is being replayed meanwhile is
                 found in either place.
         """
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from chatsvc.core.errors import LogDamaged, VersionTooNew
 from chatsvc.core.ids import id_ms, uuid7_ms
-from chatsvc.core.record import Record, unpack
+from chatsvc.core.record import Record
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.storage.base import DeadLetter
+from chatsvc.storage.letter_records import record_of
 
 
 class LetterKey(NamedTuple):
@@ -38,11 +38,8 @@ def minted_ahead_ms(record: Record) -> int | None:
 
 def letter_key(letter: DeadLetter) -> LetterKey:
     """The key in a dead letter's bytes. Bytes that are no record (of this version) have none."""
-    try:
-        record = unpack(letter.id, letter.data)
-    except (LogDamaged, VersionTooNew):
-        return LetterKey()
-    if record.client_id is None:
+    record = record_of(letter)
+    if record is None or record.client_id is None:
         return LetterKey()
     return LetterKey(
         record.sender, record.channel, record.client_id, record.digest, minted_ahead_ms(record)

@@ -163,6 +163,7 @@ class MongoStore(MessageStore):
             int(found["generation"]),
             str(found["epoch"]),
             (lost[0], lost[1]) if lost else None,
+            str(found["content"]),
         )
 
     async def set_watermark(self, expected: Mark | None, new: Mark) -> bool:
@@ -469,6 +470,7 @@ def _mark_document(mark: Mark) -> Document:
         "generation": mark.generation,
         "epoch": mark.epoch,
         "lost": [format_id(position) for position in mark.lost or ()],
+        "content": mark.content,
     }
 
 

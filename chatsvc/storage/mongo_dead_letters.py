@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from pymongo import ASCENDING, IndexModel, ReplaceOne, UpdateOne
+from pymongo import ASCENDING, DESCENDING, IndexModel, ReplaceOne, UpdateOne
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
@@ -67,6 +67,11 @@ class MongoDeadLetters(DeadLetters):
             lambda: self._letters.find_one(query, collation=SIMPLE)
         )
         return await self._letter(found) if found else None
+
+    async def newest(self) -> DeadLetter | None:
+        cursor = self._letters.find(our_ids(), collation=SIMPLE).sort("_id", DESCENDING).limit(1)
+        found = await self._connection.write(lambda: cursor.to_list(None))
+        return await self._letter(found[0]) if found else None
 
     async def drop(self, ids: Sequence[int]) -> int:
         positions = [format_id(letter_id) for letter_id in ids]

@@ -33,9 +33,10 @@ from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import KIND_MESSAGE, Record, pack
 from chatsvc.log.base import MessageLog
 from chatsvc.log.key_bounds import SENDERS as KEPT_SENDERS
-from chatsvc.log.reconcile import Mark, StoreState
+from chatsvc.log.reconcile import Mark, StoreState, fingerprint
 from chatsvc.storage.base import DeadLetter, MessageStore, Rejection
 from chatsvc.storage.bodies import DIGEST_CONFLICT
+from chatsvc.storage.letter_records import record_of, taken_by_letters
 
 KNOWN_KINDS: Final = frozenset({KIND_MESSAGE})
 BEHIND_BATCH: Final = 5000
@@ -272,7 +273,7 @@ class Persister:
         """Store the next batch; what it was, and how many of it were not stored as they are."""
         if self._must_look or time.monotonic() - self._looked_at >= self._look_seconds:
             await self._look()
-        records = self._tried = await self._next_batch()
+        records = self._tried = await self._next_untaken()
         if not records:
             return records, 0
         rejections = await self._store.write(records)
@@ -285,17 +286,25 @@ class Persister:
         refused = [one for one in rejections if one.code != DIGEST_CONFLICT]
         if refused:
             await self._write_dead_letters(refused)
-        await self._advance(records[-1].id)
+        last = records[-1]
+        await self._advance(last.id, "" if last in replaced else fingerprint(last.body))
         return records, len(rejections)
 
-    async def _advance(self, position: int) -> None:
+    async def _advance(self, position: int, content: str) -> None:
         """Tell the store that it has everything up to here, of this epoch of the log."""
         found = self._found
         assert found is not None
         entry, mark = self._log.epochs[-1], found.mark
-        new = Mark(position, entry.generation, entry.epoch, self._log.tail.hole)
+        new = Mark(
+            position,
+            entry.generation,
+            entry.epoch,
+            self._log.tail.hole,
+            content,
+        )
         if mark is not None:
-            new = new._replace(position=max(position, mark.position))
+            if mark.position > position:
+                new = new._replace(position=mark.position, content=mark.content)
             if new == mark:
                 return  # stored again: the store has passed it before
         asked, self._asked = self._asked, new
@@ -348,6 +357,18 @@ class Persister:
         for record, code, reason in rejections:
             _logger.error("dead_letter", message_id=format_id(record.id), code=code, reason=reason)
         self._events.dead_lettered(len(rejections))
+
+    async def _next_untaken(self) -> list[Record]:
+        """The next batch; what has the id of a dead letter of another message is placed anew."""
+        while True:
+            records = await self._next_batch()
+            tail = self._log.tail
+            up_to = tail.base  # above it the store holds nothing that is not of this log
+            suspects = [one for one in records if tail.stored < one.id <= up_to]
+            taken = await taken_by_letters(self._store.dead_letters, suspects)
+            if not taken:
+                return records
+            await self._log.readmit(taken)
 
     async def _next_batch(self) -> list[Record]:
         """The oldest to store, up to the first of a kind that this program cannot store."""
@@ -517,6 +538,10 @@ async def state_of(store: MessageStore) -> StoreState:
         StoreUnavailable: it does not answer.
     """
     identity, mark, head = await store.identity(), await store.watermark(), await store.head()
+    letter = await store.dead_letters.newest()
+    if letter is not None and letter.id > head:
+        record = record_of(letter)
+        return StoreState(identity, mark, letter.id, record.body if record is not None else None)
     newest = await store.get(head) if head else None
     return StoreState(identity, mark, head, newest.body if newest is not None else None)
 

@@ -278,6 +278,9 @@ class _SqliteDeadLetters(DeadLetters):
         found = await self.list(after=letter_id - 1, limit=1)
         return found[0] if found and found[0].id == letter_id else None
 
+    async def newest(self) -> DeadLetter | None:
+        return await self._reader.run(dead_letter_rows.newest)
+
     async def drop(self, ids: Sequence[int]) -> int:
         def delete(db: sqlite3.Connection) -> int:
             named = "SELECT value FROM json_each(?)"

@@ -28,6 +28,14 @@ def put(db: sqlite3.Connection, letters: Sequence[DeadLetter]) -> None:
         raise
 
 
+def newest(db: sqlite3.Connection) -> DeadLetter | None:
+    """The letter with the highest id."""
+    row = db.execute(
+        "SELECT id, code, reason, at_ms, data FROM dead_letters ORDER BY id DESC LIMIT 1"
+    ).fetchone()
+    return DeadLetter(*row) if row else None
+
+
 def fill_keys(db: sqlite3.Connection) -> None:
     """Write the keys of letters that were put aside before keys were kept beside them."""
     after = -1

@@ -69,11 +69,7 @@ def meta(db: sqlite3.Connection, name: str) -> str | None:
 def watermark(db: sqlite3.Connection) -> Mark | None:
     """See :meth:`~chatsvc.storage.base.MessageStore.watermark`."""
     found = meta(db, "watermark")
-    if found is None:
-        return None
-    position, generation, epoch, *lost = found.split(" ")
-    lost_range = (parse_id(lost[0]), parse_id(lost[1])) if lost else None
-    return Mark(parse_id(position), int(generation), epoch, lost_range)
+    return None if found is None else _decode_mark(found)
 
 
 def set_watermark(db: sqlite3.Connection, expected: Mark | None, new: Mark) -> bool:
@@ -86,21 +82,36 @@ def set_watermark(db: sqlite3.Connection, expected: Mark | None, new: Mark) -> b
     try:
         if expected is None:
             done = db.execute(
-                "INSERT OR IGNORE INTO meta VALUES ('watermark', ?)", (_mark_text(new),)
+                "INSERT OR IGNORE INTO meta VALUES ('watermark', ?)", (_encode_mark(new),)
             )
-        else:
-            done = db.execute(
-                "UPDATE meta SET value = ? WHERE name = 'watermark' AND value = ?",
-                (_mark_text(new), _mark_text(expected)),
-            )
+            return done.rowcount == 1
+        found = meta(db, "watermark")
+        if found is None or _decode_mark(found) != expected:
+            return False
+        done = db.execute(
+            "UPDATE meta SET value = ? WHERE name = 'watermark' AND value = ?",
+            (_encode_mark(new), found),
+        )
         return done.rowcount == 1
     finally:
         db.execute("PRAGMA synchronous=FULL")
 
 
-def _mark_text(mark: Mark) -> str:
-    lost = " ".join(["", *map(format_id, mark.lost)]) if mark.lost else ""
-    return f"{format_id(mark.position)} {mark.generation} {mark.epoch}{lost}"
+def _encode_mark(mark: Mark) -> str:
+    lost = "-".join(map(format_id, mark.lost)) if mark.lost else "-"
+    place = f"{format_id(mark.position)} {mark.generation} {mark.epoch}"
+    return f"{place} {lost} {mark.content or '-'}"
+
+
+def _decode_mark(text: str) -> Mark:
+    position, generation, epoch, lost, content = text.split(" ")
+    return Mark(
+        parse_id(position),
+        int(generation),
+        epoch,
+        (parse_id(lost[:16]), parse_id(lost[17:])) if lost != "-" else None,
+        content if content != "-" else "",
+    )
 
 
 def write_records(db: sqlite3.Connection, records: Sequence[Record]) -> list[Rejection]:

@@ -19,6 +19,7 @@ from chatsvc.core.record import Record, accept, pack, unpack
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.base import DeadLetter, Members, MessageStore
+from chatsvc.storage.persister import state_of
 from tests.support.client_ids import uuid7_at
 from tests.support.records import START, draft, other_kind, record, records, with_body
 
@@ -115,6 +116,7 @@ class StoreSuite:
             Mark(START + STEP, 2, "a"),
             Mark(START + STEP, 1, "b"),
             Mark(START + STEP, 1, "a", (1, 2)),
+            Mark(START + STEP, 1, "a", content="ab"),
             first,
         ):
             assert not await store.set_watermark(other, first)
@@ -122,7 +124,7 @@ class StoreSuite:
         again = place.make()
         await again.open()
         assert await again.watermark() == second
-        later = Mark(1, 12, "later", (START, START + STEP))
+        later = Mark(1, 12, "later", (START, START + STEP), "00ff")
         assert await again.set_watermark(second, later)
         assert await again.watermark() == later
         assert await again.set_watermark(later, second)
@@ -567,6 +569,25 @@ class StoreSuite:
         assert found == (START + 3 * STEP, record(3, "first").digest)
         assert await store.find_client_id("alice", "alice,bob", "K") is None
         assert await store.find_client_id("carol", "alice,carol", "k") is None
+
+    async def test_the_newest_that_a_store_knows_may_be_a_dead_letter(
+        self, store: MessageStore
+    ) -> None:
+        identity = await store.identity()
+        assert await store.dead_letters.newest() is None
+        assert await state_of(store) == (identity, None, 0, None)
+        put = [letter(record(3, "third")), letter(record(1, "first"))]
+        await store.dead_letters.put(put)
+        assert await store.dead_letters.newest() == put[0]
+        await store.write([record(2, "second")])
+        assert await state_of(store) == (identity, None, put[0].id, record(3, "third").body)
+        damaged = DeadLetter(START + 4 * STEP, "damaged", "why", 1, b"no record")
+        await store.dead_letters.put([damaged])
+        assert await state_of(store) == (identity, None, damaged.id, None)
+        await store.write([record(5, "fifth")])
+        found = await state_of(store)
+        assert found.head == START + 5 * STEP
+        assert json.loads(found.newest or b"") == json.loads(record(5, "fifth").body)
 
     async def test_a_client_id_is_found_among_the_dead_letters(self, store: MessageStore) -> None:
         aside = [record(2, "aside", client_id="k"), record(5, "second", client_id="j"), record(6)]

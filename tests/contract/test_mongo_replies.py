@@ -120,7 +120,7 @@ async def test_the_watermark_is_compared_and_set_in_one_journaled_step(
     assert await store.set_watermark(None, Mark(1, 1, "a"))
     asked = script.last("insert")
     assert (asked["insert"], asked["writeConcern"]) == ("messages_meta", WRITE_CONCERN)
-    assert await store.set_watermark(Mark(1, 1, "a"), Mark(2, 1, "a"))
+    assert await store.set_watermark(Mark(1, 1, "a", content="ab"), Mark(2, 1, "a"))
     asked = script.last("update")
     assert asked["writeConcern"] == WRITE_CONCERN
     (update,) = asked["updates"]
@@ -130,9 +130,16 @@ async def test_the_watermark_is_compared_and_set_in_one_journaled_step(
         "generation": 1,
         "epoch": "a",
         "lost": [],
+        "content": "ab",
     }
     assert update["u"] == {
-        "$set": {"value": "0000000000000002", "generation": 1, "epoch": "a", "lost": []}
+        "$set": {
+            "value": "0000000000000002",
+            "generation": 1,
+            "epoch": "a",
+            "lost": [],
+            "content": "",
+        }
     }
     script.answers["update"] = lambda _: {"ok": 1, "n": 0, "nModified": 0}
     assert not await store.set_watermark(Mark(1, 1, "a"), Mark(2, 1, "a"))

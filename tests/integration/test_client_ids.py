@@ -70,7 +70,8 @@ class Deployment:
         self.service: MessageService
         self.persister: Persister | None = None
 
-    async def start(self, *, keys: int = 1_000_000, met: bool = True) -> None:
+    async def start(self, *, keys: int = 1_000_000, met: bool = True, asked: bool = True) -> None:
+        """``asked``: whether the store, if it was met, answers what it knows of client ids."""
         self.store = AwayStore(self.folder / "store.db")
         await self.store.open()
         self.log = await LocalLog.open(
@@ -83,7 +84,7 @@ class Deployment:
             store=await state_of(self.store) if met else None,
             elapsed_clock=self.boot,
         )
-        if met:
+        if met and asked:
             await learn_past(self.log, self.store)
             self.meet()
         self.service = MessageService(
@@ -108,11 +109,11 @@ class Deployment:
         await self.stop()
         await self.start()
 
-    async def lose_the_log(self) -> None:
+    async def lose_the_log(self, *, asked: bool = True) -> None:
         await self.stop()
         for file in self.folder.glob("log.db*"):
             file.unlink()
-        await self.start()
+        await self.start(asked=asked)
 
     async def send(
         self, content: str, client_id: str | None = None, sender: str = "alice"
@@ -256,6 +257,34 @@ async def test_the_first_became_a_dead_letter(site: Deployment, lost: bool, ahea
     await again(site, first, client_id)
     page = await site.store.channel_page("alice,bob", Bounds(10))
     assert [entry.id for entry in page] == [first.id]
+
+
+@pytest.mark.parametrize("marked", [True, False])
+async def test_the_newest_is_a_dead_letter_and_the_store_is_away_again(
+    site: Deployment, monkeypatch: pytest.MonkeyPatch, marked: bool
+) -> None:
+    """It answered at the start, and could not be asked for client ids."""
+    await site.send("before")
+    await site.store_all()
+    site.ms += MINUTE
+    client_id = uuid7_at(site.ms)
+    site.store.refusing = True
+    put_aside = asyncio.Event()
+
+    async def away(*_: object) -> bool:
+        put_aside.set()
+        raise StoreUnavailable("away")
+
+    if not marked:  # it went away between the letter and the mark
+        monkeypatch.setattr(site.store, "set_watermark", away)
+    first = await site.send("once", client_id)
+    await (site.store_all() if marked else put_aside.wait())
+    await site.lose_the_log(asked=False)
+    site.store.away = True
+    with pytest.raises(StoreUnavailable):
+        await site.send("once", client_id)
+    site.store.away = False
+    await again(site, first, client_id)
 
 
 async def test_another_content_under_an_old_id_is_a_conflict_for_ever(site: Deployment) -> None:

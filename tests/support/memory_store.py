@@ -45,6 +45,9 @@ class MemoryLetters(DeadLetters):
     async def get(self, letter_id: int) -> DeadLetter | None:
         return self.held.get(letter_id)
 
+    async def newest(self) -> DeadLetter | None:
+        return self.held[max(self.held)] if self.held else None
+
     async def drop(self, ids: Sequence[int]) -> int:
         return sum(self.held.pop(key, None) is not None for key in ids)
 

@@ -42,6 +42,8 @@ from chatsvc.storage.sqlite import SqliteStore
 CONVERSATIONS = (("alice", "bob"), ("alice", "carol"), ("alice", "bob", "carol"))
 USERS = ("alice", "bob", "carol")
 HOUR_MS = 3_600_000
+REFUSED = "refused"
+"""In the content of messages that the store does not take."""
 
 
 class Sent(NamedTuple):
@@ -88,7 +90,10 @@ class Wire:
 
 
 class Unsteady(SqliteStore):
-    """Goes away when told to; may take a part of a batch, in any order, or lose an answer."""
+    """Goes away when told to; may take a part of a batch, in any order, or lose an answer.
+
+    Some messages it never takes.
+    """
 
     def __init__(self, path: Path, dice: random.Random) -> None:
         super().__init__(path)
@@ -124,12 +129,14 @@ class Unsteady(SqliteStore):
 
     async def write(self, records: Sequence[Record]) -> list[Rejection]:
         self._check()
+        fit = [one for one in records if REFUSED.encode() not in one.body]
         if self.partly:
             self.partly = False
-            some = [one for one in records if self._dice.random() < 0.5]
-            await super().write(some)
+            await super().write([one for one in fit if self._dice.random() < 0.5])
             raise StoreUnavailable("a part of it")
-        return await super().write(records)
+        rejections = await super().write(fit)
+        refused = [one for one in records if one not in fit]
+        return rejections + [Rejection(one, "unfit", "the model says so") for one in refused]
 
     async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
         self._check()
@@ -306,6 +313,22 @@ class World:
             db.close()
         return {row[0]: held(row[1]) for row in rows}
 
+    def in_letters(self) -> dict[int, Held]:
+        """The dead letters in the store."""
+        if not self.store.path.exists():
+            return {}
+        db = sqlite3.connect(f"{self.store.path.as_uri()}?mode=ro", uri=True)
+        try:
+            rows = db.execute("SELECT id, data FROM dead_letters").fetchall()
+        finally:
+            db.close()
+        return {row[0]: held(unpack(row[0], row[1]).body) for row in rows}
+
+    def unreadable(self) -> set[str]:
+        """Contents that only dead letters hold, or the log's file below what is in memory."""
+        letters = {one.content for one in self.in_letters().values()}
+        return letters - {one.content for one in self.in_memory().values()}
+
     def sent_to(self, user: str, up_to: int) -> set[str]:
         """What was ever acknowledged to a user, up to an id."""
         return {one.content for one in self.sent.values() if user in one.users and one.id <= up_to}
@@ -315,15 +338,19 @@ class World:
         return {one.id: held(one.body) for one in self.log.tail.page(everything)}
 
     def present(self) -> list[Held]:
-        """What can be answered, by id; each content once."""
+        """What can be answered, by id; each content once.
+
+        A message that became a dead letter is readable while it is in memory.
+        """
         found: dict[str, Held] = {}
         for part in (self.in_store(), self.in_memory(), self.in_log()):
             found |= {one.content: one for one in part.values()}
-        return sorted(found.values())
+        unreadable = self.unreadable()
+        return sorted(one for one in found.values() if one.content not in unreadable)
 
     def deleted_and_lost(self) -> list[int]:
         """What this log has deleted and no file holds any more."""
-        there = {one.content for one in self.present()}
+        there = {one.content for one in (*self.present(), *self.in_letters().values())}
         return [position for position, content in self.deleted.items() if content not in there]
 
     # --- steps
@@ -336,6 +363,8 @@ class World:
             to = self.dice.choice(CONVERSATIONS)
             sender = self.dice.choice(to)
             content = f"m{len(self.sent)}"
+            if self.dice.random() < 0.08:
+                content += f" {REFUSED}"
             client_id = self.client_id() if self.dice.random() < 0.7 else None
             try:
                 appended = await self.submit(to, sender, content, client_id)
@@ -523,7 +552,12 @@ class World:
     def describe(self) -> str:
         """Where everything stands, for who reads a failure."""
         tail = self.log.tail
-        parts = {"log": self.in_log(), "memory": self.in_memory(), "store": self.in_store()}
+        parts = {
+            "log": self.in_log(),
+            "memory": self.in_memory(),
+            "store": self.in_store(),
+            "letters": self.in_letters(),
+        }
         lines = [
             f"{name}: " + ", ".join(f"{k:x} {v.content}" for k, v in sorted(part.items()))
             for name, part in parts.items()

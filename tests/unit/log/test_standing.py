@@ -20,7 +20,7 @@ from chatsvc.log import reconcile as table
 from chatsvc.log.base import Appended
 from chatsvc.log.file import LogFile, Row
 from chatsvc.log.local import LocalLog
-from chatsvc.log.reconcile import EpochEntry, Mark, StoreState
+from chatsvc.log.reconcile import EpochEntry, Mark, StoreState, fingerprint
 from chatsvc.log.verify import BadRow, accept_loss, remove
 from tests.support.drafts import draft
 
@@ -340,6 +340,29 @@ async def test_a_head_that_the_log_holds_must_be_the_same_message(
     other = accept(draft("another"), records[2].id)
     newest = records[2].body if known else other.body
     log = await opened(store=StoreState("s", None, records[2].id, newest))
+    assert (log.epoch == "before") == known
+    assert log.tail.base == (0 if known else records[2].id)
+
+
+async def test_a_dead_letter_is_compared_whatever_its_bytes_are(
+    tmp_path: Path, opened: Open
+) -> None:
+    records = old(3)
+    write(tmp_path, records, watermark=records[0].id, store="s", epoch="before")
+    log = await opened(store=StoreState("s", None, records[2].id, b"\xff no JSON"))
+    assert log.epoch != "before"
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_mark_tells_which_message_it_means(
+    tmp_path: Path, opened: Open, known: bool
+) -> None:
+    """The store has not got it any more: an expired message, or a dead letter that was dropped."""
+    records = old(3)
+    write(tmp_path, records, watermark=records[0].id, store="s", epoch="before")
+    meant = records[2] if known else accept(draft("another"), records[2].id)
+    set_by = Mark(records[2].id, 0, "before", content=fingerprint(meant.body))
+    log = await opened(store=StoreState("s", set_by, records[1].id, records[1].body))
     assert (log.epoch == "before") == known
     assert log.tail.base == (0 if known else records[2].id)
 

@@ -12,9 +12,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from chatsvc.core.errors import ConfigurationError, StoreUnavailable, VersionTooNew
-from chatsvc.core.record import Record, unpack
-from chatsvc.log.reconcile import Mark, StoreState
+from chatsvc.core.ids import STEP
+from chatsvc.core.record import Record, pack, unpack
+from chatsvc.log.reconcile import Mark, StoreState, fingerprint
 from chatsvc.log.tail import Tail
+from chatsvc.storage.base import DeadLetter
 from chatsvc.storage.persister import Persister, PersisterEvents
 from tests.support.fake_log import FakeLog
 from tests.support.memory_store import MemoryStore
@@ -574,7 +576,89 @@ async def test_the_store_is_told_after_each_batch(
     make().start()
     log.tail.extend(records(3))
     await until(lambda: log.tail.watermark == log.tail.head)
-    assert store.mark == Mark(records(3)[-1].id, 1, "fake")
+    last = records(3)[-1]
+    assert store.mark == Mark(last.id, 1, "fake", content=fingerprint(last.body))
+
+
+async def test_a_mark_that_stays_where_it_was_names_what_it_named(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    """Stored again, below it: what the store has there is what another log put there."""
+    store.mark = Mark(START + 999 * STEP, 1, "other", content="theirs")
+    make().start()
+    log.tail.extend(records(3))
+    await until(lambda: log.tail.watermark == log.tail.head)
+    assert store.mark == Mark(START + 999 * STEP, 1, "fake", content="theirs")
+
+
+async def test_a_mark_does_not_name_what_the_store_has_another_message_for(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    theirs = record(2, "theirs")
+    store.records = {theirs.id: theirs}
+    log.records = records(2)
+    log.tail.extend(log.records)
+    marks: list[Mark] = []
+    real = store.set_watermark
+
+    async def set_watermark(expected: Mark | None, new: Mark) -> bool:
+        marks.append(new)
+        return await real(expected, new)
+
+    store.set_watermark = set_watermark  # type: ignore[method-assign]
+    make().start()
+    await until(lambda: log.tail.watermark == log.tail.head)
+    placed = log.tail.head
+    assert [(one.position, bool(one.content)) for one in marks] == [
+        (theirs.id, False),
+        (placed, True),
+    ]
+
+
+# --- ids of dead letters
+
+
+async def test_what_has_the_id_of_a_dead_letter_of_another_message_is_placed_anew(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    """Also where the store refuses it: the letter is not replaced."""
+    theirs = record(2, "theirs")
+    letter = DeadLetter(theirs.id, "code", "reason", 1, pack(theirs))
+    damaged = DeadLetter(record(3).id, "log_damaged", "reason", 1, b"no record")
+    store.letters.held = {letter.id: letter, damaged.id: damaged}
+    store.refuse = lambda one: b"message 2" in one.body
+    log.records = records(4)
+    log.tail.extend(log.records)
+    log.tail.base = theirs.id + 10 * STEP
+    make().start()
+    await until(lambda: log.tail.watermark == log.tail.head)
+    placed = log.tail.head
+    assert placed > records(4)[-1].id
+    assert sorted(store.records) == [one.id for one in records(4) if one.id != theirs.id]
+    assert store.letters.held[theirs.id] == letter
+    assert unpack(placed, store.letters.held[placed].data).digest == record(2).digest
+
+
+async def test_its_own_dead_letters_keep_their_ids(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    own = record(2)
+    store.letters.held = {own.id: DeadLetter(own.id, "code", "reason", 1, pack(own))}
+    log.tail.extend(records(4))
+    log.tail.base = own.id
+    make().start()
+    await until(lambda: log.tail.watermark == log.tail.head)
+    assert sorted(store.records) == [one.id for one in records(4)]
+
+
+async def test_letters_are_looked_at_only_where_another_past_may_be(
+    make: Make, log: WatchedLog, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store.letters, "list", None)
+    log.tail.base = record(0).id
+    make().start()
+    log.tail.extend(records(4))
+    await until(lambda: log.tail.watermark == log.tail.head)
 
 
 async def test_an_answer_that_was_lost_is_no_other_writer(
@@ -589,7 +673,8 @@ async def test_an_answer_that_was_lost_is_no_other_writer(
     await until(lambda: log.tail.watermark == log.tail.head)
     assert events.total("round_failed") == 0
     assert log.meetings == 1
-    assert store.mark == Mark(records(4)[-1].id, 1, "fake")
+    last = records(4)[-1]
+    assert store.mark == Mark(last.id, 1, "fake", content=fingerprint(last.body))
 
 
 @pytest.mark.parametrize("put_back", [None, Mark(START, 1, "fake"), Mark(START + 999, 1, "other")])
