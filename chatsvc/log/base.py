@@ -88,9 +88,21 @@ class MessageLog(abc.ABC):
         """Whether the log itself knows if this key was used.
 
         If not, the record of an earlier use may be in the store alone: who appends under the
-        key asks there first. Only a UUIDv7 is ever asked about; any other ``client_id`` that
-        is forgotten is a new one.
+        key asks there first. Any other ``client_id`` than a UUIDv7 is asked about only for a
+        window after the log has lost something; else one that is forgotten is a new one.
         """
+
+    @abc.abstractmethod
+    def used_above(self, key: tuple[str, str, str]) -> int:
+        """The position above which the store has the record of an earlier use, if there is one.
+
+        What it has under the key up to there was forgotten for good.
+        """
+
+    @property
+    @abc.abstractmethod
+    def window_start(self) -> int:
+        """What was accepted up to here is older than the window of client ids."""
 
     @property
     @abc.abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -10,6 +11,7 @@ from chatsvc.core.ids import id_at, id_ms, now_ms
 from chatsvc.log.file import LogFile
 from chatsvc.log.key_bounds import KeyBounds
 from chatsvc.log.keys import KeyWindow
+from chatsvc.log.reconcile import StoreState
 
 _BOUNDS: Final = "keys"
 _EPOCH: Final = "keys_epoch"
@@ -28,25 +30,35 @@ def open_keys(
     max_keys: int,
     max_keys_per_sender: int,
     stored: int,
-    store_extent: int | None,
+    store: StoreState | None,
     clock: Callable[[], int] = now_ms,
+    lived: Callable[[], float] = time.monotonic,
 ) -> KeyWindow:
     """An empty window; the keys of all records above its ``position`` are to be added.
 
     Args:
         epoch: names this epoch of the log and the store that it fills. Where it is not the
             one that was saved, the store may hold keys that this log never knew.
-        window_ms, stored: for a file that says nothing of keys, as an older version left it:
+        window_ms: how long keys are remembered.
+        stored: for a file that says nothing of keys, as an older version left it:
             those that are stored and a window old by the wall clock are not read back.
-        store_extent: the highest id that the store knows of, in a message, a mark or a dead
-            letter; ``None`` if it does not answer.
+        store: the store, ``None`` if it does not answer.
+        lived: see :class:`~chatsvc.log.key_bounds.KeyBounds`.
     """
     saved = file.meta(_BOUNDS)
-    bounds = KeyBounds(None if saved is None else str(saved), clock=clock)
+    bounds = KeyBounds(
+        None if saved is None else str(saved),
+        clock=clock,
+        lived=lived,
+        window_seconds=window_ms / 1000,
+    )
     if not bounds.known and file.head():
         bounds.position = min(stored, id_at(max(0, clock() - window_ms)))
     if not bounds.known or file.meta(_EPOCH) != epoch:
-        bounds.past_is_unknown(None if store_extent is None else id_ms(store_extent))
+        if store is None:
+            bounds.past_is_unknown(None)
+        else:
+            bounds.past_is_unknown(id_ms(store.extent), store.window_start)
     return KeyWindow(max_keys=max_keys, max_keys_per_sender=max_keys_per_sender, bounds=bounds)
 
 

@@ -84,7 +84,7 @@ class LocalLog(MessageLog):
         self._keys = keys
         self._saved_keys = SavedKeys(file, keys)
         self._window_seconds = window_ms / 1000
-        self._window_end = 0
+        self._window_end = elapsed.older_than(self._window_seconds)
         self.fair_share = FairShare(tail.backlog, backlog_bytes)
         self.new_conversations = NewConversations(new_conversations)
         self._min_free_bytes = min_free_bytes
@@ -150,8 +150,9 @@ class LocalLog(MessageLog):
                 max_keys=idempotency_keys,
                 max_keys_per_sender=idempotency_keys_per_sender,
                 stored=positions.stored,
-                store_extent=store.extent if store is not None else None,
+                store=store,
                 clock=_steady_clock(elapsed_clock),
+                lived=lambda: elapsed.lived,
             )
             if store is None and keys.bounds.unmet:
                 # What was taken out of this log is no newer than its head, whatever clocks say.
@@ -259,6 +260,13 @@ class LocalLog(MessageLog):
         """Whether a record of this key is known, or being written."""
         return self._keys.get(key) is not None or self._commit.in_flight(key)
 
+    def used_above(self, key: tuple[str, str, str]) -> int:
+        return self._keys.bounds.used_above(key[2])
+
+    @property
+    def window_start(self) -> int:
+        return max(self._window_end, self._keys.bounds.plain_after)
+
     @property
     def forgotten_are_stored(self) -> bool:
         return self.tail.relied_on >= self._keys.forgotten_to
@@ -278,7 +286,7 @@ class LocalLog(MessageLog):
         before = self.epoch, self._standing.store
         await self._standing.attach(store)
         if (self.epoch, self._standing.store) != before:
-            self._keys.bounds.past_is_unknown(id_ms(store.extent))
+            self._keys.bounds.past_is_unknown(id_ms(store.extent), store.window_start)
 
     async def read(self, after: int, up_to: int, limit: int, max_bytes: int) -> list[Record]:
         return await self._standing.read(after, up_to, limit, max_bytes)

@@ -49,7 +49,8 @@ class Mark(NamedTuple):
 
     ``lost`` is what the store lacks below it for good. ``content`` is the :func:`fingerprint`
     of what the log has at the position, empty where that is not known: the store itself may
-    not hold it any more.
+    not hold it any more. What was accepted up to ``window_start`` was older than the window of
+    client ids when the mark was set.
     """
 
     position: int
@@ -57,6 +58,7 @@ class Mark(NamedTuple):
     epoch: str
     lost: Range | None = None
     content: str = ""
+    window_start: int = 0
 
 
 def fingerprint(body: bytes) -> str:
@@ -97,6 +99,11 @@ class StoreState(NamedTuple):
     mark: Mark | None
     head: int
     newest: bytes | None = None
+
+    @property
+    def window_start(self) -> int:
+        """What was accepted up to here is older than the window of client ids."""
+        return self.mark.window_start if self.mark is not None else 0
 
     @property
     def extent(self) -> int:

@@ -210,11 +210,18 @@ class MessageStore(abc.ABC):
 
     @abc.abstractmethod
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str, *, dead_letters: bool = True
+        self,
+        sender: str,
+        channel: str,
+        client_id: str,
+        *,
+        after: int = 0,
+        dead_letters: bool = True,
     ) -> tuple[int, bytes] | None:
         """Id and digest of the first message under this key.
 
         Args:
+            after: only messages above this id count.
             dead_letters: whether dead letters count. One that is being replayed meanwhile is
                 found in either place.
         """

@@ -245,14 +245,14 @@ class History:
             raise StoreUnavailable("the store has another message under this id")
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str
+        self, sender: str, channel: str, client_id: str, *, after: int = 0
     ) -> tuple[int, bytes] | None:
-        """Id and digest of the first message under this key, stored or a dead letter.
+        """Id and digest of the first message under this key above an id.
 
-        The tail is not asked.
+        Stored, or a dead letter. The tail is not asked.
         """
         return await self._ask(
-            sender, lambda: self._store.find_client_id(sender, channel, client_id)
+            sender, lambda: self._store.find_client_id(sender, channel, client_id, after=after)
         )
 
     async def _ask(self, reader: str, call: Callable[[], Awaitable[T]]) -> T:

@@ -164,6 +164,7 @@ class MongoStore(MessageStore):
             str(found["epoch"]),
             (lost[0], lost[1]) if lost else None,
             str(found["content"]),
+            parse_id(found["window_start"]),
         )
 
     async def set_watermark(self, expected: Mark | None, new: Mark) -> bool:
@@ -240,10 +241,17 @@ class MongoStore(MessageStore):
         return await self._reads.get(message_id)
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str, *, dead_letters: bool = True
+        self,
+        sender: str,
+        channel: str,
+        client_id: str,
+        *,
+        after: int = 0,
+        dead_letters: bool = True,
     ) -> tuple[int, bytes] | None:
         self._require_open()
-        return await self._client_ids.find(sender, channel, client_id, dead_letters=dead_letters)
+        key = sender, channel, client_id
+        return await self._client_ids.find(key, after=after, dead_letters=dead_letters)
 
     async def past_client_ids(self, *, limit: int) -> PastClientIds:
         self._require_open()
@@ -471,6 +479,7 @@ def _mark_document(mark: Mark) -> Document:
         "epoch": mark.epoch,
         "lost": [format_id(position) for position in mark.lost or ()],
         "content": mark.content,
+        "window_start": format_id(mark.window_start),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from chatsvc.core.ids import id_ms
+from chatsvc.core.ids import format_id, id_ms
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.storage.base import PastClientIds
 from chatsvc.storage.mongo_collections import our_ids
@@ -50,12 +50,12 @@ class MongoClientIds:
         self._dead_letters = connection.to_read(f"{collection}_dead_letters")
 
     async def find(
-        self, sender: str, channel: str, client_id: str, *, dead_letters: bool
+        self, key: tuple[str, str, str], *, after: int, dead_letters: bool
     ) -> tuple[int, bytes] | None:
         """See :meth:`~chatsvc.storage.base.MessageStore.find_client_id`."""
         # The letters first: what is replayed in between is then found among the messages.
-        letter = await self._find_letter(sender, channel, client_id) if dead_letters else None
-        stored = await self._reads.find_client_id(sender, channel, client_id)
+        letter = await self._find_letter(key, after) if dead_letters else None
+        stored = await self._reads.find_client_id(key, after)
         return min((one for one in (letter, stored) if one is not None), default=None)
 
     async def past(self, *, limit: int) -> PastClientIds:
@@ -69,10 +69,10 @@ class MongoClientIds:
         ordered = sorted(latest.items(), key=lambda item: (-item[1], item[0]))
         return PastClientIds(newest, ordered[:limit])
 
-    async def _find_letter(
-        self, sender: str, channel: str, client_id: str
-    ) -> tuple[int, bytes] | None:
-        query = our_ids() | {"sender": sender, "channel": channel, "client_id": client_id}
+    async def _find_letter(self, key: tuple[str, str, str], after: int) -> tuple[int, bytes] | None:
+        sender, channel, client_id = key
+        above = our_ids(above=format_id(after))
+        query = above | {"sender": sender, "channel": channel, "client_id": client_id}
         cursor = self._dead_letters.find(query, {"digest": 1}, collation=SIMPLE)
         first = cursor.sort("_id", ASCENDING).limit(1)
         found = await self._connection.read(lambda: first.to_list(None))

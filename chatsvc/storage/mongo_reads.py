@@ -85,14 +85,15 @@ class MongoReads:
         return self._ours(found, to_entry) if found else None
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str
+        self, key: tuple[str, str, str], after: int
     ) -> tuple[int, bytes] | None:
-        """Id and digest of the first message under this key."""
+        """Id and digest of the first message under this key, above an id."""
+        sender, channel, client_id = key
         found = await self._collect(
             self._messages,
             {"sender": sender, "channel": channel, "client_id": client_id},
             "_id",
-            Bounds(1, newest=False),
+            Bounds(1, after=after, newest=False),
             lambda document: (int(document["_id"], 16), bytes(document["digest"])),
             lambda _: 0,
         )

@@ -301,11 +301,12 @@ class Persister:
             entry.epoch,
             self._log.tail.hole,
             content,
+            self._log.window_start,
         )
         if mark is not None:
             if mark.position > position:
                 new = new._replace(position=mark.position, content=mark.content)
-            if new == mark:
+            if new._replace(window_start=mark.window_start) == mark:
                 return  # stored again: the store has passed it before
         asked, self._asked = self._asked, new
         if not await self._store.set_watermark(mark, new):

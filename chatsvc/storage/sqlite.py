@@ -148,11 +148,16 @@ class SqliteStore(MessageStore):
         return await self._history.run(lambda db: rows.message(db, message_id))
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str, *, dead_letters: bool = True
+        self,
+        sender: str,
+        channel: str,
+        client_id: str,
+        *,
+        after: int = 0,
+        dead_letters: bool = True,
     ) -> tuple[int, bytes] | None:
-        return await self._history.run(
-            lambda db: rows.find_client_id(db, sender, channel, client_id, dead_letters)
-        )
+        key = sender, channel, client_id
+        return await self._history.run(lambda db: rows.find_client_id(db, key, after, dead_letters))
 
     async def past_client_ids(self, *, limit: int) -> PastClientIds:
         return await self._reader.run(lambda db: rows.past_client_ids(db, limit))

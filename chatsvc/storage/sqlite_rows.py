@@ -99,18 +99,20 @@ def set_watermark(db: sqlite3.Connection, expected: Mark | None, new: Mark) -> b
 
 def _encode_mark(mark: Mark) -> str:
     lost = "-".join(map(format_id, mark.lost)) if mark.lost else "-"
+    window_start = format_id(mark.window_start)
     place = f"{format_id(mark.position)} {mark.generation} {mark.epoch}"
-    return f"{place} {lost} {mark.content or '-'}"
+    return f"{place} {lost} {mark.content or '-'} {window_start}"
 
 
 def _decode_mark(text: str) -> Mark:
-    position, generation, epoch, lost, content = text.split(" ")
+    position, generation, epoch, lost, content, window_start = text.split(" ")
     return Mark(
         parse_id(position),
         int(generation),
         epoch,
         (parse_id(lost[:16]), parse_id(lost[17:])) if lost != "-" else None,
         content if content != "-" else "",
+        parse_id(window_start),
     )
 
 
@@ -357,17 +359,19 @@ def head(db: sqlite3.Connection) -> int:
 
 
 def find_client_id(
-    db: sqlite3.Connection, sender: str, channel: str, client_id: str, dead_letters: bool = True
+    db: sqlite3.Connection, key: tuple[str, str, str], after: int = 0, dead_letters: bool = True
 ) -> tuple[int, bytes] | None:
-    """Id and digest of the first message under this key, among dead letters too if asked."""
+    """See :meth:`~chatsvc.storage.base.MessageStore.find_client_id`."""
+    sender, channel, client_id = key
     tables = ("messages", "dead_letters") if dead_letters else ("messages",)
     query = " UNION ALL ".join(
-        f"SELECT id, digest FROM {table} WHERE client_id = ? AND sender = ? AND channel = ?"
+        f"SELECT id, digest FROM {table}"
+        " WHERE client_id = ? AND sender = ? AND channel = ? AND id > ?"
         for table in tables
     )
     row = db.execute(
         f"SELECT id, digest FROM ({query}) ORDER BY id LIMIT 1",
-        (client_id, sender, channel) * len(tables),
+        (client_id, sender, channel, min(after, MAX_ROW_ID)) * len(tables),
     ).fetchone()
     return (row[0], row[1]) if row else None
 

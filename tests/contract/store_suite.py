@@ -117,6 +117,7 @@ class StoreSuite:
             Mark(START + STEP, 1, "b"),
             Mark(START + STEP, 1, "a", (1, 2)),
             Mark(START + STEP, 1, "a", content="ab"),
+            Mark(START + STEP, 1, "a", window_start=1),
             first,
         ):
             assert not await store.set_watermark(other, first)
@@ -124,7 +125,7 @@ class StoreSuite:
         again = place.make()
         await again.open()
         assert await again.watermark() == second
-        later = Mark(1, 12, "later", (START, START + STEP), "00ff")
+        later = Mark(1, 12, "later", (START, START + STEP), "00ff", START)
         assert await again.set_watermark(second, later)
         assert await again.watermark() == later
         assert await again.set_watermark(later, second)
@@ -565,8 +566,13 @@ class StoreSuite:
                 record(5),
             ]
         )
-        found = await store.find_client_id("alice", "alice,bob", "k")
-        assert found == (START + 3 * STEP, record(3, "first").digest)
+        found = START + 3 * STEP, record(3, "first").digest
+        assert await store.find_client_id("alice", "alice,bob", "k") == found
+        later = (START + 4 * STEP, record(4, "second").digest)
+        assert await store.find_client_id("alice", "alice,bob", "k", after=found[0] - 1) == found
+        assert await store.find_client_id("alice", "alice,bob", "k", after=found[0]) == later
+        assert await store.find_client_id("alice", "alice,bob", "k", after=later[0]) is None
+        assert await store.find_client_id("alice", "alice,bob", "k", after=MAX_ID) is None
         assert await store.find_client_id("alice", "alice,bob", "K") is None
         assert await store.find_client_id("carol", "alice,carol", "k") is None
 
@@ -596,9 +602,12 @@ class StoreSuite:
         of = ("alice", "alice,bob")
         assert await store.find_client_id(*of, "k") == (aside[0].id, aside[0].digest)
         assert await store.find_client_id(*of, "k", dead_letters=False) is None
+        assert await store.find_client_id(*of, "k", after=aside[0].id) is None
         assert await store.find_client_id("bob", "alice,bob", "k") is None
         first = (START + 3 * STEP, record(3, "stored").digest)
         assert await store.find_client_id(*of, "j") == first
+        second = (aside[1].id, aside[1].digest)
+        assert await store.find_client_id(*of, "j", after=first[0]) == second
         await store.write([aside[0]])  # replayed, and not dropped yet
         assert await store.find_client_id(*of, "k") == (aside[0].id, aside[0].digest)
         await store.dead_letters.drop([one.id for one in aside])

@@ -120,7 +120,7 @@ async def test_the_watermark_is_compared_and_set_in_one_journaled_step(
     assert await store.set_watermark(None, Mark(1, 1, "a"))
     asked = script.last("insert")
     assert (asked["insert"], asked["writeConcern"]) == ("messages_meta", WRITE_CONCERN)
-    assert await store.set_watermark(Mark(1, 1, "a", content="ab"), Mark(2, 1, "a"))
+    assert await store.set_watermark(Mark(1, 1, "a", content="ab"), Mark(2, 1, "a", window_start=9))
     asked = script.last("update")
     assert asked["writeConcern"] == WRITE_CONCERN
     (update,) = asked["updates"]
@@ -131,6 +131,7 @@ async def test_the_watermark_is_compared_and_set_in_one_journaled_step(
         "epoch": "a",
         "lost": [],
         "content": "ab",
+        "window_start": "0000000000000000",
     }
     assert update["u"] == {
         "$set": {
@@ -139,6 +140,7 @@ async def test_the_watermark_is_compared_and_set_in_one_journaled_step(
             "epoch": "a",
             "lost": [],
             "content": "",
+            "window_start": "0000000000000009",
         }
     }
     script.answers["update"] = lambda _: {"ok": 1, "n": 0, "nModified": 0}

@@ -45,12 +45,20 @@ class AwayStore(SqliteStore):
         self.lookups = 0
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str, *, dead_letters: bool = True
+        self,
+        sender: str,
+        channel: str,
+        client_id: str,
+        *,
+        after: int = 0,
+        dead_letters: bool = True,
     ) -> tuple[int, bytes] | None:
         self.lookups += 1
         if self.away:
             raise StoreUnavailable("the store is away")
-        return await super().find_client_id(sender, channel, client_id, dead_letters=dead_letters)
+        return await super().find_client_id(
+            sender, channel, client_id, after=after, dead_letters=dead_letters
+        )
 
     async def write(self, records: Sequence[Record]) -> list[Rejection]:
         if self.refusing:
@@ -307,6 +315,59 @@ async def test_any_other_string_is_remembered_for_the_window(site: Deployment) -
     await again(site, first, "k")
     await site.pass_time()
     assert not (await site.send("once", "k")).duplicate
+
+
+@pytest.mark.parametrize("step", [0, 10 * HOUR, 400 * DAY], ids=["", "ahead", "far ahead"])
+@pytest.mark.parametrize("how", ["lost", "put back"])
+async def test_any_other_string_within_the_window_after_a_loss(
+    site: Deployment, how: str, step: int
+) -> None:
+    await site.send("before the window", "old")
+    await site.store_all()
+    await site.pass_time()
+    await site.stop()
+    backup = {file: file.read_bytes() for file in site.folder.glob("log.db*")}
+    await site.start()
+    first = await site.send("once", "k")
+    await site.store_all()
+    site.ms += step  # a step of the clock is not time
+    await site.send("other")
+    await site.store_all()
+    await site.stop()
+    for file in site.folder.glob("log.db*"):
+        file.unlink()
+    for file, data in backup.items() if how == "put back" else ():
+        file.write_bytes(data)
+    await site.start()
+    await again(site, first, "k")
+    await until(lambda: site.log.forgotten_are_stored)  # or what is not found proves nothing
+    assert not (await site.send("something else", "old")).duplicate, "its window is over"
+    await site.store_all()
+    lookups = site.store.lookups
+    await site.pass_time()
+    assert not (await site.send("once", "k")).duplicate
+    assert site.store.lookups == lookups
+
+
+async def test_any_other_string_while_a_new_log_has_not_met_its_store(site: Deployment) -> None:
+    first = await site.send("once", "k")
+    await site.store_all()
+    await site.stop()
+    for file in site.folder.glob("log.db*"):
+        file.unlink()
+    await site.start(met=False)
+    site.store.away = True
+    with pytest.raises(StoreUnavailable):
+        await site.send("once", "k")
+    assert not (await site.send("without")).duplicate
+    site.store.away = False
+    await again(site, first, "k")
+
+
+async def test_any_other_string_where_the_store_is_new_as_well(site: Deployment) -> None:
+    site.store.away = True
+    assert not (await site.send("once", "k")).duplicate
+    assert site.store.lookups == 0
 
 
 # --- no client's clock changes what others get

@@ -70,6 +70,13 @@ class FakeLog(MessageLog):
         return key in self._keys or minted_ms is None or minted_ms >= self.keys_since
 
     @property
+    def window_start(self) -> int:
+        return 0
+
+    def used_above(self, key: tuple[str, str, str]) -> int:
+        return 0
+
+    @property
     def past_is_unknown(self) -> bool:
         return False
 
@@ -188,7 +195,7 @@ class FakeHistory:
         return Conversations(rows[:limit], len(rows) > limit, True)
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str
+        self, sender: str, channel: str, client_id: str, *, after: int = 0
     ) -> tuple[int, bytes] | None:
         for record in self._all():
             if (record.sender, record.channel, record.client_id) == (sender, channel, client_id):

@@ -164,7 +164,13 @@ class MemoryStore(MessageStore):
         return entry(one) if one is not None else None
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str, *, dead_letters: bool = True
+        self,
+        sender: str,
+        channel: str,
+        client_id: str,
+        *,
+        after: int = 0,
+        dead_letters: bool = True,
     ) -> tuple[int, bytes] | None:
         await self._wait()
         found = [
@@ -179,7 +185,7 @@ class MemoryStore(MessageStore):
                 for key, one in keys.items()
                 if (one.sender, one.channel, one.client_id) == (sender, channel, client_id)
             ]
-        return min(found, default=None)
+        return min((one for one in found if one[0] > after), default=None)
 
     async def past_client_ids(self, *, limit: int) -> PastClientIds:
         await self._wait()

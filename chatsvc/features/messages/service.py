@@ -48,9 +48,11 @@ class ClientIds(Protocol):
     """What the store knows of ``client_id``s that the log has forgotten."""
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str
+        self, sender: str, channel: str, client_id: str, *, after: int
     ) -> tuple[int, bytes] | None:
-        """Id and digest of the first message under this key, stored or put aside.
+        """Id and digest of the first message under this key above an id.
+
+        Stored, or a dead letter.
 
         Raises:
             StoreUnavailable: it cannot be told now.
@@ -170,7 +172,7 @@ class MessageService:
         return await self._log.append(draft)
 
     async def _after_asking_store(self, draft: Draft, key: tuple[str, str, str]) -> Appended:
-        found = await self._client_ids.find_client_id(*key)
+        found = await self._client_ids.find_client_id(*key, after=self._log.used_above(key))
         if found is None:
             if not self._log.forgotten_are_stored:
                 raise StoreUnavailable(

@@ -42,6 +42,7 @@ from chatsvc.storage.sqlite import SqliteStore
 CONVERSATIONS = (("alice", "bob"), ("alice", "carol"), ("alice", "bob", "carol"))
 USERS = ("alice", "bob", "carol")
 HOUR_MS = 3_600_000
+WINDOW_MS = 600_000
 REFUSED = "refused"
 """In the content of messages that the store does not take."""
 
@@ -55,6 +56,7 @@ class Sent(NamedTuple):
     channel: str
     sender: str
     client_id: str | None
+    lived: float
 
 
 class Held(NamedTuple):
@@ -234,7 +236,7 @@ class World:
             self.log_folder,
             recent_bytes=self.options.recent_bytes,
             backlog_bytes=1 << 30,
-            idempotency_ms=600_000,
+            idempotency_ms=WINDOW_MS,
             idempotency_keys=1000,
             retention_ms=self.options.retention_ms,
             elapsed_clock=lambda: Instant("boot", self.lived),
@@ -348,6 +350,17 @@ class World:
         unreadable = self.unreadable()
         return sorted(one for one in found.values() if one.content not in unreadable)
 
+    def doubled(self) -> set[str]:
+        """Contents under two ids.
+
+        The log gave another id to a message, because the store held something else under the
+        first; then an older store was put back, which has the message under that.
+        """
+        parts = (self.in_store(), self.in_memory(), self.in_log())
+        places = {(key, one.content) for part in parts for key, one in part.items()}
+        contents = [content for _, content in places]
+        return {content for content in contents if contents.count(content) > 1}
+
     def deleted_and_lost(self) -> list[int]:
         """What this log has deleted and no file holds any more."""
         there = {one.content for one in (*self.present(), *self.in_letters().values())}
@@ -373,7 +386,9 @@ class World:
                 continue  # whether it was used cannot be told: nothing was kept
             assert not appended.duplicate, "nobody has sent it before"
             assert json.loads(appended.body)["content"] == content
-            self.sent[content] = Sent(appended.id, content, to, ",".join(to), sender, client_id)
+            self.sent[content] = Sent(
+                appended.id, content, to, ",".join(to), sender, client_id, self.lived
+            )
 
     async def submit(
         self, to: Sequence[str], sender: str, content: str, client_id: str | None
@@ -381,7 +396,9 @@ class World:
         return await self.service.submit(sender, "", list(to), content, client_id)
 
     def client_id(self) -> str:
-        """A UUIDv7, minted by a client whose clock is right, or not."""
+        """A UUIDv7, minted by a client whose clock is right, or not; or some other string."""
+        if self.dice.random() < 0.25:
+            return f"k{self.next_serial()}"
         skew = self.dice.choice([0, 0, 0, -200, 5_000, -HOUR_MS, HOUR_MS, 30 * HOUR_MS])
         return str(build_uuid7(max(1, self.clock_ms + skew), self.dice.getrandbits(74)))
 

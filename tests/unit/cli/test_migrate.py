@@ -109,6 +109,6 @@ def test_an_older_store_is_reported_and_moved(data: Path, capsys: Captured) -> N
     assert f"store: version {newest}, up to date" in capsys.readouterr().out
     assert main(["migrate", "--check"]) == 0
     with sqlite3.connect(data / "store.db") as db:
-        found = sqlite_rows.find_client_id(db, "alice", "alice,bob", "k")
+        found = sqlite_rows.find_client_id(db, ("alice", "alice,bob", "k"))
     db.close()
     assert found == (letter_record.id, letter_record.digest)

@@ -39,10 +39,40 @@ def test_a_senders_bound_is_the_latest_minted_and_that_senders_alone() -> None:
 
 
 def test_other_strings_are_forgotten_for_good() -> None:
-    bounds = KeyBounds()
+    bounds = KeyBounds(window_seconds=600)
     bounds.forgot("alice", ["anything"])
     assert not bounds.covers("alice", "anything")
-    bounds.past_is_unknown(None)
+
+
+def test_after_a_loss_other_strings_are_looked_up_for_a_window_that_was_lived_through() -> None:
+    seconds = 50.0
+    bounds = KeyBounds(lived=lambda: seconds, window_seconds=600)
+    bounds.past_is_unknown(T0, 77)
+    bounds.learn_past(T0, [])
+    assert bounds.covers("alice", "anything")
+    assert bounds.used_above("anything") == 77
+    assert bounds.used_above(uuid7_at(T0)) == 0
+    seconds += 599
+    again = KeyBounds(bounds.save(0), lived=lambda: seconds, window_seconds=600)
+    assert again.covers("alice", "anything")
+    assert again.used_above("anything") == 77
+    seconds += 1
+    assert not again.covers("alice", "anything")
+    assert again.plain_after == 77, "the store's next mark says so"
+
+
+def test_what_an_earlier_version_saved_tells_nothing_of_other_strings() -> None:
+    bounds = KeyBounds("[1,7,0,0,true,{}]", lived=lambda: 1.0, window_seconds=600)
+    assert (bounds.known, bounds.unmet, bounds.plain_after) == (True, True, 0)
+    assert not bounds.covers("alice", "anything")
+
+
+@pytest.mark.parametrize("learnt", [True, False])
+def test_an_empty_store_is_asked_for_no_string(learnt: bool) -> None:
+    bounds = KeyBounds(lived=lambda: 1.0, window_seconds=600)
+    bounds.past_is_unknown(None if learnt else 0)
+    assert bounds.covers("alice", "anything") == learnt
+    bounds.learn_past(0, [])
     assert not bounds.covers("alice", "anything")
 
 
@@ -133,7 +163,7 @@ def test_the_saved_form_is_bounded() -> None:
     bounds = KeyBounds()
     for number in range(5 * key_bounds.SENDERS):
         bounds.forgot(f"u{number}", [uuid7_at(T0 + number)])
-    senders = msgspec.json.decode(bounds.save(0))[-1]
+    senders = msgspec.json.decode(bounds.save(0))[5]
     assert key_bounds.SENDERS <= len(senders) <= 2 * key_bounds.SENDERS
 
 

@@ -19,6 +19,7 @@ from chatsvc.log.file import LogFile
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.log.key_file import KEYS_FORGOTTEN, SavedKeys, open_keys
 from chatsvc.log.keys import Key, KeyWindow
+from chatsvc.log.reconcile import Mark, StoreState
 from tests.support.boot import Boot
 from tests.support.client_ids import uuid7_at
 
@@ -61,6 +62,7 @@ class History(RuleBasedStateMachine):
         self.file = MemoryFile()
         self.backup = copy.deepcopy(self.file)
         self.store: list[Row] = []
+        self.mark: Mark | None = None
         self.accepted: dict[Key, int] = {}
         self.used: list[Key] = []
         self.latest: dict[str, int] = {}  # minted by each sender, in Unix ms
@@ -90,8 +92,9 @@ class History(RuleBasedStateMachine):
             max_keys=9,
             max_keys_per_sender=self.per_sender,
             stored=self.watermark,
-            store_extent=store_head,
+            store=StoreState("s", self.mark, store_head),
             clock=lambda: self.wall_ms,
+            lived=lambda: self.elapsed.lived,
         )
         self.saved = SavedKeys(cast(LogFile, self.file), self.keys)
         for row in self.file.rows:
@@ -114,11 +117,11 @@ class History(RuleBasedStateMachine):
         """As the message service does."""
         known = self.keys.get(key)
         if known is None and self.keys.may_have_forgotten(key):
-            minted_ms = uuid7_ms(key[2])
-            assert minted_ms is not None
+            minted_ms = uuid7_ms(key[2]) or 0
             if fresh and key[0] not in self.odd and minted_ms > self.latest.get(key[0], 0):
                 assert minted_ms <= self.keys.bounds._past_ms, "for another sender's sake"
-            found = next((row for row in self.store if row.key == key), None)
+            above = self.keys.bounds.used_above(key[2])
+            found = next((row for row in self.store if row.key == key and row.id > above), None)
             if found is not None or self.watermark < self.keys.forgotten_to:
                 assert found is None or self.accepted.get(key, found.id) == found.id
                 return
@@ -179,6 +182,9 @@ class History(RuleBasedStateMachine):
         waiting = [row for row in self.file.rows if row.id > self.watermark][:count]
         self.store += [row for row in waiting if row not in self.store]
         self.watermark = max([self.watermark, *(row.id for row in waiting)])
+        window_start = self.elapsed.older_than(WINDOW_MS / 1000)
+        window_start = max(window_start, self.keys.bounds.plain_after)
+        self.mark = Mark(self.watermark, 1, "a", window_start=window_start)
         self.forget()
 
     @rule(seconds=st.sampled_from([0, 1, 10, 61, 1000]))
@@ -254,6 +260,7 @@ class History(RuleBasedStateMachine):
     @rule(count=st.integers(0, 5))
     def an_older_store_is_put_back(self, count: int) -> None:
         self.store = self.store[:count]
+        self.mark = None
         self.restart()
 
 

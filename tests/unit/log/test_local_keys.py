@@ -334,3 +334,38 @@ async def test_a_log_of_an_older_version_is_read_back_and_its_past_is_asked_for(
     assert log.past_is_unknown
     assert (await send(log, used)).id == sent.id
     assert not log.knows_key(key(uuid7_at(id_ms(sent.id) + AHEAD_MS)))
+
+
+async def test_after_a_loss_any_string_is_the_stores_to_tell_for_a_window(
+    opened: Open, boot: Boot
+) -> None:
+    log = await opened()
+    log.learn_past(0, [])
+    sent = await send(log, "k")
+    log.advance_watermark(sent.id)
+    assert log.knows_key(key("other")), "nothing is lost"
+    await log.close()
+    store = StoreState("another", Mark(sent.id, 1, "before", window_start=9), sent.id)
+    log = await opened(store=store)
+    log.learn_past(sent.id, [])
+    assert log.knows_key(key("k")), "it remembers this itself"
+    assert not log.knows_key(key("other"))
+    assert (log.used_above(key("other")), log.window_start) == (9, 9)
+    await log.close()
+    boot.seconds += WINDOW - 1
+    log = await opened(store=store)
+    assert not log.knows_key(key("other"))
+    boot.seconds += 1
+    assert log.knows_key(key("other"))
+
+
+async def test_what_the_next_mark_says_is_a_window_old(opened: Open, boot: Boot) -> None:
+    log = await opened()
+    assert log.window_start == 0
+    sent = await send(log, "k")
+    log.advance_watermark(sent.id)
+    await pass_window(log, boot)
+    assert log.window_start == sent.id
+    await log.close()
+    log = await opened(store_head=sent.id)
+    assert log.window_start == sent.id

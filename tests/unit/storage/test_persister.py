@@ -661,6 +661,22 @@ async def test_letters_are_looked_at_only_where_another_past_may_be(
     await until(lambda: log.tail.watermark == log.tail.head)
 
 
+async def test_a_mark_that_differs_by_the_window_alone_is_not_set_again(
+    make: Make, log: WatchedLog, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is stored again costs no write of the mark; what is new takes the window along."""
+    last = records(3)[-1]
+    store.mark = Mark(last.id, 1, "fake", content=fingerprint(last.body), window_start=5)
+    monkeypatch.setattr(WatchedLog, "window_start", 7)
+    make().start()
+    log.tail.extend(records(3))
+    await until(lambda: log.tail.watermark == log.tail.head)
+    assert store.mark.window_start == 5
+    log.tail.extend(records(1, first=4))
+    await until(lambda: log.tail.watermark == log.tail.head)
+    assert store.mark.window_start == 7
+
+
 async def test_an_answer_that_was_lost_is_no_other_writer(
     make: Make, log: WatchedLog, store: MemoryStore
 ) -> None:

@@ -210,7 +210,7 @@ def test_letters_of_the_first_version_get_their_keys(
         (record(5).id, "b", None),
         (record(6).id, "b", None),
     ]
-    assert sqlite_rows.find_client_id(db, "alice", "alice,bob", "b") == (
+    assert sqlite_rows.find_client_id(db, ("alice", "alice,bob", "b")) == (
         record(5).id,
         record(5).digest,
     )
@@ -243,7 +243,7 @@ def test_pages_walk_an_index_and_sort_nothing(path: Path, newest: bool) -> None:
     sqlite_rows.channel_page(db, "alice,bob", bounds)
     sqlite_rows.user_page(db, "alice", bounds)
     sqlite_rows.count_user(db, "alice", bounds)
-    sqlite_rows.find_client_id(db, "alice", "alice,bob", "k")
+    sqlite_rows.find_client_id(db, ("alice", "alice,bob", "k"))
     sqlite_rows.message(db, 1)
     sqlite_rows.head(db)
     db.set_trace_callback(None)

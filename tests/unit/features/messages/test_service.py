@@ -143,9 +143,9 @@ class Knows:
         self.found = (first, digest)
 
     async def find_client_id(
-        self, sender: str, channel: str, client_id: str
+        self, sender: str, channel: str, client_id: str, *, after: int
     ) -> tuple[int, bytes] | None:
-        return self.found
+        return self.found if self.found[0] > after else None
 
 
 async def test_a_repeat_is_answered_without_reading_the_first_again() -> None:
@@ -160,6 +160,20 @@ async def test_a_repeat_is_answered_without_reading_the_first_again() -> None:
     )
     again = await service.submit("alice", "", ["alice"], "hi", OLD, {"mood": "fine"})
     assert again == (first.id, first.body, True)
+
+
+async def test_what_was_forgotten_for_good_is_no_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = FakeLog()
+    first = await make(log).submit("alice", "", ["alice"], "hi", OLD)
+    log.forget_keys()
+    monkeypatch.setattr(log, "used_above", lambda key: first.id)
+    service = MessageService(
+        log=log,
+        policy=AllowAll(),
+        client_ids=Knows(first.id, log.records[0].digest),
+        limits=Limits(),
+    )
+    assert not (await service.submit("alice", "", ["alice"], "hi", OLD)).duplicate
 
 
 async def test_what_a_store_does_not_find_while_it_is_filled_again_is_not_new() -> None:
