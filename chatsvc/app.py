@@ -44,7 +44,8 @@ from chatsvc.server.websocket.upgrade import WebSocketEndpoint
 from chatsvc.settings import Settings
 from chatsvc.storage.base import MessageStore
 from chatsvc.storage.history import History
-from chatsvc.storage.persister import Persister, PersisterEvents, learn_past, state_of
+from chatsvc.storage.past import learn_past
+from chatsvc.storage.persister import Persister, PersisterEvents, state_of
 from chatsvc.storage.probe import StoreProbe
 from chatsvc.storage.retention import Expiry, Retention
 from chatsvc.storage.sqlite import SqliteStore

@@ -119,12 +119,10 @@ class MessageLog(abc.ABC):
         """Whether the store may hold keys that this log never knew, and was not asked yet."""
 
     @abc.abstractmethod
-    def learn_past(self, newest: int, ahead: Sequence[tuple[str, int]]) -> None:
+    def learn_past(self, bound_ms: int, ahead: Sequence[tuple[str, int]]) -> None:
         """What the store holds of keys that this log never knew.
 
-        Args:
-            newest: the highest id of what it holds, 0 if it is empty.
-            ahead: see :meth:`~chatsvc.log.key_bounds.KeyBounds.learn_past`.
+        The arguments are those of :meth:`~chatsvc.log.key_bounds.KeyBounds.learn_past`.
         """
 
     @abc.abstractmethod

@@ -134,17 +134,18 @@ class KeyBounds:
         elif newest_ms:
             self._past_ms = max(self._past_ms, newest_ms + AHEAD_MS)
 
-    def learn_past(self, newest_ms: int, ahead: Sequence[tuple[str, int]]) -> None:
+    def learn_past(self, bound_ms: int, ahead: Sequence[tuple[str, int]]) -> None:
         """The store tells what it holds.
 
         Args:
-            newest_ms: when the newest message in it was accepted; 0 if it is empty.
-            ahead: senders of ids minted ahead with the latest time of each, the latest
+            bound_ms: no sender that is not among those ahead has an id in it that was minted
+                later; 0 if it is empty.
+            ahead: senders of ids minted later with the latest time of each, the latest
                 first; where there are more than :data:`SENDERS`, these and one more.
         """
         self.unmet = False
-        self._past_ms = newest_ms + AHEAD_MS if newest_ms else NEVER
-        if not newest_ms:
+        self._past_ms = bound_ms or NEVER
+        if not bound_ms:
             self._plain_until = 0.0  # nothing is there to be found
         for sender, minted_ms in ahead:
             self._raise(sender, minted_ms)

@@ -275,8 +275,8 @@ class LocalLog(MessageLog):
     def past_is_unknown(self) -> bool:
         return self._keys.bounds.unmet
 
-    def learn_past(self, newest: int, ahead: Sequence[tuple[str, int]]) -> None:
-        self._keys.bounds.learn_past(id_ms(newest), ahead)
+    def learn_past(self, bound_ms: int, ahead: Sequence[tuple[str, int]]) -> None:
+        self._keys.bounds.learn_past(bound_ms, ahead)
 
     def advance_watermark(self, watermark: int) -> None:
         self._standing.stored(watermark)

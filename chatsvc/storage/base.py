@@ -70,14 +70,22 @@ class DeadLetter(NamedTuple):
 class PastClientIds(NamedTuple):
     """What bounds the ``client_id``s in a store, for a log that knows nothing of them.
 
-    ``newest`` is the highest id of a message or a dead letter, 0 if there is none. ``ahead``
-    are senders with the time (Unix ms) at which the latest of their ids was minted, where
-    that is more than ``AHEAD_MS`` (``log/key_bounds.py``) after ``newest`` and after the
-    message's own id; the latest first.
+    ``newest_ms`` is the time (Unix ms) in the highest id of a message or a dead letter, 0 if
+    there is none. ``ahead`` are senders with the time at which the latest of their ids was
+    minted, where that is more than ``AHEAD_MS`` (``log/key_bounds.py``) after the message's
+    own id and after the time that was asked for; the latest first.
     """
 
-    newest: int
+    newest_ms: int
     ahead: Sequence[tuple[str, int]]
+
+
+class ClientIdAt(NamedTuple):
+    """Who sent the message of this id, and its ``client_id``, if it has one."""
+
+    id: int
+    sender: str
+    client_id: str | None
 
 
 class Versions(NamedTuple):
@@ -227,8 +235,17 @@ class MessageStore(abc.ABC):
         """
 
     @abc.abstractmethod
-    async def past_client_ids(self, *, limit: int) -> PastClientIds:
-        """What is known of the ``client_id``s in here; at most ``limit`` senders."""
+    async def past_client_ids(self, *, limit: int, since_ms: int) -> PastClientIds:
+        """What is known of the ``client_id``s in here; at most ``limit`` senders.
+
+        Args:
+            since_ms: ids minted no later than ``AHEAD_MS`` after this time are not asked for,
+                or than that after the newest message, where that is the earlier one.
+        """
+
+    @abc.abstractmethod
+    async def client_ids_above(self, after: int, limit: int) -> Sequence[ClientIdAt]:
+        """Of the oldest messages above an id, ascending; dead letters do not count."""
 
     @abc.abstractmethod
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:

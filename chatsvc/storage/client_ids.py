@@ -11,6 +11,11 @@ from chatsvc.storage.base import DeadLetter
 from chatsvc.storage.letter_records import record_of
 
 
+def listed_above_ms(newest_ms: int, since_ms: int) -> int:
+    """Ids minted later than this are asked for, in Unix milliseconds; 0 for an empty store."""
+    return min(newest_ms, since_ms) + AHEAD_MS if newest_ms else 0
+
+
 class LetterKey(NamedTuple):
     """Under which key a dead letter was accepted; ``None`` throughout if under none."""
 

@@ -20,6 +20,7 @@ from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.base import (
+    ClientIdAt,
     Conversation,
     Members,
     MessageStore,
@@ -253,9 +254,13 @@ class MongoStore(MessageStore):
         key = sender, channel, client_id
         return await self._client_ids.find(key, after=after, dead_letters=dead_letters)
 
-    async def past_client_ids(self, *, limit: int) -> PastClientIds:
+    async def past_client_ids(self, *, limit: int, since_ms: int) -> PastClientIds:
         self._require_open()
-        return await self._client_ids.past(limit=limit)
+        return await self._client_ids.past(limit=limit, since_ms=since_ms)
+
+    async def client_ids_above(self, after: int, limit: int) -> Sequence[ClientIdAt]:
+        self._require_open()
+        return await self._reads.client_ids_above(after, limit)
 
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:
         self._require_open()

@@ -8,8 +8,8 @@ from typing import Final
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from chatsvc.core.ids import format_id, id_ms
-from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.storage.base import PastClientIds
+from chatsvc.storage.client_ids import listed_above_ms
 from chatsvc.storage.mongo_collections import our_ids
 from chatsvc.storage.mongo_connection import SIMPLE, Collection, MongoConnection
 from chatsvc.storage.mongo_documents import Document
@@ -58,16 +58,16 @@ class MongoClientIds:
         stored = await self._reads.find_client_id(key, after)
         return min((one for one in (letter, stored) if one is not None), default=None)
 
-    async def past(self, *, limit: int) -> PastClientIds:
+    async def past(self, *, limit: int, since_ms: int) -> PastClientIds:
         """See :meth:`~chatsvc.storage.base.MessageStore.past_client_ids`."""
-        newest = max(await self._newest_letter(), await self._reads.head())
-        bound = id_ms(newest) + AHEAD_MS if newest else 0
+        newest_ms = id_ms(max(await self._newest_letter(), await self._reads.head()))
+        bound = listed_above_ms(newest_ms, since_ms)
         latest: dict[str, int] = {}
         for place in (self._dead_letters, self._messages):
             for sender, minted_ms in await self._minted_after(place, bound, limit):
                 latest[sender] = max(minted_ms, latest.get(sender, 0))
         ordered = sorted(latest.items(), key=lambda item: (-item[1], item[0]))
-        return PastClientIds(newest, ordered[:limit])
+        return PastClientIds(newest_ms, ordered[:limit])
 
     async def _find_letter(self, key: tuple[str, str, str], after: int) -> tuple[int, bytes] | None:
         sender, channel, client_id = key

@@ -10,8 +10,8 @@ import structlog
 from pymongo import ASCENDING, DESCENDING
 
 from chatsvc.core.ids import format_id
-from chatsvc.core.page import Bounds, Entry
-from chatsvc.storage.base import Conversation, Members
+from chatsvc.core.page import NO_BYTE_BOUND, Bounds, Entry
+from chatsvc.storage.base import ClientIdAt, Conversation, Members
 from chatsvc.storage.mongo_collections import is_our_id, our_messages
 from chatsvc.storage.mongo_connection import SIMPLE, Collection, MongoConnection
 from chatsvc.storage.mongo_documents import Document, id_range, to_conversation, to_entry
@@ -99,6 +99,18 @@ class MongoReads:
         )
         return found[0] if found else None
 
+    async def client_ids_above(self, after: int, limit: int) -> list[ClientIdAt]:
+        """See :meth:`~chatsvc.storage.base.MessageStore.client_ids_above`."""
+        return await self._collect(
+            self._messages,
+            {},
+            "_id",
+            Bounds(limit, after=after, newest=False, max_bytes=NO_BYTE_BOUND),
+            _client_id_at,
+            lambda _: 0,
+            fields={"sender": 1, "client_id": 1},
+        )
+
     async def _page(self, query: Document, by: str, bounds: Bounds) -> list[Entry]:
         found = await self._collect(self._messages, query, by, bounds, to_entry, _body_size)
         if bounds.newest:
@@ -113,6 +125,7 @@ class MongoReads:
         bounds: Bounds,
         convert: Callable[[Document], T],
         size: Callable[[T], int],
+        fields: Document | None = None,
     ) -> list[T]:
         """Documents of chatsvc in the order asked for, as far as the bounds go.
 
@@ -129,7 +142,7 @@ class MongoReads:
                 seen.append({by: document[by]})
                 return self._ours(document, convert)
 
-            cursor = collection.find(query | {by: between}, collation=SIMPLE)
+            cursor = collection.find(query | {by: between}, fields, collation=SIMPLE)
             ordered = cursor.sort(by, DESCENDING if bounds.newest else ASCENDING)
             part = await self._connection.read(
                 partial(read_page, ordered, take, size, limit=wanted, max_bytes=max(bytes_left, 0))
@@ -169,6 +182,13 @@ def _body_size(entry: Entry) -> int:
 
 def _message_size(conversation: Conversation) -> int:
     return len(conversation.last_message)
+
+
+def _client_id_at(document: Document) -> ClientIdAt:
+    sender, client_id = document["sender"], document.get("client_id")
+    if not isinstance(sender, str) or not isinstance(client_id, str | None):
+        raise TypeError("not a message of chatsvc")
+    return ClientIdAt(int(document["_id"], 16), sender, client_id)
 
 
 def _members(document: Document) -> Members:

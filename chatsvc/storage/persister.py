@@ -32,11 +32,11 @@ from chatsvc.core.errors import ChatError, StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import KIND_MESSAGE, Record, pack
 from chatsvc.log.base import MessageLog
-from chatsvc.log.key_bounds import SENDERS as KEPT_SENDERS
 from chatsvc.log.reconcile import Mark, StoreState, fingerprint
 from chatsvc.storage.base import DeadLetter, MessageStore, Rejection
 from chatsvc.storage.bodies import DIGEST_CONFLICT
 from chatsvc.storage.letter_records import record_of, taken_by_letters
+from chatsvc.storage.past import learn_past
 
 KNOWN_KINDS: Final = frozenset({KIND_MESSAGE})
 BEHIND_BATCH: Final = 5000
@@ -520,16 +520,6 @@ class Persister:
                 await self._stopping.wait()
         except TimeoutError:
             return
-
-
-async def learn_past(log: MessageLog, store: MessageStore) -> None:
-    """Let the log know which client ids the store may hold that it never knew itself.
-
-    Raises:
-        StoreUnavailable: it does not answer.
-    """
-    if log.past_is_unknown:
-        log.learn_past(*await store.past_client_ids(limit=KEPT_SENDERS + 1))
 
 
 async def state_of(store: MessageStore) -> StoreState:

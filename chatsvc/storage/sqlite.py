@@ -23,6 +23,7 @@ from chatsvc.log.reconcile import Mark
 from chatsvc.storage import sqlite_dead_letters as dead_letter_rows
 from chatsvc.storage import sqlite_rows as rows
 from chatsvc.storage.base import (
+    ClientIdAt,
     Conversation,
     DeadLetter,
     DeadLetters,
@@ -159,8 +160,11 @@ class SqliteStore(MessageStore):
         key = sender, channel, client_id
         return await self._history.run(lambda db: rows.find_client_id(db, key, after, dead_letters))
 
-    async def past_client_ids(self, *, limit: int) -> PastClientIds:
-        return await self._reader.run(lambda db: rows.past_client_ids(db, limit))
+    async def past_client_ids(self, *, limit: int, since_ms: int) -> PastClientIds:
+        return await self._reader.run(lambda db: rows.past_client_ids(db, limit, since_ms))
+
+    async def client_ids_above(self, after: int, limit: int) -> Sequence[ClientIdAt]:
+        return await self._reader.run(lambda db: rows.client_ids_above(db, after, limit))
 
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:
         count = await self._writer.run(lambda db: rows.purge(db, before_id, limit))

@@ -18,9 +18,8 @@ import msgspec
 from chatsvc.core.ids import format_id, id_ms, parse_id
 from chatsvc.core.page import Bounds, Entry, take
 from chatsvc.core.record import Record
-from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.log.reconcile import Mark
-from chatsvc.storage.base import Conversation, Members, PastClientIds, Rejection
+from chatsvc.storage.base import ClientIdAt, Conversation, Members, PastClientIds, Rejection
 from chatsvc.storage.bodies import (
     Sameness,
     conflicting,
@@ -28,7 +27,7 @@ from chatsvc.storage.bodies import (
     partition_records,
     sameness,
 )
-from chatsvc.storage.client_ids import minted_ahead_ms
+from chatsvc.storage.client_ids import listed_above_ms, minted_ahead_ms
 
 MAX_ROW_ID: Final = (1 << 63) - 1
 """Row ids are signed; ids of this service stay below until the year 6429."""
@@ -376,11 +375,11 @@ def find_client_id(
     return (row[0], row[1]) if row else None
 
 
-def past_client_ids(db: sqlite3.Connection, limit: int) -> PastClientIds:
+def past_client_ids(db: sqlite3.Connection, limit: int, since_ms: int) -> PastClientIds:
     """See :meth:`~chatsvc.storage.base.MessageStore.past_client_ids`."""
     letters = db.execute("SELECT max(id) FROM dead_letters WHERE client_id IS NOT NULL").fetchone()
-    newest = max(head(db), int(letters[0] or 0))
-    bound = id_ms(newest) + AHEAD_MS if newest else 0
+    newest_ms = id_ms(max(head(db), int(letters[0] or 0)))
+    bound = listed_above_ms(newest_ms, since_ms)
     ahead = " UNION ALL ".join(
         f"SELECT sender, minted_ahead_ms AS ms FROM {table} WHERE minted_ahead_ms > ?"
         for table in ("messages", "dead_letters")
@@ -390,4 +389,13 @@ def past_client_ids(db: sqlite3.Connection, limit: int) -> PastClientIds:
         " ORDER BY latest DESC, sender LIMIT ?",
         (bound, bound, limit),
     ).fetchall()
-    return PastClientIds(newest, found)
+    return PastClientIds(newest_ms, found)
+
+
+def client_ids_above(db: sqlite3.Connection, after: int, limit: int) -> list[ClientIdAt]:
+    """See :meth:`~chatsvc.storage.base.MessageStore.client_ids_above`."""
+    found = db.execute(
+        "SELECT id, sender, client_id FROM messages WHERE id > ? ORDER BY id LIMIT ?",
+        (min(after, MAX_ROW_ID), limit),
+    )
+    return [ClientIdAt(*row) for row in found]

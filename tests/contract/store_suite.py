@@ -23,6 +23,9 @@ from chatsvc.storage.persister import state_of
 from tests.support.client_ids import uuid7_at
 from tests.support.records import START, draft, other_kind, record, records, with_body
 
+FAR_MS = id_ms(MAX_ID)
+"""After everything."""
+
 
 class Place(Protocol):
     """Where a store lies."""
@@ -616,11 +619,11 @@ class StoreSuite:
 
     async def test_a_letter_that_is_no_record_has_no_key(self, store: MessageStore) -> None:
         await store.dead_letters.put([DeadLetter(START, "damaged", "why", 1, b"no record")])
-        assert await store.past_client_ids(limit=5) == (0, [])
+        assert await store.past_client_ids(limit=5, since_ms=FAR_MS) == (0, [])
         assert await store.dead_letters.count() == 1
 
     async def test_what_a_new_log_must_know_of_client_ids(self, store: MessageStore) -> None:
-        assert await store.past_client_ids(limit=5) == (0, [])
+        assert await store.past_client_ids(limit=5, since_ms=FAR_MS) == (0, [])
         ms = id_ms(START)
         far = ms + 1_000_000
         ahead = [
@@ -637,17 +640,36 @@ class StoreSuite:
             record(9),
         ]
         await store.write([*ahead, *usual])
-        newest = START + 9 * STEP
+        newest = id_ms(START + 9 * STEP)
         expected = [("alice", far + 7), ("bob", far + 5), ("carol", far + 4)]
-        assert await store.past_client_ids(limit=5) == (newest, expected)
-        assert await store.past_client_ids(limit=2) == (newest, expected[:2])
+        assert await store.past_client_ids(limit=5, since_ms=far) == (newest, expected)
+        assert await store.past_client_ids(limit=2, since_ms=far) == (newest, expected[:2])
         put = record(12, client_id=uuid7_at(far + 6), sender="bob")
         await store.dead_letters.put([letter(put)])
         expected[1] = ("bob", far + 6)
-        assert await store.past_client_ids(limit=5) == (put.id, expected)
+        assert await store.past_client_ids(limit=5, since_ms=far) == (id_ms(put.id), expected)
         later = accept(draft("late"), id_at(far + 6 - AHEAD_MS))  # what is not after it is bounded
         await store.write([later])
-        assert await store.past_client_ids(limit=5) == (later.id, [("alice", far + 7)])
+        assert await store.past_client_ids(limit=5, since_ms=far + 6) == (
+            id_ms(later.id),
+            [("alice", far + 7)],
+        )
+        # Asked for more, because the newest is ahead of a clock: all that are listed.
+        found = await store.past_client_ids(limit=5, since_ms=ms - AHEAD_MS - 1)
+        assert found == (id_ms(later.id), expected)
+
+    async def test_the_client_ids_of_messages_can_be_read_in_order(
+        self, store: MessageStore
+    ) -> None:
+        assert await store.client_ids_above(0, 5) == []
+        sent = [record(1, client_id="b"), record(2), record(3, client_id="A", sender="bob")]
+        await store.write(sent)
+        await store.dead_letters.put([letter(record(4, client_id="aside"))])
+        expected = [(one.id, one.sender, one.client_id) for one in sent]
+        assert await store.client_ids_above(0, 5) == expected
+        assert await store.client_ids_above(0, 2) == expected[:2]
+        assert await store.client_ids_above(sent[0].id, 5) == expected[1:]
+        assert await store.client_ids_above(MAX_ID, 5) == []
 
     # --- retention
 

@@ -23,7 +23,8 @@ from chatsvc.log.local import LocalLog
 from chatsvc.storage.base import Rejection
 from chatsvc.storage.dead_letters import DeadLetterAdmin
 from chatsvc.storage.history import History
-from chatsvc.storage.persister import Persister, learn_past, state_of
+from chatsvc.storage.past import learn_past
+from chatsvc.storage.persister import Persister, state_of
 from chatsvc.storage.sqlite import SqliteStore
 from tests.support.boot import Boot
 from tests.support.client_ids import uuid7_at
@@ -414,6 +415,34 @@ async def test_a_service_behind_depends_on_no_store(site: Deployment) -> None:
     await site.restart()
     site.store.away = True
     assert not (await site.send("fresh", uuid7_at(true_ms))).duplicate
+
+
+@pytest.mark.parametrize("followed", [False, True], ids=["", "a client went by it"])
+async def test_the_clock_was_far_ahead_once_and_later_the_log_is_lost(
+    site: Deployment, followed: bool
+) -> None:
+    """The ids of the messages stay ahead for all that time; who sends does not notice."""
+    year = 400 * DAY
+    true_ms, site.ms = site.ms, site.ms + year
+    used = uuid7_at(site.ms if followed else true_ms)
+    first = await site.send("once", used)
+    await site.store_all()
+    site.ms = true_ms + MINUTE
+    others = uuid7_at(site.ms)
+    other = await site.send("once", others, "carol")
+    await site.store_all()
+    await site.lose_the_log()
+    site.ms += HOUR
+    site.store.away = True
+    assert not (await site.send("fresh", uuid7_at(site.ms), "dave")).duplicate
+    assert not (await site.send("fresh", uuid7_at(site.ms), "carol")).duplicate
+    if followed:
+        with pytest.raises(StoreUnavailable):
+            await site.send("fresh", uuid7_at(site.ms))
+    site.store.away = False
+    await again(site, first, used)
+    repeat = await site.send("once", others, "carol")
+    assert (repeat.duplicate, repeat.id) == (True, other.id)
 
 
 async def test_a_new_log_that_has_not_met_its_store_asks_for_what_it_cannot_tell(

@@ -80,7 +80,7 @@ class FakeLog(MessageLog):
     def past_is_unknown(self) -> bool:
         return False
 
-    def learn_past(self, newest: int, ahead: Sequence[tuple[str, int]]) -> None:
+    def learn_past(self, bound_ms: int, ahead: Sequence[tuple[str, int]]) -> None:
         raise AssertionError("nothing is unknown")
 
     @property

@@ -10,9 +10,9 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import id_ms
 from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, take
 from chatsvc.core.record import Record
-from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.base import (
+    ClientIdAt,
     Conversation,
     DeadLetter,
     DeadLetters,
@@ -23,7 +23,7 @@ from chatsvc.storage.base import (
     Versions,
 )
 from chatsvc.storage.bodies import conflicting, decode_participants, sameness
-from chatsvc.storage.client_ids import letter_key, minted_ahead_ms
+from chatsvc.storage.client_ids import letter_key, listed_above_ms, minted_ahead_ms
 
 
 class MemoryLetters(DeadLetters):
@@ -187,15 +187,20 @@ class MemoryStore(MessageStore):
             ]
         return min((one for one in found if one[0] > after), default=None)
 
-    async def past_client_ids(self, *, limit: int) -> PastClientIds:
+    async def client_ids_above(self, after: int, limit: int) -> Sequence[ClientIdAt]:
         await self._wait()
-        newest = max(self.records, default=0)
+        found = [self.records[key] for key in sorted(self.records) if key > after][:limit]
+        return [ClientIdAt(one.id, one.sender, one.client_id) for one in found]
+
+    async def past_client_ids(self, *, limit: int, since_ms: int) -> PastClientIds:
+        await self._wait()
+        newest_ms = id_ms(max(self.records, default=0))
         latest: dict[str, int] = {}
         for one in self.records.values():
             minted_ms = minted_ahead_ms(one)
-            if minted_ms is not None and minted_ms > id_ms(newest) + AHEAD_MS:
+            if minted_ms is not None and minted_ms > listed_above_ms(newest_ms, since_ms):
                 latest[one.sender] = max(minted_ms, latest.get(one.sender, 0))
-        return PastClientIds(newest, sorted(latest.items(), key=lambda one: -one[1])[:limit])
+        return PastClientIds(newest_ms, sorted(latest.items(), key=lambda one: -one[1])[:limit])
 
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:
         self._check()

@@ -36,6 +36,7 @@ from chatsvc.log.reconcile import EpochEntry, Mark, StoreState
 from chatsvc.storage import persister as persisting
 from chatsvc.storage.base import Conversation, Rejection
 from chatsvc.storage.history import History
+from chatsvc.storage.past import learn_past
 from chatsvc.storage.persister import Persister, state_of
 from chatsvc.storage.sqlite import SqliteStore
 
@@ -244,7 +245,7 @@ class World:
         )
         if state:
             self.log_is_older = False
-            await persisting.learn_past(self.log, self.store)  # as the service does
+            await learn_past(self.log, self.store)  # as the service does
         self.history = History(self.store, self.log.tail, breaker_seconds=0.0)
         self.service = MessageService(
             log=self.log, policy=AllowAll(), client_ids=self.history, limits=Limits()

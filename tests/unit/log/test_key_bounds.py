@@ -133,7 +133,7 @@ def test_a_store_that_does_not_answer_may_be_as_new_as_the_clock() -> None:
 def test_what_the_store_tells_replaces_what_was_feared() -> None:
     bounds = KeyBounds(clock=Clock())
     bounds.past_is_unknown(None)
-    bounds.learn_past(T0 - 1000, [("ahead", T0 + YEAR)])
+    bounds.learn_past(T0 - 1000 + AHEAD_MS, [("ahead", T0 + YEAR)])
     assert not bounds.unmet
     assert bounds.covers("alice", uuid7_at(T0 - 1000 + AHEAD_MS))
     assert not bounds.covers("alice", uuid7_at(T0 - 1000 + AHEAD_MS + 1))

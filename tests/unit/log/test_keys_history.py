@@ -109,7 +109,8 @@ class History(RuleBasedStateMachine):
                 if (uuid7_ms(row.key[2]) or 0) > id_ms(row.id) + AHEAD_MS
             }
             self.keys.bounds.learn_past(
-                id_ms(store_head), sorted(ahead.items(), key=lambda item: -item[1])
+                id_ms(store_head) + AHEAD_MS if store_head else 0,
+                sorted(ahead.items(), key=lambda item: -item[1]),
             )
         self.saved.prepare(self.epoch, 0.0)()
 

@@ -242,7 +242,7 @@ async def test_a_new_log_with_the_store_away_leaves_its_past_to_it(
     log = await opened(store_identity=None, store_head=None)
     assert log.past_is_unknown
     await log.attach_store(StoreState("s", None, 0))
-    log.learn_past(id_at(start - HOUR), [("future", start + 9 * HOUR)])
+    log.learn_past(start - HOUR + AHEAD_MS, [("future", start + 9 * HOUR)])
     assert not log.past_is_unknown
     assert not log.knows_key(key(uuid7_at(start - HOUR + AHEAD_MS)))
     assert log.knows_key(key(uuid7_at(start)))
@@ -264,7 +264,7 @@ async def test_a_store_ahead_is_asked_for_what_it_knows(opened: Open, boot: Boot
     log = await opened(store_head=ahead)
     assert log.past_is_unknown
     assert not log.knows_key(key(uuid7_at(id_ms(ahead) + AHEAD_MS)))
-    log.learn_past(ahead, [])
+    log.learn_past(id_ms(ahead) + AHEAD_MS, [])
     assert not log.knows_key(key(uuid7_at(id_ms(ahead) + AHEAD_MS)))
     assert log.knows_key(key(uuid7_at(id_ms(ahead) + AHEAD_MS + 1)))
     assert not log.knows_key(key(used, "carol")), "what the log forgot itself still counts"
@@ -314,7 +314,7 @@ async def test_a_log_that_lost_a_record_does_not_know_its_key(
         accept_loss(tmp_path / "log.db")
     log = await opened(retention_ms=HOUR, store_head=last.id)
     assert log.past_is_unknown
-    log.learn_past(last.id, [])
+    log.learn_past(id_ms(last.id) + AHEAD_MS, [])
     assert not log.knows_key(key(used))
     assert log.remembers(key("the last"))
 
@@ -347,7 +347,7 @@ async def test_after_a_loss_any_string_is_the_stores_to_tell_for_a_window(
     await log.close()
     store = StoreState("another", Mark(sent.id, 1, "before", window_start=9), sent.id)
     log = await opened(store=store)
-    log.learn_past(sent.id, [])
+    log.learn_past(id_ms(sent.id) + AHEAD_MS, [])
     assert log.knows_key(key("k")), "it remembers this itself"
     assert not log.knows_key(key("other"))
     assert (log.used_above(key("other")), log.window_start) == (9, 9)
