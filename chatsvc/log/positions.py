@@ -34,6 +34,7 @@ class Positions(NamedTuple):
             confirm that nothing of the log is missing; ``None`` once one did.
         hole: what is neither in the file nor in the store any more.
         marked: whether the store has had a mark of this log's.
+        removed: from where to where an operator took records out that some store held.
     """
 
     epochs: tuple[EpochEntry, ...]
@@ -47,6 +48,7 @@ class Positions(NamedTuple):
     unconfirmed: int | None
     hole: Range | None
     marked: bool
+    removed: Range | None
 
     @property
     def epoch(self) -> str:
@@ -75,6 +77,7 @@ class Positions(NamedTuple):
             "unconfirmed": _text(self.unconfirmed),
             "hole": _range_text(self.hole),
             "marked": int(self.marked),
+            "removed": _range_text(self.removed),
         }
 
 
@@ -93,7 +96,6 @@ def load(file: LogFile) -> Positions:
     elif trimmed and lowest:
         trimmed = max(trimmed, lowest - 1)
     stored = max(watermark, trimmed)
-    hole = str(file.meta("hole") or "")
     return Positions(
         epochs=_epochs(file, base),
         created_ms=_number(file, "created_ms") or 0,
@@ -104,8 +106,9 @@ def load(file: LogFile) -> Positions:
         trimmed=trimmed,
         base=base,
         unconfirmed=_number(file, "unconfirmed"),
-        hole=(parse_id(hole[:16]), parse_id(hole[17:])) if hole else None,
+        hole=_range(file, "hole"),
         marked=bool(_number(file, "marked")),
+        removed=_range(file, "removed"),
     )
 
 
@@ -150,6 +153,11 @@ def _epochs(file: LogFile, base: int) -> tuple[EpochEntry, ...]:
 def _number(file: LogFile, key: str) -> int | None:
     value = file.meta(key)
     return None if value in (None, "") else int(str(value))
+
+
+def _range(file: LogFile, key: str) -> Range | None:
+    text = str(file.meta(key) or "")
+    return (parse_id(text[:16]), parse_id(text[17:])) if text else None
 
 
 def _text(value: int | None) -> str | int:

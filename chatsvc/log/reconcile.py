@@ -74,7 +74,8 @@ class LogState(NamedTuple):
     least that, the highest id that was deleted from the file: nothing up to there can be
     stored again. ``base``: at or below it a store may hold what the log does not. ``empty``:
     it has accepted nothing yet. ``hole`` is what neither side holds any more. ``epochs`` ends
-    with the present one. ``marked``: that store has had a mark of this log's.
+    with the present one. ``marked``: that store has had a mark of this log's. ``removed`` are
+    records that some store held, and that an operator took out of the file.
     """
 
     store: str | None
@@ -86,6 +87,7 @@ class LogState(NamedTuple):
     epochs: tuple[EpochEntry, ...]
     hole: Range | None = None
     marked: bool = False
+    removed: Range | None = None
 
 
 class StoreState(NamedTuple):
@@ -225,10 +227,13 @@ def _is_ahead(log: LogState, store: StoreState, known: bool) -> bool:
 
 
 def _missing(log: LogState, claimed: int) -> Range | None:
-    """What the store lacks and the log has deleted."""
-    if claimed >= log.trimmed or log.trimmed <= log.start:
-        return None
-    return claimed, log.trimmed
+    """What the store lacks and the log has deleted, by trimming or at an operator's word."""
+    trimmed = removed = None
+    if claimed < log.trimmed and log.trimmed > log.start:
+        trimmed = claimed, log.trimmed
+    if log.removed is not None and claimed < log.removed[1]:
+        removed = log.removed
+    return joined(trimmed, removed)
 
 
 def joined(one: Range | None, other: Range | None) -> Range | None:

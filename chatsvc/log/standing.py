@@ -83,6 +83,7 @@ def settle(
         positions.epochs,
         positions.hole,
         positions.marked,
+        positions.removed,
     )
     meeting = reconcile(log, store, known=_knows(file, store))
     begin = stored = meeting.stored

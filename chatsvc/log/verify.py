@@ -72,19 +72,23 @@ def remove(path: Path, rows: tuple[BadRow, ...]) -> None:
     """Take rows out of the log that were put aside elsewhere, durably, before.
 
     Of a row that no store is known to hold, readers have to know: it is lost, and a new epoch
-    begins below it, so that cursors of the old one are answered with a gap.
+    begins below it, so that cursors of the old one are answered with a gap. One that a store
+    holds is lost where that store is replaced by one that lacks it.
     """
     file = LogFile(path)
     try:
         positions = load(file)
         ids = [row.id for row in rows]
-        values: dict[str, str | int] = dict(KEYS_FORGOTTEN)
+        stored = [one for one in ids if one <= positions.stored]
         unstored = [one for one in ids if one > positions.stored]
+        if stored:
+            removed = min(stored) - 1, max(stored)
+            positions = positions._replace(removed=joined(positions.removed, removed))
         if unstored:
             lost = min(unstored) - 1, max(unstored)
             positions = begin_epoch(positions, lost[0])
-            values |= positions._replace(hole=joined(positions.hole, lost)).meta()
-        file.remove(ids, values)
+            positions = positions._replace(hole=joined(positions.hole, lost))
+        file.remove(ids, {**KEYS_FORGOTTEN, **positions.meta()})
     finally:
         file.close()
 

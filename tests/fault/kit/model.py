@@ -557,7 +557,9 @@ class World:
         if rows:
             from chatsvc.log.verify import BadRow, remove
 
-            remove(self.log_folder / "log.db", (BadRow(self.dice.choice(rows), "test", b""),))
+            gone = self.dice.choice(rows)
+            self.deleted[gone] = self.in_log()[gone].content
+            remove(self.log_folder / "log.db", (BadRow(gone, "test", b""),))
         await self.open_log(self.dice.random() < 0.7)
 
     def next_serial(self) -> int:

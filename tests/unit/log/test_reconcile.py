@@ -112,6 +112,25 @@ def test_holes_are_remembered_and_joined() -> None:
     assert reconcile(log, full, known=True).hole is None
 
 
+@pytest.mark.parametrize(
+    ("removed", "watermark", "identity", "hole"),
+    [
+        ((34, 35), WATERMARK, "ours", None),  # the store has it
+        ((34, 35), BELOW, "ours", None),
+        ((44, 45), BELOW, "ours", (44, 45)),  # it was put back to before it had it
+        ((44, 45), 10, "ours", (10, 45)),
+        ((44, 45), WATERMARK, "another", None),  # a copy of this log's own
+        ((44, 45), BELOW, "another", (44, 45)),
+        ((44, 45), None, "another", (0, 45)),
+    ],
+)
+def test_what_an_operator_took_out_is_missing_where_the_store_lacks_it(
+    removed: tuple[int, int], watermark: int | None, identity: str, hole: tuple[int, int] | None
+) -> None:
+    log = LOG._replace(removed=removed)
+    assert reconcile(log, StoreState(identity, mark(watermark), 0), known=True).hole == hole
+
+
 def test_what_a_store_says_that_it_has_lost_is_believed() -> None:
     """The log may be an older one, that has not seen it go."""
     for identity in ("ours", "another"):

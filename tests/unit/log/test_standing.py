@@ -367,6 +367,23 @@ async def test_a_mark_tells_which_message_it_means(
     assert log.tail.base == (0 if known else records[2].id)
 
 
+async def test_what_was_taken_out_and_stored_is_lost_with_that_store(
+    tmp_path: Path, opened: Open
+) -> None:
+    log = await opened(store=NOTHING)
+    sent = [await send(log, str(at)) for at in range(4)]
+    log.advance_watermark(sent[3].id)
+    full = StoreState("s", mark(log, sent[3].id), sent[3].id)
+    put_back = StoreState("s", mark(log, sent[0].id), sent[0].id)
+    await log.close()
+    for at in (1, 2):
+        remove(tmp_path / "log.db", (BadRow(sent[at].id, "checksum", b""),))
+    log = await opened(store=full)
+    assert log.tail.hole is None
+    await log.attach_store(put_back)
+    assert log.tail.hole == (sent[1].id - 1, sent[2].id)
+
+
 # --- while it runs
 
 
