@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
-import msgspec
 import structlog
 
 from chatsvc.core.errors import LogDamaged, LogUnavailable, StoreUnavailable
@@ -23,6 +22,7 @@ from chatsvc.log.reconcile import (
     LogState,
     Meeting,
     StoreState,
+    equal_json,
     fingerprint,
     reconcile,
 )
@@ -30,8 +30,6 @@ from chatsvc.log.tail import Tail
 from chatsvc.log.worker import Job, Worker
 
 T = TypeVar("T")
-
-_decode = msgspec.json.Decoder().decode
 
 MIN_EPOCH_SECONDS: Final = 60.0
 """A running log begins no more than one new epoch in this time: two services that write to
@@ -371,17 +369,7 @@ def _knows(file: LogFile, store: StoreState) -> bool:
         return False
     if store.mark is not None and store.head < store.mark.position:
         return store.mark.content in ("", fingerprint(record.body))
-    if store.newest is None:
-        return True
-    return record.body == store.newest or _equal(record.body, store.newest)
-
-
-def _equal(body: bytes, other: bytes) -> bool:
-    """Whether two bodies are one JSON value; that of a dead letter may be none at all."""
-    try:
-        return bool(_decode(body) == _decode(other))
-    except (msgspec.MsgspecError, RecursionError, UnicodeError):
-        return False
+    return store.newest is None or equal_json(record.body, store.newest)
 
 
 def check_end(file: LogFile, positions: Positions, head: int) -> None:

@@ -1,4 +1,4 @@
-"""What the bytes of dead letters say, and whether a message of the log has the id of one."""
+"""What dead letters hold, and which records of the log have ids that are taken in a store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from chatsvc.core.errors import LogDamaged, VersionTooNew
 from chatsvc.core.record import Record, unpack
-from chatsvc.storage.base import DeadLetter, DeadLetters
+from chatsvc.log.reconcile import equal_json
+from chatsvc.storage.base import DeadLetter, DeadLetters, MessageStore
 from chatsvc.storage.bodies import sameness
 
 
@@ -36,3 +37,13 @@ async def taken_by_letters(letters: DeadLetters, records: Sequence[Record]) -> l
         held |= {one.id: one for one in found}
         after = page[-1].id
     return [one for one in records if sameness(held.get(one.id, one)) != sameness(one)]
+
+
+async def taken_by_messages(store: MessageStore, records: Sequence[Record]) -> list[Record]:
+    """Those of the records whose id another message in the store has."""
+    taken: list[Record] = []
+    for record in records:
+        entry = await store.get(record.id)
+        if entry is not None and not equal_json(record.body, entry.body):
+            taken.append(record)
+    return taken

@@ -35,7 +35,7 @@ from chatsvc.log.base import MessageLog
 from chatsvc.log.reconcile import Mark, StoreState, fingerprint
 from chatsvc.storage.base import DeadLetter, MessageStore, Rejection
 from chatsvc.storage.bodies import DIGEST_CONFLICT
-from chatsvc.storage.letter_records import record_of, taken_by_letters
+from chatsvc.storage.letter_records import record_of, taken_by_letters, taken_by_messages
 from chatsvc.storage.past import learn_past
 
 KNOWN_KINDS: Final = frozenset({KIND_MESSAGE})
@@ -281,9 +281,13 @@ class Persister:
         # Stored again for good measure, at or below it: what was refused then was put aside.
         rejections = [one for one in rejections if one.record.id > stored]
         replaced = [one.record for one in rejections if one.code == DIGEST_CONFLICT]
+        refused = [one for one in rejections if one.code != DIGEST_CONFLICT]
+        # Refused before it was seen that the store has something else there.
+        suspects = [one.record for one in refused if one.record.id <= self._log.tail.base]
+        replaced += await taken_by_messages(self._store, suspects)
         if replaced:
             await self._log.readmit(replaced)
-        refused = [one for one in rejections if one.code != DIGEST_CONFLICT]
+            refused = [one for one in refused if one.record not in replaced]
         if refused:
             await self._write_dead_letters(refused)
         last = records[-1]

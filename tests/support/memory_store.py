@@ -123,8 +123,9 @@ class MemoryStore(MessageStore):
             raise StoreUnavailable("not now")
         self.batches.append(len(records))
         refused = [one for one in records if self.refuse(one)]
-        taken = [one for one in records if sameness(self.records.get(one.id, one)) != sameness(one)]
-        fit = [one for one in records if one not in refused and one not in taken]
+        fit = [one for one in records if one not in refused]
+        taken = [one for one in fit if sameness(self.records.get(one.id, one)) != sameness(one)]
+        fit = [one for one in fit if one not in taken]
         self.records |= {one.id: one for one in fit}
         rejections = [Rejection(one, "refused", "a test says so") for one in refused]
         return rejections + [conflicting(one) for one in taken]

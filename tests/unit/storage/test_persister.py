@@ -639,6 +639,24 @@ async def test_what_has_the_id_of_a_dead_letter_of_another_message_is_placed_ane
     assert unpack(placed, store.letters.held[placed].data).digest == record(2).digest
 
 
+@pytest.mark.parametrize("base", [True, False])
+async def test_what_is_refused_and_has_the_id_of_another_message_is_placed_anew(
+    make: Make, log: WatchedLog, store: MemoryStore, base: bool
+) -> None:
+    """It becomes a dead letter there. The store is looked into only where that may be."""
+    theirs = record(2, "theirs")
+    store.records = {theirs.id: theirs}
+    store.refuse = lambda one: b'"message ' in one.body
+    log.records = records(2)
+    log.tail.extend(log.records)
+    log.tail.base = theirs.id if base else 0
+    make().start()
+    await until(lambda: log.tail.watermark == log.tail.head)
+    placed = log.tail.head if base else theirs.id
+    assert list(store.letters.held) == [record(1).id, placed]
+    assert store.reads == (3 if base else 1), "the newest when they met, and the two"
+
+
 async def test_its_own_dead_letters_keep_their_ids(
     make: Make, log: WatchedLog, store: MemoryStore
 ) -> None:
