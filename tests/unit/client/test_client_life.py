@@ -137,6 +137,19 @@ async def test_connecting_takes_fifteen_seconds_at_most(
     assert (lost.code, lost.reason) == (1006, "cannot connect: TimeoutError")
 
 
+async def test_a_connection_that_had_a_hello_is_no_failed_attempt(
+    server: ScriptedServer, connect: Connect
+) -> None:
+    client = await connect(max_attempts=1)
+    for _ in range(3):
+        peer = await server.greet()
+        await soon(client, Connected)
+        peer.drop()
+    (await server.accept()).drop()
+    with pytest.raises(GaveUp, match="no connection in 1 attempts"):
+        await soon(client, type(None))
+
+
 async def test_after_it_gave_up_everything_says_so(
     server: ScriptedServer, connect: Connect
 ) -> None:
