@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import aiohttp
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from chatsvc.client import ChatApi
 from chatsvc.client.context import Closed
-from chatsvc.client.handshake import refused_handshake
+from chatsvc.client.handshake import open_socket, refused_handshake
 from chatsvc.client.policy import ReconnectPolicy
 
 PROBLEM = {"Content-Type": "application/problem+json"}
@@ -22,6 +25,32 @@ def closed(status: int, headers: dict[str, str] | None = None) -> Closed:
     return refused_handshake(
         aiohttp.ClientResponseError(request, (), status=status, headers=headers)  # type: ignore[arg-type]
     )
+
+
+async def test_how_a_socket_is_opened() -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    class Session:
+        async def ws_connect(self, url: str, **given: Any) -> Any:
+            asked.append((url, given))
+
+    session = cast("aiohttp.ClientSession", Session())
+    api = ChatApi("https://h/chat", "another", session=session, headers={"X-Tenant": "7"})
+    await open_socket(api, "secret", {"since": "e1.5", "device": None, "echo": "true"})
+    assert asked == [
+        (
+            "https://h/chat/ws",
+            {
+                "params": {"since": "e1.5", "echo": "true"},
+                "headers": {"X-Tenant": "7", "Authorization": "Bearer secret"},
+                "timeout": aiohttp.ClientWSTimeout(ws_close=1.0),
+                "protocols": ("chatsvc.v1",),
+                "max_msg_size": 16_777_216,
+                "decode_text": False,
+                "ssl": True,
+            },
+        )
+    ]
 
 
 @pytest.mark.parametrize(

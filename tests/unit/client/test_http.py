@@ -254,6 +254,7 @@ def test_what_went_wrong_in_words(error: Exception, words: str) -> None:
         ("http://h:8080", "http://h:8080"),
         ("https://h/chat/", "https://h/chat"),
         ("ws://h", "http://h"),
+        ("https://h/X/XX//", "https://h/X/XX"),
         ("wss://[::1]:1/?x=1#y", "https://[::1]:1"),
     ],
 )

@@ -85,6 +85,11 @@ def test_a_date_that_differs_is_the_servers_new_time(clock: ServerClock, off: in
     assert clock.now_ms() == T0 + off + 500
 
 
+def test_the_first_id_is_minted_at_its_time_whatever_that_is() -> None:
+    clock = ServerClock(wall=lambda: 0, elapsed=lambda: 0)
+    assert uuid7_ms(clock.mint()) == 0
+
+
 def test_ids_never_go_back(machine: Machine, clock: ServerClock) -> None:
     clock.observe_time("2023-11-14T22:13:20.000Z")
     first = clock.mint()
