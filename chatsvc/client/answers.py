@@ -244,10 +244,13 @@ def _id_of(entry: bytes) -> str | None:
 
 
 def _id_or_none(text: str | None) -> str | None:
+    if text is None:
+        return None
     try:
-        return text if text is not None and parse_id(text) >= 0 else None
+        parse_id(text)
     except ValueError:
         return None
+    return text
 
 
 def _read(answer: Answer, decode: Callable[[bytes], _T]) -> _T:

@@ -61,7 +61,8 @@ async def test_an_answer_that_is_not_the_protocols(server: ScriptedServer, api: 
     server.answer(200, ["captive portal"])
     with pytest.raises(ApiError) as caught:
         await api.conversations()
-    assert caught.value.code == "unreadable_answer"
+    assert (caught.value.status, caught.value.code) == (200, "unreadable_answer")
+    assert "what the protocol says of this call" in caught.value.detail
 
 
 async def test_history(server: ScriptedServer, api: ChatApi) -> None:
@@ -124,6 +125,10 @@ async def test_a_page_without_its_ends_has_those_of_its_entries(
     page = await api.history()
     assert (page.before, page.after) == (message_id(1), message_id(2))
     assert (page.has_more, page.complete) == (False, True)
+    ends = {"before": message_id(0), "after": message_id(9)}
+    server.answer(200, {"messages": [message(1)], **ends})
+    page = await api.history()
+    assert (page.before, page.after) == (message_id(0), message_id(9))
     server.answer(200, {"messages": [None, 5, {"id": "no id"}], "after": "x", "before": 7})
     page = await api.history()
     assert (page.messages, page.before, page.after) == ([], None, None)
@@ -156,7 +161,7 @@ async def test_a_problem_document_with_members_of_another_form(
             "code": "rate",
             "detail": "too much",
             "title": None,
-            "errors": [{"code": "rate", "limit": 2.5, "pointer": "/x"}, "text"],
+            "errors": ["text", {"code": "rate", "limit": 2.5, "pointer": "/x"}, "text"],
             "id": 7,
         },
     )

@@ -235,6 +235,8 @@ def unreachable(error: OSError) -> aiohttp.ClientConnectorError:
     [
         (unreachable(ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed")),
          "Connection refused"),
+        (unreachable(PermissionError(errno.EPERM, "Connect call failed")),
+         "Operation not permitted"),
         (unreachable(socket.gaierror(-2, "Name or service not known")),
          "Name or service not known"),
         (unreachable(OSError(0, "no such thing")), "no such thing"),

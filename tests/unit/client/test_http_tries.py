@@ -153,7 +153,7 @@ async def test_a_lost_connection_is_told_with_its_cause(pauses: list[float]) -> 
 async def test_nothing_but_a_success_is_one(status: int) -> None:
     with pytest.raises(ApiError) as caught:
         await api_of(Session(status)).connections([])
-    assert caught.value.status == status
+    assert (caught.value.status, caught.value.code) == (status, f"http_{status}")
 
 
 async def test_a_fresh_token_is_no_failure(pauses: list[float]) -> None:
