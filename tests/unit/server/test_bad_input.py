@@ -55,7 +55,9 @@ async def post(client: Client, body: bytes, headers: dict[str, str] | None = Non
         ),
         (b"[" * 50_000, None),
     ],
-    ids=lambda value: str(value)[:40],
+    # pytest escapes a backslash once more each time that one process collects the test, as
+    # mutmut's does: the test would not be found by its name.
+    ids=lambda value: str(value)[:40].replace("\\", ""),
 )
 async def test_not_json(client: Client, body: bytes, code: str | None) -> None:
     answer = await post(client, body)
