@@ -193,7 +193,6 @@ class FrameDecoder:
             data = bytes(self._buffer)
         events: list[Event] = []
         left = len(data) if limit is None else limit
-        self._need = 0
         try:
             while (end := self._frame(data, position, events)) != position:
                 position = end
@@ -209,7 +208,7 @@ class FrameDecoder:
         if self.unread:
             self._buffer, self._at = data, position
         elif position < len(data):
-            self._buffer, self._at = bytearray(data[position:] if position else data), 0
+            self._buffer, self._at = bytearray(data[position:]), 0
         else:
             self._buffer, self._at = b"", 0
         return events

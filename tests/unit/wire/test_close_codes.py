@@ -37,6 +37,11 @@ def test_the_reason_says_when(ms: int) -> None:
     )
 
 
+@pytest.mark.parametrize("code", [1001, 4001, 4100, OVERLOAD])
+def test_whatever_the_code_the_named_wait_holds(code: int) -> None:
+    assert advise(code, "x;retry_after_ms=1500").retry_after == 1.5
+
+
 @pytest.mark.parametrize(
     "reason",
     ["", "restart", ";retry_after_ms=", "restart;retry_after_ms=-5", "x;retry_after_ms=5;more",

@@ -23,11 +23,13 @@ from chatsvc.wire.frames import (
     TEXT,
     Event,
     FrameDecoder,
+    FramingError,
     accept_key,
     encode,
     encode_close,
     encode_text,
     mask,
+    text_head,
 )
 
 MAX = 256 * 1024
@@ -78,6 +80,11 @@ def test_another_implementation_reads_our_frames(size: int) -> None:
     assert (ping.opcode, bytes(ping.data)) == (Opcode.PING, b"p")
 
 
+@pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])
+def test_a_head_before_the_bytes_is_the_same_frame(size: int) -> None:
+    assert text_head(size) + b"x" * size == encode_text(b"x" * size)
+
+
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 70000])
 def test_we_read_another_implementations_frames(size: int) -> None:
     client = websockets_client()
@@ -106,6 +113,14 @@ def test_another_implementation_reads_our_close(code: int) -> None:
     client = websockets_client()
     client.receive_data(encode_close(code, "why"))
     assert client.close_rcvd == Close(code, "why")
+
+
+def test_a_close_without_a_reason_is_its_code_alone() -> None:
+    assert encode_close(1001) == b"\x88\x02\x03\xe9"
+
+
+def test_a_reason_may_fill_the_control_frame() -> None:
+    assert encode_close(1011, "x" * 200) == b"\x88\x7d\x03\xf3" + b"x" * 123
 
 
 @pytest.mark.parametrize("reason", ["x" * 200, "é" * 100, "x" + "é" * 100, "\U0001f600" * 50])
@@ -249,6 +264,27 @@ def test_too_large_is_known_by_the_header_alone(size: int) -> None:
     assert decode(head, max_message=100) == ([], 1009)
 
 
+def test_a_failure_says_what_must_hold() -> None:
+    for data, code, rule in (
+        (frame(TEXT, b"x" * 101), 1009, "a message must have at most 100 bytes"),
+        (frame(CLOSE, b"\x00\x00"), 1002, "the close code must be a valid one"),
+        (frame(TEXT, b"\xff"), 1007, "text must be UTF-8"),
+    ):
+        decoder = FrameDecoder(100)
+        assert decoder.feed(data) == []
+        assert isinstance(decoder.failure, FramingError)
+        assert (decoder.failure.code, decoder.failure.reason) == (code, rule)
+        assert str(decoder.failure) == rule
+
+
+def test_a_break_is_found_with_the_byte_that_makes_it() -> None:
+    decoder = FrameDecoder(MAX)
+    decoder.feed(b"\x81")
+    assert decoder.failure is None
+    decoder.feed(b"\x05")
+    assert decoder.failed, "the second byte says that the frame is not masked"
+
+
 @pytest.mark.parametrize("parts", [1, 2, 3, 10])
 def test_the_bound_is_of_the_message_however_it_is_cut(parts: int) -> None:
     def cut(size: int) -> bytes:
@@ -270,6 +306,25 @@ def test_control_frames_do_not_count_towards_the_bound() -> None:
         [Event(PING, b"p" * 125), Event(TEXT, b"x" * 100)],
         None,
     )
+
+
+def test_a_close_does_not_count_towards_the_bound() -> None:
+    data = frame(CLOSE, b"\x03\xe8" + b"r" * 20)
+    assert decode(data, max_message=10) == ([Event(CLOSE, b"r" * 20, 1000)], None)
+
+
+def test_between_whole_frames_nothing_is_held() -> None:
+    decoder = FrameDecoder(MAX)
+    assert type(decoder._buffer) is bytes
+    assert not decoder._buffer
+    assert decoder.feed(frame(TEXT, b"x")[:4]) == []
+    assert decoder.feed(frame(TEXT, b"x")[4:]) == [Event(TEXT, b"x")]
+    # No bytearray, which would be an object of its own for every idle socket.
+    assert type(decoder._buffer) is bytes
+    assert not decoder._buffer
+    decoder.feed(frame(TEXT, b"x", rsv=1) + b"more")
+    assert decoder.failed
+    assert not decoder._buffer, "what follows a break is not held either"
 
 
 def test_many_small_fragments_cost_no_more_than_their_bytes() -> None:
@@ -369,15 +424,23 @@ def test_what_is_left_unread_is_said_and_kept_without_a_copy() -> None:
     assert not decoder.unread, "that is no whole frame"
 
 
+def test_of_nothing_there_is_nothing_unread() -> None:
+    decoder = FrameDecoder(MAX)
+    assert decoder.unread is False
+    assert decoder.feed(b"", 0) == []
+    assert decoder.feed(b"", 1) == []
+    assert decoder.unread is False
+
+
 def test_a_break_behind_the_limit_is_found_when_it_is_reached() -> None:
     decoder = FrameDecoder(MAX)
     assert len(decoder.feed(frame(PING) * 3 + frame(PING, rsv=1), 3)) == 3
     assert decoder.failure is None
     assert decoder.feed(b"", 3) == []
     assert decoder.failure is not None
-    assert not decoder.unread
+    assert decoder.unread is False
     assert decoder.feed(frame(PING), 0) == []
-    assert not decoder.unread
+    assert decoder.unread is False
 
 
 def test_fragments_count_towards_the_limit_and_small_ones_are_counted() -> None:
