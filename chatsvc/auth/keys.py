@@ -116,9 +116,8 @@ def _value(name: str, value: str, file_name: str, file: str) -> tuple[str, str]:
 
 
 def _public_keys(name: str, text: str) -> list[Key]:
-    if "\n" not in text:
-        # Some tools keep variables on one line and write the newlines of a PEM as \n.
-        text = text.replace("\\n", "\n")
+    # Some tools keep variables on one line and write the newlines of a PEM as \n.
+    text = text.replace("\\n", "\n")
     blocks = list(_BLOCK.finditer(text))
     if not blocks or len(blocks) != text.count("-----BEGIN"):
         raise ConfigurationError(
