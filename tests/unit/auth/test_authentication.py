@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chatsvc.auth.authentication import authentication, is_loopback
+from chatsvc.auth.authentication import authentication, check_authentication, is_loopback
 from chatsvc.auth.minting import dev_secret, mint
 from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import ConfigurationError, Unauthorized
@@ -61,6 +61,16 @@ def test_every_setting_reaches_the_verifier() -> None:
         verifier.verify(old)
 
 
+def test_the_seconds_of_the_cache_reach_the_verifier() -> None:
+    now = [1_800_000_000.0]
+    settings = load({"JWT_SECRET": SECRET, "TOKEN_CACHE_SECONDS": "2"})
+    verifier = authentication(settings, clock=lambda: now[0]).verifier
+    for user in ("alice", "bob"):
+        verifier.verify(mint(SECRET.encode(), user, 60, clock=lambda: now[0]))
+        now[0] += 2
+    assert verifier.cached == 1, "the first was forgotten when the second came"
+
+
 def test_no_development_login_by_default(tmp_path: Path) -> None:
     found = authentication(load({"JWT_SECRET": SECRET, "DATA_DIR": str(tmp_path)}))
     assert found.mint_dev is None
@@ -91,6 +101,27 @@ def test_the_development_login_mints_what_is_accepted(tmp_path: Path, who: str) 
     assert found.verifier.verify(token) == Principal("alice", expires_at)
 
 
+def test_the_development_login_goes_by_the_given_clock(tmp_path: Path) -> None:
+    settings = load({"DEV_LOGIN": "anywhere", "DATA_DIR": str(tmp_path)})
+    found = authentication(settings, clock=lambda: 2_000_000_000.9)
+    assert found.mint_dev is not None
+    token, expires_at = found.mint_dev("alice")
+    assert expires_at == 2_000_000_000 + 24 * 3600
+    assert found.verifier.verify(token) == Principal("alice", expires_at)
+
+
+def test_a_check_makes_no_secret_and_reads_one_that_is_there(tmp_path: Path) -> None:
+    settings = load({"DEV_LOGIN": "anywhere", "DATA_DIR": str(tmp_path), "JWT_SECRET": SECRET})
+    keys = check_authentication(settings)
+    assert [key.material for key in keys] == [SECRET.encode()]
+    assert list(tmp_path.iterdir()) == []
+    dev_secret(tmp_path)
+    assert check_authentication(settings) == keys
+    (tmp_path / "dev-secret").chmod(0o644)
+    with pytest.raises(ConfigurationError, match="must not be open to other users"):
+        check_authentication(settings)
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
 def test_a_login_for_loopback_refuses_to_be_reached_by_others(tmp_path: Path, host: str) -> None:
     settings = load(
@@ -104,3 +135,8 @@ def test_a_login_for_loopback_refuses_to_be_reached_by_others(tmp_path: Path, ho
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.0.1", "::1", "[::1]"])
 def test_what_is_loopback(host: str) -> None:
     assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["", "X127.0.0.1", "127.0.0.1.example.org", "localhost.", "::2"])
+def test_what_is_not_loopback(host: str) -> None:
+    assert not is_loopback(host)

@@ -17,6 +17,7 @@ from chatsvc.auth.keys import Key
 from chatsvc.auth.principal import Principal
 from chatsvc.auth.tokens import MAX_TOKEN_BYTES, TokenVerifier
 from chatsvc.core.errors import TokenExpired, Unauthorized
+from chatsvc.settings import load
 
 NOW = 1_800_000_000
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -89,6 +90,12 @@ def test_characters_beyond_ascii(text: str) -> None:
     assert "ASCII" in refusal(text)
 
 
+def test_the_maximum_length_is_good() -> None:
+    longest = token(pad="x" * 6050)
+    assert len(longest) == MAX_TOKEN_BYTES
+    assert verifier().verify(longest).user == "alice"
+
+
 def test_a_long_token_is_refused_unread() -> None:
     long = token(pad="x" * MAX_TOKEN_BYTES)
     assert str(MAX_TOKEN_BYTES) in refusal(long)
@@ -141,6 +148,13 @@ def test_no_algorithm_is_no_token(algorithm: str, signature: str) -> None:
 def test_another_algorithm_is_refused(algorithm: str) -> None:
     detail = refusal(signed(json.dumps(GOOD), json.dumps({"alg": algorithm})))
     assert algorithm in detail
+
+
+def test_the_algorithms_of_all_keys_are_named() -> None:
+    public = ed25519.Ed25519PrivateKey.generate().public_key()
+    both = verifier(Key("HS256", SECRET), Key("EdDSA", public))
+    with pytest.raises(Unauthorized, match="alg must be EdDSA or HS256, not 'none'"):
+        both.verify(signed("{}", '{"alg":"none"}'))
 
 
 @pytest.mark.parametrize("header", ["{}", '{"alg":null}', '{"alg":["HS256"]}', '{"alg":{"a":1}}'])
@@ -235,6 +249,12 @@ def test_exp_with_leeway(age: int, good: bool) -> None:
     with pytest.raises(TokenExpired, match=f"exp passed {age} seconds") as caught:
         verifier(leeway=10).verify(made)
     assert caught.value.code == "token_expired"
+
+
+def test_without_settings_it_is_as_by_their_defaults() -> None:
+    bare, defaults = TokenVerifier(()), load({})
+    assert bare._leeway == defaults.jwt_leeway_seconds
+    assert bare._cache_size == defaults.token_cache_size
 
 
 @pytest.mark.parametrize("claim", ["nbf", "iat"])
