@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from msgspec import UNSET
 
-from chatsvc.core.errors import ChatError, Forbidden, Invalid, RequestError, StoreUnavailable
+from chatsvc.core.errors import (
+    ChatError,
+    FieldError,
+    Forbidden,
+    Invalid,
+    RequestError,
+    StoreUnavailable,
+)
 from chatsvc.core.limits import Limits
 from chatsvc.core.participants import channel_key
 from chatsvc.features.messages import channels as module
@@ -69,6 +77,29 @@ async def test_a_key_that_names_its_people_is_the_same_as_they_are(world: World)
     assert world.lookups == []
 
 
+async def test_a_send_is_the_same_message_however_it_is_named(world: World) -> None:
+    sender = MANY[0]
+    for names, key in (
+        (list(MANY), UNSET),  # by its participants
+        (UNSET, KEY),  # by a key that is looked up
+        (UNSET, KEY),  # by a key that is known
+    ):
+        sent = await world.sender.submit(sender, "phone", names, "hi", None, {"a": 1}, key)
+        record = world.log.records[-1]
+        assert (record.id, record.sender, record.origin) == (sent.id, sender, "phone")
+        message = json.loads(record.body)
+        assert (message["content"], message["metadata"]) == ("hi", {"a": 1})
+    first = await world.sender.submit(sender, "phone", UNSET, "hi", "key", {"a": 1}, KEY)
+    again = await world.sender.submit(sender, "phone", list(MANY), "hi", "key", {"a": 1})
+    assert (again.id, again.duplicate) == (first.id, True)
+
+
+async def test_a_client_id_goes_along_when_a_key_is_looked_up(world: World) -> None:
+    first = await world.sender.submit(MANY[0], "", UNSET, "hi", "key", channel=KEY)
+    again = await world.sender.submit(MANY[0], "", list(MANY), "hi", "key")
+    assert (again.id, again.duplicate) == (first.id, True)
+
+
 async def test_a_hashed_key_is_looked_up_once_for_each_sender(world: World) -> None:
     for sender in MANY[:2]:
         first = world.by_key(sender, KEY)
@@ -98,8 +129,9 @@ async def test_foreign_unknown_and_impossible_keys_are_refused_alike(world: Worl
         assert isinstance(error, Forbidden)
         told.append((error.code, error.detail, error.field_errors))
     assert len(set(told)) == 1
-    assert told[0][0] == "not_a_participant"
-    assert told[0][2][0].pointer == "/channel"
+    detail = "you must be a participant of the conversation"
+    field = FieldError("/channel", "not_a_participant", detail)
+    assert told[0] == ("not_a_participant", detail, (field,))
     # What somebody else is known to be in does not answer sooner; what cannot be is not asked.
     assert world.lookups[1:] == [("eve", KEY), ("eve", UNKNOWN)]
     assert len(world.log.records) == 2
@@ -124,19 +156,38 @@ async def test_a_key_that_is_none_is_refused_at_its_field(
     world = World(Limits(user_id_characters=5, participants=3))
     error = await world.refusal("alice", channel)
     assert isinstance(error, Invalid)
-    assert [(f.pointer, f.code, f.limit) for f in error.field_errors] == [("/channel", code, limit)]
+    [field] = error.field_errors
+    assert (field.pointer, field.code, field.limit) == ("/channel", code, limit)
+    assert (error.code, error.detail) == (code, field.detail)
+    assert " must " in field.detail
+
+
+async def test_a_key_at_its_bounds_is_good() -> None:
+    world = World(Limits(user_id_characters=5, participants=3))
+    assert not (await world.by_key("alice", "abcde,alice,b")).duplicate
 
 
 async def test_the_conversation_is_named_exactly_once(world: World) -> None:
-    with pytest.raises(Invalid) as raised:
-        world.sender.submit("alice", "", UNSET, "x")
-    assert (raised.value.code, raised.value.field_errors[0].pointer) == ("missing", "/participants")
-    with pytest.raises(Invalid) as raised:
-        world.sender.submit("alice", "", ["alice"], "x", channel="alice")
-    assert (raised.value.code, raised.value.field_errors[0].pointer) == (
-        "one_conversation",
-        "/channel",
-    )
+    for names, key, error in (
+        (
+            UNSET,
+            UNSET,
+            FieldError("/participants", "missing", "one of participants and channel must be given"),
+        ),
+        (
+            ["alice"],
+            "alice",
+            FieldError(
+                "/channel",
+                "one_conversation",
+                "participants and channel must not be given together",
+            ),
+        ),
+    ):
+        with pytest.raises(Invalid) as raised:
+            world.sender.submit("alice", "", names, "x", channel=key)
+        assert raised.value.field_errors == (error,)
+        assert (raised.value.code, raised.value.detail) == (error.code, error.detail)
 
 
 async def test_with_the_store_away_what_is_known_goes_through(world: World) -> None:

@@ -7,7 +7,14 @@ from collections.abc import Awaitable
 
 import pytest
 
-from chatsvc.core.errors import ChatError, Conflict, Forbidden, Invalid, StoreUnavailable
+from chatsvc.core.errors import (
+    ChatError,
+    Conflict,
+    FieldError,
+    Forbidden,
+    Invalid,
+    StoreUnavailable,
+)
 from chatsvc.core.ids import format_id
 from chatsvc.core.limits import Limits
 from chatsvc.features.messages import service as module
@@ -65,17 +72,28 @@ async def test_the_order_of_checks(
 async def test_the_sender_is_one_of_them() -> None:
     with pytest.raises(Forbidden) as caught:
         make(FakeLog()).submit("mallory", "", ["alice", "bob"], "hi")
-    assert caught.value.code == "sender_not_participant"
+    detail = "participants must include the sender"
+    assert (caught.value.code, caught.value.detail) == ("sender_not_participant", detail)
+    assert caught.value.field_errors == (
+        FieldError("/participants", "sender_not_participant", detail),
+    )
 
 
 async def test_limits_are_those_given() -> None:
-    limits = Limits(participants=2, user_id_characters=3, content_characters=4, metadata_bytes=10)
+    limits = Limits(
+        participants=2,
+        user_id_characters=3,
+        content_characters=4,
+        metadata_bytes=10,
+        metadata_depth=2,
+    )
     service = make(FakeLog(), limits=limits)
     for participants, content, metadata, limit in (
         (["a", "b", "c"], "hi", None, 2),
         (["a", "long"], "hi", None, 3),
         (["a", "b"], "hello", None, 4),
         (["a", "b"], "hi", {"a": "123456789"}, 10),
+        (["a", "b"], "hi", {"a": [[]]}, 2),
     ):
         with pytest.raises(Invalid) as caught:
             service.submit("a", "", participants, content, metadata=metadata)
@@ -183,8 +201,9 @@ async def test_what_a_store_does_not_find_while_it_is_filled_again_is_not_new() 
     log.forget_keys()
     log.refilling = True
     assert (await service.submit("alice", "", ["alice"], "hi", OLD)).id == first.id
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable, match="cannot be answered yet") as caught:
         await service.submit("alice", "", ["alice"], "hi", OLD[:-1] + "2")
+    assert caught.value.retry_after == 2.0
     assert len(log.records) == 1
 
 
