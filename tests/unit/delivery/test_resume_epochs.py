@@ -78,6 +78,8 @@ async def test_what_is_lost_for_good_is_a_gap_for_who_missed_it() -> None:
     for at in (2, 3):
         assert (await one.resume(one.cursor(at)))[0] == Plan(10, False, at)
     assert (await one.resume(one.cursor(4)))[0] == Plan(4, True)
+    one.tail.confront(stored=8, base=0, hole=(9, 10))
+    assert (await one.resume(one.cursor(9)))[0] == Plan(10, False, 9), "the newest of all"
 
 
 @pytest.mark.parametrize(("complete", "lost"), [(False, None), (True, (3, 4))])
@@ -109,3 +111,17 @@ async def test_an_epoch_that_begins_while_a_resume_is_planned_counts() -> None:
     one.resumer.begin_epoch((EpochEntry(0, "e", 0), EpochEntry(1, "f", 2)))
     one.store.gate.set()
     assert await planning == Plan(5, False, 2), "the cursor is good up to 2 only"
+
+
+async def test_where_it_is_planned_again_it_is_for_the_same_user() -> None:
+    one = Resumption(max_messages=2)
+    one.accept(*(record(at) for at in range(1, 6)))
+    one.tail.advance(5)
+    one.store.gate = asyncio.Event()
+    planning = [
+        asyncio.create_task(one.resumer.plan(user, one.cursor(1))) for user in ("bob", "carol")
+    ]
+    await turns(3)
+    one.tail.confront(stored=5, base=0, hole=(0, 1))
+    one.store.gate.set()
+    assert await asyncio.gather(*planning) == [Plan(5, False, 1), Plan(1, True)]

@@ -100,6 +100,7 @@ def test_what_each_answers() -> None:
         200: ["Idempotent-Replayed", "Location"],
     }
     assert all(text for names in headers.values() for text in names.values())
+    assert headers[200]["Idempotent-Replayed"] == "`true`."
 
 
 def test_the_errors_that_each_can_raise() -> None:

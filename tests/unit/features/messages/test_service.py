@@ -270,3 +270,13 @@ async def test_the_same_list_gives_the_same_objects() -> None:
     first, second = service.conversation(["b", "a"]), service.conversation(["b", "a"])
     assert first[0] is second[0]
     assert first[1] is second[1]
+
+
+async def test_a_set_that_was_sent_to_is_not_made_again() -> None:
+    log = FakeLog()
+    service = make(log)
+    for content in ("1", "2"):
+        await service.submit("alice", "", ["bob", "alice"], content)
+    first, second = log.records
+    assert first.audience is second.audience
+    assert first.channel is second.channel
