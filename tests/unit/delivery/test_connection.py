@@ -4,8 +4,47 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from chatsvc.delivery.connection import HIGH_WATER, LOW_WATER
+from chatsvc.delivery.transports import reset
 from tests.support.sockets import attach, connection
+
+
+async def test_a_new_connection_is_not_live_nor_slow_nor_sealed() -> None:
+    one = connection("alice", buffer_limit=77_000)
+    assert one.transport is None
+    assert one.waiting is None
+    assert (one.live, one.sealed) == (False, False)
+    assert (one.slow_since, one.slow_size, one.buffer_limit) == (0.0, 0, 77_000)
+
+
+async def test_a_slow_one_that_is_cut_is_reset_and_another_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its peer does not read: the kernel would keep its share for minutes."""
+    were_reset: list[asyncio.Transport] = []
+
+    def noting(transport: asyncio.Transport) -> None:
+        were_reset.append(transport)
+        reset(transport)
+
+    monkeypatch.setattr("chatsvc.delivery.connection.reset", noting)
+    quick, slow = connection("alice"), connection("bob")
+    transports = [attach(quick), attach(slow, capacity=0)]
+    slow.write(b"x" * (HIGH_WATER + 1))
+    for one in (quick, slow):
+        one.cut("stalled")
+    assert [one.aborted for one in transports] == [True, True]
+    assert were_reset == [transports[1]]
+
+
+async def test_one_that_is_lost_is_not_live() -> None:
+    one = connection("alice")
+    transport = attach(one)
+    one.live = True
+    transport.lose()
+    assert (one.transport, one.live) == (None, False)
 
 
 async def test_a_connection_without_transport_takes_nothing() -> None:
@@ -45,7 +84,7 @@ async def test_what_is_unsent_is_known_of_a_slow_one() -> None:
     one.write_all([b"x", b"y"])
     assert (bool(one.slow_since), one.unsent) == (True, HIGH_WATER + 102)
     transport.drain()
-    assert one.unsent == 0
+    assert (one.slow_since, one.unsent) == (0.0, 0)
 
 
 async def test_writable_until_it_is_closing_or_gone() -> None:
@@ -97,14 +136,18 @@ async def test_stalled_is_who_has_not_read_for_so_long() -> None:
     assert one.stalled(now + 20, 10), "more to read is no reading"
 
 
-async def test_who_reads_less_than_comes_is_not_stalled() -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_who_reads_less_than_comes_is_not_stalled(at_once: bool) -> None:
     """What is unsent grows all the time, though the peer reads all the time."""
     one = connection("alice")
     transport = attach(one, capacity=0)
     one.write(b"x" * (HIGH_WATER + 1000))
     now = one.slow_since
     for second in range(1, 30):
-        one.write(b"y" * 1000)
+        if at_once:
+            one.write(b"y" * 1000)
+        else:
+            one.write_all([b"y" * 400, b"y" * 600])
         transport.drain(500)
         assert not one.stalled(now + second, 10)
     assert not one.stalled(now + 38, 10)

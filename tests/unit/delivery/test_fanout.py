@@ -15,7 +15,7 @@ from chatsvc.core.record import Record
 from chatsvc.delivery.connection import Connection
 from chatsvc.delivery.fanout import SLICE, Fanout
 from chatsvc.delivery.hub import Hub
-from chatsvc.delivery.spans import BEHIND
+from chatsvc.delivery.spans import BEHIND, Span
 from chatsvc.wire.frames import encode_text
 from tests.support.drafts import record
 from tests.support.sockets import FakeTransport, attach, connection, texts
@@ -142,6 +142,39 @@ async def test_one_that_waits_and_then_speaks_does_not_hear_itself(harness: Harn
     assert (got(bob), got(carol)) == ([1], [1, 2])
 
 
+async def test_what_waits_of_a_conversation_is_one_run_shared_by_all(harness: Harness) -> None:
+    readers = [harness.join("bob").connection for _ in range(3)]
+    for at in (1, 2):
+        harness.fanout.accept([record(at)])
+    spans = [one.waiting for one in readers]
+    assert all(isinstance(span, Span) for span in spans), "one span each, for both messages"
+    [run] = {id(span.run): span.run for span in spans if isinstance(span, Span)}.values()
+    assert (len(run.frames), run.waiting) == (2, 3)
+    await harness.settle()
+    assert run.waiting == 0
+
+
+async def test_a_run_is_closed_at_1024_frames(harness: Harness) -> None:
+    bob = harness.join("bob")
+    harness.fanout.accept([record(at) for at in range(1, 1025)])
+    harness.fanout.accept([record(1025)])
+    waiting = bob.connection.waiting
+    assert isinstance(waiting, list)
+    assert [len(span.run.frames) for span in waiting] == [1024, 1]
+    await harness.settle()
+    assert got(bob) == list(range(1, 1026))
+
+
+async def test_who_joins_late_gets_what_others_wait_for_already(harness: Harness) -> None:
+    early = harness.join("bob")
+    harness.fanout.accept([record(1)])
+    harness.fanout.accept([record(2, sender="zoe")])
+    late = harness.join("bob", "late")
+    harness.fanout.accept([record(3)])
+    await harness.settle()
+    assert (got(early), got(late)) == ([1, 2, 3], [3])
+
+
 async def test_who_joins_while_others_wait_gets_what_came_since(harness: Harness) -> None:
     bob = harness.join("bob")
     harness.fanout.accept([record(1)])
@@ -229,9 +262,18 @@ async def test_large_audiences_are_served_in_slices_with_turns_between(harness: 
     assert len(steps) == 4
 
 
-async def test_senders_are_answered_before_anybody_is_served(harness: Harness) -> None:
+async def test_senders_are_answered_before_anybody_is_served(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bob = harness.join("bob")
     order: list[str] = []
+    write = Connection.write
+
+    def noting(self: Connection, data: bytes) -> None:
+        order.append("served")
+        write(self, data)
+
+    monkeypatch.setattr(Connection, "write", noting)
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
     # As a socket does: the future's callback collects, the turn after it writes.
@@ -241,8 +283,19 @@ async def test_senders_are_answered_before_anybody_is_served(harness: Harness) -
     async with asyncio.timeout(10):
         while not bob.wire:  # noqa: ASYNC110
             await asyncio.sleep(0)
-    order.append("served")
     assert order == ["ack", "served"]
+
+
+async def test_who_alone_speaks_in_a_batch_is_not_served_for_it(harness: Harness) -> None:
+    plain, echo = harness.join("alice"), harness.join("alice", "laptop", echo=True)
+    bob = harness.join("bob")
+    harness.fanout.accept([record(1), record(2)])
+    waits = [one.connection.waiting is not None for one in (plain, echo, bob)]
+    assert waits == [False, True, True]
+    harness.fanout.accept([record(3), record(4, sender="bob", to=("alice",)), record(5)])
+    assert plain.connection.waiting is not None, "there is something of another's in it"
+    await harness.settle()
+    assert got(plain) == [4]
 
 
 async def test_a_slow_reader_is_handed_over_at_its_bound_and_nobody_else(harness: Harness) -> None:

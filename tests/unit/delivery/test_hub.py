@@ -28,8 +28,7 @@ def test_who_leaves_is_gone_and_leaves_nothing_behind() -> None:
     hub.add(laptop)
     assert hub.discard(phone)
     assert not hub.discard(phone)
-    assert not phone.live
-    assert laptop.live
+    assert (phone.live, laptop.live) == (False, True)
     assert (list(hub.of("alice")), hub.size) == ([laptop], 1)
     assert hub.discard(laptop)
     assert (list(hub.of("alice")), hub.size, hub._users) == ([], 0, {})

@@ -18,10 +18,9 @@ from tests.support.sockets import attach, connection
 PAGE_BYTES = 256 * 1024
 
 
-def sized(at: int, size: int, **options: str) -> Record:
+def sized(at: int, size: int) -> Record:
     """A record whose body has exactly so many bytes."""
-    made = record(at, "x", **options)
-    return record(at, "x" * (size - len(made.body) + 1), **options)
+    return record(at, "x" * (size - len(record(at, "x").body) + 1))
 
 
 class Asking(Resumption):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
+import termios
 from collections.abc import AsyncIterator
 from typing import cast
 
@@ -73,7 +75,48 @@ async def test_nothing_is_left_to_a_peer_that_is_reset(pair: Pair) -> None:
     reset(pair.transport)  # gone already: nothing happens
 
 
-async def test_a_transport_without_a_socket_tells_its_own() -> None:
+class OfDescriptor(asyncio.Transport):
+    """A transport with 100 bytes unsent, whose socket has this descriptor."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self.descriptor = descriptor
+
+    def get_write_buffer_size(self) -> int:
+        return 100
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        assert name == "socket"
+        return self
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+
+@pytest.mark.parametrize("descriptor", [-1, 0, 1, 7])
+async def test_the_kernel_is_asked_by_any_open_descriptor(
+    monkeypatch: pytest.MonkeyPatch, descriptor: int
+) -> None:
+    """0 too: a socket gets it where the process was started without a standard input."""
+    asked: list[tuple[int, int, int]] = []
+
+    def ioctl(descriptor: int, request: int, buffer: bytes) -> bytes:
+        asked.append((descriptor, request, len(buffer)))
+        return (23).to_bytes(len(buffer), sys.byteorder)
+
+    monkeypatch.setattr("fcntl.ioctl", ioctl)
+    found = unsent(OfDescriptor(descriptor))
+    if descriptor < 0:
+        assert (found, asked) == (100, [])
+    else:
+        an_int = 4
+        assert (found, asked) == (123, [(descriptor, termios.TIOCOUTQ, an_int)])
+
+
+async def test_a_transport_without_a_socket_tells_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fcntl.ioctl", pytest.fail)
     one = connection("alice")
     transport = attach(one, capacity=0)
     transport.write(b"x" * 100)

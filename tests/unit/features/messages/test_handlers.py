@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from chatsvc.core.errors import FieldError, Invalid
@@ -20,7 +21,7 @@ from chatsvc.features.messages.model import (
 from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import AllowAll, MessageService
 from chatsvc.wire.operation import Reply
-from tests.support.fake_log import FakeHistory, FakeLog
+from tests.support.fake_log import FakeHistory, FakeLog, Page, entry_of
 
 
 class Alice(NamedTuple):
@@ -135,6 +136,27 @@ async def test_a_page_is_the_messages(world: World, name: str, request_: dict[st
         b'{"messages":[%b],"has_more":false,"before":"%b","after":"%b","complete":true}'
         % (record.body, position, position),
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "request_", "ahead"),
+    [("get_conversation", {"channel": "alice,bob"}, 0), ("list_messages", {}, 1)],
+)
+async def test_the_positions_of_a_page_of_everything_are_revisions(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str, request_: dict[str, str], ahead: int
+) -> None:
+    await world.send()
+    [record] = world.log.records
+    changed = msgspec.structs.replace(entry_of(record), rev=record.id + 1)
+
+    async def page(*_: object, **__: object) -> Page:
+        return Page([changed], False, True)
+
+    monkeypatch.setattr(FakeHistory, "user_page", page)
+    monkeypatch.setattr(FakeHistory, "channel_page", page)
+    reply = await world.get(name, PageRequest(**request_))  # type: ignore[arg-type]
+    assert isinstance(reply.body, bytes)
+    assert f'"after":"{format_id(record.id + ahead)}"'.encode() in reply.body
 
 
 async def test_one_message_is_its_body_and_its_state(world: World) -> None:

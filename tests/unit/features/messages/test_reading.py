@@ -101,7 +101,7 @@ def test_the_limit_is_from_one_to_that_of_a_page(limit: int, error: FieldError) 
 @pytest.mark.parametrize("name", ["before", "after", "around"])
 def test_a_bound_that_is_no_id_is_refused_where_it_is(name: str) -> None:
     with pytest.raises(Invalid) as caught:
-        reader().page_query(PageRequest(limit=1, **{name: "12"}))  # type: ignore[arg-type]
+        reader().page_query(PageRequest(limit=1, **{name: "12"}))
     field = wrong(caught.value)
     assert (field.pointer, field.code, field.limit) == (f"/{name}", "bad_id", 16)
     assert "16 lower-case hex digits" in field.detail
@@ -118,7 +118,7 @@ def test_a_bound_that_is_no_id_is_refused_where_it_is(name: str) -> None:
 )
 def test_a_second_bound_is_refused_where_it_is(bounds: dict[str, str], second: str) -> None:
     with pytest.raises(Invalid) as caught:
-        reader().page_query(PageRequest(limit=1, **bounds))  # type: ignore[arg-type]
+        reader().page_query(PageRequest(limit=1, **bounds))
     assert wrong(caught.value) == FieldError(
         second, "one_bound", "only one of before, after and around must be given"
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from chatsvc.core.errors import (
 )
 from chatsvc.core.ids import format_id
 from chatsvc.core.limits import Limits
+from chatsvc.core.participants import normalize_participants
 from chatsvc.features.messages import service as module
 from chatsvc.features.messages.service import AllowAll, MessageService, Policy
 from tests.support.fake_log import FakeHistory, FakeLog
@@ -272,11 +274,17 @@ async def test_the_same_list_gives_the_same_objects() -> None:
     assert first[1] is second[1]
 
 
-async def test_a_set_that_was_sent_to_is_not_made_again() -> None:
-    log = FakeLog()
-    service = make(log)
+async def test_a_set_that_was_sent_to_is_not_checked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checked: list[Sequence[str]] = []
+
+    def noting(users: Sequence[str], **bounds: Any) -> tuple[str, ...]:
+        checked.append(users)
+        return normalize_participants(users, **bounds)
+
+    monkeypatch.setattr(module, "normalize_participants", noting)
+    service = make(FakeLog())
     for content in ("1", "2"):
         await service.submit("alice", "", ["bob", "alice"], content)
-    first, second = log.records
-    assert first.audience is second.audience
-    assert first.channel is second.channel
+    assert checked == [("bob", "alice")]
