@@ -19,7 +19,6 @@ def positions_at_start(file: LogFile, store: StoreState | None) -> Settled:
     if empty and positions.store is None and not head_of(file, positions):
         # What was before is the store's to answer; where it is away, any beginning will do.
         start = store.extent if store is not None else id_at(now_ms())
-        file.set_meta("trimmed", start)
         entry = positions.epochs[-1]._replace(begun=start)
         positions = positions._replace(
             epochs=(entry,), stored=start, settled=start, start=start, trimmed=start

@@ -130,7 +130,7 @@ class Tail:
         self.base = base
         self.hole = hole
         self.confirmed = confirmed
-        self.head = max(watermark, floor, head)
+        self.head = max(watermark, head)
         self.unsaved_bytes = 0
         self.unsaved_count = 0
         self.recent_bytes = 0
