@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import sys
 import tracemalloc
 from collections.abc import Callable
 
@@ -12,8 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatsvc.core.errors import LogUnavailable, TooManyRequests
-from chatsvc.core.record import Draft, Record, accept, pack, unpack
-from chatsvc.log.backlog import Backlog, FairShare, lists_bytes, share_of
+from chatsvc.core.record import PLACE_BYTES, RECORD_BYTES, Draft, Record, accept, pack, unpack
+from chatsvc.log.backlog import (
+    LIST_BYTES,
+    Backlog,
+    FairShare,
+    audience_bytes,
+    lists_bytes,
+    share_of,
+)
 from chatsvc.log.tail import Tail
 from tests.support.records import START, draft
 
@@ -193,3 +201,51 @@ def fill(backlog: Backlog, shares: FairShare, sender: str, size: int) -> int:
 def test_a_draft_whose_lists_are_there_counts_for_less() -> None:
     one: Draft = draft(to=people("x", 200))
     assert lists_bytes(one) + one.cost > 200 * 200 > one.cost
+
+
+def test_names_take_what_each_string_and_their_tuple_take() -> None:
+    names = ("anna", "a name of thirty-two characters!")
+    taken = [sys.getsizeof(one) for one in ("a channel", names, *names)]
+    assert audience_bytes("a channel", names) == sum(taken)
+
+
+def test_a_draft_counts_for_its_record_its_text_and_its_places() -> None:
+    one = draft(to=("anna", "bert", "cleo"))
+    places = len(one.audience) + 1
+    body = len(accept(one, START).body)
+    assert one.cost == RECORD_BYTES + body + places * PLACE_BYTES
+    names = audience_bytes(one.channel, one.audience)
+    assert lists_bytes(one) == places * LIST_BYTES + names
+
+
+def of_1600(**held: int) -> FairShare:
+    """Shares of a bound of 1600 bytes, of which so much is held: half is 800, a share 100."""
+    backlog = Backlog()
+    for sender, size in held.items():
+        backlog.add(sender, size)
+    return FairShare(backlog, 1600)
+
+
+def test_a_share_is_whole_bytes() -> None:
+    assert (share_of(1600), share_of(1601), share_of(512 * MIB + 1)) == (100, 100, MIB)
+
+
+def test_the_first_half_is_anybodys_to_the_last_byte() -> None:
+    of_1600(bulk=700).check("bulk", 100)
+    with pytest.raises(TooManyRequests):
+        of_1600(bulk=700).check("bulk", 101)
+
+
+def test_a_share_can_be_used_to_the_last_byte() -> None:
+    of_1600(bulk=800, alice=60).check("alice", 40)
+    with pytest.raises(TooManyRequests):
+        of_1600(bulk=800, alice=60).check("alice", 41)
+
+
+def test_the_bound_can_be_used_to_the_last_byte() -> None:
+    of_1600(bulk=1500).check("alice", 100)
+    of_1600(bulk=1500).check_capacity()
+    with pytest.raises(LogUnavailable, match="too much is waiting to be stored"):
+        of_1600(bulk=1500).check("alice", 101)
+    with pytest.raises(LogUnavailable):
+        of_1600(bulk=1501).check_capacity()

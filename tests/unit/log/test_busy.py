@@ -10,10 +10,12 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from chatsvc.log.busy import is_busy, retry_while_busy
+from chatsvc.log import busy as busy_module
+from chatsvc.log.busy import is_busy, primary_code, retry_while_busy
 from chatsvc.log.file import LogFile
 from chatsvc.storage.sqlite import SqliteStore
 
@@ -107,6 +109,7 @@ def test_other_errors_are_not() -> None:
     assert len(calls) == 1
     assert not is_busy(ValueError())
     assert not is_busy(sqlite3.ProgrammingError("raised by Python's own module"))
+    assert primary_code(sqlite3.ProgrammingError("raised by Python's own module")) == 0
 
 
 def test_it_ends() -> None:
@@ -116,3 +119,30 @@ def test_it_ends() -> None:
     assert len(calls) > 1
     with pytest.raises(sqlite3.OperationalError):
         retry_while_busy(call, 0)
+
+
+def test_no_try_begins_once_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(busy_module, "time", SimpleNamespace(monotonic=lambda: 7.0))
+    call, calls = scripted(busy(), "opened")
+    with pytest.raises(sqlite3.OperationalError):
+        retry_while_busy(call, 0)
+    assert len(calls) == 1
+
+
+def test_pauses_grow_up_to_a_bound_and_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or those that met once would meet at every try."""
+    pauses: list[float] = []
+    spread: set[tuple[float, float]] = set()
+
+    def uniform(low: float, high: float) -> float:
+        spread.add((low, high))
+        return 0.75
+
+    clock = SimpleNamespace(monotonic=lambda: 7.0, sleep=pauses.append)
+    monkeypatch.setattr(busy_module, "time", clock)
+    monkeypatch.setattr(busy_module, "random", SimpleNamespace(uniform=uniform))
+    call, _ = scripted(*[busy()] * 9, "opened")
+    assert retry_while_busy(call, 1) == "opened"
+    growing = [0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.1, 0.1, 0.1]
+    assert pauses == pytest.approx([0.75 * pause for pause in growing])
+    assert spread == {(0.5, 1.0)}

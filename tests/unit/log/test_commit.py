@@ -11,6 +11,7 @@ import pytest
 from chatsvc.core.errors import Conflict, LogUnavailable, TooManyRequests
 from chatsvc.core.ids import format_id
 from chatsvc.core.record import Draft, Record, accept
+from chatsvc.log import commit
 from chatsvc.log.backlog import Backlog
 from chatsvc.log.base import Appended
 from chatsvc.log.commit import COMMIT_RECORDS, Done, GroupCommit
@@ -120,6 +121,17 @@ async def test_bytes_bound_a_commit_too(disk: Disk) -> None:
     assert sum(len(batch) for batch in disk.batches) == 80
 
 
+@pytest.mark.parametrize(("beyond", "together"), [(0, 2), (1, 3)])
+async def test_a_commit_is_full_once_it_has_so_many_bytes(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch, beyond: int, together: int
+) -> None:
+    monkeypatch.setattr(commit, "COMMIT_BYTES", 2 * len(draft().rest) + beyond)
+    for _ in range(4):
+        disk.commit.append(draft())
+    await turn()
+    assert [len(batch) for batch in disk.batches] == [together]
+
+
 async def test_the_record_is_readable_before_the_future_resolves(disk: Disk) -> None:
     future = disk.commit.append(draft())
     future.add_done_callback(lambda _: disk.events.append("resolved"))
@@ -154,7 +166,7 @@ async def test_the_same_key_with_another_content_is_a_conflict_that_names_the_fi
     (record,) = disk.finish()
     late = disk.commit.append(draft("z", client_id="k"))
     for future in (early, late):
-        with pytest.raises(Conflict) as raised:
+        with pytest.raises(Conflict, match="client_id must not be used again") as raised:
             await future
         assert raised.value.extra == {"id": format_id(record.id)}
 
@@ -199,12 +211,31 @@ async def test_a_batch_that_cannot_even_begin_fails_and_the_next_goes_on(disk: D
 
     disk.commit._write = raises
     lost = disk.commit.append(draft("x"))
-    with pytest.raises(LogUnavailable):
+    with pytest.raises(LogUnavailable, match="the log cannot write"):
         await asyncio.wait_for(lost, 10)
     kept = disk.commit.append(draft("y"))
     await turn()
     disk.finish()
     assert (await kept).id
+
+
+async def test_a_write_that_ends_without_a_reason_is_a_failure_too(disk: Disk) -> None:
+    lost = disk.commit.append(draft("x"))
+    await turn()
+    assert disk._done is not None
+    disk._done(None, None)
+    with pytest.raises(LogUnavailable, match="the log is away"):
+        await lost
+
+
+async def test_fewer_records_than_drafts_are_no_answer(disk: Disk) -> None:
+    """Whoever wrote them must say what became of each."""
+    appended = [disk.commit.append(draft("x")), disk.commit.append(draft("y"))]
+    await turn()
+    assert disk._done is not None
+    with pytest.raises(ValueError, match="shorter"):
+        disk._done([accept(disk.batches[0][0], 64)], None)
+    assert not any(future.done() for future in appended)
 
 
 async def test_a_caller_that_goes_away_takes_nobody_with_it(disk: Disk) -> None:
@@ -255,6 +286,11 @@ async def test_drained_waits_for_what_is_queued_and_what_is_written(disk: Disk) 
     assert not drained.done()
     disk.finish()
     await asyncio.wait_for(drained, 5)
+    disk.commit.append(draft("2"))
+    again = asyncio.create_task(disk.commit.drained())
+    await turn()
+    disk.finish()
+    await asyncio.wait_for(again, 5)
 
 
 async def test_in_flight_from_the_call_to_the_answer(disk: Disk) -> None:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from chatsvc.log import elapsed
 from chatsvc.log.elapsed import ElapsedHeads, Instant, now
 
 
@@ -103,3 +110,48 @@ def test_the_machine_names_its_boot() -> None:
     first, second = now(), now()
     assert first.boot == second.boot
     assert first.seconds <= second.seconds
+
+
+def test_a_machine_that_does_not_name_its_boot_counts_this_process_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elapsed, "_BOOT_ID", tmp_path / "is not there")
+    first, second = now(), now()
+    assert first.boot == second.boot == ""
+    assert 0 < first.seconds <= second.seconds
+
+
+def notes_of(heads: ElapsedHeads) -> list[list[float]]:
+    notes: list[list[float]] = msgspec.json.decode(heads.save())[-1]
+    return notes
+
+
+def test_a_head_that_stands_still_is_noted_once() -> None:
+    clock = FakeClock()
+    heads = ElapsedHeads(clock=clock)
+    for _ in range(5):
+        heads.note(10)
+        clock.advance(1)
+    assert notes_of(heads) == [[0.0, 10]]
+
+
+@pytest.mark.parametrize(
+    ("precision", "noted", "kept"),
+    [
+        # Between the neighbours of one that goes lies no more than its age.
+        (1, range(11), [0, 5, 8, 9, 10]),
+        # ... than half of its age.
+        (2, [0, 60, 70, 80, 90, 100], [0, 60, 70, 80, 90, 100]),
+    ],
+)
+def test_notes_are_thinned_by_their_age_and_the_ends_stay(
+    monkeypatch: pytest.MonkeyPatch, precision: int, noted: Sequence[int], kept: list[int]
+) -> None:
+    monkeypatch.setattr(elapsed, "_THIN_AT", len(noted))
+    monkeypatch.setattr(elapsed, "_PRECISION", precision)
+    clock = FakeClock(seconds=0.0)
+    heads = ElapsedHeads(clock=clock)
+    for seconds in noted:
+        clock.instant = Instant("boot-1", float(seconds))
+        heads.note(seconds + 1)
+    assert notes_of(heads) == [[float(seconds), seconds + 1] for seconds in kept]

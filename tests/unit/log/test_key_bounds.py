@@ -130,6 +130,13 @@ def test_a_store_that_does_not_answer_may_be_as_new_as_the_clock() -> None:
     assert bounds.covers("alice", uuid7_at(clock.ms + AHEAD_MS + 1))
 
 
+def test_ahead_of_the_clock_begins_above_what_an_own_id_bounds() -> None:
+    bounds = KeyBounds(clock=Clock())
+    bounds.past_is_unknown(0)
+    assert not bounds.covers("alice", uuid7_at(T0 + AHEAD_MS))
+    assert bounds.covers("alice", uuid7_at(T0 + AHEAD_MS + 1))
+
+
 def test_what_the_store_tells_replaces_what_was_feared() -> None:
     bounds = KeyBounds(clock=Clock())
     bounds.past_is_unknown(None)
@@ -157,6 +164,22 @@ def test_more_senders_ahead_than_are_kept_share_a_bound(monkeypatch: pytest.Monk
     bounds.learn_past(T0, [("a", T0 + 3 * YEAR), ("b", T0 + 2 * YEAR), ("c", T0 + YEAR)])
     assert bounds.covers("d", uuid7_at(T0 + YEAR))
     assert not bounds.covers("d", uuid7_at(T0 + YEAR + 1))
+    bounds = KeyBounds()
+    bounds.learn_past(T0, [("a", T0 + 3 * YEAR), ("b", T0 + 2 * YEAR)])
+    assert not bounds.covers("d", uuid7_at(T0 + YEAR)), "two are kept one by one"
+
+
+def test_a_bound_that_the_shared_one_covers_is_not_kept_on_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(key_bounds, "SENDERS", 1)
+    bounds = KeyBounds()
+    bounds.learn_past(T0, [("a", T0 + 3 * YEAR), ("b", T0 + YEAR)])
+    for minted in (T0, T0 + YEAR):
+        bounds.forgot("c", [uuid7_at(minted)])
+    assert set(msgspec.json.decode(bounds.save(0))[-1]) == {"a", "b"}
+    bounds = KeyBounds(bounds.save(0))
+    assert bounds.covers("c", uuid7_at(T0 + YEAR))
 
 
 def test_the_saved_form_is_bounded() -> None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from chatsvc.core.ids import MAX_ID
 from chatsvc.log.file import LogFile
-from chatsvc.log.positions import MAX_EPOCHS, load, remembered
+from chatsvc.log.positions import (
+    MAX_EPOCHS,
+    Positions,
+    head_of,
+    load,
+    remembered,
+    trimmed_of,
+)
 from chatsvc.log.reconcile import EpochEntry
 from chatsvc.log.standing import begin_epoch
 
@@ -37,3 +47,98 @@ def test_a_forgotten_first_life_has_no_beginning_to_keep() -> None:
         *(EpochEntry(at, f"e{at}", at) for at in range(1, MAX_EPOCHS + 1)),
     )
     assert remembered(epochs) == epochs[1:]
+
+
+FULL = Positions(
+    epochs=(EpochEntry(3, "before", 4), EpochEntry(4, "now", 12)),
+    created_ms=17,
+    store="s",
+    stored=20,
+    settled=30,
+    start=5,
+    trimmed=10,
+    base=40,
+    unconfirmed=41,
+    hole=(6, 7),
+    marked=True,
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[LogFile]:
+    made = LogFile(tmp_path / "log.db")
+    yield made
+    made.close()
+
+
+def insert(file: LogFile, *ids: int) -> None:
+    file.insert([(record_id, 0, b"") for record_id in ids])
+
+
+def unset(file: LogFile, *keys: str) -> None:
+    """As a program wrote it that knew nothing of them."""
+    for key in keys:
+        file._db.execute("DELETE FROM meta WHERE key=?", (key,))
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [FULL, FULL._replace(store=None, unconfirmed=None, hole=None, marked=False)],
+    ids=["all", "what may be absent"],
+)
+def test_what_is_written_is_what_is_read(file: LogFile, positions: Positions) -> None:
+    file.set_metas(positions.meta() | {"trimmed": positions.trimmed})
+    assert load(file) == positions
+    assert trimmed_of(file) == 10
+
+
+def test_a_file_that_says_nothing_stands_at_the_beginning(file: LogFile) -> None:
+    unset(file, "trimmed", "created_ms")
+    assert load(file) == Positions(
+        epochs=(EpochEntry(0, str(file.meta("epoch")), MAX_ID),),
+        created_ms=0,
+        store=None,
+        stored=0,
+        settled=0,
+        start=0,
+        trimmed=0,
+        base=0,
+        unconfirmed=None,
+        hole=None,
+        marked=False,
+    )
+    assert trimmed_of(file) == 0
+
+
+@pytest.mark.parametrize(("watermark", "base"), [(20, 30), (30, 20)])
+def test_an_older_file_without_rows_claims_nothing_up_to_its_marks(
+    file: LogFile, watermark: int, base: int
+) -> None:
+    file.set_metas({"watermark": watermark, "base": base})
+    unset(file, "trimmed")
+    assert load(file).trimmed == 30
+    insert(file, 9, 35)
+    assert load(file).trimmed == 8, "what it holds was not deleted"
+
+
+def test_rows_that_are_gone_are_trimmed_whatever_the_file_says(file: LogFile) -> None:
+    file.set_metas({"trimmed": 10, "watermark": 5, "settled": 7})
+    insert(file, 21)
+    found = load(file)
+    assert (found.trimmed, found.stored, found.settled) == (20, 20, 20)
+    file.set_meta("trimmed", 30)
+    assert load(file).trimmed == 30
+
+
+def test_the_head_is_the_highest_that_the_file_knows_of(file: LogFile) -> None:
+    insert(file, 50)
+    assert head_of(file, FULL) == 50
+    assert head_of(file, FULL._replace(base=60)) == 60
+    assert head_of(file, FULL._replace(trimmed=70)) == 70
+
+
+@pytest.mark.parametrize(("head", "begun"), [(30, 40), (50, 50)])
+def test_an_epoch_that_a_command_began_is_counted_on(file: LogFile, head: int, begun: int) -> None:
+    insert(file, head)
+    file.set_metas(FULL.meta() | {"epoch": "by a command"})
+    assert load(file).epochs == (*FULL.epochs, EpochEntry(5, "by a command", begun))

@@ -110,6 +110,9 @@ def test_holes_are_remembered_and_joined() -> None:
     assert reconcile(log, StoreState("ours", mark(10), HEAD), known=True).hole == (3, TRIMMED)
     full = StoreState("another", mark(TRIMMED), HEAD)
     assert reconcile(log, full, known=True).hole is None
+    assert reconcile(log._replace(hole=(3, TRIMMED)), full, known=True).hole is None
+    taken_out = log._replace(hole=(3, TRIMMED + 1))
+    assert reconcile(taken_out, full, known=True).hole == (3, TRIMMED + 1)
 
 
 @pytest.mark.parametrize(
@@ -225,4 +228,6 @@ def test_a_log_that_began_while_the_store_was_away(
 ) -> None:
     """Nothing was deleted from it yet, nor stored."""
     log = LOG._replace(store=None, stored=TRIMMED, start=TRIMMED, empty=empty)
-    assert reconcile(log, StoreState("ours", None, head), known=False) == expected
+    store = StoreState("ours", None, head)
+    assert reconcile(log, store, known=False) == expected
+    assert reconcile(log, store, known=True) == expected._replace(ahead=False)

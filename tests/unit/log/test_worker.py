@@ -51,3 +51,11 @@ async def test_chores_are_done_before_the_end() -> None:
     worker.maintain(chore)
     await worker.stop()
     assert len(done) == 3
+
+
+async def test_its_thread_does_not_keep_a_process_that_ends() -> None:
+    worker = Worker("a thread by name")
+    (thread,) = [one for one in threading.enumerate() if one.name == "a thread by name"]
+    assert thread.daemon
+    await worker.stop()
+    assert not thread.is_alive()
