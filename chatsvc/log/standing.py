@@ -106,7 +106,7 @@ def settle(
     )
     file.set_metas(positions.meta())
     _log_meeting(log, store, positions, meeting)
-    refill = file.count_between(stored, positions.settled) if stored < positions.settled else 0
+    refill = file.count_between(stored, positions.settled)
     return Settled(positions, meeting, min(begin, stored), refill)
 
 
@@ -180,7 +180,7 @@ class Standing:
         self._reserve(store.extent)
         tail = self._tail
         before = self._now()
-        empty = not len(tail) and before.unconfirmed is not None and tail.head == before.trimmed
+        empty = tail.head == before.trimmed
         # Of a log that was confirmed the store can only know more below what it is behind by.
         differ = before.stored if store.extent > before.stored else before.start
         floor = tail.floor
