@@ -54,7 +54,7 @@ def close_to_others(data_dir: Path) -> list[Finding]:
 
 def _close(path: Path) -> Finding | None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None  # not there, a link, or not to be opened: opening it in earnest will tell
     try:

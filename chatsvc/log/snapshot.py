@@ -33,7 +33,7 @@ def copy_database(source: Path, target: Path) -> None:
         raise ConfigurationError(f"{target} exists: nothing is written over it")
     with _reading(source) as db:
         db.execute("VACUUM INTO ?", (str(target),))
-    descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(target, os.O_RDONLY)
     try:
         os.fsync(descriptor)  # VACUUM leaves that to its caller
     finally:
