@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import shutil
 import sqlite3
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from chatsvc.log.wal import WalReport, _inspect, inspect_wal
+from chatsvc.log.wal import WalReport, _checksum, _inspect, inspect_wal
 
 HEADER, FRAME_HEAD = 32, 24
 
@@ -104,8 +105,7 @@ def test_torn_at_any_byte_of_the_last_commit_is_torn_and_loses_that_commit(
             continue  # every byte of the heads, and a few of the pages'
         wal.write_bytes(whole[:cut])
         report = inspect_wal(wal)
-        assert report.commits == 4
-        assert not report.damaged
+        assert (report.commits, report.commits_lost) == (4, 0)
         torn_frame = (cut - HEADER) // database.frame * database.frame + HEADER
         # Cut between two frames there is nothing bad to see: the commit has no end.
         assert report.bad_offset == (None if cut == torn_frame else torn_frame)
@@ -170,6 +170,49 @@ def test_a_header_cut_short_is_torn(database: Database) -> None:
     assert inspect_wal(wal) == WalReport(0, 0, 0)
 
 
+def header(page: int) -> bytes:
+    start = struct.pack(">6I", 0x377F0682, 3007000, page, 0, 1, 2)
+    return start + struct.pack(">2I", *_checksum(start, 0, 0, little=True))
+
+
+@pytest.mark.parametrize("page", [512, 1024, 4096, 65536])
+def test_a_page_is_a_power_of_two(tmp_path: Path, page: int) -> None:
+    (tmp_path / "x-wal").write_bytes(header(page))
+    assert inspect_wal(tmp_path / "x-wal") == WalReport(0, None, 0)
+
+
+@pytest.mark.parametrize("page", [0, 1, 256, 511, 1000, 65537, 131072])
+def test_a_header_with_another_size_of_page_is_bad_whatever_its_checksum(
+    tmp_path: Path, page: int
+) -> None:
+    (tmp_path / "x-wal").write_bytes(header(page))
+    assert inspect_wal(tmp_path / "x-wal") == WalReport(0, 0, 0)
+
+
+def test_a_torn_commit_with_one_behind_is_told_though_it_has_lost_its_salt(
+    database: Database,
+) -> None:
+    for _ in range(4):
+        database.commit()
+    wal = database.crash()
+    torn = ends_of_commits(wal, database.frame)[1]
+    flip(wal, torn + 9)
+    assert inspect_wal(wal) == WalReport(2, torn, 1)
+
+
+@pytest.mark.parametrize(("kept", "lost"), [(23, 1), (24, 2)])
+def test_a_commit_behind_the_bad_one_counts_once_its_head_is_whole(
+    database: Database, kept: int, lost: int
+) -> None:
+    for _ in range(3):
+        database.commit()
+    wal = database.crash()
+    bad, last = ends_of_commits(wal, database.frame)[:2]
+    flip(wal, bad + FRAME_HEAD + 50)
+    wal.write_bytes(wal.read_bytes()[: last + kept])
+    assert inspect_wal(wal) == WalReport(1, bad, lost)
+
+
 def test_frames_left_over_from_before_a_checkpoint_are_nobodys_loss(database: Database) -> None:
     for _ in range(20):
         database.commit()
@@ -218,6 +261,9 @@ def test_an_unfinished_transaction_at_the_end_is_no_commit(database: Database) -
     database.db.execute("ROLLBACK")
     assert wal.stat().st_size > HEADER + 10 * database.frame
     assert inspect_wal(wal) == WalReport(1, None, 0)
+    bad = HEADER + 5 * database.frame
+    flip(wal, bad + FRAME_HEAD + 5)
+    assert inspect_wal(wal) == WalReport(1, bad, 0), "a frame of this log, and no left-over"
 
 
 class Watched(io.BytesIO):
