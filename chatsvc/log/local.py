@@ -74,8 +74,8 @@ class LocalLog(MessageLog):
         backlog_bytes: int,
         min_free_bytes: int,
         retention_ms: int,
-        new_conversations: int = 0,
-        observe: Observe | None = None,
+        new_conversations: int,
+        observe: Observe | None,
     ) -> None:
         self.tail = tail
         self.elapsed = elapsed

@@ -21,6 +21,8 @@ UNFINISHED_RESTORE: Final = "restore.part"
 _LOG_FILES: Final = ("log.db", "log.db-wal", "log.db-shm")
 _TRIAL_PREFIX: Final = ".chatsvc-check-"
 
+_logger = structlog.get_logger("chatsvc.log")
+
 
 class DataDirInUse(ConfigurationError):
     """Another process holds the folder's lock."""
@@ -76,9 +78,7 @@ class DataDirLock:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
         for finding in close_to_others(self._path.parent):
-            structlog.get_logger("chatsvc.log").warning(
-                finding.event, path=str(finding.path), mode=finding.mode
-            )
+            _logger.warning(finding.event, path=str(finding.path), mode=finding.mode)
 
     def check(self) -> None:
         """Whether :meth:`acquire` could take it, another holder aside. Leaves nothing behind.
