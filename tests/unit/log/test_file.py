@@ -232,6 +232,11 @@ def test_rows_that_are_taken_out_raise_the_base(file: LogFile) -> None:
     assert (ids(file), file.meta("base")) == ([30, 50], 40)
 
 
+def test_where_nothing_is_taken_out_the_base_stays_at_the_beginning(empty: LogFile) -> None:
+    empty.remove([])
+    assert empty.meta("base") == 0
+
+
 def test_rows_are_put_in_the_place_of_others_with_what_follows_or_not_at_all(
     file: LogFile,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from chatsvc.core.errors import LogUnavailable
+from chatsvc.core.errors import LogUnavailable, TooManyRequests
 from chatsvc.core.ids import MAX_ID
 from chatsvc.log import local
 from chatsvc.log.file import LogFile, Row
@@ -145,3 +145,40 @@ async def test_what_is_trimmed_is_stored_and_as_old_as_it_must_be(
     log._saved_keys.position = sent[0] - 2
     log._trim()
     assert asked == [(up_to, 1000) for up_to in (0, sent[0] - 1, sent[0], sent[0] - 2)]
+
+
+async def test_a_key_is_kept_until_its_window_is_over(open_log: Open) -> None:
+    boot = Boot()
+    log = await open_log(elapsed_clock=boot, idempotency_ms=600_000, store=NOTHING)
+    sent = await log.append(draft(client_id="k"))
+    log.advance_watermark(sent.id)
+    remembered = []
+    for seconds in (0.0, 599.75, 0.25):
+        boot.seconds += seconds
+        log.run_maintenance()
+        remembered.append(log.remembers(("alice", "alice,bob", "k")))
+    assert remembered == [True, True, False]
+
+
+async def test_bounds_are_each_senders_own(open_log: Open) -> None:
+    log = await open_log(backlog_bytes=100_000, new_conversations=1)
+    sent = 0
+    with pytest.raises(TooManyRequests) as raised:
+        while sent < 100:
+            await log.append(draft("x" * 1000, sender="bulk"))
+            sent += 1
+    assert raised.value.code == "sender_backlog_full"
+    await log.append(draft("x", sender="alice"))
+    with pytest.raises(TooManyRequests) as raised:
+        await log.append(draft("x", sender="alice", to=("carol",)))
+    assert raised.value.code == "too_many_conversations"
+
+
+def test_a_steady_clock_goes_on_by_the_time_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    boot = Boot()
+    monkeypatch.setattr(local, "now_ms", lambda: 5_000)
+    clock = local._steady_clock(boot)
+    monkeypatch.setattr(local, "now_ms", lambda: 99_000)
+    assert clock() == 5_000
+    boot.seconds += 3.5
+    assert clock() == 8_500

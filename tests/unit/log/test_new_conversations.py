@@ -87,3 +87,28 @@ def test_what_is_remembered_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyP
     assert begin(bound, "user 0", range(20)) == 10, "who fell out starts anew"
     bound.begin("user 3", "same")
     assert len(bound._recent) <= 20
+
+
+def test_the_beginnings_that_are_known_as_made_are_the_most_recent(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repeat of one of them is free; the one before them is counted again."""
+    monkeypatch.setattr(new_conversations, "RECENT", 3)
+    bound = NewConversations(4, clock=clock)
+    for number in range(4):
+        bound.begin("alice", f"alice,{number}")
+    for number in (1, 2, 3):
+        bound.begin("alice", f"alice,{number}")
+    with pytest.raises(TooManyRequests):
+        bound.begin("alice", "alice,0")
+
+
+def test_the_senders_that_are_known_began_something_last(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_conversations, "SENDERS", 2)
+    bound = NewConversations(2, clock=clock)
+    for sender, number in (("a", 1), ("b", 1), ("a", 2), ("c", 1)):
+        bound.begin(sender, f"{sender},{number}")
+    assert begin(bound, "a", range(3, 4)) == 0, "a began something after b"
+    assert begin(bound, "b", range(3, 9)) == 2

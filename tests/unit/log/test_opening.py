@@ -114,3 +114,27 @@ def test_a_long_log_is_read_a_thousand_records_at_a_time(file: LogFile) -> None:
     assert batches == [1000, 1000, 500]
     assert keys.calls == [(0, MAX_ID, count) for count in (1, 1001, 1010, 509)]
     assert len(keys) == 10
+
+
+def test_a_log_that_took_nothing_with_the_store_away_begins_no_epoch_beside_it(
+    file: LogFile,
+) -> None:
+    before = positions_at_start(file, None).positions
+    far = before.start + 1000
+    positions, meeting, _, _ = positions_at_start(file, StoreState("s", None, far))
+    assert meeting is not None
+    assert not meeting.ahead
+    assert positions.epoch == before.epoch
+    assert (positions.base, positions.stored) == (far, before.start)
+
+
+def test_beside_a_store_that_knows_more_a_new_epoch_may_differ_from_all_that_is_in_it(
+    file: LogFile,
+) -> None:
+    insert(file, [record(10), record(20)])
+    file.set_metas({"store": "s", "watermark": 20, "settled": 20})
+    positions, meeting, begin, refill = positions_at_start(file, StoreState("s", None, 30))
+    assert meeting is not None
+    assert meeting.ahead
+    assert (positions.epochs[-1].begun, positions.base) == (30, 30)
+    assert (begin, refill) == (positions.stored, 2)

@@ -50,7 +50,7 @@ def test_a_forgotten_first_life_has_no_beginning_to_keep() -> None:
 
 
 FULL = Positions(
-    epochs=(EpochEntry(3, "before", 4), EpochEntry(4, "now", 12)),
+    epochs=(EpochEntry(2, "first", 0), EpochEntry(3, "before", 4), EpochEntry(4, "now", 12)),
     created_ms=17,
     store="s",
     stored=20,
@@ -90,6 +90,9 @@ def test_what_is_written_is_what_is_read(file: LogFile, positions: Positions) ->
     file.set_metas(positions.meta() | {"trimmed": positions.trimmed})
     assert load(file) == positions
     assert trimmed_of(file) == 10
+    for key, value in positions.meta().items():
+        assert file.meta(key) == value
+        assert value is not None, "what is absent is an empty text"
 
 
 def test_a_file_that_says_nothing_stands_at_the_beginning(file: LogFile) -> None:

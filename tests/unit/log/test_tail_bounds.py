@@ -24,6 +24,20 @@ def test_a_new_tail_stands_at_the_beginning() -> None:
     assert (tail.complete_above, tail.head) == (0, 1)
 
 
+def test_what_is_lost_is_missing_from_the_start() -> None:
+    tail = Tail(recent_bytes=0, watermark=9, floor=9, hole=(3, 7))
+    assert (tail.hole, tail.missing()) == ((3, 7), ((3, 7),))
+
+
+def test_a_first_message_counts_for_itself_its_lists_and_the_names() -> None:
+    tail, one = Tail(recent_bytes=0), record(1, to=("bob", "carol"))
+    tail.extend([one])
+    names = audience_bytes(one.channel, one.audience)
+    assert tail.unsaved_bytes == one.cost + 4 * LIST_BYTES + names
+    tail.advance(1)
+    assert tail.recent_bytes == 0
+
+
 def test_the_head_is_never_below_the_watermark() -> None:
     assert Tail(recent_bytes=0, watermark=5, floor=2).head == 5
     assert Tail(recent_bytes=0, watermark=5, floor=2, head=9).head == 9
