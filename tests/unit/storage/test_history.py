@@ -278,7 +278,7 @@ async def test_after_a_failure_reads_fail_at_once_for_a_while() -> None:
         await breaker.run(call)
     assert calls == 2
     now, away = 1.5, False
-    with pytest.raises(StoreUnavailable) as refused:
+    with pytest.raises(StoreUnavailable, match="does not answer") as refused:
         await breaker.run(call)
     assert refused.value.retry_after == pytest.approx(0.5)
     now = 2.0

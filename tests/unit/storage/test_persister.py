@@ -535,7 +535,7 @@ async def test_stopping_one_that_never_started_is_harmless(make: Make) -> None:
 async def test_it_starts_once(make: Make) -> None:
     persister = make()
     persister.start()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="starts once"):
         persister.start()
 
 
