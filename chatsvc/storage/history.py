@@ -202,7 +202,7 @@ class History:
         ``None``, after the same work, for one that does not exist and for one of others.
         """
         oldest = self._expiry.oldest_kept()
-        from_tail, _ = self._channel(channel, user)
+        from_tail = partial(self._tail.channel_page, channel)
         newest = messages_of(from_tail, Bounds(1, after=max(oldest - 1, 0)))
         if newest and user in newest[-1].audience:
             return decode_participants(newest[-1].body).participants
@@ -277,7 +277,7 @@ class History:
 
     def _visible(self, bounds: Bounds) -> Bounds:
         oldest = self._expiry.oldest_kept()
-        return bounds._replace(after=max(bounds.after, oldest - 1)) if oldest else bounds
+        return bounds._replace(after=max(bounds.after, oldest - 1))
 
     async def _page(self, from_tail: FromTail, from_store: _FromStore, bounds: Bounds) -> Page:
         bounds = self._visible(bounds)
@@ -349,8 +349,8 @@ class History:
             if len(rows) < wanted and not _too_large(rows):
                 break
             before = rows[-1].last_id
-            if before < oldest:
-                break  # and so are all behind it
+            if before <= oldest:
+                break  # all behind it are too old
         return found[:wanted]
 
     async def _not_outdated(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chatsvc.core.errors import HistoryBusy, StoreUnavailable
 from chatsvc.core.ids import MAX_ID, STEP
-from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.base import Conversation
@@ -19,50 +19,9 @@ from chatsvc.storage.breaker import Breaker
 from chatsvc.storage.history import History
 from chatsvc.storage.read_queue import ReadQueue
 from chatsvc.storage.retention import Expiry
+from tests.support.history_worlds import Merged, Refilling, World, at, ids
 from tests.support.memory_store import MemoryStore
 from tests.support.records import START, other_kind, record, records
-
-
-def ids(entries: list[Entry]) -> list[int]:
-    return [entry.id for entry in entries]
-
-
-def at(*numbers: int) -> list[int]:
-    return [START + number * STEP for number in numbers]
-
-
-class World:
-    """A log's tail, a store, and history over both.
-
-    Records 1 to ``evicted`` are in the store alone, those up to ``stored`` in both, and
-    the rest, up to ``accepted``, in the tail alone.
-    """
-
-    def __init__(self, evicted: int, stored: int, accepted: int) -> None:
-        everything = [self.make(n) for n in range(1, accepted + 1)]
-        self.store = MemoryStore()
-        self.store.records = {one.id: one for one in everything[:stored]}
-        floor = everything[evicted - 1].id if evicted else 0
-        self.tail = Tail(recent_bytes=1 << 30, watermark=floor, floor=floor)
-        self.tail.extend(everything[evicted:])
-        if stored:
-            self.tail.advance(everything[stored - 1].id)
-        self.history = History(self.store, self.tail)
-
-    @staticmethod
-    def make(number: int) -> Record:
-        return record(number)
-
-    @classmethod
-    def of_large(cls, evicted: int, count: int, other: str = "bob") -> World:
-        """Messages of which a page holds three."""
-
-        class Large(cls):  # type: ignore[misc, valid-type]
-            @staticmethod
-            def make(number: int) -> Record:
-                return record(number, "x" * 340_000, to=("alice", other.format(number)))
-
-        return Large(evicted, evicted, count)
 
 
 @pytest.mark.parametrize(("evicted", "stored"), [(0, 0), (0, 5), (3, 3), (3, 6), (9, 9), (6, 9)])
@@ -472,32 +431,6 @@ async def test_pages_of_conversations_end_with_many_that_are_expired_and_not_pur
 # --- a log that may lack what the store holds, and a store that lacks what the log held
 
 
-class Merged:
-    """Of records 1 to 12 the log lacks ``lost``, and so did not know of them; the store lacks
-    the others above ``stored``. The tail begins above ``evicted``."""
-
-    def __init__(self, evicted: int, stored: int, lost: set[int], base: int) -> None:
-        everything = [self.make(number) for number in range(1, 13)]
-        self.store = MemoryStore()
-        self.store.records = {
-            one.id: one
-            for number, one in enumerate(everything, 1)
-            if number <= stored or number in lost
-        }
-        floor = START + evicted * STEP
-        self.tail = Tail(
-            recent_bytes=1 << 30, watermark=floor, floor=floor, base=START + base * STEP
-        )
-        kept = [n for n in range(evicted + 1, 13) if n not in lost]
-        self.tail.extend([everything[number - 1] for number in kept])
-        self.tail.advance(START + stored * STEP)
-        self.history = History(self.store, self.tail)
-
-    @staticmethod
-    def make(number: int) -> Record:
-        return record(number)
-
-
 SEAMS = [
     (0, 0, {2, 3}, 3),
     (0, 2, {1, 5, 6}, 6),
@@ -592,20 +525,6 @@ async def test_conversations_are_listed_by_the_newer_of_both(
             break
         before = page.conversations[-1].last_id
     assert found == [(f"alice,user{n % 5}", START + n * STEP) for n in (12, 11, 10, 9, 8)]
-
-
-class Refilling:
-    """Of records 1 to 12 the store has up to ``stored``, the tail what is above 8."""
-
-    def __init__(self, stored: int) -> None:
-        self.store = MemoryStore()
-        self.store.records = {one.id: one for one in records(stored)}
-        floor = START + 8 * STEP
-        self.tail = Tail(
-            recent_bytes=1 << 30, watermark=floor, floor=floor, stored=START + stored * STEP
-        )
-        self.tail.extend(records(4, first=9))
-        self.history = History(self.store, self.tail)
 
 
 async def test_what_is_in_neither_yet_is_never_called_complete() -> None:

@@ -1,0 +1,85 @@
+"""Pages are put together from the store's and the tail's parts."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.record import Record
+from chatsvc.log.tail import Tail
+from chatsvc.storage.history_pages import Page, covered_by, differ, entry_of, messages_of
+from tests.support.history_worlds import at, ids
+from tests.support.memory_store import entry
+from tests.support.records import other_kind, record
+
+
+class Watched:
+    """A tail of records 1 to 12 of which every third is of another kind; ``asked`` of it."""
+
+    def __init__(self) -> None:
+        self.tail = Tail(recent_bytes=1 << 30)
+        self.tail.extend([record(n) if n % 3 else other_kind(n) for n in range(1, 13)])
+        self.asked: list[Bounds] = []
+        self.read: list[int] = []
+
+    def page(self, bounds: Bounds) -> list[Record]:
+        self.asked.append(bounds)
+        records = self.tail.user_page("bob", bounds)
+        self.read += [one.id for one in records]
+        return records
+
+
+MESSAGES = [n for n in range(1, 13) if n % 3]
+
+
+@pytest.mark.parametrize("newest", [True, False])
+@pytest.mark.parametrize("limit", range(1, 13))
+def test_messages_are_counted_without_the_other_kinds_and_none_is_read_twice(
+    limit: int, newest: bool
+) -> None:
+    tail = Watched()
+    found = ids(messages_of(tail.page, Bounds(limit, newest=newest)))
+    assert found == at(*(MESSAGES[-limit:] if newest else MESSAGES[:limit]))
+    assert len(tail.read) == len(set(tail.read))
+
+
+@pytest.mark.parametrize(
+    ("newest", "found_before"),
+    [(True, [[], [7, 8, 10, 11], [5, 7, 8, 10, 11]]), (False, [[], [1, 2, 4, 5]])],
+)
+def test_after_other_kinds_the_rest_is_asked_for_in_messages_and_bytes(
+    newest: bool, found_before: list[list[int]]
+) -> None:
+    tail = Watched()
+    messages_of(tail.page, Bounds(6, newest=newest, max_bytes=10_000))
+    left = [
+        (6 - len(found), 10_000 - sum(len(record(n).body) for n in found)) for found in found_before
+    ]
+    assert [(asked.limit, asked.max_bytes) for asked in tail.asked] == left
+
+
+def test_what_is_in_the_tail_is_read_as_the_store_would_answer() -> None:
+    one = record(1, origin="phone")
+    assert entry_of(one) == entry(one)
+
+
+def with_body(body: bytes) -> Entry:
+    return Entry(1, 1, "alice,bob", "alice", "laptop", ("alice", "bob"), body)
+
+
+def test_the_same_json_in_other_bytes_is_the_same_message() -> None:
+    """A database gives back the value, not the bytes."""
+    one = with_body(b'{"a":1,"b":2}')
+    assert not differ([with_body(b'{"b": 2, "a": 1}')], [one])
+    assert differ([with_body(b'{"b": 2, "a": 2}')], [one])
+    assert not differ([with_body(b'{"b": 2, "a": 2}')], [])
+
+
+def test_a_page_that_was_cut_speaks_of_no_id_beyond_its_own() -> None:
+    entries = [entry_of(record(n)) for n in (3, 4, 5)]
+    first, last = entries[0].id, entries[-1].id
+    newest, oldest = Bounds(3, 7, last + 99), Bounds(3, 7, last + 99, newest=False)
+    cut, whole = Page(entries, True, True), Page(entries, False, True)
+    assert covered_by(cut, newest) == (first - 1, last + 99)
+    assert covered_by(cut, oldest) == (7, last + 1)
+    assert covered_by(whole, newest) == covered_by(whole, oldest) == (7, last + 99)
