@@ -221,18 +221,18 @@ class Persister:
             await self._pause(self._max_pause() * random.uniform(0.5, 1.0))
 
     async def _work_until_stopped(self) -> None:
-        while not self._stopping.is_set() and self._status != "stopped":
+        while not self._is_over():
             await self._gather()
-            if not self._stopping.is_set() and self._has_work():
+            if self._has_work():
                 await self._work()
-        while self._drain and self._status != "stopped" and self._has_work():
+        while self._drain and not self._has_stopped() and self._has_work():
             if not await self._round():
                 break
 
     async def _work(self) -> None:
         """One batch: rounds until it is stored, or the persister stops."""
-        while not await self._round():
-            if self._status == "stopped" or self._stopping.is_set():
+        while not self._is_over():
+            if await self._round():
                 return
             await self._rest(self._max_pause() * random.uniform(0.5, 1.0))
 
@@ -425,19 +425,26 @@ class Persister:
         )
 
     def _log_retry(self, state: RetryCallState) -> None:
-        outcome = state.outcome
-        exc = outcome.exception() if outcome is not None else None
+        outcome, action = state.outcome, state.next_action
+        assert outcome is not None  # so it is before every wait
+        assert action is not None
+        exc = outcome.exception()
+        assert exc is not None
         self._events.retried()
         _logger.warning(
             "store_retry",
             attempt=state.attempt_number,
             error=str(exc),
             cause=_cause(exc),
-            wait_seconds=round(state.next_action.sleep, 3) if state.next_action else None,
+            wait_seconds=round(action.sleep, 3),
         )
 
     def _has_stopped(self) -> bool:
         return self._status == "stopped"
+
+    def _is_over(self) -> bool:
+        """Whether nothing more is begun."""
+        return self._stopping.is_set() or self._has_stopped()
 
     def _has_work(self) -> bool:
         tail = self._log.tail
@@ -445,7 +452,7 @@ class Persister:
 
     async def _gather(self) -> None:
         """Wait for a record, then until a batch is full or its time is over."""
-        while not self._stopping.is_set() and not self._has_work():
+        while not self._is_over() and not self._has_work():
             self._idle = True
             self._wake.clear()
             if not self._is_back and await self._woken():
@@ -455,7 +462,7 @@ class Persister:
         deadline = asyncio.get_running_loop().time() + self._batch_seconds
         try:
             async with asyncio.timeout_at(deadline):
-                while not self._stopping.is_set() and not self._is_full():
+                while not self._is_over() and not self._is_full():
                     self._wake.clear()
                     await self._wake.wait()
         except TimeoutError:
@@ -498,7 +505,7 @@ class Persister:
         now = asyncio.get_running_loop().time
         deadline = now() + seconds
         unavailable = answers = False
-        while not self._stopping.is_set() and (left := deadline - now()) > 0:
+        while not self._is_over() and (left := deadline - now()) > 0:
             if self._is_back:
                 return
             answers = answers or await self._answers()
@@ -551,7 +558,7 @@ def _span(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def _cause(exc: BaseException | None) -> str | None:
+def _cause(exc: BaseException) -> str | None:
     """The driver's own words, cut short; they name servers, never content."""
-    cause = exc.__cause__ if exc is not None else None
+    cause = exc.__cause__
     return f"{type(cause).__name__}: {cause}"[:300] if cause is not None else None

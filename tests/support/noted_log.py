@@ -1,0 +1,41 @@
+"""A log in memory that notes what a persister asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chatsvc.core.record import Record
+from chatsvc.log.reconcile import StoreState
+from tests.support.fake_log import FakeLog
+
+
+class NotedLog(FakeLog):
+    """``begin_at``: from where on is stored; what is read, met and learnt is noted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begin_at: int | None = None
+        self.reads: list[tuple[int, int, int, int]] = []
+        self.meetings = 0
+        self.learnt: list[tuple[int, Sequence[tuple[str, int]]]] = []
+        self.unknown = False
+
+    @property
+    def store_from(self) -> int:
+        return self.tail.stored if self.begin_at is None else self.begin_at
+
+    @property
+    def past_is_unknown(self) -> bool:
+        return self.unknown
+
+    def learn_past(self, newest: int, ahead: Sequence[tuple[str, int]]) -> None:
+        self.unknown = False
+        self.learnt.append((newest, ahead))
+
+    async def attach_store(self, store: StoreState) -> None:
+        self.meetings += 1
+        await super().attach_store(store)
+
+    async def read(self, after: int, up_to: int, limit: int, max_bytes: int) -> list[Record]:
+        self.reads.append((after, up_to, limit, max_bytes))
+        return await super().read(after, up_to, limit, max_bytes)

@@ -1,0 +1,127 @@
+"""What the persister stores again, what a store lacks, and what the log learns from it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chatsvc.log.key_bounds import SENDERS
+from chatsvc.log.reconcile import Mark, StoreState
+from chatsvc.log.tail import Tail
+from chatsvc.storage.base import PastClientIds
+from chatsvc.storage.persister import Persister, learn_past, state_of
+from tests.support.memory_store import MemoryStore
+from tests.support.noted_log import NotedLog
+from tests.support.records import START, record, records
+from tests.support.virtual_time import in_virtual_time
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def log() -> NotedLog:
+    return NotedLog()
+
+
+@pytest.mark.parametrize("unsaved", [300, 500])
+@in_virtual_time
+async def test_what_is_stored_again_while_keeping_up_goes_in_batches_of_the_same_size(
+    log: NotedLog, store: MemoryStore, unsaved: int
+) -> None:
+    log.tail.extend(records(1000 + unsaved))
+    log.tail.advance(record(1000).id)
+    log.begin_at = START
+    persister = Persister(log, store)
+    persister.start()
+    await asyncio.sleep(5)
+    assert store.batches == [500, 500, unsaved]
+    await persister.stop(drain=False)
+
+
+@in_virtual_time
+async def test_the_last_that_is_stored_again_is_no_dead_letter(
+    log: NotedLog, store: MemoryStore
+) -> None:
+    log.tail.extend(records(4))
+    log.tail.advance(record(3).id)
+    log.begin_at = START
+    store.refuse = lambda one: one.id >= record(3).id
+    persister = Persister(log, store)
+    persister.start()
+    await asyncio.sleep(5)
+    assert list(store.letters.held) == [record(4).id]
+    await persister.stop(drain=False)
+
+
+@in_virtual_time
+async def test_what_a_store_lacks_is_read_a_mebibyte_at_once(
+    log: NotedLog, store: MemoryStore
+) -> None:
+    log.records = records(10)
+    end = log.records[-1].id
+    log.tail = Tail(recent_bytes=0, watermark=end, floor=end, stored=0)
+    persister = Persister(log, store)
+    persister.start()
+    await asyncio.sleep(5)
+    assert log.reads == [(0, end, 1000, 1024 * 1024)]
+    await persister.stop(drain=False)
+
+
+async def test_a_log_that_does_not_know_the_past_learns_it_of_one_sender_more_than_it_keeps(
+    log: NotedLog, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[int] = []
+
+    async def past_client_ids(*, limit: int) -> PastClientIds:
+        limits.append(limit)
+        return PastClientIds(START, [("alice", 1)])
+
+    monkeypatch.setattr(store, "past_client_ids", past_client_ids)
+    await learn_past(log, store)
+    assert limits == []
+    log.unknown = True
+    await learn_past(log, store)
+    assert (limits, log.learnt) == ([SENDERS + 1], [(START, [("alice", 1)])])
+
+
+@in_virtual_time
+async def test_a_look_learns_the_past(log: NotedLog, store: MemoryStore) -> None:
+    log.unknown = True
+    store.records = {one.id: one for one in records(2)}
+    persister = Persister(log, store)
+    persister.start()
+    await asyncio.sleep(3)
+    assert log.learnt == [(record(2).id, [])]
+    await persister.stop(drain=False)
+
+
+async def test_the_state_of_a_store_is_its_mark_and_its_newest_message(
+    store: MemoryStore,
+) -> None:
+    assert await state_of(store) == StoreState("memory", None, 0, None)
+    assert store.reads == 0
+    store.mark = Mark(record(2).id, 3, "fake")
+    store.records = {one.id: one for one in records(2)}
+    newest = record(2)
+    assert await state_of(store) == StoreState("memory", store.mark, newest.id, newest.body)
+
+
+async def test_records_that_come_while_a_batch_waits_do_not_wake_it(
+    log: NotedLog, store: MemoryStore
+) -> None:
+    persister = Persister(log, store, batch_ms=10_000_000, batch=3)
+    persister.start()
+    for number in (1, 2):
+        log.tail.extend(records(1, first=number))
+        for _ in range(10):
+            await asyncio.sleep(0)
+    assert not persister._idle
+    log.tail.extend(records(1, first=3))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert store.batches == [3]
+    await persister.stop(drain=False)
