@@ -197,11 +197,7 @@ def _insert(db: sqlite3.Connection, records: Sequence[Record]) -> None:
 
 
 def _update_conversations(db: sqlite3.Connection, records: Sequence[Record]) -> None:
-    newest: dict[str, Record] = {}
-    for record in records:
-        held = newest.get(record.channel)
-        if held is None or record.id > held.id:
-            newest[record.channel] = record
+    newest = {record.channel: record for record in records}  # ascending by id
     known = {
         channel: (last_id, audience)
         for channel, last_id, audience in db.execute(
