@@ -102,6 +102,39 @@ async def test_too_many_waiting_are_refused_at_once(bounds: dict[str, int]) -> N
     assert reads.queue.waiting == 3 - ("waiting" in bounds)
 
 
+async def test_a_third_is_rounded_down() -> None:
+    reads = Reads(ReadQueue(5))
+    for _ in range(3):
+        reads.read("alice")
+    await turns()
+    assert reads.begun == ["alice"]
+
+
+async def test_a_refusal_takes_nobodys_place() -> None:
+    reads = Reads(ReadQueue(1, waiting_per_user=2))
+    waiting = [reads.read("mallory") for _ in range(3)]
+    await turns()
+    with pytest.raises(HistoryBusy, match="too many reads"):
+        await reads.read("mallory")
+    for _ in waiting:
+        await reads.end("mallory")
+    assert await asyncio.gather(*waiting) == ["mallory"] * 3
+
+
+async def test_who_was_refused_is_not_waited_for() -> None:
+    reads = Reads(ReadQueue(1, waiting=0))
+    first = reads.read("alice")
+    await turns()
+    with pytest.raises(HistoryBusy):
+        await reads.read("bob")
+    await reads.end("alice")
+    assert await first == "alice"
+    again = reads.read("bob")
+    await turns()
+    await reads.end("bob")
+    assert await again == "bob"
+
+
 async def test_waiting_has_an_end() -> None:
     reads = Reads(ReadQueue(1, seconds=0.01))
     reads.read("alice")

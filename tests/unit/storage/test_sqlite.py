@@ -114,6 +114,7 @@ async def test_a_value_that_sqlite_cannot_hold_is_found_among_the_others(
     bad = twice(record(3))
     rejections = await store.write([*records(2), bad, *records(4, first=4)])
     assert [(one.record, one.code) for one in rejections] == [(bad, "unfit")]
+    assert rejections[0].reason == "SQLite cannot hold it: IntegrityError"
     found = await store.channel_page("alice,bob", Bounds(100))
     assert [entry.id for entry in found] == [record(n).id for n in (1, 2, 4, 5, 6, 7)]
 
@@ -140,7 +141,7 @@ async def test_a_file_that_is_no_store_is_unavailable(path: Path) -> None:
     store = SqliteStore(path)
     with pytest.raises(StoreUnavailable, match="not a database"):
         await store.open()
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable, match="cannot be read"):
         await store.versions()
     await store.close()
 
@@ -149,7 +150,7 @@ async def test_a_folder_that_cannot_be_made_is_unavailable_until_it_can(tmp_path
     blocker = tmp_path / "data"
     blocker.write_text("a file where the folder should be")
     store = SqliteStore(blocker / "store.db")
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable, match="folder cannot be made"):
         await store.open()
     blocker.unlink()
     await store.open()

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
 from chatsvc.core.errors import StoreUnavailable
-from chatsvc.core.ids import MAX_ID
 from chatsvc.storage.sqlite import SqliteStore
 from tests.support.records import record, records
 from tests.support.waiting import until
@@ -78,11 +78,6 @@ async def test_its_write_ahead_log_is_cut_back_by_its_writer(
         await until(lambda: lines)
     assert [line["event"] for line in lines] == ["store_wal_cut_back"]
     assert path.with_name("store.db-wal").stat().st_size == 0
-
-
-async def test_a_purge_deletes_a_thousand_at_once(store: SqliteStore) -> None:
-    await store.write(records(1001))
-    assert [await store.purge(MAX_ID) for _ in range(3)] == [1000, 1, 0]
 
 
 async def test_closed_it_stays_closed(store: SqliteStore) -> None:
@@ -152,3 +147,26 @@ async def test_a_replaced_file_that_could_not_be_opened_is_opened_later(
             await store.open()
     await store.open()
     assert await store.head() == record(7).id
+
+
+async def test_a_file_that_its_readers_cannot_read_is_not_open(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(db: sqlite3.Connection) -> int:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    store = SqliteStore(path, open_seconds=0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr("chatsvc.storage.sqlite.found_version", fail)
+        with pytest.raises(StoreUnavailable, match="disk I/O error"):
+            await store.open()
+    await store.open()
+    assert await store.write(records(1)) == []
+    await store.close()
+
+
+async def test_of_two_records_the_one_that_sqlite_cannot_hold_is_found(store: SqliteStore) -> None:
+    bad = msgspec.structs.replace(record(1), audience=("alice", "alice"))
+    rejections = await store.write([bad, record(2)])
+    assert [(one.record, one.code) for one in rejections] == [(bad, "unfit")]
+    assert await store.head() == record(2).id

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import Bounds
-from chatsvc.core.record import Record, accept
+from chatsvc.core.record import accept
 from chatsvc.storage import sqlite_rows as rows
 from chatsvc.storage.sqlite_schema import bring_up
 from tests.support.records import draft, record, records
@@ -80,18 +81,7 @@ def test_rows_whose_revision_is_not_their_id(db: sqlite3.Connection) -> None:
 
 
 def test_an_audience_of_nobody_is_read_as_one(db: sqlite3.Connection) -> None:
-    plain = record(1)
-    nobody = Record(
-        id=plain.id,
-        kind=plain.kind,
-        channel=plain.channel,
-        audience=(),
-        sender=plain.sender,
-        origin=plain.origin,
-        client_id=None,
-        digest=plain.digest,
-        body=plain.body,
-    )
+    nobody = msgspec.structs.replace(record(1), audience=())
     rows.write_records(db, [nobody])
     found = rows.message(db, nobody.id)
     assert found is not None

@@ -13,6 +13,7 @@ from chatsvc.log.tail import Tail
 from chatsvc.storage import tail_conversations
 from chatsvc.storage.tail_conversations import TailConversations
 from tests.support.records import START, other_kind, record
+from tests.support.virtual_time import in_virtual_time, passed
 
 
 class CountingTail(Tail):
@@ -109,6 +110,25 @@ async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         with small.of(user) as own:
             await small.refresh(user, own)
     assert len(small) == 1, "30 conversations of bob's are too many"
+
+
+async def test_only_as_much_goes_as_is_too_much() -> None:
+    tail = Tail(recent_bytes=1 << 30)
+    tail.extend([record(n, to=(f"user{n % 3}", f"peer{n}")) for n in range(1, 7)])
+    for entries, kept in ((6, 3), (5, 2), (4, 2), (3, 1)):
+        conversations = TailConversations(tail, entries=entries)
+        for user in ("user0", "user1", "user2"):
+            with conversations.of(user) as own:
+                await conversations.refresh(user, own)
+                assert len(own.newest) == 2
+        assert len(conversations) == kept, entries
+
+
+@in_virtual_time
+async def test_it_goes_on_at_its_next_turn() -> None:
+    tail = filled(5500, 3)
+    assert await listing(TailConversations(tail), tail) == [5500, 5499, 5498]
+    assert passed() == 0
 
 
 async def test_it_yields_while_it_goes_through_much(monkeypatch: pytest.MonkeyPatch) -> None:
