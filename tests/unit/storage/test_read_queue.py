@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from typing import Any
 
 import pytest
 
@@ -102,6 +104,59 @@ async def test_too_many_waiting_are_refused_at_once(bounds: dict[str, int]) -> N
     assert reads.queue.waiting == 3 - ("waiting" in bounds)
 
 
+async def test_one_that_ends_makes_room_for_one() -> None:
+    reads = Reads(ReadQueue(6))
+    for _ in range(6):
+        reads.read("mallory")
+    await turns()
+    for begun in (2, 3, 4):
+        assert reads.begun == ["mallory"] * begun
+        await reads.end("mallory")
+    single = Reads(ReadQueue(1))
+    for user in ("alice", "bob", "carol"):
+        single.read(user)
+    await turns()
+    await single.end("alice")
+    assert single.begun == ["alice", "bob"]
+
+
+async def test_a_turn_that_comes_while_its_reader_goes_is_the_next_ones() -> None:
+    reads = Reads(ReadQueue(1))
+    reads.read("alice")
+    await turns()
+    gone, next_one = reads.read("bob"), reads.read("carol")
+    await turns()
+    reads._open["alice"].pop(0).set_result("alice")
+    await asyncio.sleep(0)  # its end is known with the next turn of the loop
+    gone.cancel()
+    await turns()
+    assert gone.cancelled()
+    assert reads.begun == ["alice", "carol"]
+    await reads.end("carol")
+    assert await next_one == "carol"
+    assert reads.queue.waiting == 0
+
+
+async def test_the_failure_of_a_read_whose_reader_has_gone_is_nobodys() -> None:
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    reads = Reads(ReadQueue(1))
+    gone = reads.read("alice")
+    await turns()
+    gone.cancel()
+    await turns()
+    await reads.fail("alice")
+    cut_off = asyncio.ensure_future(reads.queue.run("bob", asyncio.Event().wait))
+    await turns()
+    (call,) = [task for task in asyncio.all_tasks() if "Event.wait" in repr(task.get_coro())]
+    call.cancel()
+    del call
+    await turns()
+    assert cut_off.cancelled()
+    gc.collect()
+    assert told == []
+
+
 async def test_a_third_is_rounded_down() -> None:
     reads = Reads(ReadQueue(5))
     for _ in range(3):
@@ -114,8 +169,10 @@ async def test_a_refusal_takes_nobodys_place() -> None:
     reads = Reads(ReadQueue(1, waiting_per_user=2))
     waiting = [reads.read("mallory") for _ in range(3)]
     await turns()
-    with pytest.raises(HistoryBusy, match="too many reads"):
-        await reads.read("mallory")
+    for refused in (1, 2):
+        with pytest.raises(HistoryBusy, match="too many reads"):
+            await reads.read("mallory")
+        assert reads.queue.refused == refused
     for _ in waiting:
         await reads.end("mallory")
     assert await asyncio.gather(*waiting) == ["mallory"] * 3
@@ -139,7 +196,7 @@ async def test_waiting_has_an_end() -> None:
     reads = Reads(ReadQueue(1, seconds=0.01))
     reads.read("alice")
     await turns()
-    with pytest.raises(HistoryBusy):
+    with pytest.raises(HistoryBusy, match="in time"):
         await reads.read("bob")
     assert reads.queue.waiting == 0
     await reads.end("alice")
