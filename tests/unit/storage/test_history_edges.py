@@ -116,7 +116,7 @@ async def test_nothing_newer_does_not_stand_for_older_ones_that_cannot_be_read()
 
 
 @pytest.mark.parametrize("newest", [True, False])
-@pytest.mark.parametrize("limit", [1, 3, 5, 9, 20])
+@pytest.mark.parametrize("limit", [1, 3, 5, 6, 9, 20])
 async def test_a_count_of_more_than_a_page_of_bytes(limit: int, newest: bool) -> None:
     class Large(Merged):
         @staticmethod

@@ -257,6 +257,23 @@ async def test_an_advance_whose_answer_was_lost_is_recognized_after_the_round(
 
 
 @in_virtual_time
+async def test_an_advance_whose_answer_was_lost_is_gone_on_from(
+    log: NotedLog, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
+    store.answers_lost = 1
+    persister = Persister(log, store, batch_ms=0, first_wait=1.0)
+    persister.start()
+    log.tail.extend(records(2))
+    await asyncio.sleep(0.5)
+    log.tail.extend(records(2, first=3))  # the next attempt has more to store
+    await asyncio.sleep(5)
+    assert (log.meetings, store.batches) == (1, [2, 4])
+    assert store.mark == Mark(record(4).id, 1, "fake")
+    await persister.stop(drain=False)
+
+
+@in_virtual_time
 async def test_the_store_is_told_what_it_lacks_for_good(log: NotedLog, store: MemoryStore) -> None:
     log.tail.hole = (START - 9, START - 5)
     persister = Persister(log, store)

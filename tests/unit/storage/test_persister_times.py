@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
 
+from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark, StoreState
+from chatsvc.storage.base import Rejection
 from chatsvc.storage.persister import Persister, PersisterEvents
 from tests.support.fake_log import FakeLog
 from tests.support.memory_store import MemoryStore
@@ -180,16 +184,30 @@ async def test_waits_within_a_round_grow_to_five_seconds(
     assert passed() - started == pytest.approx(0.1 + 0.2 + 0.4 + 0.8 + 1.6 + 3.2 + 5 + 5)
 
 
+@pytest.mark.parametrize("error", [StoreUnavailable("not now"), ZeroDivisionError("a fault")])
 @in_virtual_time
 async def test_the_pause_after_a_failed_round_is_at_least_half_of_the_most(
-    log: FakeLog, store: MemoryStore, chosen: list[tuple[float, float]]
+    log: FakeLog,
+    store: MemoryStore,
+    chosen: list[tuple[float, float]],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
 ) -> None:
+    write = store.write
+    errors = [error] * 3
+
+    async def fail(batch: Sequence[Record]) -> list[Rejection]:
+        if errors:
+            raise errors.pop()
+        return await write(batch)
+
+    monkeypatch.setattr(store, "write", fail)
     events = Timed()
-    store.failures = 3
     persister = Persister(log, store, attempts=1, batch_ms=0, events=events)
-    persister.start()
-    log.tail.extend(records(1))
-    await asyncio.sleep(60)
+    with capture_logs():
+        persister.start()
+        log.tail.extend(records(1))
+        await asyncio.sleep(60)
     assert events.failed_at == pytest.approx([0, 0.5, 1.5])
     assert events.stored_at == pytest.approx([3.5])
     assert chosen == [(0.5, 1.0)] * 3
