@@ -116,7 +116,7 @@ def bring_up(db: sqlite3.Connection, steps: Sequence[Step] = STEPS) -> None:
 
 
 def _execute(db: sqlite3.Connection, statements: str) -> None:
-    for statement in filter(str.strip, statements.split(";")):
+    for statement in statements.split(";"):
         db.execute(statement)
 
 
