@@ -12,6 +12,7 @@ from chatsvc.client import (
     Gap,
     MessageReceived,
 )
+from chatsvc.core.ids import parse_id
 from tests.support.client_events import contents, soon, until
 from tests.support.scripted_server import PATIENCE, ScriptedServer, cursor, message, message_id
 
@@ -55,6 +56,22 @@ async def test_caught_up_is_said_after_the_gap_was_fetched(
     events = [await anext(client) for _ in range(3)]
     assert [type(event) for event in events] == [MessageReceived, MessageReceived, CaughtUp]
     assert client.cursor == cursor(9)
+
+
+async def test_a_live_gap_that_was_fetched_does_not_say_caught_up(
+    server: ScriptedServer, connect: Connect
+) -> None:
+    client = await connect()
+    server.history = [message(1)]
+    peer = await server.greet()
+    await soon(client, Connected)
+    await peer.say({"type": "gap", "from": message_id(0), "to": message_id(2)})
+    assert isinstance(await anext(client), MessageReceived)
+    await until(lambda: client._context.inbox.position == parse_id(message_id(2)))
+    await peer.say(message(3))
+    event = await anext(client)
+    assert isinstance(event, MessageReceived)
+    assert event.content == "number 3"
 
 
 async def test_a_gap_can_be_left_to_the_application(

@@ -108,6 +108,11 @@ def test_what_is_no_frame_of_the_protocol(data: bytes) -> None:
         decode_frame(data, "e1")
 
 
+def test_a_message_with_another_id_is_told_as_that() -> None:
+    with pytest.raises(msgspec.DecodeError, match="16 lower-case hex digits"):
+        decoded(message(1) | {"id": "x"})
+
+
 MEMBERS = st.sampled_from(
     ["type", "id", "channel", "sender", "content", "created_at", "ref", "code", "from", "to", "x"]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from email.utils import formatdate
 
 import pytest
@@ -76,6 +77,26 @@ def test_a_date_that_agrees_changes_nothing(clock: ServerClock, off: int) -> Non
     clock.observe_time("2023-11-14T22:13:20.123Z")
     clock.observe_date(formatdate((T0 + off) // 1000, usegmt=True))
     assert clock.now_ms() == T0 + 123
+
+
+def test_a_date_may_differ_by_its_whole_seconds_and_a_second_under_way(clock: ServerClock) -> None:
+    clock.observe_time("2023-11-14T22:13:20.000Z")
+    clock.observe_date(formatdate(T0 // 1000 + 1, usegmt=True))
+    assert clock.now_ms() == T0
+
+
+@pytest.mark.parametrize("zone", ["GMT", "-0000", "+0000"])
+def test_a_date_is_utc_wherever_this_machine_is(
+    monkeypatch: pytest.MonkeyPatch, clock: ServerClock, zone: str
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        clock.observe_date(f"Tue, 14 Nov 2023 22:13:20 {zone}")
+        assert clock.now_ms() == T0 + 500
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize("off", [-HOUR, -3000, 3000, HOUR])
