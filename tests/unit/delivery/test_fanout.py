@@ -232,6 +232,16 @@ async def test_a_socket_that_raises_stops_nobody(harness: Harness) -> None:
         assert one.aborted == one.broken
 
 
+async def test_one_that_raises_is_cut_for_an_error(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons: list[str] = []
+    monkeypatch.setattr(Connection, "cut", lambda self, reason: reasons.append(reason))
+    harness.join("bob").broken = True
+    await harness.send(record(1))
+    assert reasons == ["error"]
+
+
 async def test_one_that_raises_even_when_it_is_cut_stops_nobody(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -394,6 +404,18 @@ async def test_where_a_batch_fails_altogether_all_it_concerned_are_cut(
         harness.fanout.accept([record(1)])
     assert bob.aborted
     assert not carol.aborted
+
+
+async def test_what_a_slice_sent_is_counted_where_it_sent_something(harness: Harness) -> None:
+    counts: list[int] = []
+    fanout = Fanout(harness.hub, lambda connection, position: None, counts.append)
+    uncounted = Fanout(harness.hub, lambda connection, position: None)
+    bob = harness.join("bob", buffer_limit=70_000)
+    for one, size, sent in ((fanout, 10, [1]), (fanout, 80_000, [1]), (uncounted, 10, [1])):
+        one.accept([record(len(got(bob)) + 1, "x" * size)])
+        one._sweep()
+        assert counts == sent
+    assert got(bob) == [1, 2]
 
 
 async def test_a_counter_that_raises_does_not_end_the_sweep(
