@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -39,6 +39,12 @@ def write(folder: Path, record_ids: list[int], **meta: str | int) -> list[Record
     file.set_metas(meta)
     file.close()
     return records
+
+
+def set_watermark(folder: Path, watermark: int) -> None:
+    file = LogFile(folder / "log.db")
+    file.set_meta("watermark", watermark)
+    file.close()
 
 
 def key(client_id: str) -> tuple[str, str, str]:
@@ -82,6 +88,7 @@ async def test_what_a_store_may_hold_of_a_log_ahead_of_the_clock_is_asked_for_un
     start, boot = now_ms(), Boot()
     write(tmp_path, [id_at(start + 10 * HOUR)], store="s")
     log = await open_log(elapsed_clock=boot)
+    assert log.tail.confirmed is False
     boot.seconds += 20 * 3600  # what is minted ahead of the clock is none of it now
     assert not log.knows_key(key(uuid7_at(start + 9 * HOUR)))
     assert log.knows_key(key(uuid7_at(start + 11 * HOUR)))
@@ -103,6 +110,24 @@ async def test_what_is_stored_and_a_window_old_is_not_read_into_memory(open_log:
     assert log.epochs[-1] == epoch
     assert log.tail.floor == sent[0]
     assert [one.id for one in log.tail.page(ALL)] == sent[1:]
+
+
+async def test_what_would_not_fit_into_memory_is_not_even_read(
+    tmp_path: Path, open_log: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = id_at(now_ms() - HOUR)
+    records = write(tmp_path, [first + at * STEP for at in range(50)], store="s")
+    set_watermark(tmp_path, records[-1].id)
+    read, asked = LogFile.read, []
+
+    def noted(self: LogFile, after: int) -> Generator[Record, None, None]:
+        asked.append(after)
+        return read(self, after)
+
+    monkeypatch.setattr(LogFile, "read", noted)
+    log = await open_log(recent_bytes=5000, store=StoreState("s", None, records[-1].id))
+    assert 1 <= len(log.tail) <= 8
+    assert records[40].id <= asked[0] <= log.tail.floor
 
 
 async def test_what_is_lost_is_remembered_and_new_ids_are_above_what_a_store_holds(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from chatsvc.core.ids import MAX_ID
+from chatsvc.core.ids import MAX_ID, format_id
 from chatsvc.core.record import checksum, pack
 from chatsvc.log.file import LogFile
 from chatsvc.log.local import LocalLog
@@ -114,6 +116,45 @@ def test_a_watermark_above_the_head_is_damage(
     with pytest.raises(Exception, match="0029 is above its head 0000000000000028: the end of"):
         check_end(file, positions, head)
     check_end(file, positions, head + 1)
+
+
+@pytest.mark.parametrize("marked_at", [None, 30], ids=["the newest", "with a mark at it"])
+def test_what_a_store_shows_is_compared_by_what_it_means(
+    file: LogFile, marked_at: int | None
+) -> None:
+    mark = None if marked_at is None else Mark(marked_at, NOW.generation, NOW.epoch)
+    body = record(30).body
+    spaced = json.dumps(json.loads(body), indent=2).encode()
+    for newest, ahead in ((body, False), (spaced, False), (record(30, "other").body, True)):
+        meeting = settled(file, StoreState("s", mark, 30, newest), marked=False).meeting
+        assert meeting is not None
+        assert meeting.ahead == ahead
+
+
+def test_a_newest_below_the_mark_says_nothing_of_what_is_at_it(file: LogFile) -> None:
+    store = StoreState("s", Mark(30, NOW.generation, NOW.epoch), 20, record(20).body)
+    meeting = settled(file, store).meeting
+    assert meeting is not None
+    assert not meeting.ahead
+
+
+def test_what_is_missing_is_said_once(file: LogFile) -> None:
+    with capture_logs() as lines:
+        settled(file, agreeing())
+        settled(file, agreeing(), hole=(1, 2))
+    assert lines == []
+    with capture_logs() as lines:
+        found = settled(file, agreeing(7))
+        settled(file, agreeing(7), hole=(7, 9))
+    assert found.positions.hole == (7, 9)
+    (line,) = [line for line in lines if line["event"] == "history_is_missing"]
+    assert line == {
+        "event": "history_is_missing",
+        "log_level": "error",
+        "above": format_id(7),
+        "up_to": format_id(9),
+        "meaning": "the store lacks it, and the log has deleted it",
+    }
 
 
 # --- an open log
