@@ -16,6 +16,8 @@ INTERVAL_SECONDS: Final = 1.0
 TIMEOUT_SECONDS: Final = 3.0
 """With the interval less than the five seconds after which ``/health`` must know."""
 
+_logger = structlog.get_logger("chatsvc.store")
+
 
 class StoreProbe:
     """Opens the store once it is there, then pings it at intervals; one call at a time.
@@ -104,19 +106,18 @@ class StoreProbe:
         except Exception as exc:  # noqa: BLE001 - whatever it is, the store is of no use
             self._opened = False
             if self.up:
-                structlog.get_logger("chatsvc.store").exception("store_probe_failed")
+                _logger.exception("store_probe_failed")
             return type(exc).__name__
         return None
 
     def _found(self, error: str | None) -> None:
         was_up, self.error = self.up, error
-        logger = structlog.get_logger("chatsvc.store")
         if error is not None and self._log_lost is not None:
             self._log_lost()
         if error is None and not was_up and self._log_recovered is not None:
             self._log_recovered()
         if error is not None and was_up:
             self._down_since = time.monotonic()
-            logger.warning("store_down", error=error)
+            _logger.warning("store_down", error=error)
         elif error is None and not was_up:
-            logger.info("store_up", seconds=round(time.monotonic() - self._down_since, 1))
+            _logger.info("store_up", seconds=round(time.monotonic() - self._down_since, 1))

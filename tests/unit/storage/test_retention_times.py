@@ -89,6 +89,13 @@ async def test_after_a_failure_the_next_sweep_is_an_hour_later(
     assert lines[0].get("error") in (None, "not now")
 
 
+async def test_a_sweep_goes_no_further_than_what_is_stored() -> None:
+    store, tail, expiry = all_expired(3)
+    tail.confront(stored=record(2).id, base=0, hole=None)
+    assert await Retention(store, tail, expiry, pause_seconds=0).sweep() == 2
+    assert {bound for _, bound, _ in store.purges} == {record(2).id + 1}
+
+
 @in_virtual_time
 async def test_where_everything_is_kept_nothing_is_started() -> None:
     store, tail, _ = all_expired(3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from pathlib import Path
@@ -87,3 +88,25 @@ async def test_work_that_the_check_refuses_is_not_begun(connections: Connections
         await threads.run(begun.append)
     assert begun == []
     await threads.close()
+
+
+async def test_what_has_begun_is_finished_before_the_connections_are_closed(
+    connections: Connections,
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(db: sqlite3.Connection) -> object:
+        begun.set()
+        go_on.wait(20)
+        return one(db)
+
+    threads = SqliteThreads("name", check=lambda: None)
+    await threads.open(connections.make)
+    working = asyncio.ensure_future(threads.run(work))
+    await asyncio.to_thread(begun.wait, 20)
+    closing = asyncio.ensure_future(threads.close())
+    await asyncio.wait({closing}, timeout=0.05)
+    assert not closing.done()
+    go_on.set()
+    assert await working == 1
+    await closing
