@@ -103,7 +103,7 @@ class StoreProbe:
         except ChatError as exc:
             self._opened = False
             return str(exc) or "no answer"
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the store is of no use
+        except Exception as exc:  # whatever it is, the store is of no use
             self._opened = False
             if self.up:
                 _logger.exception("store_probe_failed")
