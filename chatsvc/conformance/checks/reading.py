@@ -71,7 +71,11 @@ async def around(context: Context) -> None:
     expect(len(ids) <= 4 + 1, f"the page must have about 4 messages: it has {len(ids)}")
 
 
-@check("read.bounds-need-not-exist", "Reading", "bounds are exclusive and need not exist")
+@check(
+    "read.bounds-need-not-exist",
+    "Reading",
+    "the bounds of `before` and `after` are exclusive; none need exist",
+)
 async def bounds_need_not_exist(context: Context) -> None:
     alice, conversation, sent = await _send_several(context)
     # One above a message's id no message can be: there are more ids than messages.

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -25,7 +26,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def _logging_put_back() -> Iterator[None]:
+def _logging_put_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    configure = structlog.configure
+
+    def without_cache(**options: Any) -> None:
+        # A logger that is cached here would go on writing as this test had it set up.
+        configure(**(options | {"cache_logger_on_first_use": False}))
+
+    monkeypatch.setattr(structlog, "configure", without_cache)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield

@@ -13,6 +13,7 @@ from chatsvc.log.file import LogFile
 from chatsvc.log.key_bounds import AHEAD_MS, KeyBounds
 from chatsvc.log.key_file import SavedKeys, open_keys
 from chatsvc.log.keys import KeyWindow
+from chatsvc.log.reconcile import StoreState
 from tests.support.client_ids import uuid7_at
 
 T0 = 1_700_000_000_000
@@ -33,7 +34,7 @@ def opened(file: LogFile, **options: Any) -> KeyWindow:
         "max_keys": 10,
         "max_keys_per_sender": 10,
         "stored": id_at(T0 + 5000),
-        "store_extent": 0,
+        "store": StoreState("s", None, 0),
         "clock": lambda: T0,
     }
     return open_keys(file, **(values | options))
@@ -63,7 +64,8 @@ def test_a_file_that_says_from_where_is_read_back_from_there(file: LogFile) -> N
 def test_another_epoch_or_store_has_a_past_up_to_what_the_store_knows_of(file: LogFile) -> None:
     SavedKeys(file, saved_at(5)).prepare("before", 0.0)()
     for extent, newest in ((id_at(T0 - 500), T0 - 500), (None, T0)):
-        bounds = opened(file, store_extent=extent).bounds
+        store = None if extent is None else StoreState("s", None, extent)
+        bounds = opened(file, store=store).bounds
         assert bounds.unmet
         assert bounds.covers("alice", uuid7_at(newest + AHEAD_MS))
         bounds.learn_past(0, [])

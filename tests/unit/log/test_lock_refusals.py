@@ -75,18 +75,6 @@ def test_a_restore_that_did_not_end(folder: Path, asked: str) -> None:
     lock.release()
 
 
-def test_a_folder_without_the_rights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[object, int]] = []
-
-    def access(path: object, mode: int) -> bool:
-        asked.append((path, mode))
-        return False
-
-    monkeypatch.setattr(os, "access", access)
-    assert refusal(folder, "check") == f"DATA_DIR: cannot use {folder}: Permission denied"
-    assert asked == [(folder, os.R_OK | os.W_OK | os.X_OK)]
-
-
 def test_a_disk_that_takes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")

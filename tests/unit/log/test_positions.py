@@ -61,6 +61,7 @@ FULL = Positions(
     unconfirmed=41,
     hole=(6, 7),
     marked=True,
+    removed=(8, 9),
 )
 
 
@@ -83,7 +84,7 @@ def unset(file: LogFile, *keys: str) -> None:
 
 @pytest.mark.parametrize(
     "positions",
-    [FULL, FULL._replace(store=None, unconfirmed=None, hole=None, marked=False)],
+    [FULL, FULL._replace(store=None, unconfirmed=None, hole=None, marked=False, removed=None)],
     ids=["all", "what may be absent"],
 )
 def test_what_is_written_is_what_is_read(file: LogFile, positions: Positions) -> None:
@@ -109,6 +110,7 @@ def test_a_file_that_says_nothing_stands_at_the_beginning(file: LogFile) -> None
         unconfirmed=None,
         hole=None,
         marked=False,
+        removed=None,
     )
     assert trimmed_of(file) == 0
 

@@ -34,6 +34,7 @@ POSITIONS = Positions(
     unconfirmed=41,
     hole=None,
     marked=True,
+    removed=None,
 )
 NOTHING = StoreState("s", None, 0)
 Open = Callable[..., Awaitable[LocalLog]]

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from chatsvc.log.key_bounds import SENDERS
+from chatsvc.core.ids import id_ms
+from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.log.reconcile import Mark, StoreState
 from chatsvc.log.tail import Tail
-from chatsvc.storage.base import PastClientIds
-from chatsvc.storage.persister import Persister, learn_past, state_of
+from chatsvc.storage.persister import Persister, state_of
 from tests.support.memory_store import MemoryStore
 from tests.support.noted_log import NotedLog
 from tests.support.records import START, record, records
@@ -71,23 +71,6 @@ async def test_what_a_store_lacks_is_read_a_mebibyte_at_once(
     await persister.stop(drain=False)
 
 
-async def test_a_log_that_does_not_know_the_past_learns_it_of_one_sender_more_than_it_keeps(
-    log: NotedLog, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limits: list[int] = []
-
-    async def past_client_ids(*, limit: int) -> PastClientIds:
-        limits.append(limit)
-        return PastClientIds(START, [("alice", 1)])
-
-    monkeypatch.setattr(store, "past_client_ids", past_client_ids)
-    await learn_past(log, store)
-    assert limits == []
-    log.unknown = True
-    await learn_past(log, store)
-    assert (limits, log.learnt) == ([SENDERS + 1], [(START, [("alice", 1)])])
-
-
 @in_virtual_time
 async def test_a_look_learns_the_past(log: NotedLog, store: MemoryStore) -> None:
     log.unknown = True
@@ -95,7 +78,7 @@ async def test_a_look_learns_the_past(log: NotedLog, store: MemoryStore) -> None
     persister = Persister(log, store)
     persister.start()
     await asyncio.sleep(3)
-    assert log.learnt == [(record(2).id, [])]
+    assert log.learnt == [(id_ms(record(2).id) + AHEAD_MS, [])]
     await persister.stop(drain=False)
 
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import Record
-from chatsvc.log.reconcile import Mark
+from chatsvc.log.reconcile import Mark, fingerprint
 from chatsvc.storage.persister import Persister
 from tests.support.memory_store import MemoryStore
 from tests.support.noted_log import NotedLog
@@ -252,7 +252,7 @@ async def test_an_advance_whose_answer_was_lost_is_recognized_after_the_round(
     log.tail.extend(records(2, first=3))
     await asyncio.sleep(60)
     assert (log.meetings, log.tail.watermark) == (1, record(4).id)
-    assert store.mark == Mark(record(4).id, 1, "fake")
+    assert store.mark == Mark(record(4).id, 1, "fake", None, fingerprint(record(4).body))
     await persister.stop(drain=False)
 
 
@@ -269,7 +269,7 @@ async def test_an_advance_whose_answer_was_lost_is_gone_on_from(
     log.tail.extend(records(2, first=3))  # the next attempt has more to store
     await asyncio.sleep(5)
     assert (log.meetings, store.batches) == (1, [2, 4])
-    assert store.mark == Mark(record(4).id, 1, "fake")
+    assert store.mark == Mark(record(4).id, 1, "fake", None, fingerprint(record(4).body))
     await persister.stop(drain=False)
 
 
@@ -281,5 +281,7 @@ async def test_the_store_is_told_what_it_lacks_for_good(log: NotedLog, store: Me
     for number in (1, 2):
         log.tail.extend(records(1, first=number))
         await asyncio.sleep(1)
-        assert store.mark == Mark(record(number).id, 1, "fake", (START - 9, START - 5))
+        newest = record(number)
+        lost = (START - 9, START - 5)
+        assert store.mark == Mark(newest.id, 1, "fake", lost, fingerprint(newest.body))
     await persister.stop(drain=False)

@@ -51,7 +51,7 @@ def test_the_first_letter_of_the_first_version_gets_its_key(db: sqlite3.Connecti
     one = record(1, client_id="k")
     db.execute("INSERT INTO dead_letters VALUES (1, 'code', 'reason', 1, ?)", (pack(one),))
     bring_up(db)
-    assert sqlite_rows.find_client_id(db, "alice", "alice,bob", "k") == (1, one.digest)
+    assert sqlite_rows.find_client_id(db, ("alice", "alice,bob", "k")) == (1, one.digest)
 
 
 def test_letters_are_put_aside_in_whole_or_not_at_all(db: sqlite3.Connection) -> None:
