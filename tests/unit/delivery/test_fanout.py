@@ -335,6 +335,24 @@ async def test_a_batch_beyond_the_bound_is_not_written_at_all(harness: Harness, 
     assert harness.behind == [(bob.connection, 1)]
 
 
+@pytest.mark.parametrize("senders", [("alice", "alice"), ("alice", "zoe")])
+async def test_a_batch_of_just_the_bound_is_written(
+    harness: Harness, senders: tuple[str, str]
+) -> None:
+    batch = [record(at, sender=sender) for at, sender in enumerate(senders, 1)]
+    size = sum(len(encode_text(one.body)) for one in batch)
+    fits, too_small = (
+        harness.join("bob", buffer_limit=size),
+        connection("bob", buffer_limit=size - 1),
+    )
+    attach(too_small)
+    harness.hub.add(too_small)
+    await harness.send(*batch)
+    assert got(fits) == [1, 2]
+    assert harness.behind == [(too_small, 0)]
+    assert harness.delivered == 2, "of what is handed over nothing is counted"
+
+
 async def test_over_several_conversations_too(harness: Harness) -> None:
     bob = harness.join("bob", buffer_limit=70_000)
     await harness.send(*(record(at, "x" * 30_000, sender=f"s{at}") for at in range(5, 9)))
