@@ -95,6 +95,19 @@ async def test_how_far_one_is_behind_is_looked_at_every_sixteen_pages() -> None:
     assert kinds[:36] == ["count", *["store"] * 16, "count", *["store"] * 16, "count", "store"]
 
 
+@pytest.mark.parametrize(("missed", "told"), [(5, False), (6, True)])
+async def test_one_may_be_behind_by_as_many_as_a_resume_replays(missed: int, told: bool) -> None:
+    one = Asking(recent_bytes=1 << 20, max_messages=5)
+    one.accept(*(record(at) for at in range(1, missed + 1)), record(99, to=("carol",)))
+    bob = connection("bob", "laptop")
+    transport = attach(bob)
+    one.resumer.take_over(bob, 0)
+    await turns(5)
+    assert bob.live
+    assert shown(transport) == ([("gap", 0, 99)] if told else list(range(1, missed + 1)))
+    assert {user for _, user, _ in one.asked} == {"bob"}
+
+
 async def test_a_piece_is_filled_to_the_high_water_mark_and_no_more() -> None:
     one = Resumption(recent_bytes=1 << 30)
     half, quarter = HIGH_WATER // 2, HIGH_WATER // 4
