@@ -261,7 +261,7 @@ BAD: list[tuple[dict[str, Any] | str, str]] = [
         "too_long",
     ),
     ({"type": "send", "ref": "r" * 65, "participants": ["ME"], "content": "x"}, "too_long"),
-    ({"type": "ping", "ref": ""}, "too_long"),
+    ({"type": "ping", "ref": ""}, "too_short"),
     ({"type": "auth", "ref": "bad", "token": "no"}, "token_invalid"),
     ({"type": "hello", "ref": "bad"}, ""),
 ]  # fmt: skip
