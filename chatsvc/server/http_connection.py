@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from aiohttp import EMPTY_PAYLOAD, web
 from aiohttp.client_exceptions import ClientConnectionResetError
-from aiohttp.http import RawRequestMessage
+from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
@@ -129,6 +129,9 @@ class BoundedConnection(UnsupportedUpgradeHandler):
             message, payload = self._messages[index]
             if not isinstance(message, RawRequestMessage):
                 continue  # an error of the parser
+            in_bounds = received <= HEAD_BYTES and message.version == HttpVersion11
+            if in_bounds and message.path.startswith("/"):
+                continue  # the usual case: nothing to check
             try:
                 if received > HEAD_BYTES and _head_bytes(message) > HEAD_BYTES:
                     raise HeadTooLarge

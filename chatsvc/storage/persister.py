@@ -369,6 +369,8 @@ class Persister:
             records = await self._next_batch()
             tail = self._log.tail
             up_to = tail.base  # above it the store holds nothing that is not of this log
+            if not records or records[0].id > up_to:
+                return records  # the usual case
             suspects = [one for one in records if tail.stored < one.id <= up_to]
             taken = await taken_by_letters(self._store.dead_letters, suspects)
             if not taken:

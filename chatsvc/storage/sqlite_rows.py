@@ -133,17 +133,9 @@ def write_records(db: sqlite3.Connection, records: Sequence[Record]) -> list[Rej
     db.execute("BEGIN IMMEDIATE")
     try:
         known = _known(db, fit)
-        fresh: list[Record] = []
-        stored: list[Record] = []
-        for record in fit:
-            own = sameness(record)
-            held = known.setdefault(record.id, own)
-            if held != own:
-                rejections.append(conflicting(record))
-                continue
-            if held is own:
-                fresh.append(record)
-            stored.append(record)
+        fresh = stored = fit
+        if known or not _ascend(fit):
+            fresh, stored = _compare(fit, known, rejections)
         _insert(db, fresh)
         _update_conversations(db, stored)
         db.execute("COMMIT")
@@ -152,6 +144,34 @@ def write_records(db: sqlite3.Connection, records: Sequence[Record]) -> list[Rej
             db.execute("ROLLBACK")
         raise
     return rejections
+
+
+def _ascend(records: Sequence[Record]) -> bool:
+    """Whether no id is there twice, as in a batch of new records."""
+    last = 0
+    for record in records:
+        if record.id <= last:
+            return False
+        last = record.id
+    return True
+
+
+def _compare(
+    records: Sequence[Record], known: dict[int, Sameness], rejections: list[Rejection]
+) -> tuple[list[Record], list[Record]]:
+    """Return what is to be inserted, and what is stored then; add what is something else."""
+    fresh: list[Record] = []
+    stored: list[Record] = []
+    for record in records:
+        own = sameness(record)
+        held = known.setdefault(record.id, own)
+        if held != own:
+            rejections.append(conflicting(record))
+            continue
+        if held is own:
+            fresh.append(record)
+        stored.append(record)
+    return fresh, stored
 
 
 def _known(db: sqlite3.Connection, records: Sequence[Record]) -> dict[int, Sameness]:
@@ -182,7 +202,7 @@ def _insert(db: sqlite3.Connection, records: Sequence[Record]) -> None:
                 record.digest,
                 ",".join(record.audience),  # no user id holds a comma
                 record.body,
-                minted_ahead_ms(record),
+                None if record.client_id is None else minted_ahead_ms(record),
             )
             for record in records
         ),
