@@ -29,7 +29,7 @@ BODY_SECONDS: Final = 30.0
 
 _MAX_PARAMETERS: Final = 32
 _JSON_TYPE: Final = re.compile(
-    r'application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?;?\s*\Z', re.IGNORECASE
+    r'application/json\s*(;\s*charset\s*=\s*"?utf-?8"?\s*)?;?\s*\Z', re.IGNORECASE
 )
 _PATH_NAME: Final = re.compile(r"\{(\w+)\}")
 

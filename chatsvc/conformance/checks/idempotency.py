@@ -12,10 +12,10 @@ from chatsvc.conformance.http import Answer
 from chatsvc.conformance.tokens import fresh_name
 
 _AGAIN = (
-    "the same content again: 200 with the first message and `Idempotent-Replayed: true`, "
-    'or `"duplicate": true` in the `ack`'
+    "the same content and metadata again: 200 with the first message and "
+    '`Idempotent-Replayed: true`, or `"duplicate": true` in the `ack`'
 )
-_ANOTHER = "another content: 409, or an `error` frame, with the first message's `id`"
+_ANOTHER = "other content or metadata: 409, or an `error` frame, with the first message's `id`"
 
 
 def _replayed(answer: Answer, first: Any) -> None:

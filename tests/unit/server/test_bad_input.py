@@ -311,7 +311,12 @@ async def test_another_media_type_says_which_header_to_send(client: Client, kind
 
 @pytest.mark.parametrize(
     "kind",
-    ["application/json; charset=utf-8", 'application/json;charset="UTF-8"', "Application/JSON"],
+    [
+        "application/json; charset=utf-8",
+        "application/json; charset=utf8",
+        'application/json;charset="UTF-8"',
+        "Application/JSON",
+    ],
 )
 async def test_the_same_media_type_written_otherwise(client: Client, kind: str) -> None:
     body = b'{"participants":["alice"],"content":"hi"}'
