@@ -45,10 +45,12 @@ from chatsvc.settings import Settings
 from chatsvc.storage.base import MessageStore
 from chatsvc.storage.history import History
 from chatsvc.storage.past import learn_past
-from chatsvc.storage.persister import Persister, PersisterEvents, state_of
+from chatsvc.storage.persister import Persister
+from chatsvc.storage.persister_events import PersisterEvents
 from chatsvc.storage.probe import StoreProbe
 from chatsvc.storage.retention import Expiry, Retention
 from chatsvc.storage.sqlite import SqliteStore
+from chatsvc.storage.store_state import state_of
 from chatsvc.wire.operation import Operation
 
 _STORE_START_SECONDS: Final = 5.0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import sqlite3
 import string
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import Record, checksum, unpack
 from chatsvc.line_writer import write_within
 from chatsvc.log.busy import BUSY, is_busy, primary_code, retry_while_busy
-from chatsvc.log.wal import inspect_wal
+from chatsvc.log.damage import refuse_damage
 
 SCHEMA_VERSION: Final = 1
 EXIT_DISK_FAILED: Final = 74  # EX_IOERR of sysexits.h
@@ -68,7 +67,7 @@ class LogFile:
     def __init__(self, path: Path, *, accept_loss: bool = False) -> None:
         self.path = path
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.torn_at = None if accept_loss else _refuse_damage(path)
+        self.torn_at = None if accept_loss else refuse_damage(path)
         self._inserts: dict[int, str] = {}
         self._since_checkpoint = 0
         self._patience_ms = _PATIENCE_MS
@@ -449,52 +448,6 @@ def new_epoch() -> str:
     """A name for a new epoch of the log: 10 lower-case letters and digits."""
     alphabet = string.ascii_lowercase + string.digits
     return "".join(secrets.choice(alphabet) for _ in range(10))
-
-
-def _refuse_damage(path: Path) -> int | None:
-    """Where the write-ahead log is torn, in bytes, or ``None``.
-
-    Raises:
-        LogDamaged: it lost more than its end. A copy is made before anything opens it.
-    """
-    if unfinished_loss(path).exists():
-        raise LogDamaged(
-            f"{path}: an accepted loss was not finished; run `chatsvc log verify --accept-loss` "
-            "again"
-        )
-    wal = path.with_name(path.name + "-wal")
-    report = inspect_wal(wal)
-    if not report.damaged:
-        return report.bad_offset
-    copies = keep_copy(path, f"damaged-at-{report.bad_offset}-of-{wal.stat().st_size}")
-    raise LogDamaged(
-        f"{wal} is damaged at byte {report.bad_offset}: {report.commits} commits before it are "
-        f"good, {report.commits_lost} at or behind it would be lost. Nothing was changed; a copy "
-        f"is in {copies}. Restore {path.name} and its -wal from a backup, or accept the loss with "
-        "`chatsvc log verify --accept-loss`"
-    )
-
-
-def unfinished_loss(path: Path) -> Path:
-    """The file that is there from when a loss is accepted until its new epoch has begun."""
-    return path.with_name(f"{path.name}-loss-unfinished")
-
-
-def keep_copy(path: Path, name: str) -> Path:
-    """Copy the log's files, as they are, into a folder beside them.
-
-    Once for each ``name``, or a supervisor's restarts would fill the disk.
-    """
-    copies = path.with_name(name)
-    if not copies.exists():
-        unfinished = path.with_name(f"{name}.part")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        for source in (path, path.with_name(path.name + "-wal")):
-            if source.exists():
-                shutil.copy2(source, unfinished / source.name)
-        unfinished.rename(copies)
-    return copies
 
 
 def _after_failed_write(exc: sqlite3.Error) -> NoReturn:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chatsvc.core.ids import format_id, now_ms
-from chatsvc.log.file import LogFile, keep_copy, unfinished_loss
+from chatsvc.log.damage import keep_copy, unfinished_loss
+from chatsvc.log.file import LogFile
 from chatsvc.log.given_ids import above_all_given
 from chatsvc.log.key_file import KEYS_FORGOTTEN
 from chatsvc.log.positions import head_of, load

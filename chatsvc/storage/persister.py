@@ -15,7 +15,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final
 
 import structlog
 from tenacity import (
@@ -32,11 +32,13 @@ from chatsvc.core.errors import ChatError, StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import KIND_MESSAGE, Record, pack
 from chatsvc.log.base import MessageLog
-from chatsvc.log.reconcile import Mark, StoreState, fingerprint
+from chatsvc.log.reconcile import Mark, fingerprint
 from chatsvc.storage.base import DeadLetter, MessageStore, Rejection
 from chatsvc.storage.bodies import DIGEST_CONFLICT
-from chatsvc.storage.letter_records import record_of, taken_by_letters, taken_by_messages
+from chatsvc.storage.letter_records import taken_by_letters, taken_by_messages
 from chatsvc.storage.past import learn_past
+from chatsvc.storage.persister_events import PersisterEvents, PersisterHealth, Status
+from chatsvc.storage.store_state import state_of
 
 KNOWN_KINDS: Final = frozenset({KIND_MESSAGE})
 BEHIND_BATCH: Final = 5000
@@ -50,36 +52,6 @@ MAX_PAUSE: Final = 30.0
 """Seconds between rounds at most."""
 
 _logger = structlog.get_logger("chatsvc.persister")
-
-Status = Literal["ok", "degraded", "stopped"]
-
-
-class PersisterHealth(NamedTuple):
-    """The state of the persister, for ``/health``.
-
-    ``backlog`` is the number of messages accepted and not yet stored; ``error`` the text of the
-    last failure while it lasts.
-    """
-
-    status: Status
-    error: str | None
-    backlog: int
-
-
-class PersisterEvents:
-    """What a persister tells of; each does nothing unless it is overridden."""
-
-    def stored(self, count: int, seconds: float) -> None:
-        """A batch is durable; ``seconds`` from its first attempt."""
-
-    def retried(self) -> None:
-        """An attempt failed, and another follows."""
-
-    def round_failed(self) -> None:
-        """All attempts of a round failed."""
-
-    def dead_lettered(self, count: int) -> None:
-        """Records became dead letters."""
 
 
 class _StoreMoved(Exception):
@@ -533,21 +505,6 @@ class Persister:
                 await self._stopping.wait()
         except TimeoutError:
             return
-
-
-async def state_of(store: MessageStore) -> StoreState:
-    """What a log has to know of an open store to meet it.
-
-    Raises:
-        StoreUnavailable: it does not answer.
-    """
-    identity, mark, head = await store.identity(), await store.watermark(), await store.head()
-    letter = await store.dead_letters.newest()
-    if letter is not None and letter.id > head:
-        record = record_of(letter)
-        return StoreState(identity, mark, letter.id, record.body if record is not None else None)
-    newest = await store.get(head) if head else None
-    return StoreState(identity, mark, head, newest.body if newest is not None else None)
 
 
 def _span(records: Sequence[Record]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from chatsvc.core.record import Record, accept, pack, unpack
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.base import DeadLetter, Members, MessageStore
-from chatsvc.storage.persister import state_of
+from chatsvc.storage.store_state import state_of
 from tests.support.client_ids import uuid7_at
 from tests.support.records import START, draft, other_kind, record, records, with_body
 

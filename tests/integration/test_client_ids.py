@@ -24,8 +24,9 @@ from chatsvc.storage.base import Rejection
 from chatsvc.storage.dead_letters import DeadLetterAdmin
 from chatsvc.storage.history import History
 from chatsvc.storage.past import learn_past
-from chatsvc.storage.persister import Persister, state_of
+from chatsvc.storage.persister import Persister
 from chatsvc.storage.sqlite import SqliteStore
+from chatsvc.storage.store_state import state_of
 from tests.support.boot import Boot
 from tests.support.client_ids import uuid7_at
 from tests.support.waiting import until

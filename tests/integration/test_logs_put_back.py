@@ -19,8 +19,9 @@ from chatsvc.log.local import LocalLog
 from chatsvc.storage.base import Rejection
 from chatsvc.storage.dead_letters import DeadLetterAdmin
 from chatsvc.storage.history import History
-from chatsvc.storage.persister import Persister, state_of
+from chatsvc.storage.persister import Persister
 from chatsvc.storage.sqlite import SqliteStore
+from chatsvc.storage.store_state import state_of
 from tests.support.records import draft
 from tests.support.waiting import until
 

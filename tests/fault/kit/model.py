@@ -37,8 +37,9 @@ from chatsvc.storage import persister as persisting
 from chatsvc.storage.base import Conversation, Rejection
 from chatsvc.storage.history import History
 from chatsvc.storage.past import learn_past
-from chatsvc.storage.persister import Persister, state_of
+from chatsvc.storage.persister import Persister
 from chatsvc.storage.sqlite import SqliteStore
+from chatsvc.storage.store_state import state_of
 
 CONVERSATIONS = (("alice", "bob"), ("alice", "carol"), ("alice", "bob", "carol"))
 USERS = ("alice", "bob", "carol")

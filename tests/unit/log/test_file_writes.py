@@ -12,7 +12,8 @@ import pytest
 
 from chatsvc.core.errors import ConfigurationError, LogDamaged, LogUnavailable, VersionTooNew
 from chatsvc.log import file as log_file
-from chatsvc.log.file import LogFile, keep_copy, unfinished_loss
+from chatsvc.log.damage import keep_copy, unfinished_loss
+from chatsvc.log.file import LogFile
 
 PAGE = 4096
 

@@ -12,7 +12,8 @@ import pytest
 from chatsvc.core.ids import format_id, id_at
 from chatsvc.core.record import checksum, pack
 from chatsvc.log import given_ids, verify
-from chatsvc.log.file import LogFile, unfinished_loss
+from chatsvc.log.damage import unfinished_loss
+from chatsvc.log.file import LogFile
 from chatsvc.log.given_ids import ID_MARGIN
 from chatsvc.log.positions import Positions, load
 from chatsvc.log.verify import BadRow, Verdict, accept_loss, begin_restored_epoch

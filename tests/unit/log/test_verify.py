@@ -15,8 +15,9 @@ from chatsvc.core.errors import LogDamaged
 from chatsvc.core.ids import id_at, now_ms
 from chatsvc.core.message import draft_message
 from chatsvc.core.record import accept, checksum, pack
+from chatsvc.log.damage import unfinished_loss
 from chatsvc.log.elapsed import ElapsedHeads
-from chatsvc.log.file import LogFile, Row, unfinished_loss
+from chatsvc.log.file import LogFile, Row
 from chatsvc.log.given_ids import ID_MARGIN
 from chatsvc.log.positions import load
 from chatsvc.log.verify import BadRow, accept_loss, begin_restored_epoch, remove, verify

@@ -10,7 +10,8 @@ from chatsvc.core.ids import id_ms
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.log.reconcile import Mark, StoreState
 from chatsvc.log.tail import Tail
-from chatsvc.storage.persister import Persister, state_of
+from chatsvc.storage.persister import Persister
+from chatsvc.storage.store_state import state_of
 from tests.support.memory_store import MemoryStore
 from tests.support.noted_log import NotedLog
 from tests.support.records import START, record, records

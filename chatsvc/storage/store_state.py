@@ -1,0 +1,22 @@
+"""What a store says that it holds, for the log that it is attached to."""
+
+from __future__ import annotations
+
+from chatsvc.log.reconcile import StoreState
+from chatsvc.storage.base import MessageStore
+from chatsvc.storage.letter_records import record_of
+
+
+async def state_of(store: MessageStore) -> StoreState:
+    """What a log has to know of an open store to meet it.
+
+    Raises:
+        StoreUnavailable: it does not answer.
+    """
+    identity, mark, head = await store.identity(), await store.watermark(), await store.head()
+    letter = await store.dead_letters.newest()
+    if letter is not None and letter.id > head:
+        record = record_of(letter)
+        return StoreState(identity, mark, letter.id, record.body if record is not None else None)
+    newest = await store.get(head) if head else None
+    return StoreState(identity, mark, head, newest.body if newest is not None else None)
