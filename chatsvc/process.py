@@ -42,9 +42,10 @@ async def run(
     loop.set_exception_handler(logs.on_loop_exception)
     sys.setswitchinterval(SWITCH_SECONDS)
     stop = StopSignal(clock=loop.time, exit_immediately=_exit_immediately)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it for SIGHUP
-            loop.add_signal_handler(number, stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+        loop.add_signal_handler(signal.SIGHUP, stop)
     service = Service(settings, policy or AllowAll())
     try:
         running = await service.start()

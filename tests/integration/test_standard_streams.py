@@ -152,6 +152,7 @@ def test_one_ctrl_c_ends_what_reads_standard_input(server: str, argv: list[str])
     with subprocess.Popen(
         [sys.executable, "-m", "demo_cli", *argv], env=environment(server, {}), stdin=slave,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=_heed_interrupts,  # noqa: PLW1509 - the parent of these tests has one thread
     ) as program:  # fmt: skip
         while _unread(slave):  # it reads, and nothing more comes
             os.sched_yield()
@@ -161,6 +162,11 @@ def test_one_ctrl_c_ends_what_reads_standard_input(server: str, argv: list[str])
     os.close(master)
     assert program.returncode == 130
     assert b"Traceback" not in err
+
+
+def _heed_interrupts() -> None:
+    """As in a terminal: a shell starts what runs in the background with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _unread(terminal: int) -> int:
