@@ -186,7 +186,8 @@ async def test_what_was_forgotten_for_good_is_no_repeat(monkeypatch: pytest.Monk
     log = FakeLog()
     first = await make(log).submit("alice", "", ["alice"], "hi", OLD)
     log.forget_keys()
-    monkeypatch.setattr(log, "used_above", lambda key: first.id)
+    above = {("alice", "alice", OLD): first.id}
+    monkeypatch.setattr(log, "used_above", above.__getitem__)
     service = MessageService(
         log=log,
         policy=AllowAll(),
