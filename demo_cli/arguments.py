@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 
 from chatsvc.arguments import OneLineParser, positive, seconds
+from chatsvc.core.text import has_surrogate
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
@@ -95,7 +96,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     for command in (send, listen, history, who):
         command.add_argument("--json", action="store_true", help="one JSON object a line")
     for value in argv:
-        if not _is_unicode(value):
+        if has_surrogate(value):  # a byte that could not be decoded (PEP 383)
             parser.error(f"{value!r} must be text of the terminal's encoding")
     arguments = parser.parse_args(argv)
     _complete(arguments)
@@ -111,11 +112,6 @@ def _complete(arguments: argparse.Namespace) -> None:
     ):
         if not hasattr(arguments, name):
             setattr(arguments, name, default)
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether every byte of an argument could be decoded (PEP 383)."""
-    return not any("\udc80" <= character <= "\udcff" for character in text)
 
 
 def _users(text: str) -> list[str]:

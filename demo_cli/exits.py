@@ -17,8 +17,6 @@ class Exit(enum.IntEnum):
     """No answer from the server."""
     TIMED_OUT = 4
     """``listen``: the time was up before so many messages had come."""
-    INTERRUPTED = 130
-    """Ctrl-C: 128 and SIGINT, as shells have it."""
     CLOSED_PIPE = 141
     """Nobody reads the output: 128 and SIGPIPE, as shells have it."""
 

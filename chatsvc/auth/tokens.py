@@ -119,7 +119,9 @@ class TokenVerifier:
         return principal
 
     def _cache_principal(self, digest: bytes, principal: Principal, now: float) -> None:
-        if not self._cache_seconds or principal.expires_at <= now:  # valid by the leeway alone
+        if not self._cache_seconds:
+            return
+        if principal.expires_at <= now:  # valid by the leeway alone
             return
         self._evict_expired(now)
         if len(self._cache) >= self._cache_size:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 
 from chatsvc.client.decoding import TolerantDecoder
-from chatsvc.client.errors import PASSING, ApiError, FieldError
+from chatsvc.client.errors import ApiError, FieldError
 from chatsvc.client.events import Lost, Message, decode_entry, decode_message
 from chatsvc.core.ids import parse_id
 from chatsvc.core.lost import LostRange
@@ -197,11 +197,6 @@ def problem_of(answer: Answer) -> ApiError:
         first_id=problem.id,
         is_problem=is_problem(answer.headers),
     )
-
-
-def is_final(status: int) -> bool:
-    """Whether the same request will be refused again."""
-    return 400 <= status < 500 and status not in PASSING
 
 
 def is_problem(headers: Mapping[str, str]) -> bool:

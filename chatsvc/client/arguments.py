@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
-from chatsvc.core.message import MAX_CLIENT_ID, MAX_DEVICE
-
-_DEVICE: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_DEVICE}}}")
-_CLIENT_ID: Final = re.compile(rf"[\x20-\x7e]{{1,{MAX_CLIENT_ID}}}")
+from chatsvc.core import message
+from chatsvc.core.errors import Invalid
 
 
 def user_list(users: Iterable[str], name: str) -> list[str]:
     """Return the user ids as a list.
 
     Raises:
-        TypeError: a single text, whose characters would be taken for user ids, or an id that
-            is not a text.
+        TypeError: a single string, whose characters would be taken for user ids, or an id
+            that is not a string.
     """
     if isinstance(users, str):
-        raise TypeError(f"{name} must be a list of user ids, not one text")
+        raise TypeError(f"{name} must be a list of user ids, not a single string")
     found = list(users)
     for user in found:
         if not isinstance(user, str):
-            raise TypeError(f"{name} must be texts: {type(user).__name__} is none")
+            raise TypeError(f"{name} must be strings, not {type(user).__name__}")
     return found
 
 
@@ -33,10 +30,12 @@ def check_content(content: str | None) -> str:
     """Return the content.
 
     Raises:
-        TypeError: it is not a text.
+        TypeError: it is not a string.
     """
+    if content is None:
+        raise TypeError("content must be given")
     if not isinstance(content, str):
-        raise TypeError("content must be given as a text")
+        raise TypeError(f"content must be a string, not {type(content).__name__}")
     return content
 
 
@@ -46,8 +45,11 @@ def check_client_id(client_id: str | None) -> None:
     Raises:
         ValueError: it is empty, too long, or not printable ASCII.
     """
-    if client_id is not None and not _CLIENT_ID.fullmatch(client_id):
-        raise ValueError(f"client_id must be 1 to {MAX_CLIENT_ID} printable ASCII characters")
+    if client_id is not None:
+        try:
+            message.check_client_id(client_id)
+        except Invalid as exc:
+            raise ValueError(exc.detail) from None
 
 
 def json_object(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,8 +72,11 @@ def check_device(device: str | None) -> None:
     Raises:
         ValueError: it is not 1 to 64 of the allowed characters.
     """
-    if device is not None and not _DEVICE.fullmatch(device):
-        raise ValueError(f"device must be 1 to {MAX_DEVICE} letters, digits, '_' or '-'")
+    if device is not None:
+        try:
+            message.check_device(device)
+        except Invalid as exc:
+            raise ValueError(exc.detail) from None
 
 
 def check_positive(**numbers: int | None) -> None:

@@ -12,9 +12,8 @@ from typing import Any, Final, Self
 
 import aiohttp
 
-from chatsvc.client.arguments import check_client_id, check_content, check_positive, json_object
+from chatsvc.client.arguments import check_positive
 from chatsvc.client.context import Closed, Context, Pending
-from chatsvc.client.destination import find_destination
 from chatsvc.client.errors import ClientClosed, ClientError, GaveUp, TokenUnavailable
 from chatsvc.client.events import Disconnected, Event, Sent
 from chatsvc.client.frames import read_cursor
@@ -23,6 +22,7 @@ from chatsvc.client.http import ChatApi, describe
 from chatsvc.client.http_calls import HttpCalls
 from chatsvc.client.inbox import Inbox
 from chatsvc.client.outbox import DEFAULT_CAPACITY, Outbox
+from chatsvc.client.outgoing import check_outgoing
 from chatsvc.client.own_sends import OwnSends
 from chatsvc.client.policy import Backoff, ReconnectPolicy
 from chatsvc.client.session import Session
@@ -205,8 +205,7 @@ class ChatClient(HttpCalls):
             ClientClosed: closed meanwhile.
             RuntimeError: the client was not entered.
         """
-        if self._failure is None:
-            self._check_usable()
+        self._check_entered()
         await self._opened.wait()
         if self._failure is not None:
             raise self._failure
@@ -243,30 +242,28 @@ class ChatClient(HttpCalls):
             GaveUp, ClientClosed: there is no connection, and there will be none.
             ValueError: both of ``participants`` and ``channel`` or neither, not valid
                 Unicode, a ``client_id`` out of its bounds, or metadata that is not JSON.
-            TypeError: ``content`` or a user id is not a text.
+            TypeError: ``content`` or a user id is not a string.
             RuntimeError: the client was not entered.
         """
-        self._check_usable()
-        content = check_content(content)
-        check_client_id(client_id)
-        carried = json_object(metadata) if metadata is not None else None
-        context = self._context
-        destination = find_destination(participants, channel)
-        client_id = self.api.clock.mint() if client_id is None else client_id
+        self._check_entered()
+        if self._failure is not None:
+            raise self._failure
+        context, mint = self._context, self.api.clock.mint
+        one = check_outgoing(participants, channel, content, client_id, metadata, mint=mint)
         ref = context.outbox.reserve()
         frame = encode_frame(
             Send(
                 ref=ref,
-                participants=destination.participants,
-                channel=destination.channel,
-                content=content,
-                client_id=client_id,
-                metadata=carried,
+                participants=one.destination.participants,
+                channel=one.destination.channel,
+                content=one.content,
+                client_id=one.client_id,
+                metadata=one.metadata,
             )
         )
         result: asyncio.Future[Sent] = asyncio.get_running_loop().create_future()
-        context.outbox.add(ref, frame, Pending(client_id, result))
-        context.own.add(client_id, destination.key)
+        context.outbox.add(ref, frame, Pending(one.client_id, result))
+        context.own.add(one.client_id, one.destination.key)
         context.outbox_changed.set()
         try:
             return await result
@@ -286,14 +283,11 @@ class ChatClient(HttpCalls):
         return self
 
     async def __anext__(self) -> Event:
-        if self._failure is None:
-            self._check_usable()
+        self._check_entered()
         return await self._context.inbox.get()
 
-    def _check_usable(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-        if self._task is None:
+    def _check_entered(self) -> None:
+        if self._task is None and self._failure is None:
             raise RuntimeError("a ChatClient must be entered first: async with ChatClient(…) as c")
 
     # Staying connected

@@ -28,7 +28,7 @@ def find_destination(participants: Iterable[str] | None, channel: str | None) ->
 
     Raises:
         ValueError: neither is given, or both are; a user id is not valid Unicode.
-        TypeError: the participants are not a list of texts.
+        TypeError: the participants are not a list of strings.
     """
     if channel is not None:
         if participants is not None:

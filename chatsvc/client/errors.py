@@ -27,6 +27,11 @@ PASSING: Final = frozenset({408, 425, 429})
 """Client errors that say nothing against the request (RFC 9110, RFC 8470, RFC 6585)."""
 
 
+def is_final(status: int) -> bool:
+    """Whether an answer of the server refuses the request itself, and not its token."""
+    return 400 <= status < 500 and status != 401 and status not in PASSING
+
+
 class FieldError(msgspec.Struct, frozen=True, kw_only=True):
     """One thing wrong with a request: ``pointer`` is a JSON pointer (RFC 6901)."""
 
@@ -96,7 +101,7 @@ class ApiError(Refused):
 
         By the status, whatever the code: a newer server has codes that are not known.
         """
-        return self.is_problem and not self.passing and 400 <= self.status != 401
+        return self.is_problem and is_final(self.status)
 
 
 class SendRefused(Refused):

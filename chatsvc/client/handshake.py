@@ -7,8 +7,9 @@ from typing import Final
 
 import aiohttp
 
-from chatsvc.client.answers import is_final, is_problem, retry_after_seconds
+from chatsvc.client.answers import is_problem, retry_after_seconds
 from chatsvc.client.context import Closed
+from chatsvc.client.errors import is_final
 from chatsvc.client.http import ChatApi
 from chatsvc.wire import close_codes
 from chatsvc.wire.protocol import PROTOCOL_VERSION

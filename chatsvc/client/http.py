@@ -26,16 +26,10 @@ from chatsvc.client.answers import (
     read_posted,
     read_stored_message,
 )
-from chatsvc.client.arguments import (
-    check_client_id,
-    check_content,
-    check_device,
-    json_object,
-    user_list,
-)
-from chatsvc.client.destination import find_destination
+from chatsvc.client.arguments import check_device, user_list
 from chatsvc.client.errors import ApiError, Unreachable
 from chatsvc.client.events import Sent
+from chatsvc.client.outgoing import check_outgoing
 from chatsvc.client.own_sends import OwnSends
 from chatsvc.client.policy import Backoff
 from chatsvc.client.server_clock import ServerClock
@@ -174,27 +168,24 @@ class ChatApi:
             ApiError, Unreachable, TokenUnavailable: as every call.
             ValueError: both of ``participants`` and ``channel`` or neither, not valid
                 Unicode, a ``client_id`` out of its bounds, or metadata that is not JSON.
-            TypeError: ``content`` or a user id is not a text.
+            TypeError: ``content`` or a user id is not a string.
         """
-        content = check_content(content)
-        check_client_id(client_id)
-        carried = json_object(metadata) if metadata is not None else msgspec.UNSET
-        destination = find_destination(participants, channel)
-        client_id = self.clock.mint() if client_id is None else client_id
+        mint = self.clock.mint
+        one = check_outgoing(participants, channel, content, client_id, metadata, mint=mint)
         body = _Post(
-            participants=destination.participants,
-            channel=destination.channel,
-            content=content,
-            client_id=client_id,
-            metadata=carried,
+            participants=one.destination.participants,
+            channel=one.destination.channel,
+            content=one.content,
+            client_id=one.client_id,
+            metadata=msgspec.UNSET if one.metadata is None else one.metadata,
         )
         if self._own is not None:
-            self._own.add(client_id, destination.key)
+            self._own.add(one.client_id, one.destination.key)
         answer = await self._call("POST", "api/messages", body=body)
         posted = read_posted(answer)
         if self._own is not None:
             self._own.accepted(posted.id)
-        return Sent(posted.id, posted.created_at, client_id, answer.status == 200)
+        return Sent(posted.id, posted.created_at, one.client_id, answer.status == 200)
 
     async def history(
         self,

@@ -84,7 +84,7 @@ class GroupCommit:
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
         """See :meth:`chatsvc.log.base.MessageLog.append`."""
         future: asyncio.Future[Appended] = self._loop.create_future()
-        key = None if draft.client_id is None else draft.key
+        key = draft.key
         if key is not None:
             known = self.keys.get(key)
             if known is not None:

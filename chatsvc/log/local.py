@@ -329,6 +329,7 @@ class LocalLog(MessageLog):
             raise self._refusals.first
 
     def _admit(self, draft: Draft) -> int:
+        # Every send comes through here: a check is called only where it may have to refuse.
         if self._closing or self._refusals.first is not None:
             self._check_open()
         listed = self.tail.lists_channel(draft.channel)

@@ -213,7 +213,7 @@ def _another(log: LogState, store: StoreState, known: bool) -> Meeting:
 def _claimed(log: LogState, store: StoreState) -> int:
     """Up to where the store holds everything of this log, by its mark.
 
-    What epochs after the one that set it have placed below its position is not in there.
+    What later epochs have placed below its position is not in there.
     Without a mark it was restored to the time before it had one; or it was filled by a
     program that set none, and then its head says at least how far that one came.
     """

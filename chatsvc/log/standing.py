@@ -325,7 +325,7 @@ class Standing:
                 if done is not None:
                     done(result)
             finally:
-                if not future.done():  # its caller may have trimmed away meanwhile
+                if not future.done():  # its caller may have been cancelled meanwhile
                     if isinstance(result, Exception):
                         future.set_exception(result)
                     else:

@@ -217,9 +217,9 @@ class Tail:
         self.stored = max(self.stored, watermark)
         if watermark <= self.watermark:
             return
-        records = self._all
-        start = records.index_above(self.watermark)
-        stored = records.items[start : records.index_above(watermark)]
+        record_list = self._all
+        start = record_list.index_above(self.watermark)
+        stored = record_list.items[start : record_list.index_above(watermark)]
         costs = self._unsaved_costs[: len(stored)]
         del self._unsaved_costs[: len(stored)]
         self.backlog.release_records(stored, costs)
@@ -281,10 +281,10 @@ class Tail:
 
     def get(self, record_id: int) -> Record | None:
         """One record, if it is here."""
-        records = self._all
-        index = bisect_left(records.items, record_id, records.start, key=_by_id)
-        if index < len(records.items) and records.items[index].id == record_id:
-            return records.items[index]
+        record_list = self._all
+        index = bisect_left(record_list.items, record_id, record_list.start, key=_by_id)
+        if index < len(record_list.items) and record_list.items[index].id == record_id:
+            return record_list.items[index]
         return None
 
     def page(self, bounds: Bounds) -> list[Record]:
@@ -297,35 +297,35 @@ class Tail:
         At most ``limit``, and no more than ``max_bytes`` of bodies unless the first alone is
         larger.
         """
-        records = self._all
-        start = records.index_above(after)
+        record_list = self._all
+        start = record_list.index_above(after)
         size = 0
-        for index in range(start, min(len(records.items), start + limit)):
-            size += len(records.items[index].body)
+        for index in range(start, min(len(record_list.items), start + limit)):
+            size += len(record_list.items[index].body)
             if size > max_bytes and index > start:
-                return records.items[start:index]
-        return records.items[start : start + limit]
+                return record_list.items[start:index]
+        return record_list.items[start : start + limit]
 
     def channel_page(self, channel: str, bounds: Bounds) -> list[Record]:
         """Of one conversation, ascending."""
-        records = self._channels.get(channel)
-        return records.page(bounds) if records is not None else []
+        record_list = self._channels.get(channel)
+        return record_list.page(bounds) if record_list is not None else []
 
     def user_page(self, user: str, bounds: Bounds) -> list[Record]:
         """Of those whose audience holds the user, ascending."""
-        records = self._users.get(user)
-        return records.page(bounds) if records is not None else []
+        record_list = self._users.get(user)
+        return record_list.page(bounds) if record_list is not None else []
 
     def __len__(self) -> int:
         return len(self._all)
 
     def _evict(self) -> None:
-        records = self._all
-        while self.recent_bytes > self._recent_limit and len(records):
-            record = records.items[records.start]
+        record_list = self._all
+        while self.recent_bytes > self._recent_limit and len(record_list):
+            record = record_list.items[record_list.start]
             if record.id > self.watermark:
                 break
-            records.drop_first()
+            record_list.drop_first()
             self._drop_from(self._channels, record.channel)
             for user in record.audience:
                 self._drop_from(self._users, user)
@@ -335,38 +335,36 @@ class Tail:
     @staticmethod
     def _remove_from(record_lists: dict[str, _RecordList], name: str, record_id: int) -> int:
         """The bytes of a list that is no more."""
-        records = record_lists[name]
-        records.remove(record_id)
-        if len(records):
+        record_list = record_lists[name]
+        record_list.remove(record_id)
+        if len(record_list):
             return 0
         del record_lists[name]
-        return records.cost
+        return record_list.cost
 
     def _list_by_channel(self, record: Record) -> int:
         """Add to the conversation's list; the bytes that this takes beside the record's."""
-        records = self._channels.get(record.channel)
-        if records is None:
+        record_list = self._channels.get(record.channel)
+        if record_list is None:
             names = audience_bytes(record.channel, record.audience)
-            records = self._channels[record.channel] = _RecordList(LIST_BYTES + names)
-            records.items.append(record)
-            return records.cost
-        before = records.items[-1]
-        records.items.append(record)
-        if record.audience is before.audience:
-            return 0
+            record_list = self._channels[record.channel] = _RecordList(LIST_BYTES + names)
+            record_list.items.append(record)
+            return record_list.cost
+        before = record_list.items[-1]
+        record_list.items.append(record)
         if record.audience == before.audience:
             # Names read from a request or from the file: the same set is kept once.
             force_setattr(record, "audience", before.audience)
             force_setattr(record, "channel", before.channel)
             return 0
         names = audience_bytes(record.channel, record.audience)
-        records.cost += names
+        record_list.cost += names
         return names
 
     def _drop_from(self, record_lists: dict[str, _RecordList], name: str) -> None:
-        # The record leaving is the oldest of all, so it is the first of its every records.
-        records = record_lists[name]
-        records.drop_first()
-        if not len(records):
+        # The record leaving is the oldest of all, so it is the first in every list that it is in.
+        record_list = record_lists[name]
+        record_list.drop_first()
+        if not len(record_list):
             del record_lists[name]
-            self.recent_bytes -= records.cost
+            self.recent_bytes -= record_list.cost

@@ -216,10 +216,12 @@ def invalid_from_msgspec(exc: msgspec.ValidationError) -> Invalid:
     text_before = text if at is None else text[: at.start()]
     if match := _UNKNOWN.match(text_before):
         name = match["name"][:_NAME_SHOWN]
-        return Invalid.at(f"{pointer}/{_escape(name)}", "unknown_field", f"unknown field {name!r}")
+        return Invalid.at(
+            f"{pointer}/{pointer_step(name)}", "unknown_field", f"unknown field {name!r}"
+        )
     if match := _MISSING.match(text_before):
         name = match["name"]
-        return Invalid.at(f"{pointer}/{_escape(name)}", "missing", f"{name} must be given")
+        return Invalid.at(f"{pointer}/{pointer_step(name)}", "missing", f"{name} must be given")
     where = pointer or "the body"
     if match := _TYPE.match(text_before):
         got = f", not {match['got']}" if match["got"] else ""
@@ -233,13 +235,14 @@ def _pointer(path: str) -> str:
     parts: list[str] = []
     for step in _STEP.finditer(path):
         if step["name"] is not None:
-            parts.append("/" + _escape(step["name"]))
+            parts.append("/" + pointer_step(step["name"]))
         elif step["index"] != "...":
             parts.append("/" + step["index"])
     return "".join(parts)
 
 
-def _escape(name: str) -> str:
+def pointer_step(name: str) -> str:
+    """Return a member's name as a JSON pointer has it (RFC 6901 §3)."""
     return name.replace("~", "~0").replace("/", "~1")
 
 

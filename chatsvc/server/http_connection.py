@@ -19,7 +19,7 @@ from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
 from chatsvc.server.foreign_upgrade import UnsupportedUpgradeHandler
-from chatsvc.server.request_line import checked
+from chatsvc.server.request_line import to_origin_form
 
 HEAD_BYTES: Final = 64 * 1024
 """The maximum size of a request line with all header fields, and of trailers after a body."""
@@ -135,7 +135,7 @@ class BoundedConnection(UnsupportedUpgradeHandler):
             try:
                 if received > HEAD_BYTES and _head_bytes(message) > HEAD_BYTES:
                     raise HeadTooLarge
-                request = checked(message)
+                request = to_origin_form(message)
             except HttpProcessingError as exc:
                 while len(self._messages) > index:
                     self._messages.pop()

@@ -33,8 +33,10 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 _ALLOWED_HEADERS: Final = (
     "Authorization, Content-Type, Idempotency-Key, Chatsvc-Device, X-Request-Id"
 )
-_EXPOSED_HEADERS: Final = (
-    "Date, Location, Idempotent-Replayed, Retry-After, WWW-Authenticate, X-Request-Id"
+_ANY_ORIGIN: Final = "Access-Control-Allow-Origin: *\r\n"
+_EXPOSE: Final = (
+    "Access-Control-Expose-Headers: "
+    "Date, Location, Idempotent-Replayed, Retry-After, WWW-Authenticate, X-Request-Id\r\n"
 )
 
 Observe = Callable[[str, str, int, float], None]
@@ -95,20 +97,19 @@ class Cors:
         """Return the header lines of a response."""
         origin = request.headers.get("Origin")
         if self._any:
-            allowed = "Access-Control-Allow-Origin: *\r\n"
+            allowed = _ANY_ORIGIN
         elif origin is not None and self._allows(origin):
             allowed = f"Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n"
         else:
             return "Vary: Origin\r\n"
-        return f"{allowed}Access-Control-Expose-Headers: {_EXPOSED_HEADERS}\r\n"
+        return allowed + _EXPOSE
 
     def unknown_origin_lines(self) -> str:
         """Return the lines of a response to a request whose head could not be parsed.
 
         It holds nothing of anybody's: every page may read why its request was refused.
         """
-        expose = f"Access-Control-Expose-Headers: {_EXPOSED_HEADERS}\r\n"
-        return f"Access-Control-Allow-Origin: *\r\n{expose}"
+        return f"{_ANY_ORIGIN}{_EXPOSE}"
 
     def _allows(self, origin: str) -> bool:
         if origin in self._origins:

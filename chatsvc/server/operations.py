@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 
 from chatsvc.core.errors import RequestError
 from chatsvc.core.limits import Limits
@@ -118,15 +118,11 @@ def _expect(
         if request.content_length is not None and request.content_length > max_bytes:
             raise too_large(max_bytes)
 
-    async def refuse(request: web.Request) -> web.StreamResponse:
-        check(request)
-        raise AssertionError("the expectation can be met")
-
     async def expect(request: web.Request) -> web.StreamResponse | None:
         try:
             check(request)
-        except RequestError:
-            response = await middleware(request, refuse)
+        except RequestError as exc:
+            response = await middleware(request, _raise(exc))
             response.force_close()
             return response
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -134,3 +130,12 @@ def _expect(
         return None
 
     return expect
+
+
+def _raise(exc: RequestError) -> Handler:
+    """Return a handler that raises it, for the middleware to answer."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        raise exc
+
+    return handle

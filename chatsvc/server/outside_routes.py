@@ -52,10 +52,10 @@ class OutsideRoutes:
         self._observe = observe
         self._cors = cors
 
-    def failed(self, exc: BaseException | None, status: int, *, begun: bool) -> ReadyResponse:
+    def failed(
+        self, request: web.BaseRequest, exc: BaseException | None, status: int, *, begun: bool
+    ) -> ReadyResponse:
         """Return the response to what is not HTTP, or failed; the connection closes after it.
-
-        Its origin is not known, because its head was not parsed.
 
         Raises:
             ConnectionError: ``begun``: a response was begun already, so no other can be sent.
@@ -73,7 +73,10 @@ class OutsideRoutes:
         response = problem_response(error, request_id)
         response.lines += f"{REQUEST_ID}: {request_id}\r\n"
         if self._cors is not None:
-            response.lines += self._cors.unknown_origin_lines()
+            is_parsed = not isinstance(exc, HttpProcessingError)
+            response.lines += (
+                self._cors.lines(request) if is_parsed else self._cors.unknown_origin_lines()
+            )
         response.force_close()
         return response
 
@@ -87,9 +90,7 @@ class OutsideRoutes:
         return response
 
 
-def _from_parser(
-    exc: HttpProcessingError,
-) -> RequestError:
+def _from_parser(exc: HttpProcessingError) -> RequestError:
     """Convert an error of the parser; its text may quote the request, so it is not repeated."""
     if isinstance(exc, HeadTooLarge):
         return HeadersTooLarge(f"the head must have at most {HEAD_BYTES} bytes")

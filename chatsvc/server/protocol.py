@@ -52,7 +52,7 @@ class ProblemHandler(BoundedConnection):
         Raises:
             ConnectionError: a response was begun already; no other one can be sent.
         """
-        return self._outside.failed(exc, status, begun=request.writer.output_size > 0)
+        return self._outside.failed(request, exc, status, begun=request.writer.output_size > 0)
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Resume reading if it is paused.

@@ -33,8 +33,8 @@ class UnsupportedVersion(HttpProcessingError):
     message = "the version is not supported"
 
 
-def checked(message: RawRequestMessage) -> RawRequestMessage:
-    """Return the request with a target that is not in absolute form.
+def to_origin_form(message: RawRequestMessage) -> RawRequestMessage:
+    """Return the request with its target in origin form; ``*`` and CONNECT stay as they are.
 
     Raises:
         BadTarget: its target must not be used.

@@ -11,6 +11,8 @@ import re
 from typing import Any, Final
 
 from chatsvc.core.errors import Invalid
+from chatsvc.core.text import has_surrogate
+from chatsvc.server.errors import pointer_step
 
 _ESCAPED: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -41,7 +43,7 @@ def find_lone_surrogate(data: bytes) -> str | None:
         if isinstance(value, dict):
             if any(has_surrogate(name) for name in value):
                 return pointer
-            children = [(f"{pointer}/{_escape(name)}", one) for name, one in value.items()]
+            children = [(f"{pointer}/{pointer_step(name)}", one) for name, one in value.items()]
             waiting.extend(reversed(children))
         elif isinstance(value, list):
             waiting.extend((f"{pointer}/{at}", value[at]) for at in reversed(range(len(value))))
@@ -58,12 +60,3 @@ def check_surrogates(data: bytes) -> None:
     if pointer is not None:
         where = pointer or "the document"
         raise Invalid.at(pointer, "lone_surrogate", f"{where} must not contain lone surrogates")
-
-
-def has_surrogate(text: str) -> bool:
-    """Return whether a text cannot be encoded as UTF-8."""
-    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _escape(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")

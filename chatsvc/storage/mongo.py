@@ -327,7 +327,7 @@ class MongoStore(MessageStore):
     async def _meta_document(self) -> Document:
         found = await self._connection.write(lambda: self._meta.find_one(_STORE, collation=SIMPLE))
         if found is None:
-            raise StoreUnavailable("the store's own document is selected")
+            raise StoreUnavailable("the store's own document is missing")
         return found
 
     async def _insert(self, encoded: Sequence[Encoded]) -> list[Rejection]:

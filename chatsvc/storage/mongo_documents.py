@@ -87,7 +87,7 @@ def to_document(record: Record, body: dict[str, Any]) -> Document:
     metadata = body.get("metadata")
     if metadata is not None and _carried(metadata):
         document["metadata"] = metadata
-    if not _logged_fields(record, body, document):
+    if not _fields_express_body(record, body, document):
         document["body"] = record.body.decode()
         if not isinstance(document["content"], str):
             del document["content"]
@@ -167,7 +167,7 @@ def _int64(value: object) -> int:
 _encode_json = msgspec.json.Encoder(enc_hook=_int64).encode
 
 
-def _logged_fields(record: Record, body: dict[str, Any], document: Document) -> bool:
+def _fields_express_body(record: Record, body: dict[str, Any], document: Document) -> bool:
     names = body.keys()
     return (
         names >= _MEMBERS

@@ -45,8 +45,8 @@ class StoreProbe:
         self._interval = interval
         self._timeout = timeout
         self._opened = False
-        self._log_lost: Callable[[], None] | None = None
-        self._log_recovered: Callable[[], None] | None = None
+        self._on_lost: Callable[[], None] | None = None
+        self._on_recovered: Callable[[], None] | None = None
         self._down_since = time.monotonic()
         self._call: asyncio.Task[str | None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -68,7 +68,7 @@ class StoreProbe:
         ``lost`` is called each time the store did not answer, before it is opened again;
         ``back`` once it answers after that.
         """
-        self._log_lost, self._log_recovered = lost, back
+        self._on_lost, self._on_recovered = lost, back
 
     def start(self) -> None:
         """Begin, in a task of its own."""
@@ -112,10 +112,10 @@ class StoreProbe:
 
     def _found(self, error: str | None) -> None:
         was_up, self.error = self.up, error
-        if error is not None and self._log_lost is not None:
-            self._log_lost()
-        if error is None and not was_up and self._log_recovered is not None:
-            self._log_recovered()
+        if error is not None and self._on_lost is not None:
+            self._on_lost()
+        if error is None and not was_up and self._on_recovered is not None:
+            self._on_recovered()
         if error is not None and was_up:
             self._down_since = time.monotonic()
             _logger.warning("store_down", error=error)

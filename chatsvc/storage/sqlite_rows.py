@@ -134,7 +134,7 @@ def write_records(db: sqlite3.Connection, records: Sequence[Record]) -> list[Rej
     try:
         known = _known(db, fit)
         fresh = stored = fit
-        if known or not _ascend(fit):
+        if known or not _is_ascending(fit):
             fresh, stored = _compare(fit, known, rejections)
         _insert(db, fresh)
         _update_conversations(db, stored)
@@ -146,7 +146,7 @@ def write_records(db: sqlite3.Connection, records: Sequence[Record]) -> list[Rej
     return rejections
 
 
-def _ascend(records: Sequence[Record]) -> bool:
+def _is_ascending(records: Sequence[Record]) -> bool:
     """Whether no id is there twice, as in a batch of new records."""
     last = 0
     for record in records:
@@ -202,7 +202,7 @@ def _insert(db: sqlite3.Connection, records: Sequence[Record]) -> None:
                 record.digest,
                 ",".join(record.audience),  # no user id holds a comma
                 record.body,
-                None if record.client_id is None else minted_ahead_ms(record),
+                minted_ahead_ms(record),
             )
             for record in records
         ),

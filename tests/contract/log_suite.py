@@ -186,7 +186,7 @@ class LogSuite:
         assert log.knows_key(("alice", "alice,bob", minted_long_ago))
         assert log.knows_key(("alice", "alice,bob", "no UUIDv7"))
 
-    async def test_it_names_its_life_and_its_durability(self, log: MessageLog) -> None:
+    async def test_it_names_its_epoch_and_its_durability(self, log: MessageLog) -> None:
         assert log.epoch.isalnum()
         assert log.epoch == log.epoch.lower()
         assert 1 <= len(log.epoch) <= 32

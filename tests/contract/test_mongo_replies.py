@@ -388,3 +388,16 @@ async def test_a_lost_race_for_the_stores_own_document_takes_the_winners(script:
     await store.open()
     assert await store.identity() == "winner"
     await store.close()
+
+
+async def test_without_its_own_document_the_store_is_unavailable_and_says_so(
+    script: Script,
+) -> None:
+    # Another process was first to make it, and then it was removed.
+    script.answers["findAndModify"] = lambda _: {"ok": 0, **DUPLICATE, "codeName": "DuplicateKey"}
+    store = store_at(script.server.uri)
+    try:
+        with pytest.raises(StoreUnavailable, match="the store's own document is missing"):
+            await store.open()
+    finally:
+        await store.close()

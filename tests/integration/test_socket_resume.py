@@ -117,7 +117,7 @@ async def test_echo_is_replayed_whatever_device_it_came_from(url: str) -> None:
         assert (await caught_up(laptop))[0] == []
 
 
-async def test_over_a_restart_the_life_goes_on(serve: Serve) -> None:
+async def test_over_a_restart_the_epoch_goes_on(serve: Serve) -> None:
     process, url = serve()
     async with talk(url, "bob") as bob:
         cursor, epoch = bob.hello["cursor"], bob.hello["epoch"]

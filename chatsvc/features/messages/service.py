@@ -140,7 +140,7 @@ class MessageService:
         )
         if permission is not None:
             return asyncio.ensure_future(self._once_permitted(permission, draft))
-        key = None if client_id is None else draft.key
+        key = draft.key
         if key is not None and not self._log.knows_key(key):
             return asyncio.ensure_future(self._after_asking_store(draft, key))
         return self._log.append(draft)

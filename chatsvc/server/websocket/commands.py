@@ -5,12 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from chatsvc.core.errors import ChatError, Invalid, Malformed, RequestError, Unavailable
+from chatsvc.core.text import has_surrogate
 from chatsvc.server.errors import invalid_from_msgspec
-from chatsvc.server.surrogates import (
-    check_surrogates,
-    has_surrogate,
-    parse_with_surrogates,
-)
+from chatsvc.server.surrogates import check_surrogates, parse_with_surrogates
 from chatsvc.wire.protocol import MAX_REF, ClientFrame, Error, decode_client_frame
 
 

@@ -143,6 +143,8 @@ class Intake(CommandConnection):
         for event in events:
             if context.turn_left <= 0 or self._decoder is None:
                 break
+            # Every frame comes through here: calls are spared where nothing waits, and for
+            # the text message of few bytes that most frames are.
             if (self._blocked or self.slow_since) and self._must_wait():
                 break
             done += 1

@@ -418,7 +418,7 @@ class World:
         if self.log.met is not None and not self.persister._must_look:
             self.log_is_older = False
         if self.log.epoch != before:
-            self.note("(new entry)")
+            self.note("(new epoch)")
 
     async def drain(self) -> None:
         """Store all there is, with a store that answers."""
@@ -513,7 +513,7 @@ class World:
         for client in self.clients:
             client.logs_ago += 1
         if self.dice.random() < 0.5:
-            await self.another_life_of_the_store()
+            await self.another_epoch_of_the_store()
         await self.open_log(self.dice.random() < 0.5)
 
     async def restore_store(self) -> None:
@@ -521,12 +521,12 @@ class World:
         running = self.dice.random() < 0.5
         if not running:
             await self.close_log()
-        await self.another_life_of_the_store(running=running)
+        await self.another_epoch_of_the_store(running=running)
         if not running:
             self.log_is_older = True  # or the store is a stranger: neither knows the other
             await self.open_log(self.dice.random() < 0.7)
 
-    async def another_life_of_the_store(self, *, running: bool = False) -> None:
+    async def another_epoch_of_the_store(self, *, running: bool = False) -> None:
         """An older copy of this or of another one, or an empty one, in its place."""
         await self.back_up_store()
         if not running:

@@ -22,10 +22,14 @@ async def server() -> AsyncIterator[ScriptedServer]:
 
 
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"participants": [uuid.uuid4(), "bob"], "content": "hi"}, TypeError, "UUID is none"),
+    (
+        {"participants": [uuid.uuid4(), "bob"], "content": "hi"},
+        TypeError,
+        "strings, not UUID",
+    ),
     ({"participants": "bob", "content": "hi"}, TypeError, "a list of user ids"),
-    ({"participants": ["bob"], "content": b"hi"}, TypeError, "content must be given as a text"),
-    ({"participants": ["bob"]}, TypeError, "content must be given as a text"),
+    ({"participants": ["bob"], "content": b"hi"}, TypeError, "content must be a string"),
+    ({"participants": ["bob"]}, TypeError, "content must be given"),
     ({"participants": ["bob"], "content": "half \ud83d"}, ValueError, "surrogates not allowed"),
     ({"participants": ["bob"], "content": "hi", "client_id": ""}, ValueError, "1 to 64"),
     ({"participants": ["bob"], "content": "hi", "client_id": "é"}, ValueError, "1 to 64"),
@@ -71,7 +75,7 @@ async def test_a_post_that_raises_is_not_sent(
         (lambda api: api.connections([b"bob"]), "users"),
     ],
 )
-async def test_one_text_is_no_list_of_users(
+async def test_users_must_be_a_list_of_strings(
     server: ScriptedServer, call: Callable[[ChatApi], Awaitable[object]], name: str
 ) -> None:
     async with ChatApi(server.url, "t") as api:

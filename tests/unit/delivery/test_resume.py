@@ -133,7 +133,7 @@ async def test_a_message_longer_than_a_piece_goes_alone() -> None:
     "since",
     ["", "rubbish", "another.0000000000000001", "e.00000000000000ff", "E.0000000000000001"],
 )
-async def test_an_unreadable_cursor_or_one_of_another_life_is_a_gap(since: str) -> None:
+async def test_an_unreadable_cursor_or_one_of_another_epoch_is_a_gap(since: str) -> None:
     harness = Resumption(recent_bytes=1 << 20)
     harness.accept(*(record(at) for at in range(1, 11)))
     plan, transport = await harness.resume(since)

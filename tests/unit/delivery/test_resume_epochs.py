@@ -15,32 +15,32 @@ from tests.support.resuming import Resumption, shown, turns
 
 
 def epochs(*begun: int) -> tuple[EpochEntry, ...]:
-    return tuple(EpochEntry(number, f"life{number}", at) for number, at in enumerate(begun, 1))
+    return tuple(EpochEntry(number, f"epoch{number}", at) for number, at in enumerate(begun, 1))
 
 
 @pytest.mark.parametrize(
     ("since", "gap_from"),
     [
-        ("life3.{:016x}", None),  # the present one
-        ("life2.{:016x}", 40),  # the epoch after it began at 40
-        ("life1.{:016x}", 20),  # and the one after this at 20 already
+        ("epoch3.{:016x}", None),  # the present one
+        ("epoch2.{:016x}", 40),  # the epoch after it began at 40
+        ("epoch1.{:016x}", 20),  # and the one after this at 20 already
         ("unknown.{:016x}", 10),
     ],
 )
-async def test_a_cursor_of_an_earlier_life_is_good_up_to_where_the_next_began(
+async def test_a_cursor_of_an_earlier_epoch_is_good_up_to_where_the_next_began(
     since: str, gap_from: int | None
 ) -> None:
     one = Resumption(recent_bytes=1 << 20)
     one.accept(*(record(at) for at in range(1, 61)))
     one.resumer.begin_epoch(epochs(10, 20, 40))
-    assert one.resumer.epoch == "life3"
+    assert one.resumer.epoch == "epoch3"
     plan, transport = await one.resume(since.format(50))
     if gap_from is None:
         assert plan == Plan(50, True)
     else:
         assert plan == Plan(60, False, gap_from)
         assert shown(transport)[0] == ("gap", gap_from, 60)
-    assert shown(transport)[-1] == ("caught_up", f"life3.{60:016x}")
+    assert shown(transport)[-1] == ("caught_up", f"epoch3.{60:016x}")
     plan, _ = await one.resume(since.format(5))
     assert plan.gap_from == (None if gap_from is None else 5)
 

@@ -27,7 +27,7 @@ from chatsvc.storage.history import History
 from chatsvc.storage.history_pages import entry_of
 from tests.support.records import record
 
-EPOCH = "life"
+EPOCH = "epoch"
 ROOM = 300
 """Unsent bytes at which a slow socket counts as full: one message or two."""
 BUFFER = 4 * ROOM

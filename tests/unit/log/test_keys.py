@@ -178,7 +178,7 @@ def test_a_call_forgets_a_bounded_amount() -> None:
     assert keys.position == 2_500
 
 
-def test_what_an_earlier_life_forgot_may_not_be_stored_any_more() -> None:
+def test_what_an_earlier_epoch_forgot_may_not_be_stored_any_more() -> None:
     earlier = KeyBounds()
     keys = KeyWindow(max_keys=9, max_keys_per_sender=9, bounds=KeyBounds(earlier.save(position=70)))
     assert (keys.position, keys.forgotten_to) == (70, 70)

@@ -26,7 +26,7 @@ def test_few_lives_are_remembered_as_they_are() -> None:
     assert remembered(epochs) == epochs
 
 
-def test_the_oldest_life_that_stays_stands_for_those_that_go(tmp_path: Path) -> None:
+def test_the_oldest_epoch_that_stays_stands_for_those_that_go(tmp_path: Path) -> None:
     file = LogFile(tmp_path / "log.db")
     positions = begin_epoch(load(file), 50)
     for at in range(MAX_EPOCHS + 5):
@@ -41,7 +41,7 @@ def test_the_oldest_life_that_stays_stands_for_those_that_go(tmp_path: Path) -> 
     file.close()
 
 
-def test_a_forgotten_first_life_has_no_beginning_to_keep() -> None:
+def test_a_forgotten_first_epoch_has_no_beginning_to_keep() -> None:
     epochs = (
         EpochEntry(0, "first", MAX_ID),
         *(EpochEntry(at, f"e{at}", at) for at in range(1, MAX_EPOCHS + 1)),

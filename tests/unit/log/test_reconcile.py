@@ -171,7 +171,7 @@ def test_where_nothing_was_deleted_nothing_is_missing() -> None:
         (EpochEntry(0, "long ago", 0), HEAD, True, TRIMMED, False),
     ],
 )
-def test_a_mark_counts_for_the_life_that_set_it(
+def test_a_mark_counts_for_the_epoch_that_set_it(
     set_by: EpochEntry, position: int, behind: bool, stored: int, ahead: bool
 ) -> None:
     found = reconcile(LOG, StoreState("ours", mark(position, set_by), HEAD), known=True)

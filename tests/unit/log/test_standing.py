@@ -99,7 +99,7 @@ async def test_a_new_log_beside_a_store_with_messages(opened: Open) -> None:
     assert log.store_from == head
 
 
-async def test_a_new_log_counts_its_life_from_the_stores(opened: Open) -> None:
+async def test_a_new_log_counts_its_epoch_from_the_stores(opened: Open) -> None:
     log = await opened(store=StoreState("s", Mark(100, 7, "before"), 100))
     assert [entry.generation for entry in log.epochs] == [8]
 
@@ -184,7 +184,7 @@ async def test_a_row_that_was_put_aside_and_never_stored_is_lost(
     assert log.tail.missing() == ((sent[1].id - 1, sent[1].id),)
 
 
-async def test_an_accepted_loss_begins_a_new_life_above_it(tmp_path: Path, opened: Open) -> None:
+async def test_an_accepted_loss_begins_a_new_epoch_above_it(tmp_path: Path, opened: Open) -> None:
     log = await opened(store=NOTHING)
     sent = await send(log)
     await log.close()
@@ -289,7 +289,7 @@ async def test_what_no_one_holds_any_more_is_remembered_as_lost(
 # --- the log is older
 
 
-async def test_a_store_ahead_begins_a_new_life_above_it(tmp_path: Path, opened: Open) -> None:
+async def test_a_store_ahead_begins_a_new_epoch_above_it(tmp_path: Path, opened: Open) -> None:
     records = old(3, client_id=None)
     write(tmp_path, records, watermark=records[1].id, store="s", epoch="before")
     head = id_at(now_ms() - 60_000)
@@ -398,7 +398,7 @@ async def test_a_store_that_comes_later_is_met(tmp_path: Path, opened: Open) -> 
     assert LogFile(tmp_path / "log.db").meta("store") == "s"
 
 
-async def test_a_store_that_knows_more_begins_a_new_life_of_a_running_log(
+async def test_a_store_that_knows_more_begins_a_new_epoch_of_a_running_log(
     tmp_path: Path, opened: Open
 ) -> None:
     log = await opened(store=NOTHING)

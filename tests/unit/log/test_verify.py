@@ -218,7 +218,7 @@ def test_an_accepted_loss_that_is_cut_off_has_changed_nothing(
     assert (second.generation, second.begun) == (first.generation + 1, row(40)[0])
 
 
-def test_a_row_that_was_never_stored_is_lost_and_a_new_life_begins_below_it(
+def test_a_row_that_was_never_stored_is_lost_and_a_new_epoch_begins_below_it(
     crashed: Path,
 ) -> None:
     file = LogFile(crashed)

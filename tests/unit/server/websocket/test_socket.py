@@ -369,7 +369,7 @@ async def test_a_send_is_recorded_under_its_connection(world: World) -> None:
     assert named[0].device == "phone"
 
 
-async def test_a_new_life_of_the_log_is_told_to_everybody_who_is_connected(world: World) -> None:
+async def test_a_new_epoch_of_the_log_is_told_to_everybody_who_is_connected(world: World) -> None:
     first, second = world.open("alice")[1], world.open("bob", connection_id="c2")[1]
     world.log.tail.extend([record(at) for at in (5, 9)])
     world.context.begin_epoch((EpochEntry(1, "e", 0), EpochEntry(2, "later", 5)))
