@@ -26,7 +26,7 @@ import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
 from chatsvc.line_writer import LineWriter
-from chatsvc.settings import Settings
+from chatsvc.settings.table import Settings
 
 MASK: Final = "***"
 FLUSH_SECONDS: Final = 1.0

@@ -10,7 +10,7 @@ mutants were killed. Not counted, but listed:
   ``tests/equivalent_mutants/``, a file for each package, by its function and the changed lines.
 
 Usage: ``python -m scripts.mutants [--report] [PATTERN …]``; a pattern is one of mutmut's, such
-as ``chatsvc.log.keys*``. ``--report`` runs nothing and reports what was found before. Survivors
+as ``chatsvc.log.tail*``. ``--report`` runs nothing and reports what was found before. Survivors
 are written with their differences to ``build/mutants.txt``. Exit status 1 where less than
 :data:`WANTED` percent of what counts was killed, or where an entry of the list of equivalent
 mutants names none.
@@ -51,7 +51,7 @@ class Mutant(NamedTuple):
 
     @property
     def function(self) -> str:
-        """Its function, without mutmut's decoration: ``chatsvc.log.keys.KeyWindow.add``."""
+        """Its function, without mutmut's decoration: ``chatsvc.log.idempotency.KeyWindow.add``."""
         plain = re.sub(r"__mutmut_\d+\Z", "", self.name)
         module, _, last = plain.rpartition(".")
         if last.startswith("xǁ"):

@@ -2,7 +2,7 @@
 
     python scripts/settings_docs.py
 
-Run it after a change of chatsvc/settings.py; a test tells when it was forgotten.
+Run it after a change of chatsvc/settings/table.py; a test tells when it was forgotten.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import textwrap
 from itertools import groupby
 from pathlib import Path
 
-from chatsvc.settings import TABLE
+from chatsvc.settings.table import TABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN = "<!-- settings: begin (scripts/settings_docs.py) -->"

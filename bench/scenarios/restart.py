@@ -14,7 +14,7 @@ from bench.scenarios.durable import stored
 from chatsvc.core.ids import id_at, now_ms
 from chatsvc.core.message import draft_message
 from chatsvc.core.record import accept, checksum, pack
-from chatsvc.log.file import LogFile
+from chatsvc.log.local.file import LogFile
 
 _OLDER_MS = 4 * 3600 * 1000
 _ROWS = 250

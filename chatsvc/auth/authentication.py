@@ -13,7 +13,7 @@ from chatsvc.auth.keys import Key, load_keys
 from chatsvc.auth.minting import DEV_SECRET_NAME, dev_secret, mint, read_dev_secret
 from chatsvc.auth.tokens import TokenVerifier
 from chatsvc.core.errors import ConfigurationError
-from chatsvc.settings import Settings
+from chatsvc.settings.table import Settings
 
 DEV_TOKEN_SECONDS: Final = 24 * 3600
 """How long a token of the development login is valid."""

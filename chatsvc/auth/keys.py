@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from chatsvc.core.errors import ConfigurationError
-from chatsvc.settings import Settings
+from chatsvc.settings.table import Settings
 
 MIN_SECRET_BYTES: Final = 32
 """RFC 7518 §3.2: an HS256 key must be at least as long as the hash."""

@@ -21,10 +21,10 @@ from chatsvc.cli.backup_folder import (
 )
 from chatsvc.cli.options import path_of, print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError, LogDamaged, Unavailable
-from chatsvc.log.lock import DataDirInUse, DataDirLock
-from chatsvc.log.snapshot import copy_database, oldest, oldest_needed
-from chatsvc.log.wal import inspect_wal
-from chatsvc.settings import Settings
+from chatsvc.log.local.lock import DataDirInUse, DataDirLock
+from chatsvc.log.local.snapshot import copy_database, oldest, oldest_needed
+from chatsvc.log.local.wal import inspect_wal
+from chatsvc.settings.table import Settings
 
 
 def backup(arguments: argparse.Namespace) -> int:

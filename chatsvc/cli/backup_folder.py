@@ -12,8 +12,8 @@ from typing import Final
 import msgspec
 
 from chatsvc.core.errors import ConfigurationError, LogDamaged, VersionTooNew
-from chatsvc.log.snapshot import page_errors
-from chatsvc.log.verify import verify
+from chatsvc.log.local.snapshot import page_errors
+from chatsvc.log.local.verify import verify
 
 VERSION: Final = 1
 MANIFEST: Final = "manifest.json"

@@ -10,9 +10,9 @@ import asyncio
 
 from chatsvc.auth.authentication import check_authentication
 from chatsvc.core.errors import VersionTooNew
-from chatsvc.log.lock import DataDirLock
-from chatsvc.log.versions import log_versions
-from chatsvc.settings import Settings
+from chatsvc.log.local.lock import DataDirLock
+from chatsvc.log.local.versions import log_versions
+from chatsvc.settings.table import Settings
 
 
 def check(settings: Settings) -> None:
@@ -24,7 +24,7 @@ def check(settings: Settings) -> None:
     Raises:
         ConfigurationError, VersionTooNew, LogDamaged: as ``serve``, with the same text.
     """
-    from chatsvc.server.listener import check_host
+    from chatsvc.server.http.listener import check_host
 
     DataDirLock(settings.data_path).check()
     check_authentication(settings)
@@ -33,7 +33,7 @@ def check(settings: Settings) -> None:
 
 
 async def _check_stores(settings: Settings) -> None:
-    from chatsvc.app import open_store
+    from chatsvc.app.lifecycle import open_store
 
     found, current = log_versions(settings.data_path / "log.db")
     if found > current:

@@ -7,7 +7,7 @@ from typing import Any
 
 from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
 from chatsvc.logs import MASK, safe_uri
-from chatsvc.settings import TABLE, Settings, Variable
+from chatsvc.settings.table import TABLE, Settings, Variable
 
 
 def config(arguments: argparse.Namespace) -> int:

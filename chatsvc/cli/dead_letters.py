@@ -16,9 +16,9 @@ from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError, LogDamaged, VersionTooNew
 from chatsvc.core.ids import format_id, parse_id
 from chatsvc.core.record import unpack
-from chatsvc.settings import Settings
-from chatsvc.storage.base import DeadLetter
+from chatsvc.settings.table import Settings
 from chatsvc.storage.dead_letters import DeadLetterAdmin
+from chatsvc.storage.ports import DeadLetter
 
 
 def dead_letters(arguments: argparse.Namespace) -> int:
@@ -47,7 +47,7 @@ def _id(text: str) -> int:
 
 
 async def _act(settings: Settings, action: str, ids: Sequence[int]) -> int:
-    from chatsvc.app import open_store
+    from chatsvc.app.lifecycle import open_store
 
     store = open_store(settings)
     try:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from chatsvc.cli.options import variables
 from chatsvc.core.errors import ConfigurationError
-from chatsvc.settings import load
+from chatsvc.settings.table import load
 
 _TIMEOUT_SECONDS: Final = 2.0
 _EVERYWHERE: Final = {"0.0.0.0": ("127.0.0.1",), "::": ("127.0.0.1", "::1")}

@@ -10,11 +10,11 @@ from chatsvc import logs
 from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError
 from chatsvc.core.ids import format_id, now_ms
-from chatsvc.log.lock import DataDirLock
-from chatsvc.log.verify import BadRow, Verdict, accept_loss, remove, verify
-from chatsvc.settings import Settings
-from chatsvc.storage.base import DeadLetter
+from chatsvc.log.local.lock import DataDirLock
+from chatsvc.log.local.verify import BadRow, Verdict, accept_loss, remove, verify
+from chatsvc.settings.table import Settings
 from chatsvc.storage.dead_letters import DAMAGED
+from chatsvc.storage.ports import DeadLetter
 
 
 def log_verify(arguments: argparse.Namespace) -> int:
@@ -62,7 +62,7 @@ def _report(verdict: Verdict) -> None:
 
 
 async def _move_to_dead_letters(settings: Settings, path: Path, rows: tuple[BadRow, ...]) -> None:
-    from chatsvc.app import open_store
+    from chatsvc.app.lifecycle import open_store
 
     store = open_store(settings)
     try:

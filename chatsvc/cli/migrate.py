@@ -9,10 +9,10 @@ from pathlib import Path
 from chatsvc import logs
 from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import VersionTooNew
-from chatsvc.log.file import LogFile
-from chatsvc.log.lock import DataDirLock
-from chatsvc.log.versions import log_versions
-from chatsvc.settings import Settings
+from chatsvc.log.local.file import LogFile
+from chatsvc.log.local.lock import DataDirLock
+from chatsvc.log.local.versions import log_versions
+from chatsvc.settings.table import Settings
 
 
 def migrate(arguments: argparse.Namespace) -> int:
@@ -37,7 +37,7 @@ def migrate(arguments: argparse.Namespace) -> int:
 
 
 async def _check(settings: Settings) -> int:
-    from chatsvc.app import open_store
+    from chatsvc.app.lifecycle import open_store
 
     log_is_old = _report("log", *log_versions(_log_path(settings)))
     store = open_store(settings)
@@ -49,7 +49,7 @@ async def _check(settings: Settings) -> int:
 
 
 async def _migrate(settings: Settings) -> int:
-    from chatsvc.app import open_store
+    from chatsvc.app.lifecycle import open_store
 
     path = _log_path(settings)
     # The service creates a missing log at its first start.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from chatsvc.cli.env_file import read_env_file
 from chatsvc.core.errors import ConfigurationError
-from chatsvc.setting_values import expanded
-from chatsvc.settings import Settings, load, near_misses
+from chatsvc.settings.table import Settings, load, near_misses
+from chatsvc.settings.values import expanded
 
 _FLAGS = {"HOST": "host", "PORT": "port", "DATA_DIR": "data_dir", "STORE": "store"}
 

@@ -20,11 +20,11 @@ from chatsvc.cli.backup_folder import (
 from chatsvc.cli.options import path_of, print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError, Unavailable
 from chatsvc.core.ids import now_ms
-from chatsvc.log.damage import unfinished_loss
-from chatsvc.log.given_ids import highest_given
-from chatsvc.log.lock import UNFINISHED_RESTORE, DataDirLock
-from chatsvc.log.verify import begin_restored_epoch
-from chatsvc.settings import Settings
+from chatsvc.log.local.damage import unfinished_loss
+from chatsvc.log.local.given_ids import highest_given
+from chatsvc.log.local.lock import UNFINISHED_RESTORE, DataDirLock
+from chatsvc.log.local.verify import begin_restored_epoch
+from chatsvc.settings.table import Settings
 
 
 def restore(arguments: argparse.Namespace) -> int:

@@ -18,11 +18,11 @@ from chatsvc.core.errors import ChatError
 from chatsvc.core.origins import LOOPBACK
 from chatsvc.line_writer import LineWriter
 from chatsvc.logs import configure, finish, safe_uri
-from chatsvc.server.connection_limits import MAX_RESERVE
-from chatsvc.settings import Settings, near_misses
+from chatsvc.server.http.connection_limits import MAX_RESERVE
+from chatsvc.settings.table import Settings, near_misses
 
 if TYPE_CHECKING:
-    from chatsvc.app import Running
+    from chatsvc.app.lifecycle import Running
 
 _DEV: Final = "chatsvc dev"
 _DEV_USERS: Final = ("alice", "bob")
@@ -84,7 +84,7 @@ def _serve(
     for name, meant in near_misses(found):
         structlog.get_logger().warning("variable_not_read", found=name, meant=meant)
     _allow_open_files(settings)
-    from chatsvc.process import run
+    from chatsvc.app.process import run
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -11,7 +11,7 @@ from chatsvc.auth.minting import DEV_SECRET_NAME, dev_secret, mint
 from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError
 from chatsvc.core.participants import user_id_error
-from chatsvc.settings import Settings
+from chatsvc.settings.table import Settings
 
 MAX_TTL_SECONDS: Final = 10 * 365 * 86_400
 """The maximum of ``--ttl``."""

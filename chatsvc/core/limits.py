@@ -1,4 +1,4 @@
-"""The bounds of requests; each is a setting (``settings.py``)."""
+"""The bounds of requests; each is a setting (``settings/table.py``)."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import structlog
 from chatsvc.core.errors import LogDamaged, VersionTooNew
 from chatsvc.core.ids import format_id, now_ms, uuid7_ms
 from chatsvc.core.record import Record, unpack
-from chatsvc.storage.base import DeadLetter, MessageStore
+from chatsvc.storage.ports import DeadLetter, MessageStore
 
 DAMAGED: Final = "log_damaged"
 """The code of a letter whose bytes are not what was accepted: its row failed its check."""

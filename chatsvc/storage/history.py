@@ -21,7 +21,6 @@ from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, body_bytes, fit
 from chatsvc.core.record import KIND_MESSAGE, Record
 from chatsvc.log.tail import Tail, overlap
-from chatsvc.storage.base import Conversation, MessageStore
 from chatsvc.storage.bodies import decode_participants
 from chatsvc.storage.breaker import Breaker
 from chatsvc.storage.history_pages import (
@@ -34,6 +33,7 @@ from chatsvc.storage.history_pages import (
     merge,
     messages_of,
 )
+from chatsvc.storage.ports import Conversation, MessageStore
 from chatsvc.storage.read_queue import ReadQueue
 from chatsvc.storage.retention import KEEP_EVERYTHING, Expiry
 from chatsvc.storage.tail_conversations import TailConversations, UserConversations

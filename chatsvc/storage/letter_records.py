@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from chatsvc.core.errors import LogDamaged, VersionTooNew
 from chatsvc.core.record import Record, unpack
 from chatsvc.log.reconcile import equal_json
-from chatsvc.storage.base import DeadLetter, DeadLetters, MessageStore
 from chatsvc.storage.bodies import sameness
+from chatsvc.storage.ports import DeadLetter, DeadLetters, MessageStore
 
 
 def record_of(letter: DeadLetter) -> Record | None:

@@ -10,9 +10,9 @@ import structlog
 from chatsvc.core.ids import MAX_ID, id_at, id_ms, now_ms, uuid7_ms
 from chatsvc.log.base import MessageLog
 from chatsvc.log.key_bounds import SENDERS
-from chatsvc.storage.base import ClientIdAt, MessageStore
 from chatsvc.storage.client_ids import listed_above_ms
 from chatsvc.storage.letter_records import record_of
+from chatsvc.storage.ports import ClientIdAt, MessageStore
 
 MAX_READ: Final = 500_000
 """Messages whose client ids are read one by one."""

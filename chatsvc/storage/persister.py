@@ -33,11 +33,11 @@ from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import KIND_MESSAGE, Record, pack
 from chatsvc.log.base import MessageLog
 from chatsvc.log.reconcile import Mark, fingerprint
-from chatsvc.storage.base import DeadLetter, MessageStore, Rejection
 from chatsvc.storage.bodies import DIGEST_CONFLICT
 from chatsvc.storage.letter_records import taken_by_letters, taken_by_messages
 from chatsvc.storage.past import learn_past
 from chatsvc.storage.persister_events import PersisterEvents, PersisterHealth, Status
+from chatsvc.storage.ports import DeadLetter, MessageStore, Rejection
 from chatsvc.storage.store_state import state_of
 
 KNOWN_KINDS: Final = frozenset({KIND_MESSAGE})

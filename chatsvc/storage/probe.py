@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from chatsvc.core.errors import ChatError
-from chatsvc.storage.base import MessageStore
+from chatsvc.storage.ports import MessageStore
 
 INTERVAL_SECONDS: Final = 1.0
 TIMEOUT_SECONDS: Final = 3.0

@@ -16,7 +16,7 @@ import structlog
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.log.tail import Tail
-from chatsvc.storage.base import MessageStore
+from chatsvc.storage.ports import MessageStore
 
 _DAY_SECONDS: Final = 86_400
 _BATCH: Final = 1000
@@ -30,7 +30,7 @@ class Expiry:
     Args:
         days: ``MESSAGE_RETENTION_DAYS``; 0 keeps everything.
         older_than: the highest position that is at least so many seconds old, 0 if there is
-            none (:meth:`~chatsvc.log.elapsed.ElapsedHeads.older_than`).
+            none (:meth:`~chatsvc.log.local.elapsed.ElapsedHeads.older_than`).
     """
 
     def __init__(self, days: int, older_than: Callable[[float], int]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from chatsvc.log.reconcile import StoreState
-from chatsvc.storage.base import MessageStore
 from chatsvc.storage.letter_records import record_of
+from chatsvc.storage.ports import MessageStore
 
 
 async def state_of(store: MessageStore) -> StoreState:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chatsvc.server.application import ServerOptions, build_application
+from chatsvc.server.http.application import ServerOptions, build_application
 from tests.support.http_service import HttpService, authenticate, running
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,14 +40,14 @@ def test_every_place_it_names_is_there() -> None:
 def test_every_name_of_the_program_is_there() -> None:
     """In the file that the same sentence names."""
     for name, place in (
-        ("_operations", "chatsvc/app.py"),
+        ("_operations", "chatsvc/app/lifecycle.py"),
         ("Ping", "chatsvc/server/websocket/command_connection.py"),
         ("SocketContext", "chatsvc/server/websocket/context.py"),
         ("FEATURES", "chatsvc/server/websocket/socket.py"),
         ("ClientFrame", "chatsvc/wire/protocol.py"),
         ("ServerFrame", "chatsvc/wire/protocol.py"),
         ("STATUS", "chatsvc/server/errors.py"),
-        ("MessageStore", "chatsvc/storage/base.py"),
+        ("MessageStore", "chatsvc/storage/ports.py"),
     ):
         assert name in TEXT
         assert re.search(rf"\b{name}\b", (ROOT / place).read_text("utf-8")), (name, place)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import chatsvc
-from chatsvc.settings import TABLE, Settings, load
+from chatsvc.settings.table import TABLE, Settings, load
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))

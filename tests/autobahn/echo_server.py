@@ -24,7 +24,7 @@ from aiohttp import web
 from chatsvc.auth.principal import Principal
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Plan
-from chatsvc.server.middleware import EXCHANGE, Exchange
+from chatsvc.server.http.middleware import EXCHANGE, Exchange
 from chatsvc.server.websocket import upgrade
 from chatsvc.server.websocket.context import SocketContext
 from chatsvc.server.websocket.socket import Socket

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chatsvc.log.base import MessageLog
-from chatsvc.log.local import LocalLog
+from chatsvc.log.local.log import LocalLog
 from tests.contract.log_suite import Backend, LogSuite
 
 

@@ -16,9 +16,10 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID, format_id, id_ms
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import pack
-from chatsvc.storage import mongo, mongo_dead_letters
-from chatsvc.storage.base import DeadLetter
-from chatsvc.storage.mongo import MongoStore
+from chatsvc.storage.mongo import dead_letters as mongo_dead_letters
+from chatsvc.storage.mongo import store as mongo
+from chatsvc.storage.mongo.store import MongoStore
+from chatsvc.storage.ports import DeadLetter
 from tests.support import mongod
 from tests.support.client_ids import uuid7_at
 from tests.support.records import START, record, records, with_body

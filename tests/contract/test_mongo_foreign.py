@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from chatsvc.core.errors import ConfigurationError
 from chatsvc.core.ids import MAX_ID, format_id
 from chatsvc.core.page import Bounds
-from chatsvc.storage.mongo import MongoStore
+from chatsvc.storage.mongo.store import MongoStore
 from tests.support import mongod
 from tests.support.records import START, record, records
 
@@ -204,7 +204,7 @@ async def test_a_collation_of_the_messages_takes_nobody_for_another(
 
 def test_what_is_listed_decides() -> None:
     """What the server says of a collection, without a server that can make it."""
-    from chatsvc.storage.mongo_collections import _check_kind
+    from chatsvc.storage.mongo.collections import _check_kind
 
     class Named:
         name = "messages"

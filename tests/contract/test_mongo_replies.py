@@ -15,9 +15,9 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds
 from chatsvc.log.reconcile import Mark
-from chatsvc.storage.base import DeadLetter
-from chatsvc.storage.mongo import STEPS, MongoStore
-from chatsvc.storage.mongo_documents import to_document
+from chatsvc.storage.mongo.documents import to_document
+from chatsvc.storage.mongo.store import STEPS, MongoStore
+from chatsvc.storage.ports import DeadLetter
 from tests.support.records import record, records
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]

@@ -14,7 +14,7 @@ from pymongo.read_concern import ReadConcern
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import Bounds
-from chatsvc.storage.mongo import MongoStore
+from chatsvc.storage.mongo.store import MongoStore
 from tests.support import mongod
 from tests.support.records import record, records
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chatsvc.storage.mongo import MongoStore
-from chatsvc.storage.sqlite import SqliteStore
+from chatsvc.storage.mongo.store import MongoStore
+from chatsvc.storage.sqlite.store import SqliteStore
 from tests.contract.store_suite import StoreSuite
 from tests.support import mongod
 

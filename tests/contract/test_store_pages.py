@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatsvc.core.ids import MAX_ID
-from chatsvc.storage.base import DeadLetter, MessageStore
+from chatsvc.storage.ports import DeadLetter, MessageStore
 from tests.contract.test_store import MongoPlace, SqlitePlace
 from tests.support.records import records
 

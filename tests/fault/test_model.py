@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from chatsvc.log import local, opening, standing
+from chatsvc.log.local import log as local
+from chatsvc.log.local import opening, standing
 from tests.fault.kit.model import run
 
 SEEDS = range(12)

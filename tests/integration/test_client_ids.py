@@ -17,15 +17,15 @@ from chatsvc.core.limits import Limits
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.features.messages.service import AllowAll, MessageService
-from chatsvc.log import local
 from chatsvc.log.base import Appended
-from chatsvc.log.local import LocalLog
-from chatsvc.storage.base import Rejection
+from chatsvc.log.local import log as local
+from chatsvc.log.local.log import LocalLog
 from chatsvc.storage.dead_letters import DeadLetterAdmin
 from chatsvc.storage.history import History
 from chatsvc.storage.past import learn_past
 from chatsvc.storage.persister import Persister
-from chatsvc.storage.sqlite import SqliteStore
+from chatsvc.storage.ports import Rejection
+from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of
 from tests.support.boot import Boot
 from tests.support.client_ids import uuid7_at

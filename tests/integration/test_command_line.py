@@ -23,8 +23,8 @@ import pytest
 
 from chatsvc.core.ids import format_id
 from chatsvc.core.record import pack
-from chatsvc.storage.base import DeadLetter
-from chatsvc.storage.sqlite import SqliteStore
+from chatsvc.storage.ports import DeadLetter
+from chatsvc.storage.sqlite.store import SqliteStore
 from tests.support.process import (
     LIMIT_SECONDS,
     ROOT,

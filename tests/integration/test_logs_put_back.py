@@ -14,13 +14,13 @@ from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
-from chatsvc.log import local
-from chatsvc.log.local import LocalLog
-from chatsvc.storage.base import Rejection
+from chatsvc.log.local import log as local
+from chatsvc.log.local.log import LocalLog
 from chatsvc.storage.dead_letters import DeadLetterAdmin
 from chatsvc.storage.history import History
 from chatsvc.storage.persister import Persister
-from chatsvc.storage.sqlite import SqliteStore
+from chatsvc.storage.ports import Rejection
+from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of
 from tests.support.records import draft
 from tests.support.waiting import until

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
-from chatsvc.log.elapsed import Instant
-from chatsvc.log.local import LocalLog
+from chatsvc.log.local.elapsed import Instant
+from chatsvc.log.local.log import LocalLog
 from chatsvc.storage.history import History
 from chatsvc.storage.persister import Persister
 from chatsvc.storage.retention import Expiry, Retention
-from chatsvc.storage.sqlite import SqliteStore
+from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of
 from tests.support.drafts import draft
 from tests.support.waiting import until

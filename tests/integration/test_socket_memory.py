@@ -9,12 +9,12 @@ import sys
 import tracemalloc
 from pathlib import Path
 
-from chatsvc.app import Service
+from chatsvc.app.lifecycle import Service
 from chatsvc.auth.minting import mint
 from chatsvc.features.messages.service import AllowAll
-from chatsvc.server.protocol import ProblemHandler
+from chatsvc.server.http.protocol import ProblemHandler
 from chatsvc.server.websocket.socket import Socket
-from chatsvc.settings import load
+from chatsvc.settings.table import load
 
 SECRET = "0123456789abcdef0123456789abcdef"
 FEW, MANY = 50, 250

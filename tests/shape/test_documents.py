@@ -18,10 +18,11 @@ from chatsvc.core.errors import VersionTooNew
 from chatsvc.core.ids import MAX_ID, format_id
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
-from chatsvc.storage import mongo, mongo_connection
 from chatsvc.storage.bodies import partition_records
-from chatsvc.storage.mongo import MongoStore
-from chatsvc.storage.mongo_documents import to_document
+from chatsvc.storage.mongo import connection as mongo_connection
+from chatsvc.storage.mongo import store as mongo
+from chatsvc.storage.mongo.documents import to_document
+from chatsvc.storage.mongo.store import MongoStore
 from tests.support.records import record
 
 

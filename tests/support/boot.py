@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatsvc.log.elapsed import Instant
+from chatsvc.log.local.elapsed import Instant
 
 
 class Boot:

@@ -14,7 +14,7 @@ from chatsvc.core.record import Draft, Record, accept, moved
 from chatsvc.log.base import Appended, MessageLog
 from chatsvc.log.reconcile import EpochEntry, StoreState
 from chatsvc.log.tail import Tail
-from chatsvc.storage.base import Conversation
+from chatsvc.storage.ports import Conversation
 
 
 class FakeLog(MessageLog):

@@ -24,10 +24,10 @@ from chatsvc.features.messages import api as messages_api
 from chatsvc.features.messages.channels import ConversationSender
 from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import AllowAll, MessageService, Policy
-from chatsvc.server.application import ServerOptions, build_application
-from chatsvc.server.health import Check, HealthReport
-from chatsvc.server.metrics import Metrics
-from chatsvc.server.protocol import ProblemRunner, ProblemServer
+from chatsvc.server.http.application import ServerOptions, build_application
+from chatsvc.server.http.protocol import ProblemRunner, ProblemServer
+from chatsvc.server.observability.health import Check, HealthReport
+from chatsvc.server.observability.metrics import Metrics
 from tests.support.fake_log import FakeHistory, FakeLog
 
 

@@ -11,7 +11,9 @@ from chatsvc.core.ids import id_ms
 from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, take
 from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark
-from chatsvc.storage.base import (
+from chatsvc.storage.bodies import conflicting, decode_participants, sameness
+from chatsvc.storage.client_ids import letter_key, listed_above_ms, minted_ahead_ms
+from chatsvc.storage.ports import (
     ClientIdAt,
     Conversation,
     DeadLetter,
@@ -22,8 +24,6 @@ from chatsvc.storage.base import (
     Rejection,
     Versions,
 )
-from chatsvc.storage.bodies import conflicting, decode_participants, sameness
-from chatsvc.storage.client_ids import letter_key, listed_above_ms, minted_ahead_ms
 
 
 class MemoryLetters(DeadLetters):

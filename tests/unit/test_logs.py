@@ -31,7 +31,7 @@ from chatsvc.logs import (
     redact,
     safe_uri,
 )
-from chatsvc.settings import load
+from chatsvc.settings.table import load
 
 
 @pytest.fixture(autouse=True)

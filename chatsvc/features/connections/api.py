@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from chatsvc.api.operation import Access, Caller, Operation, Reply
 from chatsvc.core.limits import Limits
 from chatsvc.features.connections.model import Connections, ConnectionsRequest
 from chatsvc.features.connections.service import ConnectionService
-from chatsvc.wire.operation import Access, Caller, Operation, Reply
 
 
 def operations(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from chatsvc.api.operation import Access, Caller, Operation, Reply
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.limits import Limits
 from chatsvc.features.conversations.model import Conversations, ConversationsRequest
 from chatsvc.features.conversations.service import ConversationService
-from chatsvc.wire.operation import Access, Caller, Operation, Reply
 
 
 def operations(service: ConversationService, limits: Limits) -> tuple[Operation, ...]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from chatsvc.api.operation import Access, Caller, Operation, Reply
 from chatsvc.core.errors import Forbidden
 from chatsvc.core.limits import Limits
 from chatsvc.features.dev_login.model import Token, TokenRequest
 from chatsvc.features.dev_login.service import DevLogin
-from chatsvc.wire.operation import Access, Caller, Operation, Reply
 
 
 def operations(service: DevLogin, limits: Limits, *, local_only: bool) -> tuple[Operation, ...]:

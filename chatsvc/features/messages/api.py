@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from chatsvc.api.operation import Access, Caller, Operation, Reply
 from chatsvc.core.errors import (
     Conflict,
     Forbidden,
@@ -42,7 +43,6 @@ from chatsvc.features.messages.reading import (
     PageQuery,
     read_id,
 )
-from chatsvc.wire.operation import Access, Caller, Operation, Reply
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 DEVICE: Final = "Chatsvc-Device"

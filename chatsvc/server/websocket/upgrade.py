@@ -26,9 +26,9 @@ from chatsvc.core.errors import (
 )
 from chatsvc.core.message import check_device
 from chatsvc.delivery.resume import Plan
-from chatsvc.server.decoding import read_query, shown
 from chatsvc.server.errors import HeadersTooLarge, UpgradeRequired
-from chatsvc.server.middleware import EXCHANGE
+from chatsvc.server.http.decoding import read_query, shown
+from chatsvc.server.http.middleware import EXCHANGE
 from chatsvc.server.websocket.context import SocketContext
 from chatsvc.server.websocket.socket import Socket
 from chatsvc.wire import close_codes, frames

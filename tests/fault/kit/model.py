@@ -30,15 +30,15 @@ from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
 from chatsvc.features.messages.service import AllowAll, MessageService
 from chatsvc.log.base import Appended
-from chatsvc.log.elapsed import Instant
-from chatsvc.log.local import LocalLog
+from chatsvc.log.local.elapsed import Instant
+from chatsvc.log.local.log import LocalLog
 from chatsvc.log.reconcile import EpochEntry, Mark, StoreState
 from chatsvc.storage import persister as persisting
-from chatsvc.storage.base import Conversation, Rejection
 from chatsvc.storage.history import History
 from chatsvc.storage.past import learn_past
 from chatsvc.storage.persister import Persister
-from chatsvc.storage.sqlite import SqliteStore
+from chatsvc.storage.ports import Conversation, Rejection
+from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of
 
 CONVERSATIONS = (("alice", "bob"), ("alice", "carol"), ("alice", "bob", "carol"))
@@ -556,7 +556,7 @@ class World:
         stored = self.in_store()
         rows = [key for key in self.in_log() if key in stored]
         if rows:
-            from chatsvc.log.verify import BadRow, remove
+            from chatsvc.log.local.verify import BadRow, remove
 
             gone = self.dice.choice(rows)
             self.deleted[gone] = self.in_log()[gone].content

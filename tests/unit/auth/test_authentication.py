@@ -10,7 +10,7 @@ from chatsvc.auth.authentication import authentication, check_authentication, is
 from chatsvc.auth.minting import dev_secret, mint
 from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import ConfigurationError, Unauthorized
-from chatsvc.settings import load
+from chatsvc.settings.table import load
 
 SECRET = "0123456789abcdef0123456789abcdef"
 

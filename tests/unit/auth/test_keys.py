@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from chatsvc.auth.keys import load_keys, load_secrets
 from chatsvc.core.errors import ConfigurationError
-from chatsvc.settings import Settings, load
+from chatsvc.settings.table import Settings, load
 
 SECRET = "a secret of exactly 32 bytes ----"[:32]
 PRIVATE = ec.generate_private_key(ec.SECP256R1())

@@ -17,7 +17,7 @@ from chatsvc.auth.keys import Key
 from chatsvc.auth.principal import Principal
 from chatsvc.auth.tokens import MAX_TOKEN_BYTES, TokenVerifier
 from chatsvc.core.errors import TokenExpired, Unauthorized
-from chatsvc.settings import load
+from chatsvc.settings.table import load
 
 NOW = 1_800_000_000
 SECRET = b"0123456789abcdef0123456789abcdef"

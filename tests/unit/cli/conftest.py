@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from chatsvc.settings import TABLE, near_misses
+from chatsvc.settings.table import TABLE, near_misses
 
 
 @pytest.fixture(autouse=True)

@@ -16,10 +16,10 @@ from chatsvc.cli import backup as backup_module
 from chatsvc.cli import main
 from chatsvc.core.ids import id_at, now_ms
 from chatsvc.core.record import Record, checksum, pack
-from chatsvc.log.damage import unfinished_loss
-from chatsvc.log.file import LogFile
-from chatsvc.log.lock import DataDirLock
-from chatsvc.storage.sqlite import SqliteStore
+from chatsvc.log.local.damage import unfinished_loss
+from chatsvc.log.local.file import LogFile
+from chatsvc.log.local.lock import DataDirLock
+from chatsvc.storage.sqlite.store import SqliteStore
 from tests.support.process import command
 from tests.support.records import record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chatsvc.cli import main
-from chatsvc.settings import TABLE
+from chatsvc.settings.table import TABLE
 
 Captured = pytest.CaptureFixture[str]
 

@@ -13,8 +13,8 @@ import pytest
 from chatsvc.cli import main
 from chatsvc.core.ids import format_id
 from chatsvc.core.record import Draft, Record, accept, pack
-from chatsvc.storage.base import DeadLetter
-from chatsvc.storage.sqlite import SqliteStore
+from chatsvc.storage.ports import DeadLetter
+from chatsvc.storage.sqlite.store import SqliteStore
 
 Captured = pytest.CaptureFixture[str]
 T = TypeVar("T")

@@ -12,8 +12,8 @@ import pytest
 from chatsvc.cli import main
 from chatsvc.core.ids import format_id
 from chatsvc.core.record import checksum, pack
-from chatsvc.log.file import LogFile
-from chatsvc.log.lock import DataDirLock
+from chatsvc.log.local.file import LogFile
+from chatsvc.log.local.lock import DataDirLock
 from tests.support.records import records
 
 Captured = pytest.CaptureFixture[str]

@@ -10,10 +10,11 @@ import pytest
 
 from chatsvc.cli import main
 from chatsvc.core.record import pack
-from chatsvc.log.file import LogFile
-from chatsvc.log.lock import DataDirLock
-from chatsvc.storage import sqlite_rows, sqlite_schema
-from chatsvc.storage.sqlite import SqliteStore
+from chatsvc.log.local.file import LogFile
+from chatsvc.log.local.lock import DataDirLock
+from chatsvc.storage.sqlite import rows as sqlite_rows
+from chatsvc.storage.sqlite import schema as sqlite_schema
+from chatsvc.storage.sqlite.store import SqliteStore
 from tests.support.records import record
 
 Captured = pytest.CaptureFixture[str]

@@ -12,7 +12,7 @@ from chatsvc.auth.minting import dev_secret
 from chatsvc.cli import main
 from chatsvc.cli.token import parse_ttl
 from chatsvc.core.errors import ConfigurationError
-from chatsvc.settings import load
+from chatsvc.settings.table import load
 
 Captured = pytest.CaptureFixture[str]
 SECRET = "0123456789abcdef0123456789abcdef"

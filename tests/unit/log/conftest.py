@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chatsvc.log.local import LocalLog
+from chatsvc.log.local.log import LocalLog
 
 Open = Callable[..., Awaitable[LocalLog]]
 

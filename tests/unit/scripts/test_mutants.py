@@ -6,14 +6,17 @@ import pytest
 
 from scripts.mutants import Mutant, is_log, is_text, kind_of
 
-ADD = "chatsvc.log.keys.xǁKeyWindowǁadd__mutmut_3"
+ADD = "chatsvc.log.idempotency.xǁKeyWindowǁadd__mutmut_3"
 
 
 @pytest.mark.parametrize(
     ("name", "function"),
     [
-        (ADD, "chatsvc.log.keys.KeyWindow.add"),
-        ("chatsvc.log.keys.xǁKeyWindowǁ__len____mutmut_1", "chatsvc.log.keys.KeyWindow.__len__"),
+        (ADD, "chatsvc.log.idempotency.KeyWindow.add"),
+        (
+            "chatsvc.log.idempotency.xǁKeyWindowǁ__len____mutmut_1",
+            "chatsvc.log.idempotency.KeyWindow.__len__",
+        ),
         ("chatsvc.wire.frames.x__require_utf8__mutmut_12", "chatsvc.wire.frames._require_utf8"),
         ("chatsvc.wire.frames.x_mask__mutmut_2", "chatsvc.wire.frames.mask"),
     ],
@@ -50,7 +53,7 @@ def test_what_a_line_of_the_log_carries() -> None:
 def test_an_equivalent_mutant_is_known_by_its_function_and_its_lines() -> None:
     mutant = Mutant(ADD, ("-        if n > 1:", "+        if n >= 1:"))
     entry = {
-        "function": "chatsvc.log.keys.KeyWindow.add",
+        "function": "chatsvc.log.idempotency.KeyWindow.add",
         "change": "if n >= 1:",
         "why": "n is odd",
     }

@@ -14,9 +14,9 @@ from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
-from chatsvc.storage.base import Conversation
 from chatsvc.storage.breaker import Breaker
 from chatsvc.storage.history import History
+from chatsvc.storage.ports import Conversation
 from chatsvc.storage.read_queue import ReadQueue
 from chatsvc.storage.retention import Expiry
 from tests.support.history_worlds import Merged, Refilling, World, at, ids

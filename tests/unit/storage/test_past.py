@@ -10,8 +10,8 @@ from chatsvc.core.ids import id_at, id_ms
 from chatsvc.core.record import Record, accept, pack
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.storage import past
-from chatsvc.storage.base import DeadLetter
 from chatsvc.storage.past import learn_past
+from chatsvc.storage.ports import DeadLetter
 from tests.support.client_ids import uuid7_at
 from tests.support.fake_log import FakeLog
 from tests.support.memory_store import MemoryStore

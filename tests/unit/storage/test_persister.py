@@ -16,9 +16,9 @@ from chatsvc.core.ids import STEP
 from chatsvc.core.record import Record, pack, unpack
 from chatsvc.log.reconcile import Mark, StoreState, fingerprint
 from chatsvc.log.tail import Tail
-from chatsvc.storage.base import DeadLetter
 from chatsvc.storage.persister import Persister
 from chatsvc.storage.persister_events import PersisterEvents
+from chatsvc.storage.ports import DeadLetter
 from tests.support.fake_log import FakeLog
 from tests.support.memory_store import MemoryStore
 from tests.support.records import START, other_kind, record, records

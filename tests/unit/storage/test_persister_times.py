@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark, StoreState
-from chatsvc.storage.base import Rejection
 from chatsvc.storage.persister import Persister
 from chatsvc.storage.persister_events import PersisterEvents
+from chatsvc.storage.ports import Rejection
 from tests.support.fake_log import FakeLog
 from tests.support.memory_store import MemoryStore
 from tests.support.records import records

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatsvc.server.application import ServerOptions
+from chatsvc.server.http.application import ServerOptions
 from tests.support.http_service import HttpService, running
 
 

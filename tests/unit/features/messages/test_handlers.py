@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from chatsvc.api.operation import Reply
 from chatsvc.core.errors import FieldError, Invalid
 from chatsvc.core.ids import format_id
 from chatsvc.core.limits import Limits
@@ -20,7 +21,6 @@ from chatsvc.features.messages.model import (
 )
 from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import AllowAll, MessageService
-from chatsvc.wire.operation import Reply
 from tests.support.fake_log import FakeHistory, FakeLog, Page, entry_of
 
 

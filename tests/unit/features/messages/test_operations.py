@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chatsvc.api.operation import Access, Operation
 from chatsvc.core.errors import (
     Conflict,
     Forbidden,
@@ -28,7 +29,6 @@ from chatsvc.features.messages.model import (
 )
 from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import AllowAll, MessageService
-from chatsvc.wire.operation import Access, Operation
 from tests.support.fake_log import FakeHistory, FakeLog
 
 LIMITS = Limits(participants=7, page=23)

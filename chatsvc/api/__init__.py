@@ -1,0 +1,1 @@
+"""How features declare what they offer: operations, commands, error codes, metrics."""

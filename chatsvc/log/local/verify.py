@@ -1,0 +1,158 @@
+"""Looking a log over while nobody serves from it, and going on without what is lost."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from chatsvc.core.ids import format_id, now_ms
+from chatsvc.log.local.damage import keep_copy, unfinished_loss
+from chatsvc.log.local.file import LogFile
+from chatsvc.log.local.given_ids import above_all_given
+from chatsvc.log.local.key_file import KEYS_FORGOTTEN
+from chatsvc.log.local.positions import head_of, load
+from chatsvc.log.local.standing import begin_epoch
+from chatsvc.log.local.wal import inspect_wal
+from chatsvc.log.reconcile import joined
+
+
+class BadRow(NamedTuple):
+    """A row that is not what was written; ``data`` are its bytes as they are."""
+
+    id: int
+    reason: str
+    data: bytes
+
+
+class Verdict(NamedTuple):
+    """What was found. ``errors`` are sentences; ``rows`` can be put aside one by one."""
+
+    records: int
+    errors: tuple[str, ...]
+    rows: tuple[BadRow, ...]
+
+    @property
+    def good(self) -> bool:
+        """Nothing is wrong."""
+        return not self.errors and not self.rows
+
+
+def verify(path: Path) -> Verdict:
+    """Check the write-ahead log, the pages, every row's CRC, and the watermark.
+
+    Changes nothing where the write-ahead log is damaged: then it is not even opened.
+    """
+    report = inspect_wal(path.with_name(path.name + "-wal"))
+    if report.damaged:
+        error = (
+            f"the write-ahead log is damaged at byte {report.bad_offset}: {report.commits} "
+            f"commits are good, {report.commits_lost} behind would be lost"
+        )
+        return Verdict(0, (error,), ())
+    if unfinished_loss(path).exists():
+        return Verdict(0, ("an accepted loss was not finished: accept it again",), ())
+    file = LogFile(path)
+    try:
+        errors = [f"a page is damaged: {text}" for text in file.integrity()]
+        if errors:
+            return Verdict(0, tuple(errors), ())
+        rows = tuple(BadRow(row[0], reason, row[2]) for row, reason in file.bad_rows())
+        watermark, head = _marks(file)
+        if watermark > head:
+            errors.append(
+                f"the watermark {format_id(watermark)} is above the head {format_id(head)}: "
+                "the end of the log is missing"
+            )
+        return Verdict(file.count(), tuple(errors), rows)
+    finally:
+        file.close()
+
+
+def remove(path: Path, rows: tuple[BadRow, ...]) -> None:
+    """Take rows out of the log that were put aside elsewhere, durably, before.
+
+    Of a row that no store is known to hold, readers have to know: it is lost, and a new epoch
+    begins below it, so that cursors of the old one are answered with a gap. One that a store
+    holds is lost where that store is replaced by one that lacks it.
+    """
+    file = LogFile(path)
+    try:
+        positions = load(file)
+        ids = [row.id for row in rows]
+        stored = [one for one in ids if one <= positions.stored]
+        unstored = [one for one in ids if one > positions.stored]
+        if stored:
+            removed = min(stored) - 1, max(stored)
+            positions = positions._replace(removed=joined(positions.removed, removed))
+        if unstored:
+            lost = min(unstored) - 1, max(unstored)
+            positions = begin_epoch(positions, lost[0])
+            positions = positions._replace(hole=joined(positions.hole, lost))
+        file.remove(ids, {**KEYS_FORGOTTEN, **positions.meta()})
+    finally:
+        file.close()
+
+
+def accept_loss(path: Path) -> Path:
+    """Open the log without what cannot be read, and begin a new epoch of it.
+
+    New ids start above everything that may have been handed out, what lies between is lost,
+    and cursors of the old epoch are answered with a gap.
+
+    Returns:
+        The folder with a copy of the files as they were.
+    """
+    copies = keep_copy(path, f"before-accepted-loss-{now_ms()}")
+    # To open the file removes every trace of the damage, before the new epoch has begun.
+    unfinished = unfinished_loss(path)
+    unfinished.touch(mode=0o600)
+    _sync_folder(path.parent)
+    file = LogFile(path, accept_loss=True)
+    try:
+        _begin_anew(file)
+    finally:
+        file.close()
+    unfinished.unlink()
+    _sync_folder(path.parent)
+    return copies
+
+
+def begin_restored_epoch(path: Path, given: int = 0) -> None:
+    """Make a log that is put back from a backup a new epoch of it.
+
+    What was accepted after the backup is unknown to it: cursors of the old epoch are good up
+    to its head at most, and new ids start above all that may have been handed out.
+
+    Args:
+        given: the highest id that the log in whose place it is put has given.
+    """
+    file = LogFile(path)
+    try:
+        positions = load(file)
+        base = above_all_given(file, given)
+        file.set_metas(begin_epoch(positions, head_of(file, positions))._replace(base=base).meta())
+    finally:
+        file.close()
+
+
+def _begin_anew(file: LogFile) -> None:
+    positions = load(file)
+    known = max(head_of(file, positions), positions.stored)
+    base = above_all_given(file)
+    positions = begin_epoch(positions, known)
+    positions = positions._replace(base=base, hole=joined(positions.hole, (known, base)))
+    file.set_metas(positions.meta())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _marks(file: LogFile) -> tuple[int, int]:
+    watermark = int(str(file.meta("watermark") or 0))
+    return watermark, max(file.head(), int(str(file.meta("base") or 0)))

@@ -1,0 +1,209 @@
+"""A plain HTTP connection with a bounded head, whose memory is freed with its client.
+
+aiohttp bounds a line and the number of fields, but neither a head as a whole nor the time in
+which it must arrive. :class:`~chatsvc.server.http.connection_watch.ConnectionWatch` checks the time
+limits of all connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from aiohttp import EMPTY_PAYLOAD, web
+from aiohttp.client_exceptions import ClientConnectionResetError
+from aiohttp.http import HttpVersion11, RawRequestMessage
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
+from aiohttp.web_request import BaseRequest
+
+from chatsvc.server.http.foreign_upgrade import UnsupportedUpgradeHandler
+from chatsvc.server.http.request_line import to_origin_form
+
+HEAD_BYTES: Final = 64 * 1024
+"""The maximum size of a request line with all header fields, and of trailers after a body."""
+
+QUEUED_REQUESTS: Final = 4
+"""With this many pipelined requests, reading pauses until some are answered."""
+
+
+class HeadTooLarge(HttpProcessingError):
+    """A head, or trailers, larger than :data:`HEAD_BYTES`."""
+
+    code = 431
+    message = "the head is too large"
+
+
+class HeadTooSlow(HttpProcessingError):
+    """A head that did not arrive in time."""
+
+    code = 408
+    message = "the head did not arrive in time"
+
+
+class BoundedConnection(UnsupportedUpgradeHandler):
+    """One connection. ``address``: the key under which it is counted; empty: not counted.
+
+    ``head_since``: the time since which a head is incomplete (for the first one, nothing may
+    have arrived), 0 while there is none. ``answers``: the number of responses that were begun.
+    ``body_since``: the time since which a body is incomplete, 0 while there is none.
+    ``progress`` and ``moved_at`` belong to the connection watch.
+    """
+
+    __slots__ = (
+        "_body",
+        "_half_closed",
+        "_refused",
+        "_unparsed",
+        "address",
+        "answers",
+        "body_since",
+        "head_since",
+        "moved_at",
+        "progress",
+    )
+
+    def __init__(self, manager: web.Server, *, address: str = "", **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._max_msg_queue_size = QUEUED_REQUESTS
+        self._msg_queue_resume_size = QUEUED_REQUESTS // 2
+        self.address = address
+        self.answers = 0
+        self.head_since = self.moved_at = self._loop.time()
+        self.body_since = 0.0
+        self.progress = (0, 0)
+        self._body: StreamReader | None = None
+        self._unparsed = 0
+        self._refused = False
+        self._half_closed = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is no request to answer; it may then be closed (RFC 9112 §9.5)."""
+        return self._waiter is not None and not self._messages
+
+    @property
+    def waiting_since(self) -> float:
+        """The time since which it is :attr:`waiting`."""
+        return self.head_since or self._next_keepalive_close_time - self._keepalive_timeout
+
+    def data_received(self, data: bytes) -> None:
+        """Parse the data, and bound the bytes that complete no request and add to no body."""
+        if self._refused or self._close or self._force_close:
+            return
+        count, body = self._request_count, self._body
+        fed = 0 if body is None else body.total_bytes
+        super().data_received(data)
+        if self._request_count != count:
+            self._body = None  # complete, or the next request could not have been parsed
+            self._check_heads(self._request_count - count, self._unparsed + len(data))
+            self._unparsed = 0
+            self.head_since = 0.0
+            payload = self._messages[-1][1] if self._messages else EMPTY_PAYLOAD
+            self._body = None if payload.is_eof() else payload
+            self.body_since = 0.0 if self._body is None else self._loop.time()
+        elif body is not None and (body.is_eof() or body.total_bytes != fed):
+            self._unparsed = 0
+            if body.is_eof():
+                self._body, self.body_since = None, 0.0
+        elif not self._upgraded:
+            if not self._unparsed:
+                data = data.lstrip(b"\r\n")  # between requests they are nothing (RFC 9112 §2.2)
+                if data and body is None:
+                    self.head_since = self._loop.time()
+            self._unparsed += len(data)
+            if self._unparsed > HEAD_BYTES:
+                self._refuse(HeadTooLarge())
+
+    def expire_head(self) -> None:
+        """Refuse a head that is too slow: 408, or only a close if nothing has arrived."""
+        if self._unparsed:
+            self._refuse(HeadTooSlow())
+        else:
+            self.force_close()
+
+    def _check_heads(self, count: int, received: int) -> None:
+        """Check the last ``count`` heads, which arrived complete within ``received`` bytes."""
+        for index in range(max(len(self._messages) - count, 0), len(self._messages)):
+            message, payload = self._messages[index]
+            if not isinstance(message, RawRequestMessage):
+                continue  # an error of the parser
+            in_bounds = received <= HEAD_BYTES and message.version == HttpVersion11
+            if in_bounds and message.path.startswith("/"):
+                continue  # the usual case: nothing to check
+            try:
+                if received > HEAD_BYTES and _head_bytes(message) > HEAD_BYTES:
+                    raise HeadTooLarge
+                request = to_origin_form(message)
+            except HttpProcessingError as exc:
+                while len(self._messages) > index:
+                    self._messages.pop()
+                self._refuse(exc)
+                return
+            if request is not message:
+                self._messages[index] = (request, payload)
+
+    def _refuse(self, exc: HttpProcessingError) -> None:
+        """Answer with the error and stop reading; the parser and its data are freed."""
+        self._refused = True
+        self.head_since = 0.0
+        self._parser = None
+        body, self._body, self.body_since = self._body, None, 0.0
+        if body is not None:
+            body.set_exception(RequestPayloadError("its framing is larger than its content"))
+            return
+        self._request_count += 1
+        self._messages.append((_ErrInfo(status=400, exc=exc, message=exc.message), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Keep a half-closed connection until its requests are answered."""
+        if self._upgraded or not self._request_count or self.waiting:
+            return None
+        body, self._body, self.body_since = self._body, None, 0.0
+        if body is not None:
+            body.set_exception(RequestPayloadError("the connection ended within the body"))
+        self._half_closed = True
+        self._close_behind_last()
+        return True  # or the transport would be closed at once
+
+    def _close_behind_last(self) -> None:
+        if not self._messages:
+            self._close = True
+
+    def finish_response(
+        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        """Count the response, and close after it where that was decided."""
+        self.answers += 1
+        if self._half_closed:
+            self._close_behind_last()
+        if self._refused and not self._messages:  # not before the error itself is answered
+            resp.force_close()
+        return super().finish_response(request, resp, start_time)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Log an exception; a body that its client broke off is no error of the server's."""
+        if not isinstance(kw.get("exc_info"), RequestPayloadError):
+            super().log_exception(*args, **kw)
+
+    async def _drain_helper(self) -> None:
+        """Wait until the transport accepts more, without a reference cycle.
+
+        The method of aiohttp keeps the future in a frame that is in the traceback of the
+        future's exception: a cycle that contains the response body.
+        """
+        if self.transport is None:
+            raise ClientConnectionResetError("Connection lost")
+        if not self._paused:
+            return
+        if self._drain_waiter is None:
+            self._drain_waiter = self._loop.create_future()
+        await self._drain_waiter
+
+
+def _head_bytes(message: RawRequestMessage) -> int:
+    fields = sum([len(name) + len(value) + 4 for name, value in message.raw_headers])
+    return len(message.method) + len(message.path) + 12 + fields

@@ -1,0 +1,141 @@
+"""Build the routes of operations."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from chatsvc.api.operation import Access, Caller, Operation, Reply
+from chatsvc.core.errors import RequestError
+from chatsvc.core.limits import Limits
+from chatsvc.server.errors import ExpectationFailed
+from chatsvc.server.http.decoding import (
+    bearer_token,
+    body_decoder,
+    check_no_query,
+    header_decoder,
+    parameter_decoder,
+    read_body,
+    too_large,
+)
+from chatsvc.server.http.loopback import check_local, check_page
+from chatsvc.server.http.middleware import EXCHANGE
+from chatsvc.server.http.responses import ReadyResponse, header_lines
+
+Authenticate = Callable[[str], Caller]
+"""Returns the user of a token; raises ``Unauthorized``."""
+
+WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+_encode = msgspec.json.Encoder().encode
+
+
+def route(
+    operation: Operation,
+    authenticate: Authenticate,
+    limits: Limits,
+    origins: frozenset[str],
+    middleware: Middleware,
+) -> web.RouteDef:
+    """Return the route of an operation.
+
+    Args:
+        middleware: that of the application, for what is refused before it.
+        origins: their pages may call operations that are ``own_pages_only``.
+    """
+    return web.route(
+        operation.method,
+        operation.path,
+        handler(operation, authenticate, limits, origins),
+        name=operation.name,
+        expect_handler=_expect(limits.body_bytes, middleware),
+    )
+
+
+def handler(
+    operation: Operation, authenticate: Authenticate, limits: Limits, origins: frozenset[str]
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Return a handler: authenticate, decode, call, respond; the middleware handles errors."""
+    call = operation.handler
+    needs_user = operation.access is Access.USER
+    has_body = operation.method in WITH_BODY
+    decode_body = body_decoder(operation.request)
+    decode_parameters = parameter_decoder(operation)
+    decode_headers = header_decoder(operation)
+    max_bytes = limits.body_bytes
+    check = operation.check
+    path, quiet, local_only = operation.path, operation.quiet, operation.local_only
+    own_pages_only = operation.own_pages_only
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        exchange = request[EXCHANGE]
+        exchange.route = path
+        exchange.quiet = quiet
+        caller: Caller | None = None
+        if local_only:
+            check_local(request)
+        if own_pages_only:
+            check_page(request, origins)
+        if needs_user:
+            caller = authenticate(bearer_token(request))
+            exchange.user = caller.user
+        if has_body:
+            if "?" in request.raw_path:
+                check_no_query(request)
+            value = decode_body(await read_body(request, max_bytes))
+        else:
+            value = decode_parameters(request)
+            if check is not None and request.method == "HEAD":
+                check(caller, value)
+                return ReadyResponse(200, None)
+        if decode_headers is None:
+            reply: Reply = await call(caller, value)
+        else:
+            reply = await call(caller, value, decode_headers(request))
+        exchange.message_id = reply.message_id
+        body = reply.body if isinstance(reply.body, bytes) else _encode(reply.body)
+        lines = "" if reply.headers is None else header_lines(reply.headers)
+        return ReadyResponse(reply.status, body, lines)
+
+    return handle
+
+
+def _expect(
+    max_bytes: int, middleware: Middleware
+) -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:
+    """Return a handler of ``Expect: 100-continue`` (RFC 9110 §10.1.1).
+
+    A body that would be refused for its length is not requested. aiohttp calls this before the
+    middleware, which a refusal needs for its log line as any other does.
+    """
+
+    def check(request: web.Request) -> None:
+        if request.headers["Expect"].lower() != "100-continue":
+            raise ExpectationFailed("the Expect header must be 100-continue")
+        if request.content_length is not None and request.content_length > max_bytes:
+            raise too_large(max_bytes)
+
+    async def expect(request: web.Request) -> web.StreamResponse | None:
+        try:
+            check(request)
+        except RequestError as exc:
+            response = await middleware(request, _raise(exc))
+            response.force_close()
+            return response
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # or an error would look like one during a response
+        return None
+
+    return expect
+
+
+def _raise(exc: RequestError) -> Handler:
+    """Return a handler that raises it, for the middleware to answer."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        raise exc
+
+    return handle

@@ -1,0 +1,210 @@
+"""The HTTP/1.1 server: aiohttp's, with problem documents for its own errors too."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+
+from chatsvc.server.http.connection import BoundedConnection
+from chatsvc.server.http.connection_watch import ConnectionWatch
+from chatsvc.server.http.middleware import Cors, Observe
+from chatsvc.server.http.outside_routes import HEADER_FIELD_BYTES, REQUEST_LINE_BYTES, OutsideRoutes
+from chatsvc.server.http.responses import ReadyResponse
+
+LINGER_SECONDS: Final = 5.0
+"""How long an unread body is discarded after a refusal, so that the refusal arrives."""
+
+CORS: Final = web.AppKey("cors", Cors)
+"""The pages of other origins that may call, if there are any."""
+
+DIRECT: Final = web.AppKey("direct", dict[tuple[str, str], Handler])
+"""Method and path → handler with its middleware, for routes without variable parts."""
+
+
+class ProblemHandler(BoundedConnection):
+    """One connection."""
+
+    __slots__ = ("_connection_watch", "_outside")
+
+    def __init__(
+        self, manager: web.Server, *, outside: OutsideRoutes, watch: ConnectionWatch, **options: Any
+    ) -> None:
+        super().__init__(manager, **options)
+        self._outside = outside
+        self._connection_watch = watch
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Return the response to a request that is not HTTP, or that failed outside the routes.
+
+        Raises:
+            ConnectionError: a response was begun already; no other one can be sent.
+        """
+        return self._outside.failed(request, exc, status, begun=request.writer.output_size > 0)
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Resume reading if it is paused.
+
+        aiohttp calls this after each read piece of a body, paused or not, and its parser then
+        searches for more each time.
+        """
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
+    def finish_response(
+        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        """Convert HTTP errors that aiohttp raised outside the routes."""
+        if isinstance(resp, ReadyResponse) and resp.is_large:
+            self._connection_watch.response_started(len(resp.ready_body or b""))
+        if isinstance(resp, web.HTTPException) and isinstance(request, web.Request):
+            resp = self._outside.refused(request, resp)
+        return super().finish_response(request, resp, start_time)
+
+
+class ProblemServer(web.Server):
+    """Makes a :class:`ProblemHandler` for each connection, and monitors them.
+
+    ``on_capacity`` is called when a connection was closed, and periodically. ``open``: the
+    number of open connections; aiohttp's own list also has those whose handler has not ended.
+    """
+
+    def __init__(
+        self, handler: Any, *, outside: OutsideRoutes, stall_seconds: float, **options: Any
+    ) -> None:
+        super().__init__(handler, **options)
+        self._outside = outside
+        self.open = 0
+        self.by_address: Counter[str] = Counter()
+        self.on_capacity: Callable[[], None] = _do_nothing
+        self.watch = ConnectionWatch(
+            self._connections, stall_seconds=stall_seconds, on_tick=self._capacity_freed
+        )
+
+    def __call__(self) -> RequestHandler:
+        return self.connection_from("")
+
+    def connection_from(self, address: str) -> RequestHandler:
+        """Return the protocol of an accepted connection; ``address``: the key it counts under."""
+        return ProblemHandler(
+            self,
+            outside=self._outside,
+            watch=self.watch,
+            address=address,
+            loop=self._loop,
+            **self._kwargs,
+        )
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        """Count an opened connection."""
+        super().connection_made(handler, transport)
+        self.open += 1
+
+    def close_unused(self) -> int:
+        """Close unused connections; return how many."""
+        return self.watch.close_unused()
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """Count a connection that was closed or upgraded to a WebSocket."""
+        super().connection_lost(handler, exc)
+        self.open -= 1
+        if isinstance(handler, BoundedConnection) and handler.address:
+            left = self.by_address[handler.address] - 1
+            if left > 0:
+                self.by_address[handler.address] = left
+            else:
+                del self.by_address[handler.address]
+        self._loop.call_soon(self._capacity_freed)
+
+    def _capacity_freed(self) -> None:
+        self.on_capacity()
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """Answer requests in flight; clients that do not read the response are not waited for."""
+        self.watch.begin_shutdown()
+        await super().shutdown(timeout)
+        await self.watch.stop()
+
+
+class ProblemRunner(web.AppRunner):
+    """Runs an application on a :class:`ProblemServer`.
+
+    Args:
+        shutdown_timeout: seconds for requests in flight, once the listener is closed.
+        stall_seconds: how long the unsent bytes of a response may stay without progress.
+        keep_alive_seconds: how long a connection without a request is kept.
+    """
+
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        observe: Observe,
+        shutdown_timeout: float = 60.0,
+        stall_seconds: float = 10.0,
+        keep_alive_seconds: float = 75.0,
+    ) -> None:
+        super().__init__(
+            app,
+            shutdown_timeout=shutdown_timeout,
+            access_log=None,
+            keepalive_timeout=keep_alive_seconds,
+            lingering_time=LINGER_SECONDS,
+            max_line_size=REQUEST_LINE_BYTES,
+            max_field_size=HEADER_FIELD_BYTES,
+            auto_decompress=False,
+        )
+        self._observe = observe
+        self._stall_seconds = stall_seconds
+        self._problem_server: ProblemServer | None = None
+
+    async def _make_server(self) -> web.Server:
+        usual = await super()._make_server()
+        server = ProblemServer(
+            _direct(self.app.get(DIRECT, {}), usual.request_handler),
+            outside=OutsideRoutes(self._observe, self.app.get(CORS)),
+            stall_seconds=self._stall_seconds,
+            request_factory=usual.request_factory,
+            loop=usual._loop,
+            **usual._kwargs,
+        )
+        server.watch.start()
+        self._problem_server = server
+        return server
+
+    @property
+    def problem_server(self) -> ProblemServer:
+        """The server; only after ``setup()``."""
+        assert self._problem_server is not None
+        return self._problem_server
+
+
+def _do_nothing() -> None:
+    """Do nothing: no site waits for capacity."""
+
+
+def _direct(table: dict[tuple[str, str], Handler], route: Handler) -> Handler:
+    """Return a handler that finds the routes in ``table`` without aiohttp's router.
+
+    Other paths, other spellings of a path and requests with ``Expect`` use the router.
+    """
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        found = table.get((request.method, request.raw_path.partition("?")[0]))
+        if found is None or "Expect" in request.headers:
+            return await route(request)
+        return await found(request)
+
+    return handle

@@ -1,0 +1,213 @@
+"""The OpenAPI 3.1 document, from the operations and the structs that decode requests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from chatsvc.api.operation import Access, Operation
+from chatsvc.core.errors import Malformed, TooLarge, Unauthorized, UnsupportedMedia
+from chatsvc.server.errors import PROBLEM_TYPE, STATUS, Problem, ProblemFault
+from chatsvc.server.http.operations import WITH_BODY
+from chatsvc.server.schema.code_schemas import code_list, code_schema
+from chatsvc.wire.error_codes import ERROR_CODES, codes_of
+
+REF: Final = "#/components/schemas/{name}"
+_DESCRIPTION: Final = (
+    "Send messages to a set of users, receive them, and read them back. The frames of the "
+    "WebSocket at `/ws` are in `/asyncapi.json`. All errors are problem documents (RFC 9457). "
+    "Members may be added to responses: a client ignores those that it does not know."
+)
+_REASONS: Final = {
+    400: "Not HTTP, not JSON or not UTF-8.",
+    401: "There is no token, or it is not accepted; the detail says why.",
+    403: "The token is valid, but does not permit this.",
+    404: "There is no such resource of the caller's.",
+    408: "The body did not arrive in time.",
+    409: "The `client_id` was used for other content; `id` is the first message's.",
+    413: "The body exceeds its bound.",
+    415: "The body is not declared to be JSON.",
+    422: "A value breaks a rule; `errors` names it.",
+    429: "The caller exceeds a rate: try again after `Retry-After` seconds.",
+    503: "A temporary problem: try again after `Retry-After` seconds.",
+}
+_NAME: Final = re.compile(r"\{(\w+)\}")
+
+Schema = dict[str, Any]
+
+
+def document(operations: Sequence[Operation], version: str) -> bytes:
+    """Return the document as JSON."""
+    kinds: list[type[Any]] = [Problem]
+    for operation in operations:
+        kinds.append(operation.request)
+        kinds.extend(kind for _, kind in operation.responses.values())
+    _, components = msgspec.json.schema_components(dict.fromkeys(kinds), ref_template=REF)
+    for kind in (Problem, ProblemFault):
+        components[kind.__name__]["properties"]["code"] = code_schema(ERROR_CODES)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        entry = _operation(operation, components)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = entry
+        if operation.method in WITH_BODY:
+            body = components[operation.request.__name__]
+            _tighten(body["properties"], operation.bounds)
+            body.update(operation.request_schema)
+    for operation in operations:
+        if operation.method not in WITH_BODY:
+            components.pop(operation.request.__name__, None)  # its fields are parameters
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "chatsvc",
+                "version": version,
+                "description": _DESCRIPTION,
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            },
+            "servers": [{"url": ".", "description": "Where this document is"}],
+            "paths": paths,
+            "components": {
+                "schemas": components,
+                "responses": {str(status): _problem(status) for status in _REASONS},
+                "securitySchemes": {
+                    "token": {
+                        "type": "http",
+                        "scheme": "bearer",
+                        "bearerFormat": "JWT",
+                        "description": "A JWT of the application, which names the user.",
+                    }
+                },
+            },
+        }
+    )
+
+
+def _operation(operation: Operation, components: Mapping[str, Schema]) -> Schema:
+    entry: Schema = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "tags": [operation.tag] if operation.tag else [],
+        "parameters": [*_parameters(operation, components), *_headers(operation)],
+        "responses": _responses(operation),
+        "security": [{"token": []}] if operation.access is Access.USER else [],
+    }
+    if operation.description:
+        entry["description"] = operation.description
+    if operation.method in WITH_BODY:
+        reference = {"$ref": REF.format(name=operation.request.__name__)}
+        entry["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": reference, "example": operation.example}},
+        }
+    return entry
+
+
+def _parameters(operation: Operation, components: Mapping[str, Schema]) -> list[Schema]:
+    if operation.method in WITH_BODY:
+        return []
+    in_path = set(_NAME.findall(operation.path))
+    schema = components[operation.request.__name__]
+    properties = {name: _without_null(one) for name, one in schema["properties"].items()}
+    _tighten(properties, operation.bounds)
+    parameters: list[Schema] = []
+    for name, one in properties.items():
+        parameter: Schema = {
+            "name": name,
+            "in": "path" if name in in_path else "query",
+            "required": name in in_path or name in schema.get("required", ()),
+        }
+        if "description" in one:
+            parameter["description"] = one.pop("description")
+        if name in operation.example:
+            parameter["example"] = operation.example[name]
+        parameters.append(parameter | {"schema": one})
+    return parameters
+
+
+def _headers(operation: Operation) -> list[Schema]:
+    if operation.headers is None:
+        return []
+    return [
+        {
+            "name": operation.header_names[field.name],
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string"} | dict(operation.bounds.get(f"headers/{field.name}", {})),
+        }
+        for field in msgspec.structs.fields(operation.headers)
+    ]
+
+
+def _without_null(schema: Schema) -> Schema:
+    """Return the schema without ``null``: an absent parameter is not null."""
+    kept = {key: value for key, value in schema.items() if key != "default" or value is not None}
+    options = kept.pop("anyOf", None)
+    if options is not None:
+        rest = [option for option in options if option != {"type": "null"}]
+        kept |= rest[0] if len(rest) == 1 else {"anyOf": rest}
+    return kept
+
+
+def _tighten(properties: dict[str, Schema], bounds: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add the bounds that the types of the struct do not express."""
+    for where, keywords in bounds.items():
+        name, _, below = where.partition("/")
+        if name == "headers":
+            continue
+        schema = properties[name]
+        for option in schema.get("anyOf", ()):
+            if option.get("type") != "null":
+                schema = option
+        (schema["items"] if below == "items" else schema).update(keywords)
+
+
+def _responses(operation: Operation) -> Schema:
+    answers: Schema = {}
+    headers = {"X-Request-Id": "The id of this request, also in the log."}
+    for status, (description, kind) in operation.responses.items():
+        named = headers | dict(operation.response_headers.get(status, {}))
+        answers[str(status)] = {
+            "description": description,
+            "headers": {
+                name: {"description": text, "schema": {"type": "string"}}
+                for name, text in named.items()
+            },
+            "content": {"application/json": {"schema": {"$ref": REF.format(name=kind.__name__)}}},
+        }
+    for status in sorted(_error_statuses(operation)):
+        if str(status) not in answers:
+            answers[str(status)] = {"$ref": f"#/components/responses/{status}"}
+    return answers
+
+
+def _error_statuses(operation: Operation) -> set[int]:
+    statuses = {400, 422}
+    if operation.access is Access.USER:
+        statuses.add(STATUS[Unauthorized])
+    if operation.method in WITH_BODY:
+        statuses |= {STATUS[kind] for kind in (Malformed, TooLarge, UnsupportedMedia)} | {408}
+    for error in operation.errors:
+        statuses.add(next(STATUS[cls] for cls in error.__mro__ if cls in STATUS))
+    return statuses
+
+
+def _problem(status: int) -> Schema:
+    rows = codes_of(status)
+    answer: Schema = {
+        "description": f"{_REASONS[status]}\n\n{code_list(rows)}",
+        "content": {PROBLEM_TYPE: {"schema": {"$ref": REF.format(name=Problem.__name__)}}},
+    }
+    if status == 401:
+        answer["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
+    elif any(row.retry_after for row in rows):
+        answer["headers"] = {
+            "Retry-After": {
+                "description": "Whole seconds to wait before a retry.",
+                "schema": {"type": "integer", "minimum": 1},
+            }
+        }
+    return answer

@@ -1,0 +1,1 @@
+"""The settings: one table of all variables, and their parsing."""
