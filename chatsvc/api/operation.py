@@ -6,37 +6,29 @@ module nor any feature imports aiohttp.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 
-
-class Caller(Protocol):
-    """The caller of an operation: a verified principal."""
-
-    @property
-    def user(self) -> str:
-        """The user id."""
-
-
-class Access(enum.Enum):
-    """Who may call an operation."""
-
-    USER = "user"
-    ANYBODY = "anybody"
+from chatsvc.api.access import Access
+from chatsvc.api.body import Parts, StreamedBody
 
 
 class Reply(NamedTuple):
-    """An answer: ``body`` is JSON bytes ready to send, or something msgspec encodes.
+    """An answer.
 
-    ``message_id`` is the message that the call was about, for the line in the log.
+    Args:
+        status: of the response.
+        body: JSON bytes ready to send, something msgspec encodes, or the parts of a streamed
+            body, whose ``Content-Type`` is in ``headers``.
+        headers: further header fields.
+        message_id: the message that the call was about, for the line in the log.
     """
 
     status: int
-    body: bytes | msgspec.Struct
+    body: bytes | msgspec.Struct | Parts
     headers: Mapping[str, str] | None = None
     message_id: str | None = None
 
@@ -50,8 +42,10 @@ class Operation:
     a struct of ``str | None`` fields, in the order of ``header_names``, which gives the
     request header that each comes from. ``handler`` is called with (caller, request) or,
     where there are ``headers``, with (caller, request, headers); the caller is ``None``
-    where ``access`` is ANYBODY. ``errors`` are the classes of ``core/errors.py`` that it
-    can raise in addition to those of every operation.
+    where ``access`` needs no token. With a ``stream`` the body is not JSON: ``request`` is
+    decoded from query string and path, and the handler's last argument is the body's parts.
+    ``errors`` are the classes of ``core/errors.py`` that it can raise in addition to those of
+    every operation.
 
     ``bounds`` holds JSON Schema keywords by field of ``request`` (``participants``, or
     ``participants/items``) and of ``headers`` (``headers/device``) for what its type does not say.
@@ -75,6 +69,7 @@ class Operation:
     request: type[msgspec.Struct]
     responses: Mapping[int, tuple[str, type[Any]]]
     handler: Callable[..., Awaitable[Reply]]
+    stream: StreamedBody | None = None
     headers: type[msgspec.Struct] | None = None
     header_names: Mapping[str, str] = field(default_factory=dict)
     response_headers: Mapping[int, Mapping[str, str]] = field(default_factory=dict)

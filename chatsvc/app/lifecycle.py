@@ -136,7 +136,7 @@ class Service:
             log.on_new_epoch(context.begin_epoch)
             application = build_application(
                 operations=self._operations(sender, history, who),
-                authenticate=who.verifier.verify,
+                authenticator=who.verifier,
                 limits=settings.limits,
                 health_report=self._health,
                 metrics=self._metrics,

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from chatsvc.server.http.application import ServerOptions, build_application
-from tests.support.http_service import HttpService, authenticate, running
+from tests.support.authenticator import FakeAuthenticator, named_by_token
+from tests.support.http_service import HttpService, running
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "extending.md").read_text("utf-8")
@@ -63,7 +64,7 @@ async def test_the_operation_is_one() -> None:
     operations = namespace(block("def operations("))["operations"](128)
     service.application = build_application(
         operations=operations,
-        authenticate=authenticate,
+        authenticator=FakeAuthenticator(named_by_token),
         limits=service.limits,
         health_report=lambda: service.health,
         metrics=service.metrics,

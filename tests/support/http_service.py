@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from chatsvc.auth.principal import Principal
-from chatsvc.core.errors import TokenExpired, Unauthorized
 from chatsvc.core.limits import Limits
 from chatsvc.features.connections import api as connections_api
 from chatsvc.features.connections.service import ConnectionService
@@ -28,17 +26,8 @@ from chatsvc.server.http.application import ServerOptions, build_application
 from chatsvc.server.http.protocol import ProblemRunner, ProblemServer
 from chatsvc.server.observability.health import Check, HealthReport
 from chatsvc.server.observability.metrics import Metrics
+from tests.support.authenticator import FakeAuthenticator, named_by_token
 from tests.support.fake_log import FakeHistory, FakeLog
-
-
-def authenticate(token: str) -> Principal:
-    """A token is ``token-of-`` and the user, percent-encoded."""
-    if token == "expired":
-        raise TokenExpired("the token has expired")
-    user = token.removeprefix("token-of-")
-    if user == token:
-        raise Unauthorized("the token's signature is not good")
-    return Principal(unquote(user), 4_102_444_800)
 
 
 class FakePresence:
@@ -97,7 +86,7 @@ class HttpService:
         )
         self.application = build_application(
             operations=self.operations,
-            authenticate=authenticate,
+            authenticator=FakeAuthenticator(named_by_token),
             limits=self.limits,
             health_report=lambda: self.health,
             metrics=self.metrics,

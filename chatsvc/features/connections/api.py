@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatsvc.api.operation import Access, Caller, Operation, Reply
+from chatsvc.api.access import ANYBODY, USER, Caller
+from chatsvc.api.operation import Operation, Reply
 from chatsvc.core.limits import Limits
 from chatsvc.features.connections.model import Connections, ConnectionsRequest
 from chatsvc.features.connections.service import ConnectionService
@@ -32,7 +33,7 @@ def operations(
             method="POST",
             path="/api/connections",
             summary="The number of open sockets of users",
-            access=Access.USER if require_auth else Access.ANYBODY,
+            access=USER if require_auth else ANYBODY,
             request=ConnectionsRequest,
             responses={200: ("Each of the users, and the number of its sockets.", Connections)},
             handler=handle,

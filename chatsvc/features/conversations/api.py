@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatsvc.api.operation import Access, Caller, Operation, Reply
+from chatsvc.api.access import USER, Caller
+from chatsvc.api.operation import Operation, Reply
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.limits import Limits
 from chatsvc.features.conversations.model import Conversations, ConversationsRequest
@@ -33,7 +34,7 @@ def operations(service: ConversationService, limits: Limits) -> tuple[Operation,
             method="GET",
             path="/api/conversations",
             summary="The caller's conversations, newest first",
-            access=Access.USER,
+            access=USER,
             request=ConversationsRequest,
             responses={200: ("The page, newest first.", Conversations)},
             errors=(StoreUnavailable,),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatsvc.api.operation import Access, Caller, Operation, Reply
+from chatsvc.api.access import ANYBODY, Caller
+from chatsvc.api.operation import Operation, Reply
 from chatsvc.core.errors import Forbidden
 from chatsvc.core.limits import Limits
 from chatsvc.features.dev_login.model import Token, TokenRequest
@@ -30,7 +31,7 @@ def operations(service: DevLogin, limits: Limits, *, local_only: bool) -> tuple[
             method="POST",
             path="/api/dev/token",
             summary="A token for any user: only for development",
-            access=Access.ANYBODY,
+            access=ANYBODY,
             request=TokenRequest,
             responses={200: ("The token.", Token)},
             errors=(Forbidden,),

@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-from chatsvc.api.operation import Access, Caller, Operation, Reply
+from chatsvc.api.access import USER, Caller
+from chatsvc.api.operation import Operation, Reply
 from chatsvc.core.errors import (
     Conflict,
     Forbidden,
@@ -101,7 +102,7 @@ def _send(sender: ConversationSender, limits: Limits) -> Operation:
             "except the sender receive it at once. With a `client_id` (preferably a UUIDv7) it can "
             "be sent again: the same `client_id` with the same content is the same message."
         ),
-        access=Access.USER,
+        access=USER,
         request=SendRequest,
         headers=SendHeaders,
         header_names={"idempotency_key": IDEMPOTENCY_KEY, "device": DEVICE},
@@ -165,7 +166,7 @@ def _page(
             "above it, with `around` both sides of it. Bounds are exclusive and need not exist."
             + ("" if required else " Without participants and channel, of every conversation.")
         ),
-        access=Access.USER,
+        access=USER,
         request=PageRequest,
         responses={200: ("The page, oldest first.", MessagePage)},
         errors=(Forbidden, StoreUnavailable),
@@ -188,7 +189,7 @@ def _message(reader: MessageReader) -> Operation:
         method="GET",
         path="/api/messages/{id}",
         summary="One message, and whether it is stored",
-        access=Access.USER,
+        access=USER,
         request=MessageRequest,
         responses={200: ("The message.", StatedMessage)},
         errors=(NotFound, StoreUnavailable),

@@ -11,12 +11,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from chatsvc.api.operation import Operation
+from chatsvc.auth.principal import Authenticator
 from chatsvc.core.errors import Unauthorized
 from chatsvc.core.limits import Limits
 from chatsvc.server.http.decoding import bearer_token
 from chatsvc.server.http.loopback import check_local
 from chatsvc.server.http.middleware import EXCHANGE, Cors, exchange_middleware
-from chatsvc.server.http.operations import Authenticate, route
+from chatsvc.server.http.operations import route
 from chatsvc.server.http.protocol import CORS, DIRECT
 from chatsvc.server.http.responses import ReadyResponse
 from chatsvc.server.observability import health
@@ -41,7 +42,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
 def build_application(
     *,
     operations: Sequence[Operation],
-    authenticate: Authenticate,
+    authenticator: Authenticator,
     limits: Limits,
     health_report: Callable[[], HealthReport],
     metrics: Metrics,
@@ -52,7 +53,6 @@ def build_application(
 
     Args:
         operations: those of the features.
-        authenticate: returns the user of a token; raises ``Unauthorized``.
         health_report: called for each request about health.
         extra_routes: the route of the WebSocket.
     """
@@ -63,7 +63,7 @@ def build_application(
     if cors is not None:
         application[CORS] = cors
     origins = frozenset(options.cors_origins)
-    routes = [route(one, authenticate, limits, origins, around) for one in everything]
+    routes = [route(one, authenticator, limits, origins, around) for one in everything]
     application.add_routes(routes)
     direct: dict[tuple[str, str], Handler] = {
         (one.method, one.path): partial(around, handler=one.handler)

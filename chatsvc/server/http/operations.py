@@ -9,7 +9,9 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from chatsvc.api.operation import Access, Caller, Operation, Reply
+from chatsvc.api.access import USER, Caller
+from chatsvc.api.operation import Operation, Reply
+from chatsvc.auth.principal import Authenticator
 from chatsvc.core.errors import RequestError
 from chatsvc.core.limits import Limits
 from chatsvc.server.errors import ExpectationFailed
@@ -26,16 +28,13 @@ from chatsvc.server.http.loopback import check_local, check_page
 from chatsvc.server.http.middleware import EXCHANGE
 from chatsvc.server.http.responses import ReadyResponse, header_lines
 
-Authenticate = Callable[[str], Caller]
-"""Returns the user of a token; raises ``Unauthorized``."""
-
 WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _encode = msgspec.json.Encoder().encode
 
 
 def route(
     operation: Operation,
-    authenticate: Authenticate,
+    authenticator: Authenticator,
     limits: Limits,
     origins: frozenset[str],
     middleware: Middleware,
@@ -49,18 +48,20 @@ def route(
     return web.route(
         operation.method,
         operation.path,
-        handler(operation, authenticate, limits, origins),
+        handler(operation, authenticator, limits, origins),
         name=operation.name,
         expect_handler=_expect(limits.body_bytes, middleware),
     )
 
 
 def handler(
-    operation: Operation, authenticate: Authenticate, limits: Limits, origins: frozenset[str]
+    operation: Operation, authenticator: Authenticator, limits: Limits, origins: frozenset[str]
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Return a handler: authenticate, decode, call, respond; the middleware handles errors."""
     call = operation.handler
-    needs_user = operation.access is Access.USER
+    access = operation.access
+    needs_token, needs_check = access.needs_token, access != USER
+    known, authenticate = authenticator.known, authenticator.authenticate
     has_body = operation.method in WITH_BODY
     decode_body = body_decoder(operation.request)
     decode_parameters = parameter_decoder(operation)
@@ -79,9 +80,12 @@ def handler(
             check_local(request)
         if own_pages_only:
             check_page(request, origins)
-        if needs_user:
-            caller = authenticate(bearer_token(request))
+        if needs_token:
+            token = bearer_token(request)
+            caller = known(token) or await authenticate(token)
             exchange.user = caller.user
+            if needs_check:  # every valid token has what USER asks for
+                access.check(caller)
         if has_body:
             if "?" in request.raw_path:
                 check_no_query(request)

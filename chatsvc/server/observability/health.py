@@ -7,7 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from chatsvc.api.operation import Access, Caller, Operation, Reply
+from chatsvc.api.access import ANYBODY, Caller
+from chatsvc.api.operation import Operation, Reply
 
 
 class Check(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -96,7 +97,7 @@ def operations(report: Callable[[], HealthReport], version: str) -> tuple[Operat
             method="GET",
             path=path,
             summary=summary,
-            access=Access.ANYBODY,
+            access=ANYBODY,
             request=NoParameters,
             responses=responses,
             handler=handler,  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from chatsvc.api.operation import Access, Operation
+from chatsvc.api.operation import Operation
 from chatsvc.core.errors import Malformed, TooLarge, Unauthorized, UnsupportedMedia
 from chatsvc.server.errors import PROBLEM_TYPE, STATUS, Problem, ProblemFault
 from chatsvc.server.http.operations import WITH_BODY
@@ -93,7 +93,7 @@ def _operation(operation: Operation, components: Mapping[str, Schema]) -> Schema
         "tags": [operation.tag] if operation.tag else [],
         "parameters": [*_parameters(operation, components), *_headers(operation)],
         "responses": _responses(operation),
-        "security": [{"token": []}] if operation.access is Access.USER else [],
+        "security": [{"token": []}] if operation.access.needs_token else [],
     }
     if operation.description:
         entry["description"] = operation.description
@@ -186,7 +186,7 @@ def _responses(operation: Operation) -> Schema:
 
 def _error_statuses(operation: Operation) -> set[int]:
     statuses = {400, 422}
-    if operation.access is Access.USER:
+    if operation.access.needs_token:
         statuses.add(STATUS[Unauthorized])
     if operation.method in WITH_BODY:
         statuses |= {STATUS[kind] for kind in (Malformed, TooLarge, UnsupportedMedia)} | {408}

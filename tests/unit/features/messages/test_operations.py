@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from chatsvc.api.operation import Access, Operation
+from chatsvc.api.access import USER
+from chatsvc.api.operation import Operation
 from chatsvc.core.errors import (
     Conflict,
     Forbidden,
@@ -47,10 +48,10 @@ def test_where_each_operation_is_and_who_may_call_it() -> None:
     assert [
         (one.name, one.method, one.path, one.access, one.tag) for one in declared().values()
     ] == [
-        ("send_message", "POST", "/api/messages", Access.USER, "messages"),
-        ("get_conversation", "GET", "/api/messages/get", Access.USER, "messages"),
-        ("list_messages", "GET", "/api/messages", Access.USER, "messages"),
-        ("get_message", "GET", "/api/messages/{id}", Access.USER, "messages"),
+        ("send_message", "POST", "/api/messages", USER, "messages"),
+        ("get_conversation", "GET", "/api/messages/get", USER, "messages"),
+        ("list_messages", "GET", "/api/messages", USER, "messages"),
+        ("get_message", "GET", "/api/messages/{id}", USER, "messages"),
     ]
 
 

@@ -1,0 +1,91 @@
+"""The kinds of fields that requests are made of: for each its JSON Schema and its check.
+
+A schema is a mapping of keywords for ``Operation.bounds`` and ``Command.bounds``; a check raises
+:class:`~chatsvc.core.errors.Invalid` at the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from chatsvc.core.errors import Invalid
+from chatsvc.core.ids import parse_id
+from chatsvc.core.limits import Limits
+from chatsvc.core.message import MAX_CLIENT_ID, MAX_DEVICE
+from chatsvc.core.participants import MAX_CHANNEL_BYTES, user_id_error
+
+Keywords = Mapping[str, Any]
+"""Keywords of JSON Schema (draft 2020-12) for one field."""
+
+DEFAULT_PAGE: Final = 100
+"""The entries of a page whose request names no ``limit``."""
+
+MESSAGE_ID: Final[Keywords] = {"pattern": "^[0-9a-f]{16}$"}
+CLIENT_ID: Final[Keywords] = {
+    "minLength": 1,
+    "maxLength": MAX_CLIENT_ID,
+    "pattern": r"^[\u0020-\u007e]+$",
+}
+DEVICE: Final[Keywords] = {"pattern": f"^[A-Za-z0-9_-]{{1,{MAX_DEVICE}}}$"}
+CHANNEL: Final[Keywords] = {"minLength": 1, "maxLength": MAX_CHANNEL_BYTES}
+
+
+def content(limits: Limits) -> Keywords:
+    """Return the schema of a message's text."""
+    return {"minLength": 1, "maxLength": limits.content_characters, "pattern": r"^[^\u0000]+$"}
+
+
+def user_id(limits: Limits) -> Keywords:
+    """Return the schema of a user id."""
+    return {
+        "minLength": 1,
+        "maxLength": limits.user_id_characters,
+        "pattern": r"^[^,\u0000-\u001f\u007f-\u009f]+$",
+    }
+
+
+def check_user_ids(users: Sequence[str], name: str, maximum: int, limits: Limits) -> None:
+    """Check a list of user ids: 1 to ``maximum``, each of them one.
+
+    Raises:
+        Invalid: at ``/name`` or an entry of it.
+    """
+    if not users:
+        raise Invalid.at(f"/{name}", "too_few", f"{name} must have at least 1 entry", 1)
+    if len(users) > maximum:
+        detail = f"{name} must have at most {maximum} entries"
+        raise Invalid.at(f"/{name}", "too_many", detail, maximum)
+    for index, user in enumerate(users):
+        error = user_id_error(user, limits.user_id_characters)
+        if error is not None:
+            raise Invalid.at(f"/{name}/{index}", *error)
+
+
+def page_limit(limits: Limits) -> Keywords:
+    """Return the schema of the number of entries of a page."""
+    return {"minimum": 1, "maximum": limits.page}
+
+
+def check_page_limit(limit: int, limits: Limits) -> None:
+    """Check the number of entries of a page.
+
+    Raises:
+        Invalid: at ``/limit``.
+    """
+    if limit < 1:
+        raise Invalid.at("/limit", "too_small", "limit must be at least 1", 1)
+    if limit > limits.page:
+        raise Invalid.at("/limit", "too_large", f"limit must be at most {limits.page}", limits.page)
+
+
+def read_message_id(text: str, pointer: str) -> int:
+    """Parse a message id of a request.
+
+    Raises:
+        Invalid: at ``pointer``: not 16 lower-case hex digits.
+    """
+    try:
+        return parse_id(text)
+    except ValueError as exc:
+        raise Invalid.at(pointer, "bad_id", str(exc), 16) from None

@@ -1,0 +1,22 @@
+"""Declarations of metrics whose values are read when ``/metrics`` is requested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+
+class Metric(NamedTuple):
+    """A number of some component.
+
+    Args:
+        name: without the prefix ``chatsvc_``, and without ``_total``.
+        text: one sentence, for ``/metrics`` and the table in ``docs/operations.md``.
+        read: returns the value; fast, and never waits.
+        kind: a counter only rises.
+    """
+
+    name: str
+    text: str
+    read: Callable[[], float]
+    kind: Literal["gauge", "counter"] = "gauge"
