@@ -2,14 +2,17 @@
 
     python -m scripts.error_codes_docs
 
-Run it after a change of chatsvc/wire/error_codes.py; a test tells when it was forgotten.
+Run it after a change of chatsvc/wire/error_codes.py or of a feature's codes; a test tells when
+it was forgotten.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from chatsvc.wire.error_codes import ERROR_CODES
+from chatsvc.api.feature import error_codes
+from chatsvc.app.features import declared_features
+from chatsvc.core.limits import Limits
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "protocol.md"
 BEGIN = "<!-- error codes: begin (scripts/error_codes_docs.py) -->"
@@ -18,7 +21,8 @@ END = "<!-- error codes: end -->"
 
 def table() -> str:
     """One row a code."""
-    rows = [f"| `{r.code}` | {r.status} | {r.meaning} | {r.action.value} |" for r in ERROR_CODES]
+    codes = error_codes(declared_features(Limits()))
+    rows = [f"| `{r.code}` | {r.status} | {r.meaning} | {r.action.value} |" for r in codes]
     return "\n".join(["| code | status | meaning | what to do |", "|---|---|---|---|", *rows])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from chatsvc.api.command import Command
 from chatsvc.api.metric import Metric
 from chatsvc.api.operation import Operation
-from chatsvc.wire.error_codes import ErrorCode
+from chatsvc.wire.error_codes import ERROR_CODES, ErrorCode, combine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,3 +32,12 @@ class Feature:
     frames: tuple[type[msgspec.Struct], ...] = ()
     error_codes: tuple[ErrorCode, ...] = ()
     metrics: tuple[Metric, ...] = ()
+
+
+def error_codes(features: Iterable[Feature]) -> tuple[ErrorCode, ...]:
+    """Return the codes of the service and of the features, by status, then by name.
+
+    Raises:
+        ValueError: two rows have the same code.
+    """
+    return combine(ERROR_CODES, *(feature.error_codes for feature in features))

@@ -21,7 +21,8 @@ Keywords = Mapping[str, Any]
 DEFAULT_PAGE: Final = 100
 """The entries of a page whose request names no ``limit``."""
 
-MESSAGE_ID: Final[Keywords] = {"pattern": "^[0-9a-f]{16}$"}
+MESSAGE_ID_PATTERN: Final = "^[0-9a-f]{16}$"
+MESSAGE_ID: Final[Keywords] = {"pattern": MESSAGE_ID_PATTERN}
 CLIENT_ID: Final[Keywords] = {
     "minLength": 1,
     "maxLength": MAX_CLIENT_ID,

@@ -77,7 +77,7 @@ class Operation:
     tag: str = ""
     description: str = ""
     bounds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    check: Callable[[Any, Any], None] | None = None
+    check: Callable[[Any, Any], object] | None = None
     request_schema: Mapping[str, Any] = field(default_factory=dict)
     example: Mapping[str, Any] = field(default_factory=dict)
     local_only: bool = False

@@ -33,7 +33,7 @@ def check(settings: Settings) -> None:
 
 
 async def _check_stores(settings: Settings) -> None:
-    from chatsvc.app.lifecycle import open_store
+    from chatsvc.app.backends import open_store
 
     found, current = log_versions(settings.data_path / "log.db")
     if found > current:

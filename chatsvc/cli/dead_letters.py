@@ -47,7 +47,7 @@ def _id(text: str) -> int:
 
 
 async def _act(settings: Settings, action: str, ids: Sequence[int]) -> int:
-    from chatsvc.app.lifecycle import open_store
+    from chatsvc.app.backends import open_store
 
     store = open_store(settings)
     try:

@@ -62,7 +62,7 @@ def _report(verdict: Verdict) -> None:
 
 
 async def _move_to_dead_letters(settings: Settings, path: Path, rows: tuple[BadRow, ...]) -> None:
-    from chatsvc.app.lifecycle import open_store
+    from chatsvc.app.backends import open_store
 
     store = open_store(settings)
     try:

@@ -37,7 +37,7 @@ def migrate(arguments: argparse.Namespace) -> int:
 
 
 async def _check(settings: Settings) -> int:
-    from chatsvc.app.lifecycle import open_store
+    from chatsvc.app.backends import open_store
 
     log_is_old = _report("log", *log_versions(_log_path(settings)))
     store = open_store(settings)
@@ -49,7 +49,7 @@ async def _check(settings: Settings) -> int:
 
 
 async def _migrate(settings: Settings) -> int:
-    from chatsvc.app.lifecycle import open_store
+    from chatsvc.app.backends import open_store
 
     path = _log_path(settings)
     # The service creates a missing log at its first start.

@@ -15,9 +15,9 @@ from chatsvc.client.events import Sent
 from chatsvc.client.http import TRIES
 from chatsvc.client.outbox import Entry
 from chatsvc.wire import protocol as wire
-from chatsvc.wire.error_codes import codes_of
+from chatsvc.wire.error_codes import ERROR_CODES, codes_of
 
-_PASSING: Final = frozenset(row.code for row in codes_of(429, 503))
+_PASSING: Final = frozenset(row.code for row in codes_of(ERROR_CODES, 429, 503))
 _SERVER_ERROR: Final = "internal_error"
 """The server's fault: tried again as an answer of 500 would be, but not for ever."""
 _logger = logging.getLogger("chatsvc.client")

@@ -6,12 +6,16 @@ frame, and, for a browser's refused handshake, of the close reason. The list in
 ``tests/architecture/test_error_codes.py`` checks that the program raises these codes, with
 these statuses, and no others.
 
-A new code is one row. After it run ``python -m scripts.error_codes_docs``.
+These are the codes of the service itself; a feature declares its own beside its operations
+(``Feature.error_codes``), and the documents list both. A new code is one row. After it run
+``python -m scripts.error_codes_docs``.
 """
 
 from __future__ import annotations
 
 import enum
+from collections import Counter
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 
@@ -65,14 +69,7 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("token_scheme", 401, _FIX, "`Authorization` must be of the scheme `Bearer`."),
     ErrorCode("forbidden", 403, _NOTHING, "The token is valid, but does not permit this."),
     ErrorCode("foreign_page", 403, _NOTHING, "A page of another origin must not request this."),
-    ErrorCode(
-        "not_a_participant",
-        403,
-        _NOTHING,
-        "The caller must be a participant; unknown conversations get the same answer.",
-    ),
     ErrorCode("not_local", 403, _NOTHING, "The request must come from the server's own machine."),
-    ErrorCode("sender_not_participant", 403, _FIX, "`participants` must include the sender."),
     ErrorCode("not_found", 404, _NOTHING, "There is no such path, or no such message of yours."),
     ErrorCode("method_not_allowed", 405, _FIX, "The method must be one that `Allow` names."),
     ErrorCode("request_timeout", 408, Action.LATER, "The head or the body did not arrive in time."),
@@ -91,7 +88,6 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("bad_device", 422, _FIX, "A device must be letters, digits, `_` and `-`, 1 to 64."),
     ErrorCode("bad_id", 422, _FIX, "A message id must be 16 lower-case hex digits."),
     ErrorCode("bad_value", 422, _FIX, "The value must be one of those that are allowed."),
-    ErrorCode("client_id_mismatch", 422, _FIX, "`client_id` and `Idempotency-Key` must be equal."),
     ErrorCode("comma", 422, _FIX, "A user id must not contain a comma."),
     ErrorCode("control_character", 422, _FIX, "A user id must not contain control characters."),
     ErrorCode("invalid", 422, _FIX, "A value is wrong in a way without a code of its own."),
@@ -100,10 +96,6 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("not_nfc", 422, _FIX, "A user id must be in Unicode normalization form NFC."),
     ErrorCode("not_sorted", 422, _FIX, "A channel key must join its ids sorted, each once."),
     ErrorCode("nul", 422, _FIX, "`content` must not contain the character NUL."),
-    ErrorCode("one_bound", 422, _FIX, "Only one of `before`, `after` and `around` may be given."),
-    ErrorCode(
-        "one_conversation", 422, _FIX, "Only one of `participants` and `channel` may be given."
-    ),
     ErrorCode("repeated", 422, _FIX, "A parameter or header must not be given twice."),
     ErrorCode("too_deep", 422, _FIX, "`metadata` must not nest deeper than `limit`."),
     ErrorCode("too_few", 422, _FIX, "A list must have at least `limit` entries."),
@@ -148,11 +140,24 @@ FRAME_STATUSES: Final = frozenset({400, 401, 403, 409, 422, 429, 500, 503})
 """The statuses whose codes an ``error`` frame can carry."""
 
 
-def codes_of(*statuses: int) -> tuple[ErrorCode, ...]:
+def combine(*tables: Iterable[ErrorCode]) -> tuple[ErrorCode, ...]:
+    """Return the rows of all tables, by status, then by name.
+
+    Raises:
+        ValueError: two rows have the same code.
+    """
+    rows = sorted((row for table in tables for row in table), key=lambda row: row[1::-1])
+    twice = [name for name, count in Counter(row.code for row in rows).items() if count > 1]
+    if twice:
+        raise ValueError(f"a code must have one row: {', '.join(twice)}")
+    return tuple(rows)
+
+
+def codes_of(rows: Iterable[ErrorCode], *statuses: int) -> tuple[ErrorCode, ...]:
     """Return the rows of these statuses."""
-    return tuple(row for row in ERROR_CODES if row.status in statuses)
+    return tuple(row for row in rows if row.status in statuses)
 
 
-def frame_codes() -> tuple[ErrorCode, ...]:
+def frame_codes(rows: Iterable[ErrorCode]) -> tuple[ErrorCode, ...]:
     """Return the rows that an ``error`` frame can carry."""
-    return codes_of(*FRAME_STATUSES)
+    return codes_of(rows, *FRAME_STATUSES)

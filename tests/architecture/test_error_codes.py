@@ -15,8 +15,11 @@ from typing import NamedTuple, TypeGuard
 
 import pytest
 
+from chatsvc.api.feature import error_codes
+from chatsvc.app.features import declared_features
 from chatsvc.core import errors as core_errors
 from chatsvc.core.errors import ChatError, RequestError, TooManyRequests, Unavailable
+from chatsvc.core.limits import Limits
 from chatsvc.server import errors as server_errors
 from chatsvc.wire.error_codes import ERROR_CODES, Action
 from scripts import error_codes_docs
@@ -29,7 +32,9 @@ SOURCES = [
     for path in sorted((ROOT / "chatsvc").rglob("*.py"))
     if not path.relative_to(ROOT).as_posix().startswith(ELSEWHERE)
 ]
-TABLE = {row.code: row for row in ERROR_CODES}
+FEATURES = declared_features(Limits())
+EVERY = error_codes(FEATURES)
+TABLE = {row.code: row for row in EVERY}
 CLASSES: dict[str, type[Exception]] = {
     name: cls
     for module in (core_errors, server_errors)
@@ -150,11 +155,20 @@ RAISED = everything_raised()
 
 def test_every_code_that_is_raised_is_in_the_table() -> None:
     missing = {one for one in RAISED if one.code not in TABLE}
-    assert missing == set(), "add a row to chatsvc/wire/error_codes.py"
+    assert missing == set(), "add a row to chatsvc/wire/error_codes.py, or to the feature's"
 
 
 def test_every_code_in_the_table_is_raised() -> None:
-    assert {row.code for row in ERROR_CODES} - {one.code for one in RAISED} == set()
+    assert {row.code for row in EVERY} - {one.code for one in RAISED} == set()
+
+
+def test_a_feature_raises_its_own_codes_and_those_of_the_service() -> None:
+    common = {row.code for row in ERROR_CODES}
+    for feature in FEATURES:
+        own = {row.code for row in feature.error_codes}
+        raised = {one.code for one in RAISED if f"/features/{feature.name}/" in one.where}
+        assert raised <= own | common, feature.name
+        assert own <= raised, feature.name
 
 
 def test_codes_have_the_status_they_are_raised_with() -> None:
@@ -164,17 +178,17 @@ def test_codes_have_the_status_they_are_raised_with() -> None:
 
 
 def test_the_table_is_in_order_and_names_each_code_once() -> None:
-    rows = [(row.status, row.code) for row in ERROR_CODES]
+    rows = [(row.status, row.code) for row in EVERY]
     assert rows == sorted(set(rows))
-    assert len({row.code for row in ERROR_CODES}) == len(ERROR_CODES)
-    for row in ERROR_CODES:
+    assert len({row.code for row in EVERY}) == len(EVERY)
+    for row in EVERY:
         assert re.fullmatch(r"[a-z][a-z0-9_]*", row.code)
         assert row.meaning.endswith(".")
 
 
 def test_whoever_is_asked_to_wait_is_told_how_long() -> None:
     """``retry_after`` is a matter of the class: all of 429 and 503 carry it, and no others."""
-    for row in ERROR_CODES:
+    for row in EVERY:
         assert (row.action is Action.WAIT) == (row.status in (429, 503)), row
     for cls in CLASSES.values():
         if issubclass(cls, TooManyRequests | Unavailable):

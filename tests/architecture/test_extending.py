@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from chatsvc.api.feature import Feature
 from chatsvc.server.http.application import ServerOptions, build_application
 from tests.support.authenticator import FakeAuthenticator, named_by_token
 from tests.support.http_service import HttpService, running
@@ -41,7 +42,7 @@ def test_every_place_it_names_is_there() -> None:
 def test_every_name_of_the_program_is_there() -> None:
     """In the file that the same sentence names."""
     for name, place in (
-        ("_operations", "chatsvc/app/lifecycle.py"),
+        ("features", "chatsvc/app/features.py"),
         ("Ping", "chatsvc/server/websocket/command_connection.py"),
         ("SocketContext", "chatsvc/server/websocket/context.py"),
         ("FEATURES", "chatsvc/server/websocket/socket.py"),
@@ -63,7 +64,7 @@ async def test_the_operation_is_one() -> None:
     service = HttpService()
     operations = namespace(block("def operations("))["operations"](128)
     service.application = build_application(
-        operations=operations,
+        features=[Feature(name="greetings", operations=tuple(operations))],
         authenticator=FakeAuthenticator(named_by_token),
         limits=service.limits,
         health_report=lambda: service.health,

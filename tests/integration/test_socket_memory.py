@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-import sys
 import tracemalloc
 from pathlib import Path
 
@@ -52,7 +51,6 @@ def alive(kind: type) -> int:
 
 
 async def test_an_idle_socket_is_small_and_keeps_nothing_of_aiohttp(tmp_path: Path) -> None:
-    interval = sys.getswitchinterval()
     settings = load(
         {"DATA_DIR": str(tmp_path), "JWT_SECRET": SECRET, "PORT": "0", "LOG_LEVEL": "error"}
     )
@@ -81,5 +79,3 @@ async def test_an_idle_socket_is_small_and_keeps_nothing_of_aiohttp(tmp_path: Pa
         for client in clients:
             client.close()
         await service.stop()
-        gc.unfreeze()
-        sys.setswitchinterval(interval)

@@ -11,23 +11,19 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
+from chatsvc.app.features import FeatureParts, features
 from chatsvc.core.limits import Limits
-from chatsvc.features.connections import api as connections_api
-from chatsvc.features.connections.service import ConnectionService
-from chatsvc.features.conversations import api as conversations_api
-from chatsvc.features.conversations.service import ConversationService
-from chatsvc.features.dev_login import api as dev_login_api
-from chatsvc.features.dev_login.service import DevLogin
-from chatsvc.features.messages import api as messages_api
-from chatsvc.features.messages.channels import ConversationSender
-from chatsvc.features.messages.reading import MessageReader
-from chatsvc.features.messages.service import AllowAll, MessageService, Policy
+from chatsvc.features.messages.service import AllowAll, Policy
 from chatsvc.server.http.application import ServerOptions, build_application
 from chatsvc.server.http.protocol import ProblemRunner, ProblemServer
 from chatsvc.server.observability.health import Check, HealthReport
 from chatsvc.server.observability.metrics import Metrics
 from tests.support.authenticator import FakeAuthenticator, named_by_token
 from tests.support.fake_log import FakeHistory, FakeLog
+
+
+def _mint(user: str) -> tuple[str, int]:
+    return f"token-of-{user}", 4_102_444_800
 
 
 class FakePresence:
@@ -63,29 +59,20 @@ class HttpService:
         self.health = HealthReport(
             status="ok", durability="none", checks={"log": Check(status="ok")}, ready=True
         )
-        self.messages = MessageService(
-            log=self.log,
-            policy=policy or AllowAll(),
-            client_ids=self.history,
-            limits=self.limits,
-        )
-        self.sender = ConversationSender(
-            service=self.messages, lookup=self.history, limits=self.limits
-        )
-        reader = MessageReader(history=self.history, limits=self.limits)
-        conversations = ConversationService(history=self.history, limits=self.limits)
-        connections = ConnectionService(presence=self.presence, limits=self.limits)
-        login = DevLogin(mint=lambda user: (f"token-of-{user}", 4_102_444_800), limits=self.limits)
-        self.operations = (
-            *messages_api.operations(self.sender, reader, self.limits),
-            *conversations_api.operations(conversations, self.limits),
-            *connections_api.operations(
-                connections, self.limits, require_auth=connections_need_token
-            ),
-            *(dev_login_api.operations(login, self.limits, local_only=True) if dev_login else ()),
+        self.features = features(
+            FeatureParts(
+                log=self.log,
+                history=self.history,  # type: ignore[arg-type]
+                presence=self.presence,
+                policy=policy or AllowAll(),
+                limits=self.limits,
+                mint_dev_token=_mint if dev_login else None,
+                dev_login_local_only=True,
+                connections_require_auth=connections_need_token,
+            )
         )
         self.application = build_application(
-            operations=self.operations,
+            features=self.features,
             authenticator=FakeAuthenticator(named_by_token),
             limits=self.limits,
             health_report=lambda: self.health,

@@ -1,14 +1,26 @@
-"""``POST /api/connections``."""
+"""``POST /api/connections``: its request, its response and its declaration."""
 
 from __future__ import annotations
 
-from typing import Any
+import msgspec
 
+from chatsvc.api import fields
 from chatsvc.api.access import ANYBODY, USER, Caller
 from chatsvc.api.operation import Operation, Reply
 from chatsvc.core.limits import Limits
-from chatsvc.features.connections.model import Connections, ConnectionsRequest
 from chatsvc.features.connections.service import ConnectionService
+
+
+class ConnectionsRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The users to look up."""
+
+    users: list[str]
+
+
+class Connections(msgspec.Struct, kw_only=True):
+    """The number of open sockets of each user; 0 for a user without one."""
+
+    connections: dict[str, int]
 
 
 def operations(
@@ -19,14 +31,6 @@ def operations(
     async def handle(caller: Caller | None, request: ConnectionsRequest) -> Reply:
         return Reply(200, Connections(connections=await service.count(request.users)))
 
-    bounds: dict[str, dict[str, Any]] = {
-        "users": {"minItems": 1, "maxItems": limits.connection_lookup},
-        "users/items": {
-            "minLength": 1,
-            "maxLength": limits.user_id_characters,
-            "pattern": r"^[^,\u0000-\u001f\u007f-\u009f]+$",
-        },
-    }
     return (
         Operation(
             name="count_connections",
@@ -38,7 +42,10 @@ def operations(
             responses={200: ("Each of the users, and the number of its sockets.", Connections)},
             handler=handle,
             tag="connections",
-            bounds=bounds,
+            bounds={
+                "users": {"minItems": 1, "maxItems": limits.connection_lookup},
+                "users/items": fields.user_id(limits),
+            },
             example={"users": ["alice", "bob"]},
         ),
     )

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from chatsvc.core.errors import Invalid
+from chatsvc.api.fields import check_user_ids
 from chatsvc.core.limits import Limits
-from chatsvc.core.participants import user_id_error
 
 
 class Presence(Protocol):
@@ -22,8 +21,7 @@ class ConnectionService:
 
     def __init__(self, *, presence: Presence, limits: Limits) -> None:
         self._presence = presence
-        self._max_users = limits.connection_lookup
-        self._max_user_id = limits.user_id_characters
+        self._limits = limits
 
     async def count(self, users: list[str]) -> dict[str, int]:
         """Return each of ``users`` with the number of its open sockets.
@@ -31,17 +29,5 @@ class ConnectionService:
         Raises:
             Invalid: at ``/users`` or an entry of it.
         """
-        if not users:
-            raise Invalid.at("/users", "too_few", "users must have at least 1 entry", 1)
-        if len(users) > self._max_users:
-            raise Invalid.at(
-                "/users",
-                "too_many",
-                f"users must have at most {self._max_users} entries",
-                self._max_users,
-            )
-        for index, user in enumerate(users):
-            error = user_id_error(user, self._max_user_id)
-            if error is not None:
-                raise Invalid.at(f"/users/{index}", *error)
+        check_user_ids(users, "users", self._limits.connection_lookup, self._limits)
         return await self._presence.count(list(dict.fromkeys(users)))

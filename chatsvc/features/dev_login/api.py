@@ -1,15 +1,21 @@
-"""``POST /api/dev/token``, which exists only when the development login is on."""
+"""``POST /api/dev/token``, which is there only while the development login is on."""
 
 from __future__ import annotations
 
-from typing import Any
+import msgspec
 
+from chatsvc.api import fields
 from chatsvc.api.access import ANYBODY, Caller
 from chatsvc.api.operation import Operation, Reply
 from chatsvc.core.errors import Forbidden
 from chatsvc.core.limits import Limits
-from chatsvc.features.dev_login.model import Token, TokenRequest
-from chatsvc.features.dev_login.service import DevLogin
+from chatsvc.features.dev_login.service import DevLogin, Token
+
+
+class TokenRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The user to make a token for."""
+
+    user: str
 
 
 def operations(service: DevLogin, limits: Limits, *, local_only: bool) -> tuple[Operation, ...]:
@@ -18,13 +24,6 @@ def operations(service: DevLogin, limits: Limits, *, local_only: bool) -> tuple[
     async def handle(caller: Caller | None, request: TokenRequest) -> Reply:
         return Reply(200, service.token(request.user))
 
-    bounds: dict[str, dict[str, Any]] = {
-        "user": {
-            "minLength": 1,
-            "maxLength": limits.user_id_characters,
-            "pattern": r"^[^,\u0000-\u001f\u007f-\u009f]+$",
-        },
-    }
     return (
         Operation(
             name="development_token",
@@ -37,7 +36,7 @@ def operations(service: DevLogin, limits: Limits, *, local_only: bool) -> tuple[
             errors=(Forbidden,),
             handler=handle,
             tag="development",
-            bounds=bounds,
+            bounds={"user": fields.user_id(limits)},
             example={"user": "alice"},
             local_only=local_only,
             own_pages_only=True,

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from chatsvc.core.limits import Limits
 from chatsvc.core.participants import check_user_id
-from chatsvc.features.dev_login.model import Token
 
 Mint = Callable[[str], tuple[str, int]]
 """Returns a token of a user id, and its expiry in Unix seconds."""
+
+
+class Token(msgspec.Struct, kw_only=True):
+    """A token that this service accepts. ``expires_at`` in Unix seconds."""
+
+    token: str
+    user: str
+    expires_at: int
 
 
 class DevLogin:

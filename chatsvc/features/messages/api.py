@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from chatsvc.api import fields
 from chatsvc.api.access import USER, Caller
 from chatsvc.api.operation import Operation, Reply
 from chatsvc.core.errors import (
@@ -26,6 +27,7 @@ from chatsvc.core.page import Entry
 from chatsvc.features.messages.channels import ConversationSender
 from chatsvc.features.messages.model import (
     EXAMPLE_ID,
+    HEADER_BOUNDS,
     ONE_CONVERSATION,
     Message,
     MessagePage,
@@ -42,7 +44,6 @@ from chatsvc.features.messages.reading import (
     HistoryPage,
     MessageReader,
     PageQuery,
-    read_id,
 )
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
@@ -117,7 +118,7 @@ def _send(sender: ConversationSender, limits: Limits) -> Operation:
         errors=(Forbidden, Conflict, TooManyRequests, LogUnavailable, StoreUnavailable),
         handler=handle,
         tag="messages",
-        bounds=send_bounds(limits),
+        bounds=send_bounds(limits) | HEADER_BOUNDS,
         request_schema={"oneOf": ONE_CONVERSATION},
         example={"participants": ["alice", "bob"], "content": "Hello!"},
     )
@@ -180,7 +181,7 @@ def _page(
 
 def _message(reader: MessageReader) -> Operation:
     async def handle(caller: Caller, request: MessageRequest) -> Reply:
-        entry, state = await reader.message(caller.user, read_id(request.id, "/id"))
+        entry, state = await reader.message(caller.user, fields.read_message_id(request.id, "/id"))
         body = entry.body[:-1] + f',"state":"{state}"}}'.encode()
         return Reply(200, body, message_id=request.id)
 
@@ -195,7 +196,7 @@ def _message(reader: MessageReader) -> Operation:
         errors=(NotFound, StoreUnavailable),
         handler=handle,
         tag="messages",
-        bounds={"id": {"pattern": "^[0-9a-f]{16}$"}},
+        bounds={"id": fields.MESSAGE_ID},
         example={"id": EXAMPLE_ID},
     )
 

@@ -6,19 +6,16 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from chatsvc.api import fields
 from chatsvc.core.limits import Limits
 from chatsvc.core.lost import LostRange
-from chatsvc.core.message import MAX_CLIENT_ID, MAX_DEVICE
-from chatsvc.core.participants import MAX_CHANNEL_BYTES
-
-DEFAULT_PAGE: Final = 100
 
 EXAMPLE_ID: Final = "019aa7c3f2100000"
 
 MessageId = Annotated[
     str,
     msgspec.Meta(
-        pattern="^[0-9a-f]{16}$",
+        pattern=fields.MESSAGE_ID_PATTERN,
         examples=[EXAMPLE_ID],
         description="16 lower-case hex digits: the position in the log. Ids sort as strings.",
     ),
@@ -53,7 +50,7 @@ class PageRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     participants: str | None = None
     channel: str | None = None
-    limit: int = DEFAULT_PAGE
+    limit: int = fields.DEFAULT_PAGE
     before: str | None = None
     after: str | None = None
     around: str | None = None
@@ -121,36 +118,23 @@ ONE_CONVERSATION: Final[list[dict[str, Any]]] = [
 """``oneOf`` of a send: exactly one of them names the conversation."""
 
 
-def send_bounds(limits: Limits) -> dict[str, dict[str, Any]]:
-    """Return JSON Schema keywords for the fields of :class:`SendRequest`."""
+def send_bounds(limits: Limits) -> dict[str, fields.Keywords]:
+    """Return the schemas of the fields of :class:`SendRequest`, which ``send`` frames share."""
     return {
         "participants": {"minItems": 1, "maxItems": limits.participants},
         "participants/items": {
-            "minLength": 1,
-            "maxLength": limits.user_id_characters,
-            "pattern": r"^[^,\u0000-\u001f\u007f-\u009f]+$",
+            **fields.user_id(limits),
             "description": (
                 "A user id: Unicode in NFC, no comma, no control character, no white space "
                 "at either end. Compared byte by byte."
             ),
         },
         "channel": {
-            "minLength": 1,
-            "maxLength": MAX_CHANNEL_BYTES,
+            **fields.CHANNEL,
             "description": "The conversation's key, instead of `participants`.",
         },
-        "content": {
-            "minLength": 1,
-            "maxLength": limits.content_characters,
-            "pattern": r"^[^\u0000]+$",
-        },
-        "client_id": {"minLength": 1, "maxLength": MAX_CLIENT_ID, "pattern": r"^[\u0020-\u007e]+$"},
-        "headers/idempotency_key": {
-            "minLength": 1,
-            "maxLength": MAX_CLIENT_ID,
-            "pattern": r"^[\u0020-\u007e]+$",
-        },
-        "headers/device": {"pattern": f"^[A-Za-z0-9_-]{{1,{MAX_DEVICE}}}$"},
+        "content": fields.content(limits),
+        "client_id": fields.CLIENT_ID,
         "metadata": {
             "description": (
                 f"Not interpreted: at most {limits.metadata_bytes} bytes as compact JSON, "
@@ -160,23 +144,30 @@ def send_bounds(limits: Limits) -> dict[str, dict[str, Any]]:
     }
 
 
-def page_bounds(limits: Limits) -> dict[str, dict[str, Any]]:
-    """Return JSON Schema keywords for the fields of :class:`PageRequest`."""
-    message_id = {"pattern": "^[0-9a-f]{16}$"}
+HEADER_BOUNDS: Final[dict[str, fields.Keywords]] = {
+    "headers/idempotency_key": fields.CLIENT_ID,
+    "headers/device": fields.DEVICE,
+}
+"""The schemas of the fields of :class:`SendHeaders`."""
+
+
+def page_bounds(limits: Limits) -> dict[str, fields.Keywords]:
+    """Return the schemas of the fields of :class:`PageRequest`."""
+
+    def message_id(description: str) -> fields.Keywords:
+        return {**fields.MESSAGE_ID, "description": description}
+
     return {
         "participants": {
             "minLength": 1,
             "description": "User ids joined by commas, in any order.",
         },
         "channel": {
-            "minLength": 1,
-            "maxLength": MAX_CHANNEL_BYTES,
+            **fields.CHANNEL,
             "description": "The conversation's key, as in its messages.",
         },
-        "limit": {"minimum": 1, "maximum": limits.page},
-        "before": message_id
-        | {"description": "Only messages with a lower id, the newest of them."},
-        "after": message_id
-        | {"description": "Only messages with a higher id, the oldest of them."},
-        "around": message_id | {"description": "The messages on both sides of this id."},
+        "limit": fields.page_limit(limits),
+        "before": message_id("Only messages with a lower id, the newest of them."),
+        "after": message_id("Only messages with a higher id, the oldest of them."),
+        "around": message_id("The messages on both sides of this id."),
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from chatsvc.api.fields import check_page_limit, read_message_id
 from chatsvc.core.errors import FieldError, Forbidden, Invalid, NotFound
-from chatsvc.core.ids import parse_id
 from chatsvc.core.limits import Limits
 from chatsvc.core.page import Bounds, Entry
 from chatsvc.core.participants import channel_error, channel_key, normalize_participants
@@ -85,7 +85,7 @@ class MessageReader:
         Raises:
             Invalid: at ``/limit``, or at the bound that is wrong or superfluous.
         """
-        check_limit(request.limit, self._limits.page)
+        check_page_limit(request.limit, self._limits)
         given = [
             (name, value)
             for name, value in (
@@ -104,7 +104,7 @@ class MessageReader:
         if not given:
             return PageQuery(Bounds(request.limit), None, None)
         name, text = given[0]
-        position = read_id(text, f"/{name}")
+        position = read_message_id(text, f"/{name}")
         if name == "before":
             return PageQuery(Bounds(request.limit, before=position), None, text)
         if name == "after":
@@ -180,30 +180,6 @@ class MessageReader:
         if found is None or user not in found[0].audience:
             raise NotFound("unknown message: none of yours has this id")
         return found
-
-
-def read_id(text: str, pointer: str) -> int:
-    """Parse a message id of a request.
-
-    Raises:
-        Invalid: at ``pointer``, not 16 lower-case hex digits.
-    """
-    try:
-        return parse_id(text)
-    except ValueError as exc:
-        raise Invalid.at(pointer, "bad_id", str(exc), 16) from None
-
-
-def check_limit(limit: int, max_limit: int) -> None:
-    """Check the size of a page.
-
-    Raises:
-        Invalid: at ``/limit``, not from 1 to ``max_limit``.
-    """
-    if limit < 1:
-        raise Invalid.at("/limit", "too_small", "limit must be at least 1", 1)
-    if limit > max_limit:
-        raise Invalid.at("/limit", "too_large", f"limit must be at most {max_limit}", max_limit)
 
 
 def _not_a_participant(pointer: str) -> Forbidden:

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from chatsvc.api.operation import Operation
+from chatsvc.api.feature import Feature, error_codes
 from chatsvc.auth.principal import Authenticator
 from chatsvc.core.errors import Unauthorized
 from chatsvc.core.limits import Limits
@@ -41,7 +41,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 def build_application(
     *,
-    operations: Sequence[Operation],
+    features: Sequence[Feature],
     authenticator: Authenticator,
     limits: Limits,
     health_report: Callable[[], HealthReport],
@@ -52,18 +52,22 @@ def build_application(
     """Build the application, for :class:`~chatsvc.server.http.protocol.ProblemRunner`.
 
     Args:
-        operations: those of the features.
+        features: what is served beside health, metrics and the documents.
         health_report: called for each request about health.
         extra_routes: the route of the WebSocket.
     """
-    everything = (*operations, *health.operations(health_report, options.version))
+    operations = (
+        *(operation for feature in features for operation in feature.operations),
+        *health.operations(health_report, options.version),
+    )
+    codes = error_codes(features)
     cors = Cors(options.cors_origins, options.cors_headers) if options.cors_origins else None
     around = exchange_middleware(observe=metrics.requests.observe, cors=cors)
     application = web.Application(middlewares=[around], client_max_size=limits.body_bytes)
     if cors is not None:
         application[CORS] = cors
     origins = frozenset(options.cors_origins)
-    routes = [route(one, authenticator, limits, origins, around) for one in everything]
+    routes = [route(one, authenticator, limits, origins, around) for one in operations]
     application.add_routes(routes)
     direct: dict[tuple[str, str], Handler] = {
         (one.method, one.path): partial(around, handler=one.handler)
@@ -74,8 +78,8 @@ def build_application(
     application.add_routes(
         [
             _document("/", _pointer(options.version)),
-            _document("/openapi.json", openapi.document(everything, options.version)),
-            _document("/asyncapi.json", asyncapi.document(limits, options.version)),
+            _document("/openapi.json", openapi.document(operations, codes, options.version)),
+            _document("/asyncapi.json", asyncapi.document(limits, codes, options.version)),
             web.get("/metrics", _metrics(metrics, options.metrics_token)),
             *docs_page.routes(),
             *extra_routes,

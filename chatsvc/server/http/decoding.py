@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -79,22 +80,33 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
     if content.is_eof() and content.exception() is None:  # it arrived together with the head
         body = content.read_nowait(-1)
     else:
-        # The stream keeps its exception, whose traceback would hold the frames that read it,
-        # and the body with them, until a garbage collection: so it is removed.
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                body = await _read_within(request, max_bytes)
-        except TimeoutError:
-            raise RequestTimeout(f"the body must arrive within {BODY_SECONDS:g} seconds") from None
-        except RequestPayloadError as exc:
-            exc.__traceback__ = None
-            raise Malformed("the body must be framed as in HTTP/1.1", code="bad_body") from None
-        except OSError as exc:
-            exc.__traceback__ = None
-            raise ClientDisconnected from None
+        with body_errors():
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    body = await _read_within(request, max_bytes)
+            except TimeoutError:
+                detail = f"the body must arrive within {BODY_SECONDS:g} seconds"
+                raise RequestTimeout(detail) from None
     if len(body) > max_bytes:
         raise too_large(max_bytes)
     return body
+
+
+@contextmanager
+def body_errors() -> Iterator[None]:
+    """Translate the errors of a body's stream.
+
+    The stream keeps its exception, whose traceback would hold the frames that read it, and the
+    body with them, until a garbage collection: so it is removed.
+    """
+    try:
+        yield
+    except RequestPayloadError as exc:
+        exc.__traceback__ = None
+        raise Malformed("the body must be framed as in HTTP/1.1", code="bad_body") from None
+    except OSError as exc:
+        exc.__traceback__ = None
+        raise ClientDisconnected from None
 
 
 async def _read_within(request: web.Request, max_bytes: int) -> bytes:
@@ -120,23 +132,33 @@ def check_media(request: web.BaseRequest) -> None:
     Raises:
         UnsupportedMedia: it does not; the detail names the header to send.
     """
-    headers = request.headers
-    if "Content-Encoding" in headers and headers["Content-Encoding"].lower() != "identity":
-        raise _media(
-            "/Content-Encoding",
-            "unsupported_content_encoding",
-            "the body must not be compressed: send it without Content-Encoding",
-        )
-    kind = headers.get("Content-Type", "")
+    check_encoding(request)
+    kind = request.headers.get("Content-Type", "")
     if kind != "application/json" and not _JSON_TYPE.match(kind):
-        raise _media(
+        raise wrong_media(
             "/Content-Type",
             "unsupported_media_type",
             "the body must be JSON in UTF-8: send Content-Type: application/json",
         )
 
 
-def _media(pointer: str, code: str, detail: str) -> UnsupportedMedia:
+def check_encoding(request: web.BaseRequest) -> None:
+    """Check that the body of a request is not compressed.
+
+    Raises:
+        UnsupportedMedia: it is; the detail names the header.
+    """
+    headers = request.headers
+    if "Content-Encoding" in headers and headers["Content-Encoding"].lower() != "identity":
+        raise wrong_media(
+            "/Content-Encoding",
+            "unsupported_content_encoding",
+            "the body must not be compressed: send it without Content-Encoding",
+        )
+
+
+def wrong_media(pointer: str, code: str, detail: str) -> UnsupportedMedia:
+    """Return the error of a body that is not declared as it must be."""
     return UnsupportedMedia(detail, code=code, field_errors=(FieldError(pointer, code, detail),))
 
 

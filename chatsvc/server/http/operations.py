@@ -27,6 +27,7 @@ from chatsvc.server.http.decoding import (
 from chatsvc.server.http.loopback import check_local, check_page
 from chatsvc.server.http.middleware import EXCHANGE
 from chatsvc.server.http.responses import ReadyResponse, header_lines
+from chatsvc.server.http.streaming import StreamedResponse, check_streamed, read_parts
 
 WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _encode = msgspec.json.Encoder().encode
@@ -50,7 +51,7 @@ def route(
         operation.path,
         handler(operation, authenticator, limits, origins),
         name=operation.name,
-        expect_handler=_expect(limits.body_bytes, middleware),
+        expect_handler=_expect(_max_bytes(operation, limits), middleware),
     )
 
 
@@ -62,7 +63,8 @@ def handler(
     access = operation.access
     needs_token, needs_check = access.needs_token, access != USER
     known, authenticate = authenticator.known, authenticator.authenticate
-    has_body = operation.method in WITH_BODY
+    stream = operation.stream
+    has_body = has_json_body(operation)
     decode_body = body_decoder(operation.request)
     decode_parameters = parameter_decoder(operation)
     decode_headers = header_decoder(operation)
@@ -95,16 +97,40 @@ def handler(
             if check is not None and request.method == "HEAD":
                 check(caller, value)
                 return ReadyResponse(200, None)
-        if decode_headers is None:
-            reply: Reply = await call(caller, value)
+        if stream is not None:
+            check_streamed(request, stream)
+            more = () if decode_headers is None else (decode_headers(request),)
+            reply: Reply = await call(caller, value, *more, read_parts(request, stream))
+        elif decode_headers is None:
+            reply = await call(caller, value)
         else:
             reply = await call(caller, value, decode_headers(request))
         exchange.message_id = reply.message_id
-        body = reply.body if isinstance(reply.body, bytes) else _encode(reply.body)
-        lines = "" if reply.headers is None else header_lines(reply.headers)
-        return ReadyResponse(reply.status, body, lines)
+        return _response(reply)
 
     return handle
+
+
+def has_json_body(operation: Operation) -> bool:
+    """Return whether the request's struct is decoded from a JSON body."""
+    return operation.method in WITH_BODY and operation.stream is None
+
+
+def _max_bytes(operation: Operation, limits: Limits) -> int:
+    return limits.body_bytes if operation.stream is None else operation.stream.max_bytes
+
+
+def _response(reply: Reply) -> web.StreamResponse:
+    body, headers = reply.body, reply.headers
+    if isinstance(body, bytes):
+        return ReadyResponse(reply.status, body, "" if headers is None else header_lines(headers))
+    if isinstance(body, msgspec.Struct):
+        lines = "" if headers is None else header_lines(headers)
+        return ReadyResponse(reply.status, _encode(body), lines)
+    fields = {name.lower(): (name, value) for name, value in (headers or {}).items()}
+    _, content_type = fields.pop("content-type", ("", "application/octet-stream"))
+    lines = header_lines(dict(fields.values()))
+    return StreamedResponse(reply.status, body, lines, content_type)
 
 
 def _expect(

@@ -86,21 +86,10 @@ class ReadyResponse(web.StreamResponse):
         if self._eof_sent:
             return None
         self._eof_sent = True
-        keep = self._keep_alive
-        if keep is None:
-            keep = self._keep_alive = request.keep_alive
         body = self.ready_body
-        lines = self.lines
-        if not keep:
-            lines += "Connection: close\r\n"
-        elif request.version != HttpVersion11 and request.version == HttpVersion10:
-            lines += "Connection: keep-alive\r\n"
-        length = ""
+        head = self.head(request, body)
         if body is None:
             body = b""
-        elif self._status not in _LENGTHLESS:
-            length = f"Content-Length: {len(body)}\r\n"
-        head = f"{self._start_lines}{length}Date: {http_date()}\r\n{lines}\r\n".encode("latin-1")
         writer = request.writer
         if request.method == "HEAD":
             await writer.write(head)
@@ -111,6 +100,21 @@ class ReadyResponse(web.StreamResponse):
             await writer.write(body)
         await writer.write_eof()
         return writer
+
+    def head(self, request: BaseRequest, body: bytes | None) -> bytes:
+        """Return the head, with the ``Content-Length`` of the body if there is one."""
+        keep = self._keep_alive
+        if keep is None:
+            keep = self._keep_alive = request.keep_alive
+        lines = self.lines
+        if not keep:
+            lines += "Connection: close\r\n"
+        elif request.version != HttpVersion11 and request.version == HttpVersion10:
+            lines += "Connection: keep-alive\r\n"
+        length = ""
+        if body is not None and self._status not in _LENGTHLESS:
+            length = f"Content-Length: {len(body)}\r\n"
+        return f"{self._start_lines}{length}Date: {http_date()}\r\n{lines}\r\n".encode("latin-1")
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Do nothing: everything is written already."""

@@ -7,8 +7,8 @@ functions, or registers their own counters with :meth:`Metrics.watch`.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
-from typing import Final, Literal
+from collections.abc import Iterable
+from typing import Final
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,6 +26,8 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+
+from chatsvc.api.metric import Metric as DeclaredMetric
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -72,14 +74,12 @@ class RequestStats(Collector):
 
 class _Watched(Collector):
     def __init__(self) -> None:
-        self.rows: list[tuple[str, str, str, Callable[[], float]]] = []
+        self.metrics: list[DeclaredMetric] = []
 
     def collect(self) -> Iterable[Metric]:
-        for name, text, kind, read in self.rows:
-            if kind == "counter":
-                yield CounterMetricFamily(name, text, value=read())
-            else:
-                yield GaugeMetricFamily(name, text, value=read())
+        for metric in self.metrics:
+            family = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+            yield family(f"chatsvc_{metric.name}", metric.text, value=metric.read())
 
 
 class Metrics:
@@ -135,19 +135,9 @@ class Metrics:
         if reason == "stalled":
             self.sockets_aborted.inc()
 
-    def watch(
-        self,
-        name: str,
-        text: str,
-        read: Callable[[], float],
-        kind: Literal["gauge", "counter"] = "gauge",
-    ) -> None:
-        """Export a number of another component; it is read when metrics are read.
-
-        Args:
-            name: without the prefix ``chatsvc_``.
-        """
-        self._watched.rows.append((f"chatsvc_{name}", text, kind, read))
+    def watch(self, metric: DeclaredMetric) -> None:
+        """Export a number of another component; it is read when metrics are read."""
+        self._watched.metrics.append(metric)
 
     def render(self) -> bytes:
         """Return the metrics in the text format, version 0.0.4."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, get_args
 
 import msgspec
 
+from chatsvc.api.fields import DEVICE
 from chatsvc.core.limits import Limits
 from chatsvc.core.message import MAX_CLIENT_ID
 from chatsvc.features.messages.model import ONE_CONVERSATION, Message, send_bounds
 from chatsvc.server.schema.code_schemas import code_list, code_schema
-from chatsvc.wire.error_codes import frame_codes
+from chatsvc.wire.error_codes import ErrorCode, frame_codes
 from chatsvc.wire.protocol import (
     MAX_REF,
     PROTOCOL_VERSION,
@@ -30,7 +32,7 @@ _DESCRIPTION: Final = (
 _Kinds = list[type[msgspec.Struct]]
 
 
-def document(limits: Limits, version: str) -> bytes:
+def document(limits: Limits, codes: Sequence[ErrorCode], version: str) -> bytes:
     """Return the document as JSON."""
     from_client: _Kinds = _kinds(ClientFrame)
     from_server: _Kinds = [*_kinds(ServerFrame), Message]
@@ -38,7 +40,7 @@ def document(limits: Limits, version: str) -> bytes:
         [*from_client, *from_server], ref_template="#/components/schemas/{name}"
     )
     _bound(schemas, limits)
-    _describe_errors(schemas[Error.__name__]["properties"])
+    _describe_errors(schemas[Error.__name__]["properties"], frame_codes(codes))
     return msgspec.json.encode(
         {
             "asyncapi": "3.0.0",
@@ -109,7 +111,7 @@ def _query() -> dict[str, Any]:
                 "default": False,
                 "description": "Also messages that the same user sent over another connection.",
             },
-            "device": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+            "device": {"type": "string", **DEVICE},
             "receipts": {
                 "enum": ["stored"],
                 "description": "Also frames that say up to which id its messages are stored.",
@@ -118,8 +120,7 @@ def _query() -> dict[str, Any]:
     }
 
 
-def _describe_errors(properties: dict[str, Any]) -> None:
-    rows = frame_codes()
+def _describe_errors(properties: dict[str, Any], rows: Sequence[ErrorCode]) -> None:
     properties["code"] = code_schema(rows) | {"description": code_list(rows)}
     waiting = ", ".join(f"`{row.code}`" for row in rows if row.retry_after)
     properties["retry_after"]["description"] = (

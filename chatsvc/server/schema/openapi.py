@@ -11,9 +11,9 @@ import msgspec
 from chatsvc.api.operation import Operation
 from chatsvc.core.errors import Malformed, TooLarge, Unauthorized, UnsupportedMedia
 from chatsvc.server.errors import PROBLEM_TYPE, STATUS, Problem, ProblemFault
-from chatsvc.server.http.operations import WITH_BODY
+from chatsvc.server.http.operations import WITH_BODY, has_json_body
 from chatsvc.server.schema.code_schemas import code_list, code_schema
-from chatsvc.wire.error_codes import ERROR_CODES, codes_of
+from chatsvc.wire.error_codes import ErrorCode, codes_of
 
 REF: Final = "#/components/schemas/{name}"
 _DESCRIPTION: Final = (
@@ -39,25 +39,25 @@ _NAME: Final = re.compile(r"\{(\w+)\}")
 Schema = dict[str, Any]
 
 
-def document(operations: Sequence[Operation], version: str) -> bytes:
-    """Return the document as JSON."""
+def document(operations: Sequence[Operation], codes: Sequence[ErrorCode], version: str) -> bytes:
+    """Return the document as JSON. ``codes``: every error code that the operations raise."""
     kinds: list[type[Any]] = [Problem]
     for operation in operations:
         kinds.append(operation.request)
         kinds.extend(kind for _, kind in operation.responses.values())
     _, components = msgspec.json.schema_components(dict.fromkeys(kinds), ref_template=REF)
     for kind in (Problem, ProblemFault):
-        components[kind.__name__]["properties"]["code"] = code_schema(ERROR_CODES)
+        components[kind.__name__]["properties"]["code"] = code_schema(codes)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         entry = _operation(operation, components)
         paths.setdefault(operation.path, {})[operation.method.lower()] = entry
-        if operation.method in WITH_BODY:
+        if has_json_body(operation):
             body = components[operation.request.__name__]
             _tighten(body["properties"], operation.bounds)
             body.update(operation.request_schema)
     for operation in operations:
-        if operation.method not in WITH_BODY:
+        if not has_json_body(operation):
             components.pop(operation.request.__name__, None)  # its fields are parameters
     return msgspec.json.encode(
         {
@@ -72,7 +72,7 @@ def document(operations: Sequence[Operation], version: str) -> bytes:
             "paths": paths,
             "components": {
                 "schemas": components,
-                "responses": {str(status): _problem(status) for status in _REASONS},
+                "responses": {str(status): _problem(status, codes) for status in _REASONS},
                 "securitySchemes": {
                     "token": {
                         "type": "http",
@@ -97,7 +97,13 @@ def _operation(operation: Operation, components: Mapping[str, Schema]) -> Schema
     }
     if operation.description:
         entry["description"] = operation.description
-    if operation.method in WITH_BODY:
+    if operation.stream is not None:
+        entry["requestBody"] = {
+            "required": True,
+            "description": f"At most {operation.stream.max_bytes} bytes.",
+            "content": {kind: {} for kind in operation.stream.media_types},
+        }
+    elif operation.method in WITH_BODY:
         reference = {"$ref": REF.format(name=operation.request.__name__)}
         entry["requestBody"] = {
             "required": True,
@@ -107,7 +113,7 @@ def _operation(operation: Operation, components: Mapping[str, Schema]) -> Schema
 
 
 def _parameters(operation: Operation, components: Mapping[str, Schema]) -> list[Schema]:
-    if operation.method in WITH_BODY:
+    if has_json_body(operation):
         return []
     in_path = set(_NAME.findall(operation.path))
     schema = components[operation.request.__name__]
@@ -195,8 +201,8 @@ def _error_statuses(operation: Operation) -> set[int]:
     return statuses
 
 
-def _problem(status: int) -> Schema:
-    rows = codes_of(status)
+def _problem(status: int, codes: Sequence[ErrorCode]) -> Schema:
+    rows = codes_of(codes, status)
     answer: Schema = {
         "description": f"{_REASONS[status]}\n\n{code_list(rows)}",
         "content": {PROBLEM_TYPE: {"schema": {"$ref": REF.format(name=Problem.__name__)}}},

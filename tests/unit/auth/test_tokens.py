@@ -474,3 +474,24 @@ def test_a_refused_token_is_not_remembered_and_pushes_none_out() -> None:
 def test_no_keys_refuse_everything() -> None:
     with pytest.raises(Unauthorized, match="none is configured"):
         TokenVerifier(()).verify(token())
+
+
+async def test_a_token_is_known_once_it_was_verified_and_not_beyond_its_time() -> None:
+    clock = Clock()
+    verifies = verifier(clock=clock, cache_seconds=60.0)
+    token = jwt.encode(GOOD, SECRET)
+    assert verifies.known(token) is None
+    principal = await verifies.authenticate(token)
+    assert (principal.user, principal.roles, principal.scopes) == ("alice", {"user"}, frozenset())
+    assert verifies.known(token) is principal
+    clock.now += 61
+    assert verifies.known(token) is None
+    assert verifies.cached == 0
+
+
+@pytest.mark.parametrize("token", ["", "ü", "a" * (MAX_TOKEN_BYTES + 1), "a.b.c"])
+async def test_what_is_no_token_is_not_known_and_refused(token: str) -> None:
+    verifies = verifier()
+    assert verifies.known(token) is None
+    with pytest.raises(Unauthorized):
+        await verifies.authenticate(token)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from chatsvc.api.fields import Keywords
 from chatsvc.core.limits import Limits
-from chatsvc.features.messages.model import ONE_CONVERSATION, page_bounds, send_bounds
+from chatsvc.features.messages.model import (
+    HEADER_BOUNDS,
+    ONE_CONVERSATION,
+    page_bounds,
+    send_bounds,
+)
 
 LIMITS = Limits(
     participants=7,
@@ -23,13 +30,13 @@ LIMITS = Limits(
 def patterns() -> dict[str, re.Pattern[str]]:
     return {
         field: re.compile(keywords["pattern"])
-        for bounds in (send_bounds(LIMITS), page_bounds(LIMITS))
+        for bounds in (send_bounds(LIMITS), HEADER_BOUNDS, page_bounds(LIMITS))
         for field, keywords in bounds.items()
         if "pattern" in keywords
     }
 
 
-def without(bounds: dict[str, dict[str, Any]], *names: str) -> dict[str, dict[str, Any]]:
+def without(bounds: Mapping[str, Keywords], *names: str) -> dict[str, dict[str, Any]]:
     return {
         field: {name: value for name, value in keywords.items() if name not in names}
         for field, keywords in bounds.items()
@@ -43,9 +50,14 @@ def test_the_bounds_of_a_send_are_the_limits() -> None:
         "channel": {"minLength": 1, "maxLength": 255},
         "content": {"minLength": 1, "maxLength": 13},
         "client_id": {"minLength": 1, "maxLength": 64},
+        "metadata": {},
+    }
+
+
+def test_the_bounds_of_a_send_s_headers() -> None:
+    assert without(HEADER_BOUNDS, "pattern") == {
         "headers/idempotency_key": {"minLength": 1, "maxLength": 64},
         "headers/device": {},
-        "metadata": {},
     }
 
 

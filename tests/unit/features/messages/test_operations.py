@@ -17,6 +17,7 @@ from chatsvc.features.messages.api import operations
 from chatsvc.features.messages.channels import ConversationSender
 from chatsvc.features.messages.model import (
     EXAMPLE_ID,
+    HEADER_BOUNDS,
     ONE_CONVERSATION,
     Message,
     MessagePage,
@@ -64,7 +65,7 @@ def test_what_each_takes() -> None:
         "get_message": (MessageRequest, None),
     }
     assert {name: one.bounds for name, one in found.items()} == {
-        "send_message": send_bounds(LIMITS),
+        "send_message": send_bounds(LIMITS) | HEADER_BOUNDS,
         "get_conversation": page_bounds(LIMITS),
         "list_messages": page_bounds(LIMITS),
         "get_message": {"id": {"pattern": "^[0-9a-f]{16}$"}},

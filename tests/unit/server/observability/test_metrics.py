@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from chatsvc.api.metric import Metric
 from chatsvc.server.http.application import ServerOptions
 from chatsvc.server.observability.metrics import Metrics
 from tests.support.http_service import HttpService, running
@@ -37,8 +38,8 @@ def test_requests_are_a_histogram_with_cumulative_buckets() -> None:
 def test_numbers_that_live_elsewhere_are_read_when_asked_for() -> None:
     metrics = Metrics()
     backlog = [3.0]
-    metrics.watch("backlog_messages", "Waiting.", lambda: backlog[0])
-    metrics.watch("gaps", "Announced.", lambda: 7.0, "counter")
+    metrics.watch(Metric("backlog_messages", "Waiting.", lambda: backlog[0]))
+    metrics.watch(Metric("gaps", "Announced.", lambda: 7.0, "counter"))
     assert samples(metrics.render())["chatsvc_backlog_messages", ()] == 3
     backlog[0] = 5
     found = samples(metrics.render())

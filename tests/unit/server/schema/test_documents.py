@@ -9,9 +9,10 @@ from typing import Any
 import jsonschema
 import pytest
 
+from chatsvc.api.feature import error_codes
 from chatsvc.core.limits import Limits
 from chatsvc.wire import protocol
-from chatsvc.wire.error_codes import ERROR_CODES, codes_of, frame_codes
+from chatsvc.wire.error_codes import codes_of, frame_codes
 from tests.support.http_service import Client, HttpService, running
 
 SET = "participants=alice,bob"
@@ -129,20 +130,22 @@ async def test_every_frame_is_in_the_socket_document(client: Client) -> None:
 
 async def test_the_documents_name_every_error_code(client: Client) -> None:
     document = (await client.call("GET", "/openapi.json", user=None)).json
-    every = [row.code for row in ERROR_CODES]
+    codes = error_codes(client.service.features)
+    every = [row.code for row in codes]
+    assert "not_a_participant" in every  # a feature's
     for name in ("Problem", "ProblemFault"):
         code = document["components"]["schemas"][name]["properties"]["code"]
         assert code["x-extensible-enum"] == every
     for status, response in document["components"]["responses"].items():
-        rows = codes_of(int(status))
+        rows = codes_of(codes, int(status))
         assert rows
         assert all(f"`{row.code}`: {row.meaning}" in response["description"] for row in rows)
         waits = any(row.retry_after for row in rows)
         assert ("Retry-After" in response.get("headers", {})) == waits
     frames = (await client.call("GET", "/asyncapi.json", user=None)).json
     error = frames["components"]["schemas"]["Error"]["properties"]
-    assert error["code"]["x-extensible-enum"] == [row.code for row in frame_codes()]
-    waiting = {row.code for row in frame_codes() if row.retry_after}
+    assert error["code"]["x-extensible-enum"] == [row.code for row in frame_codes(codes)]
+    waiting = {row.code for row in frame_codes(codes) if row.retry_after}
     assert set(re.findall(r"`(\w+)`", error["retry_after"]["description"])) == waiting
 
 

@@ -1,0 +1,206 @@
+"""What a service is made of: every part, built and connected, none of them started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from chatsvc import __version__
+from chatsvc.api.feature import Feature
+from chatsvc.app.features import FeatureParts, features
+from chatsvc.app.health import health_report
+from chatsvc.app.metrics import StoreEvents, service_metrics
+from chatsvc.auth.authentication import Authentication
+from chatsvc.delivery.fanout import Fanout
+from chatsvc.delivery.hub import Hub
+from chatsvc.delivery.resume import Resumer
+from chatsvc.features.messages.channels import ConversationSender
+from chatsvc.features.messages.service import MessageService, Policy
+from chatsvc.log.local.log import LocalLog
+from chatsvc.server.http.application import ServerOptions, build_application
+from chatsvc.server.http.protocol import ProblemRunner
+from chatsvc.server.observability.metrics import Metrics
+from chatsvc.server.websocket.context import SocketContext
+from chatsvc.server.websocket.monitor import SocketMonitor
+from chatsvc.server.websocket.upgrade import WebSocketEndpoint
+from chatsvc.settings.table import Settings
+from chatsvc.storage.history import History
+from chatsvc.storage.persister import Persister
+from chatsvc.storage.ports import MessageStore
+from chatsvc.storage.probe import StoreProbe
+from chatsvc.storage.retention import Expiry, Retention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foundations:
+    """What the components stand on: opened before them, closed after them.
+
+    Args:
+        settings: of the service.
+        policy: who may send to whom.
+        authentication: verifies tokens.
+        metrics: of the whole service.
+        store: where messages are kept.
+        probe: asks whether the store answers; not started.
+        log: where messages are accepted.
+    """
+
+    settings: Settings
+    policy: Policy
+    authentication: Authentication
+    metrics: Metrics
+    store: MessageStore
+    probe: StoreProbe
+    log: LocalLog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Components:
+    """The parts that :class:`~chatsvc.app.lifecycle.Service` starts and stops."""
+
+    history: History
+    persister: Persister
+    retention: Retention
+    hub: Hub
+    sockets: SocketContext
+    monitor: SocketMonitor
+    features: tuple[Feature, ...]
+    runner: ProblemRunner
+
+
+def build(base: Foundations, *, is_ready: Callable[[], bool]) -> Components:
+    """Build the parts in the order in which they depend on one another, and connect them.
+
+    Args:
+        is_ready: whether the service has started and does not drain.
+    """
+    settings, log, store, metrics = base.settings, base.log, base.store, base.metrics
+    expiry = Expiry(settings.message_retention_days, log.elapsed.older_than)
+    history = History(store, log.tail, expiry=expiry, reads_at_once=store.reads_at_once)
+    persister = _persister(base)
+    hub = Hub()
+    offered = features(_feature_parts(base, history, hub))
+    # Until commands are registered as operations are.
+    sender = ConversationSender(
+        service=MessageService(
+            log=log, policy=base.policy, client_ids=history, limits=settings.limits
+        ),
+        lookup=history,
+        limits=settings.limits,
+    )
+    sockets = _sockets(base, history, hub, sender)
+    _connect_log(base, sockets, hub)
+    application = build_application(
+        features=offered,
+        authenticator=base.authentication.verifier,
+        limits=settings.limits,
+        health_report=health_report(log, persister, base.probe, is_ready=is_ready),
+        metrics=metrics,
+        options=ServerOptions(
+            version=__version__,
+            cors_origins=settings.cors_origins,
+            cors_headers=settings.cors_headers,
+            metrics_token=settings.metrics_token,
+        ),
+        extra_routes=[web.get("/ws", WebSocketEndpoint(sockets).__call__, allow_head=False)],
+    )
+    runner = ProblemRunner(
+        application,
+        observe=metrics.requests.observe,
+        shutdown_timeout=settings.shutdown_seconds / 2,
+        stall_seconds=settings.socket_stall_seconds,
+        keep_alive_seconds=settings.keep_alive_seconds,
+    )
+    for metric in service_metrics(log, sockets, base.probe, history):
+        metrics.watch(metric)
+    for feature in offered:
+        for metric in feature.metrics:
+            metrics.watch(metric)
+    return Components(
+        history=history,
+        persister=persister,
+        retention=Retention(store, log.tail, expiry),
+        hub=hub,
+        sockets=sockets,
+        monitor=SocketMonitor(sockets),
+        features=offered,
+        runner=runner,
+    )
+
+
+def _persister(base: Foundations) -> Persister:
+    settings = base.settings
+    persister = Persister(
+        base.log,
+        base.store,
+        attempts=settings.retry_attempts,
+        batch=settings.store_batch,
+        batch_ms=settings.store_batch_ms,
+        events=StoreEvents(base.metrics),
+    )
+    base.probe.listen(lost=persister.store_lost, back=persister.store_back)
+    return persister
+
+
+def _feature_parts(base: Foundations, history: History, hub: Hub) -> FeatureParts:
+    settings = base.settings
+    return FeatureParts(
+        log=base.log,
+        history=history,
+        presence=_Presence(hub),
+        policy=base.policy,
+        limits=settings.limits,
+        mint_dev_token=base.authentication.mint_dev,
+        dev_login_local_only=settings.dev_login == "loopback",
+        connections_require_auth=settings.connections_require_auth,
+    )
+
+
+def _connect_log(base: Foundations, sockets: SocketContext, hub: Hub) -> None:
+    """Deliver what the log accepts, and tell sockets what is stored and of new epochs."""
+    fanout = Fanout(hub, sockets.resumer.take_over, base.metrics.delivered.inc)
+    base.log.tail.listen(fanout.accept)
+    base.log.tail.watch(sockets.notify_stored)
+    base.log.on_new_epoch(sockets.begin_epoch)
+
+
+class _Presence:
+    """Counts the connections of users in the hub of this process."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def count(self, users: Sequence[str]) -> dict[str, int]:
+        return self._hub.count(users)
+
+
+def _sockets(
+    base: Foundations, history: History, hub: Hub, sender: ConversationSender
+) -> SocketContext:
+    settings, log = base.settings, base.log
+    return SocketContext(
+        hub=hub,
+        tail=log.tail,
+        resumer=Resumer(
+            epoch=log.epoch,
+            epochs=log.epochs,
+            tail=log.tail,
+            hub=hub,
+            backfill=history,
+            max_messages=settings.resume_max,
+        ),
+        submit=sender.submit,
+        authenticate=base.authentication.verifier.verify,
+        metrics=base.metrics,
+        server_name=f"chatsvc/{__version__}",
+        heartbeat_seconds=settings.heartbeat_seconds,
+        stall_seconds=settings.socket_stall_seconds,
+        buffer_limit=settings.socket_buffer_bytes,
+        max_frame=settings.max_body_bytes,
+        max_content=settings.max_content,
+        max_connections=settings.max_connections,
+        max_connections_per_user=settings.max_connections_per_user,
+        unacked_max=settings.socket_unacked_max,
+    )

@@ -1,0 +1,37 @@
+"""The feature: send messages to a set of users, and read them back."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from chatsvc.api.feature import Feature
+from chatsvc.core.limits import Limits
+from chatsvc.features.messages import api
+from chatsvc.features.messages.channels import ConversationSender
+from chatsvc.features.messages.error_codes import ERROR_CODES
+from chatsvc.features.messages.reading import History, MessageReader
+from chatsvc.features.messages.service import ClientIds, MessageService, Policy
+from chatsvc.log.base import MessageLog
+
+
+class Reads(History, ClientIds, Protocol):
+    """What is stored: messages, and the ``client_id``s of those that the log has forgotten."""
+
+
+def feature(*, log: MessageLog, history: Reads, policy: Policy, limits: Limits) -> Feature:
+    """Return the feature.
+
+    Args:
+        log: where what is accepted goes.
+        history: where it is read.
+        policy: who may send to whom.
+        limits: the bounds of what a message may hold.
+    """
+    service = MessageService(log=log, policy=policy, client_ids=history, limits=limits)
+    sender = ConversationSender(service=service, lookup=history, limits=limits)
+    reader = MessageReader(history=history, limits=limits)
+    return Feature(
+        name="messages",
+        operations=api.operations(sender, reader, limits),
+        error_codes=ERROR_CODES,
+    )
