@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Final, NamedTuple, TypeGuard
 
 import structlog
 
-from chatsvc.core.errors import Conflict, LogUnavailable, TooManyRequests
+from chatsvc.core.errors import ChatError, Conflict, LogUnavailable, TooManyRequests
 from chatsvc.core.record import Draft, Record
 from chatsvc.log.backlog import Backlog
 from chatsvc.log.base import Appended, repeat_of
@@ -25,7 +26,10 @@ COMMIT_BYTES: Final = 4 * 1024 * 1024
 
 _logger = structlog.get_logger("chatsvc.log")
 
-Done = Callable[[Sequence[Record] | None, LogUnavailable | None], None]
+Outcome = Record | ChatError
+"""What became of one draft of a commit: its record, durable, or why it alone was refused."""
+Done = Callable[[Sequence[Outcome]], None]
+"""Called with one outcome for each draft, in their order; ids of the records only go up."""
 Write = Callable[[list[Draft], Done], None]
 Accepted = Callable[[Sequence[Record], Sequence[int]], None]
 
@@ -48,10 +52,10 @@ class GroupCommit:
     """Collects drafts, hands them to ``write`` a batch at a time, resolves their futures.
 
     Args:
-        write: makes a batch durable and calls back, on the loop, with the records in the
-            order of the drafts, or with the reason why none was kept.
-        accepted: told of a durable batch, and of the sizes with which it counts in the backlog,
-            before its futures resolve.
+        write: makes a batch durable and calls back, on the loop, with one outcome for each
+            draft, in their order. That a draft is refused says nothing of the others.
+        accepted: told of the durable records of a batch, and of the sizes with which they count
+            in the backlog, before their futures resolve.
         keys: the memory that tells a retry from something new.
         admit: what a draft counts for in the backlog, in bytes; raises
             :class:`LogUnavailable` while nothing may be taken, :class:`TooManyRequests` while
@@ -137,23 +141,21 @@ class GroupCommit:
             except Exception:
                 # Whatever it is, it must not leave this batch in flight for ever.
                 _logger.exception("commit_not_started", records=len(batch))
-                self._loop.call_soon(self._done, None, LogUnavailable("the log cannot write"))
+                error = LogUnavailable("the log cannot write")
+                self._loop.call_soon(self._done, [error] * len(batch))
         elif self._idle is not None:
             self._idle.set_result(None)
             self._idle = None
 
-    def _done(self, records: Sequence[Record] | None, error: LogUnavailable | None) -> None:
+    def _done(self, outcomes: Sequence[Outcome]) -> None:
         batch, self._batch = self._batch, []
         self._start()  # first of all: the disk works while we answer
-        if records is None:
-            for waiting in batch:
-                self._backlog.release(waiting.draft.sender, waiting.size)
-                if waiting.key is not None:
-                    self._in_flight.pop(waiting.key, None)
-                for future in (waiting.future, *(other for _, other in waiting.followers)):
-                    if not future.done():
-                        future.set_exception(error or LogUnavailable("the log is away"))
-            return
+        if _are_records(outcomes):
+            records = outcomes
+        else:
+            batch, records = self._answer_refused(batch, outcomes)
+            if not records:
+                return
         keys = self.keys
         for waiting, record in zip(batch, records, strict=True):
             key = waiting.key
@@ -167,6 +169,54 @@ class GroupCommit:
             for draft, future in waiting.followers:
                 if not future.done():
                     _repeat(future, draft, record.id, record.digest)
+
+    def _answer_refused(
+        self, batch: Sequence[_Waiting], outcomes: Sequence[Outcome]
+    ) -> tuple[list[_Waiting], list[Record]]:
+        """Answer the drafts that were refused; return the others, with their records."""
+        kept: list[_Waiting] = []
+        records: list[Record] = []
+        answered = list(zip(batch, outcomes, strict=True))  # all of them, or none is touched
+        for waiting, outcome in answered:
+            if isinstance(outcome, Record):
+                kept.append(waiting)
+                records.append(outcome)
+            else:
+                self._refuse(waiting, outcome)
+        return kept, records
+
+    def _refuse(self, waiting: _Waiting, error: ChatError) -> None:
+        """Answer a draft that was not kept, and its retries."""
+        self._backlog.release(waiting.draft.sender, waiting.size)
+        if waiting.key is not None:
+            self._in_flight.pop(waiting.key, None)
+        if not waiting.future.done():
+            waiting.future.set_exception(error)
+        for draft, future in waiting.followers:
+            if future.done():
+                continue
+            if draft.digest == waiting.draft.digest or isinstance(error, LogUnavailable):
+                future.set_exception(error)
+            else:
+                # Another message under the same key: what was wrong with the first may be
+                # right with this one, so it gets a place of its own.
+                self.append(draft).add_done_callback(partial(_pass_on, future))
+
+
+def _are_records(outcomes: Sequence[Outcome]) -> TypeGuard[Sequence[Record]]:
+    """Whether nothing was refused: one look at the types, as this is the usual case."""
+    return {*map(type, outcomes)} == {Record}
+
+
+def _pass_on(future: asyncio.Future[Appended], done: asyncio.Future[Appended]) -> None:
+    """Resolve ``future`` as ``done`` was."""
+    error = done.exception()
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(done.result())
 
 
 def _repeat(

@@ -343,8 +343,10 @@ class LocalLog(MessageLog):
         return size
 
     def _write(self, drafts: list[Draft], done: Done) -> None:
-        if LOCKED in self._refusals:  # what was queued behind the commit that found it so
-            self._loop.call_soon(done, None, self._refusals.first)
+        refusal = self._refusals.first
+        if refusal is not None and LOCKED in self._refusals:
+            # These were queued behind the commit that found it so.
+            self._loop.call_soon(done, [refusal] * len(drafts))
             return
         records: list[Record] = []
         rows: list[Row] = []
@@ -362,7 +364,7 @@ class LocalLog(MessageLog):
         def durable(error: LogUnavailable | None) -> None:
             if error is not None and error.code == "log_busy":
                 self._lock_watch.found_locked(error)
-            done(None if error else records, error)
+            done(records if error is None else [error] * len(records))
             if self._observe is not None:
                 self._observe(len(records), self._loop.time() - started)
 

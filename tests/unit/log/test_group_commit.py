@@ -3,75 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import msgspec
 import pytest
 
 from chatsvc.core.errors import Conflict, LogUnavailable, TooManyRequests
 from chatsvc.core.ids import format_id
-from chatsvc.core.record import Draft, Record, accept
+from chatsvc.core.record import Draft, accept
 from chatsvc.log import group_commit as commit
-from chatsvc.log.backlog import Backlog
 from chatsvc.log.base import Appended
-from chatsvc.log.group_commit import COMMIT_RECORDS, Done, GroupCommit
-from chatsvc.log.idempotency import KeyWindow
+from chatsvc.log.group_commit import COMMIT_RECORDS, Done
+from tests.support.commit_disk import Disk, turn
 from tests.support.drafts import draft
-
-
-class Disk:
-    """Takes batches and ends them when the test says so."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[Draft]] = []
-        self.events: list[str] = []
-        self.sizes: list[int] = []
-        self.last = 0
-        self._done: Done | None = None
-        self.refusal: LogUnavailable | TooManyRequests | None = None
-        keys = KeyWindow(max_keys=1000, max_keys_per_sender=1000)
-        self.backlog = Backlog()
-        self.commit = GroupCommit(self.write, self.accepted, keys, self.admit, self.backlog)
-
-    def admit(self, draft: Draft) -> int:
-        if self.refusal is not None:
-            raise self.refusal
-        return len(draft.rest)
-
-    def write(self, drafts: list[Draft], done: Done) -> None:
-        assert self._done is None, "one write at a time"
-        self.batches.append(drafts)
-        self._done = done
-
-    def accepted(self, records: Sequence[Record], sizes: Sequence[int]) -> None:
-        assert len(records) == len(sizes)
-        self.events.append("accepted")
-        self.sizes += sizes
-
-    def finish(self) -> list[Record]:
-        done, self._done = self._done, None
-        assert done is not None
-        records = []
-        for entry in self.batches[-1]:
-            self.last += 64
-            records.append(accept(entry, self.last))
-        done(records, None)
-        return records
-
-    def fail(self) -> None:
-        done, self._done = self._done, None
-        assert done is not None
-        done(None, LogUnavailable("the disk is full", code="disk_full"))
 
 
 @pytest.fixture
 async def disk() -> Disk:
     return Disk()
-
-
-async def turn() -> None:
-    for _ in range(3):
-        await asyncio.sleep(0)
 
 
 async def test_what_arrives_in_one_turn_shares_a_commit(disk: Disk) -> None:
@@ -116,7 +64,7 @@ async def test_bytes_bound_a_commit_too(disk: Disk) -> None:
         disk.commit.append(draft(str(at) + "x" * 100_000))
     await turn()
     assert 1 < len(disk.batches[0]) < 80
-    while disk._done is not None:
+    while disk.is_writing:
         disk.finish()
     assert sum(len(batch) for batch in disk.batches) == 80
 
@@ -219,23 +167,19 @@ async def test_a_batch_that_cannot_even_begin_fails_and_the_next_goes_on(disk: D
     assert (await kept).id
 
 
-async def test_a_write_that_ends_without_a_reason_is_a_failure_too(disk: Disk) -> None:
-    lost = disk.commit.append(draft("x"))
-    await turn()
-    assert disk._done is not None
-    disk._done(None, None)
-    with pytest.raises(LogUnavailable, match="the log is away"):
-        await lost
-
-
-async def test_fewer_records_than_drafts_are_no_answer(disk: Disk) -> None:
+@pytest.mark.parametrize("refused", [(), (1,)], ids=["records", "a refusal"])
+async def test_fewer_outcomes_than_drafts_are_no_answer(
+    disk: Disk, refused: tuple[int, ...]
+) -> None:
     """Whoever wrote them must say what became of each."""
     appended = [disk.commit.append(draft("x")), disk.commit.append(draft("y"))]
     await turn()
-    assert disk._done is not None
+    done = disk.take_done()
+    outcome = TooManyRequests("no") if refused else accept(disk.batches[0][0], 64)
     with pytest.raises(ValueError, match="shorter"):
-        disk._done([accept(disk.batches[0][0], 64)], None)
+        done([outcome])
     assert not any(future.done() for future in appended)
+    assert disk.backlog.total == sum(len(one.rest) for one in disk.batches[0])
 
 
 async def test_a_caller_that_goes_away_takes_nobody_with_it(disk: Disk) -> None:
