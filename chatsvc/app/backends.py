@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from chatsvc.core.errors import ChatError, StoreUnavailable
+from chatsvc.log.base import MessageLog
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.reconcile import StoreState
 from chatsvc.settings.table import Settings
@@ -69,7 +70,7 @@ async def open_log(
     found: StoreState | None,
     *,
     observe: Callable[[int, float], None],
-) -> LocalLog:
+) -> MessageLog:
     """Open the log in ``DATA_DIR``.
 
     Args:

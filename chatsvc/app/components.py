@@ -18,7 +18,7 @@ from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
 from chatsvc.features.messages.channels import ConversationSender
 from chatsvc.features.messages.service import MessageService, Policy
-from chatsvc.log.local.log import LocalLog
+from chatsvc.log.base import MessageLog
 from chatsvc.server.http.application import ServerOptions, build_application
 from chatsvc.server.http.protocol import ProblemRunner
 from chatsvc.server.observability.metrics import Metrics
@@ -53,7 +53,7 @@ class Foundations:
     metrics: Metrics
     store: MessageStore
     probe: StoreProbe
-    log: LocalLog
+    log: MessageLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ def build(base: Foundations, *, is_ready: Callable[[], bool]) -> Components:
         is_ready: whether the service has started and does not drain.
     """
     settings, log, store, metrics = base.settings, base.log, base.store, base.metrics
-    expiry = Expiry(settings.message_retention_days, log.elapsed.older_than)
+    expiry = Expiry(settings.message_retention_days, log.older_than)
     history = History(store, log.tail, expiry=expiry, reads_at_once=store.reads_at_once)
     persister = _persister(base)
     hub = Hub()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chatsvc.log.local.log import AHEAD_SECONDS, LocalLog
+from chatsvc.log.base import AHEAD_SECONDS, LogStatus
 from chatsvc.server.observability.health import Check, HealthReport
 from chatsvc.storage.persister import Persister
 from chatsvc.storage.probe import StoreProbe
@@ -13,7 +13,7 @@ _SEVERITY = ("ok", "degraded", "down")
 
 
 def health_report(
-    log: LocalLog, persister: Persister, probe: StoreProbe, *, is_ready: Callable[[], bool]
+    log: LogStatus, persister: Persister, probe: StoreProbe, *, is_ready: Callable[[], bool]
 ) -> Callable[[], HealthReport]:
     """Return a function that asks each part; fast, and never waits.
 
@@ -35,7 +35,7 @@ def health_report(
     return report
 
 
-def _log_check(log: LocalLog) -> Check:
+def _log_check(log: LogStatus) -> Check:
     refusal = log.refusal
     return Check(status="down", detail=refusal.detail) if refusal else Check(status="ok")
 

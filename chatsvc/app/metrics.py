@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from chatsvc import logs
 from chatsvc.api.metric import Metric
-from chatsvc.log.local.log import LocalLog
+from chatsvc.log.base import LogStatus
 from chatsvc.server.http.accepting import AcceptingSite
 from chatsvc.server.http.protocol import ProblemServer
 from chatsvc.server.observability.metrics import Metrics
@@ -17,7 +17,7 @@ from chatsvc.storage.probe import StoreProbe
 
 
 def service_metrics(
-    log: LocalLog, context: SocketContext, probe: StoreProbe, history: History
+    log: LogStatus, context: SocketContext, probe: StoreProbe, history: History
 ) -> tuple[Metric, ...]:
     """Return the metrics of the log, the store and the sockets."""
     return (
@@ -49,25 +49,25 @@ def service_metrics(
         Metric(
             "messages_duplicate",
             "Sends with a client_id that was used before.",
-            lambda: log.repeats,
+            lambda: log.counts.repeats,
             "counter",
         ),
         Metric(
             "idempotency_keys_forgotten_early",
             "client_ids removed before their time, because there were too many.",
-            lambda: log.keys_forgotten_early,
+            lambda: log.counts.keys_forgotten_early,
             "counter",
         ),
         Metric(
             "sends_over_share",
             "Sends refused because their sender has too many bytes in the backlog.",
-            lambda: log.fair_share.refused,
+            lambda: log.counts.over_share,
             "counter",
         ),
         Metric(
             "sends_over_new_conversations",
             "Sends refused because their sender started too many conversations.",
-            lambda: log.new_conversations.refused,
+            lambda: log.counts.over_new_conversations,
             "counter",
         ),
         Metric(

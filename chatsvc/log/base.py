@@ -1,15 +1,23 @@
-"""The port of the log: what is acknowledged is in here, durable, in one order.
+"""The ports of the log: what is acknowledged is in here, durable, in one order.
 
-Every implementation keeps these promises; ``tests/contract/test_log.py`` holds each
-to them.
+There is one for each kind of consumer; a log is a :class:`MessageLog`, which is all of them:
 
-1. When :meth:`MessageLog.append`'s future has a result, the record survives the death
-   of the process and of the machine, as far as :attr:`MessageLog.durability` names.
+* :class:`LogAppender`: the features, which append;
+* :class:`LogReader`: delivery and history, which read by position;
+* :class:`StoreAttachment`: whoever attaches a store to the log;
+* :class:`StoreFeed`: the persister, which stores what it reads;
+* :class:`LogStatus`: health and metrics.
+
+Every implementation keeps these promises and those of the docstrings below;
+``tests/contract/test_log.py`` holds each to them.
+
+1. When :meth:`LogAppender.append`'s future has a result, the record survives the death
+   of the process and of the machine, as far as :attr:`LogStatus.durability` names.
 2. Ids are strictly increasing in the order in which records were appended.
 3. Drafts of the same key (sender, channel, ``client_id``) are one record, however many
    are in flight at once: the others resolve when the first is durable, to its id. This
-   holds for as long as :meth:`MessageLog.knows_key` is true of the key.
-4. By the time a future resolves, the record is in :attr:`MessageLog.tail`.
+   holds for as long as :meth:`LogAppender.knows_key` is true of the key.
+4. By the time a future resolves, the record is in :attr:`LogReader.tail`.
 5. Nothing above the watermark is ever dropped.
 """
 
@@ -17,14 +25,20 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
-from chatsvc.core.errors import Conflict
+from chatsvc.core.errors import Conflict, LogUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.core.record import Draft, Record, compose_body
 from chatsvc.log.reconcile import EpochEntry, StoreState
 from chatsvc.log.tail import Tail
+
+AHEAD_SECONDS: Final = 120.0
+"""Ids that are further ahead of the clock than this are worth a warning."""
+
+EpochListener = Callable[[tuple[EpochEntry, ...]], None]
+"""Called with all epochs that are remembered, the new one last."""
 
 
 class Appended(NamedTuple):
@@ -52,26 +66,26 @@ def repeat_of(draft: Draft, first_id: int, first_digest: bytes) -> Appended:
     return Appended(first_id, compose_body(draft.kind, first_id, draft.rest), True)
 
 
-class MessageLog(abc.ABC):
-    """See the module's text for what is promised."""
+class LogCounts(NamedTuple):
+    """What a log has counted since it was opened.
 
-    tail: Tail
-    """In memory: everything above the watermark, and the recent below it."""
+    Attributes:
+        repeats: appends whose key was used already.
+        keys_forgotten_early: keys that went before their window was over, for the bound on
+            their number.
+        over_share: appends refused because their sender's share of the backlog was used up.
+        over_new_conversations: appends refused because their sender began too many
+            conversations.
+    """
 
-    @property
-    @abc.abstractmethod
-    def epoch(self) -> str:
-        """Which epoch of the log this is: lower-case letters and digits."""
+    repeats: int = 0
+    keys_forgotten_early: int = 0
+    over_share: int = 0
+    over_new_conversations: int = 0
 
-    @property
-    @abc.abstractmethod
-    def epochs(self) -> tuple[EpochEntry, ...]:
-        """The epochs of the log that are remembered; the present one last."""
 
-    @property
-    @abc.abstractmethod
-    def durability(self) -> str:
-        """What an acknowledgement means, for ``/health``: for example ``fsync``."""
+class LogAppender(abc.ABC):
+    """The log as the features see it: it takes drafts, and knows retries."""
 
     @abc.abstractmethod
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
@@ -101,16 +115,78 @@ class MessageLog(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def window_start(self) -> int:
-        """What was accepted up to here is older than the window of client ids."""
-
-    @property
-    @abc.abstractmethod
     def forgotten_are_stored(self) -> bool:
         """Whether the store has the record of every key that was forgotten.
 
         False while a store that lost something is being filled again: that it does not find
         a key proves nothing then.
+        """
+
+
+class LogReader(abc.ABC):
+    """The log as its readers see it: records and epochs, by position."""
+
+    tail: Tail
+    """In memory: everything above the watermark, and the recent below it."""
+
+    @property
+    @abc.abstractmethod
+    def epoch(self) -> str:
+        """Which epoch of the log this is: lower-case letters and digits."""
+
+    @property
+    @abc.abstractmethod
+    def epochs(self) -> tuple[EpochEntry, ...]:
+        """The epochs of the log that are remembered; the present one last."""
+
+    @abc.abstractmethod
+    def on_new_epoch(self, call: EpochListener) -> None:
+        """Call when a new epoch begins while the log is open, in the step in which it does."""
+
+    @abc.abstractmethod
+    async def read(self, after: int, up_to: int, limit: int, max_bytes: int) -> list[Record]:
+        """The oldest records above ``after``, up to and with ``up_to``, as they were written.
+
+        The tail may no longer hold them. Fewer than ``limit`` if their bodies have together
+        more than ``max_bytes``; none where there are none.
+
+        Raises:
+            LogDamaged: one is not what was written.
+        """
+
+    @abc.abstractmethod
+    def older_than(self, seconds: float) -> int:
+        """The highest position known to be at least so many seconds old, 0 if there is none.
+
+        By the time that has passed, never by a wall clock. May be lower than the truth, never
+        higher.
+        """
+
+
+class StoreAttachment(abc.ABC):
+    """Which store the log is attached to, and what either knows of the other."""
+
+    @property
+    @abc.abstractmethod
+    def met(self) -> StoreState | None:
+        """The store, as it was when the log was attached to it last; ``None``: not yet."""
+
+    @property
+    @abc.abstractmethod
+    def store_from(self) -> int:
+        """Where storing begins after attaching: at ``tail.stored`` or a margin below it."""
+
+    @abc.abstractmethod
+    async def attach_store(self, store: StoreState) -> None:
+        """Find out what this store holds of the log, and go by it from now on.
+
+        It is asked for before anything is stored, and again whenever the store is not what
+        it was: another one, or one that was put back. ``tail.stored`` may go down then. Where
+        the store holds what the log does not, a new epoch begins, with ids above all of it.
+
+        Raises:
+            StoreUnavailable: somebody else writes to it.
+            LogUnavailable: nothing can be kept now.
         """
 
     @property
@@ -125,6 +201,15 @@ class MessageLog(abc.ABC):
         The arguments are those of :meth:`~chatsvc.log.key_bounds.KeyBounds.learn_past`.
         """
 
+
+class StoreFeed(LogReader, StoreAttachment):
+    """The log as the persister sees it: what is to be stored, and how far that has come."""
+
+    @property
+    @abc.abstractmethod
+    def window_start(self) -> int:
+        """What was accepted up to here is older than the window of client ids."""
+
     @abc.abstractmethod
     def advance_watermark(self, watermark: int) -> None:
         """The store now holds everything up to here. Never goes back, but by :meth:`attach_store`.
@@ -133,48 +218,56 @@ class MessageLog(abc.ABC):
         ``LOG_RETENTION_SECONDS``.
         """
 
-    @property
-    @abc.abstractmethod
-    def met(self) -> StoreState | None:
-        """The store, as it was when the log met it last; ``None``: not yet."""
-
-    @property
-    @abc.abstractmethod
-    def store_from(self) -> int:
-        """Where storing begins after a meeting: at ``tail.stored`` or a margin below it."""
-
-    @abc.abstractmethod
-    async def attach_store(self, store: StoreState) -> None:
-        """Find out what this store holds of the log, and go by it from now on.
-
-        It is asked for before anything is stored, and again whenever the store is not what
-        it was: another one, or one that was put back. ``tail.stored`` may go down then.
-
-        Raises:
-            StoreUnavailable: somebody else writes to it.
-            LogUnavailable: nothing can be kept now.
-        """
-
-    @abc.abstractmethod
-    async def read(self, after: int, up_to: int, limit: int, max_bytes: int) -> list[Record]:
-        """The oldest records above ``after``, up to and with ``up_to``, from the log's file.
-
-        The tail may no longer hold them. Fewer than ``limit`` if their bodies have together
-        more than ``max_bytes``; none where there are none.
-
-        Raises:
-            LogDamaged: one is not what was written.
-        """
-
     @abc.abstractmethod
     async def readmit(self, records: Sequence[Record]) -> None:
         """Place records anew, at the log's end: the store holds others under their ids.
 
-        Durable on return. A retry of their keys is answered with the new ids.
+        Durable on return. A retry of their keys is answered with the new ids. A new epoch
+        begins, for something below its head was not sent to anybody.
 
         Raises:
             LogUnavailable: nothing was changed.
         """
+
+
+class LogStatus(abc.ABC):
+    """The log as its operators see it: what health and metrics tell."""
+
+    tail: Tail
+    """The same as :attr:`LogReader.tail`: how much is not stored yet, and how much is recent."""
+
+    @property
+    @abc.abstractmethod
+    def durability(self) -> str:
+        """What an acknowledgement means, for ``/health``: for example ``fsync``."""
+
+    @property
+    @abc.abstractmethod
+    def refusal(self) -> LogUnavailable | None:
+        """Why sends are refused now, or ``None`` while they are taken."""
+
+    @property
+    @abc.abstractmethod
+    def ahead_seconds(self) -> float:
+        """By how much the ids are ahead of the wall clock; 0 where they are not.
+
+        The clock was wrong, or it is: new messages carry the time of the ids until it has
+        caught up. More than :data:`AHEAD_SECONDS` is worth a warning.
+        """
+
+    @property
+    @abc.abstractmethod
+    def refill(self) -> int:
+        """How many records the store lacks that one before it had, and the log still holds."""
+
+    @property
+    @abc.abstractmethod
+    def counts(self) -> LogCounts:
+        """What was counted up to now. None of the numbers ever goes down."""
+
+
+class MessageLog(LogAppender, StoreFeed, LogStatus):
+    """A whole log: every port, and its end. Whoever opens one closes it."""
 
     @abc.abstractmethod
     async def close(self) -> None:

@@ -86,7 +86,7 @@ class GroupCommit:
         """Appends whose key was used already."""
 
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
-        """See :meth:`chatsvc.log.base.MessageLog.append`."""
+        """See :meth:`chatsvc.log.base.LogAppender.append`."""
         future: asyncio.Future[Appended] = self._loop.create_future()
         key = draft.key
         if key is not None:

@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from chatsvc.core.ids import MAX_ID, id_at, id_ms, now_ms, uuid7_ms
-from chatsvc.log.base import MessageLog
+from chatsvc.log.base import StoreAttachment
 from chatsvc.log.key_bounds import SENDERS
 from chatsvc.storage.client_ids import listed_above_ms
 from chatsvc.storage.letter_records import record_of
@@ -22,7 +22,7 @@ _ANY_TIME: Final = id_ms(MAX_ID)
 _logger = structlog.get_logger("chatsvc.store")
 
 
-async def learn_past(log: MessageLog, store: MessageStore) -> None:
+async def learn_past(log: StoreAttachment, store: MessageStore) -> None:
     """Let the log know which client ids the store may hold that it never knew itself.
 
     Every message bounds its own ``client_id``, or is listed as minted ahead. But where the ids

@@ -31,7 +31,7 @@ from tenacity.stop import stop_base
 from chatsvc.core.errors import ChatError, StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import KIND_MESSAGE, Record, pack
-from chatsvc.log.base import MessageLog
+from chatsvc.log.base import StoreFeed
 from chatsvc.log.reconcile import Mark, fingerprint
 from chatsvc.storage.bodies import DIGEST_CONFLICT
 from chatsvc.storage.letter_records import taken_by_letters, taken_by_messages
@@ -88,7 +88,7 @@ class Persister:
 
     def __init__(
         self,
-        log: MessageLog,
+        log: StoreFeed,
         store: MessageStore,
         *,
         attempts: int = 5,

@@ -30,7 +30,7 @@ class Expiry:
     Args:
         days: ``MESSAGE_RETENTION_DAYS``; 0 keeps everything.
         older_than: the highest position that is at least so many seconds old, 0 if there is
-            none (:meth:`~chatsvc.log.local.elapsed.ElapsedHeads.older_than`).
+            none (:meth:`~chatsvc.log.base.LogReader.older_than`).
     """
 
     def __init__(self, days: int, older_than: Callable[[float], int]) -> None:

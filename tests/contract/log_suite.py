@@ -14,14 +14,17 @@ from chatsvc.core.errors import Conflict, LogUnavailable
 from chatsvc.core.ids import MAX_ID, format_id, now_ms
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
-from chatsvc.log.base import Appended, MessageLog
-from chatsvc.log.reconcile import StoreState
+from chatsvc.log.base import AHEAD_SECONDS, Appended, MessageLog
+from chatsvc.log.reconcile import EpochEntry, StoreState
 from tests.support.client_ids import uuid7_at
 from tests.support.drafts import draft
 
 SOON = 30.0
 """Seconds until a condition that must come is given up."""
 ALL = Bounds(limit=100_000, newest=False)
+EMPTY = StoreState("s", None, 0)
+"""A store that holds nothing."""
+MANY = 1 << 30
 
 
 class Backend(abc.ABC):
@@ -95,8 +98,7 @@ class LogSuite:
         assert await _one(log.append(draft("x", client_id="k"))) == Appended(
             first.id, first.body, True
         )
-        assert log.remembers(("alice", "alice,bob", "k"))
-        assert not log.remembers(("alice", "alice,bob", "other"))
+        assert log.counts.repeats == 1
 
     async def test_another_content_under_the_key_is_a_conflict(self, log: MessageLog) -> None:
         first, other = log.append(draft("x", client_id="k")), log.append(draft("y", client_id="k"))
@@ -179,8 +181,9 @@ class LogSuite:
 
     async def test_what_was_used_and_what_is_fresh_can_be_told(self, log: MessageLog) -> None:
         if log.past_is_unknown:
-            await log.attach_store(StoreState("s", None, 0))
+            await log.attach_store(EMPTY)
             log.learn_past(0, [])
+        assert not log.past_is_unknown
         minted_long_ago = uuid7_at(1)
         await _one(log.append(draft(client_id=minted_long_ago)))
         assert log.knows_key(("alice", "alice,bob", minted_long_ago))
@@ -191,6 +194,104 @@ class LogSuite:
         assert log.epoch == log.epoch.lower()
         assert 1 <= len(log.epoch) <= 32
         assert log.durability
+
+    async def test_it_says_why_sends_are_refused(self, log: MessageLog) -> None:
+        assert log.refusal is None
+        await asyncio.wait_for(log.close(), SOON)
+        refusal = log.refusal
+        assert refusal is not None
+        with pytest.raises(LogUnavailable) as raised:
+            await _one(log.append(draft()))
+        assert raised.value.code == refusal.code
+
+    async def test_what_it_counts_goes_up(self, log: MessageLog) -> None:
+        before = log.counts
+        await _all([log.append(draft("x", client_id="k")) for _ in range(3)])
+        assert log.counts == before._replace(repeats=before.repeats + 2)
+
+    async def test_its_ids_are_not_ahead_of_a_clock_that_is_right(self, log: MessageLog) -> None:
+        await _one(log.append(draft()))
+        assert 0 <= log.ahead_seconds < AHEAD_SECONDS
+
+    async def test_nothing_is_older_than_the_log(self, log: MessageLog) -> None:
+        await _one(log.append(draft()))
+        assert log.older_than(86_400) == 0
+        assert 0 <= log.older_than(0) <= log.tail.head
+
+    async def test_records_are_read_by_position(self, log: MessageLog) -> None:
+        sent = await _all([log.append(draft(str(at))) for at in range(6)])
+        ids = [one.id for one in sent]
+
+        async def read(after: int, up_to: int, limit: int = 10, size: int = MANY) -> list[int]:
+            return [record.id for record in await log.read(after, up_to, limit, size)]
+
+        assert await read(0, MAX_ID) == ids
+        assert await read(ids[0], ids[3]) == ids[1:4]
+        assert await read(ids[1], MAX_ID, limit=2) == ids[2:4]
+        assert await read(ids[1], MAX_ID, size=1) == ids[2:3], "the first whatever its size"
+        assert await read(ids[5], MAX_ID) == []
+        (record,) = await log.read(ids[1], ids[2], 10, MANY)
+        assert record.body == sent[2].body
+
+    async def test_a_store_is_known_once_it_is_attached(self, log: MessageLog) -> None:
+        assert log.met is None
+        epoch = log.epoch
+        appended = await _one(log.append(draft()))
+        await log.attach_store(EMPTY)
+        assert (log.met, log.epoch) == (EMPTY, epoch)
+        assert log.store_from <= log.tail.stored < appended.id
+
+    async def test_above_a_store_that_holds_more_a_new_epoch_begins(self, log: MessageLog) -> None:
+        heard: list[tuple[EpochEntry, ...]] = []
+        log.on_new_epoch(heard.append)
+        before = await _one(log.append(draft()))
+        epoch, extent = log.epochs[-1], before.id + MANY
+        await log.attach_store(StoreState("s", None, extent))
+        assert heard == [log.epochs]
+        assert log.epochs[-2] == epoch
+        assert log.epoch == log.epochs[-1].epoch != epoch.epoch
+        assert log.epochs[-1].generation > epoch.generation
+        assert (await _one(log.append(draft()))).id > extent
+
+    async def test_another_store_is_filled_again(self, log: MessageLog) -> None:
+        await log.attach_store(EMPTY)
+        sent = await _all([log.append(draft(str(at))) for at in range(5)])
+        log.advance_watermark(sent[3].id)
+        assert (log.refill, log.tail.refilling) == (0, False)
+        await log.attach_store(StoreState("another", None, 0))
+        assert (log.refill, log.tail.refilling) == (4, True)
+        assert log.tail.watermark == sent[3].id, "it was stored once"
+        records = await log.read(log.store_from, log.tail.watermark, 3, MANY)
+        log.advance_watermark(records[-1].id)
+        assert (log.refill, log.tail.stored) == (1, sent[2].id)
+        log.advance_watermark(sent[3].id)
+        assert (log.refill, log.tail.refilling) == (0, False)
+
+    async def test_a_record_gets_another_place_where_the_store_holds_another(
+        self, backend: Backend
+    ) -> None:
+        async with backend.died() as log:
+            await log.attach_store(EMPTY)
+            first, second = await _all(
+                [log.append(draft(key, client_id=key)) for key in ("a", "b")]
+            )
+            record = log.tail.get(first.id)
+            assert record is not None
+            await log.readmit([record])
+            assert log.tail.get(first.id) is None
+            moved = await _one(log.append(draft("a", client_id="a")))
+            assert moved.duplicate
+            assert moved.id > second.id
+        async with backend.opened() as log:
+            assert [one.id for one in log.tail.page(ALL)] == [second.id, moved.id]
+
+    async def test_what_was_forgotten_is_stored_unless_something_was_lost(
+        self, log: MessageLog
+    ) -> None:
+        await log.attach_store(EMPTY)
+        appended = await _one(log.append(draft()))
+        assert log.forgotten_are_stored
+        assert log.window_start <= appended.id
 
 
 async def _one(future: asyncio.Future[Appended]) -> Appended:

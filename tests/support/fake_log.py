@@ -11,14 +11,14 @@ from chatsvc.core.errors import Conflict, LogUnavailable, StoreUnavailable
 from chatsvc.core.ids import MAX_ID, format_id, next_id, now_ms, uuid7_ms
 from chatsvc.core.page import Bounds, Entry
 from chatsvc.core.record import Draft, Record, accept, moved
-from chatsvc.log.base import Appended, MessageLog
+from chatsvc.log.base import Appended, EpochListener, LogCounts, MessageLog
 from chatsvc.log.reconcile import EpochEntry, StoreState
 from chatsvc.log.tail import Tail
 from chatsvc.storage.ports import Conversation
 
 
 class FakeLog(MessageLog):
-    """Keeps the promises of the port but durability.
+    """Keeps the promises of the ports but durability, and has one epoch, whatever store it meets.
 
     ``refusing`` makes every append fail as a log at its bound does; ``refilling``: the store
     lacks some of what was forgotten.
@@ -32,6 +32,7 @@ class FakeLog(MessageLog):
         self.refilling = False
         self._met: StoreState | None = None
         self._keys: dict[tuple[str, str, str], Record] = {}
+        self._repeats = 0
 
     @property
     def epoch(self) -> str:
@@ -41,15 +42,41 @@ class FakeLog(MessageLog):
     def epochs(self) -> tuple[EpochEntry, ...]:
         return (EpochEntry(1, "fake", 0),)
 
+    def on_new_epoch(self, call: EpochListener) -> None:
+        """There will be none."""
+
+    def older_than(self, seconds: float) -> int:
+        return 0
+
     @property
     def durability(self) -> str:
         return "none"
 
+    @property
+    def refusal(self) -> LogUnavailable | None:
+        if not self.refusing:
+            return None
+        return LogUnavailable("the backlog is at its bound", retry_after=2.5)
+
+    @property
+    def ahead_seconds(self) -> float:
+        return 0.0
+
+    @property
+    def refill(self) -> int:
+        return 0
+
+    @property
+    def counts(self) -> LogCounts:
+        return LogCounts(repeats=self._repeats)
+
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
         future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
         known = self._keys.get(draft.key) if draft.key is not None else None
-        if self.refusing:
-            future.set_exception(LogUnavailable("the backlog is at its bound", retry_after=2.5))
+        self._repeats += known is not None
+        refusal = self.refusal
+        if refusal is not None:
+            future.set_exception(refusal)
         elif known is not None and known.digest != draft.digest:
             future.set_exception(
                 Conflict("used for another content", extra={"id": format_id(known.id)})

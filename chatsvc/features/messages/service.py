@@ -20,7 +20,7 @@ from chatsvc.core.message import (
 from chatsvc.core.participants import channel_key, normalize_participants
 from chatsvc.core.record import Draft
 from chatsvc.core.sized_cache import SizedCache
-from chatsvc.log.base import Appended, MessageLog, repeat_of
+from chatsvc.log.base import Appended, LogAppender, repeat_of
 
 KNOWN_NAMES: Final = 65_536
 """How many user ids the remembered sets of participants hold together."""
@@ -72,7 +72,7 @@ class MessageService:
     def __init__(
         self,
         *,
-        log: MessageLog,
+        log: LogAppender,
         policy: Policy,
         client_ids: ClientIds,
         limits: Limits,

@@ -18,7 +18,7 @@ from chatsvc.core.errors import LogUnavailable
 from chatsvc.core.ids import format_id, id_ms, next_id, now_ms
 from chatsvc.core.record import Draft, Record, accept, checksum, moved, pack
 from chatsvc.log.backlog import FairShare, lists_bytes
-from chatsvc.log.base import Appended, MessageLog
+from chatsvc.log.base import AHEAD_SECONDS, Appended, EpochListener, LogCounts, MessageLog
 from chatsvc.log.group_commit import Done, GroupCommit
 from chatsvc.log.idempotency import KeyWindow
 from chatsvc.log.local.elapsed import ElapsedHeads, Instant
@@ -29,7 +29,7 @@ from chatsvc.log.local.key_file import SavedKeys, open_keys
 from chatsvc.log.local.opening import positions_at_start, read_back
 from chatsvc.log.local.positions import head_of
 from chatsvc.log.local.refusals import DISK, LOCKED, LockWatch, Refusals, watch_place
-from chatsvc.log.local.standing import EpochListener, Settled, Standing
+from chatsvc.log.local.standing import Settled, Standing
 from chatsvc.log.local.worker import Worker
 from chatsvc.log.new_conversations import NewConversations
 from chatsvc.log.reconcile import EpochEntry, StoreState
@@ -40,8 +40,6 @@ _MAINTENANCE_SECONDS: Final = 1.0
 _SAVE_ELAPSED_SECONDS: Final = 60.0
 _MIN_COST: Final = 600
 """No record costs less memory than this and its data."""
-AHEAD_SECONDS: Final = 120.0
-"""Ids that are further ahead of the clock than this are worth a warning."""
 
 Observe = Callable[[int, float], None]
 
@@ -85,8 +83,8 @@ class LocalLog(MessageLog):
         self._saved_keys = SavedKeys(file, keys)
         self._window_seconds = window_ms / 1000
         self._window_end = elapsed.older_than(self._window_seconds)
-        self.fair_share = FairShare(tail.backlog, backlog_bytes)
-        self.new_conversations = NewConversations(new_conversations)
+        self._fair_share = FairShare(tail.backlog, backlog_bytes)
+        self._new_conversations = NewConversations(new_conversations)
         self._min_free_bytes = min_free_bytes
         self._retention_ms = retention_ms
         self._observe = observe
@@ -201,7 +199,6 @@ class LocalLog(MessageLog):
 
     @property
     def epochs(self) -> tuple[EpochEntry, ...]:
-        """The epochs that are remembered, the present one last."""
         return self._standing.epochs
 
     @property
@@ -214,38 +211,29 @@ class LocalLog(MessageLog):
 
     @property
     def refill(self) -> int:
-        """How many records the store lacks that one before it had, and the log still holds."""
         return self._standing.refill if self.tail.refilling else 0
 
     @property
     def ahead_seconds(self) -> float:
-        """By how much the ids are ahead of the wall clock; 0 where they are not.
-
-        The clock was wrong, or it is: new messages carry the time of the ids until it has
-        caught up.
-        """
         return max(0, id_ms(self._last) - now_ms()) / 1000
 
     def on_new_epoch(self, call: EpochListener) -> None:
-        """Call when a new epoch begins while the log is open."""
         self._standing.on_new_epoch(call)
 
     @property
-    def keys_forgotten_early(self) -> int:
-        """How many keys went before their window was over, for the bound on their number."""
-        return self._keys.forgotten_early
-
-    @property
-    def repeats(self) -> int:
-        """Appends whose key was used already."""
-        return self._commit.repeats
+    def counts(self) -> LogCounts:
+        return LogCounts(
+            repeats=self._commit.repeats,
+            keys_forgotten_early=self._keys.forgotten_early,
+            over_share=self._fair_share.refused,
+            over_new_conversations=self._new_conversations.refused,
+        )
 
     @property
     def refusal(self) -> LogUnavailable | None:
-        """Why sends are refused now, or ``None`` while they are taken."""
         try:
             self._check_open()
-            self.fair_share.check_capacity()
+            self._fair_share.check_capacity()
         except LogUnavailable as exc:
             return exc
         return None
@@ -290,6 +278,9 @@ class LocalLog(MessageLog):
 
     async def read(self, after: int, up_to: int, limit: int, max_bytes: int) -> list[Record]:
         return await self._standing.read(after, up_to, limit, max_bytes)
+
+    def older_than(self, seconds: float) -> int:
+        return self.elapsed.older_than(seconds)
 
     async def readmit(self, records: Sequence[Record]) -> None:
         now = now_ms()
@@ -336,10 +327,10 @@ class LocalLog(MessageLog):
         # That a draft and its record are in memory together while they are written is not
         # counted: a commit has no more than 4 MiB.
         size = draft.cost if listed else draft.cost + lists_bytes(draft)
-        if self.tail.backlog.total + size > self.fair_share.free_for_all:
-            self.fair_share.check(draft.sender, size)
+        if self.tail.backlog.total + size > self._fair_share.free_for_all:
+            self._fair_share.check(draft.sender, size)
         if not listed:
-            self.new_conversations.begin(draft.sender, draft.channel)
+            self._new_conversations.begin(draft.sender, draft.channel)
         return size
 
     def _write(self, drafts: list[Draft], done: Done) -> None:

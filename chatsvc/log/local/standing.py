@@ -15,6 +15,7 @@ import structlog
 from chatsvc.core.errors import LogDamaged, LogUnavailable, StoreUnavailable
 from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import Record, checksum, pack
+from chatsvc.log.base import EpochListener
 from chatsvc.log.local.file import LogFile, new_epoch
 from chatsvc.log.local.positions import Positions, remembered, trimmed_of
 from chatsvc.log.local.worker import Job, Worker
@@ -36,9 +37,6 @@ MIN_EPOCH_SECONDS: Final = 60.0
 one store would otherwise reset each other's clients without end."""
 
 _logger = structlog.get_logger("chatsvc.log")
-
-EpochListener = Callable[[tuple[EpochEntry, ...]], None]
-"""Called with all epochs that are remembered, the new one last."""
 
 
 class Settled(NamedTuple):

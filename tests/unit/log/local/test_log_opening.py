@@ -16,9 +16,10 @@ from chatsvc.core.ids import STEP, id_at, now_ms
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record, accept, checksum, pack
 from chatsvc.log.backlog import lists_bytes
+from chatsvc.log.base import AHEAD_SECONDS
 from chatsvc.log.local import log as local
 from chatsvc.log.local.file import LogFile
-from chatsvc.log.local.log import AHEAD_SECONDS, LocalLog
+from chatsvc.log.local.log import LocalLog
 from chatsvc.log.reconcile import StoreState
 from tests.support.boot import Boot
 from tests.support.client_ids import uuid7_at
