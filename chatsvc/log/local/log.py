@@ -23,11 +23,12 @@ from chatsvc.log.group_commit import Done, GroupCommit
 from chatsvc.log.idempotency import KeyWindow
 from chatsvc.log.local.elapsed import ElapsedHeads, Instant
 from chatsvc.log.local.elapsed import now as elapsed_now
-from chatsvc.log.local.file import LogFile, Row
+from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.in_place import InPlace
 from chatsvc.log.local.key_file import SavedKeys, open_keys
 from chatsvc.log.local.opening import positions_at_start, read_back
 from chatsvc.log.local.positions import head_of
+from chatsvc.log.local.record_reader import Row
 from chatsvc.log.local.refusals import DISK, LOCKED, LockWatch, Refusals, watch_place
 from chatsvc.log.local.standing import Settled, Standing
 from chatsvc.log.local.worker import Worker

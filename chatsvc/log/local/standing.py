@@ -16,7 +16,8 @@ from chatsvc.core.errors import LogDamaged, LogUnavailable, StoreUnavailable
 from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import Record, checksum, pack
 from chatsvc.log.base import EpochListener
-from chatsvc.log.local.file import LogFile, new_epoch
+from chatsvc.log.local.database import new_epoch
+from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.positions import Positions, remembered, trimmed_of
 from chatsvc.log.local.worker import Job, Worker
 from chatsvc.log.reconcile import (

@@ -9,7 +9,7 @@ from typing import Final
 
 from chatsvc.core.errors import LogDamaged
 from chatsvc.log.local.busy import retry_while_busy
-from chatsvc.log.local.file import SCHEMA_VERSION
+from chatsvc.log.local.database import SCHEMA_VERSION
 
 _BUSY_SECONDS: Final = 5.0
 

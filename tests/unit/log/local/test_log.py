@@ -26,8 +26,9 @@ from chatsvc.log.base import Appended
 from chatsvc.log.local import key_file
 from chatsvc.log.local import log as local
 from chatsvc.log.local.elapsed import ElapsedHeads, Instant
-from chatsvc.log.local.file import LogFile, Row
+from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.log import LocalLog
+from chatsvc.log.local.record_reader import Row
 from chatsvc.log.reconcile import StoreState
 from chatsvc.storage.history import History
 from chatsvc.storage.persister import Persister

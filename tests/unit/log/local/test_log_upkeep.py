@@ -13,8 +13,9 @@ from structlog.testing import capture_logs
 from chatsvc.core.errors import LogUnavailable, TooManyRequests
 from chatsvc.core.ids import MAX_ID
 from chatsvc.log.local import log as local
-from chatsvc.log.local.file import LogFile, Row
+from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.log import LocalLog
+from chatsvc.log.local.record_reader import Row
 from chatsvc.log.reconcile import StoreState
 from tests.support.boot import Boot
 from tests.support.drafts import draft

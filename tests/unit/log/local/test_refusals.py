@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from bench.floods import write_lock
 from chatsvc.core.errors import ConfigurationError, LogUnavailable
+from chatsvc.log.local import checkpoints, database
 from chatsvc.log.local import file as log_file
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.in_place import InPlace
@@ -111,8 +112,8 @@ async def test_closing_under_the_lock_ends(tmp_path: Path, open_log: Open) -> No
 def test_a_file_that_is_held_at_the_start_is_not_called_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_file, "_OPEN_SECONDS", 0.05)
-    monkeypatch.setattr(log_file, "_PATIENCE_MS", 10)
+    monkeypatch.setattr(database, "_OPEN_SECONDS", 0.05)
+    monkeypatch.setattr(database, "_PATIENCE_MS", 10)
     sqlite3.connect(tmp_path / "log.db").close()
     with (
         write_lock(tmp_path / "log.db"),
@@ -221,7 +222,7 @@ def large_wal(path: Path, size: int) -> tuple[LogFile, int]:
 def test_the_write_ahead_log_shrinks_after_a_burst(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_file, "WAL_BYTES", 3_000_000)
+    monkeypatch.setattr(checkpoints, "WAL_BYTES", 3_000_000)
     file, last = large_wal(tmp_path / "log.db", 8_000_000)
     assert file.shrink_wal()
     assert file.wal_size() == 0
@@ -241,7 +242,7 @@ async def test_a_service_that_goes_on_cuts_it_back_by_itself(
         await log.append(draft("x" * 200_000))
     wal = tmp_path / "log.db-wal"
     assert wal.stat().st_size > 2_000_000
-    monkeypatch.setattr(log_file, "WAL_BYTES", 1_000_000)
+    monkeypatch.setattr(checkpoints, "WAL_BYTES", 1_000_000)
     reader.execute("ROLLBACK")
     reader.close()
     await until(lambda: wal.stat().st_size <= 1_000_000)

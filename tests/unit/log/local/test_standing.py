@@ -18,8 +18,9 @@ from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record, accept, checksum, pack
 from chatsvc.log import reconcile as table
 from chatsvc.log.base import Appended
-from chatsvc.log.local.file import LogFile, Row
+from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.log import LocalLog
+from chatsvc.log.local.record_reader import Row
 from chatsvc.log.local.verify import BadRow, accept_loss, remove
 from chatsvc.log.reconcile import EpochEntry, Mark, StoreState, fingerprint
 from tests.support.drafts import draft

@@ -17,9 +17,10 @@ from chatsvc.core.message import draft_message
 from chatsvc.core.record import accept, checksum, pack
 from chatsvc.log.local.damage import unfinished_loss
 from chatsvc.log.local.elapsed import ElapsedHeads
-from chatsvc.log.local.file import LogFile, Row
+from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.given_ids import ID_MARGIN
 from chatsvc.log.local.positions import load
+from chatsvc.log.local.record_reader import Row
 from chatsvc.log.local.verify import BadRow, accept_loss, begin_restored_epoch, remove, verify
 
 
