@@ -1,4 +1,4 @@
-"""What a log and a store find when they meet: which of the two knows what.
+"""What follows where a log is attached to a store: which of the two knows what.
 
 A pure table, asked when the service starts and whenever the store turns out not to be what
 it was. Either side may have been replaced meanwhile: a backup put back, another database
@@ -81,7 +81,7 @@ def equal_json(body: bytes, other: bytes) -> bool:
 class LogState(NamedTuple):
     """The log's side.
 
-    ``store`` names the store that it was filling, ``None`` before it met one; that store
+    ``store`` names the store that it was filling, ``None`` before it had one; that store
     holds everything up to ``stored``. ``start`` is where the log began, and ``trimmed``, at
     least that, the highest id that was deleted from the file: nothing up to there can be
     stored again. ``base``: at or below it a store may hold what the log does not. ``empty``:
@@ -103,7 +103,7 @@ class LogState(NamedTuple):
 
 
 class StoreState(NamedTuple):
-    """The store's side of a meeting.
+    """The store's side.
 
     Its name, its mark (``None``: nobody has set one), the highest id in it, of a message or of
     a dead letter, and the JSON of that message.
@@ -125,7 +125,7 @@ class StoreState(NamedTuple):
         return max(self.head, self.mark.position if self.mark is not None else 0)
 
 
-class Meeting(NamedTuple):
+class Reconciliation(NamedTuple):
     """What follows.
 
     ``another``: not the store that the log was filling. ``behind``: it lacks what the log
@@ -144,7 +144,7 @@ class Meeting(NamedTuple):
     hole: Range | None
 
 
-def reconcile(log: LogState, store: StoreState, *, known: bool) -> Meeting:
+def reconcile(log: LogState, store: StoreState, *, known: bool) -> Reconciliation:
     """Compare the two.
 
     Args:
@@ -160,7 +160,7 @@ def reconcile(log: LogState, store: StoreState, *, known: bool) -> Meeting:
     # A store that has never had a mark cannot tell a loss from what has expired in it.
     lost = _missing(log, claimed) if behind and (store.mark or log.marked) else None
     lost = joined(lost, store.mark.lost if store.mark is not None else None)
-    return Meeting(
+    return Reconciliation(
         another=False,
         behind=behind,
         ahead=ahead,
@@ -171,9 +171,9 @@ def reconcile(log: LogState, store: StoreState, *, known: bool) -> Meeting:
     )
 
 
-def _first(log: LogState, store: StoreState, known: bool) -> Meeting:
+def _first(log: LogState, store: StoreState, known: bool) -> Reconciliation:
     """The log began while the store was away: what was before is the store's to answer."""
-    return Meeting(
+    return Reconciliation(
         another=False,
         behind=False,
         ahead=not log.empty and store.extent > log.trimmed and not known,
@@ -184,8 +184,8 @@ def _first(log: LogState, store: StoreState, known: bool) -> Meeting:
     )
 
 
-def _another(log: LogState, store: StoreState, known: bool) -> Meeting:
-    """The meeting with a store that the log was not filling.
+def _another(log: LogState, store: StoreState, known: bool) -> Reconciliation:
+    """A store that the log was not filling.
 
     Everything that the log still has goes to it. What it says that it holds counts where one
     of this log's own epochs said so; the rest of what was deleted is missing.
@@ -196,7 +196,7 @@ def _another(log: LogState, store: StoreState, known: bool) -> Meeting:
     ours = mark is not None and any(
         (entry.generation, entry.epoch) == (mark.generation, mark.epoch) for entry in log.epochs
     )
-    return Meeting(
+    return Reconciliation(
         another=True,
         behind=True,
         ahead=_is_ahead(log, store, known),

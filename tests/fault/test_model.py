@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from chatsvc.log.local import attachment, maintenance, opening
 from chatsvc.log.local import log as local
-from chatsvc.log.local import opening, standing
 from tests.fault.kit.model import run
 
 SEEDS = range(12)
@@ -28,12 +28,12 @@ Run = Callable[[int], Awaitable[int]]
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a seed, in a folder of its own; how many answers were compared."""
-    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 3600.0)
+    monkeypatch.setattr(maintenance, "_SECONDS", 3600.0)
 
     def set_clock(clock: Callable[[], int]) -> None:
         monkeypatch.setattr(local, "now_ms", clock)
         monkeypatch.setattr(opening, "now_ms", clock)
-        monkeypatch.setattr(standing, "now_ms", clock)
+        monkeypatch.setattr(attachment, "now_ms", clock)
 
     async def one(seed: int) -> int:
         folder = tmp_path / str(seed)

@@ -19,6 +19,7 @@ from chatsvc.core.record import Record
 from chatsvc.features.messages.service import AllowAll, MessageService
 from chatsvc.log.base import Appended
 from chatsvc.log.local import log as local
+from chatsvc.log.local import maintenance, opening
 from chatsvc.log.local.log import LocalLog
 from chatsvc.storage.dead_letters import DeadLetterAdmin
 from chatsvc.storage.history import History
@@ -137,10 +138,10 @@ class Deployment:
     async def pass_time(self, ms: int = WINDOW) -> None:
         """By every clock. All that is stored and a window old is forgotten."""
         head = self.log.tail.head
-        await until(lambda: self.log.elapsed.older_than(0) == head)
+        await until(lambda: self.log.older_than(0) == head)
         self.ms += ms
         self.boot.seconds += ms / 1000
-        old = min(self.log.elapsed.older_than(WINDOW / 1000), self.log.tail.stored)
+        old = min(self.log.older_than(WINDOW / 1000), self.log.tail.stored)
         await until(lambda: self.log._keys.position >= old)
 
 
@@ -148,7 +149,8 @@ class Deployment:
 async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Deployment]:
     site = Deployment(tmp_path)
     monkeypatch.setattr(local, "now_ms", lambda: site.ms)
-    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
+    monkeypatch.setattr(opening, "now_ms", lambda: site.ms)
+    monkeypatch.setattr(maintenance, "_SECONDS", 0.01)
     await site.start()
     yield site
     await site.stop()

@@ -15,6 +15,7 @@ from chatsvc.core.record import Record
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
 from chatsvc.log.local import log as local
+from chatsvc.log.local import opening
 from chatsvc.log.local.log import LocalLog
 from chatsvc.storage.dead_letters import DeadLetterAdmin
 from chatsvc.storage.history import History
@@ -82,6 +83,7 @@ class Deployment:
 async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Deployment]:
     site = Deployment(tmp_path)
     monkeypatch.setattr(local, "now_ms", lambda: site.ms)
+    monkeypatch.setattr(opening, "now_ms", lambda: site.ms)
     await site.store.open()
     yield site
     await site.close()

@@ -35,7 +35,7 @@ async def test_a_cursor_below_what_expired_is_not_recovered(tmp_path: Path) -> N
     )
     persister = Persister(log, store, batch_ms=0)
     persister.start()
-    expiry = Expiry(1, log.elapsed.older_than)
+    expiry = Expiry(1, log.older_than)
     history = History(store, log.tail, expiry=expiry)
     resumer = Resumer(
         epoch=log.epoch,
@@ -48,9 +48,9 @@ async def test_a_cursor_below_what_expired_is_not_recovered(tmp_path: Path) -> N
     seen = await log.append(draft("seen"))
     missed = await log.append(draft("missed"))
     await until(lambda: log.tail.stored == missed.id)
-    log.run_maintenance()
+    log.maintenance.run()
     lived[0] += DAY_SECONDS + 1
-    log.run_maintenance()
+    log.maintenance.run()
     await Retention(store, log.tail, expiry, pause_seconds=0).sweep()
     kept = await log.append(draft("kept"))
     await until(lambda: log.tail.stored == kept.id)

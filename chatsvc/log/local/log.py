@@ -7,10 +7,8 @@ time, already encoded and numbered, and hears back when they are durable.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 import structlog
 
@@ -20,27 +18,16 @@ from chatsvc.core.record import Draft, Record, accept, checksum, moved, pack
 from chatsvc.log.backlog import FairShare, lists_bytes
 from chatsvc.log.base import AHEAD_SECONDS, Appended, EpochListener, LogCounts, MessageLog
 from chatsvc.log.group_commit import Done, GroupCommit
-from chatsvc.log.idempotency import KeyWindow
-from chatsvc.log.local.elapsed import ElapsedHeads, Instant
+from chatsvc.log.local.elapsed import Instant
 from chatsvc.log.local.elapsed import now as elapsed_now
-from chatsvc.log.local.file import LogFile
-from chatsvc.log.local.in_place import InPlace
-from chatsvc.log.local.key_file import SavedKeys, open_keys
-from chatsvc.log.local.opening import positions_at_start, read_back
-from chatsvc.log.local.positions import head_of
+from chatsvc.log.local.maintenance import Maintenance, unless_unavailable
+from chatsvc.log.local.opening import OpenedFile, open_log_file
 from chatsvc.log.local.record_reader import Row
-from chatsvc.log.local.refusals import DISK, LOCKED, LockWatch, Refusals, watch_place
-from chatsvc.log.local.standing import Settled, Standing
+from chatsvc.log.local.refusals import LOCKED, LockWatch, Refusals
+from chatsvc.log.local.store_positions import StorePositions
 from chatsvc.log.local.worker import Worker
 from chatsvc.log.new_conversations import NewConversations
 from chatsvc.log.reconcile import EpochEntry, StoreState
-from chatsvc.log.tail import Tail
-
-_TRIM_ROWS: Final = 1000
-_MAINTENANCE_SECONDS: Final = 1.0
-_SAVE_ELAPSED_SECONDS: Final = 60.0
-_MIN_COST: Final = 600
-"""No record costs less memory than this and its data."""
 
 Observe = Callable[[int, float], None]
 
@@ -53,55 +40,56 @@ class LocalLog(MessageLog):
     ``observe`` is told of each commit: how many records, and its seconds.
 
     Attributes:
-        elapsed: which positions are how old, by time that has passed: the head is noted once
-            a second, and what was noted outlives the process.
+        maintenance: what is done once a second.
     """
 
     durability = "fsync"
 
     def __init__(
         self,
-        file: LogFile,
-        settled: Settled,
+        opened: OpenedFile,
         *,
         met: StoreState | None,
-        tail: Tail,
-        last: int,
-        keys: KeyWindow,
         window_ms: int,
-        elapsed: ElapsedHeads,
+        retention_ms: int,
         backlog_bytes: int,
         min_free_bytes: int,
-        retention_ms: int,
         new_conversations: int,
         observe: Observe | None,
     ) -> None:
+        file, tail, keys = opened.file, opened.tail, opened.keys
         self.tail = tail
-        self.elapsed = elapsed
+        self._elapsed = opened.elapsed
         self._file = file
-        self._last = last
+        self._last = opened.head
         self._keys = keys
-        self._saved_keys = SavedKeys(file, keys)
-        self._window_seconds = window_ms / 1000
-        self._window_end = elapsed.older_than(self._window_seconds)
         self._fair_share = FairShare(tail.backlog, backlog_bytes)
         self._new_conversations = NewConversations(new_conversations)
-        self._min_free_bytes = min_free_bytes
-        self._retention_ms = retention_ms
         self._observe = observe
         self._loop = asyncio.get_running_loop()
         self._commit = GroupCommit(self._write, self._accepted, keys, self._admit, tail.backlog)
         self._closing = False
         self._refusals = Refusals()
-        self._place = InPlace(file.path)
-        self._elapsed_saved_at = self._loop.time()
         file.never_wait()
         self._worker = Worker("chatsvc-log")
         self._lock_watch = LockWatch(file, self._worker, self._refusals)
-        self._standing = Standing(
-            file, settled, met=met, tail=tail, worker=self._worker, reserve=self._reserve
+        self._positions = StorePositions(
+            file,
+            opened.attachment,
+            met=met,
+            tail=tail,
+            worker=self._worker,
+            reserve=self._reserve,
         )
-        self._maintenance = self._loop.create_task(self._maintain(), name="log maintenance")
+        self.maintenance = Maintenance(
+            opened,
+            self._positions,
+            self._worker,
+            self._refusals,
+            window_seconds=window_ms / 1000,
+            retention_seconds=retention_ms / 1000,
+            min_free_bytes=min_free_bytes,
+        )
 
     @classmethod
     async def open(
@@ -127,99 +115,61 @@ class LocalLog(MessageLog):
             store: the store, if it answers; what follows for one that is not what it was is
                 in ``log/reconcile.py``.
             new_conversations: how many a sender may begin in an hour; 0 is no bound.
-            elapsed_clock: what :attr:`elapsed` goes by.
+            elapsed_clock: what :meth:`older_than` goes by.
 
         Raises:
             LogDamaged, VersionTooNew: as :class:`~chatsvc.log.local.file.LogFile`.
         """
-        file = await asyncio.to_thread(LogFile, data_dir / "log.db")
-        if file.torn_at is not None:
-            _logger.warning("log_end_torn", offset=file.torn_at)
-        try:
-            await asyncio.to_thread(file.check_pages)
-            settled = await asyncio.to_thread(positions_at_start, file, store)
-            positions = settled.positions
-            head = head_of(file, positions)
-            elapsed = ElapsedHeads(_text(file.meta("elapsed")), clock=elapsed_clock)
-            window_ms = idempotency_ms
-            keys = open_keys(
-                file,
-                epoch=_store_epoch(file.meta("epoch"), file.meta("store")),
-                window_ms=window_ms,
-                max_keys=idempotency_keys,
-                max_keys_per_sender=idempotency_keys_per_sender,
-                stored=positions.stored,
-                store=store,
-                clock=_steady_clock(elapsed_clock),
-                lived=lambda: elapsed.lived,
-            )
-            if store is None and keys.bounds.unmet:
-                # What was taken out of this log is no newer than its head, whatever clocks say.
-                keys.bounds.past_is_unknown(id_ms(head))
-            lately = elapsed.older_than(window_ms / 1000)
-            recent = await asyncio.to_thread(
-                file.below_bytes, positions.settled, recent_bytes, _MIN_COST
-            )
-            tail = Tail(
-                recent_bytes=recent_bytes,
-                watermark=positions.settled,
-                floor=max(recent, positions.trimmed, min(positions.settled, lately)),
-                stored=positions.stored,
-                base=positions.known_base,
-                hole=positions.hole,
-                head=head,
-                confirmed=store is not None,
-            )
-            await asyncio.to_thread(read_back, file, tail, keys)
-        except BaseException:
-            file.abandon()
-            raise
+        opened = await open_log_file(
+            data_dir / "log.db",
+            recent_bytes=recent_bytes,
+            window_ms=idempotency_ms,
+            max_keys=idempotency_keys,
+            max_keys_per_sender=idempotency_keys_per_sender,
+            store=store,
+            elapsed_clock=elapsed_clock,
+        )
         log = cls(
-            file,
-            settled,
+            opened,
             met=store,
-            tail=tail,
-            last=head,
-            keys=keys,
-            window_ms=window_ms,
-            elapsed=elapsed,
+            window_ms=idempotency_ms,
+            retention_ms=max(retention_ms, idempotency_ms),
             backlog_bytes=backlog_bytes,
             min_free_bytes=min_free_bytes,
-            retention_ms=max(retention_ms, window_ms),
             new_conversations=new_conversations,
             observe=observe,
         )
         ahead = log.ahead_seconds
         if ahead > AHEAD_SECONDS:
-            _logger.warning("clock_behind_log", seconds=round(ahead), head=format_id(head))
+            _logger.warning("clock_behind_log", seconds=round(ahead), head=format_id(opened.head))
         return log
 
     @property
     def epoch(self) -> str:
-        return self._standing.epoch
+        return self._positions.epoch
 
     @property
     def epochs(self) -> tuple[EpochEntry, ...]:
-        return self._standing.epochs
+        return self._positions.epochs
 
     @property
     def met(self) -> StoreState | None:
-        return self._standing.met
+        return self._positions.met
 
     @property
     def store_from(self) -> int:
-        return self._standing.begin
+        return self._positions.begin
 
     @property
     def refill(self) -> int:
-        return self._standing.refill if self.tail.refilling else 0
+        return self._positions.refill if self.tail.refilling else 0
 
     @property
     def ahead_seconds(self) -> float:
         return max(0, id_ms(self._last) - now_ms()) / 1000
 
     def on_new_epoch(self, call: EpochListener) -> None:
-        self._standing.on_new_epoch(call)
+        self._positions.on_new_epoch(call)
 
     @property
     def counts(self) -> LogCounts:
@@ -254,7 +204,7 @@ class LocalLog(MessageLog):
 
     @property
     def window_start(self) -> int:
-        return max(self._window_end, self._keys.bounds.plain_after)
+        return max(self.maintenance.window_end, self._keys.bounds.plain_after)
 
     @property
     def forgotten_are_stored(self) -> bool:
@@ -268,20 +218,20 @@ class LocalLog(MessageLog):
         self._keys.bounds.learn_past(bound_ms, ahead)
 
     def advance_watermark(self, watermark: int) -> None:
-        self._standing.stored(watermark)
+        self._positions.stored(watermark)
         self.tail.advance(watermark)
 
     async def attach_store(self, store: StoreState) -> None:
-        before = self.epoch, self._standing.store
-        await self._standing.attach(store)
-        if (self.epoch, self._standing.store) != before:
+        before = self.epoch, self._positions.store
+        await self._positions.attach(store)
+        if (self.epoch, self._positions.store) != before:
             self._keys.bounds.past_is_unknown(id_ms(store.extent), store.window_start)
 
     async def read(self, after: int, up_to: int, limit: int, max_bytes: int) -> list[Record]:
-        return await self._standing.read(after, up_to, limit, max_bytes)
+        return await self._positions.read(after, up_to, limit, max_bytes)
 
     def older_than(self, seconds: float) -> int:
-        return self.elapsed.older_than(seconds)
+        return self._elapsed.older_than(seconds)
 
     async def readmit(self, records: Sequence[Record]) -> None:
         now = now_ms()
@@ -298,19 +248,16 @@ class LocalLog(MessageLog):
                     self._keys.add((one.sender, one.channel, one.client_id), one.id, one.digest)
             self.tail.extend(placed)
 
-        await self._standing.readmit(records, placed, added)
+        await self._positions.readmit(records, placed, added)
 
     async def close(self) -> None:
         if self._closing:
             return
         self._closing = True
         await self._commit.drained()
-        self._maintenance.cancel()
+        self.maintenance.stop()
         self._lock_watch.stop()
-        self.elapsed.note(self.tail.head)
-        self._save_elapsed()
-        self._save_keys()
-        self._standing.save()
+        self.maintenance.save()
         await self._worker.stop()
         await asyncio.to_thread(self._file.close)
 
@@ -370,92 +317,13 @@ class LocalLog(MessageLog):
                 _logger.exception("commit_failed", records=len(rows))
                 error = LogUnavailable("the log cannot write")
             self._loop.call_soon_threadsafe(durable, error)
-            self._guarded(self._file.checkpoint_if_due)
+            unless_unavailable(self._file.checkpoint_if_due)
 
         self._worker.commit(job)
 
     def _accepted(self, records: Sequence[Record], sizes: Sequence[int]) -> None:
         self.tail.extend(records, counted=sizes)
-        self._keys.forget(self._window_end, self.tail.stored)
-
-    async def _maintain(self) -> None:
-        while True:
-            self.run_maintenance()
-            await asyncio.sleep(_MAINTENANCE_SECONDS)
-
-    def run_maintenance(self) -> None:
-        """What is due once a second; an open log does it by itself."""
-        self._look_at_disk()
-        self.elapsed.note(self.tail.head)
-        if self._loop.time() - self._elapsed_saved_at >= _SAVE_ELAPSED_SECONDS:
-            self._save_elapsed()
-        self._forget_keys()
-        watch_place(self._place, self._refusals)
-        self._worker.maintain(lambda: self._guarded(self._file.shrink_wal))
-        self._standing.save()
-        self._trim()
-
-    def _look_at_disk(self) -> None:
-        try:
-            disk = os.statvfs(self._file.path.parent)
-        except OSError as exc:
-            _logger.error("disk_not_readable", error=str(exc))
-            return
-        free = disk.f_bavail * disk.f_frsize
-        if free >= self._min_free_bytes:
-            if self._refusals.end(DISK):
-                _logger.info("disk_space_recovered", free_bytes=free)
-            return
-        error = LogUnavailable("the log's disk is nearly full", code="disk_full", retry_after=5.0)
-        if self._refusals.begin(DISK, error):
-            _logger.error("disk_space_low", free_bytes=free)
-
-    def _save_elapsed(self) -> None:
-        """Now and then: what was noted since the last time only counts as younger."""
-        self._elapsed_saved_at = self._loop.time()
-        saved = self.elapsed.save().decode()
-        self._worker.maintain(lambda: self._guarded(self._file.set_meta, "elapsed", saved))
-
-    def _forget_keys(self) -> None:
-        self._window_end = self.elapsed.older_than(self._window_seconds)
-        self._keys.forget(self._window_end, self.tail.stored)
-
-    def _save_keys(self) -> None:
-        """Now and then: what was forgotten since the last time is only read back."""
-        epoch = _store_epoch(self.epoch, self._standing.store)
-        save = self._saved_keys.prepare(epoch, self._loop.time())
-        self._worker.maintain(lambda: self._guarded(save))
-
-    def _trim(self) -> None:
-        up_to = min(self.tail.stored, self.elapsed.older_than(self._retention_ms / 1000))
-        if self._saved_keys.is_due(self._loop.time(), up_to):
-            self._save_keys()
-        self._standing.trim(min(up_to, self._saved_keys.position), _TRIM_ROWS)
+        self._keys.forget(self.maintenance.window_end, self.tail.stored)
 
     def _reserve(self, up_to: int) -> None:
         self._last = max(self._last, up_to)
-
-    def _guarded(self, call: Callable[..., object], *args: object) -> object:
-        """Housekeeping that fails for want of room is done again later."""
-        try:
-            return call(*args)
-        except LogUnavailable as exc:
-            _logger.warning("log_maintenance_delayed", error=str(exc))
-            return None
-
-
-def _steady_clock(seconds: Callable[[], Instant]) -> Callable[[], int]:
-    """The wall clock as it is now, in Unix milliseconds, going on with the time that passes.
-
-    What it is set to later is not believed.
-    """
-    opened_ms, opened = now_ms(), seconds().seconds
-    return lambda: opened_ms + round((seconds().seconds - opened) * 1000)
-
-
-def _store_epoch(epoch: object, store: object) -> str:
-    return f"{epoch} {store or ''}"
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)

@@ -2,17 +2,98 @@
 
 from __future__ import annotations
 
-from chatsvc.core.ids import MAX_ID, id_at, now_ms
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import structlog
+
+from chatsvc.core.ids import MAX_ID, id_at, id_ms, now_ms
 from chatsvc.core.record import Record
 from chatsvc.log.idempotency import KeyWindow
+from chatsvc.log.local.attachment import Attachment, attach, check_end
+from chatsvc.log.local.elapsed import ElapsedHeads, Instant
 from chatsvc.log.local.file import LogFile
-from chatsvc.log.local.positions import head_of, load
-from chatsvc.log.local.standing import Settled, check_end, settle
+from chatsvc.log.local.key_file import open_keys
+from chatsvc.log.local.positions import Positions, head_of, load
 from chatsvc.log.reconcile import StoreState
 from chatsvc.log.tail import Tail
 
+_MIN_COST: Final = 600
+"""No record costs less memory than this and its data."""
 
-def positions_at_start(file: LogFile, store: StoreState | None) -> Settled:
+_logger = structlog.get_logger("chatsvc.log")
+
+
+class OpenedFile(NamedTuple):
+    """The file of a log, and what was read from it. ``head``: the highest id that was given."""
+
+    file: LogFile
+    attachment: Attachment
+    tail: Tail
+    keys: KeyWindow
+    elapsed: ElapsedHeads
+    head: int
+
+
+async def open_log_file(
+    path: Path,
+    *,
+    recent_bytes: int,
+    window_ms: int,
+    max_keys: int,
+    max_keys_per_sender: int,
+    store: StoreState | None,
+    elapsed_clock: Callable[[], Instant],
+) -> OpenedFile:
+    """Verify the file, attach the store, read what memory has to hold.
+
+    Raises:
+        LogDamaged, VersionTooNew: as :class:`~chatsvc.log.local.file.LogFile`.
+    """
+    file = await asyncio.to_thread(LogFile, path)
+    if file.torn_at is not None:
+        _logger.warning("log_end_torn", offset=file.torn_at)
+    try:
+        await asyncio.to_thread(file.check_pages)
+        attachment = await asyncio.to_thread(positions_at_start, file, store)
+        positions = attachment.positions
+        head = head_of(file, positions)
+        elapsed = ElapsedHeads(_text(file.meta("elapsed")), clock=elapsed_clock)
+        keys = open_keys(
+            file,
+            epoch=store_epoch(file.meta("epoch"), file.meta("store")),
+            window_ms=window_ms,
+            max_keys=max_keys,
+            max_keys_per_sender=max_keys_per_sender,
+            stored=positions.stored,
+            store=store,
+            clock=_steady_clock(elapsed_clock),
+            lived=lambda: elapsed.lived,
+        )
+        if store is None and keys.bounds.unmet:
+            # What was taken out of this log is no newer than its head, whatever clocks say.
+            keys.bounds.past_is_unknown(id_ms(head))
+        lately = elapsed.older_than(window_ms / 1000)
+        recent = await asyncio.to_thread(
+            file.below_bytes, positions.settled, recent_bytes, _MIN_COST
+        )
+        tail = _empty_tail(
+            positions,
+            recent_bytes=recent_bytes,
+            floor=max(recent, positions.trimmed, min(positions.settled, lately)),
+            head=head,
+            confirmed=store is not None,
+        )
+        await asyncio.to_thread(read_back, file, tail, keys)
+    except BaseException:
+        file.abandon()
+        raise
+    return OpenedFile(file, attachment, tail, keys, elapsed, head)
+
+
+def positions_at_start(file: LogFile, store: StoreState | None) -> Attachment:
     """What the file says, a new file's beginning, and what follows from the store."""
     positions = load(file)
     empty = not file.head()
@@ -27,7 +108,7 @@ def positions_at_start(file: LogFile, store: StoreState | None) -> Settled:
     check_end(file, positions, head)
     if store is not None:
         file.set_meta("trimmed", positions.trimmed)
-        return settle(
+        return attach(
             file, positions, store, trimmed=positions.trimmed, empty=empty, differ=store.extent
         )
     if positions.unconfirmed is None:
@@ -35,7 +116,7 @@ def positions_at_start(file: LogFile, store: StoreState | None) -> Settled:
     file.set_meta("trimmed", positions.trimmed)  # an earlier program kept no such thing
     file.set_metas(positions.meta())
     refill = file.count_between(positions.stored, positions.settled)
-    return Settled(positions, None, positions.stored, refill)
+    return Attachment(positions, None, positions.stored, refill)
 
 
 def read_back(file: LogFile, tail: Tail, keys: KeyWindow) -> None:
@@ -54,3 +135,36 @@ def read_back(file: LogFile, tail: Tail, keys: KeyWindow) -> None:
             batch.clear()
     tail.extend(batch)
     keys.forget(0, MAX_ID)
+
+
+def _empty_tail(
+    positions: Positions, *, recent_bytes: int, floor: int, head: int, confirmed: bool
+) -> Tail:
+    return Tail(
+        recent_bytes=recent_bytes,
+        watermark=positions.settled,
+        floor=floor,
+        stored=positions.stored,
+        base=positions.known_base,
+        hole=positions.hole,
+        head=head,
+        confirmed=confirmed,
+    )
+
+
+def store_epoch(epoch: object, store: object) -> str:
+    """Return a name for an epoch of the log together with the store that it fills."""
+    return f"{epoch} {store or ''}"
+
+
+def _steady_clock(seconds: Callable[[], Instant]) -> Callable[[], int]:
+    """The wall clock as it is now, in Unix milliseconds, going on with the time that passes.
+
+    What it is set to later is not believed.
+    """
+    opened_ms, opened = now_ms(), seconds().seconds
+    return lambda: opened_ms + round((seconds().seconds - opened) * 1000)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chatsvc.core.ids import format_id, now_ms
+from chatsvc.log.local.attachment import begin_epoch
 from chatsvc.log.local.damage import keep_copy, unfinished_loss
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.given_ids import above_all_given
 from chatsvc.log.local.key_file import KEYS_FORGOTTEN
 from chatsvc.log.local.positions import head_of, load
-from chatsvc.log.local.standing import begin_epoch
 from chatsvc.log.local.wal import inspect_wal
 from chatsvc.log.reconcile import joined
 

@@ -7,6 +7,9 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 Job = Callable[[], object]
 
@@ -45,3 +48,41 @@ class Worker:
 
 def _wake() -> None:
     """What a maintenance job is announced by."""
+
+
+async def call_in_thread(
+    work: Callable[[], T],
+    run: Callable[[Job], None],
+    done: Callable[[T | Exception], None] | None = None,
+) -> T:
+    """Do ``work`` in the worker's thread, then tell ``done`` in the loop's.
+
+    Whether or not the caller still waits.
+
+    Args:
+        run: one of the worker's: in turn with the commits, or when there is none.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def finish(result: T | Exception) -> None:
+        try:
+            if done is not None:
+                done(result)
+        finally:
+            if not future.done():  # its caller may have been cancelled meanwhile
+                if isinstance(result, Exception):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)
+
+    def job() -> None:
+        result: T | Exception
+        try:
+            result = work()
+        except Exception as exc:  # noqa: BLE001 - it is the caller's, in the other thread
+            result = exc
+        loop.call_soon_threadsafe(finish, result)
+
+    run(job)
+    return await future

@@ -32,6 +32,7 @@ from chatsvc.features.messages.service import AllowAll, MessageService
 from chatsvc.log.base import Appended
 from chatsvc.log.local.elapsed import Instant
 from chatsvc.log.local.log import LocalLog
+from chatsvc.log.local.worker import call_in_thread
 from chatsvc.log.reconcile import EpochEntry, Mark, StoreState
 from chatsvc.storage import persister as persisting
 from chatsvc.storage.history import History
@@ -432,13 +433,13 @@ class World:
 
     async def run_maintenance(self) -> None:
         before = self.in_log()
-        self.log.run_maintenance()
+        self.log.maintenance.run()
         await self.settled()
         for gone in before.keys() - self.in_log().keys():
             self.deleted[gone] = before[gone].content
 
     async def settled(self) -> None:
-        await self.log._standing.in_thread(lambda: None, self.log._worker.maintain)
+        await call_in_thread(lambda: None, self.log._worker.maintain)
 
     async def step_clock(self) -> None:
         step = self.dice.choice([1, 1000, 60_000, HOUR_MS, 25 * HOUR_MS, 24 * 365 * HOUR_MS])
@@ -583,7 +584,7 @@ class World:
             f"{name}: " + ", ".join(f"{k:x} {v.content}" for k, v in sorted(part.items()))
             for name, part in parts.items()
         ]
-        positions = self.log._standing._positions
+        positions = self.log._positions._positions
         lines.append(
             f"floor {tail.floor:x} stored {tail.stored:x} watermark {tail.watermark:x} "
             f"head {tail.head:x} base {tail.base:x} hole {tail.hole} {positions} "

@@ -10,7 +10,7 @@ from chatsvc.log.reconcile import (
     EpochEntry,
     LogState,
     Mark,
-    Meeting,
+    Reconciliation,
     StoreState,
     reconcile,
 )
@@ -21,7 +21,7 @@ FIRST, NOW = EpochEntry(1, "first", 0), EpochEntry(2, "now", 30)
 LOG = LogState(
     "ours", stored=WATERMARK, start=1, trimmed=TRIMMED, base=0, empty=False, epochs=(FIRST, NOW)
 )
-AGREED = Meeting(
+AGREED = Reconciliation(
     another=False,
     behind=False,
     ahead=False,
@@ -37,7 +37,7 @@ def mark(position: int | None, entry: EpochEntry = NOW) -> Mark | None:
     return None if position is None else Mark(position, entry.generation, entry.epoch)
 
 
-def ahead_of(base: int, of: Meeting = AGREED) -> Meeting:
+def ahead_of(base: int, of: Reconciliation = AGREED) -> Reconciliation:
     return of._replace(ahead=True, base=base, margin=WIDE_MARGIN)
 
 
@@ -80,7 +80,7 @@ def ahead_of(base: int, of: Meeting = AGREED) -> Meeting:
     ],
 )
 def test_the_store_that_it_was(
-    watermark: int | None, head: int, known: bool, expected: Meeting
+    watermark: int | None, head: int, known: bool, expected: Reconciliation
 ) -> None:
     assert reconcile(LOG, StoreState("ours", mark(watermark), head), known=known) == expected
 
@@ -199,7 +199,9 @@ ANOTHER = AGREED._replace(another=True, behind=True, stored=TRIMMED, margin=0)
         (None, ABOVE, False, ANOTHER._replace(base=ABOVE, ahead=True, hole=(0, TRIMMED))),
     ],
 )
-def test_another_store(watermark: int | None, head: int, known: bool, expected: Meeting) -> None:
+def test_another_store(
+    watermark: int | None, head: int, known: bool, expected: Reconciliation
+) -> None:
     assert reconcile(LOG, StoreState("another", mark(watermark), head), known=known) == expected
 
 
@@ -224,7 +226,7 @@ def test_of_a_stranger_no_word_is_taken() -> None:
     ],
 )
 def test_a_log_that_began_while_the_store_was_away(
-    head: int, empty: bool, expected: Meeting
+    head: int, empty: bool, expected: Reconciliation
 ) -> None:
     """Nothing was deleted from it yet, nor stored."""
     log = LOG._replace(store=None, stored=TRIMMED, start=TRIMMED, empty=empty)

@@ -23,12 +23,13 @@ from chatsvc.core.ids import STEP, id_at, now_ms
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import accept, checksum, pack
 from chatsvc.log.base import Appended
-from chatsvc.log.local import key_file
+from chatsvc.log.local import key_file, maintenance, opening
 from chatsvc.log.local import log as local
 from chatsvc.log.local.elapsed import ElapsedHeads, Instant
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.local.record_reader import Row
+from chatsvc.log.local.worker import call_in_thread
 from chatsvc.log.reconcile import StoreState
 from chatsvc.storage.history import History
 from chatsvc.storage.persister import Persister
@@ -162,11 +163,11 @@ async def test_a_log_that_holds_a_key_twice_opens_and_goes_on(
 ) -> None:
     rows = [old_row(3 * HOUR, 0, client_id="k"), old_row(2 * HOUR, 1, client_id="k")]
     write(tmp_path, rows)
-    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
+    monkeypatch.setattr(maintenance, "_SECONDS", 0.01)
     boot = Boot()
     log = await opened(elapsed_clock=boot)
     log.advance_watermark(rows[-1][0])
-    await until(lambda: log.elapsed.older_than(0) == rows[-1][0])
+    await until(lambda: log.older_than(0) == rows[-1][0])
     assert log.remembers(("alice", "alice,bob", "k"))
     boot.seconds += WINDOW / 1000
     await until(lambda: not log.remembers(("alice", "alice,bob", "k")))
@@ -292,8 +293,8 @@ async def test_a_disk_nearly_full_refuses_before_it_is_full(
         def f_bavail(self) -> int:
             return free
 
-    monkeypatch.setattr(local.os, "statvfs", lambda _: Disk())
-    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
+    monkeypatch.setattr(maintenance.os, "statvfs", lambda _: Disk())
+    monkeypatch.setattr(maintenance, "_SECONDS", 0.01)
     log = await opened(min_free_bytes=5_000)
     await send(log)
     assert log.refusal is None
@@ -354,14 +355,14 @@ class Boot:
 async def test_trim_takes_what_is_old_and_stored_but_never_the_newest(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_TRIM_ROWS", 7)
-    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
+    monkeypatch.setattr(maintenance, "_TRIM_ROWS", 7)
+    monkeypatch.setattr(maintenance, "_SECONDS", 0.01)
     monkeypatch.setattr(key_file, "_SAVE_SOON_SECONDS", 0.0)
     rows = [old_row(5 * HOUR, at) for at in range(50)]
     write(tmp_path, rows, watermark=rows[29][0], store="s")
     boot = Boot()
     log = await opened(elapsed_clock=boot)
-    await until(lambda: log.elapsed.older_than(0) == rows[-1][0])
+    await until(lambda: log.older_than(0) == rows[-1][0])
     boot.seconds += 3600 + 1
     await until(lambda: rows_on_disk(tmp_path) == 20)
     assert log._file.meta("trimmed") == rows[29][0]
@@ -377,7 +378,7 @@ async def test_trim_takes_what_is_old_and_stored_but_never_the_newest(
 async def test_trim_goes_by_time_passed_and_never_by_the_clock(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
+    monkeypatch.setattr(maintenance, "_SECONDS", 0.01)
     monkeypatch.setattr(key_file, "_SAVE_SOON_SECONDS", 0.0)
     boot = Boot()
     rows = [old_row(-10 * 365 * 24 * HOUR, at) for at in range(5)]  # ten years ahead
@@ -385,9 +386,10 @@ async def test_trim_goes_by_time_passed_and_never_by_the_clock(
     log = await opened(elapsed_clock=boot, retention_ms=0)
     with monkeypatch.context() as patch:
         patch.setattr(local, "now_ms", lambda: now_ms() + 20 * 365 * 24 * HOUR)
-        await until(lambda: log.elapsed.older_than(0) == rows[-1][0])
-        log._trim()
-        await log._standing.in_thread(lambda: None, log._worker.maintain)
+        patch.setattr(opening, "now_ms", lambda: now_ms() + 20 * 365 * 24 * HOUR)
+        await until(lambda: log.older_than(0) == rows[-1][0])
+        log.maintenance._trim()
+        await call_in_thread(lambda: None, log._worker.maintain)
     assert rows_on_disk(tmp_path) == 5, "a wrong clock deletes nothing"
     boot.seconds += WINDOW / 1000 + 121
     await until(lambda: rows_on_disk(tmp_path) == 1)
@@ -396,7 +398,7 @@ async def test_trim_goes_by_time_passed_and_never_by_the_clock(
 async def test_a_watermark_that_could_not_be_saved_is_not_trimmed_by(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
+    monkeypatch.setattr(maintenance, "_SECONDS", 0.01)
     monkeypatch.setattr(key_file, "_SAVE_SOON_SECONDS", 0.0)
     boot = Boot()
     log = await opened(elapsed_clock=boot, store=StoreState("s", None, 0))
@@ -412,11 +414,11 @@ async def test_a_watermark_that_could_not_be_saved_is_not_trimmed_by(
     with capture_logs() as lines:
         log.advance_watermark(sent[-1].id)
         await until(lambda: any(line["event"] == "watermark_not_saved" for line in lines))
-        await until(lambda: log.elapsed.older_than(0) == sent[-1].id)
+        await until(lambda: log.older_than(0) == sent[-1].id)
         boot.seconds += 24 * 3600
-        await until(lambda: log._saved_keys.position >= sent[-1].id)
-        log.run_maintenance()
-        await log._standing.in_thread(lambda: None, log._worker.maintain)
+        await until(lambda: log.maintenance._saved_keys.position >= sent[-1].id)
+        log.maintenance.run()
+        await call_in_thread(lambda: None, log._worker.maintain)
     assert rows_on_disk(tmp_path) == 5
     full = False
     await until(lambda: rows_on_disk(tmp_path) == 1)
@@ -434,16 +436,16 @@ def rows_on_disk(folder: Path) -> int:
 async def test_retention_is_never_shorter_than_the_key_window(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
+    monkeypatch.setattr(maintenance, "_SECONDS", 0.01)
     monkeypatch.setattr(key_file, "_SAVE_SOON_SECONDS", 0.0)
     boot = Boot()
     log = await opened(elapsed_clock=boot, retention_ms=0)
     old = await send(log, "old")
-    await until(lambda: log.elapsed.older_than(0) == old.id)
+    await until(lambda: log.older_than(0) == old.id)
     boot.seconds += 500
     kept = await send(log, "kept", client_id="k")
     newest = await send(log)
-    await until(lambda: log.elapsed.older_than(0) == newest.id)
+    await until(lambda: log.older_than(0) == newest.id)
     boot.seconds += WINDOW / 1000 - 1
     log.advance_watermark(newest.id)
     await until(lambda: rows_on_disk(tmp_path) == 2)
@@ -478,7 +480,7 @@ async def test_a_checkpoint_that_fails_stops_nobody(
 async def test_the_watermark_is_saved_without_being_asked(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
+    monkeypatch.setattr(maintenance, "_SECONDS", 0.01)
     log = await opened()
     sent = await send(log)
     log.advance_watermark(sent.id)
@@ -508,29 +510,29 @@ async def test_closing_ends_its_thread(opened: Open) -> None:
 async def test_the_head_is_noted_by_elapsed_time_and_outlives_the_process(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
+    monkeypatch.setattr(maintenance, "_SECONDS", 0.01)
     boot = Boot()
     log = await opened(elapsed_clock=boot)
     first = await send(log)
-    await until(lambda: log.elapsed.older_than(0) == first.id)
+    await until(lambda: log.older_than(0) == first.id)
     boot.seconds += 100
     second = await send(log)
-    await until(lambda: log.elapsed.older_than(0) == second.id)
-    assert log.elapsed.older_than(100) == first.id
+    await until(lambda: log.older_than(0) == second.id)
+    assert log.older_than(100) == first.id
     await log.close()
     boot.seconds += 1000
     log = await opened(elapsed_clock=boot)
-    assert log.elapsed.older_than(1000) == second.id
-    assert log.elapsed.older_than(1100) == first.id
-    assert log.elapsed.older_than(1101) == 0
+    assert log.older_than(1000) == second.id
+    assert log.older_than(1100) == first.id
+    assert log.older_than(1101) == 0
 
 
 async def test_what_was_noted_is_saved_now_and_then(
     opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A killed process has lost the notes of a minute at most."""
-    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
-    monkeypatch.setattr(local, "_SAVE_ELAPSED_SECONDS", 0.02)
+    monkeypatch.setattr(maintenance, "_SECONDS", 0.01)
+    monkeypatch.setattr(maintenance, "_SAVE_ELAPSED_SECONDS", 0.02)
     log = await opened(elapsed_clock=Boot())
     first = await send(log)
 

@@ -14,7 +14,7 @@ from chatsvc.core.errors import LogUnavailable
 from chatsvc.core.ids import id_at, id_ms, now_ms
 from chatsvc.log.base import Appended
 from chatsvc.log.key_bounds import AHEAD_MS
-from chatsvc.log.local import key_file
+from chatsvc.log.local import key_file, maintenance, opening
 from chatsvc.log.local import log as local
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.local.verify import BadRow, accept_loss, remove
@@ -39,7 +39,7 @@ async def opened(
     tmp_path: Path, boot: Boot, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Open]:
     """Opens the log in this test's folder, beside a store that is empty; closes all."""
-    monkeypatch.setattr(local, "_MAINTENANCE_SECONDS", 0.01)
+    monkeypatch.setattr(maintenance, "_SECONDS", 0.01)
     logs: list[LocalLog] = []
 
     async def open_log(**options: Any) -> LocalLog:
@@ -78,7 +78,7 @@ async def pass_window(log: LocalLog, boot: Boot) -> None:
     """All that is in the log now is stored, and a window old."""
     head = log.tail.head
     log.advance_watermark(head)
-    await until(lambda: log.elapsed.older_than(0) == head)
+    await until(lambda: log.older_than(0) == head)
     boot.seconds += WINDOW
     await until(lambda: log._keys.position == head)
 
@@ -117,6 +117,7 @@ async def test_a_clock_that_steps_changes_nothing(
     log.advance_watermark(sent.id)
     for away in (5 * HOUR, -5 * HOUR):
         monkeypatch.setattr(local, "now_ms", lambda by=away: now_ms() + by)
+        monkeypatch.setattr(opening, "now_ms", lambda by=away: now_ms() + by)
         assert not (await send(log, uuid7_at(now_ms(), away % 7 + 2))).duplicate
         log.advance_watermark(log.tail.head)
         assert (await send(log, used)).id == sent.id
@@ -143,8 +144,9 @@ async def test_nothing_is_trimmed_before_it_is_saved_what_was_forgotten(
     monkeypatch.setattr(key_file, "_SAVE_SOON_SECONDS", 0.0)
     await pass_window(log, boot)
     monkeypatch.setattr(local, "now_ms", lambda: now_ms() + HOUR)
+    monkeypatch.setattr(opening, "now_ms", lambda: now_ms() + HOUR)
     trimmed = asyncio.Event()
-    log._trim()
+    log.maintenance._trim()
     log._worker.maintain(lambda: log._loop.call_soon_threadsafe(trimmed.set))
     await asyncio.wait_for(trimmed.wait(), 30)
     assert stored_in(tmp_path, "SELECT count(*) FROM records") == 2
@@ -231,11 +233,13 @@ async def test_a_new_log_with_the_store_away_leaves_its_past_to_it(
 ) -> None:
     start = now_ms()
     monkeypatch.setattr(local, "now_ms", lambda: start)
+    monkeypatch.setattr(opening, "now_ms", lambda: start)
     log = await opened(store_identity=None, store_head=None)
     assert log.past_is_unknown
     assert not log.knows_key(key(uuid7_at(start + AHEAD_MS)))
     assert not log.knows_key(key(uuid7_at(start + HOUR))), "ahead of the clock"
     monkeypatch.setattr(local, "now_ms", lambda: start + HOUR)
+    monkeypatch.setattr(opening, "now_ms", lambda: start + HOUR)
     assert not log.knows_key(key(uuid7_at(start + HOUR))), "a clock that is set proves nothing"
     boot.seconds += HOUR / 1000
     assert log.knows_key(key(uuid7_at(start + HOUR)))
@@ -288,6 +292,7 @@ async def test_what_a_mark_or_a_dead_letter_tells_is_of_the_past_as_well(
     """The newest that the store knows of is a dead letter: the head is below its mark."""
     start = now_ms()
     monkeypatch.setattr(local, "now_ms", lambda: start)
+    monkeypatch.setattr(opening, "now_ms", lambda: start)
     used = id_at(start - HOUR)
     store = StoreState("another", Mark(used, 1, "before"), id_at(start - 2 * HOUR))
     log = await opened(**({} if running else {"store": store}))

@@ -18,6 +18,7 @@ from chatsvc.core.record import Record, accept, checksum, pack
 from chatsvc.log.backlog import lists_bytes
 from chatsvc.log.base import AHEAD_SECONDS
 from chatsvc.log.local import log as local
+from chatsvc.log.local import maintenance
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.reconcile import StoreState
@@ -101,7 +102,7 @@ async def test_what_is_stored_and_a_window_old_is_not_read_into_memory(open_log:
     sent = []
     for seconds in (0.5, WINDOW_SECONDS - 0.5, 0.0):
         sent.append((await log.append(draft())).id)
-        log.run_maintenance()
+        log.maintenance.run()
         boot.seconds += seconds
     log.advance_watermark(sent[2])
     epoch = log.epochs[-1]
@@ -146,9 +147,11 @@ async def test_what_is_lost_is_remembered_and_new_ids_are_above_what_a_store_hol
 async def test_where_nothing_is_said_nothing_is_bounded_but_keys(
     open_log: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local.os, "statvfs", lambda _: SimpleNamespace(f_bavail=0, f_frsize=1))
+    monkeypatch.setattr(
+        maintenance.os, "statvfs", lambda _: SimpleNamespace(f_bavail=0, f_frsize=1)
+    )
     log = await open_log()
-    log.run_maintenance()
+    log.maintenance.run()
     assert log.refusal is None, "no free space is asked for"
     for name in ("bob", "carol", "dave"):
         await log.append(draft(to=(name,)))

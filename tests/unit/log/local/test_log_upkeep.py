@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from chatsvc.core.errors import LogUnavailable, TooManyRequests
 from chatsvc.core.ids import MAX_ID
-from chatsvc.log.local import log as local
+from chatsvc.log.local import maintenance, opening
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.local.record_reader import Row
@@ -59,28 +59,28 @@ async def test_whatever_a_commit_fails_of_nothing_of_it_is_called_kept(
 async def test_what_was_noted_is_saved_again_after_a_minute(open_log: Open) -> None:
     log = await open_log()
     time = Time(log._loop)
-    log._loop = time  # type: ignore[assignment]
-    log._elapsed_saved_at = began = time.now
+    log.maintenance._loop = time  # type: ignore[assignment]
+    log.maintenance._elapsed_saved_at = began = time.now
     time.now = began + SAVE_SECONDS - 0.25
-    log.run_maintenance()
-    assert log._elapsed_saved_at == began
+    log.maintenance.run()
+    assert log.maintenance._elapsed_saved_at == began
     time.now = began + SAVE_SECONDS
-    log.run_maintenance()
-    assert log._elapsed_saved_at == time.now
+    log.maintenance.run()
+    assert log.maintenance._elapsed_saved_at == time.now
 
 
 async def test_free_space_is_blocks_of_their_size(
     open_log: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = SimpleNamespace(f_bavail=25, f_frsize=200)
-    monkeypatch.setattr(local.os, "statvfs", lambda _: disk)
+    monkeypatch.setattr(maintenance.os, "statvfs", lambda _: disk)
     log = await open_log(min_free_bytes=5_000)
-    log.run_maintenance()
+    log.maintenance.run()
     assert log.refusal is None
     disk.f_bavail = 24
     with capture_logs() as lines:
         for _ in range(2):
-            log.run_maintenance()
+            log.maintenance.run()
     assert [line["event"] for line in lines] == ["disk_space_low"], "it is said once"
     with pytest.raises(LogUnavailable, match="disk is nearly full") as raised:
         await log.append(draft())
@@ -88,7 +88,7 @@ async def test_free_space_is_blocks_of_their_size(
     disk.f_bavail = 25
     with capture_logs() as lines:
         for _ in range(2):
-            log.run_maintenance()
+            log.maintenance.run()
     assert [line["event"] for line in lines] == ["disk_space_recovered"]
     assert log.refusal is None
 
@@ -101,9 +101,9 @@ async def test_a_disk_that_cannot_be_looked_at_changes_nothing(
     def fails(_: object) -> None:
         raise OSError("the disk is away")
 
-    monkeypatch.setattr(local.os, "statvfs", fails)
+    monkeypatch.setattr(maintenance.os, "statvfs", fails)
     with capture_logs() as lines:
-        log._look_at_disk()
+        log.maintenance._look_at_disk()
     assert [line["event"] for line in lines] == ["disk_not_readable"]
     assert log.refusal is None
 
@@ -119,7 +119,7 @@ async def test_the_write_ahead_log_is_looked_at_each_time(
         return True
 
     monkeypatch.setattr(LogFile, "shrink_wal", shrink_wal)
-    log.run_maintenance()
+    log.maintenance.run()
     await asyncio.wait_for(looked.wait(), 30)
 
 
@@ -133,18 +133,18 @@ async def test_what_is_trimmed_is_stored_and_as_old_as_it_must_be(
     sent = []
     for seconds in (0.5, 599.5, 0.0):
         sent.append((await log.append(draft())).id)
-        log.run_maintenance()
+        log.maintenance.run()
         boot.seconds += seconds
     asked: list[tuple[int, int]] = []
-    monkeypatch.setattr(log._standing, "trim", lambda *up_to: asked.append(up_to))
-    log._saved_keys.position = MAX_ID
-    log._trim()
+    monkeypatch.setattr(log._positions, "trim", lambda *up_to: asked.append(up_to))
+    log.maintenance._saved_keys.position = MAX_ID
+    log.maintenance._trim()
     log.advance_watermark(sent[0] - 1)
-    log._trim()
+    log.maintenance._trim()
     log.advance_watermark(sent[2])
-    log._trim()
-    log._saved_keys.position = sent[0] - 2
-    log._trim()
+    log.maintenance._trim()
+    log.maintenance._saved_keys.position = sent[0] - 2
+    log.maintenance._trim()
     assert asked == [(up_to, 1000) for up_to in (0, sent[0] - 1, sent[0], sent[0] - 2)]
 
 
@@ -156,7 +156,7 @@ async def test_a_key_is_kept_until_its_window_is_over(open_log: Open) -> None:
     remembered = []
     for seconds in (0.0, 599.75, 0.25):
         boot.seconds += seconds
-        log.run_maintenance()
+        log.maintenance.run()
         remembered.append(log.remembers(("alice", "alice,bob", "k")))
     assert remembered == [True, True, False]
 
@@ -177,9 +177,9 @@ async def test_bounds_are_each_senders_own(open_log: Open) -> None:
 
 def test_a_steady_clock_goes_on_by_the_time_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     boot = Boot()
-    monkeypatch.setattr(local, "now_ms", lambda: 5_000)
-    clock = local._steady_clock(boot)
-    monkeypatch.setattr(local, "now_ms", lambda: 99_000)
+    monkeypatch.setattr(opening, "now_ms", lambda: 5_000)
+    clock = opening._steady_clock(boot)
+    monkeypatch.setattr(opening, "now_ms", lambda: 99_000)
     assert clock() == 5_000
     boot.seconds += 3.5
     assert clock() == 8_500

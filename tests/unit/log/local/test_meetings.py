@@ -14,10 +14,11 @@ from chatsvc.core.ids import STEP, format_id, id_at, now_ms
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import pack
 from chatsvc.log.base import Appended
+from chatsvc.log.local.attachment import attach
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.local.positions import load
-from chatsvc.log.local.standing import MIN_EPOCH_SECONDS, settle
+from chatsvc.log.local.store_positions import MIN_EPOCH_SECONDS
 from chatsvc.log.reconcile import EpochEntry, Mark, StoreState
 from tests.support.drafts import draft, record
 
@@ -115,7 +116,7 @@ async def test_a_second_epoch_begins_after_a_minute(
 ) -> None:
     log = await open_log(store=NOTHING)
     now = 1000.0
-    log._standing._clock = lambda: now
+    log._positions._clock = lambda: now
     await log.attach_store(theirs(minutes_ahead(1)))
     epoch = log.epoch
     now += seconds
@@ -205,7 +206,7 @@ async def test_what_is_to_be_filled_goes_down_by_each_batch_that_was_read_and_st
         after = batch[-1].id
         log.advance_watermark(after)
         log.advance_watermark(0)
-        left.append(log._standing.refill)
+        left.append(log._positions.refill)
         log.advance_watermark(after)
     assert left == [3, 2, 0]
 
@@ -221,9 +222,9 @@ def test_a_store_without_a_mark_that_had_one_is_believed_in_nothing(tmp_path: Pa
     for marked, stored in ((False, 30), (True, 9)):
         positions = load(file)._replace(marked=marked)
         store = StoreState("s", None, 30)
-        settled = settle(file, positions, store, trimmed=9, empty=False, differ=0)
-        assert settled.positions.stored == stored
-        assert settled.refill == (3 if marked else 0)
+        attachment = attach(file, positions, store, trimmed=9, empty=False, differ=0)
+        assert attachment.positions.stored == stored
+        assert attachment.refill == (3 if marked else 0)
     file.close()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatsvc.core.ids import MAX_ID
+from chatsvc.log.local.attachment import begin_epoch
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.positions import (
     MAX_EPOCHS,
@@ -17,7 +18,6 @@ from chatsvc.log.local.positions import (
     remembered,
     trimmed_of,
 )
-from chatsvc.log.local.standing import begin_epoch
 from chatsvc.log.reconcile import EpochEntry
 
 

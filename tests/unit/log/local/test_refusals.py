@@ -95,8 +95,8 @@ async def test_housekeeping_does_not_wait_for_the_lock(tmp_path: Path, open_log:
     with write_lock(tmp_path / "log.db"):
         log.advance_watermark(sent.id)
         with capture_logs() as lines:
-            log._standing.save()
-            log._save_elapsed()
+            log._positions.save()
+            log.maintenance._save_elapsed()
             for event in ("watermark_not_saved", "log_maintenance_delayed"):
                 await until(lambda event=event: any(line["event"] == event for line in lines))
     assert log.refusal is None, "no send met the lock"

@@ -1,4 +1,4 @@
-"""What the positions are after a meeting, and how an open log keeps and trims by them."""
+"""What the positions are after a found, and how an open log keeps and trims by them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from structlog.testing import capture_logs
 
 from chatsvc.core.ids import MAX_ID, format_id
 from chatsvc.core.record import checksum, pack
+from chatsvc.log.local.attachment import Attachment, attach, begin_epoch, check_end
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.local.positions import Positions
-from chatsvc.log.local.standing import Settled, begin_epoch, check_end, settle
+from chatsvc.log.local.worker import call_in_thread
 from chatsvc.log.reconcile import EpochEntry, Mark, StoreState
 from tests.support.drafts import draft, record
 from tests.support.waiting import until
@@ -49,9 +50,9 @@ def file(tmp_path: Path) -> Iterator[LogFile]:
     made.close()
 
 
-def settled(file: LogFile, met: StoreState, **positions: Any) -> Settled:
+def attached(file: LogFile, met: StoreState, **positions: Any) -> Attachment:
     before = POSITIONS._replace(**positions)
-    found = settle(file, before, met, trimmed=9, empty=False, differ=27)
+    found = attach(file, before, met, trimmed=9, empty=False, differ=27)
     for key, value in found.positions.meta().items():
         assert file.meta(key) == value, "it is kept"
     return found
@@ -62,25 +63,25 @@ def agreeing(position: int = 30) -> StoreState:
 
 
 def test_a_store_that_agrees_confirms_what_the_log_has(file: LogFile) -> None:
-    positions, meeting, begin, refill = settled(file, agreeing())
+    positions, found, begin, refill = attached(file, agreeing())
     assert positions == POSITIONS._replace(unconfirmed=None)
-    assert meeting is not None
-    assert (meeting.another, meeting.behind, meeting.ahead) == (False, False, False)
+    assert found is not None
+    assert (found.another, found.behind, found.ahead) == (False, False, False)
     assert begin == 9, "a margin below it is stored again"
     assert refill == 1
 
 
 @pytest.mark.parametrize("marked", [False, True])
 def test_that_a_store_had_a_mark_is_known_of_that_store_alone(file: LogFile, marked: bool) -> None:
-    assert settled(file, agreeing(), marked=marked).positions.marked == marked
+    assert attached(file, agreeing(), marked=marked).positions.marked == marked
     another = agreeing()._replace(identity="another")
-    assert not settled(file, another, marked=marked).positions.marked
+    assert not attached(file, another, marked=marked).positions.marked
 
 
 def test_a_store_that_is_older_is_not_believed_in_the_margin_either(file: LogFile) -> None:
-    positions, meeting, begin, refill = settled(file, agreeing(20))
-    assert meeting is not None
-    assert meeting.behind
+    positions, found, begin, refill = attached(file, agreeing(20))
+    assert found is not None
+    assert found.behind
     assert (positions.stored, begin, refill) == (9, 9, 4)
     assert positions.epochs == (FIRST, NOW)
 
@@ -88,7 +89,7 @@ def test_a_store_that_is_older_is_not_believed_in_the_margin_either(file: LogFil
 def test_the_first_store_counts_the_present_epoch_on_and_no_other(file: LogFile) -> None:
     for generation, counted in ((5, 6), (2, 3), (1, 2)):
         store = StoreState("s", Mark(4, generation, "before"), 4)
-        positions = settled(file, store, store=None).positions
+        positions = attached(file, store, store=None).positions
         assert positions.epochs == (FIRST, NOW._replace(generation=counted))
 
 
@@ -96,7 +97,7 @@ def test_a_new_epoch_is_counted_above_both_and_begins_at_what_may_differ(file: L
     for generation, counted in ((1, 3), (7, 8)):
         store = StoreState("s", Mark(60, generation, "theirs"), 60)
         for unconfirmed, begun in ((None, 27), (41, 27), (26, 26)):
-            positions = settled(file, store, unconfirmed=unconfirmed).positions
+            positions = attached(file, store, unconfirmed=unconfirmed).positions
             assert positions.epochs[:-1] == (FIRST, NOW)
             assert (positions.epochs[-1].generation, positions.epochs[-1].begun) == (counted, begun)
             assert positions.epoch not in ("first", "now", "theirs")
@@ -104,7 +105,7 @@ def test_a_new_epoch_is_counted_above_both_and_begins_at_what_may_differ(file: L
 
 
 def test_an_epoch_has_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatsvc.log.local.standing.now_ms", lambda: 17)
+    monkeypatch.setattr("chatsvc.log.local.attachment.now_ms", lambda: 17)
     assert begin_epoch(POSITIONS, 27).created_ms == 17
     assert begin_epoch(POSITIONS, 27).epochs[-1].generation == 3
 
@@ -127,26 +128,26 @@ def test_what_a_store_shows_is_compared_by_what_it_means(
     body = record(30).body
     spaced = json.dumps(json.loads(body), indent=2).encode()
     for newest, ahead in ((body, False), (spaced, False), (record(30, "other").body, True)):
-        meeting = settled(file, StoreState("s", mark, 30, newest), marked=False).meeting
-        assert meeting is not None
-        assert meeting.ahead == ahead
+        found = attached(file, StoreState("s", mark, 30, newest), marked=False).reconciliation
+        assert found is not None
+        assert found.ahead == ahead
 
 
 def test_a_newest_below_the_mark_says_nothing_of_what_is_at_it(file: LogFile) -> None:
     store = StoreState("s", Mark(30, NOW.generation, NOW.epoch), 20, record(20).body)
-    meeting = settled(file, store).meeting
-    assert meeting is not None
-    assert not meeting.ahead
+    found = attached(file, store).reconciliation
+    assert found is not None
+    assert not found.ahead
 
 
 def test_what_is_missing_is_said_once(file: LogFile) -> None:
     with capture_logs() as lines:
-        settled(file, agreeing())
-        settled(file, agreeing(), hole=(1, 2))
+        attached(file, agreeing())
+        attached(file, agreeing(), hole=(1, 2))
     assert lines == []
     with capture_logs() as lines:
-        found = settled(file, agreeing(7))
-        settled(file, agreeing(7), hole=(7, 9))
+        found = attached(file, agreeing(7))
+        attached(file, agreeing(7), hole=(7, 9))
     assert found.positions.hole == (7, 9)
     (line,) = [line for line in lines if line["event"] == "history_is_missing"]
     assert line == {
@@ -163,7 +164,7 @@ def test_what_is_missing_is_said_once(file: LogFile) -> None:
 
 async def idle(log: LocalLog) -> None:
     """The log's thread has done what it was given."""
-    await log._standing.in_thread(lambda: None, log._worker.maintain)
+    await call_in_thread(lambda: None, log._worker.maintain)
 
 
 async def test_what_is_stored_is_kept_once(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +181,7 @@ async def test_what_is_stored_is_kept_once(open_log: Open, monkeypatch: pytest.M
     for at in (0, 2):
         log.advance_watermark(sent[at].id)
         for _ in range(2):
-            log._standing.save()
+            log._positions.save()
             await idle(log)
     assert written == [
         {"watermark": sent[at].id, "settled": sent[at].id, "marked": 1} for at in (0, 2)
@@ -191,13 +192,13 @@ async def test_what_is_stored_is_kept_once(open_log: Open, monkeypatch: pytest.M
 
 async def test_trimming_goes_on_until_all_is_gone_that_is_kept_as_stored(open_log: Open) -> None:
     log = await open_log(store=NOTHING)
-    log._maintenance.cancel()  # nothing is saved but by the test
+    log.maintenance.stop()  # nothing is saved but by the test
     sent = await asyncio.gather(*(log.append(draft(str(at))) for at in range(7)))
     log.advance_watermark(sent[4].id)
-    log._standing.save()
+    log._positions.save()
     log.advance_watermark(sent[6].id)
-    log._standing.trim(MAX_ID, 2)
+    log._positions.trim(MAX_ID, 2)
     await until(lambda: log._file.lowest() == sent[5].id)
-    log._standing.save()
-    log._standing.trim(sent[5].id, 2)
+    log._positions.save()
+    log._positions.trim(sent[5].id, 2)
     await until(lambda: log._file.lowest() == sent[6].id)

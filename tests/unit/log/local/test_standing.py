@@ -152,6 +152,7 @@ async def test_what_was_trimmed_is_not_claimed_whatever_the_clock_says(
     write(tmp_path, records[3:], watermark=records[4].id, store="s")
     wrong = now_ms() + clock if clock else 1000
     monkeypatch.setattr("chatsvc.log.local.log.now_ms", lambda: wrong)
+    monkeypatch.setattr("chatsvc.log.local.opening.now_ms", lambda: wrong)
     log = await opened(store=StoreState("s", None, records[4].id))
     assert log.tail.floor >= records[3].id - 1
     assert ids(log) == [one.id for one in records[3:] if one.id > log.tail.floor]
@@ -482,7 +483,7 @@ async def test_a_watermark_of_before_is_not_saved_over_a_meeting(
     log.advance_watermark(sent[2].id)
     meeting = asyncio.create_task(log.attach_store(StoreState("another", None, 0)))
     await asyncio.sleep(0)
-    log.run_maintenance()
+    log.maintenance.run()
     await meeting
     await log.close()
     file = LogFile(tmp_path / "log.db")
