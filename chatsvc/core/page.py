@@ -108,3 +108,23 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     origin: str
     audience: tuple[str, ...]
     body: bytes
+
+
+class Page(NamedTuple):
+    """Entries ascending by id.
+
+    Args:
+        entries: the entries.
+        has_more: whether there are more in the direction asked: older ones for the newest of a
+            range, newer ones for the oldest.
+        complete: false where something in the range may be missing for now: the store was
+            unavailable and only what the log's tail holds is here, or the store is being filled
+            up with what one before it had.
+        lost: an id range, above the first id up to the second, of which the page touches a part
+            and of which nothing is held any more; ``None`` where it touches none.
+    """
+
+    entries: list[Entry]
+    has_more: bool
+    complete: bool
+    lost: tuple[int, int] | None = None

@@ -16,16 +16,16 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
+from chatsvc.core.conversation import Conversation, ConversationPage
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID
-from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, body_bytes, fit
+from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, Page, body_bytes, fit
 from chatsvc.core.record import KIND_MESSAGE, Record
 from chatsvc.log.tail import Tail, overlap
 from chatsvc.storage.bodies import decode_participants
 from chatsvc.storage.breaker import Breaker
 from chatsvc.storage.history_pages import (
     FromTail,
-    Page,
     covered_by,
     cut,
     differ,
@@ -33,7 +33,7 @@ from chatsvc.storage.history_pages import (
     merge,
     messages_of,
 )
-from chatsvc.storage.ports import Conversation, MessageStore
+from chatsvc.storage.ports import MessageStore
 from chatsvc.storage.read_queue import ReadQueue
 from chatsvc.storage.retention import KEEP_EVERYTHING, Expiry
 from chatsvc.storage.tail_conversations import TailConversations, UserConversations
@@ -43,15 +43,6 @@ T = TypeVar("T")
 _NOT_YET: Final = "the store is being filled up again from the log"
 
 _FromStore = Callable[[Bounds], Awaitable[list[Entry]]]
-
-
-class ConversationPage(NamedTuple):
-    """Conversations, newest first; the rest as in :class:`Page`."""
-
-    conversations: list[Conversation]
-    has_more: bool
-    complete: bool
-    lost: tuple[int, int] | None = None
 
 
 class History:

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import msgspec
 
-from chatsvc.core.page import Bounds, Entry, body_bytes, fit
+from chatsvc.core.page import Bounds, Entry, Page, body_bytes, fit
 from chatsvc.core.record import KIND_MESSAGE, Record
 
 FromTail = Callable[[Bounds], list[Record]]
 
 _decode = msgspec.json.Decoder().decode
-
-
-class Page(NamedTuple):
-    """Entries ascending by id.
-
-    ``has_more`` speaks of the direction asked: older ones for the newest of a stretch,
-    newer ones for the oldest. ``complete`` is false where something in the range may be
-    missing for now: the store was away and only what the log's tail holds is here, or the
-    store is being filled up with what one before it had. ``lost`` is a range of ids, above
-    the first up to the second, of which the page touches a part and nobody holds anything.
-    """
-
-    entries: list[Entry]
-    has_more: bool
-    complete: bool
-    lost: tuple[int, int] | None = None
 
 
 def entry_of(record: Record) -> Entry:

@@ -25,6 +25,7 @@ import abc
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from chatsvc.core.conversation import Conversation
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark
@@ -36,15 +37,6 @@ class Rejection(NamedTuple):
     record: Record
     code: str
     reason: str
-
-
-class Conversation(NamedTuple):
-    """A conversation by its newest message, whose JSON is ``last_message``."""
-
-    channel: str
-    participants: tuple[str, ...]
-    last_id: int
-    last_message: bytes
 
 
 class Members(NamedTuple):

@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from chatsvc.core.conversation import Conversation, ConversationPage
 from chatsvc.core.errors import Conflict, LogUnavailable, StoreUnavailable
 from chatsvc.core.ids import MAX_ID, format_id, next_id, now_ms, uuid7_ms
-from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.core.record import Draft, Record, accept, moved
 from chatsvc.log.base import Appended, EpochListener, LogCounts, MessageLog
 from chatsvc.log.reconcile import EpochEntry, StoreState
 from chatsvc.log.tail import Tail
-from chatsvc.storage.ports import Conversation
 
 
 class FakeLog(MessageLog):
@@ -149,20 +148,6 @@ class FakeLog(MessageLog):
         self.refusing = True
 
 
-class Page(NamedTuple):
-    entries: list[Entry]
-    has_more: bool
-    complete: bool
-    lost: tuple[int, int] | None = None
-
-
-class Conversations(NamedTuple):
-    conversations: list[Conversation]
-    has_more: bool
-    complete: bool
-    lost: tuple[int, int] | None = None
-
-
 def entry_of(record: Record) -> Entry:
     return Entry(
         record.id,
@@ -212,14 +197,14 @@ class FakeHistory:
                 return entry_of(record), "stored" if stored else "accepted"
         return None
 
-    async def conversations(self, user: str, *, before: int, limit: int) -> Conversations:
+    async def conversations(self, user: str, *, before: int, limit: int) -> ConversationPage:
         newest: dict[str, Record] = {}
         for record in self._all():
             if user in record.audience:
                 newest[record.channel] = record
         found = sorted((r for r in newest.values() if r.id < before), key=lambda r: -r.id)
         rows = [Conversation(r.channel, r.audience, r.id, r.body) for r in found]
-        return Conversations(rows[:limit], len(rows) > limit, True)
+        return ConversationPage(rows[:limit], len(rows) > limit, True)
 
     async def find_client_id(
         self, sender: str, channel: str, client_id: str, *, after: int = 0

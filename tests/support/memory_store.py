@@ -6,6 +6,7 @@ import asyncio
 import builtins
 from collections.abc import Callable, Sequence
 
+from chatsvc.core.conversation import Conversation
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import id_ms
 from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, take
@@ -15,7 +16,6 @@ from chatsvc.storage.bodies import conflicting, decode_participants, sameness
 from chatsvc.storage.client_ids import letter_key, listed_above_ms, minted_ahead_ms
 from chatsvc.storage.ports import (
     ClientIdAt,
-    Conversation,
     DeadLetter,
     DeadLetters,
     Members,

@@ -7,14 +7,14 @@ from typing import Any
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
-from chatsvc.core.page import Bounds, take
+from chatsvc.core.page import Bounds, Page, take
 from chatsvc.core.record import Record
 from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Plan, Resumer
 from chatsvc.log.tail import Tail
 from tests.support.drafts import record
-from tests.support.fake_log import Page, entry_of
+from tests.support.fake_log import entry_of
 from tests.support.sockets import FakeTransport, attach, connection, texts
 
 SOON = 20

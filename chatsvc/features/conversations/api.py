@@ -9,11 +9,12 @@ import msgspec
 from chatsvc.api import fields
 from chatsvc.api.access import USER, Caller
 from chatsvc.api.operation import Operation, Reply
+from chatsvc.core.conversation import ConversationPage
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID, format_id
 from chatsvc.core.limits import Limits
 from chatsvc.core.lost import LostRange
-from chatsvc.features.conversations.service import ConversationPage, ConversationService
+from chatsvc.features.conversations.service import ConversationService
 
 
 class ConversationsRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -2,41 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
-
-class StoredConversation(Protocol):
-    """A conversation as the store and the log's tail return it."""
-
-    @property
-    def channel(self) -> str: ...
-
-    @property
-    def participants(self) -> tuple[str, ...]: ...
-
-    @property
-    def last_id(self) -> int: ...
-
-    @property
-    def last_message(self) -> bytes: ...
-
-
-class ConversationPage(Protocol):
-    """Conversations, descending by ``last_id``."""
-
-    @property
-    def conversations(self) -> Sequence[StoredConversation]: ...
-
-    @property
-    def has_more(self) -> bool: ...
-
-    @property
-    def complete(self) -> bool: ...
-
-    @property
-    def lost(self) -> tuple[int, int] | None:
-        """The id range of lost messages, above the first id up to the second, or ``None``."""
+from chatsvc.core.conversation import ConversationPage
 
 
 class ConversationHistory(Protocol):

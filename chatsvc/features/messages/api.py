@@ -23,7 +23,7 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.limits import Limits
 from chatsvc.core.lost import LostRange
 from chatsvc.core.message import check_client_id, check_device
-from chatsvc.core.page import Entry
+from chatsvc.core.page import Entry, Page
 from chatsvc.features.messages.channels import ConversationSender
 from chatsvc.features.messages.model import (
     EXAMPLE_ID,
@@ -41,7 +41,6 @@ from chatsvc.features.messages.model import (
 )
 from chatsvc.features.messages.reading import (
     Conversation,
-    HistoryPage,
     MessageReader,
     PageQuery,
 )
@@ -201,7 +200,7 @@ def _message(reader: MessageReader) -> Operation:
     )
 
 
-def page_body(page: HistoryPage, page_query: PageQuery, *, by_rev: bool) -> bytes:
+def page_body(page: Page, page_query: PageQuery, *, by_rev: bool) -> bytes:
     """Return the page as JSON; the bytes of the messages are not encoded again.
 
     ``by_rev``: positions are those of a user's replay, not those of a conversation's page.

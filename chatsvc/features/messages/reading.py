@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from chatsvc.api.fields import check_page_limit, read_message_id
 from chatsvc.core.errors import FieldError, Forbidden, Invalid, NotFound
 from chatsvc.core.limits import Limits
-from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.core.participants import channel_error, channel_key, normalize_participants
 from chatsvc.features.messages.model import PageRequest
-
-
-class HistoryPage(Protocol):
-    """A page of entries, ascending by id."""
-
-    @property
-    def entries(self) -> Sequence[Entry]: ...
-
-    @property
-    def has_more(self) -> bool: ...
-
-    @property
-    def complete(self) -> bool: ...
-
-    @property
-    def lost(self) -> tuple[int, int] | None:
-        """The id range of lost messages, above the first id up to the second, or ``None``."""
 
 
 class History(Protocol):
@@ -37,17 +19,15 @@ class History(Protocol):
     :class:`~chatsvc.core.errors.HistoryBusy`. Reads take turns by ``reader``, the user.
     """
 
-    async def channel_page(
-        self, channel: str, bounds: Bounds, *, reader: str = ""
-    ) -> HistoryPage: ...
+    async def channel_page(self, channel: str, bounds: Bounds, *, reader: str = "") -> Page: ...
 
-    async def user_page(self, user: str, bounds: Bounds) -> HistoryPage: ...
+    async def user_page(self, user: str, bounds: Bounds) -> Page: ...
 
     async def channel_around(
         self, channel: str, message_id: int, limit: int, *, reader: str = ""
-    ) -> HistoryPage: ...
+    ) -> Page: ...
 
-    async def user_around(self, user: str, message_id: int, limit: int) -> HistoryPage: ...
+    async def user_around(self, user: str, message_id: int, limit: int) -> Page: ...
 
     async def participants(self, user: str, channel: str) -> tuple[str, ...] | None: ...
 
@@ -146,7 +126,7 @@ class MessageReader:
 
     async def page(
         self, user: str, conversation: Conversation | None, page_query: PageQuery
-    ) -> HistoryPage:
+    ) -> Page:
         """Return a page of one conversation, or of all the user's where it is ``None``.
 
         Raises:

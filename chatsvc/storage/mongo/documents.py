@@ -18,13 +18,14 @@ from bson.errors import BSONError
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 
+from chatsvc.core.conversation import Conversation
 from chatsvc.core.errors import VersionTooNew
 from chatsvc.core.ids import MAX_ID, created_at, format_id, id_ms
 from chatsvc.core.page import Bounds, Entry
 from chatsvc.core.record import KIND_MESSAGE, Record
 from chatsvc.storage.bodies import DecodedRecord
 from chatsvc.storage.client_ids import minted_ahead_ms
-from chatsvc.storage.ports import Conversation, Rejection
+from chatsvc.storage.ports import Rejection
 
 Document = dict[str, Any]
 

@@ -9,13 +9,14 @@ from typing import TypeVar
 import structlog
 from pymongo import ASCENDING, DESCENDING
 
+from chatsvc.core.conversation import Conversation
 from chatsvc.core.ids import format_id
 from chatsvc.core.page import NO_BYTE_BOUND, Bounds, Entry
 from chatsvc.storage.mongo.collections import is_our_id, our_messages
 from chatsvc.storage.mongo.connection import SIMPLE, Collection, MongoConnection
 from chatsvc.storage.mongo.documents import Document, id_range, to_conversation, to_entry
 from chatsvc.storage.mongo.pages import read_page
-from chatsvc.storage.ports import ClientIdAt, Conversation, Members
+from chatsvc.storage.ports import ClientIdAt, Members
 
 T = TypeVar("T")
 

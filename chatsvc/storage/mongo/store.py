@@ -14,6 +14,7 @@ from typing import Any, Final
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
+from chatsvc.core.conversation import Conversation
 from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import format_id, parse_id
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
@@ -39,7 +40,6 @@ from chatsvc.storage.mongo.errors import (
 from chatsvc.storage.mongo.reads import MongoReads
 from chatsvc.storage.ports import (
     ClientIdAt,
-    Conversation,
     Members,
     MessageStore,
     PastClientIds,

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from chatsvc.core.conversation import Conversation
 from chatsvc.core.ids import format_id, id_ms, parse_id
 from chatsvc.core.page import Bounds, Entry, take
 from chatsvc.core.record import Record
@@ -27,7 +28,7 @@ from chatsvc.storage.bodies import (
     sameness,
 )
 from chatsvc.storage.client_ids import listed_above_ms, minted_ahead_ms
-from chatsvc.storage.ports import ClientIdAt, Conversation, Members, PastClientIds, Rejection
+from chatsvc.storage.ports import ClientIdAt, Members, PastClientIds, Rejection
 
 MAX_ROW_ID: Final = (1 << 63) - 1
 """Row ids are signed; ids of this service stay below until the year 6429."""

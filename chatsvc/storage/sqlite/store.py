@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from chatsvc.core.conversation import Conversation
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
@@ -22,7 +23,6 @@ from chatsvc.log.local.in_place import InPlace
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.ports import (
     ClientIdAt,
-    Conversation,
     DeadLetter,
     DeadLetters,
     Members,

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from chatsvc.client.uuid7 import build_uuid7
+from chatsvc.core.conversation import Conversation
 from chatsvc.core.errors import LogUnavailable, StoreUnavailable
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.limits import Limits
@@ -38,7 +39,7 @@ from chatsvc.storage import persister as persisting
 from chatsvc.storage.history import History
 from chatsvc.storage.past import learn_past
 from chatsvc.storage.persister import Persister
-from chatsvc.storage.ports import Conversation, Rejection
+from chatsvc.storage.ports import Rejection
 from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of
 

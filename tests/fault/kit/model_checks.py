@@ -6,10 +6,9 @@ import json
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID, format_id, id_ms, parse_id, uuid7_ms
-from chatsvc.core.page import Bounds
+from chatsvc.core.page import Bounds, Page
 from chatsvc.delivery.connection import Connection
 from chatsvc.log.key_bounds import AHEAD_MS
-from chatsvc.storage.history_pages import Page
 from tests.fault.kit.model import CONVERSATIONS, USERS, WINDOW_MS, Client, Held, Sent, Wire, World
 
 

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from chatsvc.core.ids import format_id
-from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.delivery.connection import HIGH_WATER
 from chatsvc.delivery.resume import Plan
 from tests.support.drafts import record
-from tests.support.fake_log import Page, entry_of
+from tests.support.fake_log import entry_of
 from tests.support.resuming import SOON, Resumption, shown, turns
 from tests.support.sockets import attach, connection
 

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from chatsvc.core.page import Bounds
+from chatsvc.core.page import Bounds, Page
 from chatsvc.delivery.resume import Plan
 from chatsvc.log.reconcile import EpochEntry
 from tests.support.drafts import record
-from tests.support.fake_log import Page, entry_of
+from tests.support.fake_log import entry_of
 from tests.support.resuming import Resumption, shown, turns
 
 

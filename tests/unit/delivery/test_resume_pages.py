@@ -6,12 +6,11 @@ import asyncio
 
 import pytest
 
-from chatsvc.core.page import NO_BYTE_BOUND, Bounds
+from chatsvc.core.page import NO_BYTE_BOUND, Bounds, Page
 from chatsvc.core.record import Record
 from chatsvc.delivery.connection import HIGH_WATER, Connection
 from chatsvc.delivery.resume import Plan
 from tests.support.drafts import record
-from tests.support.fake_log import Page
 from tests.support.resuming import SOON, Resumption, shown, turns
 from tests.support.sockets import attach, connection
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chatsvc.core.conversation import Conversation
 from chatsvc.core.errors import HistoryBusy, StoreUnavailable
 from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import Bounds
@@ -16,7 +17,6 @@ from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.breaker import Breaker
 from chatsvc.storage.history import History
-from chatsvc.storage.ports import Conversation
 from chatsvc.storage.read_queue import ReadQueue
 from chatsvc.storage.retention import Expiry
 from tests.support.history_worlds import Merged, Refilling, World, at, ids

@@ -11,6 +11,7 @@ from chatsvc.api.operation import Reply
 from chatsvc.core.errors import FieldError, Invalid
 from chatsvc.core.ids import format_id
 from chatsvc.core.limits import Limits
+from chatsvc.core.page import Page
 from chatsvc.features.messages.api import operations
 from chatsvc.features.messages.channels import ConversationSender
 from chatsvc.features.messages.model import (
@@ -21,7 +22,7 @@ from chatsvc.features.messages.model import (
 )
 from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import AllowAll, MessageService
-from tests.support.fake_log import FakeHistory, FakeLog, Page, entry_of
+from tests.support.fake_log import FakeHistory, FakeLog, entry_of
 
 
 class Alice(NamedTuple):

@@ -6,11 +6,11 @@ import pytest
 
 from chatsvc.core.errors import FieldError, Forbidden, Invalid, NotFound, RequestError
 from chatsvc.core.limits import Limits
-from chatsvc.core.page import Bounds, Entry
+from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.features.messages.api import page_body
 from chatsvc.features.messages.model import PageRequest
 from chatsvc.features.messages.reading import Conversation, MessageReader, PageQuery
-from tests.support.fake_log import FakeHistory, FakeLog, Page
+from tests.support.fake_log import FakeHistory, FakeLog
 
 LIMITS = Limits(page=50, participants=3, user_id_characters=5)
 ID = "019aa7c3f2100000"
