@@ -14,7 +14,7 @@ from chatsvc.log.local.log import LocalLog
 from chatsvc.log.reconcile import StoreState
 from chatsvc.settings.table import Settings
 from chatsvc.storage.past import learn_past
-from chatsvc.storage.ports import MessageStore
+from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of
 

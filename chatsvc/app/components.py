@@ -28,7 +28,7 @@ from chatsvc.server.websocket.upgrade import WebSocketEndpoint
 from chatsvc.settings.table import Settings
 from chatsvc.storage.history import History
 from chatsvc.storage.persister import Persister
-from chatsvc.storage.ports import MessageStore
+from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.probe import StoreProbe
 from chatsvc.storage.retention import Expiry, Retention
 

@@ -18,7 +18,7 @@ from chatsvc.core.ids import format_id, parse_id
 from chatsvc.core.record import unpack
 from chatsvc.settings.table import Settings
 from chatsvc.storage.dead_letters import DeadLetterAdmin
-from chatsvc.storage.ports import DeadLetter
+from chatsvc.storage.ports.dead_letters import DeadLetter
 
 
 def dead_letters(arguments: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from chatsvc.log.local.lock import DataDirLock
 from chatsvc.log.local.verify import BadRow, Verdict, accept_loss, remove, verify
 from chatsvc.settings.table import Settings
 from chatsvc.storage.dead_letters import DAMAGED
-from chatsvc.storage.ports import DeadLetter
+from chatsvc.storage.ports.dead_letters import DeadLetter
 
 
 def log_verify(arguments: argparse.Namespace) -> int:

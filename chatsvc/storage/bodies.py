@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from chatsvc.core.record import KIND_MESSAGE, Record
-from chatsvc.storage.ports import Rejection
+from chatsvc.storage.ports.messages import Rejection
 
 DIGEST_CONFLICT: Final = "digest_conflict"
 

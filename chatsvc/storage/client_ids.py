@@ -8,7 +8,7 @@ from chatsvc.core.ids import id_ms, uuid7_ms
 from chatsvc.core.record import Record
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.storage.letter_records import record_of
-from chatsvc.storage.ports import DeadLetter
+from chatsvc.storage.ports.dead_letters import DeadLetter
 
 
 def listed_above_ms(newest_ms: int, since_ms: int) -> int:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
 from chatsvc.core.errors import LogDamaged, VersionTooNew
 from chatsvc.core.ids import format_id, now_ms, uuid7_ms
 from chatsvc.core.record import Record, unpack
-from chatsvc.storage.ports import DeadLetter, MessageStore
+from chatsvc.storage.ports.client_ids import ClientIdReader
+from chatsvc.storage.ports.dead_letters import DeadLetter, HasDeadLetters
+from chatsvc.storage.ports.messages import MessageWriter
 
 DAMAGED: Final = "log_damaged"
 """The code of a letter whose bytes are not what was accepted: its row failed its check."""
@@ -31,13 +33,17 @@ class Replay(NamedTuple):
     reason: str | None = None
 
 
+class ReplayStore(MessageWriter, ClientIdReader, HasDeadLetters, Protocol):
+    """A store that dead letters are stored in again."""
+
+
 class DeadLetterAdmin:
     """The operator's commands on the dead letters of an open store.
 
     Every method may raise :class:`~chatsvc.core.errors.StoreUnavailable`.
     """
 
-    def __init__(self, store: MessageStore) -> None:
+    def __init__(self, store: ReplayStore) -> None:
         self._store = store
         self._letters = store.dead_letters
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from chatsvc.core.conversation import Conversation, ConversationPage
 from chatsvc.core.errors import StoreUnavailable
@@ -33,7 +33,9 @@ from chatsvc.storage.history_pages import (
     merge,
     messages_of,
 )
-from chatsvc.storage.ports import MessageStore
+from chatsvc.storage.ports.client_ids import ClientIdReader
+from chatsvc.storage.ports.conversations import ConversationReader
+from chatsvc.storage.ports.messages import MessageReader
 from chatsvc.storage.read_queue import ReadQueue
 from chatsvc.storage.retention import KEEP_EVERYTHING, Expiry
 from chatsvc.storage.tail_conversations import TailConversations, UserConversations
@@ -43,6 +45,10 @@ T = TypeVar("T")
 _NOT_YET: Final = "the store is being filled up again from the log"
 
 _FromStore = Callable[[Bounds], Awaitable[list[Entry]]]
+
+
+class HistoryStore(MessageReader, ConversationReader, ClientIdReader, Protocol):
+    """A store, as far as history is read from it."""
 
 
 class History:
@@ -64,7 +70,7 @@ class History:
 
     def __init__(
         self,
-        store: MessageStore,
+        store: HistoryStore,
         tail: Tail,
         *,
         breaker_seconds: float = 1.0,

@@ -8,7 +8,8 @@ from chatsvc.core.errors import LogDamaged, VersionTooNew
 from chatsvc.core.record import Record, unpack
 from chatsvc.log.reconcile import equal_json
 from chatsvc.storage.bodies import sameness
-from chatsvc.storage.ports import DeadLetter, DeadLetters, MessageStore
+from chatsvc.storage.ports.dead_letters import DeadLetter, DeadLetters
+from chatsvc.storage.ports.messages import MessageReader
 
 
 def record_of(letter: DeadLetter) -> Record | None:
@@ -39,7 +40,7 @@ async def taken_by_letters(letters: DeadLetters, records: Sequence[Record]) -> l
     return [one for one in records if sameness(held.get(one.id, one)) != sameness(one)]
 
 
-async def taken_by_messages(store: MessageStore, records: Sequence[Record]) -> list[Record]:
+async def taken_by_messages(store: MessageReader, records: Sequence[Record]) -> list[Record]:
     """Those of the records whose id another message in the store has."""
     taken: list[Record] = []
     for record in records:

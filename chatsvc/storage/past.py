@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -12,7 +12,8 @@ from chatsvc.log.base import StoreAttachment
 from chatsvc.log.key_bounds import SENDERS
 from chatsvc.storage.client_ids import listed_above_ms
 from chatsvc.storage.letter_records import record_of
-from chatsvc.storage.ports import ClientIdAt, MessageStore
+from chatsvc.storage.ports.client_ids import ClientIdAt, ClientIdReader
+from chatsvc.storage.ports.dead_letters import HasDeadLetters
 
 MAX_READ: Final = 500_000
 """Messages whose client ids are read one by one."""
@@ -22,7 +23,11 @@ _ANY_TIME: Final = id_ms(MAX_ID)
 _logger = structlog.get_logger("chatsvc.store")
 
 
-async def learn_past(log: StoreAttachment, store: MessageStore) -> None:
+class ClientIdHistory(ClientIdReader, HasDeadLetters, Protocol):
+    """A store, as far as it knows of client ids."""
+
+
+async def learn_past(log: StoreAttachment, store: ClientIdHistory) -> None:
     """Let the log know which client ids the store may hold that it never knew itself.
 
     Every message bounds its own ``client_id``, or is listed as minted ahead. But where the ids
@@ -45,7 +50,7 @@ async def learn_past(log: StoreAttachment, store: MessageStore) -> None:
     log.learn_past(listed_above_ms(newest_ms, since_ms), _ordered(latest))
 
 
-async def _read_ahead(store: MessageStore, since_ms: int, latest: dict[str, int]) -> bool:
+async def _read_ahead(store: ClientIdHistory, since_ms: int, latest: dict[str, int]) -> bool:
     """Add the senders of what was accepted later, by its ids; ``False`` if that is too much."""
     bound = listed_above_ms(_ANY_TIME, since_ms)
     count = 0
@@ -65,7 +70,7 @@ async def _read_ahead(store: MessageStore, since_ms: int, latest: dict[str, int]
     return True
 
 
-async def _above(store: MessageStore, after: int) -> AsyncIterator[ClientIdAt]:
+async def _above(store: ClientIdHistory, after: int) -> AsyncIterator[ClientIdAt]:
     """Of messages and dead letters above an id."""
     last = after
     while found := await store.client_ids_above(last, _AT_ONCE):

@@ -15,7 +15,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from tenacity import (
@@ -35,10 +35,12 @@ from chatsvc.log.base import StoreFeed
 from chatsvc.log.reconcile import Mark, fingerprint
 from chatsvc.storage.bodies import DIGEST_CONFLICT
 from chatsvc.storage.letter_records import taken_by_letters, taken_by_messages
-from chatsvc.storage.past import learn_past
+from chatsvc.storage.past import ClientIdHistory, learn_past
 from chatsvc.storage.persister_events import PersisterEvents, PersisterHealth, Status
-from chatsvc.storage.ports import DeadLetter, MessageStore, Rejection
-from chatsvc.storage.store_state import state_of
+from chatsvc.storage.ports.dead_letters import DeadLetter
+from chatsvc.storage.ports.lifecycle import StoreLifecycle
+from chatsvc.storage.ports.messages import MessageWriter, Rejection
+from chatsvc.storage.store_state import AttachableStore, state_of
 
 KNOWN_KINDS: Final = frozenset({KIND_MESSAGE})
 BEHIND_BATCH: Final = 5000
@@ -68,6 +70,10 @@ class _StopWhenSet(stop_base):
         return self._event.is_set()
 
 
+class PersisterStore(StoreLifecycle, AttachableStore, MessageWriter, ClientIdHistory, Protocol):
+    """A store, as far as it is filled from the log."""
+
+
 class Persister:
     """The one writer of a store.
 
@@ -89,7 +95,7 @@ class Persister:
     def __init__(
         self,
         log: StoreFeed,
-        store: MessageStore,
+        store: PersisterStore,
         *,
         attempts: int = 5,
         batch: int = 500,

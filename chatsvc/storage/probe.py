@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from chatsvc.core.errors import ChatError
-from chatsvc.storage.ports import MessageStore
+from chatsvc.storage.ports.lifecycle import StoreLifecycle
 
 INTERVAL_SECONDS: Final = 1.0
 TIMEOUT_SECONDS: Final = 3.0
@@ -36,7 +36,7 @@ class StoreProbe:
 
     def __init__(
         self,
-        store: MessageStore,
+        store: StoreLifecycle,
         *,
         interval: float = INTERVAL_SECONDS,
         timeout: float = TIMEOUT_SECONDS,

@@ -16,7 +16,7 @@ import structlog
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.log.tail import Tail
-from chatsvc.storage.ports import MessageStore
+from chatsvc.storage.ports.messages import MessagePurger
 
 _DAY_SECONDS: Final = 86_400
 _BATCH: Final = 1000
@@ -61,7 +61,7 @@ class Retention:
 
     def __init__(
         self,
-        store: MessageStore,
+        store: MessagePurger,
         tail: Tail,
         expiry: Expiry,
         *,

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from chatsvc.log.reconcile import StoreState
 from chatsvc.storage.letter_records import record_of
-from chatsvc.storage.ports import MessageStore
+from chatsvc.storage.ports.dead_letters import HasDeadLetters
+from chatsvc.storage.ports.messages import MessageReader
+from chatsvc.storage.ports.watermark import StoreWatermark
 
 
-async def state_of(store: MessageStore) -> StoreState:
+class AttachableStore(StoreWatermark, MessageReader, HasDeadLetters, Protocol):
+    """A store that a log can be attached to."""
+
+
+async def state_of(store: AttachableStore) -> StoreState:
     """What a log has to know of an open store to meet it.
 
     Raises:

@@ -49,7 +49,7 @@ def test_every_name_of_the_program_is_there() -> None:
         ("ClientFrame", "chatsvc/wire/protocol.py"),
         ("ServerFrame", "chatsvc/wire/protocol.py"),
         ("STATUS", "chatsvc/server/errors.py"),
-        ("MessageStore", "chatsvc/storage/ports.py"),
+        ("MessageReader", "chatsvc/storage/ports/messages.py"),
     ):
         assert name in TEXT
         assert re.search(rf"\b{name}\b", (ROOT / place).read_text("utf-8")), (name, place)

@@ -1,4 +1,4 @@
-"""What every store promises (``chatsvc/storage/ports.py``), as tests.
+"""What every store promises (``chatsvc/storage/ports/``), as tests.
 
 A subclass has a fixture ``place``: where a store lies, to be opened again and again.
 """
@@ -18,7 +18,9 @@ from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record, accept, pack, unpack
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.log.reconcile import Mark
-from chatsvc.storage.ports import DeadLetter, Members, MessageStore
+from chatsvc.storage.ports.conversations import Members
+from chatsvc.storage.ports.dead_letters import DeadLetter
+from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.store_state import state_of
 from tests.support.client_ids import uuid7_at
 from tests.support.records import START, draft, other_kind, record, records, with_body

@@ -19,7 +19,7 @@ from chatsvc.core.record import pack
 from chatsvc.storage.mongo import dead_letters as mongo_dead_letters
 from chatsvc.storage.mongo import store as mongo
 from chatsvc.storage.mongo.store import MongoStore
-from chatsvc.storage.ports import DeadLetter
+from chatsvc.storage.ports.dead_letters import DeadLetter
 from tests.support import mongod
 from tests.support.client_ids import uuid7_at
 from tests.support.records import START, record, records, with_body

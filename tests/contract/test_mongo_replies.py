@@ -17,7 +17,7 @@ from chatsvc.core.page import Bounds
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.mongo.documents import to_document
 from chatsvc.storage.mongo.store import STEPS, MongoStore
-from chatsvc.storage.ports import DeadLetter
+from chatsvc.storage.ports.dead_letters import DeadLetter
 from tests.support.records import record, records
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]

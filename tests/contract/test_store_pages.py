@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from chatsvc.core.ids import MAX_ID
-from chatsvc.storage.ports import DeadLetter, MessageStore
+from chatsvc.storage.ports.dead_letters import DeadLetter
+from chatsvc.storage.ports.message_store import MessageStore
 from tests.contract.test_store import MongoPlace, SqlitePlace
 from tests.support.records import records
 

@@ -23,7 +23,7 @@ import pytest
 
 from chatsvc.core.ids import format_id
 from chatsvc.core.record import pack
-from chatsvc.storage.ports import DeadLetter
+from chatsvc.storage.ports.dead_letters import DeadLetter
 from chatsvc.storage.sqlite.store import SqliteStore
 from tests.support.process import (
     LIMIT_SECONDS,

@@ -14,16 +14,12 @@ from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.bodies import conflicting, decode_participants, sameness
 from chatsvc.storage.client_ids import letter_key, listed_above_ms, minted_ahead_ms
-from chatsvc.storage.ports import (
-    ClientIdAt,
-    DeadLetter,
-    DeadLetters,
-    Members,
-    MessageStore,
-    PastClientIds,
-    Rejection,
-    Versions,
-)
+from chatsvc.storage.ports.client_ids import ClientIdAt, PastClientIds
+from chatsvc.storage.ports.conversations import Members
+from chatsvc.storage.ports.dead_letters import DeadLetter, DeadLetters
+from chatsvc.storage.ports.lifecycle import Versions
+from chatsvc.storage.ports.message_store import MessageStore
+from chatsvc.storage.ports.messages import Rejection
 
 
 class MemoryLetters(DeadLetters):

@@ -13,7 +13,7 @@ from chatsvc.storage.mongo.collections import our_ids
 from chatsvc.storage.mongo.connection import SIMPLE, Collection, MongoConnection
 from chatsvc.storage.mongo.documents import Document
 from chatsvc.storage.mongo.reads import MongoReads
-from chatsvc.storage.ports import PastClientIds
+from chatsvc.storage.ports.client_ids import PastClientIds
 
 KEY_INDEX: Final = IndexModel(  # the first of a key comes first, without a sort
     [
@@ -52,14 +52,14 @@ class MongoClientIds:
     async def find(
         self, key: tuple[str, str, str], *, after: int, dead_letters: bool
     ) -> tuple[int, bytes] | None:
-        """See :meth:`~chatsvc.storage.ports.MessageStore.find_client_id`."""
+        """See :meth:`~chatsvc.storage.ports.client_ids.ClientIdReader.find_client_id`."""
         # The letters first: what is replayed in between is then found among the messages.
         letter = await self._find_letter(key, after) if dead_letters else None
         stored = await self._reads.find_client_id(key, after)
         return min((one for one in (letter, stored) if one is not None), default=None)
 
     async def past(self, *, limit: int, since_ms: int) -> PastClientIds:
-        """See :meth:`~chatsvc.storage.ports.MessageStore.past_client_ids`."""
+        """See :meth:`~chatsvc.storage.ports.client_ids.ClientIdReader.past_client_ids`."""
         newest_ms = id_ms(max(await self._newest_letter(), await self._reads.head()))
         bound = listed_above_ms(newest_ms, since_ms)
         latest: dict[str, int] = {}

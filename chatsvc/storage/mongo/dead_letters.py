@@ -15,7 +15,7 @@ from chatsvc.storage.client_ids import letter_key
 from chatsvc.storage.mongo.collections import our_ids
 from chatsvc.storage.mongo.connection import SIMPLE, Collection, MongoConnection
 from chatsvc.storage.mongo.documents import Document
-from chatsvc.storage.ports import DeadLetter, DeadLetters
+from chatsvc.storage.ports.dead_letters import DeadLetter, DeadLetters
 
 _PART_BYTES: Final = 8 * 1024 * 1024
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -25,7 +25,7 @@ from chatsvc.core.page import Bounds, Entry
 from chatsvc.core.record import KIND_MESSAGE, Record
 from chatsvc.storage.bodies import DecodedRecord
 from chatsvc.storage.client_ids import minted_ahead_ms
-from chatsvc.storage.ports import Rejection
+from chatsvc.storage.ports.messages import Rejection
 
 Document = dict[str, Any]
 

@@ -16,7 +16,8 @@ from chatsvc.storage.mongo.collections import is_our_id, our_messages
 from chatsvc.storage.mongo.connection import SIMPLE, Collection, MongoConnection
 from chatsvc.storage.mongo.documents import Document, id_range, to_conversation, to_entry
 from chatsvc.storage.mongo.pages import read_page
-from chatsvc.storage.ports import ClientIdAt, Members
+from chatsvc.storage.ports.client_ids import ClientIdAt
+from chatsvc.storage.ports.conversations import Members
 
 T = TypeVar("T")
 
@@ -24,7 +25,7 @@ _logger = structlog.get_logger("chatsvc.store")
 
 
 class MongoReads:
-    """See :class:`~chatsvc.storage.ports.MessageStore`, whose methods of these names it serves.
+    """See ``chatsvc.storage.ports``, whose methods of these names it serves.
 
     Args:
         connection: the store's.
@@ -101,7 +102,7 @@ class MongoReads:
         return found[0] if found else None
 
     async def client_ids_above(self, after: int, limit: int) -> list[ClientIdAt]:
-        """See :meth:`~chatsvc.storage.ports.MessageStore.client_ids_above`."""
+        """See :meth:`~chatsvc.storage.ports.client_ids.ClientIdReader.client_ids_above`."""
         return await self._collect(
             self._messages,
             {},

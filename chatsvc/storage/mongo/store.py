@@ -38,14 +38,11 @@ from chatsvc.storage.mongo.errors import (
     unavailable,
 )
 from chatsvc.storage.mongo.reads import MongoReads
-from chatsvc.storage.ports import (
-    ClientIdAt,
-    Members,
-    MessageStore,
-    PastClientIds,
-    Rejection,
-    Versions,
-)
+from chatsvc.storage.ports.client_ids import ClientIdAt, PastClientIds
+from chatsvc.storage.ports.conversations import Members
+from chatsvc.storage.ports.lifecycle import Versions
+from chatsvc.storage.ports.message_store import MessageStore
+from chatsvc.storage.ports.messages import Rejection
 
 _MESSAGE_INDEXES: Final = (
     IndexModel([("channel", ASCENDING), ("_id", ASCENDING)], name="channel_page", collation=SIMPLE),
@@ -66,7 +63,7 @@ _PART: Final = 1000
 
 
 class MongoStore(MessageStore):
-    """A :class:`~chatsvc.storage.ports.MessageStore` in MongoDB.
+    """A :class:`~chatsvc.storage.ports.message_store.MessageStore` in MongoDB.
 
     Documents in the collections that are not chatsvc's are passed over.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from chatsvc.storage.client_ids import letter_key
-from chatsvc.storage.ports import DeadLetter
+from chatsvc.storage.ports.dead_letters import DeadLetter
 
 _AT_ONCE: Final = 100
 

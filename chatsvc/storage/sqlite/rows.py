@@ -28,7 +28,9 @@ from chatsvc.storage.bodies import (
     sameness,
 )
 from chatsvc.storage.client_ids import listed_above_ms, minted_ahead_ms
-from chatsvc.storage.ports import ClientIdAt, Members, PastClientIds, Rejection
+from chatsvc.storage.ports.client_ids import ClientIdAt, PastClientIds
+from chatsvc.storage.ports.conversations import Members
+from chatsvc.storage.ports.messages import Rejection
 
 MAX_ROW_ID: Final = (1 << 63) - 1
 """Row ids are signed; ids of this service stay below until the year 6429."""
@@ -67,13 +69,13 @@ def meta(db: sqlite3.Connection, name: str) -> str | None:
 
 
 def watermark(db: sqlite3.Connection) -> Mark | None:
-    """See :meth:`~chatsvc.storage.ports.MessageStore.watermark`."""
+    """See :meth:`~chatsvc.storage.ports.watermark.StoreWatermark.watermark`."""
     found = meta(db, "watermark")
     return None if found is None else _decode_mark(found)
 
 
 def set_watermark(db: sqlite3.Connection, expected: Mark | None, new: Mark) -> bool:
-    """See :meth:`~chatsvc.storage.ports.MessageStore.set_watermark`.
+    """See :meth:`~chatsvc.storage.ports.watermark.StoreWatermark.set_watermark`.
 
     Without an fsync of its own: in WAL mode what was committed before it is on the disk
     whenever this is, and where this is lost with the power, the batch is stored again.
@@ -252,7 +254,7 @@ def _update_conversations(db: sqlite3.Connection, records: Sequence[Record]) -> 
 
 
 def purge(db: sqlite3.Connection, before_id: int, limit: int) -> int:
-    """See :meth:`~chatsvc.storage.ports.MessageStore.purge`."""
+    """See :meth:`~chatsvc.storage.ports.messages.MessagePurger.purge`."""
     db.execute("BEGIN IMMEDIATE")
     try:
         old = db.execute(
@@ -377,7 +379,7 @@ def head(db: sqlite3.Connection) -> int:
 def find_client_id(
     db: sqlite3.Connection, key: tuple[str, str, str], after: int = 0, dead_letters: bool = True
 ) -> tuple[int, bytes] | None:
-    """See :meth:`~chatsvc.storage.ports.MessageStore.find_client_id`."""
+    """See :meth:`~chatsvc.storage.ports.client_ids.ClientIdReader.find_client_id`."""
     sender, channel, client_id = key
     tables = ("messages", "dead_letters") if dead_letters else ("messages",)
     query = " UNION ALL ".join(
@@ -393,7 +395,7 @@ def find_client_id(
 
 
 def past_client_ids(db: sqlite3.Connection, limit: int, since_ms: int) -> PastClientIds:
-    """See :meth:`~chatsvc.storage.ports.MessageStore.past_client_ids`."""
+    """See :meth:`~chatsvc.storage.ports.client_ids.ClientIdReader.past_client_ids`."""
     letters = db.execute("SELECT max(id) FROM dead_letters WHERE client_id IS NOT NULL").fetchone()
     newest_ms = id_ms(max(head(db), int(letters[0] or 0)))
     bound = listed_above_ms(newest_ms, since_ms)
@@ -410,7 +412,7 @@ def past_client_ids(db: sqlite3.Connection, limit: int, since_ms: int) -> PastCl
 
 
 def client_ids_above(db: sqlite3.Connection, after: int, limit: int) -> list[ClientIdAt]:
-    """See :meth:`~chatsvc.storage.ports.MessageStore.client_ids_above`."""
+    """See :meth:`~chatsvc.storage.ports.client_ids.ClientIdReader.client_ids_above`."""
     found = db.execute(
         "SELECT id, sender, client_id FROM messages WHERE id > ? ORDER BY id LIMIT ?",
         (min(after, MAX_ROW_ID), limit),

@@ -21,16 +21,12 @@ from chatsvc.core.record import Record
 from chatsvc.log.local.busy import retry_while_busy
 from chatsvc.log.local.in_place import InPlace
 from chatsvc.log.reconcile import Mark
-from chatsvc.storage.ports import (
-    ClientIdAt,
-    DeadLetter,
-    DeadLetters,
-    Members,
-    MessageStore,
-    PastClientIds,
-    Rejection,
-    Versions,
-)
+from chatsvc.storage.ports.client_ids import ClientIdAt, PastClientIds
+from chatsvc.storage.ports.conversations import Members
+from chatsvc.storage.ports.dead_letters import DeadLetter, DeadLetters
+from chatsvc.storage.ports.lifecycle import Versions
+from chatsvc.storage.ports.message_store import MessageStore
+from chatsvc.storage.ports.messages import Rejection
 from chatsvc.storage.sqlite import dead_letters as dead_letter_rows
 from chatsvc.storage.sqlite import rows
 from chatsvc.storage.sqlite.schema import STEPS, bring_up, found_version
@@ -46,7 +42,7 @@ _UNFIT: Final = (sqlite3.DataError, sqlite3.IntegrityError, OverflowError, Unico
 
 
 class SqliteStore(MessageStore):
-    """A :class:`~chatsvc.storage.ports.MessageStore` in one file.
+    """A :class:`~chatsvc.storage.ports.message_store.MessageStore` in one file.
 
     Args:
         path: the file, made with its folder by :meth:`open`; SQLite puts two more

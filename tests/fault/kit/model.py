@@ -39,7 +39,7 @@ from chatsvc.storage import persister as persisting
 from chatsvc.storage.history import History
 from chatsvc.storage.past import learn_past
 from chatsvc.storage.persister import Persister
-from chatsvc.storage.ports import Rejection
+from chatsvc.storage.ports.messages import Rejection
 from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of
 

@@ -13,7 +13,7 @@ import pytest
 from chatsvc.cli import main
 from chatsvc.core.ids import format_id
 from chatsvc.core.record import Draft, Record, accept, pack
-from chatsvc.storage.ports import DeadLetter
+from chatsvc.storage.ports.dead_letters import DeadLetter
 from chatsvc.storage.sqlite.store import SqliteStore
 
 Captured = pytest.CaptureFixture[str]

@@ -11,7 +11,7 @@ from chatsvc.core.record import Record, accept, pack
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.storage import past
 from chatsvc.storage.past import learn_past
-from chatsvc.storage.ports import DeadLetter
+from chatsvc.storage.ports.dead_letters import DeadLetter
 from tests.support.client_ids import uuid7_at
 from tests.support.fake_log import FakeLog
 from tests.support.memory_store import MemoryStore

@@ -18,7 +18,7 @@ from chatsvc.log.reconcile import Mark, StoreState, fingerprint
 from chatsvc.log.tail import Tail
 from chatsvc.storage.persister import Persister
 from chatsvc.storage.persister_events import PersisterEvents
-from chatsvc.storage.ports import DeadLetter
+from chatsvc.storage.ports.dead_letters import DeadLetter
 from tests.support.fake_log import FakeLog
 from tests.support.memory_store import MemoryStore
 from tests.support.records import START, other_kind, record, records

@@ -14,7 +14,7 @@ from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark, StoreState
 from chatsvc.storage.persister import Persister
 from chatsvc.storage.persister_events import PersisterEvents
-from chatsvc.storage.ports import Rejection
+from chatsvc.storage.ports.messages import Rejection
 from tests.support.fake_log import FakeLog
 from tests.support.memory_store import MemoryStore
 from tests.support.records import records

@@ -10,7 +10,7 @@ import pytest
 
 from chatsvc.core.errors import VersionTooNew
 from chatsvc.core.record import pack
-from chatsvc.storage.ports import DeadLetter
+from chatsvc.storage.ports.dead_letters import DeadLetter
 from chatsvc.storage.sqlite import dead_letters as sqlite_dead_letters
 from chatsvc.storage.sqlite import rows as sqlite_rows
 from chatsvc.storage.sqlite.schema import STEPS, bring_up, found_version

@@ -14,7 +14,7 @@ from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import MAX_ID, id_ms
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record, pack
-from chatsvc.storage.ports import DeadLetter
+from chatsvc.storage.ports.dead_letters import DeadLetter
 from chatsvc.storage.sqlite import dead_letters as sqlite_dead_letters
 from chatsvc.storage.sqlite import rows as sqlite_rows
 from chatsvc.storage.sqlite.schema import STEPS, bring_up, found_version

@@ -1,0 +1,63 @@
+"""The port by which messages are found by their ``client_id``."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class PastClientIds(NamedTuple):
+    """What bounds the ``client_id``s in a store, for a log that knows nothing of them.
+
+    ``newest_ms`` is the time (Unix ms) in the highest id of a message or a dead letter, 0 if
+    there is none. ``ahead`` are senders with the time at which the latest of their ids was
+    minted, where that is more than ``AHEAD_MS`` (``log/key_bounds.py``) after the message's
+    own id and after the time that was asked for; the latest first.
+    """
+
+    newest_ms: int
+    ahead: Sequence[tuple[str, int]]
+
+
+class ClientIdAt(NamedTuple):
+    """Who sent the message of this id, and its ``client_id``, if it has one."""
+
+    id: int
+    sender: str
+    client_id: str | None
+
+
+class ClientIdReader(Protocol):
+    """The client ids of messages and dead letters."""
+
+    @abc.abstractmethod
+    async def find_client_id(
+        self,
+        sender: str,
+        channel: str,
+        client_id: str,
+        *,
+        after: int = 0,
+        dead_letters: bool = True,
+    ) -> tuple[int, bytes] | None:
+        """Id and digest of the first message under this key.
+
+        Args:
+            after: only messages above this id count.
+            dead_letters: whether dead letters count. One that is being replayed meanwhile is
+                found in either place.
+        """
+
+    @abc.abstractmethod
+    async def past_client_ids(self, *, limit: int, since_ms: int) -> PastClientIds:
+        """What is known of the ``client_id``s in here; at most ``limit`` senders.
+
+        Args:
+            since_ms: ids minted no later than ``AHEAD_MS`` after this time are not asked for,
+                or than that after the newest message, where that is the earlier one.
+        """
+
+    @abc.abstractmethod
+    async def client_ids_above(self, after: int, limit: int) -> Sequence[ClientIdAt]:
+        """Of the oldest messages above an id, ascending; dead letters do not count."""

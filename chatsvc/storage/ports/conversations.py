@@ -1,0 +1,40 @@
+"""The port by which conversations are listed.
+
+A conversation never goes back: an older record, written again, does not replace a newer
+``last_message``.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import NamedTuple, Protocol
+
+from chatsvc.core.conversation import Conversation
+from chatsvc.core.page import MAX_PAGE_BYTES
+
+
+class Members(NamedTuple):
+    """Who is in a conversation, and the id of its newest message."""
+
+    participants: tuple[str, ...]
+    last_id: int
+
+
+class ConversationReader(Protocol):
+    """The conversations of users; see the module's text."""
+
+    @abc.abstractmethod
+    async def conversations(
+        self, user: str, *, before: int, limit: int, max_bytes: int = MAX_PAGE_BYTES
+    ) -> list[Conversation]:
+        """A user's conversations whose ``last_id`` is below ``before``, newest first.
+
+        ``max_bytes`` bounds their messages as :class:`~chatsvc.core.page.Bounds` does a page's.
+        """
+
+    @abc.abstractmethod
+    async def members(self, user: str, channel: str) -> Members | None:
+        """The members of one of the user's conversations.
+
+        ``None``, after the same work, for one that does not exist and for one of others.
+        """
