@@ -12,8 +12,8 @@ from chatsvc.cli import main
 from chatsvc.core.record import pack
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.lock import DataDirLock
-from chatsvc.storage.sqlite import rows as sqlite_rows
-from chatsvc.storage.sqlite import schema as sqlite_schema
+from chatsvc.storage.sqlite import client_ids as sqlite_client_ids
+from chatsvc.storage.sqlite import migrations
 from chatsvc.storage.sqlite.store import SqliteStore
 from tests.support.records import record
 
@@ -99,17 +99,17 @@ def test_an_older_store_is_reported_and_moved(data: Path, capsys: Captured) -> N
     letter_record = record(1, client_id="k")
     (data / "store.db").unlink(missing_ok=True)
     with sqlite3.connect(data / "store.db", isolation_level=None) as db:
-        sqlite_schema.bring_up(db, sqlite_schema.STEPS[:1])
+        migrations.bring_up(db, migrations.STEPS[:1])
         letter = (letter_record.id, "code", "reason", 1, pack(letter_record))
         db.execute("INSERT INTO dead_letters VALUES (?,?,?,?,?)", letter)
     db.close()
     assert main(["migrate", "--check"]) == 1
-    newest = len(sqlite_schema.STEPS)
+    newest = len(migrations.STEPS)
     assert f"version 1, to be upgraded to {newest}" in capsys.readouterr().out
     assert main(["migrate"]) == 0
     assert f"store: version {newest}, up to date" in capsys.readouterr().out
     assert main(["migrate", "--check"]) == 0
     with sqlite3.connect(data / "store.db") as db:
-        found = sqlite_rows.find_client_id(db, ("alice", "alice,bob", "k"))
+        found = sqlite_client_ids.find_client_id(db, ("alice", "alice,bob", "k"))
     db.close()
     assert found == (letter_record.id, letter_record.digest)

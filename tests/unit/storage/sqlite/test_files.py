@@ -157,7 +157,7 @@ async def test_a_file_that_its_readers_cannot_read_is_not_open(
 
     store = SqliteStore(path, open_seconds=0.01)
     with monkeypatch.context() as patch:
-        patch.setattr("chatsvc.storage.sqlite.store.found_version", fail)
+        patch.setattr("chatsvc.storage.sqlite.connection.found_version", fail)
         with pytest.raises(StoreUnavailable, match="disk I/O error"):
             await store.open()
     await store.open()

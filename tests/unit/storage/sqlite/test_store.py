@@ -15,9 +15,11 @@ from chatsvc.core.ids import MAX_ID, id_ms
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record, pack
 from chatsvc.storage.ports.dead_letters import DeadLetter
+from chatsvc.storage.sqlite import client_ids as sqlite_client_ids
 from chatsvc.storage.sqlite import dead_letters as sqlite_dead_letters
-from chatsvc.storage.sqlite import rows as sqlite_rows
-from chatsvc.storage.sqlite.schema import STEPS, bring_up, found_version
+from chatsvc.storage.sqlite import messages as sqlite_messages
+from chatsvc.storage.sqlite import writes as sqlite_writes
+from chatsvc.storage.sqlite.migrations import STEPS, bring_up, found_version
 from chatsvc.storage.sqlite.store import SqliteStore
 from tests.support.client_ids import uuid7_at
 from tests.support.records import record, records
@@ -169,7 +171,7 @@ def open_db(path: Path) -> sqlite3.Connection:
 def test_an_older_store_is_moved_forward_step_by_step(path: Path) -> None:
     db = open_db(path)
     bring_up(db, STEPS)
-    sqlite_rows.write_records(db, records(3))
+    sqlite_writes.write_records(db, records(3))
     identity = db.execute("SELECT value FROM meta WHERE name='identity'").fetchone()
     steps = (
         *STEPS,
@@ -189,7 +191,7 @@ def test_an_older_store_is_moved_forward_step_by_step(path: Path) -> None:
 def test_letters_of_the_first_version_get_their_keys(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_dead_letters, "_AT_ONCE", 2)
+    monkeypatch.setattr(sqlite_dead_letters, "_FILL_AT_ONCE", 2)
     db = open_db(path)
     bring_up(db, STEPS[:1])
     ahead = uuid7_at(id_ms(record(3).id) + 60_000)
@@ -212,7 +214,7 @@ def test_letters_of_the_first_version_get_their_keys(
         (record(5).id, "b", None),
         (record(6).id, "b", None),
     ]
-    assert sqlite_rows.find_client_id(db, ("alice", "alice,bob", "b")) == (
+    assert sqlite_client_ids.find_client_id(db, ("alice", "alice,bob", "b")) == (
         record(5).id,
         record(5).digest,
     )
@@ -238,16 +240,16 @@ def test_a_step_that_fails_leaves_the_store_as_it_was(path: Path) -> None:
 def test_pages_walk_an_index_and_sort_nothing(path: Path, newest: bool) -> None:
     db = open_db(path)
     bring_up(db)
-    sqlite_rows.write_records(db, records(5))
+    sqlite_writes.write_records(db, records(5))
     statements: list[str] = []
     db.set_trace_callback(statements.append)
     bounds = Bounds(2, 1, 1 << 62, newest)
-    sqlite_rows.channel_page(db, "alice,bob", bounds)
-    sqlite_rows.user_page(db, "alice", bounds)
-    sqlite_rows.count_user(db, "alice", bounds)
-    sqlite_rows.find_client_id(db, ("alice", "alice,bob", "k"))
-    sqlite_rows.message(db, 1)
-    sqlite_rows.head(db)
+    sqlite_messages.channel_page(db, "alice,bob", bounds)
+    sqlite_messages.user_page(db, "alice", bounds)
+    sqlite_messages.count_user(db, "alice", bounds)
+    sqlite_client_ids.find_client_id(db, ("alice", "alice,bob", "k"))
+    sqlite_messages.message(db, 1)
+    sqlite_messages.head(db)
     db.set_trace_callback(None)
     assert len(statements) == 6
     statements += [
@@ -266,7 +268,7 @@ def test_a_batch_takes_few_statements(path: Path) -> None:
     bring_up(db)
     statements: list[str] = []
     db.set_trace_callback(statements.append)
-    sqlite_rows.write_records(db, [record(n, to=("alice", f"u{n}")) for n in range(1, 501)])
+    sqlite_writes.write_records(db, [record(n, to=("alice", f"u{n}")) for n in range(1, 501)])
     assert len(statements) <= 10
     db.close()
 

@@ -11,9 +11,10 @@ import pytest
 from chatsvc.core.errors import VersionTooNew
 from chatsvc.core.record import pack
 from chatsvc.storage.ports.dead_letters import DeadLetter
+from chatsvc.storage.sqlite import client_ids as sqlite_client_ids
 from chatsvc.storage.sqlite import dead_letters as sqlite_dead_letters
-from chatsvc.storage.sqlite import rows as sqlite_rows
-from chatsvc.storage.sqlite.schema import STEPS, bring_up, found_version
+from chatsvc.storage.sqlite.migrations import STEPS, bring_up, found_version
+from chatsvc.storage.sqlite.watermark import meta
 from tests.support.records import record
 
 
@@ -26,13 +27,13 @@ def db() -> Iterator[sqlite3.Connection]:
 
 def test_the_identity_is_random_and_stays(db: sqlite3.Connection) -> None:
     bring_up(db)
-    name = sqlite_rows.meta(db, "identity")
+    name = meta(db, "identity")
     assert re.fullmatch("[0-9a-f]{32}", str(name))
     bring_up(db, (*STEPS, "CREATE TABLE more (id INTEGER)"))
-    assert sqlite_rows.meta(db, "identity") == name
+    assert meta(db, "identity") == name
     other = sqlite3.connect(":memory:", isolation_level=None)
     bring_up(other)
-    assert sqlite_rows.meta(other, "identity") != name
+    assert meta(other, "identity") != name
     other.close()
 
 
@@ -52,7 +53,7 @@ def test_the_first_letter_of_the_first_version_gets_its_key(db: sqlite3.Connecti
     one = record(1, client_id="k")
     db.execute("INSERT INTO dead_letters VALUES (1, 'code', 'reason', 1, ?)", (pack(one),))
     bring_up(db)
-    assert sqlite_rows.find_client_id(db, ("alice", "alice,bob", "k")) == (1, one.digest)
+    assert sqlite_client_ids.find_client_id(db, ("alice", "alice,bob", "k")) == (1, one.digest)
 
 
 def test_letters_are_put_aside_in_whole_or_not_at_all(db: sqlite3.Connection) -> None:

@@ -11,8 +11,9 @@ import pytest
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import accept
-from chatsvc.storage.sqlite import rows
-from chatsvc.storage.sqlite.schema import bring_up
+from chatsvc.storage.sqlite import conversations, messages, writes
+from chatsvc.storage.sqlite.migrations import bring_up
+from chatsvc.storage.sqlite.statements import MAX_ROW_ID
 from tests.support.records import draft, record, records
 
 TABLES = ("messages", "audience", "conversations", "members")
@@ -31,58 +32,58 @@ def counts(db: sqlite3.Connection) -> list[int]:
 
 
 def test_the_lowest_and_the_highest_id_that_a_row_can_have(db: sqlite3.Connection) -> None:
-    fit = [accept(draft(), number) for number in (1, rows.MAX_ROW_ID)]
-    unfit = [accept(draft(), number) for number in (0, rows.MAX_ROW_ID + 1)]
-    rejections = rows.write_records(db, sorted([*fit, *unfit], key=lambda one: one.id))
+    fit = [accept(draft(), number) for number in (1, MAX_ROW_ID)]
+    unfit = [accept(draft(), number) for number in (0, MAX_ROW_ID + 1)]
+    rejections = writes.write_records(db, sorted([*fit, *unfit], key=lambda one: one.id))
     assert [one.record for one in rejections] == unfit
     assert {one.code for one in rejections} == {"id_out_of_range"}
     assert all("63 bits" in one.reason for one in rejections)
-    assert [rows.message(db, one.id) is not None for one in fit] == [True, True]
+    assert [messages.message(db, one.id) is not None for one in fit] == [True, True]
 
 
 def test_the_newest_message_alone_is_written_again(db: sqlite3.Connection) -> None:
-    rows.write_records(db, records(2))
+    writes.write_records(db, records(2))
     before = counts(db)
-    assert rows.write_records(db, [record(2)]) == []
+    assert writes.write_records(db, [record(2)]) == []
     assert counts(db) == before
 
 
 def test_no_statement_has_more_than_six_thousand_values(db: sqlite3.Connection) -> None:
     db.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 6000)
-    assert rows.write_records(db, records(1300)) == []
+    assert writes.write_records(db, records(1300)) == []
     assert counts(db) == [1300, 2600, 1, 2]
 
 
 def test_a_conversation_has_the_newest_of_a_batch(db: sqlite3.Connection) -> None:
-    rows.write_records(db, records(3))
-    (row,) = rows.conversations(db, "alice", MAX_ID, 5, 1 << 20)
+    writes.write_records(db, records(3))
+    (row,) = conversations.conversations(db, "alice", MAX_ID, 5, 1 << 20)
     assert row.last_id == record(3).id
 
 
 def test_a_purge_leaves_no_rows(db: sqlite3.Connection) -> None:
     crowd = tuple(f"participant-{number:03}" for number in range(30))
-    rows.write_records(db, [record(1, to=crowd), *records(2, first=2)])
+    writes.write_records(db, [record(1, to=crowd), *records(2, first=2)])
     (channel,) = db.execute("SELECT channel FROM messages WHERE id = ?", (record(1).id,)).fetchone()
     assert channel.startswith(",sha256:")
-    assert rows.purge(db, record(2).id, 10) == 1
+    assert writes.purge(db, record(2).id, 10) == 1
     assert counts(db) == [2, 4, 1, 2]
-    assert rows.purge(db, MAX_ID, 10) == 2
+    assert writes.purge(db, MAX_ID, 10) == 2
     assert counts(db) == [0, 0, 0, 0]
 
 
 def test_rows_whose_revision_is_not_their_id(db: sqlite3.Connection) -> None:
-    rows.write_records(db, records(3))
+    writes.write_records(db, records(3))
     db.execute("UPDATE messages SET rev = rev + 1000000")
     db.execute("UPDATE audience SET rev = rev + 1000000")
-    (newest,) = rows.user_page(db, "alice", Bounds(1))
+    (newest,) = messages.user_page(db, "alice", Bounds(1))
     assert (newest.id, newest.rev) == (record(3).id, record(3).id + 1_000_000)
-    assert rows.purge(db, record(3).id, 10) == 2
+    assert writes.purge(db, record(3).id, 10) == 2
     assert counts(db) == [1, 2, 1, 2]
 
 
 def test_an_audience_of_nobody_is_read_as_one(db: sqlite3.Connection) -> None:
     nobody = msgspec.structs.replace(record(1), audience=())
-    rows.write_records(db, [nobody])
-    found = rows.message(db, nobody.id)
+    writes.write_records(db, [nobody])
+    found = messages.message(db, nobody.id)
     assert found is not None
     assert found.audience == ()
