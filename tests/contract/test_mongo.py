@@ -17,7 +17,7 @@ from chatsvc.core.ids import MAX_ID, format_id, id_ms
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import pack
 from chatsvc.storage.mongo import dead_letters as mongo_dead_letters
-from chatsvc.storage.mongo import store as mongo
+from chatsvc.storage.mongo import migrations
 from chatsvc.storage.mongo.store import MongoStore
 from chatsvc.storage.ports.dead_letters import DeadLetter
 from tests.support import mongod
@@ -260,16 +260,16 @@ async def test_an_older_version_is_moved_forward(
     mongo_uri: str, mongo_db: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[str] = []
-    newest = len(mongo.STEPS) + 1
+    newest = len(migrations.STEPS) + 1
 
     old = MongoStore(mongo_uri, mongo_db, "messages")
     await old.open()
     await old.write(records(1))
 
-    async def note(_: MongoStore) -> None:
+    async def note(*_: object) -> None:
         taken.append("newest")
 
-    monkeypatch.setattr(mongo, "STEPS", (*mongo.STEPS, note))
+    monkeypatch.setattr(migrations, "STEPS", (*migrations.STEPS, note))
     for _ in range(2):
         new = MongoStore(mongo_uri, mongo_db, "messages")
         await new.open()
@@ -288,7 +288,7 @@ async def test_letters_of_the_first_version_get_their_keys(
     monkeypatch.setattr(mongo_dead_letters, "_PART_BYTES", 100)
     monkeypatch.setattr(mongo_dead_letters, "_FILL_AT_ONCE", 2)
     first = MongoStore(mongo_uri, mongo_db, "messages")
-    monkeypatch.setattr(mongo, "STEPS", mongo.STEPS[:1])
+    monkeypatch.setattr(migrations, "STEPS", migrations.STEPS[:1])
     await first.open()
     put = [*records(5, client_id=uuid7_at(1)), record(9)]
     await first.dead_letters.put(

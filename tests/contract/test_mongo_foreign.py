@@ -68,7 +68,7 @@ async def test_a_foreign_document_is_told_of_once_at_the_start(
 async def test_nothing_is_said_where_all_is_ours(store: MongoStore, mongo_uri: str) -> None:
     await store.open()
     await store.write(records(3))
-    again = MongoStore(mongo_uri, store._reads._messages.database.name, "messages")
+    again = MongoStore(mongo_uri, store._messages.database.name, "messages")
     with capture_logs() as lines:
         await again.open()
     await again.close()

@@ -16,7 +16,8 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.mongo.documents import to_document
-from chatsvc.storage.mongo.store import STEPS, MongoStore
+from chatsvc.storage.mongo.migrations import STEPS
+from chatsvc.storage.mongo.store import MongoStore
 from chatsvc.storage.ports.dead_letters import DeadLetter
 from tests.support.records import record, records
 

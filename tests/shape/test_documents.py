@@ -20,7 +20,7 @@ from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.storage.bodies import partition_records
 from chatsvc.storage.mongo import connection as mongo_connection
-from chatsvc.storage.mongo import store as mongo
+from chatsvc.storage.mongo import database as mongo
 from chatsvc.storage.mongo.documents import to_document
 from chatsvc.storage.mongo.store import MongoStore
 from tests.support.records import record

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 from pymongo import ASCENDING, DESCENDING
@@ -20,6 +20,25 @@ from chatsvc.storage.mongo.documents import Document
 
 LOWEST: Final = "0" * 16
 HIGHEST: Final = "f" * 16
+
+
+class CollectionNames(NamedTuple):
+    """The collections of a store; what is not the messages' is named after it."""
+
+    messages: str
+    conversations: str
+    dead_letters: str
+    dead_letter_parts: str
+    meta: str
+
+    @classmethod
+    def of(cls, messages: str) -> CollectionNames:
+        """Return the names that go with that of the messages' collection."""
+        letters = f"{messages}_dead_letters"
+        return cls(
+            messages, f"{messages}_conversations", letters, f"{letters}_parts", f"{messages}_meta"
+        )
+
 
 _ID = re.compile(r"[0-9a-f]{16}\Z")
 _UNAUTHORIZED: Final = 13

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from pymongo import ASCENDING, DESCENDING, IndexModel, ReplaceOne, UpdateOne
+from pymongo import ASCENDING, DESCENDING, ReplaceOne, UpdateOne
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.storage.client_ids import letter_key
-from chatsvc.storage.mongo.collections import our_ids
+from chatsvc.storage.mongo.collections import CollectionNames, our_ids
 from chatsvc.storage.mongo.connection import SIMPLE, Collection, MongoConnection
 from chatsvc.storage.mongo.documents import Document
 from chatsvc.storage.ports.dead_letters import DeadLetter, DeadLetters
@@ -31,10 +31,10 @@ class MongoDeadLetters(DeadLetters):
     :class:`~chatsvc.storage.client_ids.LetterKey` names it.
     """
 
-    def __init__(self, connection: MongoConnection, name: str) -> None:
+    def __init__(self, connection: MongoConnection, names: CollectionNames) -> None:
         self._connection = connection
-        self._letters = connection.to_write(name)
-        self._parts = connection.to_write(f"{name}_parts")
+        self._letters = connection.to_write(names.dead_letters)
+        self._parts = connection.to_write(names.dead_letter_parts)
 
     async def put(self, letters: Sequence[DeadLetter]) -> None:
         for letter in letters:
@@ -88,10 +88,6 @@ class MongoDeadLetters(DeadLetters):
         return await self._connection.write(
             lambda: self._letters.count_documents(query, collation=SIMPLE)
         )
-
-    async def index(self, indexes: builtins.list[IndexModel]) -> None:
-        """Make indexes over the letters' fields."""
-        await self._connection.write(lambda: self._letters.create_indexes(indexes))
 
     async def fill_keys(self) -> None:
         """Write the keys of letters that were put aside before keys were kept beside them."""

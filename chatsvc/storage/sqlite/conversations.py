@@ -12,7 +12,7 @@ from chatsvc.core.record import Record
 from chatsvc.storage.bodies import decode_participants
 from chatsvc.storage.ports.conversations import ConversationReader, Members
 from chatsvc.storage.sqlite.connection import SqliteFile
-from chatsvc.storage.sqlite.messages import Oldest, split_audience
+from chatsvc.storage.sqlite.messages import OldMessages, split_audience
 from chatsvc.storage.sqlite.statements import MAX_ROW_ID, NAMED, in_bulk, json_list
 
 # Row by row: SQLite walks the whole table for a list of (user, channel) pairs.
@@ -66,7 +66,7 @@ def update(db: sqlite3.Connection, records: Sequence[Record]) -> None:
     db.executemany(_LEAVE, leaving)
 
 
-def delete_ended(db: sqlite3.Connection, old: Oldest) -> None:
+def delete_ended(db: sqlite3.Connection, old: OldMessages) -> None:
     """Remove the conversations whose newest message is among these."""
     ended = db.execute(
         "SELECT c.channel, m.audience FROM conversations c JOIN messages m ON m.id = c.last_id"

@@ -17,7 +17,7 @@ from chatsvc.storage.sqlite.statements import MAX_ROW_ID, NAMED, in_bulk, json_l
 
 _ENTRY: Final = "m.id, m.rev, m.channel, m.sender, m.origin, m.audience, m.body"
 
-Oldest = list[tuple[int, int, str, str]]
+OldMessages = list[tuple[int, int, str, str]]
 """Id, rev, channel and audience of messages."""
 
 
@@ -84,7 +84,7 @@ def insert(db: sqlite3.Connection, records: Sequence[Record]) -> None:
     )
 
 
-def oldest(db: sqlite3.Connection, before_id: int, limit: int) -> Oldest:
+def oldest(db: sqlite3.Connection, before_id: int, limit: int) -> OldMessages:
     """The oldest messages below an id."""
     return db.execute(
         "SELECT id, rev, channel, audience FROM messages WHERE id < ? ORDER BY id LIMIT ?",
@@ -92,7 +92,7 @@ def oldest(db: sqlite3.Connection, before_id: int, limit: int) -> Oldest:
     ).fetchall()
 
 
-def delete(db: sqlite3.Connection, old: Oldest) -> None:
+def delete(db: sqlite3.Connection, old: OldMessages) -> None:
     """Remove messages from the audiences' lists, and themselves."""
     listed = ((user, rev) for _, rev, _, users in old for user in split_audience(users))
     db.executemany("DELETE FROM audience WHERE user = ? AND rev = ?", listed)
