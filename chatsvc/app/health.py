@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from chatsvc.log.base import AHEAD_SECONDS, LogStatus
 from chatsvc.server.observability.health import Check, HealthReport
-from chatsvc.storage.persister import Persister
+from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.probe import StoreProbe
 
 _SEVERITY = ("ok", "degraded", "down")

@@ -124,7 +124,7 @@ def test_a_part_imports_only_what_belongs_to_it(name: str, path: Path) -> None:
     [
         ("chatsvc/core/x.py", "import aiohttp"),
         ("chatsvc/features/messages/api.py", "from aiohttp import web"),
-        ("chatsvc/storage/persister.py", "def f():\n    import motor.motor_asyncio"),
+        ("chatsvc/storage/persister/persister.py", "def f():\n    import motor.motor_asyncio"),
         ("chatsvc/storage/sqlite/store.py", "import pymongo"),
         ("chatsvc/server/observability/health.py", "import sqlite3"),
         ("chatsvc/client/session.py", "from chatsvc.server.http import application"),

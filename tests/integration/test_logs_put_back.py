@@ -19,7 +19,7 @@ from chatsvc.log.local import opening
 from chatsvc.log.local.log import LocalLog
 from chatsvc.storage.dead_letters import DeadLetterAdmin
 from chatsvc.storage.history import History
-from chatsvc.storage.persister import Persister
+from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.ports.messages import Rejection
 from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of

@@ -9,7 +9,7 @@ from chatsvc.delivery.resume import Resumer
 from chatsvc.log.local.elapsed import Instant
 from chatsvc.log.local.log import LocalLog
 from chatsvc.storage.history import History
-from chatsvc.storage.persister import Persister
+from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.retention import Expiry, Retention
 from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of

@@ -35,10 +35,10 @@ from chatsvc.log.local.elapsed import Instant
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.local.worker import call_in_thread
 from chatsvc.log.reconcile import EpochEntry, Mark, StoreState
-from chatsvc.storage import persister as persisting
 from chatsvc.storage.history import History
 from chatsvc.storage.past import learn_past
-from chatsvc.storage.persister import Persister
+from chatsvc.storage.persister import batches
+from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.ports.messages import Rejection
 from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of
@@ -417,7 +417,7 @@ class World:
         """What the persister does by itself."""
         before = self.log.epoch
         await self.persister._round()
-        if self.log.met is not None and not self.persister._must_look:
+        if self.log.met is not None and not self.persister._attached.must_look:
             self.log_is_older = False
         if self.log.epoch != before:
             self.note("(new epoch)")
@@ -427,7 +427,7 @@ class World:
         self.store.away = False
         await self.store.open()
         for _ in range(400):
-            if not self.persister._has_work() and not self.persister._must_look:
+            if not self.persister._source.has_work() and not self.persister._attached.must_look:
                 return
             await self.round()
         raise AssertionError("the persister does not come to an end")
@@ -541,7 +541,7 @@ class World:
             for path in self.folder.glob("store.db*"):
                 path.unlink()
         if running:
-            self.persister._must_look = True  # a minute has passed
+            self.persister._attached.must_look = True  # a minute has passed
             away, self.store.away = self.store.away, False
             await self.round()
             self.store.away = away
@@ -589,14 +589,15 @@ class World:
         lines.append(
             f"floor {tail.floor:x} stored {tail.stored:x} watermark {tail.watermark:x} "
             f"head {tail.head:x} base {tail.base:x} hole {tail.hole} {positions} "
-            f"met {self.log.met} look {self.persister._must_look} at {self.persister._position:x}"
+            f"met {self.log.met} look {self.persister._attached.must_look} "
+            f"at {self.persister._source.position:x}"
         )
         return "\n".join(lines)
 
     @property
     def confirmed(self) -> bool:
         """Whether the log knows the store that is there now."""
-        return self.log.met is not None and not self.persister._must_look
+        return self.log.met is not None and not self.persister._attached.must_look
 
     def note(self, text: str) -> None:
         self.trace.append(text)
@@ -676,7 +677,7 @@ async def run(
     )
     world = World(folder, dice, options)
     set_clock(lambda: world.clock_ms)
-    with mock.patch.object(persisting, "BEHIND_BATCH", options.batch):
+    with mock.patch.object(batches, "BEHIND_BATCH", options.batch):
         await _walk(world, dice, steps, f"seed {seed}, {options}")
     return world.checks
 

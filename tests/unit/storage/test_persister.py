@@ -16,8 +16,8 @@ from chatsvc.core.ids import STEP
 from chatsvc.core.record import Record, pack, unpack
 from chatsvc.log.reconcile import Mark, StoreState, fingerprint
 from chatsvc.log.tail import Tail
-from chatsvc.storage.persister import Persister
-from chatsvc.storage.persister_events import PersisterEvents
+from chatsvc.storage.persister.events import PersisterEvents
+from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.ports.dead_letters import DeadLetter
 from tests.support.fake_log import FakeLog
 from tests.support.memory_store import MemoryStore
@@ -417,7 +417,7 @@ async def test_one_that_is_idle_wakes_for_a_single_record(
     persister = make(batch=500)
     persister.start()
     for number in range(1, 5):
-        await until(lambda: persister._idle)
+        await until(lambda: persister._pauses.idle)
         log.tail.extend(records(1, first=number))
         await until(lambda: log.tail.watermark == log.tail.head)
     assert store.batches == [1] * 4
@@ -426,7 +426,9 @@ async def test_one_that_is_idle_wakes_for_a_single_record(
 async def test_pauses_between_rounds_at_their_default_values(
     log: WatchedLog, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatsvc.storage.persister.random.uniform", lambda low, high: high)
+    monkeypatch.setattr(
+        "chatsvc.storage.persister.persister.random.uniform", lambda low, high: high
+    )
     persister = Persister(log, store, attempts=1)
     rests: list[float] = []
 
@@ -435,7 +437,7 @@ async def test_pauses_between_rounds_at_their_default_values(
         if len(rests) == 8:
             store.away = False
 
-    monkeypatch.setattr(persister, "_rest", rest)
+    monkeypatch.setattr(persister._pauses, "rest", rest)
     store.away = True
     log.tail.extend(records(1))
     await persister._work()
@@ -459,13 +461,13 @@ async def test_waits_between_tries_and_probes_at_their_default_values(
         if len(pauses) == 5:
             store.away = False
 
-    monkeypatch.setattr(persister, "_pause", pause)
+    monkeypatch.setattr(persister._pauses, "pause", pause)
     monkeypatch.setattr(persister._retrying, "sleep", pause)
     store.away = True
     log.tail.extend(records(1))
     assert not await persister._round()
     assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8]), "five tries"
-    await persister._rest(30.0)
+    await persister._pauses.rest(30.0)
     assert pauses[4:] == [2.0], "a store that is gone is asked every two seconds"
 
 

@@ -10,7 +10,7 @@ from chatsvc.core.ids import id_ms
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.log.reconcile import Mark, StoreState
 from chatsvc.log.tail import Tail
-from chatsvc.storage.persister import Persister
+from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.store_state import state_of
 from tests.support.memory_store import MemoryStore
 from tests.support.noted_log import NotedLog
@@ -103,7 +103,7 @@ async def test_records_that_come_while_a_batch_waits_do_not_wake_it(
         log.tail.extend(records(1, first=number))
         for _ in range(10):
             await asyncio.sleep(0)
-    assert not persister._idle
+    assert not persister._pauses.idle
     log.tail.extend(records(1, first=3))
     for _ in range(10):
         await asyncio.sleep(0)

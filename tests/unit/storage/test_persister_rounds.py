@@ -13,7 +13,7 @@ from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark, fingerprint
-from chatsvc.storage.persister import Persister
+from chatsvc.storage.persister.persister import Persister
 from tests.support.memory_store import MemoryStore
 from tests.support.noted_log import NotedLog
 from tests.support.records import START, other_kind, record, records

@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark, StoreState
-from chatsvc.storage.persister import Persister
-from chatsvc.storage.persister_events import PersisterEvents
+from chatsvc.storage.persister.events import PersisterEvents
+from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.ports.messages import Rejection
 from tests.support.fake_log import FakeLog
 from tests.support.memory_store import MemoryStore
@@ -56,8 +56,11 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
         noted.append((low, high))
         return low
 
-    monkeypatch.setattr("chatsvc.storage.persister.time", SimpleNamespace(monotonic=passed))
-    monkeypatch.setattr("chatsvc.storage.persister.random", SimpleNamespace(uniform=uniform))
+    for module in ("persister", "attached_store"):
+        clock = SimpleNamespace(monotonic=passed)
+        monkeypatch.setattr(f"chatsvc.storage.persister.{module}.time", clock)
+    chance = SimpleNamespace(uniform=uniform)
+    monkeypatch.setattr("chatsvc.storage.persister.persister.random", chance)
     return noted
 
 

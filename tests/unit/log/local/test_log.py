@@ -32,7 +32,7 @@ from chatsvc.log.local.record_reader import Row
 from chatsvc.log.local.worker import call_in_thread
 from chatsvc.log.reconcile import StoreState
 from chatsvc.storage.history import History
-from chatsvc.storage.persister import Persister
+from chatsvc.storage.persister.persister import Persister
 from tests.support.drafts import draft
 from tests.support.memory_store import MemoryStore
 from tests.support.waiting import until

@@ -1,0 +1,1 @@
+"""From the log to the store: in order, in batches, for as long as it takes."""
