@@ -26,7 +26,7 @@ from chatsvc.server.websocket.context import SocketContext
 from chatsvc.server.websocket.monitor import SocketMonitor
 from chatsvc.server.websocket.upgrade import WebSocketEndpoint
 from chatsvc.settings.table import Settings
-from chatsvc.storage.history import History
+from chatsvc.storage.history.history import History
 from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.probe import StoreProbe

@@ -15,7 +15,7 @@ from chatsvc.features.dev_login import feature as dev_login
 from chatsvc.features.messages import feature as messages
 from chatsvc.features.messages.service import Policy
 from chatsvc.log.base import MessageLog
-from chatsvc.storage.history import History
+from chatsvc.storage.history.history import History
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from chatsvc.server.http.accepting import AcceptingSite
 from chatsvc.server.http.protocol import ProblemServer
 from chatsvc.server.observability.metrics import Metrics
 from chatsvc.server.websocket.context import SocketContext
-from chatsvc.storage.history import History
+from chatsvc.storage.history.history import History
 from chatsvc.storage.persister.events import PersisterEvents
 from chatsvc.storage.probe import StoreProbe
 

@@ -22,7 +22,7 @@ from chatsvc.log.local import log as local
 from chatsvc.log.local import maintenance, opening
 from chatsvc.log.local.log import LocalLog
 from chatsvc.storage.dead_letters import DeadLetterAdmin
-from chatsvc.storage.history import History
+from chatsvc.storage.history.history import History
 from chatsvc.storage.past import learn_past
 from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.ports.messages import Rejection

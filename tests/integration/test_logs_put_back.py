@@ -18,7 +18,7 @@ from chatsvc.log.local import log as local
 from chatsvc.log.local import opening
 from chatsvc.log.local.log import LocalLog
 from chatsvc.storage.dead_letters import DeadLetterAdmin
-from chatsvc.storage.history import History
+from chatsvc.storage.history.history import History
 from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.ports.messages import Rejection
 from chatsvc.storage.sqlite.store import SqliteStore

@@ -8,7 +8,7 @@ from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
 from chatsvc.log.local.elapsed import Instant
 from chatsvc.log.local.log import LocalLog
-from chatsvc.storage.history import History
+from chatsvc.storage.history.history import History
 from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.retention import Expiry, Retention
 from chatsvc.storage.sqlite.store import SqliteStore

@@ -6,7 +6,7 @@ from chatsvc.core.ids import STEP
 from chatsvc.core.page import Entry
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
-from chatsvc.storage.history import History
+from chatsvc.storage.history.history import History
 from tests.support.memory_store import MemoryStore
 from tests.support.records import START, record, records
 

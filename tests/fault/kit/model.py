@@ -35,7 +35,7 @@ from chatsvc.log.local.elapsed import Instant
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.local.worker import call_in_thread
 from chatsvc.log.reconcile import EpochEntry, Mark, StoreState
-from chatsvc.storage.history import History
+from chatsvc.storage.history.history import History
 from chatsvc.storage.past import learn_past
 from chatsvc.storage.persister import batches
 from chatsvc.storage.persister.persister import Persister

@@ -23,8 +23,8 @@ from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Plan, Resumer
 from chatsvc.log.tail import Tail
-from chatsvc.storage.history import History
-from chatsvc.storage.history_pages import entry_of
+from chatsvc.storage.history.history import History
+from chatsvc.storage.history.pages import entry_of
 from tests.support.records import record
 
 EPOCH = "epoch"

@@ -31,7 +31,7 @@ from chatsvc.log.local.log import LocalLog
 from chatsvc.log.local.record_reader import Row
 from chatsvc.log.local.worker import call_in_thread
 from chatsvc.log.reconcile import StoreState
-from chatsvc.storage.history import History
+from chatsvc.storage.history.history import History
 from chatsvc.storage.persister.persister import Persister
 from tests.support.drafts import draft
 from tests.support.memory_store import MemoryStore

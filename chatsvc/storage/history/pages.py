@@ -8,6 +8,7 @@ import msgspec
 
 from chatsvc.core.page import Bounds, Entry, Page, body_bytes, fit
 from chatsvc.core.record import KIND_MESSAGE, Record
+from chatsvc.log.tail import Tail, overlap
 
 FromTail = Callable[[Bounds], list[Record]]
 
@@ -88,3 +89,9 @@ def covered_by(page: Page, bounds: Bounds) -> tuple[int, int]:
         else:
             before = page.entries[-1].id + 1
     return after, before
+
+
+def lost_in(tail: Tail, after: int, before: int) -> tuple[int, int] | None:
+    """The id range that neither side holds any more, if the ids between touch it."""
+    hole = tail.hole
+    return hole if hole is not None and overlap([hole], after, before) else None

@@ -10,8 +10,8 @@ from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
-from chatsvc.storage import tail_conversations
-from chatsvc.storage.tail_conversations import TailConversations
+from chatsvc.storage.history import tail_conversations
+from chatsvc.storage.history.tail_conversations import TailConversations
 from tests.support.records import START, other_kind, record
 from tests.support.virtual_time import in_virtual_time, passed
 

@@ -15,9 +15,9 @@ from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
-from chatsvc.storage.breaker import Breaker
-from chatsvc.storage.history import History
-from chatsvc.storage.read_queue import ReadQueue
+from chatsvc.storage.history.breaker import Breaker
+from chatsvc.storage.history.history import History
+from chatsvc.storage.history.read_queue import ReadQueue
 from chatsvc.storage.retention import Expiry
 from tests.support.history_worlds import Merged, Refilling, World, at, ids
 from tests.support.memory_store import MemoryStore
@@ -696,7 +696,7 @@ async def test_reads_of_one_user_take_turns(what: str) -> None:
 
 async def test_a_listing_that_has_no_turn_is_busy_and_not_short() -> None:
     world = World(3, 3, 9)
-    world.history.queue = ReadQueue(1, waiting=0)
+    world.history._access.queue = ReadQueue(1, waiting=0)
     world.store.gate = asyncio.Event()
     first = asyncio.ensure_future(world.history.channel_page("alice,bob", Bounds(9), reader="a"))
     await asyncio.sleep(0)

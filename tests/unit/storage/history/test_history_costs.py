@@ -11,7 +11,7 @@ from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
-from chatsvc.storage.history import History
+from chatsvc.storage.history.history import History
 from tests.support.history_worlds import Merged, World, at, ids
 from tests.support.memory_store import MemoryStore
 from tests.support.records import record

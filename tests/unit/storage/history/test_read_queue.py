@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chatsvc.core.errors import HistoryBusy
-from chatsvc.storage.read_queue import ReadQueue
+from chatsvc.storage.history.read_queue import ReadQueue
 
 
 class Reads:

@@ -11,7 +11,7 @@ from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record, accept
 from chatsvc.log.tail import Tail
-from chatsvc.storage.history import History
+from chatsvc.storage.history.history import History
 from chatsvc.storage.retention import Expiry
 from tests.support.history_worlds import Merged, Refilling, World, at, ids
 from tests.support.memory_store import MemoryStore

@@ -1,0 +1,187 @@
+"""History: the store up to where the tail begins, then the log's tail.
+
+The store holds everything up to the watermark, and the tail everything above its
+floor, which is never above the watermark. So a reader that takes the floor once, and
+the tail's part before it waits for the store, sees each message once, whatever moves
+from the one to the other meanwhile; and sees what it was just told was accepted.
+
+Up to the tail's base the store may hold what the log does not: there both are read, and
+what is in both is taken once. What may be in neither, because the store is being filled
+up again or lost something for good, makes a page that is not called complete.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final, Protocol
+
+from chatsvc.core.conversation import ConversationPage
+from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.page import Bounds, Entry, Page
+from chatsvc.core.record import KIND_MESSAGE
+from chatsvc.log.tail import Tail
+from chatsvc.storage.bodies import decode_participants
+from chatsvc.storage.history.listing import ConversationListing
+from chatsvc.storage.history.page_reader import FromStore, PageReader
+from chatsvc.storage.history.pages import FromTail, differ, entry_of, messages_of
+from chatsvc.storage.history.read_queue import ReadQueue
+from chatsvc.storage.history.store_access import StoreAccess
+from chatsvc.storage.ports.client_ids import ClientIdReader
+from chatsvc.storage.ports.conversations import ConversationReader
+from chatsvc.storage.ports.messages import MessageReader
+from chatsvc.storage.retention import KEEP_EVERYTHING, Expiry
+
+_NOT_YET: Final = "the store is being filled up again from the log"
+
+
+class HistoryStore(MessageReader, ConversationReader, ClientIdReader, Protocol):
+    """A store, as far as history is read from it."""
+
+
+class History:
+    """Reads over store and tail.
+
+    Every method raises :class:`~chatsvc.core.errors.StoreUnavailable` where the store
+    is needed and unavailable, and the tail has nothing that would be an answer; and
+    :class:`~chatsvc.core.errors.HistoryBusy` where too many reads wait for it.
+
+    ``reader`` is the user who reads: reads of the store take turns by user.
+
+    Args:
+        store: the store.
+        tail: the log's.
+        breaker_seconds: how long reads fail at once after the store did not answer.
+        expiry: what is too old is not shown, whether or not the store has come to delete it.
+        reads_at_once: how many reads the store answers at the same time.
+    """
+
+    def __init__(
+        self,
+        store: HistoryStore,
+        tail: Tail,
+        *,
+        breaker_seconds: float = 1.0,
+        expiry: Expiry = KEEP_EVERYTHING,
+        reads_at_once: int = 3,
+    ) -> None:
+        self._store = store
+        self._tail = tail
+        self._expiry = expiry
+        self._access = StoreAccess(breaker_seconds, reads_at_once)
+        self._pages = PageReader(tail, expiry)
+        self._listing = ConversationListing(store, tail, expiry, self._access)
+
+    @property
+    def queue(self) -> ReadQueue:
+        """The reads that wait for their turn."""
+        return self._access.queue
+
+    def oldest_kept(self) -> int:
+        """The lowest id that has not expired; 0: none expires."""
+        return self._expiry.oldest_kept()
+
+    async def channel_page(self, channel: str, bounds: Bounds, *, reader: str = "") -> Page:
+        """Messages of one conversation."""
+        return await self._pages.page(*self._channel(channel, reader), bounds)
+
+    async def user_page(self, user: str, bounds: Bounds) -> Page:
+        """Messages whose audience holds the user, over all conversations."""
+        return await self._pages.page(*self._user(user), bounds)
+
+    async def channel_around(
+        self, channel: str, message_id: int, limit: int, *, reader: str = ""
+    ) -> Page:
+        """Up to half of ``limit`` below the id, the id itself if it exists, the rest above.
+
+        ``has_more``: there are older ones.
+        """
+        return await self._pages.around(*self._channel(channel, reader), message_id, limit)
+
+    async def user_around(self, user: str, message_id: int, limit: int) -> Page:
+        """As :meth:`channel_around`, over all the user's conversations."""
+        return await self._pages.around(*self._user(user), message_id, limit)
+
+    async def count_user(self, user: str, bounds: Bounds) -> int:
+        """How many messages :meth:`user_page` would find, counted up to the limit."""
+        return await self._pages.count(
+            *self._user(user),
+            lambda rest: self._access.ask(user, lambda: self._store.count_user(user, rest)),
+            bounds,
+        )
+
+    async def conversations(self, user: str, *, before: int, limit: int) -> ConversationPage:
+        """The user's conversations, by their newest message, below ``before``."""
+        return await self._listing.page(user, before=before, limit=limit)
+
+    async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
+        """The participants of one of the user's conversations.
+
+        ``None``, after the same work, for one that does not exist and for one of others.
+        """
+        oldest = self._expiry.oldest_kept()
+        from_tail = partial(self._tail.channel_page, channel)
+        newest = messages_of(from_tail, Bounds(1, after=max(oldest - 1, 0)))
+        if newest and user in newest[-1].audience:
+            return decode_participants(newest[-1].body).participants
+        if self._tail.complete_above == 0:
+            return None  # the tail holds everything there ever was
+        found = await self._access.ask(user, lambda: self._store.members(user, channel))
+        return found.participants if found is not None and found.last_id >= oldest else None
+
+    async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None:
+        """One message, and ``stored`` or only ``accepted``."""
+        tail = self._tail
+        if message_id < self._expiry.oldest_kept():
+            return None
+        record = tail.get(message_id)
+        if record is not None:
+            if record.kind != KIND_MESSAGE:
+                return None
+            here = entry_of(record)
+            if tail.stored < message_id <= tail.base:
+                await self._check_place(here, reader)
+            return here, "accepted" if message_id > tail.stored else "stored"
+        if message_id > tail.complete_above:
+            return None
+        entry = await self._access.ask(reader, lambda: self._store.get(message_id))
+        if entry is None and tail.relied_on < message_id <= tail.floor:
+            raise StoreUnavailable(_NOT_YET)
+        return (entry, "stored") if entry is not None else None
+
+    async def _check_place(self, here: Entry, reader: str) -> None:
+        """Check that the store has no other message under this id.
+
+        Raises:
+            StoreUnavailable: it has one, and this one has yet to be given another id.
+        """
+        try:
+            stored = await self._access.ask(reader, lambda: self._store.get(here.id))
+        except StoreUnavailable:
+            return  # then this is all there is to answer with
+        if stored is not None and differ([stored], [here]):
+            raise StoreUnavailable("the store has another message under this id")
+
+    async def find_client_id(
+        self, sender: str, channel: str, client_id: str, *, after: int = 0
+    ) -> tuple[int, bytes] | None:
+        """Id and digest of the first message under this key above an id.
+
+        Stored, or a dead letter. The tail is not asked.
+        """
+        return await self._access.ask(
+            sender, lambda: self._store.find_client_id(sender, channel, client_id, after=after)
+        )
+
+    def _channel(self, channel: str, reader: str) -> tuple[FromTail, FromStore]:
+        return (
+            lambda bounds: self._tail.channel_page(channel, bounds),
+            lambda bounds: self._access.ask(
+                reader, lambda: self._store.channel_page(channel, bounds)
+            ),
+        )
+
+    def _user(self, user: str) -> tuple[FromTail, FromStore]:
+        return (
+            lambda bounds: self._tail.user_page(user, bounds),
+            lambda bounds: self._access.ask(user, lambda: self._store.user_page(user, bounds)),
+        )
