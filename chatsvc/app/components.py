@@ -160,7 +160,12 @@ def _feature_parts(base: Foundations, history: History, hub: Hub) -> FeaturePart
 
 def _connect_log(base: Foundations, sockets: SocketContext, hub: Hub) -> None:
     """Deliver what the log accepts, and tell sockets what is stored and of new epochs."""
-    fanout = Fanout(hub, sockets.resumer.take_over, base.metrics.delivered.inc)
+    fanout = Fanout(
+        hub,
+        base.log.acknowledgements,
+        sockets.resumer.take_over,
+        base.metrics.delivered.inc,
+    )
     base.log.tail.listen(fanout.accept)
     base.log.tail.watch(sockets.notify_stored)
     base.log.on_new_epoch(sockets.begin_epoch)
@@ -183,6 +188,7 @@ def _sockets(
     return SocketContext(
         hub=hub,
         tail=log.tail,
+        acknowledgements=log.acknowledgements,
         resumer=Resumer(
             epoch=log.epoch,
             epochs=log.epochs,

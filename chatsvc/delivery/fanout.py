@@ -23,6 +23,7 @@ from chatsvc.core.record import Record
 from chatsvc.delivery.connection import Connection
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.spans import BEHIND, Run, Span
+from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.wire.frames import encode_text
 
 SLICE: Final = 32
@@ -35,6 +36,7 @@ class Fanout:
 
     Args:
         hub: the open connections.
+        acknowledgements: of the log: a sweep begins when the senders have their answers.
         fell_behind: takes over a connection that must not be written to now; called with the
             connection and the position up to which it has been served.
         delivered: called with the number of frames that a slice sent.
@@ -43,10 +45,12 @@ class Fanout:
     def __init__(
         self,
         hub: Hub,
+        acknowledgements: Acknowledgements,
         fell_behind: Callable[[Connection, int], None],
         delivered: Callable[[int], None] | None = None,
     ) -> None:
         self._hub = hub
+        self._acknowledgements = acknowledgements
         self._fell_behind = fell_behind
         self._delivered = delivered
         self._loop = asyncio.get_running_loop()
@@ -69,9 +73,7 @@ class Fanout:
                     self._cut_audience(batch)
             if self._ready and not self._sweeping:
                 self._sweeping = True
-                # After two turns of the event loop: the first resolves the futures of the
-                # senders, the second writes their acknowledgements.
-                self._loop.call_soon(self._loop.call_soon, self._loop.call_soon, self._sweep)
+                self._acknowledgements.after(self._sweep)
         except Exception:
             self._cut_audience(records)
             raise

@@ -19,6 +19,8 @@ Every implementation keeps these promises and those of the docstrings below;
    holds for as long as :meth:`LogAppender.knows_key` is true of the key.
 4. By the time a future resolves, the record is in :attr:`LogReader.tail`.
 5. Nothing above the watermark is ever dropped.
+6. Records enter the tail and their futures resolve inside ``with`` of
+   :attr:`LogReader.acknowledgements`, whose contract says what may follow the answers.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from typing import Final, NamedTuple
 from chatsvc.core.errors import Conflict, LogUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.core.record import Draft, Record, compose_body
+from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.reconcile import EpochEntry, StoreState
 from chatsvc.log.tail import Tail
 
@@ -128,6 +131,9 @@ class LogReader(abc.ABC):
 
     tail: Tail
     """In memory: everything above the watermark, and the recent below it."""
+
+    acknowledgements: Acknowledgements
+    """Runs what must come after the answers to a commit."""
 
     @property
     @abc.abstractmethod

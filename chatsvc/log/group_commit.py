@@ -17,6 +17,7 @@ import structlog
 
 from chatsvc.core.errors import ChatError, Conflict, LogUnavailable, TooManyRequests
 from chatsvc.core.record import Draft, Record
+from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.backlog import Backlog
 from chatsvc.log.base import Appended, repeat_of
 from chatsvc.log.idempotency import Key, KeyWindow
@@ -77,6 +78,7 @@ class GroupCommit:
         self._admit = admit
         self._backlog = backlog
         self.keys = keys
+        self.acknowledgements = Acknowledgements()
         self._queue: deque[_Waiting] = deque()
         self._in_flight: dict[Key, _Waiting] = {}
         self._batch: list[_Waiting] = []
@@ -162,13 +164,14 @@ class GroupCommit:
             if key is not None:
                 keys.add(key, record.id, record.digest)
                 self._in_flight.pop(key, None)
-        self._accepted(records, [waiting.size for waiting in batch])
-        for waiting, record in zip(batch, records, strict=True):
-            if not waiting.future.done():  # its caller may have gone away meanwhile
-                waiting.future.set_result(Appended(record.id, record.body, False))
-            for draft, future in waiting.followers:
-                if not future.done():
-                    _repeat(future, draft, record.id, record.digest)
+        with self.acknowledgements:
+            self._accepted(records, [waiting.size for waiting in batch])
+            for waiting, record in zip(batch, records, strict=True):
+                if not waiting.future.done():  # its caller may have gone away meanwhile
+                    waiting.future.set_result(Appended(record.id, record.body, False))
+                for draft, future in waiting.followers:
+                    if not future.done():
+                        _repeat(future, draft, record.id, record.digest)
 
     def _answer_refused(
         self, batch: Sequence[_Waiting], outcomes: Sequence[Outcome]

@@ -24,6 +24,7 @@ from aiohttp import web
 from chatsvc.auth.principal import Principal
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Plan
+from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.server.http.middleware import EXCHANGE, Exchange
 from chatsvc.server.websocket import upgrade
 from chatsvc.server.websocket.context import SocketContext
@@ -82,6 +83,7 @@ def context() -> SocketContext:
     return SocketContext(
         hub=Hub(),
         tail=nothing,
+        acknowledgements=Acknowledgements(),
         resumer=nothing,
         submit=nothing,
         authenticate=lambda token: Principal(user="fuzzer", expires_at=int(time.time()) + 86_400),

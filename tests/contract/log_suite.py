@@ -18,6 +18,7 @@ from chatsvc.log.base import AHEAD_SECONDS, Appended, MessageLog
 from chatsvc.log.reconcile import EpochEntry, StoreState
 from tests.support.client_ids import uuid7_at
 from tests.support.drafts import draft
+from tests.support.waiting import until
 
 SOON = 30.0
 """Seconds until a condition that must come is given up."""
@@ -84,6 +85,18 @@ class LogSuite:
         log.tail.listen(listener)
         results = await _all([log.append(draft(str(at))) for at in range(300)])
         assert heard == [result.id for result in results]
+
+    async def test_what_follows_a_commit_comes_after_the_answers_to_it(
+        self, log: MessageLog
+    ) -> None:
+        order: list[str] = []
+        steps = log.acknowledgements
+        log.tail.listen(lambda records: steps.after(lambda: order.append("delivered")))
+        future = log.append(draft())
+        future.add_done_callback(lambda _: steps.write_soon(lambda: order.append("acknowledged")))
+        await _one(future)
+        await until(lambda: "delivered" in order)
+        assert order == ["acknowledged", "delivered"]
 
     async def test_copies_in_flight_at_once_are_one_record(self, log: MessageLog) -> None:
         futures = [log.append(draft("x", client_id="k")) for _ in range(20)]

@@ -11,6 +11,7 @@ from chatsvc.core.errors import Conflict, LogUnavailable, StoreUnavailable
 from chatsvc.core.ids import MAX_ID, format_id, next_id, now_ms, uuid7_ms
 from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.core.record import Draft, Record, accept, moved
+from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.base import Appended, EpochListener, LogCounts, MessageLog
 from chatsvc.log.reconcile import EpochEntry, StoreState
 from chatsvc.log.tail import Tail
@@ -25,6 +26,7 @@ class FakeLog(MessageLog):
 
     def __init__(self) -> None:
         self.tail = Tail(recent_bytes=64 * 1024 * 1024)
+        self.acknowledgements = Acknowledgements()
         self.records: list[Record] = []
         self.refusing = False
         self.keys_since = 0
@@ -87,8 +89,9 @@ class FakeLog(MessageLog):
             self.records.append(record)
             if draft.key is not None:
                 self._keys[draft.key] = record
-            self.tail.extend([record])
-            future.set_result(Appended(record.id, record.body, False))
+            with self.acknowledgements:
+                self.tail.extend([record])
+                future.set_result(Appended(record.id, record.body, False))
         return future
 
     def knows_key(self, key: tuple[str, str, str]) -> bool:

@@ -12,6 +12,7 @@ from chatsvc.core.record import Record
 from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Plan, Resumer
+from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.tail import Tail
 from tests.support.drafts import record
 from tests.support.fake_log import entry_of
@@ -71,7 +72,7 @@ class Resumption:
         self.resumer = Resumer(
             epoch="e", tail=self.tail, hub=self.hub, backfill=self.store, max_messages=max_messages
         )
-        self.tail.listen(Fanout(self.hub, self.resumer.take_over).accept)
+        self.tail.listen(Fanout(self.hub, Acknowledgements(), self.resumer.take_over).accept)
 
     def live(self, user: str = "bob", capacity: int | None = None, **options: Any) -> FakeTransport:
         """A connection that is served what comes from now on."""

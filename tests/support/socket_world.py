@@ -45,6 +45,7 @@ class World:
         values: dict[str, Any] = {
             "hub": hub,
             "tail": self.log.tail,
+            "acknowledgements": self.log.acknowledgements,
             "resumer": Resumer(
                 epoch="e",
                 tail=self.log.tail,

@@ -68,6 +68,7 @@ class LocalLog(MessageLog):
         self._observe = observe
         self._loop = asyncio.get_running_loop()
         self._commit = GroupCommit(self._write, self._accepted, keys, self._admit, tail.backlog)
+        self.acknowledgements = self._commit.acknowledgements
         self._closing = False
         self._refusals = Refusals()
         file.never_wait()

@@ -194,7 +194,7 @@ class CommandConnection(Connection):
         """Queue an answer; the answers of one turn of the event loop are one write."""
         if self._outbox is None:
             self._outbox = []
-            asyncio.get_running_loop().call_soon(self.flush)
+            self._context.acknowledgements.write_soon(self.flush)
         self._outbox.append(frames.encode(opcode, payload))
 
     def flush(self) -> None:

@@ -14,6 +14,7 @@ from chatsvc.core.ids import format_id
 from chatsvc.delivery.connection import Connection
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
+from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.base import Appended
 from chatsvc.log.reconcile import EpochEntry
 from chatsvc.log.tail import Tail
@@ -95,6 +96,7 @@ class SocketContext:
 
     hub: Hub
     tail: Tail
+    acknowledgements: Acknowledgements
     resumer: Resumer
     submit: Submit
     authenticate: Callable[[str], Principal]

@@ -16,6 +16,7 @@ from chatsvc.delivery.connection import Connection
 from chatsvc.delivery.fanout import SLICE, Fanout
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.spans import BEHIND, Span
+from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.wire.frames import encode_text
 from tests.support.drafts import record
 from tests.support.sockets import FakeTransport, attach, connection, texts
@@ -28,7 +29,8 @@ class Harness:
         self.hub = Hub()
         self.delivered = 0
         self.behind: list[tuple[Connection, int]] = []
-        self.fanout = Fanout(self.hub, self._fell_behind, self._count)
+        self.steps = Acknowledgements()
+        self.fanout = Fanout(self.hub, self.steps, self._fell_behind, self._count)
 
     def _fell_behind(self, connection: Connection, position: int) -> None:
         connection.waiting = BEHIND
@@ -286,10 +288,12 @@ async def test_senders_are_answered_before_anybody_is_served(
     monkeypatch.setattr(Connection, "write", noting)
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
-    # As a socket does: the future's callback collects, the turn after it writes.
-    future.add_done_callback(lambda _: loop.call_soon(order.append, "ack"))
-    harness.fanout.accept([record(1)])
-    future.set_result(None)
+    # As a socket does: the future's callback queues the answer.
+    steps = harness.steps
+    future.add_done_callback(lambda _: steps.write_soon(lambda: order.append("ack")))
+    with steps:
+        harness.fanout.accept([record(1)])
+        future.set_result(None)
     async with asyncio.timeout(10):
         while not bob.wire:  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -426,8 +430,9 @@ async def test_where_a_batch_fails_altogether_all_it_concerned_are_cut(
 
 async def test_what_a_slice_sent_is_counted_where_it_sent_something(harness: Harness) -> None:
     counts: list[int] = []
-    fanout = Fanout(harness.hub, lambda connection, position: None, counts.append)
-    uncounted = Fanout(harness.hub, lambda connection, position: None)
+    steps = Acknowledgements()
+    fanout = Fanout(harness.hub, steps, lambda connection, position: None, counts.append)
+    uncounted = Fanout(harness.hub, steps, lambda connection, position: None)
     bob = harness.join("bob", buffer_limit=70_000)
     for one, size, sent in ((fanout, 10, [1]), (fanout, 80_000, [1]), (uncounted, 10, [1])):
         one.accept([record(len(got(bob)) + 1, "x" * size)])

@@ -22,6 +22,7 @@ from chatsvc.delivery.connection import Connection
 from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Plan, Resumer
+from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.history import History
 from chatsvc.storage.history.pages import entry_of
@@ -218,7 +219,7 @@ class World:
             backfill=self.history,
             max_messages=max_messages,
         )
-        self.tail.listen(Fanout(self.hub, self.resumer.take_over).accept)
+        self.tail.listen(Fanout(self.hub, Acknowledgements(), self.resumer.take_over).accept)
         self.clients = [Client(self, *device) for device in DEVICES]
 
     def send(self, conversation: int, sender: int, count: int) -> None:

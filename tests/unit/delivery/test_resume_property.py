@@ -16,6 +16,7 @@ from chatsvc.core.record import Record
 from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
+from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.tail import Tail
 from tests.support.drafts import record
 from tests.support.fake_log import entry_of
@@ -36,7 +37,7 @@ class World:
         self.resumer = Resumer(
             epoch="e", tail=self.tail, hub=self.hub, backfill=self, max_messages=12
         )
-        self.tail.listen(Fanout(self.hub, self.resumer.take_over).accept)
+        self.tail.listen(Fanout(self.hub, Acknowledgements(), self.resumer.take_over).accept)
         self.tasks: set[asyncio.Task[None]] = set()
 
     def oldest_kept(self) -> int:
