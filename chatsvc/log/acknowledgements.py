@@ -42,8 +42,10 @@ class Acknowledgements:
         self._actions = []
 
     def __exit__(self, *raised: object) -> None:
-        actions, self._actions = self._actions or (), None
-        asyncio.get_running_loop().call_soon(self._run, actions)
+        actions, self._actions = self._actions, None
+        if actions:
+            self._due = True  # the answers to this commit need no callback of their own
+            asyncio.get_running_loop().call_soon(self._run, actions)
 
     def after(self, action: Action) -> None:
         """Call ``action`` after the acknowledgements; see the contract of the class."""
@@ -61,16 +63,13 @@ class Acknowledgements:
 
     def _write_due(self) -> None:
         self._due = False
-        self._write()
-
-    def _write(self) -> None:
         writes = self._writes
         if writes:
             self._writes = []
             _call(writes)
 
     def _run(self, actions: Sequence[Action]) -> None:
-        self._write()
+        self._write_due()
         _call(actions)
 
 
@@ -79,5 +78,5 @@ def _call(actions: Sequence[Action]) -> None:
         try:
             action()
         except Exception as exc:  # noqa: BLE001 - the handler logs it
-            told = {"message": f"failed after a commit: {action!r}", "exception": exc}
-            asyncio.get_running_loop().call_exception_handler(told)
+            details = {"message": f"failed after a commit: {action!r}", "exception": exc}
+            asyncio.get_running_loop().call_exception_handler(details)
