@@ -16,14 +16,17 @@ from chatsvc.auth.authentication import Authentication
 from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
-from chatsvc.features.messages.channels import ConversationSender
-from chatsvc.features.messages.service import MessageService, Policy
+from chatsvc.features.messages.service import Policy
 from chatsvc.log.base import MessageLog
 from chatsvc.server.http.application import ServerOptions, build_application
 from chatsvc.server.http.protocol import ProblemRunner
 from chatsvc.server.observability.metrics import Metrics
-from chatsvc.server.websocket.context import SocketContext
+from chatsvc.server.websocket.command_table import CommandTable
+from chatsvc.server.websocket.connection_commands import connection_commands
 from chatsvc.server.websocket.monitor import SocketMonitor
+from chatsvc.server.websocket.options import SocketOptions
+from chatsvc.server.websocket.parts import SocketParts
+from chatsvc.server.websocket.registry import SocketRegistry
 from chatsvc.server.websocket.upgrade import WebSocketEndpoint
 from chatsvc.settings.table import Settings
 from chatsvc.storage.history.history import History
@@ -64,7 +67,7 @@ class Components:
     persister: Persister
     retention: Retention
     hub: Hub
-    sockets: SocketContext
+    sockets: SocketParts
     monitor: SocketMonitor
     features: tuple[Feature, ...]
     runner: ProblemRunner
@@ -82,18 +85,17 @@ def build(base: Foundations, *, is_ready: Callable[[], bool]) -> Components:
     persister = _persister(base)
     hub = Hub()
     offered = features(_feature_parts(base, history, hub))
-    # Until commands are registered as operations are.
-    sender = ConversationSender(
-        service=MessageService(
-            log=log, policy=base.policy, client_ids=history, limits=settings.limits
-        ),
-        lookup=history,
-        limits=settings.limits,
+    commands = CommandTable(
+        (
+            *(command for feature in offered for command in feature.commands),
+            *connection_commands(base.authentication.verifier),
+        )
     )
-    sockets = _sockets(base, history, hub, sender)
+    sockets = _sockets(base, history, hub, commands)
     _connect_log(base, sockets, hub)
     application = build_application(
         features=offered,
+        commands=commands.commands,
         authenticator=base.authentication.verifier,
         limits=settings.limits,
         health_report=health_report(log, persister, base.probe, is_ready=is_ready),
@@ -158,7 +160,7 @@ def _feature_parts(base: Foundations, history: History, hub: Hub) -> FeaturePart
     )
 
 
-def _connect_log(base: Foundations, sockets: SocketContext, hub: Hub) -> None:
+def _connect_log(base: Foundations, sockets: SocketParts, hub: Hub) -> None:
     """Deliver what the log accepts, and tell sockets what is stored and of new epochs."""
     fanout = Fanout(
         hub,
@@ -167,8 +169,8 @@ def _connect_log(base: Foundations, sockets: SocketContext, hub: Hub) -> None:
         base.metrics.delivered.inc,
     )
     base.log.tail.listen(fanout.accept)
-    base.log.tail.watch(sockets.notify_stored)
-    base.log.on_new_epoch(sockets.begin_epoch)
+    base.log.tail.watch(sockets.receipts.stored)
+    base.log.on_new_epoch(sockets.registry.begin_epoch)
 
 
 class _Presence:
@@ -181,32 +183,34 @@ class _Presence:
         return self._hub.count(users)
 
 
-def _sockets(
-    base: Foundations, history: History, hub: Hub, sender: ConversationSender
-) -> SocketContext:
+def _sockets(base: Foundations, history: History, hub: Hub, commands: CommandTable) -> SocketParts:
     settings, log = base.settings, base.log
-    return SocketContext(
+    resumer = Resumer(
+        epoch=log.epoch,
+        epochs=log.epochs,
+        tail=log.tail,
+        hub=hub,
+        backfill=history,
+        max_messages=settings.resume_max,
+    )
+    return SocketParts(
+        commands=commands,
+        options=SocketOptions(
+            heartbeat_seconds=settings.heartbeat_seconds,
+            stall_seconds=settings.socket_stall_seconds,
+            buffer_limit=settings.socket_buffer_bytes,
+            max_frame=settings.max_body_bytes,
+            max_content=settings.max_content,
+            max_connections=settings.max_connections,
+            max_connections_per_user=settings.max_connections_per_user,
+            unacked_max=settings.socket_unacked_max,
+            server_name=f"chatsvc/{__version__}",
+        ),
+        registry=SocketRegistry(hub=hub, tail=log.tail, resumer=resumer),
         hub=hub,
         tail=log.tail,
         acknowledgements=log.acknowledgements,
-        resumer=Resumer(
-            epoch=log.epoch,
-            epochs=log.epochs,
-            tail=log.tail,
-            hub=hub,
-            backfill=history,
-            max_messages=settings.resume_max,
-        ),
-        submit=sender.submit,
-        authenticate=base.authentication.verifier.verify,
+        resumer=resumer,
+        authenticator=base.authentication.verifier,
         metrics=base.metrics,
-        server_name=f"chatsvc/{__version__}",
-        heartbeat_seconds=settings.heartbeat_seconds,
-        stall_seconds=settings.socket_stall_seconds,
-        buffer_limit=settings.socket_buffer_bytes,
-        max_frame=settings.max_body_bytes,
-        max_content=settings.max_content,
-        max_connections=settings.max_connections,
-        max_connections_per_user=settings.max_connections_per_user,
-        unacked_max=settings.socket_unacked_max,
     )

@@ -158,7 +158,7 @@ class Service:
         monitor.start()
 
         async def close_sockets() -> None:
-            sockets.draining = True
+            sockets.registry.draining = True
             await monitor.close_all(settings.shutdown_seconds / 4)
             await monitor.stop()
 
@@ -166,7 +166,7 @@ class Service:
         sites = await accept_on(
             runner,
             listeners,
-            sockets=lambda: len(sockets.sockets),
+            sockets=lambda: len(sockets.registry.sockets),
             limits=connection_limits(
                 settings.max_http_connections,
                 settings.max_http_connections_per_address,

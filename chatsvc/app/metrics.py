@@ -10,14 +10,14 @@ from chatsvc.log.base import LogStatus
 from chatsvc.server.http.accepting import AcceptingSite
 from chatsvc.server.http.protocol import ProblemServer
 from chatsvc.server.observability.metrics import Metrics
-from chatsvc.server.websocket.context import SocketContext
+from chatsvc.server.websocket.parts import SocketParts
 from chatsvc.storage.history.history import History
 from chatsvc.storage.persister.events import PersisterEvents
 from chatsvc.storage.probe import StoreProbe
 
 
 def service_metrics(
-    log: LogStatus, context: SocketContext, probe: StoreProbe, history: History
+    log: LogStatus, sockets: SocketParts, probe: StoreProbe, history: History
 ) -> tuple[Metric, ...]:
     """Return the metrics of the log, the store and the sockets."""
     return (
@@ -45,7 +45,7 @@ def service_metrics(
             "Reads of history that wait for the store.",
             lambda: history.queue.waiting,
         ),
-        Metric("sockets_slow", "Sockets with unsent bytes.", lambda: len(context.slow)),
+        Metric("sockets_slow", "Sockets with unsent bytes.", lambda: len(sockets.registry.slow)),
         Metric(
             "messages_duplicate",
             "Sends with a client_id that was used before.",
@@ -79,16 +79,16 @@ def service_metrics(
         Metric(
             "resume_replayed",
             "Messages replayed to sockets that resume.",
-            lambda: context.resumer.replayed,
+            lambda: sockets.resumer.replayed,
             "counter",
         ),
         Metric(
-            "gaps", "Gaps that were announced by a resume.", lambda: context.resumer.gaps, "counter"
+            "gaps", "Gaps that were announced by a resume.", lambda: sockets.resumer.gaps, "counter"
         ),
         Metric(
             "sockets_fell_behind",
             "Times that a live socket exceeded its maximum of unsent bytes.",
-            lambda: context.resumer.fell_behind,
+            lambda: sockets.resumer.fell_behind,
             "counter",
         ),
         Metric(

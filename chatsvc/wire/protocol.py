@@ -156,19 +156,8 @@ ServerFrame = (
     | Reset
 )
 _encoder = msgspec.json.Encoder()
-_client_decoder: msgspec.json.Decoder[ClientFrame] = msgspec.json.Decoder(ClientFrame)
 
 
 def encode_frame(frame: ServerFrame | ClientFrame) -> bytes:
     """Return the frame's JSON, for a text message."""
     return _encoder.encode(frame)
-
-
-def decode_client_frame(data: bytes) -> ClientFrame:
-    """Decode a frame of a client.
-
-    Raises:
-        msgspec.ValidationError: JSON, but not a frame of this protocol.
-        msgspec.DecodeError: not JSON.
-    """
-    return _client_decoder.decode(data)

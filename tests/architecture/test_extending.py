@@ -13,6 +13,8 @@ import pytest
 
 from chatsvc.api.feature import Feature
 from chatsvc.server.http.application import ServerOptions, build_application
+from chatsvc.server.websocket.command_table import CommandTable
+from chatsvc.server.websocket.connection_commands import connection_commands
 from tests.support.authenticator import FakeAuthenticator, named_by_token
 from tests.support.http_service import HttpService, running
 
@@ -43,8 +45,6 @@ def test_every_name_of_the_program_is_there() -> None:
     """In the file that the same sentence names."""
     for name, place in (
         ("features", "chatsvc/app/features.py"),
-        ("Ping", "chatsvc/server/websocket/command_connection.py"),
-        ("SocketContext", "chatsvc/server/websocket/context.py"),
         ("FEATURES", "chatsvc/server/websocket/socket.py"),
         ("ClientFrame", "chatsvc/wire/protocol.py"),
         ("ServerFrame", "chatsvc/wire/protocol.py"),
@@ -65,6 +65,7 @@ async def test_the_operation_is_one() -> None:
     operations = namespace(block("def operations("))["operations"](128)
     service.application = build_application(
         features=[Feature(name="greetings", operations=tuple(operations))],
+        commands=service.commands,
         authenticator=FakeAuthenticator(named_by_token),
         limits=service.limits,
         health_report=lambda: service.health,
@@ -82,7 +83,8 @@ async def test_the_operation_is_one() -> None:
 
 
 def test_the_socket_command_is_one() -> None:
-    names = namespace(block('tag="wave"'))
-    wave = msgspec.json.decode(b'{"type":"wave","user":"bob","ref":"1"}', type=names["Wave"])
-    assert (wave.user, wave.ref) == ("bob", "1")
-    assert msgspec.json.encode(names["Waved"](connections=2)) == b'{"type":"waved","connections":2}'
+    (command,) = namespace(block('tag="wave"'))["commands"](128)
+    table = CommandTable((command, *connection_commands(FakeAuthenticator(named_by_token))))
+    request = table.decode(b'{"type":"wave","user":"bob","ref":"1"}')
+    reply = table.by_request[type(request)].handler(None, request)
+    assert msgspec.json.encode(reply.frame) == b'{"type":"waved","connections":1,"ref":"1"}'

@@ -84,7 +84,7 @@ def test_the_documented_message_problem_and_send_are_such() -> None:
     assert set(problem) == {field.encode_name for field in msgspec.structs.fields(Problem)}
     msgspec.convert(problem, Problem)
     (send,) = [example for example in EXAMPLES if _type(example) == "send"]
-    protocol.decode_client_frame(json.dumps(send).encode())
+    msgspec.convert(send, protocol.Send)
 
 
 def test_a_page_is_documented_with_its_members() -> None:

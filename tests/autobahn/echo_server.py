@@ -27,9 +27,19 @@ from chatsvc.delivery.resume import Plan
 from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.server.http.middleware import EXCHANGE, Exchange
 from chatsvc.server.websocket import upgrade
-from chatsvc.server.websocket.context import SocketContext
+from chatsvc.server.websocket.answers import Answers
+from chatsvc.server.websocket.command_queue import CommandQueue
+from chatsvc.server.websocket.command_table import CommandTable
+from chatsvc.server.websocket.connection_commands import connection_commands
+from chatsvc.server.websocket.intake import Intake
+from chatsvc.server.websocket.options import SocketOptions
+from chatsvc.server.websocket.parts import SocketParts
+from chatsvc.server.websocket.rate_limit import RateLimit
+from chatsvc.server.websocket.registry import SocketRegistry
 from chatsvc.server.websocket.socket import Socket
+from chatsvc.server.websocket.state import SocketState
 from chatsvc.wire import frames
+from tests.support.authenticator import FakeAuthenticator
 
 MAX_MESSAGE = 32 * 1024 * 1024
 """The suite sends messages of 16 MiB; the service's own bound is far lower."""
@@ -52,7 +62,7 @@ class _EchoDecoder(frames.FrameDecoder):
 
 
 class EchoSocket(Socket):
-    """Says no hello, sends back what it receives, and has no bound on its rate."""
+    """Says no hello."""
 
     __slots__ = ()
 
@@ -64,40 +74,63 @@ class EchoSocket(Socket):
         request_id: str = "",
     ) -> None:
         self.transport = transport
-        self._decoder = _EchoDecoder(MAX_MESSAGE)
-        self._context.sockets.add(self)
+        self.decoder = _EchoDecoder(MAX_MESSAGE)
+        self._parts.registry.sockets.add(self)
         self.write(answer)
 
-    def receive_text(self, payload: bytes) -> None:
-        opcode = frames.BINARY if isinstance(payload, _Binary) else frames.TEXT
-        self.reply(payload, opcode)
 
-    def charge(self, units: int) -> bool:
-        """The suite sends messages in fragments of a few bytes, as fast as it can."""
+class EchoCommands(CommandQueue):
+    """Sends back what it receives."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+
+    def run(self, socket: SocketState, payload: bytes) -> None:
+        opcode = frames.BINARY if isinstance(payload, _Binary) else frames.TEXT
+        self._answers.queue(socket, payload, opcode)
+
+
+class NoRateLimit(RateLimit):
+    """The suite sends messages in fragments of a few bytes, as fast as it can."""
+
+    def charge(self, socket: SocketState, units: int) -> bool:
         return True
 
 
-def context() -> SocketContext:
+def echo_parts() -> SocketParts:
     """What the sockets ask for, without a log or a store behind it."""
     nothing = cast(Any, SimpleNamespace())
-    return SocketContext(
-        hub=Hub(),
+    hub = Hub()
+    everybody = Principal(user="fuzzer", expires_at=int(time.time()) + 86_400)
+    authenticator = FakeAuthenticator(lambda token: everybody, knows=True)
+    parts = SocketParts(
+        commands=CommandTable(connection_commands(authenticator)),
+        options=SocketOptions(
+            heartbeat_seconds=3600,
+            stall_seconds=60,
+            buffer_limit=4 * MAX_MESSAGE,
+            max_frame=MAX_MESSAGE,
+            max_content=MAX_MESSAGE,
+            max_connections=100,
+            max_connections_per_user=100,
+            unacked_max=64,
+            server_name="echo",
+        ),
+        registry=SocketRegistry(hub=hub, tail=nothing, resumer=nothing),
+        hub=hub,
         tail=nothing,
         acknowledgements=Acknowledgements(),
         resumer=nothing,
-        submit=nothing,
-        authenticate=lambda token: Principal(user="fuzzer", expires_at=int(time.time()) + 86_400),
+        authenticator=authenticator,
         metrics=SimpleNamespace(socket_opened=lambda: None, socket_closed=lambda reason: None),
-        server_name="echo",
-        heartbeat_seconds=3600,
-        stall_seconds=60,
-        buffer_limit=4 * MAX_MESSAGE,
-        max_frame=MAX_MESSAGE,
-        max_content=MAX_MESSAGE,
-        max_connections=100,
-        max_connections_per_user=100,
-        unacked_max=64,
     )
+    parts.intake = Intake(
+        commands=EchoCommands(parts.answers),
+        closing=parts.closing,
+        rate=NoRateLimit(parts.closing),
+        answers=parts.answers,
+    )
+    return parts
 
 
 @web.middleware
@@ -112,7 +145,7 @@ async def exchange(
 async def serve(port: int) -> None:
     """Until it is killed."""
     application = web.Application(middlewares=[exchange])
-    application.router.add_get("/ws", upgrade.WebSocketEndpoint(context()))
+    application.router.add_get("/ws", upgrade.WebSocketEndpoint(echo_parts()))
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)

@@ -18,6 +18,7 @@ from chatsvc.server.http.application import ServerOptions, build_application
 from chatsvc.server.http.protocol import ProblemRunner, ProblemServer
 from chatsvc.server.observability.health import Check, HealthReport
 from chatsvc.server.observability.metrics import Metrics
+from chatsvc.server.websocket.connection_commands import connection_commands
 from tests.support.authenticator import FakeAuthenticator, named_by_token
 from tests.support.fake_log import FakeHistory, FakeLog
 
@@ -71,8 +72,13 @@ class HttpService:
                 connections_require_auth=connections_need_token,
             )
         )
+        self.commands = (
+            *(command for feature in self.features for command in feature.commands),
+            *connection_commands(FakeAuthenticator(named_by_token)),
+        )
         self.application = build_application(
             features=self.features,
+            commands=self.commands,
             authenticator=FakeAuthenticator(named_by_token),
             limits=self.limits,
             health_report=lambda: self.health,

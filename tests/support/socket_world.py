@@ -1,23 +1,47 @@
-"""Sockets on transports in the test's hand, in a context whose sends it answers itself."""
+"""Sockets on transports in the test's hand, whose sends it answers itself."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from chatsvc.auth.principal import Principal
+from chatsvc.api.command import Command
+from chatsvc.auth.principal import Authenticator, Principal
+from chatsvc.core.limits import Limits
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Plan, Resumer
+from chatsvc.features.messages import commands as messages_commands
 from chatsvc.log.base import Appended
-from chatsvc.server.websocket.context import SocketContext
+from chatsvc.server.websocket.command_table import CommandTable
+from chatsvc.server.websocket.connection_commands import connection_commands
+from chatsvc.server.websocket.options import SocketOptions
+from chatsvc.server.websocket.parts import SocketParts
+from chatsvc.server.websocket.registry import SocketRegistry
 from chatsvc.server.websocket.socket import Socket
 from chatsvc.wire import frames
+from tests.support.authenticator import FakeAuthenticator
 from tests.support.fake_log import FakeHistory, FakeLog
 from tests.support.sockets import FakeTransport, attach, texts
 from tests.support.talking import masked
+
+_OPTIONS: dict[str, Any] = {
+    "heartbeat_seconds": 30.0,
+    "stall_seconds": 10.0,
+    "buffer_limit": 1 << 20,
+    "max_frame": 256 * 1024,
+    "max_content": 16_000,
+    "max_connections": 10,
+    "max_connections_per_user": 10,
+    "unacked_max": 4,
+    "server_name": "test",
+}
+
+
+def _ten_minutes(token: str) -> Principal:
+    return Principal(token, int(time.time()) + 600)
 
 
 class Counts:
@@ -33,45 +57,53 @@ class Counts:
 
 
 class World:
-    """A context whose sends are answered when the test says so."""
+    """Sockets whose sends are answered when the test says so."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(
+        self,
+        commands: Sequence[Command] = (),
+        authenticator: Authenticator | None = None,
+        **options: Any,
+    ) -> None:
         self.log = FakeLog()
         self.counts = Counts()
         self.origins: list[str] = []
         self.asked: list[tuple[str, asyncio.Future[Appended]]] = []
         self.next_future: Callable[[str], asyncio.Future[Appended]] = self.plain
-        hub = Hub()
-        values: dict[str, Any] = {
-            "hub": hub,
-            "tail": self.log.tail,
-            "acknowledgements": self.log.acknowledgements,
-            "resumer": Resumer(
-                epoch="e",
-                tail=self.log.tail,
-                hub=hub,
-                backfill=FakeHistory(self.log),  # type: ignore[arg-type]
-                max_messages=100,
+        self.authenticator = FakeAuthenticator(_ten_minutes, knows=True)
+        self.hub = Hub()
+        resumer = Resumer(
+            epoch="e",
+            tail=self.log.tail,
+            hub=self.hub,
+            backfill=FakeHistory(self.log),  # type: ignore[arg-type]
+            max_messages=100,
+        )
+        self.registry = SocketRegistry(hub=self.hub, tail=self.log.tail, resumer=resumer)
+        self.parts = SocketParts(
+            commands=CommandTable(
+                (
+                    *messages_commands.commands(self, Limits()),
+                    *connection_commands(authenticator or self.authenticator),
+                    *commands,
+                )
             ),
-            "submit": self.submit,
-            "authenticate": lambda token: Principal(token, int(time.time()) + 600),
-            "metrics": self.counts,
-            "server_name": "test",
-            "heartbeat_seconds": 30.0,
-            "stall_seconds": 10.0,
-            "buffer_limit": 1 << 20,
-            "max_frame": 256 * 1024,
-            "max_content": 16_000,
-            "max_connections": 10,
-            "max_connections_per_user": 10,
-            "unacked_max": 4,
-        }
-        self.context = SocketContext(**(values | settings))
+            options=SocketOptions(**(_OPTIONS | options)),
+            registry=self.registry,
+            hub=self.hub,
+            tail=self.log.tail,
+            acknowledgements=self.log.acknowledgements,
+            resumer=resumer,
+            authenticator=self.authenticator,
+            metrics=self.counts,
+        )
 
     def plain(self, content: str) -> asyncio.Future[Appended]:
         return asyncio.get_running_loop().create_future()
 
-    def submit(self, *, content: str, origin: str, **_: Any) -> asyncio.Future[Appended]:
+    def submit(
+        self, sender: str, origin: str, participants: Any, content: str, *_: Any
+    ) -> asyncio.Future[Appended]:
         self.origins.append(origin)
         future = self.next_future(content)
         self.asked.append((content, future))
@@ -82,14 +114,19 @@ class World:
         user: str = "alice",
         plan: Plan | None = None,
         expires_in: float = 3600,
+        principal: Principal | None = None,
         **options: Any,
     ) -> tuple[Socket, FakeTransport]:
-        principal = Principal(user, int(time.time() + expires_in))
+        if principal is None:
+            principal = Principal(user, int(time.time() + expires_in))
         values: dict[str, Any] = {"connection_id": "c1", "device": "phone", "echo": False}
-        socket = Socket(self.context, principal, **(values | options))
+        socket = Socket(self.parts, principal, **(values | options))
         transport = attach(socket)
         socket.begin(transport, plan)
         return socket, transport
+
+    def beat(self, socket: Socket) -> None:
+        self.parts.heartbeat.beat(socket)
 
 
 def send(content: str) -> bytes:

@@ -7,8 +7,10 @@ from typing import Protocol
 from chatsvc.api.feature import Feature
 from chatsvc.core.limits import Limits
 from chatsvc.features.messages import api
+from chatsvc.features.messages import commands as socket_commands
 from chatsvc.features.messages.channels import ConversationSender
 from chatsvc.features.messages.error_codes import ERROR_CODES
+from chatsvc.features.messages.model import Message
 from chatsvc.features.messages.reading import History, MessageReader
 from chatsvc.features.messages.service import ClientIds, MessageService, Policy
 from chatsvc.log.base import MessageLog
@@ -33,5 +35,7 @@ def feature(*, log: MessageLog, history: Reads, policy: Policy, limits: Limits) 
     return Feature(
         name="messages",
         operations=api.operations(sender, reader, limits),
+        commands=socket_commands.commands(sender, limits),
+        frames=(Message,),
         error_codes=ERROR_CODES,
     )

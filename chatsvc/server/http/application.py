@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from chatsvc.api.command import Command
 from chatsvc.api.feature import Feature, error_codes
 from chatsvc.auth.principal import Authenticator
 from chatsvc.core.errors import Unauthorized
@@ -42,6 +43,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
 def build_application(
     *,
     features: Sequence[Feature],
+    commands: Sequence[Command],
     authenticator: Authenticator,
     limits: Limits,
     health_report: Callable[[], HealthReport],
@@ -53,6 +55,7 @@ def build_application(
 
     Args:
         features: what is served beside health, metrics and the documents.
+        commands: all those of the sockets, for their document.
         health_report: called for each request about health.
         extra_routes: the route of the WebSocket.
     """
@@ -61,6 +64,8 @@ def build_application(
         *health.operations(health_report, options.version),
     )
     codes = error_codes(features)
+    frames = [frame for feature in features for frame in feature.frames]
+    frames_document = asyncapi.document(commands, frames, codes, options.version)
     cors = Cors(options.cors_origins, options.cors_headers) if options.cors_origins else None
     around = exchange_middleware(observe=metrics.requests.observe, cors=cors)
     application = web.Application(middlewares=[around], client_max_size=limits.body_bytes)
@@ -79,7 +84,9 @@ def build_application(
         [
             _document("/", _pointer(options.version)),
             _document("/openapi.json", openapi.document(operations, codes, options.version)),
-            _document("/asyncapi.json", asyncapi.document(limits, codes, options.version)),
+            _document(
+                "/asyncapi.json", asyncapi.document(commands, frames, codes, options.version)
+            ),
             web.get("/metrics", _metrics(metrics, options.metrics_token)),
             *docs_page.routes(),
             *extra_routes,

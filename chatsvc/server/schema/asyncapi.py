@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
+from chatsvc.api.command import Command
 from chatsvc.api.fields import DEVICE
-from chatsvc.core.limits import Limits
-from chatsvc.core.message import MAX_CLIENT_ID
-from chatsvc.features.messages.model import ONE_CONVERSATION, Message, send_bounds
 from chatsvc.server.schema.code_schemas import code_list, code_schema
+from chatsvc.server.websocket.connection_commands import CONNECTION_FRAMES
 from chatsvc.wire.error_codes import ErrorCode, frame_codes
-from chatsvc.wire.protocol import (
-    MAX_REF,
-    PROTOCOL_VERSION,
-    ClientFrame,
-    Error,
-    Send,
-    ServerFrame,
-)
+from chatsvc.wire.protocol import MAX_REF, PROTOCOL_VERSION, Error
 
 _DESCRIPTION: Final = (
     "One socket receives every conversation of its user. Frames from a client are strict; a "
@@ -32,14 +24,28 @@ _DESCRIPTION: Final = (
 _Kinds = list[type[msgspec.Struct]]
 
 
-def document(limits: Limits, codes: Sequence[ErrorCode], version: str) -> bytes:
-    """Return the document as JSON."""
-    from_client: _Kinds = _kinds(ClientFrame)
-    from_server: _Kinds = [*_kinds(ServerFrame), Message]
+def document(
+    commands: Sequence[Command],
+    frames: Sequence[type[msgspec.Struct]],
+    codes: Sequence[ErrorCode],
+    version: str,
+) -> bytes:
+    """Return the document as JSON.
+
+    Args:
+        commands: those that a client can send.
+        frames: what the features send beside the answers of commands.
+        codes: every error code of the service; an ``error`` frame can carry some of them.
+    """
+    from_client: _Kinds = [command.request for command in commands]
+    answers = [answer for command in commands for answer in command.answers]
+    from_server: _Kinds = list(dict.fromkeys((*CONNECTION_FRAMES, *answers, *frames)))
     _, schemas = msgspec.json.schema_components(
         [*from_client, *from_server], ref_template="#/components/schemas/{name}"
     )
-    _bound(schemas, limits)
+    for command in commands:
+        _bound(schemas[command.request.__name__], command)
+    _describe_refs(schemas)
     _describe_errors(schemas[Error.__name__]["properties"], frame_codes(codes))
     return msgspec.json.encode(
         {
@@ -66,13 +72,11 @@ def document(limits: Limits, codes: Sequence[ErrorCode], version: str) -> bytes:
                 "fromServer": _direction("send", from_server),
             },
             "components": {
-                "messages": {
-                    kind.__name__: {
-                        "name": _tag(kind),
-                        "summary": (kind.__doc__ or "").strip().split("\n")[0],
-                        "payload": {"$ref": f"#/components/schemas/{kind.__name__}"},
-                    }
-                    for kind in (*from_client, *from_server)
+                "messages": {kind.__name__: _message(kind) for kind in from_server}
+                | {
+                    command.request.__name__: _message(command.request)
+                    | ({"examples": [{"payload": command.example}]} if command.example else {})
+                    for command in commands
                 },
                 "schemas": schemas,
             },
@@ -80,13 +84,17 @@ def document(limits: Limits, codes: Sequence[ErrorCode], version: str) -> bytes:
     )
 
 
-def _kinds(union: Any) -> _Kinds:
-    return list(get_args(union))
-
-
 def _tag(kind: type[msgspec.Struct]) -> str:
     tag = kind.__struct_config__.tag
     return "message" if tag is None else str(tag)
+
+
+def _message(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {
+        "name": _tag(kind),
+        "summary": (kind.__doc__ or "").strip().split("\n")[0],
+        "payload": {"$ref": f"#/components/schemas/{kind.__name__}"},
+    }
 
 
 def _direction(action: str, kinds: _Kinds) -> dict[str, Any]:
@@ -128,21 +136,18 @@ def _describe_errors(properties: dict[str, Any], rows: Sequence[ErrorCode]) -> N
     )
 
 
-def _bound(schemas: dict[str, Any], limits: Limits) -> None:
-    schemas[Send.__name__]["oneOf"] = ONE_CONVERSATION
-    properties = schemas[Send.__name__]["properties"]
-    for where, keywords in send_bounds(limits).items():
+def _bound(schema: dict[str, Any], command: Command) -> None:
+    schema.update(command.request_schema)
+    for where, keywords in command.bounds.items():
         name, _, below = where.partition("/")
-        if name == "headers":
-            continue
-        schema = properties[name]
-        (schema["items"] if below else schema).update(keywords)
+        field = schema["properties"][name]
+        (field["items"] if below else field).update(keywords)
+
+
+def _describe_refs(schemas: Mapping[str, dict[str, Any]]) -> None:
     for schema in schemas.values():
         ref = schema.get("properties", {}).get("ref")
         if ref is not None:
             ref["description"] = (
                 f"Chosen by the client, 1 to {MAX_REF} characters; the answer repeats it."
             )
-    properties["client_id"]["description"] = (
-        f"1 to {MAX_CLIENT_ID} printable ASCII characters; a UUIDv7 is best."
-    )

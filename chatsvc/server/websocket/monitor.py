@@ -13,7 +13,8 @@ from typing import Final
 
 import structlog
 
-from chatsvc.server.websocket.context import OpenSocket, SocketContext
+from chatsvc.server.websocket.parts import SocketParts
+from chatsvc.server.websocket.state import SocketState
 from chatsvc.wire import close_codes
 
 _TICK_SECONDS: Final = 0.25
@@ -23,10 +24,13 @@ _logger = structlog.get_logger("chatsvc.socket")
 
 
 class SocketMonitor:
-    """Monitors the sockets of a context; started and stopped by the composition root."""
+    """Monitors all sockets; started and stopped by the composition root."""
 
-    def __init__(self, context: SocketContext) -> None:
-        self._context = context
+    def __init__(self, parts: SocketParts) -> None:
+        self._options = parts.options
+        self._registry = parts.registry
+        self._heartbeat = parts.heartbeat
+        self._closing = parts.closing
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -41,9 +45,9 @@ class SocketMonitor:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        interval = self._context.heartbeat_seconds
+        interval = self._options.heartbeat_seconds
         tick = min(_TICK_SECONDS, interval / 4)
-        due: deque[OpenSocket] = deque()
+        due: deque[SocketState] = deque()
         share = 0
         next_round = loop.time() + interval
         while True:
@@ -52,16 +56,16 @@ class SocketMonitor:
             self._cut_stalled(now)
             if not due and now >= next_round:
                 next_round = now + interval
-                due.extend(self._context.sockets)
+                due.extend(self._registry.sockets)
                 share = math.ceil(len(due) * tick / interval)
             await self._send_heartbeats(due, share)
 
-    async def _send_heartbeats(self, due: deque[OpenSocket], share: int) -> None:
+    async def _send_heartbeats(self, due: deque[SocketState], share: int) -> None:
         """Send up to ``share`` of the heartbeats that are due."""
         for count in range(min(share, len(due))):
             socket = due.popleft()
             try:
-                socket.heartbeat()
+                self._heartbeat.beat(socket)
             except Exception:
                 # An error of one socket must not stop the heartbeats of the others.
                 _logger.exception("heartbeat_failed", connection=socket.connection_id)
@@ -70,8 +74,8 @@ class SocketMonitor:
                 await asyncio.sleep(0)
 
     def _cut_stalled(self, now: float) -> None:
-        seconds = self._context.stall_seconds
-        for socket in list(self._context.slow):
+        seconds = self._options.stall_seconds
+        for socket in list(self._registry.slow):
             if socket.stalled(now, seconds):
                 _logger.warning("socket_stalled", user=socket.user, connection=socket.connection_id)
                 socket.cut("stalled")
@@ -81,19 +85,19 @@ class SocketMonitor:
 
         Sockets that are still open after ``seconds`` are cut.
         """
-        context = self._context
-        spread_ms = min(10_000, 500 + len(context.sockets))
-        for count, socket in enumerate(list(context.sockets)):
+        registry = self._registry
+        spread_ms = min(10_000, 500 + len(registry.sockets))
+        for count, socket in enumerate(list(registry.sockets)):
             retry = close_codes.reason_with_retry("restart", random.randint(100, spread_ms))
-            socket.close(close_codes.RESTART, retry)
+            self._closing.close(socket, close_codes.RESTART, retry)
             if count % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
         try:
             async with asyncio.timeout(seconds):
-                while context.sockets:
-                    context.emptied.clear()
-                    await context.emptied.wait()
+                while registry.sockets:
+                    registry.emptied.clear()
+                    await registry.emptied.wait()
         except TimeoutError:
-            _logger.warning("socket_close_timed_out", sockets=len(context.sockets))
-        for socket in list(context.sockets):
+            _logger.warning("socket_close_timed_out", sockets=len(registry.sockets))
+        for socket in list(registry.sockets):
             socket.cut("shutdown")

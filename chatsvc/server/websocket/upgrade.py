@@ -29,7 +29,7 @@ from chatsvc.delivery.resume import Plan
 from chatsvc.server.errors import HeadersTooLarge, UpgradeRequired
 from chatsvc.server.http.decoding import read_query, shown
 from chatsvc.server.http.middleware import EXCHANGE
-from chatsvc.server.websocket.context import SocketContext
+from chatsvc.server.websocket.parts import SocketParts
 from chatsvc.server.websocket.socket import Socket
 from chatsvc.wire import close_codes, frames
 from chatsvc.wire.protocol import BEARER_PREFIX, PROTOCOL_VERSION
@@ -76,8 +76,10 @@ class WebSocketEndpoint:
     ``Authorization`` of another scheme if a proxy asked for it; that header is ignored.
     """
 
-    def __init__(self, context: SocketContext) -> None:
-        self._context = context
+    def __init__(self, parts: SocketParts) -> None:
+        self._parts = parts
+        self._known = parts.authenticator.known
+        self._authenticate = parts.authenticator.authenticate
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         key = _handshake_key(request)
@@ -86,7 +88,8 @@ class WebSocketEndpoint:
         by_header = header is not None or not offered
         try:
             parameters = _parameters(request)
-            principal = self._context.authenticate(_token(header, offered))
+            token = _token(header, offered)
+            principal = self._known(token) or await self._authenticate(token)
             request[EXCHANGE].user = principal.user
             if offered and PROTOCOL_VERSION not in offered:
                 return self._refuse(
@@ -106,21 +109,21 @@ class WebSocketEndpoint:
     async def _plan(self, principal: Principal, parameters: HandshakeParameters) -> Plan | None:
         if parameters.since is None:
             return None
-        return await self._context.resumer.plan(principal.user, parameters.since)
+        return await self._parts.resumer.plan(principal.user, parameters.since)
 
     def _check_capacity(self, principal: Principal) -> None:
-        context = self._context
-        if context.draining:
+        options, registry = self._parts.options, self._parts.registry
+        if registry.draining:
             raise LogUnavailable("the service is shutting down", code="shutting_down")
-        if len(context.sockets) >= context.max_connections:
-            limit = context.max_connections
+        if len(registry.sockets) >= options.max_connections:
+            limit = options.max_connections
             raise Unavailable(
                 f"the service must not have more than {limit} connections",
                 code="overload",
                 retry_after=_OVERLOAD_RETRY_MS / 1000,
             )
-        if context.count_of_user(principal.user) >= context.max_connections_per_user:
-            limit = context.max_connections_per_user
+        if registry.count_of_user(principal.user) >= options.max_connections_per_user:
+            limit = options.max_connections_per_user
             raise TooManyRequests(
                 f"a user must not have more than {limit} connections",
                 code="too_many_connections",
@@ -138,7 +141,7 @@ class WebSocketEndpoint:
     ) -> web.StreamResponse:
         connection_id = secrets.token_hex(8)
         socket = Socket(
-            self._context,
+            self._parts,
             principal,
             connection_id=connection_id,
             device=parameters.device or "",

@@ -9,8 +9,6 @@ from urllib.parse import quote
 
 import pytest
 
-from chatsvc.core.errors import Invalid
-from chatsvc.server.websocket.commands import decode_command
 from tests.support.http_service import Answer, Client, HttpService, running
 
 MEMBERS = {"type", "title", "status", "code", "detail", "request_id", "errors"}
@@ -102,12 +100,6 @@ async def test_what_is_not_json_is_not_searched_for_half_an_emoji(
     client: Client, body: bytes
 ) -> None:
     check_problem(await post(client, body), 400, "malformed_json")
-
-
-def test_a_wrong_value_is_quoted_as_it_was_sent() -> None:
-    with pytest.raises(Invalid) as raised:
-        decode_command(b'{"type":"Send","participants":["alice"],"content":"x"}')
-    assert "'Send'" in raised.value.detail
 
 
 BASE: dict[str, Any] = {"participants": ["alice"], "content": "x"}

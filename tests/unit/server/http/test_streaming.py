@@ -119,6 +119,7 @@ async def client(files: Files) -> AsyncIterator[Client]:
     service = HttpService()
     service.application = build_application(
         features=[files.feature()],
+        commands=service.commands,
         authenticator=FakeAuthenticator(named_by_token),
         limits=service.limits,
         health_report=lambda: service.health,

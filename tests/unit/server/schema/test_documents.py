@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 
+from chatsvc.api.command import Command, CommandReply
 from chatsvc.api.feature import error_codes
 from chatsvc.core.limits import Limits
+from chatsvc.server.schema import asyncapi
+from chatsvc.server.websocket.connection_commands import CONNECTION_FRAMES
 from chatsvc.wire import protocol
-from chatsvc.wire.error_codes import codes_of, frame_codes
+from chatsvc.wire.error_codes import ERROR_CODES, codes_of, frame_codes
 from tests.support.http_service import Client, HttpService, running
 
 SET = "participants=alice,bob"
@@ -126,6 +131,53 @@ async def test_every_frame_is_in_the_socket_document(client: Client) -> None:
         if isinstance(kind, type) and hasattr(kind, "__struct_config__")
     }
     assert names == {str(tag) for tag in tags if tag} | {"message"}
+
+
+class Wave(msgspec.Struct, tag="wave", forbid_unknown_fields=True, kw_only=True):
+    """Wave at a user."""
+
+    user: str
+    ref: str | None = None
+
+
+class Waved(msgspec.Struct, tag="waved", kw_only=True):
+    """It was seen."""
+
+    ref: str | None = None
+
+
+class Waving(msgspec.Struct, tag="waving", kw_only=True):
+    """Somebody waves."""
+
+    user: str
+
+
+def test_a_registered_command_is_in_the_socket_document() -> None:
+    wave = Command(
+        request=Wave,
+        answers=(Waved,),
+        handler=lambda *_: CommandReply(None),
+        bounds={"user": {"minLength": 1}},
+        request_schema={"minProperties": 2},
+        example={"type": "wave", "user": "bob"},
+    )
+    document = json.loads(asyncapi.document((wave,), (Waving,), ERROR_CODES, "0"))
+    components = document["components"]
+    assert components["messages"]["Wave"] == {
+        "name": "wave",
+        "summary": "Wave at a user.",
+        "payload": {"$ref": "#/components/schemas/Wave"},
+        "examples": [{"payload": {"type": "wave", "user": "bob"}}],
+    }
+    schema = components["schemas"]["Wave"]
+    assert schema["minProperties"] == 2
+    assert schema["properties"]["user"] == {"type": "string", "minLength": 1}
+    assert "description" in schema["properties"]["ref"]
+    operations = document["operations"]
+    assert len(operations["fromClient"]["messages"]) == 1
+    sent = [one["$ref"].rpartition("/")[2] for one in operations["fromServer"]["messages"]]
+    assert sent[-2:] == ["Waved", "Waving"]
+    assert sent[:-2] == [kind.__name__ for kind in CONNECTION_FRAMES]
 
 
 async def test_the_documents_name_every_error_code(client: Client) -> None:

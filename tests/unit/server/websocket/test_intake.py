@@ -1,69 +1,34 @@
-"""Floods into one socket: read in turns, in order, and within its rate."""
+"""Floods into one socket: read in turns and in order."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from chatsvc.core.errors import LogUnavailable, Unauthorized
 from chatsvc.delivery.connection import HIGH_WATER
 from chatsvc.log.base import Appended
-from chatsvc.server.websocket.budget import ANSWERS_BYTES, AUTH_UNITS, BURST, TURN_UNITS
-from chatsvc.server.websocket.socket import Socket
+from chatsvc.server.websocket.budget import ANSWERS_BYTES, TURN_UNITS
 from chatsvc.wire import frames
+from tests.support.socket_floods import (
+    EMPTY_TEXT,
+    JSON_PING,
+    PING,
+    READ,
+    closed,
+    feed,
+    pongs,
+    settled,
+)
 from tests.support.socket_world import World, kinds, last_frame, send, turns
-from tests.support.sockets import FakeTransport, attach, texts
+from tests.support.sockets import attach, texts
 from tests.support.talking import masked
 from tests.support.waiting import until
-
-PING = masked(frames.PING)
-JSON_PING = masked(frames.TEXT, b'{"type":"ping"}')
-EMPTY_TEXT = masked(frames.TEXT)
-AUTH = masked(frames.TEXT, b'{"type":"auth","token":"junk"}')
-SCRAP = masked(frames.CONTINUATION, fin=False)
-READ = 256_000
-"""The maximum of bytes of one read."""
 
 
 @pytest.fixture
 async def world() -> World:
     return World(unacked_max=64)
-
-
-def pongs(transport: FakeTransport) -> int:
-    return transport.wire.count(b"\x8a\x00")
-
-
-def closed(transport: FakeTransport) -> int:
-    """The code of the close frame that is the last that was written; 0 if there is none."""
-    opcode, payload = last_frame(transport)
-    return int.from_bytes(payload[:2], "big") if opcode == 8 else 0
-
-
-async def feed(transport: FakeTransport, data: bytes, max_bytes: int = READ) -> int:
-    """As the loop would, while the socket is read; how many bytes it took."""
-    taken = 0
-    async with asyncio.timeout(10):
-        while taken < len(data) and not transport.is_closing():
-            if transport.reading:
-                piece = data[taken : taken + max_bytes]
-                taken += len(piece)
-                transport.connection.data_received(piece)  # type: ignore[attr-defined]
-            elif closed(transport):
-                break
-            await asyncio.sleep(0)
-    return taken
-
-
-async def settled(socket: Socket) -> None:
-    """Until nothing is left to run."""
-    async with asyncio.timeout(10):
-        while socket._turn_due or socket._outbox is not None:  # noqa: ASYNC110
-            await asyncio.sleep(0)
 
 
 async def test_a_turn_runs_its_budget_and_the_rest_has_later_turns(world: World) -> None:
@@ -139,141 +104,6 @@ async def test_data_that_comes_though_reading_is_paused_is_in_its_place(world: W
     assert [kind for kind in kinds(transport) if kind.startswith("n")] == expected
 
 
-@pytest.mark.parametrize(
-    ("frame", "units"),
-    [(PING, 1), (JSON_PING, 1), (EMPTY_TEXT, 1), (AUTH, AUTH_UNITS + 1), (masked(frames.PONG), 1)],
-    ids=["ping", "json", "empty", "auth", "pong"],
-)
-async def test_a_flood_is_closed_with_1008_and_not_looked_at_any_more(
-    world: World, frame: bytes, units: int
-) -> None:
-    asked = []
-
-    def refuse(token: str) -> Any:
-        asked.append(token)
-        raise Unauthorized("this is no token")
-
-    world.context.authenticate = refuse
-    socket, transport = world.open()
-    flood = frame * (8_000_000 // len(frame))
-    taken = await feed(transport, flood)
-    assert closed(transport) == 1008
-    assert taken < BURST * len(frame) + 2 * READ, "then it is not even read"
-    assert not transport.reading
-    assert len(asked) <= BURST / units + 1
-    wire = bytes(transport.wire)
-    await turns()
-    socket.data_received(flood[:READ])
-    await turns()
-    assert transport.wire == wire
-    assert world.context.hub.size == 0
-    assert socket._events == ()
-
-
-async def test_a_flood_of_good_tokens_is_closed_and_ends(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("chatsvc.server.websocket.socket.CLOSE_SECONDS", 0.01)
-    _, transport = world.open()
-    await feed(transport, masked(frames.TEXT, b'{"type":"auth","token":"alice"}') * 10_000)
-    assert closed(transport) == 1008
-    answered = kinds(transport).count("auth_ok")
-    assert answered == BURST // AUTH_UNITS
-    await until(lambda: transport.aborted)
-
-
-async def test_a_flood_of_scraps_of_a_message(world: World) -> None:
-    _, transport = world.open()
-    await feed(transport, masked(frames.TEXT, fin=False) + SCRAP * 100_000)
-    assert closed(transport) == 1008
-
-
-async def test_a_message_in_large_fragments_costs_nothing(world: World) -> None:
-    socket, _ = world.open()
-    message = json.dumps({"type": "send", "participants": ["a"], "content": "x" * 15_000}).encode()
-    pieces = [message[at : at + 1000] for at in range(0, len(message), 1000)]
-    whole = b"".join(
-        masked(frames.TEXT if not at else frames.CONTINUATION, piece, fin=at == len(pieces) - 1)
-        for at, piece in enumerate(pieces)
-    )
-    for _ in range(40):
-        socket.data_received(whole)
-        await settled(socket)
-    assert len(world.asked) == 40
-    assert socket._spent_until == 0.0
-
-
-def fails(content: str) -> asyncio.Future[Appended]:
-    future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-    future.set_exception(LogUnavailable("full"))
-    return future
-
-
-def repeats(content: str) -> asyncio.Future[Appended]:
-    future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-    future.set_result(Appended(1, b"", True))
-    return future
-
-
-@pytest.mark.parametrize("answer", [fails, repeats])
-async def test_sends_that_cost_no_commit_count_too(
-    world: World, answer: Callable[[str], asyncio.Future[Appended]]
-) -> None:
-    world.next_future = answer
-    _, transport = world.open()
-    await feed(transport, send("x") * 900)
-    await turns()
-    assert not closed(transport)
-    await feed(transport, send("x") * 5000)
-    await until(lambda: closed(transport) == 1008)
-
-
-async def test_accepted_sends_do_not_count(world: World) -> None:
-    def accept(content: str) -> asyncio.Future[Appended]:
-        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-        future.set_result(Appended(1, b"", False))
-        return future
-
-    world.next_future = accept
-    socket, transport = world.open()
-    await feed(transport, send("x") * 5000)
-    await until(lambda: len(world.asked) == 5000)
-    await settled(socket)
-    assert not closed(transport)
-
-
-async def test_a_refused_frame_costs_by_its_size(world: World) -> None:
-    _, transport = world.open()
-    frame = masked(frames.TEXT, b'{"type":"send","metadata":"' + b"x" * 200_000 + b'"}')
-    count = 0
-    while not closed(transport):
-        await feed(transport, frame)
-        await turns()
-        count += 1
-    assert count <= BURST / 48 + 1
-
-
-async def test_few_tokens_are_looked_at_in_one_turn(world: World) -> None:
-    asked: list[str] = []
-
-    def refuse(token: str) -> Any:
-        asked.append(token)
-        raise Unauthorized("this is no token")
-
-    world.context.authenticate = refuse
-    socket, transport = world.open()
-    socket.data_received(AUTH * 20)
-    seen = [len(asked)]
-    while len(asked) < 20:
-        await asyncio.sleep(0)
-        seen.append(len(asked))
-    assert (
-        max(b - a for a, b in zip([0, *seen], seen, strict=False)) <= 1 + TURN_UNITS // AUTH_UNITS
-    )
-    await settled(socket)
-    assert kinds(transport).count("error") == 20
-
-
 async def test_answers_that_are_not_taken_stop_the_reading(world: World) -> None:
     """Who sends and reads nothing fills no memory; when it reads, everything goes on."""
     socket, transport = world.open()
@@ -284,7 +114,7 @@ async def test_answers_that_are_not_taken_stop_the_reading(world: World) -> None
         socket.data_received(bad)
         await turns()
         count += 1
-    assert socket._answers_unsent > ANSWERS_BYTES
+    assert socket.answers_unsent > ANSWERS_BYTES
     assert not closed(transport)
     held = len(transport.buffer)
     assert held < HIGH_WATER + ANSWERS_BYTES + 1000
@@ -317,7 +147,7 @@ async def test_acks_that_are_not_taken_stop_the_reading(world: World) -> None:
         assert at < len(data)
     assert len(transport.buffer) < HIGH_WATER + 2 * ANSWERS_BYTES
     for _ in range(3):
-        socket.heartbeat()
+        world.beat(socket)
     assert not closed(transport), "who is not read cannot miss a heartbeat"
 
 
@@ -382,18 +212,18 @@ async def test_a_flood_behind_our_close_is_cut_short(world: World) -> None:
     assert pongs(transport) == 0
 
 
-async def test_one_that_was_not_read_for_long_has_till_the_next_heartbeat(world: World) -> None:
-    world.context.unacked_max = 1
+async def test_one_that_was_not_read_for_long_has_till_the_next_heartbeat() -> None:
+    world = World(unacked_max=1)
     socket, transport = world.open()
     socket.data_received(send("held"))
     for _ in range(3):
-        socket.heartbeat()
+        world.beat(socket)
     world.asked[0][1].set_result(Appended(1, b"", False))
     await turns()
     assert transport.reading
-    socket.heartbeat()
+    world.beat(socket)
     assert not closed(transport)
-    socket.heartbeat()
+    world.beat(socket)
     assert closed(transport) == 4103
 
 

@@ -122,9 +122,9 @@ async def test_nothing_follows_the_close_frame(world: World) -> None:
 
 async def test_delivery_skips_a_socket_that_is_closing(world: World) -> None:
     socket, transport = world.open()
-    assert world.context.hub.of("alice") == (socket,)
+    assert world.hub.of("alice") == (socket,)
     socket.close(1012, "restart")
-    assert world.context.hub.size == 0
+    assert world.hub.size == 0
     wire = bytes(transport.wire)
     socket.write(b"a frame that was on its way")
     socket.write_all([b"another"])
@@ -140,18 +140,18 @@ async def test_a_broken_frame_half_closes_and_listens_to_nothing_more(world: Wor
     assert world.asked == []
     socket.connection_lost(None)
     assert world.counts.closed[0].startswith("1007 ")
-    assert not world.context.sockets
+    assert not world.registry.sockets
 
 
 async def test_a_peer_that_does_not_answer_the_close_is_cut(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatsvc.server.websocket.socket.CLOSE_SECONDS", 0.01)
+    monkeypatch.setattr("chatsvc.server.websocket.closing.CLOSE_SECONDS", 0.01)
     socket, transport = world.open()
     socket.close(1012, "restart")
     await until(lambda: transport.aborted)
     await turns()
-    assert not world.context.sockets
+    assert not world.registry.sockets
 
 
 async def test_the_peers_close_is_answered_and_ends_it(world: World) -> None:
@@ -175,12 +175,12 @@ async def test_a_send_on_a_socket_that_was_just_cut_does_not_raise(world: World)
 
 async def test_a_heartbeat_moves_the_cursor_of_a_live_socket(world: World) -> None:
     socket, transport = world.open()
-    socket.heartbeat()
+    world.beat(socket)
     world.log.tail.extend([record(5, sender="zoe", to=("yan",))])
     socket.received = True
-    socket.heartbeat()
+    world.beat(socket)
     socket.received = True
-    socket.heartbeat()
+    world.beat(socket)
     cursors = [one for one in texts(transport.wire) if one["type"] == "cursor"]
     assert cursors == [{"type": "cursor", "cursor": "e.0000000000000005"}], "once"
 
@@ -189,7 +189,7 @@ async def test_a_socket_that_is_still_resuming_gets_no_cursor(world: World) -> N
     """It would jump over what is not sent yet."""
     world.log.tail.extend([record(at) for at in range(1, 4)])
     socket, transport = world.open("bob", Plan(0, True))
-    socket.heartbeat()
+    world.beat(socket)
     assert [one["type"] for one in texts(transport.wire)] == ["hello"]
     await until(lambda: socket.waiting is None)
     assert [one["type"] for one in texts(transport.wire)] == [
@@ -202,14 +202,14 @@ async def test_a_socket_that_is_held_is_not_missing_its_heartbeat(world: World) 
     socket.data_received(b"".join(send(str(at)) for at in range(4)))
     assert not transport.reading
     for _ in range(3):
-        socket.heartbeat()
+        world.beat(socket)
     assert last_frame(transport)[0] != 8
 
 
 async def test_silence_is_4103(world: World) -> None:
     socket, transport = world.open()
-    socket.heartbeat()
-    socket.heartbeat()
+    world.beat(socket)
+    world.beat(socket)
     assert last_frame(transport)[1][:2] == (4103).to_bytes(2, "big")
     assert transport.is_closing()
 
@@ -218,7 +218,7 @@ async def test_expiry_is_told_once_and_ends_with_4002(world: World) -> None:
     socket, transport = world.open(expires_in=1.5)
     for _ in range(3):
         socket.received = True
-        socket.heartbeat()
+        world.beat(socket)
     await turns()
     assert kinds(transport).count("auth_expiring") <= 1
     await until(lambda: last_frame(transport)[0] == 8)
@@ -226,47 +226,43 @@ async def test_expiry_is_told_once_and_ends_with_4002(world: World) -> None:
     assert kinds(transport).count("auth_expiring") == 1
 
 
-async def test_a_heartbeat_that_fails_stops_nobody_elses(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_heartbeat_that_fails_stops_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor_module, "_TICK_SECONDS", 0.001)
-    world.context.heartbeat_seconds = 0.02
+    world = World(heartbeat_seconds=0.02)
     pairs = [world.open(f"user{at}") for at in range(3)]
     pairs[1][1].broken = True
-    monitor = SocketMonitor(world.context)
+    monitor = SocketMonitor(world.parts)
     monitor.start()
     await until(lambda: all(b"\x89\x00" in pairs[at][1].wire for at in (0, 2)))
     await until(lambda: pairs[1][1].aborted)
     await monitor.stop()
 
 
-async def test_a_stalled_socket_is_cut_by_the_monitor(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stalled_socket_is_cut_by_the_monitor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor_module, "_TICK_SECONDS", 0.01)
-    world.context.stall_seconds = 0.05
+    world = World(stall_seconds=0.05)
     socket, _ = world.open()
     stuck = attach(socket, capacity=0)
     socket.write(b"x" * 70_000)
-    assert world.context.slow == {socket}
-    monitor = SocketMonitor(world.context)
+    assert world.registry.slow == {socket}
+    monitor = SocketMonitor(world.parts)
     monitor.start()
     await until(lambda: stuck.aborted)
     await turns()
     await monitor.stop()
     assert world.counts.closed == ["stalled"]
-    assert not world.context.slow
+    assert not world.registry.slow
 
 
 async def test_closing_all_waits_for_them_and_cuts_who_stays(world: World) -> None:
     polite, stubborn = world.open("polite"), world.open("stubborn")
-    closing = asyncio.create_task(SocketMonitor(world.context).close_all(0.1))
+    closing = asyncio.create_task(SocketMonitor(world.parts).close_all(0.1))
     await turns()
     for socket, transport in (polite, stubborn):
         code, reason = last_frame(transport)[1][:2], last_frame(transport)[1][2:].decode()
         assert code == (1012).to_bytes(2, "big")
         assert reason.startswith("restart;retry_after_ms=")
-        assert world.context.hub.of(socket.user) == ()
+        assert world.hub.of(socket.user) == ()
     polite[0].connection_lost(None)
     assert not stubborn[1].aborted
     await asyncio.wait_for(closing, 10)
@@ -280,7 +276,7 @@ def timers() -> int:
 
 
 async def test_however_often_a_token_is_renewed_there_is_one_timer(world: World) -> None:
-    world.context.authenticate = lambda token: Principal("alice", int(time.time()) + 40)
+    world.authenticator.principal_of = lambda token: Principal("alice", int(time.time()) + 40)
     before = timers()
     socket, transport = world.open(expires_in=30)
     auth = masked(frames.TEXT, b'{"type":"auth","token":"fresh"}')
@@ -289,7 +285,7 @@ async def test_however_often_a_token_is_renewed_there_is_one_timer(world: World)
         await turns()
     assert kinds(transport).count("auth_ok") == 40
     assert timers() == before + 1
-    socket.heartbeat()
+    world.beat(socket)
     assert timers() == before + 1
     socket.close(1012, "restart")
     assert timers() == before + 1, "for the peer's answer now"
@@ -298,32 +294,32 @@ async def test_however_often_a_token_is_renewed_there_is_one_timer(world: World)
 
 
 async def test_a_renewed_token_is_good_until_its_own_end(world: World) -> None:
-    world.context.authenticate = lambda token: Principal("alice", int(time.time()) + 3600)
+    world.authenticator.principal_of = lambda token: Principal("alice", int(time.time()) + 3600)
     socket, transport = world.open(expires_in=1.2)
     socket.data_received(masked(frames.TEXT, b'{"type":"auth","token":"fresh","ref":"a"}'))
-    assert socket._timer is None
+    assert socket.timer is None
     await turns()
     assert kinds(transport) == ["hello", "a"]
 
 
 async def test_a_token_that_lives_a_minute_is_not_warned_of_at_once(world: World) -> None:
     """Or a client whose login takes a second would renew it every second."""
-    world.context.authenticate = lambda token: Principal("alice", int(time.time()) + 55)
+    world.authenticator.principal_of = lambda token: Principal("alice", int(time.time()) + 55)
     socket, transport = world.open(expires_in=55)
     for _ in range(5):
         socket.data_received(masked(frames.TEXT, b'{"type":"auth","token":"fresh"}'))
         socket.received = True
-        socket.heartbeat()
+        world.beat(socket)
         await turns()
     assert "auth_expiring" not in kinds(transport)
-    assert socket._timer is not None
-    assert socket._timer.when() - asyncio.get_running_loop().time() > 30
+    assert socket.timer is not None
+    assert socket.timer.when() - asyncio.get_running_loop().time() > 30
 
 
 async def test_a_warning_is_not_repeated_before_its_floor(world: World) -> None:
     """The login gives out the same token again, which ends soon."""
     principal = Principal("alice", int(time.time()) + 2)
-    world.context.authenticate = lambda token: principal
+    world.authenticator.principal_of = lambda token: principal
     socket, transport = world.open(expires_in=2)
     await until(lambda: "auth_expiring" in kinds(transport))
     for _ in range(3):
@@ -336,29 +332,29 @@ async def test_a_warning_is_not_repeated_before_its_floor(world: World) -> None:
 
 async def test_a_user_has_as_many_sockets_as_are_not_gone(world: World) -> None:
     """One that is closing still costs; who opens and closes without end is bounded too."""
-    context = world.context
+    registry = world.registry
     opened = [world.open() for _ in range(4)]
     world.open("bob")
-    assert context.count_of_user("alice") == 4
+    assert registry.count_of_user("alice") == 4
     opened[0][0].close(1012, "restart")
     opened[1][0].cut("stalled")
     opened[2][0].data_received(masked(8, b""))
-    assert (len(context.hub.of("alice")), context.count_of_user("alice")) == (1, 4)
+    assert (len(world.hub.of("alice")), registry.count_of_user("alice")) == (1, 4)
     opened[0][0].cut("shutdown")
     await turns()
     for socket, transport in opened[2:]:
         transport.lose()
         socket.connection_lost(None)
-    assert context.count_of_user("alice") == 0
-    assert not context.closing
-    assert context.count_of_user("bob") == 1
+    assert registry.count_of_user("alice") == 0
+    assert not registry.closing
+    assert registry.count_of_user("bob") == 1
 
 
 async def test_one_that_resumes_counts_as_well(world: World) -> None:
     socket, _ = world.open("bob", Plan(0, True))
-    assert world.context.count_of_user("bob") == 1
+    assert world.registry.count_of_user("bob") == 1
     socket.connection_lost(None)
-    assert world.context.count_of_user("bob") == 0
+    assert world.registry.count_of_user("bob") == 0
 
 
 async def test_a_send_is_recorded_under_its_connection(world: World) -> None:
@@ -372,7 +368,7 @@ async def test_a_send_is_recorded_under_its_connection(world: World) -> None:
 async def test_a_new_epoch_of_the_log_is_told_to_everybody_who_is_connected(world: World) -> None:
     first, second = world.open("alice")[1], world.open("bob", connection_id="c2")[1]
     world.log.tail.extend([record(at) for at in (5, 9)])
-    world.context.begin_epoch((EpochEntry(1, "e", 0), EpochEntry(2, "later", 5)))
+    world.registry.begin_epoch((EpochEntry(1, "e", 0), EpochEntry(2, "later", 5)))
     await turns()
     for transport in (first, second):
         assert texts(transport.wire)[-2:] == [

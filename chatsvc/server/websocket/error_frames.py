@@ -1,14 +1,13 @@
-"""Decode client frames strictly, and make error frames from refusals."""
+"""Error frames: what a refused command is answered with."""
 
 from __future__ import annotations
 
 import msgspec
 
-from chatsvc.core.errors import ChatError, Invalid, Malformed, RequestError, Unavailable
+from chatsvc.core.errors import ChatError, RequestError, Unavailable
 from chatsvc.core.text import has_surrogate
-from chatsvc.server.errors import invalid_from_msgspec
-from chatsvc.server.surrogates import check_surrogates, parse_with_surrogates
-from chatsvc.wire.protocol import MAX_REF, ClientFrame, Error, decode_client_frame
+from chatsvc.server.surrogates import parse_with_surrogates
+from chatsvc.wire.protocol import MAX_REF, Error
 
 
 class _OnlyRef(msgspec.Struct):
@@ -16,29 +15,6 @@ class _OnlyRef(msgspec.Struct):
 
 
 _peek = msgspec.json.Decoder(_OnlyRef).decode
-
-
-def decode_command(payload: bytes) -> ClientFrame:
-    """Decode a frame of a client.
-
-    Raises:
-        Malformed: the frame is not JSON.
-        Invalid: the frame is not one of the protocol; the error names the field.
-    """
-    try:
-        command = decode_client_frame(payload)
-    except msgspec.ValidationError as exc:
-        raise invalid_from_msgspec(exc) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        check_surrogates(payload)
-        raise Malformed("a frame must be JSON", code="malformed_json") from None
-    except RecursionError:
-        raise Malformed("the JSON must not be nested so deeply", code="malformed_json") from None
-    if command.ref == "":
-        raise Invalid.at("/ref", "too_short", "ref must have at least 1 character", 1)
-    if command.ref is not None and len(command.ref) > MAX_REF:
-        raise Invalid.at("/ref", "too_long", f"ref must have at most {MAX_REF} characters", MAX_REF)
-    return command
 
 
 def ref_of(payload: bytes) -> str | None:
