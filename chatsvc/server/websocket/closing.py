@@ -15,7 +15,10 @@ CLOSE_SECONDS: Final = 3.0
 
 
 class Closing:
-    """Closes sockets: for a reason of this side, of the peer's, or of a broken framing."""
+    """Closes sockets: for a reason of this side, of the peer's, or of a broken framing.
+
+    A socket is ``sealed`` from its close frame on.
+    """
 
     def __init__(self, registry: SocketRegistry, answers: Answers) -> None:
         self._registry = registry
@@ -23,9 +26,8 @@ class Closing:
 
     def close(self, socket: SocketState, code: int, reason: str) -> None:
         """Start the handshake (§7.1.2)."""
-        if socket.closing or socket.transport is None:
+        if socket.sealed or socket.transport is None:
             return
-        socket.closing = True
         socket.close_reason = f"{code} {reason}"
         self._send_close(socket, code, reason)
         socket.set_timer(CLOSE_SECONDS, partial(self._abort, socket))
@@ -33,8 +35,7 @@ class Closing:
 
     def closed_by_peer(self, socket: SocketState, event: frames.Event) -> None:
         """Answer the close frame of the peer, if it is not itself the answer, and end."""
-        if not socket.closing:
-            socket.closing = True
+        if not socket.sealed:
             socket.close_reason = f"client closed {event.code}"
             code = close_codes.NORMAL if event.code == 1005 else event.code
             self._send_close(socket, code, "")

@@ -60,7 +60,7 @@ class TokenExpiry:
 
     def renew(self, socket: SocketState, principal: Principal) -> bool:
         """Go by another token; return False if the socket is closing or closed."""
-        if socket.closing or socket.transport is None:
+        if socket.sealed or socket.transport is None:
             return False  # its timer is that of the closing handshake
         socket.accept(principal)
         socket.stop_timer()
@@ -69,7 +69,7 @@ class TokenExpiry:
 
     def schedule(self, socket: SocketState) -> None:
         """Set the timer if the warning or the expiry is due before the next heartbeat but one."""
-        if socket.closing or socket.timer is not None:
+        if socket.sealed or socket.timer is not None:
             return
         left = socket.expires_at - socket.warn_ahead - time.time()
         if left <= self._soon:

@@ -27,7 +27,7 @@ class Heartbeat:
 
     def beat(self, socket: SocketState) -> None:
         """Send a ping and the cursor, or close if nothing was received since the last ping."""
-        if socket.closing or socket.transport is None:
+        if socket.sealed or socket.transport is None:
             return
         if not socket.received and socket.reading:  # while reading is paused nothing can arrive
             self._closing.close(socket, close_codes.HEARTBEAT_MISSED, "heartbeat missed")

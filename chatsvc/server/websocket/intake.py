@@ -72,7 +72,7 @@ class Intake:
             if (socket.blocked or socket.slow_since) and _must_wait(socket):
                 break
             done += 1
-            if event.opcode == frames.TEXT and not socket.closing:
+            if event.opcode == frames.TEXT and not socket.sealed:
                 payload = event.payload
                 rate.turn_left -= 1 if len(payload) < UNIT_BYTES else units_of(payload)
                 self._run_command(socket, payload)
@@ -97,7 +97,7 @@ class Intake:
         if opcode == frames.CLOSE:
             socket.decoder = None
             self._closing.closed_by_peer(socket, event)
-        elif socket.closing:
+        elif socket.sealed:
             self._rate.charge(socket, 1)
         elif opcode == frames.BINARY:
             self._closing.close(socket, close_codes.UNSUPPORTED_DATA, "text frames only")
@@ -112,6 +112,6 @@ def _must_wait(socket: SocketState) -> bool:
 
     Once the socket is closing no frame waits: all but the peer's close frame are skipped.
     """
-    if socket.closing:
+    if socket.sealed:
         return False
     return socket.blocked or (bool(socket.slow_since) and socket.answers_unsent > ANSWERS_BYTES)

@@ -39,7 +39,7 @@ class SocketState(Connection):
     - :mod:`~chatsvc.server.websocket.receipts`: ``receipts``: the client asked for them;
       ``unstored`` is the highest id that was acknowledged.
     - :mod:`~chatsvc.server.websocket.expiry`: ``expires_at``, ``warn_ahead``, ``warned_at``.
-    - :mod:`~chatsvc.server.websocket.closing`: ``closing``, ``close_reason``.
+    - :mod:`~chatsvc.server.websocket.closing`: ``close_reason``, and ``sealed`` of the connection.
     - :mod:`~chatsvc.server.websocket.heartbeat`: ``announced`` is the position of the last
       cursor that was sent.
 
@@ -52,7 +52,6 @@ class SocketState(Connection):
         "answers_unsent",
         "blocked",
         "close_reason",
-        "closing",
         "connection_id",
         "decoder",
         "events",
@@ -100,7 +99,6 @@ class SocketState(Connection):
         self.receipts = receipts
         self.unstored = 0
         self.announced = 0
-        self.closing = False
         self.close_reason = ""
         self.timer: asyncio.TimerHandle | None = None
         self.warn_ahead = 0.0

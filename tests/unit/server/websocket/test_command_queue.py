@@ -130,5 +130,5 @@ async def test_a_future_that_fails_costs_by_size_where_the_log_bounds_nothing(
 async def test_a_socket_is_one_object_and_no_larger_than_its_slots_were() -> None:
     """Whoever adds a slot decides about the memory of every idle connection."""
     socket, _ = World().open()
-    assert sys.getsizeof(socket) <= 304
+    assert sys.getsizeof(socket) <= 296
     assert not hasattr(socket, "__dict__")
