@@ -65,7 +65,6 @@ def build_application(
     )
     codes = error_codes(features)
     frames = [frame for feature in features for frame in feature.frames]
-    frames_document = asyncapi.document(commands, frames, codes, options.version)
     cors = Cors(options.cors_origins, options.cors_headers) if options.cors_origins else None
     around = exchange_middleware(observe=metrics.requests.observe, cors=cors)
     application = web.Application(middlewares=[around], client_max_size=limits.body_bytes)

@@ -11,13 +11,19 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from aiohttp import EMPTY_PAYLOAD, web
-from aiohttp.client_exceptions import ClientConnectionResetError
 from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
+from aiohttp.web_protocol import RequestPayloadError
 from aiohttp.web_request import BaseRequest
 
+from chatsvc.server.aiohttp_internals import (
+    bound_queue,
+    is_waiting,
+    queue_error,
+    stop_parsing,
+    waiting_since,
+)
 from chatsvc.server.http.foreign_upgrade import UnsupportedUpgradeHandler
 from chatsvc.server.http.request_line import to_origin_form
 
@@ -66,11 +72,10 @@ class BoundedConnection(UnsupportedUpgradeHandler):
 
     def __init__(self, manager: web.Server, *, address: str = "", **options: Any) -> None:
         super().__init__(manager, **options)
-        self._max_msg_queue_size = QUEUED_REQUESTS
-        self._msg_queue_resume_size = QUEUED_REQUESTS // 2
+        bound_queue(self, QUEUED_REQUESTS)
         self.address = address
         self.answers = 0
-        self.head_since = self.moved_at = self._loop.time()
+        self.head_since = self.moved_at = self.event_loop.time()
         self.body_since = 0.0
         self.progress = (0, 0)
         self._body: StreamReader | None = None
@@ -81,37 +86,37 @@ class BoundedConnection(UnsupportedUpgradeHandler):
     @property
     def waiting(self) -> bool:
         """Whether there is no request to answer; it may then be closed (RFC 9112 §9.5)."""
-        return self._waiter is not None and not self._messages
+        return is_waiting(self)
 
     @property
     def waiting_since(self) -> float:
         """The time since which it is :attr:`waiting`."""
-        return self.head_since or self._next_keepalive_close_time - self._keepalive_timeout
+        return self.head_since or waiting_since(self)
 
     def data_received(self, data: bytes) -> None:
         """Parse the data, and bound the bytes that complete no request and add to no body."""
-        if self._refused or self._close or self._force_close:
+        if self._refused or self.close_after or self.force_closed:
             return
-        count, body = self._request_count, self._body
+        count, body = self.request_count, self._body
         fed = 0 if body is None else body.total_bytes
         super().data_received(data)
-        if self._request_count != count:
+        if self.request_count != count:
             self._body = None  # complete, or the next request could not have been parsed
-            self._check_heads(self._request_count - count, self._unparsed + len(data))
+            self._check_heads(self.request_count - count, self._unparsed + len(data))
             self._unparsed = 0
             self.head_since = 0.0
-            payload = self._messages[-1][1] if self._messages else EMPTY_PAYLOAD
+            payload = self.queued[-1][1] if self.queued else EMPTY_PAYLOAD
             self._body = None if payload.is_eof() else payload
-            self.body_since = 0.0 if self._body is None else self._loop.time()
+            self.body_since = 0.0 if self._body is None else self.event_loop.time()
         elif body is not None and (body.is_eof() or body.total_bytes != fed):
             self._unparsed = 0
             if body.is_eof():
                 self._body, self.body_since = None, 0.0
-        elif not self._upgraded:
+        elif not self.upgraded:
             if not self._unparsed:
                 data = data.lstrip(b"\r\n")  # between requests they are nothing (RFC 9112 §2.2)
                 if data and body is None:
-                    self.head_since = self._loop.time()
+                    self.head_since = self.event_loop.time()
             self._unparsed += len(data)
             if self._unparsed > HEAD_BYTES:
                 self._refuse(HeadTooLarge())
@@ -125,8 +130,8 @@ class BoundedConnection(UnsupportedUpgradeHandler):
 
     def _check_heads(self, count: int, received: int) -> None:
         """Check the last ``count`` heads, which arrived complete within ``received`` bytes."""
-        for index in range(max(len(self._messages) - count, 0), len(self._messages)):
-            message, payload = self._messages[index]
+        for index in range(max(len(self.queued) - count, 0), len(self.queued)):
+            message, payload = self.queued[index]
             if not isinstance(message, RawRequestMessage):
                 continue  # an error of the parser
             in_bounds = received <= HEAD_BYTES and message.version == HttpVersion11
@@ -137,30 +142,27 @@ class BoundedConnection(UnsupportedUpgradeHandler):
                     raise HeadTooLarge
                 request = to_origin_form(message)
             except HttpProcessingError as exc:
-                while len(self._messages) > index:
-                    self._messages.pop()
+                while len(self.queued) > index:
+                    self.queued.pop()
                 self._refuse(exc)
                 return
             if request is not message:
-                self._messages[index] = (request, payload)
+                self.queued[index] = (request, payload)
 
     def _refuse(self, exc: HttpProcessingError) -> None:
         """Answer with the error and stop reading; the parser and its data are freed."""
         self._refused = True
         self.head_since = 0.0
-        self._parser = None
+        stop_parsing(self)
         body, self._body, self.body_since = self._body, None, 0.0
         if body is not None:
             body.set_exception(RequestPayloadError("its framing is larger than its content"))
             return
-        self._request_count += 1
-        self._messages.append((_ErrInfo(status=400, exc=exc, message=exc.message), EMPTY_PAYLOAD))
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        queue_error(self, exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Keep a half-closed connection until its requests are answered."""
-        if self._upgraded or not self._request_count or self.waiting:
+        if self.upgraded or not self.request_count or self.waiting:
             return None
         body, self._body, self.body_since = self._body, None, 0.0
         if body is not None:
@@ -170,8 +172,8 @@ class BoundedConnection(UnsupportedUpgradeHandler):
         return True  # or the transport would be closed at once
 
     def _close_behind_last(self) -> None:
-        if not self._messages:
-            self._close = True
+        if not self.queued:
+            self.close_after = True
 
     def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -180,7 +182,7 @@ class BoundedConnection(UnsupportedUpgradeHandler):
         self.answers += 1
         if self._half_closed:
             self._close_behind_last()
-        if self._refused and not self._messages:  # not before the error itself is answered
+        if self._refused and not self.queued:  # not before the error itself is answered
             resp.force_close()
         return super().finish_response(request, resp, start_time)
 
@@ -188,20 +190,6 @@ class BoundedConnection(UnsupportedUpgradeHandler):
         """Log an exception; a body that its client broke off is no error of the server's."""
         if not isinstance(kw.get("exc_info"), RequestPayloadError):
             super().log_exception(*args, **kw)
-
-    async def _drain_helper(self) -> None:
-        """Wait until the transport accepts more, without a reference cycle.
-
-        The method of aiohttp keeps the future in a frame that is in the traceback of the
-        future's exception: a cycle that contains the response body.
-        """
-        if self.transport is None:
-            raise ClientConnectionResetError("Connection lost")
-        if not self._paused:
-            return
-        if self._drain_waiter is None:
-            self._drain_waiter = self._loop.create_future()
-        await self._drain_waiter
 
 
 def _head_bytes(message: RawRequestMessage) -> int:

@@ -18,13 +18,14 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
+
+from chatsvc.server.aiohttp_internals import OpenRequestHandler, head_of
 
 _HEAD_END: Final = b"\r\n\r\n"
 
 
-class UnsupportedUpgradeHandler(RequestHandler):
+class UnsupportedUpgradeHandler(OpenRequestHandler):
     """A connection that closes when a request after an upgrade may have been lost."""
 
     __slots__ = ("_foreign_body", "_lost")
@@ -36,19 +37,19 @@ class UnsupportedUpgradeHandler(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Parse the data, and check whether all of it was consumed."""
-        body, count = self._foreign_body, self._request_count
+        body, count = self._foreign_body, self.request_count
         fed = 0 if body is None else body.total_bytes
         super().data_received(data)
         if body is not None:
             self._watch(body, body.total_bytes - fed == len(data))
-        if self._request_count != count and self._messages:
-            message, payload = self._messages[-1]
+        if self.request_count != count and self.queued:
+            message, payload = self.queued[-1]
             if isinstance(message, RawRequestMessage) and _is_foreign(message):
-                alone = self._request_count == count + 1
+                alone = self.request_count == count + 1
                 head = data.find(_HEAD_END) + len(_HEAD_END)
                 if alone and head >= len(_HEAD_END) and _lists_websocket(message, payload):
-                    self._upgraded = True
-                    self._message_tail = data[head:]
+                    self.upgraded = True
+                    self.tail = data[head:]
                 else:
                     self._watch(payload, alone and head + payload.total_bytes == len(data))
 
@@ -61,7 +62,7 @@ class UnsupportedUpgradeHandler(RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Close with the response where bytes were lost or may still be lost."""
         unsure = self._lost or self._foreign_body is not None
-        if unsure and _is_foreign(request._message):
+        if unsure and _is_foreign(head_of(request)):
             resp.force_close()
         return await super().finish_response(request, resp, start_time)
 

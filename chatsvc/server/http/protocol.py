@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
+from chatsvc.server.aiohttp_internals import OpenRunner, connections_of, handler_options
 from chatsvc.server.http.connection import BoundedConnection
 from chatsvc.server.http.connection_watch import ConnectionWatch
 from chatsvc.server.http.middleware import Cors, Observe
@@ -60,7 +61,7 @@ class ProblemHandler(BoundedConnection):
         aiohttp calls this after each read piece of a body, paused or not, and its parser then
         searches for more each time.
         """
-        if self._reading_paused:
+        if self.reading_paused:
             super().resume_reading(resume_parser)
 
     def finish_response(
@@ -86,11 +87,12 @@ class ProblemServer(web.Server):
     ) -> None:
         super().__init__(handler, **options)
         self._outside = outside
+        self._handler_options = handler_options(self)
         self.open = 0
         self.by_address: Counter[str] = Counter()
         self.on_capacity: Callable[[], None] = _do_nothing
         self.watch = ConnectionWatch(
-            self._connections, stall_seconds=stall_seconds, on_tick=self._capacity_freed
+            connections_of(self), stall_seconds=stall_seconds, on_tick=self._capacity_freed
         )
 
     def __call__(self) -> RequestHandler:
@@ -103,8 +105,7 @@ class ProblemServer(web.Server):
             outside=self._outside,
             watch=self.watch,
             address=address,
-            loop=self._loop,
-            **self._kwargs,
+            **self._handler_options,
         )
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
@@ -126,7 +127,7 @@ class ProblemServer(web.Server):
                 self.by_address[handler.address] = left
             else:
                 del self.by_address[handler.address]
-        self._loop.call_soon(self._capacity_freed)
+        asyncio.get_running_loop().call_soon(self._capacity_freed)
 
     def _capacity_freed(self) -> None:
         self.on_capacity()
@@ -138,7 +139,7 @@ class ProblemServer(web.Server):
         await self.watch.stop()
 
 
-class ProblemRunner(web.AppRunner):
+class ProblemRunner(OpenRunner):
     """Runs an application on a :class:`ProblemServer`.
 
     Args:
@@ -170,15 +171,14 @@ class ProblemRunner(web.AppRunner):
         self._stall_seconds = stall_seconds
         self._problem_server: ProblemServer | None = None
 
-    async def _make_server(self) -> web.Server:
-        usual = await super()._make_server()
+    def replace_server(self, usual: web.Server) -> web.Server:
+        """Return the server with problem documents."""
         server = ProblemServer(
             _direct(self.app.get(DIRECT, {}), usual.request_handler),
             outside=OutsideRoutes(self._observe, self.app.get(CORS)),
             stall_seconds=self._stall_seconds,
             request_factory=usual.request_factory,
-            loop=usual._loop,
-            **usual._kwargs,
+            **handler_options(usual),
         )
         server.watch.start()
         self._problem_server = server

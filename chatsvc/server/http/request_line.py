@@ -15,6 +15,8 @@ from aiohttp.http_exceptions import BadStatusLine, HttpProcessingError
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from chatsvc.server.aiohttp_internals import with_target
+
 _ABSOLUTE: Final = re.compile(r"https?://([^/?#@]+)(/[^?#]*)?(?:\?([^#]*))?\Z", re.IGNORECASE)
 _UNKNOWN_VERSION: Final = re.compile(r"\s*Bad status line:\s*Invalid HTTP version")
 
@@ -51,12 +53,12 @@ def to_origin_form(message: RawRequestMessage) -> RawRequestMessage:
     authority, path, query = match[1], match[2] or "/", match[3]
     headers = CIMultiDict(message.headers)
     headers["Host"] = authority
-    rewritten: RawRequestMessage = message._replace(
+    return with_target(
+        message,
         path=path if query is None else f"{path}?{query}",
-        headers=CIMultiDictProxy(headers),
         url=URL.build(path=path, query_string=query or "", encoded=True),
+        headers=CIMultiDictProxy(headers),
     )
-    return rewritten
 
 
 def is_unsupported_version(exc: HttpProcessingError) -> bool:

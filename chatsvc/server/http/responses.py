@@ -12,6 +12,8 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_request import BaseRequest
 
+from chatsvc.server.aiohttp_internals import begin_response
+
 _JOIN_BELOW: Final = 64 * 1024
 _JSON: Final = "application/json"
 _START: Final = {
@@ -70,6 +72,7 @@ class ReadyResponse(web.StreamResponse):
         super().__init__(status=status)
         self.ready_body = body
         self.lines = lines
+        self._has_length = status not in _LENGTHLESS
         self._start_lines = (
             _JSON_START[status]
             if content_type is _JSON
@@ -83,11 +86,11 @@ class ReadyResponse(web.StreamResponse):
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
         """Write head and body; the response to HEAD has only the head."""
-        if self._eof_sent:
+        keep = begin_response(self, request)
+        if keep is None:
             return None
-        self._eof_sent = True
         body = self.ready_body
-        head = self.head(request, body)
+        head = self.head(request, keep, body)
         if body is None:
             body = b""
         writer = request.writer
@@ -101,18 +104,19 @@ class ReadyResponse(web.StreamResponse):
         await writer.write_eof()
         return writer
 
-    def head(self, request: BaseRequest, body: bytes | None) -> bytes:
-        """Return the head, with the ``Content-Length`` of the body if there is one."""
-        keep = self._keep_alive
-        if keep is None:
-            keep = self._keep_alive = request.keep_alive
+    def head(self, request: BaseRequest, keep: bool, body: bytes | None) -> bytes:
+        """Return the head, with the ``Content-Length`` of the body if there is one.
+
+        Args:
+            keep: whether the connection is kept for further requests.
+        """
         lines = self.lines
         if not keep:
             lines += "Connection: close\r\n"
         elif request.version != HttpVersion11 and request.version == HttpVersion10:
             lines += "Connection: keep-alive\r\n"
         length = ""
-        if body is not None and self._status not in _LENGTHLESS:
+        if body is not None and self._has_length:
             length = f"Content-Length: {len(body)}\r\n"
         return f"{self._start_lines}{length}Date: {http_date()}\r\n{lines}\r\n".encode("latin-1")
 

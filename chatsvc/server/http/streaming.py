@@ -12,6 +12,7 @@ from aiohttp.web_request import BaseRequest
 
 from chatsvc.api.body import Parts, StreamedBody
 from chatsvc.core.errors import UnsupportedMedia
+from chatsvc.server.aiohttp_internals import begin_response
 from chatsvc.server.errors import RequestTimeout
 from chatsvc.server.http.connection import BoundedConnection
 from chatsvc.server.http.decoding import body_errors, check_encoding, too_large, wrong_media
@@ -85,21 +86,21 @@ class StreamedResponse(ReadyResponse):
     def __init__(self, status: int, parts: Parts, lines: str, content_type: str) -> None:
         super().__init__(status, None, lines, content_type)
         self._parts = parts
-        self._has_length = "content-length:" in lines.lower()
+        self._says_length = "content-length:" in lines.lower()
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
         """Write head and body; the response to HEAD has only the head."""
-        if self._eof_sent:
-            return None
-        self._eof_sent = True
-        chunked = not self._has_length and request.version == HttpVersion11
+        chunked = not self._says_length and request.version == HttpVersion11
         if chunked:
             self.lines += "Transfer-Encoding: chunked\r\n"
-        elif not self._has_length:
+        elif not self._says_length:
             self.force_close()  # the end of the connection is the end of the body
+        keep = begin_response(self, request)
+        if keep is None:
+            return None
         writer = request.writer
         try:
-            await writer.write(self.head(request, None))
+            await writer.write(self.head(request, keep, None))
             if request.method != "HEAD":
                 await self._write_parts(request, chunked)
         except ConnectionError:

@@ -7,7 +7,7 @@ import base64
 import binascii
 import secrets
 from collections.abc import Mapping
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
@@ -26,6 +26,7 @@ from chatsvc.core.errors import (
 )
 from chatsvc.core.message import check_device
 from chatsvc.delivery.resume import Plan
+from chatsvc.server.aiohttp_internals import release
 from chatsvc.server.errors import HeadersTooLarge, UpgradeRequired
 from chatsvc.server.http.decoding import read_query, shown
 from chatsvc.server.http.middleware import EXCHANGE
@@ -163,9 +164,9 @@ class WebSocketEndpoint:
         self, request: web.Request, key: str, offered: list[str], code: int, reason: str
     ) -> web.StreamResponse:
         request[EXCHANGE].close_code = code
-        transport = request.transport
-        taken = _take_over(request, _Refused())
-        if taken is not None and transport is not None:
+        taken = _take_over(request, _Refused(request.transport))
+        if taken is not None:
+            transport, _ = taken
             transport.write(_accept(request, key, offered) + frames.encode_close(code, reason))
             asyncio.get_running_loop().call_later(1.0, transport.abort)
         return Upgraded()
@@ -174,11 +175,8 @@ class WebSocketEndpoint:
 class _Refused(asyncio.Protocol):
     """The protocol of a refused socket: closes when the client sends anything."""
 
-    def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+    def __init__(self, transport: asyncio.Transport | None) -> None:
+        self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         if self._transport is not None:
@@ -190,28 +188,18 @@ def _take_over(
 ) -> tuple[asyncio.Transport, bytes] | None:
     """Replace aiohttp's handler by ``protocol``, which is to answer the handshake.
 
-    The handler is released with ``connection_lost``, so that its server removes it and its
-    buffers are freed.
-
     Returns:
         The transport and the bytes that arrived behind the handshake; ``None`` if the client
         has disconnected already.
     """
-    handler = request.protocol
-    transport = handler.transport
+    transport = request.transport
     if transport is None or transport.is_closing():
         return None
-    real = transport
-    early = bytes(handler._message_tail)
-    real.set_protocol(protocol)
-    handler.transport = None
-    handler.connection_lost(None)
-    if isinstance(protocol, _Refused):
-        protocol.connection_made(real)
-    if real.is_closing():
+    transport, early = release(request, protocol)
+    if transport.is_closing():
         return None
-    real.resume_reading()  # aiohttp pauses if much arrived behind the handshake
-    return real, early
+    transport.resume_reading()  # aiohttp pauses if much arrived behind the handshake
+    return transport, early
 
 
 def _accept(request: web.Request, key: str, offered: list[str]) -> bytes:
