@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chatsvc.log.local.log import LocalLog
-
-Open = Callable[..., Awaitable[LocalLog]]
+from tests.support.local_logs import Open
 
 
 @pytest.fixture
 async def open_log(tmp_path: Path) -> AsyncIterator[Open]:
-    """Opens the log in this test's folder; closes what the test has left open."""
+    """Opens a log, in this test's folder unless another is named; closes what is left open."""
     logs: list[LocalLog] = []
 
-    async def open_one(**options: Any) -> LocalLog:
+    async def open_one(folder: Path = tmp_path, **options: Any) -> LocalLog:
         values: dict[str, Any] = {
             "recent_bytes": 1 << 20,
             "backlog_bytes": 1 << 30,
@@ -26,7 +25,7 @@ async def open_log(tmp_path: Path) -> AsyncIterator[Open]:
             "idempotency_keys": 1000,
             "retention_ms": 3_600_000,
         }
-        log = await LocalLog.open(tmp_path, **(values | options))
+        log = await LocalLog.open(folder, **(values | options))
         logs.append(log)
         return log
 

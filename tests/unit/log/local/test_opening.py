@@ -11,10 +11,12 @@ from chatsvc.core.ids import MAX_ID, id_at, now_ms
 from chatsvc.core.record import Record, checksum, pack
 from chatsvc.log.idempotency import KeyWindow
 from chatsvc.log.key_bounds import KeyBounds
+from chatsvc.log.local import opening
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.opening import positions_at_start, read_back
 from chatsvc.log.reconcile import StoreState
 from chatsvc.log.tail import Tail
+from tests.support.boot import Boot
 from tests.support.drafts import record
 
 
@@ -138,3 +140,13 @@ def test_beside_a_store_that_knows_more_a_new_epoch_may_differ_from_all_that_is_
     assert meeting.ahead
     assert (positions.epochs[-1].begun, positions.base) == (30, 30)
     assert (begin, refill) == (positions.stored, 2)
+
+
+def test_a_steady_clock_goes_on_by_the_time_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    boot = Boot()
+    monkeypatch.setattr(opening, "now_ms", lambda: 5_000)
+    clock = opening._steady_clock(boot)
+    monkeypatch.setattr(opening, "now_ms", lambda: 99_000)
+    assert clock() == 5_000
+    boot.seconds += 3.5
+    assert clock() == 8_500

@@ -1,26 +1,22 @@
-"""What the positions are after a found, and how an open log keeps and trims by them."""
+"""What the positions are after a store was attached."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from chatsvc.core.ids import MAX_ID, format_id
+from chatsvc.core.ids import format_id
 from chatsvc.core.record import checksum, pack
 from chatsvc.log.local.attachment import Attachment, attach, begin_epoch, check_end
 from chatsvc.log.local.file import LogFile
-from chatsvc.log.local.log import LocalLog
 from chatsvc.log.local.positions import Positions
-from chatsvc.log.local.worker import call_in_thread
 from chatsvc.log.reconcile import EpochEntry, Mark, StoreState
-from tests.support.drafts import draft, record
-from tests.support.waiting import until
+from tests.support.drafts import record
 
 FIRST, NOW = EpochEntry(1, "first", 0), EpochEntry(2, "now", 15)
 POSITIONS = Positions(
@@ -37,8 +33,6 @@ POSITIONS = Positions(
     marked=True,
     removed=None,
 )
-NOTHING = StoreState("s", None, 0)
-Open = Callable[..., Awaitable[LocalLog]]
 
 
 @pytest.fixture
@@ -157,48 +151,3 @@ def test_what_is_missing_is_said_once(file: LogFile) -> None:
         "up_to": format_id(9),
         "meaning": "the store lacks it, and the log has deleted it",
     }
-
-
-# --- an open log
-
-
-async def idle(log: LocalLog) -> None:
-    """The log's thread has done what it was given."""
-    await call_in_thread(lambda: None, log._worker.maintain)
-
-
-async def test_what_is_stored_is_kept_once(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = await open_log(store=NOTHING)
-    sent = await asyncio.gather(*(log.append(draft(str(at))) for at in range(3)))
-    written: list[Mapping[str, str | int]] = []
-    real = log._file.set_metas
-
-    def set_metas(values: Mapping[str, str | int]) -> None:
-        written.append(values)
-        real(values)
-
-    monkeypatch.setattr(log._file, "set_metas", set_metas)
-    for at in (0, 2):
-        log.advance_watermark(sent[at].id)
-        for _ in range(2):
-            log._positions.save()
-            await idle(log)
-    assert written == [
-        {"watermark": sent[at].id, "settled": sent[at].id, "marked": 1} for at in (0, 2)
-    ]
-    assert log._file.meta("settled") == sent[2].id
-    assert log._file.meta("marked") == 1
-
-
-async def test_trimming_goes_on_until_all_is_gone_that_is_kept_as_stored(open_log: Open) -> None:
-    log = await open_log(store=NOTHING)
-    log.maintenance.stop()  # nothing is saved but by the test
-    sent = await asyncio.gather(*(log.append(draft(str(at))) for at in range(7)))
-    log.advance_watermark(sent[4].id)
-    log._positions.save()
-    log.advance_watermark(sent[6].id)
-    log._positions.trim(MAX_ID, 2)
-    await until(lambda: log._file.lowest() == sent[5].id)
-    log._positions.save()
-    log._positions.trim(sent[5].id, 2)
-    await until(lambda: log._file.lowest() == sent[6].id)

@@ -1,28 +1,32 @@
-"""What an open log does beside its commits, and that a commit which fails is never called kept."""
+"""What an open log does once a second, beside its commits."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import sqlite3
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from chatsvc.core.errors import LogUnavailable, TooManyRequests
-from chatsvc.core.ids import MAX_ID
-from chatsvc.log.local import maintenance, opening
+from chatsvc.core.errors import (
+    LogUnavailable,
+)
+from chatsvc.log.local import maintenance
+from chatsvc.log.local.elapsed import ElapsedHeads
 from chatsvc.log.local.file import LogFile
-from chatsvc.log.local.log import LocalLog
-from chatsvc.log.local.record_reader import Row
-from chatsvc.log.reconcile import StoreState
 from tests.support.boot import Boot
 from tests.support.drafts import draft
+from tests.support.local_logs import (
+    NOTHING,
+    Open,
+    send,
+)
+from tests.support.waiting import until
 
 SAVE_SECONDS = 60.0
-NOTHING = StoreState("s", None, 0)
-Open = Callable[..., Awaitable[LocalLog]]
 
 
 class Time:
@@ -39,21 +43,89 @@ class Time:
         return getattr(self._loop, name)
 
 
-async def test_whatever_a_commit_fails_of_nothing_of_it_is_called_kept(
+async def test_a_disk_nearly_full_refuses_before_it_is_full(
     open_log: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    free = 10_000
+
+    class Disk:
+        f_frsize = 1
+
+        @property
+        def f_bavail(self) -> int:
+            return free
+
+    monkeypatch.setattr(maintenance.os, "statvfs", lambda _: Disk())
+    monkeypatch.setattr(maintenance, "_SECONDS", 0.01)
+    log = await open_log(min_free_bytes=5_000)
+    await send(log)
+    assert log.refusal is None
+    free = 4_999
+    await until(lambda: log.refusal is not None)
+    with pytest.raises(LogUnavailable) as raised:
+        await send(log)
+    assert raised.value.code == "disk_full"
+    free = 5_000
+    await until(lambda: log.refusal is None)
+    await send(log)
+
+
+async def test_the_write_ahead_log_stays_small(tmp_path: Path, open_log: Open) -> None:
     log = await open_log()
+    for _ in range(12):
+        await asyncio.gather(*(log.append(draft("x" * 10_000)) for _ in range(100)))
+    assert (tmp_path / "log.db-wal").stat().st_size < 12 * 1024 * 1024
+    assert (tmp_path / "log.db").stat().st_size > 4 * 1024 * 1024
 
-    def fails(rows: Sequence[Row]) -> None:
-        raise OverflowError("a fault of the program")
 
-    monkeypatch.setattr(log._file, "insert", fails)
-    with pytest.raises(LogUnavailable, match="the log cannot write"):
-        await log.append(draft("lost", client_id="k"))
-    assert (len(log.tail), log.refusal) == (0, None)
-    monkeypatch.undo()
-    assert not (await log.append(draft("lost", client_id="k"))).duplicate
-    assert log._file.count() == 1
+async def test_the_watermark_is_saved_without_being_asked(
+    tmp_path: Path, open_log: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "_SECONDS", 0.01)
+    log = await open_log()
+    sent = await send(log)
+    log.advance_watermark(sent.id)
+    await until(lambda: log._file.meta("watermark") == sent.id)
+
+
+async def test_the_head_is_noted_by_elapsed_time_and_outlives_the_process(
+    open_log: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "_SECONDS", 0.01)
+    boot = Boot()
+    log = await open_log(elapsed_clock=boot)
+    first = await send(log)
+    await until(lambda: log.older_than(0) == first.id)
+    boot.seconds += 100
+    second = await send(log)
+    await until(lambda: log.older_than(0) == second.id)
+    assert log.older_than(100) == first.id
+    await log.close()
+    boot.seconds += 1000
+    log = await open_log(elapsed_clock=boot)
+    assert log.older_than(1000) == second.id
+    assert log.older_than(1100) == first.id
+    assert log.older_than(1101) == 0
+
+
+async def test_what_was_noted_is_saved_now_and_then(
+    open_log: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed process has lost the notes of a minute at most."""
+    monkeypatch.setattr(maintenance, "_SECONDS", 0.01)
+    monkeypatch.setattr(maintenance, "_SAVE_ELAPSED_SECONDS", 0.02)
+    log = await open_log(elapsed_clock=Boot())
+    first = await send(log)
+
+    def saved() -> int:
+        db = sqlite3.connect(tmp_path / "log.db")
+        try:
+            row = db.execute("SELECT value FROM meta WHERE key='elapsed'").fetchone()
+        finally:
+            db.close()
+        return ElapsedHeads(row[0] if row else None, clock=Boot()).older_than(0)
+
+    await until(lambda: saved() == first.id)
 
 
 async def test_what_was_noted_is_saved_again_after_a_minute(open_log: Open) -> None:
@@ -123,31 +195,6 @@ async def test_the_write_ahead_log_is_looked_at_each_time(
     await asyncio.wait_for(looked.wait(), 30)
 
 
-async def test_what_is_trimmed_is_stored_and_as_old_as_it_must_be(
-    open_log: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    boot = Boot()
-    log = await open_log(
-        elapsed_clock=boot, idempotency_ms=1000, retention_ms=600_000, store=NOTHING
-    )
-    sent = []
-    for seconds in (0.5, 599.5, 0.0):
-        sent.append((await log.append(draft())).id)
-        log.maintenance.run()
-        boot.seconds += seconds
-    asked: list[tuple[int, int]] = []
-    monkeypatch.setattr(log._positions, "trim", lambda *up_to: asked.append(up_to))
-    log.maintenance._saved_keys.position = MAX_ID
-    log.maintenance._trim()
-    log.advance_watermark(sent[0] - 1)
-    log.maintenance._trim()
-    log.advance_watermark(sent[2])
-    log.maintenance._trim()
-    log.maintenance._saved_keys.position = sent[0] - 2
-    log.maintenance._trim()
-    assert asked == [(up_to, 1000) for up_to in (0, sent[0] - 1, sent[0], sent[0] - 2)]
-
-
 async def test_a_key_is_kept_until_its_window_is_over(open_log: Open) -> None:
     boot = Boot()
     log = await open_log(elapsed_clock=boot, idempotency_ms=600_000, store=NOTHING)
@@ -159,27 +206,3 @@ async def test_a_key_is_kept_until_its_window_is_over(open_log: Open) -> None:
         log.maintenance.run()
         remembered.append(log.remembers(("alice", "alice,bob", "k")))
     assert remembered == [True, True, False]
-
-
-async def test_bounds_are_each_senders_own(open_log: Open) -> None:
-    log = await open_log(backlog_bytes=100_000, new_conversations=1)
-    sent = 0
-    with pytest.raises(TooManyRequests) as raised:
-        while sent < 100:
-            await log.append(draft("x" * 1000, sender="bulk"))
-            sent += 1
-    assert raised.value.code == "sender_backlog_full"
-    await log.append(draft("x", sender="alice"))
-    with pytest.raises(TooManyRequests) as raised:
-        await log.append(draft("x", sender="alice", to=("carol",)))
-    assert raised.value.code == "too_many_conversations"
-
-
-def test_a_steady_clock_goes_on_by_the_time_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    boot = Boot()
-    monkeypatch.setattr(opening, "now_ms", lambda: 5_000)
-    clock = opening._steady_clock(boot)
-    monkeypatch.setattr(opening, "now_ms", lambda: 99_000)
-    assert clock() == 5_000
-    boot.seconds += 3.5
-    assert clock() == 8_500

@@ -1,16 +1,16 @@
-"""What follows for a log that is open when it meets a store, and what it keeps of that."""
+"""The positions of an open log: what attaching a store changes, what is saved and trimmed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from chatsvc.core.errors import StoreUnavailable
-from chatsvc.core.ids import STEP, format_id, id_at, now_ms
+from chatsvc.core.ids import MAX_ID, STEP, format_id, id_at, now_ms
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import pack
 from chatsvc.log.base import Appended
@@ -19,13 +19,14 @@ from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.local.positions import load
 from chatsvc.log.local.store_positions import MIN_EPOCH_SECONDS
+from chatsvc.log.local.worker import call_in_thread
 from chatsvc.log.reconcile import EpochEntry, Mark, StoreState
 from tests.support.drafts import draft, record
+from tests.support.local_logs import NOTHING, Open
+from tests.support.waiting import until
 
 ALL = Bounds(limit=1000, newest=False)
-NOTHING = StoreState("s", None, 0)
 MINUTE = 60_000
-Open = Callable[..., Awaitable[LocalLog]]
 
 
 async def send(log: LocalLog, count: int) -> list[Appended]:
@@ -253,3 +254,45 @@ async def test_what_was_met_is_said_by_name(open_log: Open) -> None:
             "epoch": log.epoch,
         },
     ]
+
+
+async def idle(log: LocalLog) -> None:
+    """The log's thread has done what it was given."""
+    await call_in_thread(lambda: None, log._worker.maintain)
+
+
+async def test_what_is_stored_is_kept_once(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = await open_log(store=NOTHING)
+    sent = await asyncio.gather(*(log.append(draft(str(at))) for at in range(3)))
+    written: list[Mapping[str, str | int]] = []
+    real = log._file.set_metas
+
+    def set_metas(values: Mapping[str, str | int]) -> None:
+        written.append(values)
+        real(values)
+
+    monkeypatch.setattr(log._file, "set_metas", set_metas)
+    for at in (0, 2):
+        log.advance_watermark(sent[at].id)
+        for _ in range(2):
+            log._positions.save()
+            await idle(log)
+    assert written == [
+        {"watermark": sent[at].id, "settled": sent[at].id, "marked": 1} for at in (0, 2)
+    ]
+    assert log._file.meta("settled") == sent[2].id
+    assert log._file.meta("marked") == 1
+
+
+async def test_trimming_goes_on_until_all_is_gone_that_is_kept_as_stored(open_log: Open) -> None:
+    log = await open_log(store=NOTHING)
+    log.maintenance.stop()  # nothing is saved but by the test
+    sent = await asyncio.gather(*(log.append(draft(str(at))) for at in range(7)))
+    log.advance_watermark(sent[4].id)
+    log._positions.save()
+    log.advance_watermark(sent[6].id)
+    log._positions.trim(MAX_ID, 2)
+    await until(lambda: log._file.lowest() == sent[5].id)
+    log._positions.save()
+    log._positions.trim(sent[5].id, 2)
+    await until(lambda: log._file.lowest() == sent[6].id)
