@@ -290,7 +290,9 @@ class LogSuite:
             )
             record = log.tail.get(first.id)
             assert record is not None
+            epoch = log.epoch
             await log.readmit([record])
+            assert log.epoch != epoch, "something below the head was not sent to anybody"
             assert log.tail.get(first.id) is None
             moved = await _one(log.append(draft("a", client_id="a")))
             assert moved.duplicate

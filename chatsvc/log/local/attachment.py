@@ -58,18 +58,7 @@ def attach(
         differ: if a new epoch begins, it may differ from the one before it above this, or
             from where an earlier opening could not be confirmed.
     """
-    log = LogState(
-        positions.store,
-        positions.stored,
-        positions.start,
-        trimmed,
-        positions.base,
-        empty,
-        positions.epochs,
-        positions.hole,
-        positions.marked,
-        positions.removed,
-    )
+    log = _log_state(positions, trimmed, empty)
     found = reconcile(log, store, known=knows(file, store))
     begin = stored = found.stored
     if found.margin:
@@ -95,6 +84,21 @@ def attach(
     _log_attachment(log, store, positions, found)
     refill = file.count_between(stored, positions.settled)
     return Attachment(positions, found, min(begin, stored), refill)
+
+
+def _log_state(positions: Positions, trimmed: int, empty: bool) -> LogState:
+    return LogState(
+        positions.store,
+        positions.stored,
+        positions.start,
+        trimmed,
+        positions.base,
+        empty,
+        positions.epochs,
+        positions.hole,
+        positions.marked,
+        positions.removed,
+    )
 
 
 def knows(file: LogFile, store: StoreState) -> bool:

@@ -140,8 +140,7 @@ class LocalLog(MessageLog):
             new_conversations=new_conversations,
             observe=observe,
         )
-        ahead = log.ahead_seconds
-        if ahead > AHEAD_SECONDS:
+        if (ahead := log.ahead_seconds) > AHEAD_SECONDS:
             _logger.warning("clock_behind_log", seconds=round(ahead), head=format_id(opened.head))
         return log
 

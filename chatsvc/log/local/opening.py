@@ -75,18 +75,16 @@ async def open_log_file(
         if store is None and keys.bounds.unmet:
             # What was taken out of this log is no newer than its head, whatever clocks say.
             keys.bounds.past_is_unknown(id_ms(head))
-        lately = elapsed.older_than(window_ms / 1000)
-        recent = await asyncio.to_thread(
-            file.below_bytes, positions.settled, recent_bytes, _MIN_COST
-        )
-        tail = _empty_tail(
+        tail = await asyncio.to_thread(
+            _read_tail,
+            file,
             positions,
+            keys,
             recent_bytes=recent_bytes,
-            floor=max(recent, positions.trimmed, min(positions.settled, lately)),
+            lately=elapsed.older_than(window_ms / 1000),
             head=head,
             confirmed=store is not None,
         )
-        await asyncio.to_thread(read_back, file, tail, keys)
     except BaseException:
         file.abandon()
         raise
@@ -119,6 +117,32 @@ def positions_at_start(file: LogFile, store: StoreState | None) -> Attachment:
     return Attachment(positions, None, positions.stored, refill)
 
 
+def _read_tail(
+    file: LogFile,
+    positions: Positions,
+    keys: KeyWindow,
+    *,
+    recent_bytes: int,
+    lately: int,
+    head: int,
+    confirmed: bool,
+) -> Tail:
+    """What memory has to hold: all that was never stored, and of the rest what is recent."""
+    recent = file.below_bytes(positions.settled, recent_bytes, _MIN_COST)
+    tail = Tail(
+        recent_bytes=recent_bytes,
+        watermark=positions.settled,
+        floor=max(recent, positions.trimmed, min(positions.settled, lately)),
+        stored=positions.stored,
+        base=positions.known_base,
+        hole=positions.hole,
+        head=head,
+        confirmed=confirmed,
+    )
+    read_back(file, tail, keys)
+    return tail
+
+
 def read_back(file: LogFile, tail: Tail, keys: KeyWindow) -> None:
     """Keys of all above the window's position; into the tail what is above its floor."""
     batch: list[Record] = []
@@ -135,21 +159,6 @@ def read_back(file: LogFile, tail: Tail, keys: KeyWindow) -> None:
             batch.clear()
     tail.extend(batch)
     keys.forget(0, MAX_ID)
-
-
-def _empty_tail(
-    positions: Positions, *, recent_bytes: int, floor: int, head: int, confirmed: bool
-) -> Tail:
-    return Tail(
-        recent_bytes=recent_bytes,
-        watermark=positions.settled,
-        floor=floor,
-        stored=positions.stored,
-        base=positions.known_base,
-        hole=positions.hole,
-        head=head,
-        confirmed=confirmed,
-    )
 
 
 def store_epoch(epoch: object, store: object) -> str:

@@ -12,8 +12,9 @@ from chatsvc.core.errors import (
     LogUnavailable,
     TooManyRequests,
 )
-from chatsvc.log.base import Appended
+from chatsvc.log.base import Appended, LogCounts
 from chatsvc.log.local.record_reader import Row
+from chatsvc.log.local.refusals import DISK
 from tests.support.drafts import draft
 from tests.support.local_logs import (
     Open,
@@ -139,3 +140,13 @@ async def test_bounds_are_each_senders_own(open_log: Open) -> None:
     with pytest.raises(TooManyRequests) as raised:
         await log.append(draft("x", sender="alice", to=("carol",)))
     assert raised.value.code == "too_many_conversations"
+    assert log.counts == LogCounts(over_share=1, over_new_conversations=1)
+
+
+async def test_what_was_taken_is_written_though_nothing_more_is_taken(open_log: Open) -> None:
+    log = await open_log()
+    taken = log.append(draft())
+    log._refusals.begin(DISK, LogUnavailable("the disk is nearly full", code="disk_full"))
+    with pytest.raises(LogUnavailable, match="nearly full"):
+        await log.append(draft())
+    assert (await asyncio.wait_for(taken, 30)).id == log.tail.head
