@@ -13,7 +13,7 @@ from tests.support import mongod
 settings.register_profile("chatsvc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("chatsvc")
 
-pytest.register_assert_rewrite("tests.contract.store_suite")
+pytest.register_assert_rewrite("tests.support.stored")
 
 
 @pytest.fixture(scope="session")

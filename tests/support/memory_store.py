@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from chatsvc.core.conversation import Conversation
-from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import id_ms
 from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, take
 from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark
-from chatsvc.storage.bodies import conflicting, decode_participants, sameness
+from chatsvc.storage.bodies import conflicting, decode_participants, partition_records, sameness
 from chatsvc.storage.client_ids import letter_key, listed_above_ms, minted_ahead_ms
+from chatsvc.storage.letter_records import record_of
 from chatsvc.storage.ports.client_ids import ClientIdAt, PastClientIds
 from chatsvc.storage.ports.conversations import Members
 from chatsvc.storage.ports.dead_letters import DeadLetter, DeadLetters
@@ -25,8 +27,8 @@ from chatsvc.storage.ports.messages import Rejection
 class MemoryLetters(DeadLetters):
     """Kept in a dict. ``away`` makes the next so many calls of :meth:`put` fail."""
 
-    def __init__(self) -> None:
-        self.held: dict[int, DeadLetter] = {}
+    def __init__(self, held: dict[int, DeadLetter] | None = None) -> None:
+        self.held = {} if held is None else held
         self.away = 0
 
     async def put(self, letters: Sequence[DeadLetter]) -> None:
@@ -51,8 +53,21 @@ class MemoryLetters(DeadLetters):
         return len(self.held)
 
 
+@dataclass
+class MemoryDisk:
+    """What outlives a store in memory. Of version 0 until a store is opened over it."""
+
+    name: str = "memory"
+    version: int = 0
+    records: dict[int, Record] = field(default_factory=dict)
+    letters: dict[int, DeadLetter] = field(default_factory=dict)
+    mark: Mark | None = None
+
+
 class MemoryStore(MessageStore):
-    """Keeps the promises of the port, slowly and plainly.
+    """Keeps the promises of the ports, slowly and plainly.
+
+    Over a ``disk`` of its own it is open from the start, for tests of what stands above.
 
     ``away`` makes every call fail; ``failures`` the next so many writes. ``gate``, where
     there is one, is waited for before a read looks and before a write writes; ``reads``
@@ -60,12 +75,11 @@ class MemoryStore(MessageStore):
     ``answers_lost`` makes so many advances of the watermark fail after they were made.
     """
 
-    def __init__(self) -> None:
-        self.records: dict[int, Record] = {}
-        self.letters = MemoryLetters()
+    def __init__(self, disk: MemoryDisk | None = None) -> None:
+        self.disk = disk or MemoryDisk(version=1)
+        self.is_open = disk is None
+        self.letters = MemoryLetters(self.disk.letters)
         self.dead_letters = self.letters
-        self.name = "memory"
-        self.mark: Mark | None = None
         self.answers_lost = 0
         self.opened = 0
         self.away = False
@@ -81,11 +95,44 @@ class MemoryStore(MessageStore):
     async def open(self) -> None:
         if self.open_error is not None:
             raise self.open_error
+        if self.disk.version > 1:
+            raise VersionTooNew(f"the store has version {self.disk.version}")
+        self.disk.version = 1
+        self.is_open = True
         self._check()
         self.opened += 1
 
+    def find(self, disk: MemoryDisk) -> None:
+        """Another disk is in the place of this one; it has to be opened."""
+        self.disk, self.is_open = disk, False
+        self.letters.held = disk.letters
+
+    @property
+    def records(self) -> dict[int, Record]:
+        return self.disk.records
+
+    @records.setter
+    def records(self, records: dict[int, Record]) -> None:
+        self.disk.records = records
+
+    @property
+    def mark(self) -> Mark | None:
+        return self.disk.mark
+
+    @mark.setter
+    def mark(self, mark: Mark | None) -> None:
+        self.disk.mark = mark
+
+    @property
+    def name(self) -> str:
+        return self.disk.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self.disk.name = name
+
     async def versions(self) -> Versions:
-        return Versions(1, 1)
+        return Versions(self.disk.version, 1)
 
     async def identity(self) -> str:
         self._check()
@@ -119,12 +166,13 @@ class MemoryStore(MessageStore):
             raise StoreUnavailable("not now")
         self.batches.append(len(records))
         refused = [one for one in records if self.refuse(one)]
-        fit = [one for one in records if one not in refused]
-        taken = [one for one in fit if sameness(self.records.get(one.id, one)) != sameness(one)]
-        fit = [one for one in fit if one not in taken]
-        self.records |= {one.id: one for one in fit}
         rejections = [Rejection(one, "refused", "a test says so") for one in refused]
-        return rejections + [conflicting(one) for one in taken]
+        decoded, unfit = partition_records([one for one in records if one not in refused])
+        rejections += unfit
+        for one, _ in decoded:
+            if sameness(self.records.setdefault(one.id, one)) != sameness(one):
+                rejections.append(conflicting(one))
+        return rejections
 
     async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
         return await self._page(lambda one: one.channel == channel, bounds)
@@ -150,10 +198,11 @@ class MemoryStore(MessageStore):
 
     async def members(self, user: str, channel: str) -> Members | None:
         await self._wait()
-        for one in reversed(self.records.values()):
-            if one.channel == channel and user in one.audience:
-                return Members(decode_participants(one.body).participants, one.id)
-        return None
+        found = [one for one in self.records.values() if one.channel == channel]
+        newest = max(found, key=lambda one: one.id, default=None)
+        if newest is None or user not in newest.audience:
+            return None
+        return Members(decode_participants(newest.body).participants, newest.id)
 
     async def get(self, message_id: int) -> Entry | None:
         await self._wait()
@@ -191,13 +240,17 @@ class MemoryStore(MessageStore):
 
     async def past_client_ids(self, *, limit: int, since_ms: int) -> PastClientIds:
         await self._wait()
-        newest_ms = id_ms(max(self.records, default=0))
+        held = [one for one in map(record_of, self.letters.held.values()) if one is not None]
+        put_aside = [one for one in held if one.client_id is not None]
+        newest_ms = id_ms(max([*self.records, *(one.id for one in put_aside)], default=0))
+        bound = listed_above_ms(newest_ms, since_ms)
         latest: dict[str, int] = {}
-        for one in self.records.values():
+        for one in [*self.records.values(), *put_aside]:
             minted_ms = minted_ahead_ms(one)
-            if minted_ms is not None and minted_ms > listed_above_ms(newest_ms, since_ms):
+            if minted_ms is not None and minted_ms > bound:
                 latest[one.sender] = max(minted_ms, latest.get(one.sender, 0))
-        return PastClientIds(newest_ms, sorted(latest.items(), key=lambda one: -one[1])[:limit])
+        ordered = sorted(latest.items(), key=lambda one: (-one[1], one[0]))
+        return PastClientIds(newest_ms, ordered[:limit])
 
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:
         self._check()
@@ -233,7 +286,7 @@ class MemoryStore(MessageStore):
         self._check()
 
     def _check(self) -> None:
-        if self.away:
+        if self.away or not self.is_open:
             raise StoreUnavailable("the store is away")
 
 

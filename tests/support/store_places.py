@@ -1,16 +1,30 @@
-"""Both stores keep the promises of the port: SQLite, and MongoDB over its wire protocol."""
+"""Where stores lie, to be opened again and again: one place for each backend."""
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from pathlib import Path
-
-import pytest
+from typing import Protocol
 
 from chatsvc.storage.mongo.store import MongoStore
+from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.sqlite.store import SqliteStore
-from tests.contract.store_suite import StoreSuite
 from tests.support import mongod
+from tests.support.memory_store import MemoryDisk, MemoryStore
+
+
+class Place(Protocol):
+    """Where a store lies."""
+
+    def make(self) -> MessageStore:
+        """Another store over the same data, not yet open."""
+
+    async def set_version(self, version: int) -> None:
+        """As if another program had written it."""
+
+    async def replace(self) -> None:
+        """Put an empty store in the place of the one that is open."""
 
 
 class SqlitePlace:
@@ -51,13 +65,19 @@ class MongoPlace:
             client.drop_database(self.db)
 
 
-class TestSqlite(StoreSuite):
-    @pytest.fixture
-    def place(self, tmp_path: Path) -> SqlitePlace:
-        return SqlitePlace(tmp_path / "data" / "store.db")
+class MemoryPlace:
+    def __init__(self) -> None:
+        self.disk = MemoryDisk(secrets.token_hex(16))
+        self.made: list[MemoryStore] = []
 
+    def make(self) -> MemoryStore:
+        self.made.append(MemoryStore(self.disk))
+        return self.made[-1]
 
-class TestMongo(StoreSuite):
-    @pytest.fixture
-    def place(self, mongo_uri: str, mongo_db: str) -> MongoPlace:
-        return MongoPlace(mongo_uri, mongo_db)
+    async def set_version(self, version: int) -> None:
+        self.disk.version = version
+
+    async def replace(self) -> None:
+        self.disk = MemoryDisk(secrets.token_hex(16))
+        for store in self.made:
+            store.find(self.disk)

@@ -1,0 +1,28 @@
+"""A place for a store of each backend, and a store that is open there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from chatsvc.storage.ports.message_store import MessageStore
+from tests.support.store_places import MemoryPlace, MongoPlace, Place, SqlitePlace
+
+
+@pytest.fixture(params=["sqlite", "mongo", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "sqlite":
+        return SqlitePlace(tmp_path / "data" / "store.db")
+    if request.param == "memory":
+        return MemoryPlace()
+    return MongoPlace(request.getfixturevalue("mongo_uri"), request.getfixturevalue("mongo_db"))
+
+
+@pytest.fixture
+async def store(place: Place) -> AsyncIterator[MessageStore]:
+    store = place.make()
+    await store.open()
+    yield store
+    await store.close()
