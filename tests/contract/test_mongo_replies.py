@@ -3,13 +3,12 @@ by a scripted server (mockupdb) over the wire protocol."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import msgspec
 import pytest
 from bson.int64 import Int64
-from mockupdb import MockupDB
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
@@ -19,61 +18,13 @@ from chatsvc.storage.mongo.documents import to_document
 from chatsvc.storage.mongo.migrations import STEPS
 from chatsvc.storage.mongo.store import MongoStore
 from chatsvc.storage.ports.dead_letters import DeadLetter
+from tests.support.mongo_script import Script, found
 from tests.support.records import record, records
 
-Answer = Callable[[dict[str, Any]], dict[str, Any]]
 PATIENT_SECONDS = 60
 """The script answers at once; the driver's threads and its own may not, on a busy machine."""
 WRITE_CONCERN = {"w": "majority", "j": True, "wtimeout": 48_000}
 DUPLICATE = {"code": 11000, "errmsg": "E11000 duplicate key"}
-
-
-class Script:
-    """A server: ``answers`` by the name of the command, ``asked`` in their order."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.answers: dict[str, Answer] = {
-            "insert": lambda ask: {"ok": 1, "n": len(ask["documents"])},
-            "update": lambda ask: {"ok": 1, "n": len(ask["updates"]), "nModified": 1},
-            "find": lambda _: found(),
-            "createIndexes": lambda _: {"ok": 1},
-            "listCollections": lambda _: found(),
-            "findAndModify": lambda _: {"ok": 1, "value": {"v": 0, "identity": "i" * 32}},
-            "endSessions": lambda _: {"ok": 1},
-            "ping": lambda _: {"ok": 1},
-        }
-        self.server = MockupDB(
-            auto_ismaster={
-                "ismaster": True,
-                "helloOk": True,
-                "minWireVersion": 0,
-                "maxWireVersion": 21,
-                "maxBsonObjectSize": 16 * 1024 * 1024,
-                "maxMessageSizeBytes": 48_000_000,
-                "maxWriteBatchSize": 100_000,
-            }
-        )
-        self.server.autoresponds(self._answer)
-
-    def _answer(self, request: Any) -> bool:
-        ask = dict(request.doc)
-        name = next(iter(ask))
-        if name not in self.answers:
-            return False
-        self.asked.append((name, ask))
-        request.reply(self.answers[name](ask))
-        return True
-
-    def last(self, name: str) -> dict[str, Any]:
-        return [ask for command, ask in self.asked if command == name][-1]
-
-    def count(self, name: str) -> int:
-        return sum(command == name for command, _ in self.asked)
-
-
-def found(*documents: dict[str, Any]) -> dict[str, Any]:
-    return {"ok": 1, "cursor": {"id": 0, "ns": "chat.messages", "firstBatch": list(documents)}}
 
 
 @pytest.fixture

@@ -1,0 +1,58 @@
+"""A scripted MongoDB (mockupdb): it answers as it is told, and notes what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mockupdb import MockupDB
+
+Answer = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Script:
+    """A server: ``answers`` by the name of the command, ``asked`` in their order."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.answers: dict[str, Answer] = {
+            "insert": lambda ask: {"ok": 1, "n": len(ask["documents"])},
+            "update": lambda ask: {"ok": 1, "n": len(ask["updates"]), "nModified": 1},
+            "find": lambda _: found(),
+            "createIndexes": lambda _: {"ok": 1},
+            "listCollections": lambda _: found(),
+            "findAndModify": lambda _: {"ok": 1, "value": {"v": 0, "identity": "i" * 32}},
+            "endSessions": lambda _: {"ok": 1},
+            "ping": lambda _: {"ok": 1},
+        }
+        self.server = MockupDB(
+            auto_ismaster={
+                "ismaster": True,
+                "helloOk": True,
+                "minWireVersion": 0,
+                "maxWireVersion": 21,
+                "maxBsonObjectSize": 16 * 1024 * 1024,
+                "maxMessageSizeBytes": 48_000_000,
+                "maxWriteBatchSize": 100_000,
+            }
+        )
+        self.server.autoresponds(self._answer)
+
+    def _answer(self, request: Any) -> bool:
+        ask = dict(request.doc)
+        name = next(iter(ask))
+        if name not in self.answers:
+            return False
+        self.asked.append((name, ask))
+        request.reply(self.answers[name](ask))
+        return True
+
+    def last(self, name: str) -> dict[str, Any]:
+        return [ask for command, ask in self.asked if command == name][-1]
+
+    def count(self, name: str) -> int:
+        return sum(command == name for command, _ in self.asked)
+
+
+def found(*documents: dict[str, Any]) -> dict[str, Any]:
+    return {"ok": 1, "cursor": {"id": 0, "ns": "chat.messages", "firstBatch": list(documents)}}
