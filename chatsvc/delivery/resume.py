@@ -19,7 +19,7 @@ import structlog
 
 from chatsvc.core.errors import Unavailable
 from chatsvc.core.ids import format_id
-from chatsvc.core.page import NO_BYTE_BOUND, Bounds, Entry
+from chatsvc.core.page import NO_BYTE_BOUND, Bounds, Entry, Page
 from chatsvc.delivery.connection import HIGH_WATER, Connection
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.spans import BEHIND
@@ -38,26 +38,10 @@ _PAGE_BYTES: Final = 256 * 1024
 _logger = structlog.get_logger("chatsvc.delivery")
 
 
-class HistoryPage(Protocol):
-    """A page of history."""
-
-    @property
-    def entries(self) -> Sequence[Entry]:
-        """The messages, in ascending order."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether the page is known to miss nothing of its range."""
-
-    @property
-    def lost(self) -> tuple[int, int] | None:
-        """A range of ids that the page touches and of which messages are lost for good."""
-
-
 class Backfill(Protocol):
     """The history of a user, including what is in the store."""
 
-    async def user_page(self, user: str, bounds: Bounds) -> HistoryPage:
+    async def user_page(self, user: str, bounds: Bounds) -> Page:
         """Return a page of the messages of a user.
 
         Raises:
@@ -270,7 +254,7 @@ class Resumer:
         """Send one page from the store, or announce a gap; return the position after it."""
         up_to = self._tail.complete_above
         bounds = Bounds(_PAGE, position, up_to + 1, newest=False, max_bytes=_PAGE_BYTES)
-        page: HistoryPage | None = None
+        page: Page | None = None
         try:
             page = await self._backfill.user_page(connection.user, bounds)
         except Unavailable as exc:
