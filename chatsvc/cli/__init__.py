@@ -138,6 +138,7 @@ def _parser() -> OneLineParser:
 
     _add_dead_letters(commands, [data, store])
     _add_log(commands, [data, store])
+    _add_schema(commands)
 
     health = commands.add_parser(
         "healthcheck", parents=[env], help="check whether a running service answers"
@@ -187,6 +188,21 @@ def _add_log(
         help="drop what cannot be read; a copy is kept, and a new epoch begins",
     )
     verify.set_defaults(run=_log_verify)
+
+
+def _add_schema(commands: argparse._SubParsersAction[OneLineParser]) -> None:
+    schema = commands.add_parser(
+        "schema", help="write openapi.json and asyncapi.json, the documents of the interface"
+    )
+    schema.add_argument(
+        "dir", nargs="?", default="contracts", metavar="DIR", help="the folder (contracts)"
+    )
+    schema.add_argument(
+        "--check",
+        action="store_true",
+        help="only compare the files of the folder; exit status 1 if they differ",
+    )
+    schema.set_defaults(run=_schema)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -241,6 +257,12 @@ def _dead_letters(arguments: argparse.Namespace) -> int:
     from chatsvc.cli.dead_letters import dead_letters
 
     return dead_letters(arguments)
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    from chatsvc.cli.schema import schema
+
+    return schema(arguments)
 
 
 def _healthcheck(arguments: argparse.Namespace) -> int:

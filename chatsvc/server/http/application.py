@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from chatsvc.api.command import Command
-from chatsvc.api.feature import Feature, error_codes
+from chatsvc.api.feature import Feature
 from chatsvc.auth.principal import Authenticator
 from chatsvc.core.errors import Unauthorized
 from chatsvc.core.limits import Limits
@@ -24,7 +24,8 @@ from chatsvc.server.http.responses import ReadyResponse
 from chatsvc.server.observability import health
 from chatsvc.server.observability.health import HealthReport
 from chatsvc.server.observability.metrics import CONTENT_TYPE, Metrics
-from chatsvc.server.schema import asyncapi, docs_page, openapi
+from chatsvc.server.schema import docs_page
+from chatsvc.server.schema.documents import documents
 
 
 class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,8 +64,6 @@ def build_application(
         *(operation for feature in features for operation in feature.operations),
         *health.operations(health_report, options.version),
     )
-    codes = error_codes(features)
-    frames = [frame for feature in features for frame in feature.frames]
     cors = Cors(options.cors_origins, options.cors_headers) if options.cors_origins else None
     around = exchange_middleware(observe=metrics.requests.observe, cors=cors)
     application = web.Application(middlewares=[around], client_max_size=limits.body_bytes)
@@ -79,13 +78,13 @@ def build_application(
         if "{" not in one.path
     }
     application[DIRECT] = direct
+    served = documents(
+        features=features, operations=operations, commands=commands, version=options.version
+    )
     application.add_routes(
         [
             _document("/", _pointer(options.version)),
-            _document("/openapi.json", openapi.document(operations, codes, options.version)),
-            _document(
-                "/asyncapi.json", asyncapi.document(commands, frames, codes, options.version)
-            ),
+            *(_document(f"/{name}", document) for name, document in served.items()),
             web.get("/metrics", _metrics(metrics, options.metrics_token)),
             *docs_page.routes(),
             *extra_routes,

@@ -70,10 +70,8 @@ def _pong(connection: Connection, request: Ping) -> CommandReply:
 
 
 def _auth(authenticator: Authenticator) -> Command:
-    known, authenticate = authenticator.known, authenticator.authenticate
-
     def handle(connection: RenewableConnection, request: Auth) -> Handled:
-        principal = known(request.token)
+        principal = authenticator.known(request.token)
         if principal is not None:
             return _renew(connection, principal, request.ref)
         work = ask(connection, request)
@@ -82,7 +80,7 @@ def _auth(authenticator: Authenticator) -> Command:
 
     async def ask(connection: RenewableConnection, request: Auth) -> CommandReply:
         try:
-            principal = await authenticate(request.token)
+            principal = await authenticator.authenticate(request.token)
         except Unauthorized as exc:
             _log_refused(connection, exc.code, exc.detail)
             raise
