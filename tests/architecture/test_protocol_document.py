@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from chatsvc.core.participants import channel_key, normalize_participants
 from chatsvc.features.messages.model import Message, MessagePage
 from chatsvc.server.errors import STATUS, Problem
 from chatsvc.wire import close_codes, protocol
@@ -43,19 +42,6 @@ def frames_of(union: Any) -> dict[str, set[str]]:
 def documented_frames(title: str) -> dict[str, set[str]]:
     rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \|", section(title), re.M)
     return {name: set(re.findall(r"`(\w+)`", fields)) for name, fields in rows}
-
-
-def test_channel_keys_are_as_documented() -> None:
-    (vectors,) = [example for example in EXAMPLES if isinstance(example, list)]
-    assert len(vectors) >= 7
-    for vector in vectors:
-        key = channel_key(normalize_participants(vector["participants"]))
-        assert key == vector["channel"]
-    # One vector tells code points from UTF-16 units, or a client could pass by accident.
-    assert any(
-        sorted(v["participants"]) != sorted(v["participants"], key=lambda u: u.encode("utf-16-be"))
-        for v in vectors
-    )
 
 
 @pytest.mark.parametrize(
