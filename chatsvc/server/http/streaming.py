@@ -86,14 +86,14 @@ class StreamedResponse(ReadyResponse):
     def __init__(self, status: int, parts: Parts, lines: str, content_type: str) -> None:
         super().__init__(status, None, lines, content_type)
         self._parts = parts
-        self._says_length = "content-length:" in lines.lower()
+        self._length_given = "content-length:" in lines.lower()
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
         """Write head and body; the response to HEAD has only the head."""
-        chunked = not self._says_length and request.version == HttpVersion11
+        chunked = not self._length_given and request.version == HttpVersion11
         if chunked:
             self.lines += "Transfer-Encoding: chunked\r\n"
-        elif not self._says_length:
+        elif not self._length_given:
             self.force_close()  # the end of the connection is the end of the body
         keep = begin_response(self, request)
         if keep is None:

@@ -10,6 +10,7 @@ import msgspec
 from chatsvc.api.command import Command
 from chatsvc.api.fields import DEVICE
 from chatsvc.server.schema.code_schemas import code_list, code_schema
+from chatsvc.server.schema.component_schemas import component_schemas
 from chatsvc.server.websocket.connection_commands import CONNECTION_FRAMES
 from chatsvc.wire.error_codes import ErrorCode, frame_codes
 from chatsvc.wire.protocol import MAX_REF, PROTOCOL_VERSION, Error
@@ -40,9 +41,7 @@ def document(
     from_client: _Kinds = [command.request for command in commands]
     answers = [answer for command in commands for answer in command.answers]
     from_server: _Kinds = list(dict.fromkeys((*CONNECTION_FRAMES, *answers, *frames)))
-    _, schemas = msgspec.json.schema_components(
-        [*from_client, *from_server], ref_template="#/components/schemas/{name}"
-    )
+    schemas = component_schemas((*from_client, *from_server))
     for command in commands:
         _bound(schemas[command.request.__name__], command)
     _describe_refs(schemas)

@@ -13,9 +13,9 @@ from chatsvc.core.errors import Malformed, TooLarge, Unauthorized, UnsupportedMe
 from chatsvc.server.errors import PROBLEM_TYPE, STATUS, Problem, ProblemFault
 from chatsvc.server.http.operations import WITH_BODY, has_json_body
 from chatsvc.server.schema.code_schemas import code_list, code_schema
+from chatsvc.server.schema.component_schemas import REF, component_schemas
 from chatsvc.wire.error_codes import ErrorCode, codes_of
 
-REF: Final = "#/components/schemas/{name}"
 _DESCRIPTION: Final = (
     "Send messages to a set of users, receive them, and read them back. The frames of the "
     "WebSocket at `/ws` are in `/asyncapi.json`. All errors are problem documents (RFC 9457). "
@@ -45,7 +45,7 @@ def document(operations: Sequence[Operation], codes: Sequence[ErrorCode], versio
     for operation in operations:
         kinds.append(operation.request)
         kinds.extend(kind for _, kind in operation.responses.values())
-    _, components = msgspec.json.schema_components(dict.fromkeys(kinds), ref_template=REF)
+    components = component_schemas(dict.fromkeys(kinds))
     for kind in (Problem, ProblemFault):
         components[kind.__name__]["properties"]["code"] = code_schema(codes)
     paths: dict[str, dict[str, Any]] = {}
