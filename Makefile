@@ -66,7 +66,7 @@ $(VENV)/.run: requirements/demo.txt requirements/build.txt pyproject.toml script
 	@scripts/environment.sh demo build
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt pyproject.toml scripts/environment.sh
+$(VENV)/.dev: requirements/dev.txt pyproject.toml conformance/pyproject.toml scripts/environment.sh
 	@scripts/environment.sh dev
 	@touch $(VENV)/.run $@
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes the virtual environment $VENV (.venv) if need be, and installs into it the named locks
-# of requirements/ and the package itself, from this tree. What is in the way is said in one line.
+# of requirements/ and the package itself, from this tree; with the lock dev also
+# chatsvc-conformance. What is in the way is said in one line.
 # Usage: [PYTHON=…] [VENV=…] scripts/environment.sh LOCK…
 set -eu
 cd "$(dirname "$0")/.."
@@ -60,6 +61,10 @@ if ! { runs "$venv/bin/python" && new_enough "$venv/bin/python"; }; then
     "$python" -m venv --clear "$venv"
 fi
 
+packages='--editable .'
+case " $* " in
+*' dev '*) packages="$packages --editable ./conformance" ;;
+esac
 set -- $(printf ' -r requirements/%s.txt' "$@")
 echo "chatsvc: installing what$(printf ' %s' "$@" | sed 's/ -r / /g') name"
 runs_pip() {
@@ -71,4 +76,4 @@ pip="$venv/bin/python -m pip --disable-pip-version-check --quiet"
 $pip install --require-hashes "$@" ||
     fail "the packages could not be installed: pip says why above. Is a package index in reach?"
 # Built without isolation: what builds it is locked and installed already.
-$pip install --no-deps --no-build-isolation --editable .
+$pip install --no-deps --no-build-isolation $packages

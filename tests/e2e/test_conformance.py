@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from chatsvc.conformance.check import Outcome
-from chatsvc.conformance.checks import ALL
-from chatsvc.conformance.runner import connected_api, run, select_checks, users_for
+from chatsvc_conformance.check import Outcome
+from chatsvc_conformance.checks import ALL
+from chatsvc_conformance.runner import connected_api, run, select_checks, users_for
 from tests.support.broken_promises import BROKEN, BROKEN_HEARTBEAT, Broken
 from tests.support.faulty_proxy import Fault, faulty
 from tests.support.process import ROOT, environment, running
@@ -57,7 +57,7 @@ async def outcomes(url: str, *names: str, timeout: float = 30.0) -> dict[str, Ou
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "chatsvc.conformance", *arguments],
+        [sys.executable, "-m", "chatsvc_conformance", *arguments],
         env=environment(),
         cwd=ROOT,
         capture_output=True,

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from chatsvc.conformance.checks import ALL
+from chatsvc_conformance.checks import ALL
 from tests.support import nginx
 from tests.support.nginx import Nginx
 from tests.support.process import ROOT, Process, environment, running
@@ -57,7 +57,7 @@ def test_the_documented_nginx_conforms(proxy: tuple[Nginx, str]) -> None:
     server, url = proxy
     options = ["--secret", SECRET, "--json", "--timeout", "30"]
     done = subprocess.run(
-        [sys.executable, "-m", "chatsvc.conformance", url, *options],
+        [sys.executable, "-m", "chatsvc_conformance", url, *options],
         env=environment(SSL_CERT_FILE=str(server.authority)),
         cwd=ROOT,
         capture_output=True,

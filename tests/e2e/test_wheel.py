@@ -79,6 +79,7 @@ def test_the_wheel_holds_both_packages_and_what_they_carry(wheel: Path) -> None:
         names = set(archive.namelist())
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {"chatsvc", "demo_cli"}
+    assert not any("conformance" in name for name in names)  # a distribution of its own
     assert "chatsvc/py.typed" in names
     tracked = run("git", "ls-files", "chatsvc", "demo_cli", cwd=ROOT).split()
     assert set(tracked) <= names

@@ -50,8 +50,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from chatsvc.conformance.raw_socket import RawFrame, client_frame
 from chatsvc.wire.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
+from chatsvc_conformance.framing import RawFrame, client_frame
 from tests.support import rfc6455
 from tests.support.rfc6455 import (
     MAX_MESSAGE,

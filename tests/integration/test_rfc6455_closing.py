@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from chatsvc.conformance.raw_socket import client_frame
 from chatsvc.wire.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT
+from chatsvc_conformance.framing import client_frame
 from tests.support import rfc6455
 from tests.support.rfc6455 import answered, closing, failed, opened, padded
 

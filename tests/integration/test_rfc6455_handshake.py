@@ -13,8 +13,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from yarl import URL
 
-from chatsvc.conformance.raw_socket import KEY, RawSocket, client_frame, handshake
 from chatsvc.wire.frames import TEXT
+from chatsvc_conformance.framing import client_frame
+from chatsvc_conformance.raw_socket import KEY, RawSocket, handshake
 from tests.support import rfc6455
 from tests.support.rfc6455 import PING, alive, answered, padded, token
 from tests.support.waiting import PATIENCE

@@ -106,7 +106,7 @@ def test_a_token_that_cannot_be_one_is_a_wrong_argument(server: str, token: str)
         ["chatsvc", "config"],
         ["chatsvc", "token", "alice"],
         ["demo_cli", "history", "--user", "alice", "alice,bob"],
-        ["chatsvc.conformance", "--list"],
+        ["chatsvc_conformance", "--list"],
     ],
 )
 def test_a_full_disk_is_one_line(server: str, argv: list[str], tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_config_on_a_terminal_that_is_not_utf8(tmp_path: Path) -> None:
 
 def test_a_reader_of_the_conformance_tool_that_goes_away(server: str) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "chatsvc.conformance", server, "--only", "refuse"],
+        [sys.executable, "-m", "chatsvc_conformance", server, "--only", "refuse"],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as tool:  # fmt: skip
         assert tool.stdout is not None

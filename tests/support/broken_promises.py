@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
-from chatsvc.conformance.checks import ALL
-from chatsvc.conformance.raw_socket import RawFrame, client_frame
 from chatsvc.wire import frames
+from chatsvc_conformance.checks import ALL
+from chatsvc_conformance.framing import RawFrame, client_frame
 from tests.support.faulty_proxy import Fault, Frame, Link, Message, Proxy
 
 MESSAGES: Final = "/api/messages"

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from chatsvc.conformance.raw_socket import RawFrame, client_frame, read_frame
 from chatsvc.wire import frames
+from chatsvc_conformance.framing import RawFrame, client_frame, read_frame
 
 _HEAD_END = b"\r\n\r\n"
 _HEAD_LIMIT = 256 * 1024

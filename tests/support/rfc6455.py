@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from chatsvc.auth.minting import mint
-from chatsvc.conformance.raw_socket import RawFrame, RawSocket, client_frame
 from chatsvc.wire import frames
+from chatsvc_conformance.framing import RawFrame, client_frame
+from chatsvc_conformance.raw_socket import RawSocket
 from tests.support.process import running
 from tests.support.waiting import PATIENCE
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chatsvc.conformance.check import Check
-from chatsvc.conformance.checks import ALL
+from chatsvc_conformance.check import Check
+from chatsvc_conformance.checks import ALL
 
 TEXT = (Path(__file__).resolve().parents[3] / "docs" / "protocol.md").read_text("utf-8")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatsvc.conformance.expect import Failed, expect, one_of, same, shown
+from chatsvc_conformance.expect import Failed, expect, one_of, same, shown
 
 
 @pytest.mark.parametrize(

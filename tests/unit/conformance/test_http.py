@@ -7,8 +7,8 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from chatsvc.conformance.expect import Failed
-from chatsvc.conformance.http import PROBLEM, Answer, Api
+from chatsvc_conformance.expect import Failed
+from chatsvc_conformance.http import PROBLEM, Answer, Api
 
 NO_SESSION = cast(Any, None)
 

@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from chatsvc.conformance.__main__ import main
-from chatsvc.conformance.checks import ALL
+from chatsvc_conformance.__main__ import main
+from chatsvc_conformance.checks import ALL
 from tests.support.http_service import HttpService
 from tests.support.in_thread import serving
 
@@ -100,7 +100,7 @@ def test_2_and_one_line_where_it_cannot_begin(
 ) -> None:
     assert main([argument.format(url=url) for argument in arguments]) == 2
     captured = capsys.readouterr()
-    assert captured.err.startswith("conformance: ")
+    assert captured.err.startswith("chatsvc-conformance: ")
     assert said in captured.err
     assert captured.err.count("\n") == 1
 
@@ -139,5 +139,5 @@ def test_a_wrong_argument_is_one_line_that_names_it(
         main(arguments)
     assert ended.value.code == 2
     printed = capsys.readouterr().err
-    assert printed.startswith(f"python -m chatsvc.conformance: {error}")
+    assert printed.startswith(f"chatsvc-conformance: {error}")
     assert printed.count("\n") == 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import jwt
 import pytest
 
-from chatsvc.conformance.expect import Skipped
-from chatsvc.conformance.tokens import GivenUsers, SignedUsers, User, fresh_name, sign
+from chatsvc_conformance.expect import Skipped
+from chatsvc_conformance.tokens import GivenUsers, SignedUsers, User, fresh_name, sign
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatsvc.conformance.check import check
-from chatsvc.conformance.checks.sending import check_message
-from chatsvc.conformance.context import Context, Conversation, conversation_of
-from chatsvc.conformance.expect import expect, same, shown
-from chatsvc.conformance.http import Answer
-from chatsvc.conformance.tokens import User, fresh_name
+from chatsvc_conformance.check import check
+from chatsvc_conformance.checks.sending import check_message
+from chatsvc_conformance.context import Context, Conversation, conversation_of
+from chatsvc_conformance.expect import expect, same, shown
+from chatsvc_conformance.http import Answer
+from chatsvc_conformance.tokens import User, fresh_name
 
 _EITHER = "**`channel` may replace `participants`**, here and in the socket's `send`"
 _HASHED = "A key that begins with `,sha256:` must be that of a conversation of the sender's"

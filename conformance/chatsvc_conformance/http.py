@@ -9,7 +9,7 @@ from typing import Any, Final
 import aiohttp
 from yarl import URL
 
-from chatsvc.conformance.expect import Failed, expect, same, shown
+from chatsvc_conformance.expect import Failed, expect, same, shown
 
 PROBLEM: Final = "application/problem+json"
 _PROBLEM_MEMBERS: Final = {

@@ -6,28 +6,15 @@ import asyncio
 from datetime import datetime
 from typing import Any
 
-from chatsvc.conformance.check import check
-from chatsvc.conformance.context import Context, Conversation
-from chatsvc.conformance.expect import expect, same, shown
-from chatsvc.conformance.sockets import Socket
-from chatsvc.conformance.tokens import User, fresh_name
-from chatsvc.wire import close_codes
-from chatsvc.wire.cursor import parse_cursor
-from chatsvc.wire.protocol import PROTOCOL_VERSION
+from chatsvc_conformance import close_codes
+from chatsvc_conformance.check import check
+from chatsvc_conformance.context import Context, Conversation
+from chatsvc_conformance.contracts import required_members
+from chatsvc_conformance.expect import expect, same, shown
+from chatsvc_conformance.protocol import PROTOCOL_VERSION, is_cursor
+from chatsvc_conformance.sockets import Socket
+from chatsvc_conformance.tokens import User, fresh_name
 
-_HELLO: dict[str, type | tuple[type, ...]] = {
-    "user": str,
-    "connection_id": str,
-    "protocol": str,
-    "server": str,
-    "features": list,
-    "epoch": str,
-    "cursor": str,
-    "heartbeat_seconds": (int, float),
-    "max_content": int,
-    "expires_at": int,
-    "server_time": str,
-}
 _SEND = (
     "`send` | `participants` or `channel`, `content`, `client_id`?, `metadata`?, `ref`? | "
     "`ack` or `error`"
@@ -55,13 +42,12 @@ def _zone(text: str) -> str:
 async def hello(context: Context) -> None:
     (alice,) = await context.users(1)
     frame = (await context.connect(alice)).hello
-    for name, kind in _HELLO.items():
+    for name, kind in required_members("Hello").items():
         got = frame.get(name)
         expect(isinstance(got, kind), f"{name} of hello has the wrong type: {shown(got)}")
     same(frame["user"], alice.id, "user")
     same(frame["protocol"], PROTOCOL_VERSION, "protocol")
-    cursor = parse_cursor(frame["cursor"])
-    expect(cursor is not None, f"cursor must be epoch.id: {frame['cursor']!r}")
+    expect(is_cursor(frame["cursor"]), f"cursor must be epoch.id: {frame['cursor']!r}")
     same(frame["cursor"].partition(".")[0], frame["epoch"], "the epoch of the cursor")
     same(_zone(frame["server_time"]), "UTC", "the time zone of server_time")
     same(frame["max_content"], context.limits.content_characters, "max_content")

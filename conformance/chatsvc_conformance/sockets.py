@@ -11,7 +11,7 @@ from typing import Any, Final
 import aiohttp
 from aiohttp import WSMsgType
 
-from chatsvc.conformance.expect import Failed, expect, shown
+from chatsvc_conformance.expect import Failed, expect, shown
 
 Frame = dict[str, Any]
 ABNORMAL: Final = 1006

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Final
 
-from chatsvc.conformance.check import Check
-from chatsvc.conformance.checks import (
+from chatsvc_conformance.check import Check
+from chatsvc_conformance.checks import (
     channels,
     framing,
     idempotency,

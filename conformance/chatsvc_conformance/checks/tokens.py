@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from chatsvc.conformance.check import check
-from chatsvc.conformance.context import Context
-from chatsvc.conformance.expect import expect, same
-from chatsvc.conformance.raw_socket import KEY
-from chatsvc.conformance.tokens import sign
-from chatsvc.wire import close_codes
-from chatsvc.wire.protocol import BEARER_PREFIX, PROTOCOL_VERSION
+from chatsvc_conformance import close_codes
+from chatsvc_conformance.check import check
+from chatsvc_conformance.context import Context
+from chatsvc_conformance.expect import expect, same
+from chatsvc_conformance.protocol import BEARER_PREFIX, PROTOCOL_VERSION
+from chatsvc_conformance.raw_socket import KEY
+from chatsvc_conformance.tokens import sign
 
 _REFUSED = (
     "401 | no token, or one that is not valid; `WWW-Authenticate` and `detail` say which claim"

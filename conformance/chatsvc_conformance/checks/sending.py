@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from chatsvc.conformance.check import check
-from chatsvc.conformance.context import Context, Conversation, conversation_of
-from chatsvc.conformance.expect import expect, same, shown
-from chatsvc.conformance.tokens import fresh_name
+from chatsvc_conformance.check import check
+from chatsvc_conformance.context import Context, Conversation, conversation_of
+from chatsvc_conformance.expect import expect, same, shown
+from chatsvc_conformance.tokens import fresh_name
 
 _ID = re.compile(r"[0-9a-f]{16}\Z")
 _CREATED_AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")

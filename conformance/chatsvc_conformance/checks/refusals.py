@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from chatsvc.conformance.check import Check, check
-from chatsvc.conformance.context import Context, conversation_of
-from chatsvc.conformance.expect import Skipped, expect, same, shown
-from chatsvc.conformance.http import Answer, encoded
-from chatsvc.conformance.raw_socket import RawSocket
-from chatsvc.conformance.tokens import User, fresh_name
-from chatsvc.core.limits import Limits
+from chatsvc_conformance.bounds import Bounds
+from chatsvc_conformance.check import Check, check
+from chatsvc_conformance.context import Context, conversation_of
+from chatsvc_conformance.expect import Skipped, expect, same, shown
+from chatsvc_conformance.http import Answer, encoded
+from chatsvc_conformance.raw_socket import RawSocket
+from chatsvc_conformance.tokens import User, fresh_name
 
 _VALUE = "422 | a value beyond its limit, of the wrong type or without meaning, an unknown field"
 _UNREADABLE = "400 | not HTTP, not JSON, not UTF-8"
 
 Body = dict[str, Any]
-Change = Callable[[Body, Limits], Body]
+Change = Callable[[Body, Bounds], Body]
 """From a body that would be accepted, and the bounds in force, to one that is refused."""
 
 
@@ -30,7 +30,7 @@ class _Bad(NamedTuple):
     name: str
     change: Change
     pointer: str
-    limit: Callable[[Limits], int] | None = None
+    limit: Callable[[Bounds], int] | None = None
 
 
 def _with(**fields: Any) -> Change:

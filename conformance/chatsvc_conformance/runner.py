@@ -10,14 +10,13 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from chatsvc.conformance.bounds import bounds_in_force
-from chatsvc.conformance.check import Check, Outcome
-from chatsvc.conformance.checks import ALL
-from chatsvc.conformance.context import Context
-from chatsvc.conformance.expect import Failed, Skipped
-from chatsvc.conformance.http import Api
-from chatsvc.conformance.tokens import DevLoginUsers, GivenUsers, SignedUsers, User, Users
-from chatsvc.core.limits import Limits
+from chatsvc_conformance.bounds import Bounds, bounds_in_force
+from chatsvc_conformance.check import Check, Outcome
+from chatsvc_conformance.checks import ALL
+from chatsvc_conformance.context import Context
+from chatsvc_conformance.expect import Failed, Skipped
+from chatsvc_conformance.http import Api
+from chatsvc_conformance.tokens import DevLoginUsers, GivenUsers, SignedUsers, User, Users
 
 TIMEOUT_SECONDS: Final = 10.0
 _CHECK_FACTOR: Final = 6
@@ -119,7 +118,7 @@ async def run(
     return outcomes
 
 
-async def _run_one(check: Check, api: Api, users: Users, timeout: float, limits: Limits) -> Outcome:
+async def _run_one(check: Check, api: Api, users: Users, timeout: float, limits: Bounds) -> Outcome:
     outcome = Outcome(
         name=check.name, section=check.section, sentence=check.sentence, result="pass"
     )

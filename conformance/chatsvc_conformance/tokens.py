@@ -11,8 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from chatsvc.conformance.expect import Failed, Skipped
-from chatsvc.conformance.http import Api
+from chatsvc_conformance.expect import Failed, Skipped
+from chatsvc_conformance.http import Api
 
 TTL_SECONDS: Final = 3600
 

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import aiohttp
 
-from chatsvc.conformance.expect import Failed, Skipped
-from chatsvc.conformance.http import Answer, Api
-from chatsvc.conformance.raw_socket import RawSocket
-from chatsvc.conformance.sockets import Socket
-from chatsvc.conformance.tokens import User, Users, fresh_name
-from chatsvc.core.limits import Limits
+from chatsvc_conformance.bounds import Bounds
+from chatsvc_conformance.expect import Failed, Skipped
+from chatsvc_conformance.http import Answer, Api
+from chatsvc_conformance.raw_socket import RawSocket
+from chatsvc_conformance.sockets import Socket
+from chatsvc_conformance.tokens import User, Users, fresh_name
 
 _T = TypeVar("_T")
 _POLL_SECONDS = 0.05
@@ -45,7 +45,7 @@ class Context:
         limits: the bounds in force.
     """
 
-    def __init__(self, api: Api, users: Users, timeout: float, limits: Limits) -> None:
+    def __init__(self, api: Api, users: Users, timeout: float, limits: Bounds) -> None:
         self.api = api
         self.timeout = timeout
         self.limits = limits

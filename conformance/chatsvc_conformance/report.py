@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from chatsvc.conformance.check import Check, Outcome
+from chatsvc_conformance.check import Check, Outcome
 
 _WORDS: Final = {"pass": "ok", "fail": "FAIL", "skipped": "skip"}
 _HEAD: Final = ("", "check", "section", "what the protocol says")

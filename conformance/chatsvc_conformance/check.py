@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from chatsvc.conformance.context import Context
+from chatsvc_conformance.context import Context
 
 Body = Callable[[Context], Awaitable[None]]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from chatsvc.conformance.check import check
-from chatsvc.conformance.context import Context, Conversation
-from chatsvc.conformance.expect import expect, same, shown
-from chatsvc.conformance.sockets import Socket
-from chatsvc.conformance.tokens import User
-from chatsvc.wire.cursor import parse_cursor
+from chatsvc_conformance.check import check
+from chatsvc_conformance.context import Context, Conversation
+from chatsvc_conformance.expect import expect, same, shown
+from chatsvc_conformance.protocol import is_cursor
+from chatsvc_conformance.sockets import Socket
+from chatsvc_conformance.tokens import User
 
 _ALL = '`"recovered": true`: all that was missed follows, in order, each once, then `caught_up`'
 _GAP = "A `gap` names the range to fetch by HTTP; what follows is live"
@@ -213,7 +213,6 @@ async def caught_up_cursor(context: Context) -> None:
     last = await context.send(alice, conversation)
     socket = await _resumed(context, bob, since, conversation.channel, [last])
     text = (await socket.of_type("caught_up"))["cursor"]
-    cursor = parse_cursor(text)
-    expect(cursor is not None, f"the cursor must be epoch.id: {text!r}")
+    expect(is_cursor(text), f"the cursor must be epoch.id: {text!r}")
     same(text.partition(".")[0], socket.epoch, "its epoch")
     expect(text.partition(".")[2] >= last["id"], "the cursor must not lie below what was sent")

@@ -1,4 +1,4 @@
-"""``python -m chatsvc.conformance URL``: hold a running server to ``docs/protocol.md``.
+"""``chatsvc-conformance URL``: hold a running server to ``docs/protocol.md``.
 
 Exit status: 0 where no check failed, 1 where one did, 2 where the run could not begin.
 """
@@ -10,11 +10,12 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-from chatsvc.arguments import OneLineParser, seconds
-from chatsvc.conformance.check import Check, Outcome
-from chatsvc.conformance.report import Table, as_json, summary
-from chatsvc.conformance.runner import (
+from chatsvc_conformance.check import Check, Outcome
+from chatsvc_conformance.console import OneLineParser, open_streams, run_program, seconds
+from chatsvc_conformance.report import Table, as_json, summary
+from chatsvc_conformance.runner import (
     TIMEOUT_SECONDS,
     Unusable,
     connected_api,
@@ -22,13 +23,14 @@ from chatsvc.conformance.runner import (
     select_checks,
     users_for,
 )
-from chatsvc.conformance.tokens import User
-from chatsvc.console import open_streams, run_program
+from chatsvc_conformance.tokens import User
+
+PROGRAM: Final = "chatsvc-conformance"
 
 
 def _parser() -> OneLineParser:
     parser = OneLineParser(
-        prog="python -m chatsvc.conformance",
+        prog=PROGRAM,
         description="Hold a running server to the protocol. It uses fresh, random user ids, "
         "so a server in use is not disturbed; what it sends stays in the database.",
     )
@@ -107,7 +109,7 @@ async def _run(arguments: argparse.Namespace, checks: Sequence[Check]) -> list[O
 def main(argv: Sequence[str] | None = None) -> int:
     """Run it; the exit status. ``2`` also if nobody reads the output."""
     open_streams()
-    return run_program(lambda: _main(argv), "conformance", closed_pipe=2)
+    return run_program(lambda: _main(argv), PROGRAM)
 
 
 def _main(argv: Sequence[str] | None) -> int:
@@ -124,7 +126,7 @@ def _main(argv: Sequence[str] | None) -> int:
             parser.error("URL must be given")
         outcomes = asyncio.run(_run(arguments, checks))
     except Unusable as exc:
-        print(f"conformance: {exc}", file=sys.stderr)
+        print(f"{PROGRAM}: {exc}", file=sys.stderr)
         return 2
     return 1 if any(outcome.result == "fail" for outcome in outcomes) else 0
 

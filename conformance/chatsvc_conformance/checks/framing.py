@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
-from chatsvc.conformance.check import check
-from chatsvc.conformance.context import Context
-from chatsvc.conformance.expect import expect, same
-from chatsvc.conformance.raw_socket import KEY, RawSocket, client_frame, handshake
-from chatsvc.wire import close_codes, frames
+from chatsvc_conformance import close_codes, framing
+from chatsvc_conformance.check import check
+from chatsvc_conformance.context import Context
+from chatsvc_conformance.expect import expect, same
+from chatsvc_conformance.framing import client_frame
+from chatsvc_conformance.raw_socket import KEY, RawSocket, handshake
 
 _PING = b'{"type":"ping","ref":"r"}'
 _WRONG = "the framing was broken, a binary message, not UTF-8, too big"
@@ -20,53 +21,53 @@ async def _closed_after(context: Context, data: bytes, code: int) -> None:
     raw = await context.raw(alice)
     raw.write(data)
     same(await raw.close_code(), code, "the close code")
-    raw.send(frames.CLOSE, code.to_bytes(2, "big"))
+    raw.send(framing.CLOSE, code.to_bytes(2, "big"))
     await raw.rest()
 
 
 async def _pong(raw: RawSocket) -> None:
     """The frame that answers :data:`_PING`."""
-    answer = json.loads((await raw.frame_of(frames.TEXT)).payload)
+    answer = json.loads((await raw.frame_of(framing.TEXT)).payload)
     same(answer, {"type": "pong", "ref": "r"}, "the answer to ping")
 
 
 @check("framing.binary", "Socket", "a binary message closes with 1003")
 async def binary(context: Context) -> None:
-    data = client_frame(frames.BINARY, _PING)
+    data = client_frame(framing.BINARY, _PING)
     await _closed_after(context, data, close_codes.UNSUPPORTED_DATA)
 
 
 @check("framing.not-utf8", "Close codes", _WRONG)
 async def not_utf8(context: Context) -> None:
-    data = client_frame(frames.TEXT, b'{"type":"ping","ref":"\xff"}')
+    data = client_frame(framing.TEXT, b'{"type":"ping","ref":"\xff"}')
     await _closed_after(context, data, close_codes.INVALID_PAYLOAD)
 
 
 @check("framing.too-big", "Close codes", _WRONG)
 async def too_big(context: Context) -> None:
     # A frame that says that it has an exabyte: no server can be set to take it.
-    head = client_frame(frames.TEXT, b"")[:1] + b"\xff" + (1 << 60).to_bytes(8, "big") + b"mask"
+    head = client_frame(framing.TEXT, b"")[:1] + b"\xff" + (1 << 60).to_bytes(8, "big") + b"mask"
     await _closed_after(context, head, close_codes.TOO_BIG)
 
 
 @check("framing.unmasked", "Close codes", _WRONG)
 async def unmasked(context: Context) -> None:
-    data = client_frame(frames.TEXT, _PING, masked=False)
+    data = client_frame(framing.TEXT, _PING, masked=False)
     await _closed_after(context, data, close_codes.PROTOCOL_ERROR)
 
 
 @check("framing.broken", "Close codes", _WRONG)
 async def broken(context: Context) -> None:
     for data in (
-        client_frame(frames.TEXT, _PING, reserved=4),
+        client_frame(framing.TEXT, _PING, reserved=4),
         client_frame(0x3, b""),
         client_frame(0xB, b""),
-        client_frame(frames.PING, b"x" * 126),
-        client_frame(frames.PING, b"", fin=False),
-        client_frame(frames.CONTINUATION, b"x"),
-        client_frame(frames.TEXT, b"{", fin=False) + client_frame(frames.TEXT, b"}"),
-        client_frame(frames.CLOSE, b"\x03"),
-        client_frame(frames.CLOSE, (1005).to_bytes(2, "big")),
+        client_frame(framing.PING, b"x" * 126),
+        client_frame(framing.PING, b"", fin=False),
+        client_frame(framing.CONTINUATION, b"x"),
+        client_frame(framing.TEXT, b"{", fin=False) + client_frame(framing.TEXT, b"}"),
+        client_frame(framing.CLOSE, b"\x03"),
+        client_frame(framing.CLOSE, (1005).to_bytes(2, "big")),
     ):
         await _closed_after(context, data, close_codes.PROTOCOL_ERROR)
 
@@ -77,12 +78,12 @@ async def fragments(context: Context) -> None:
     raw = await context.raw(alice)
     text = '{"type":"ping","ref":"é"}'.encode()
     cut = text.index(b"\xc3") + 1  # within a character
-    raw.send(frames.TEXT, text[:cut], fin=False)
-    raw.send(frames.PING, b"between")
-    raw.send(frames.CONTINUATION, b"", fin=False)
-    raw.send(frames.CONTINUATION, text[cut:])
-    same((await raw.frame_of(frames.PONG)).payload, b"between", "the pong")
-    answer = json.loads((await raw.frame_of(frames.TEXT)).payload)
+    raw.send(framing.TEXT, text[:cut], fin=False)
+    raw.send(framing.PING, b"between")
+    raw.send(framing.CONTINUATION, b"", fin=False)
+    raw.send(framing.CONTINUATION, text[cut:])
+    same((await raw.frame_of(framing.PONG)).payload, b"between", "the pong")
+    answer = json.loads((await raw.frame_of(framing.TEXT)).payload)
     same(answer, {"type": "pong", "ref": "é"}, "the answer to ping")
 
 
@@ -90,8 +91,8 @@ async def fragments(context: Context) -> None:
 async def server_frames(context: Context) -> None:
     (alice,) = await context.users(1)
     raw = await context.raw(alice)
-    raw.send(frames.TEXT, _PING)
-    frame = await raw.frame_of(frames.TEXT)
+    raw.send(framing.TEXT, _PING)
+    frame = await raw.frame_of(framing.TEXT)
     expect(not frame.masked, "a server must not mask its frames")
     same(frame.reserved, 0, "the reserved bits")
     frame.payload.decode()
@@ -102,10 +103,10 @@ async def ping(context: Context) -> None:
     (alice,) = await context.users(1)
     raw = await context.raw(alice)
     for payload in (b"", b"x", bytes(range(125))):
-        raw.send(frames.PING, payload)
-        same((await raw.frame_of(frames.PONG)).payload, payload, "the pong's payload")
-    raw.send(frames.PONG, b"unasked")
-    raw.send(frames.TEXT, _PING)
+        raw.send(framing.PING, payload)
+        same((await raw.frame_of(framing.PONG)).payload, payload, "the pong's payload")
+    raw.send(framing.PONG, b"unasked")
+    raw.send(framing.TEXT, _PING)
     await _pong(raw)
 
 
@@ -118,7 +119,7 @@ async def close(context: Context) -> None:
     (alice,) = await context.users(1)
     for payload in (b"", (1000).to_bytes(2, "big") + b"bye", (4999).to_bytes(2, "big")):
         raw = await context.raw(alice)
-        raw.send(frames.CLOSE, payload)
+        raw.send(framing.CLOSE, payload)
         code = await raw.close_code()
         if payload:
             same(code, int.from_bytes(payload[:2], "big"), "the code that is sent back")
@@ -147,7 +148,7 @@ async def accept(context: Context) -> None:
     url = context.api.url("/ws")
     async with await RawSocket.connect(context.api.base, context.timeout) as raw:
         # What follows the handshake in the same segment belongs to the socket.
-        first = client_frame(frames.TEXT, _PING)
+        first = client_frame(framing.TEXT, _PING)
         lines = [f"Authorization: Bearer {alice.token}"]
         raw.write(handshake(url.authority, url.raw_path, lines) + first)
         head = await raw.head()
@@ -159,7 +160,7 @@ async def accept(context: Context) -> None:
             name.lower(): value.strip()
             for name, _, value in (line.partition(":") for line in head.splitlines()[1:])
         }
-        same(fields.get("sec-websocket-accept"), frames.accept_key(KEY), "Sec-WebSocket-Accept")
+        same(fields.get("sec-websocket-accept"), framing.accept_key(KEY), "Sec-WebSocket-Accept")
         same(fields.get("upgrade", "").lower(), "websocket", "Upgrade")
         same(json.loads((await raw.frame()).payload)["type"], "hello", "the first frame")
         await _pong(raw)

@@ -6,11 +6,11 @@ import asyncio
 import json
 from typing import Any
 
-from chatsvc.conformance.check import check
-from chatsvc.conformance.context import Context
-from chatsvc.conformance.expect import expect, same
-from chatsvc.conformance.tokens import User
-from chatsvc.wire import frames
+from chatsvc_conformance import framing
+from chatsvc_conformance.check import check
+from chatsvc_conformance.context import Context
+from chatsvc_conformance.expect import expect, same
+from chatsvc_conformance.tokens import User
 
 _NOTHING = (
     "**Without `since` nothing is replayed**: neither a `gap` nor `caught_up` follows `hello`"
@@ -145,8 +145,8 @@ async def any_frame_is_received(context: Context) -> None:
     raw = await context.raw(alice)  # which answers no ping of the server's
     for number in range(12):
         await asyncio.sleep(seconds / 4)
-        raw.send(frames.TEXT, b'{"type":"ping","ref":"%d"}' % number)
+        raw.send(framing.TEXT, b'{"type":"ping","ref":"%d"}' % number)
         answer: Any = {}
         while answer.get("ref") != str(number):  # `cursor` frames may come between
-            answer = json.loads((await raw.frame_of(frames.TEXT)).payload)
+            answer = json.loads((await raw.frame_of(framing.TEXT)).payload)
         same(answer["type"], "pong", "the answer to ping")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chatsvc.conformance.check import check
-from chatsvc.conformance.context import Context
-from chatsvc.conformance.expect import expect, one_of, same
-from chatsvc.conformance.tokens import User
+from chatsvc_conformance.check import check
+from chatsvc_conformance.context import Context
+from chatsvc_conformance.expect import expect, one_of, same
+from chatsvc_conformance.tokens import User
 
 
 @check("health.report", "HTTP", "`GET /health`, `/health/live`, `/health/ready` | no |")

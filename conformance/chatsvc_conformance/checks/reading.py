@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatsvc.conformance.check import check
-from chatsvc.conformance.context import Context, Conversation, conversation_of
-from chatsvc.conformance.expect import expect, one_of, same
-from chatsvc.conformance.tokens import User, fresh_name
+from chatsvc_conformance.check import check
+from chatsvc_conformance.context import Context, Conversation, conversation_of
+from chatsvc_conformance.expect import expect, one_of, same
+from chatsvc_conformance.tokens import User, fresh_name
 
 _COUNT = 7
 _NONE = "0000000000000000"

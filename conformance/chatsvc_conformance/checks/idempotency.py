@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from chatsvc.conformance.check import check
-from chatsvc.conformance.context import Context, Conversation
-from chatsvc.conformance.expect import expect, same, shown
-from chatsvc.conformance.http import Answer
-from chatsvc.conformance.tokens import fresh_name
+from chatsvc_conformance.check import check
+from chatsvc_conformance.context import Context, Conversation
+from chatsvc_conformance.expect import expect, same, shown
+from chatsvc_conformance.http import Answer
+from chatsvc_conformance.tokens import fresh_name
 
 _AGAIN = (
     "the same content and metadata again: 200 with the first message and "
