@@ -17,8 +17,8 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from bench.blocks import Block, Tasks, percentile
 from bench.http_load import request
+from testkit.blocks import Block, Tasks, percentile
 
 HEAD_FIELD = b"X-Filler-%03d: " + b"x" * 16_000 + b"\r\n"
 ANSWER_SECONDS = 20.0

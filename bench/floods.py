@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
-from bench.blocks import Tasks
 from bench.http_load import request
 from bench.sockets import frame_size, handshake, text_frame
+from testkit.blocks import Tasks
 
 _CODE = re.compile(rb'"code":"(\w+)"')
 _RETRY = re.compile(rb'"retry_after":([0-9.]+)|retry-after: *(\d+)', re.IGNORECASE)

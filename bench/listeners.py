@@ -14,9 +14,9 @@ from typing import Any
 
 import uvloop
 
-from bench.blocks import Block
 from bench.processes import Failed, on
 from bench.sockets import Client, open_client
+from testkit.blocks import Block
 
 WAVE = 100
 WAIT_SECONDS = 120.0

@@ -12,9 +12,9 @@ import socket
 import time
 from typing import Any, Self
 
-from bench.blocks import Block, Tasks, percentile
 from bench.processes import Failed
 from bench.sockets import frame_size, handshake, text_frame
+from testkit.blocks import Block, Tasks, percentile
 
 PING = b"\x89\x80\0\0\0\0"
 EMPTY_TEXT = b"\x81\x80\0\0\0\0"

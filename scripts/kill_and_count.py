@@ -14,8 +14,8 @@ from typing import NamedTuple
 import aiohttp
 
 from chatsvc.client import ChatApi, ChatClient, Connected, Message, MessageReceived
-from tests.support.client_events import until
-from tests.support.restartable import Service
+from testkit.client_events import until
+from testkit.restartable import Service
 
 SENDERS = 32
 PATIENCE = 60.0

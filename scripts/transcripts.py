@@ -18,9 +18,9 @@ from itertools import zip_longest
 from pathlib import Path
 
 from scripts.kill_and_count import kill_and_count
-from tests.support import mongod
-from tests.support.restartable import ENVIRONMENT, Service
-from tests.support.terminal import ROOT, TmuxPane
+from testkit import mongod
+from testkit.restartable import ENVIRONMENT, Service
+from testkit.terminal import ROOT, TmuxPane
 
 FOLDER = ROOT / "docs" / "transcripts"
 ROWS = 60

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support import mongod
+from testkit import mongod
 
 # A machine that is busy with something else is no fault of what is tested.
 settings.register_profile("chatsvc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("chatsvc")
 
-pytest.register_assert_rewrite("tests.support.stored")
+pytest.register_assert_rewrite("testkit.stored")
 
 
 @pytest.fixture(scope="session")

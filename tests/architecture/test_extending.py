@@ -15,8 +15,8 @@ from chatsvc.api.feature import Feature
 from chatsvc.server.http.application import ServerOptions, build_application
 from chatsvc.server.websocket.command_table import CommandTable
 from chatsvc.server.websocket.connection_commands import connection_commands
-from tests.support.authenticator import FakeAuthenticator, named_by_token
-from tests.support.http_service import HttpService, running
+from testkit.authenticator import FakeAuthenticator, named_by_token
+from testkit.http_service import HttpService, running
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "extending.md").read_text("utf-8")

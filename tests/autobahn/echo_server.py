@@ -39,7 +39,7 @@ from chatsvc.server.websocket.registry import SocketRegistry
 from chatsvc.server.websocket.socket import Socket
 from chatsvc.server.websocket.state import SocketState
 from chatsvc.wire import frames
-from tests.support.authenticator import FakeAuthenticator
+from testkit.authenticator import FakeAuthenticator
 
 MAX_MESSAGE = 32 * 1024 * 1024
 """The suite sends messages of 16 MiB; the service's own bound is far lower."""

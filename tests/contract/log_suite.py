@@ -16,9 +16,9 @@ from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.log.base import AHEAD_SECONDS, Appended, MessageLog
 from chatsvc.log.reconcile import EpochEntry, StoreState
-from tests.support.client_ids import uuid7_at
-from tests.support.drafts import draft
-from tests.support.waiting import until
+from testkit.client_ids import uuid7_at
+from testkit.drafts import draft
+from testkit.waiting import until
 
 SOON = 30.0
 """Seconds until a condition that must come is given up."""

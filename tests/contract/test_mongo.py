@@ -20,10 +20,10 @@ from chatsvc.storage.mongo import dead_letters as mongo_dead_letters
 from chatsvc.storage.mongo import migrations
 from chatsvc.storage.mongo.store import MongoStore
 from chatsvc.storage.ports.dead_letters import DeadLetter
-from tests.support import mongod
-from tests.support.client_ids import uuid7_at
-from tests.support.records import START, record, records, with_body
-from tests.support.waiting import until
+from testkit import mongod
+from testkit.client_ids import uuid7_at
+from testkit.records import START, record, records, with_body
+from testkit.waiting import until
 
 Fail = Any
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import mongod
+from testkit import mongod
 
 
 def test_only_the_tests_own_database_is_dropped(mongo_uri: str, mongo_db: str) -> None:

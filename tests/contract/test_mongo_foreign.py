@@ -13,8 +13,8 @@ from chatsvc.core.errors import ConfigurationError
 from chatsvc.core.ids import MAX_ID, format_id
 from chatsvc.core.page import Bounds
 from chatsvc.storage.mongo.store import MongoStore
-from tests.support import mongod
-from tests.support.records import START, record, records
+from testkit import mongod
+from testkit.records import START, record, records
 
 Database = Any
 

@@ -18,8 +18,8 @@ from chatsvc.storage.mongo.documents import to_document
 from chatsvc.storage.mongo.migrations import STEPS
 from chatsvc.storage.mongo.store import MongoStore
 from chatsvc.storage.ports.dead_letters import DeadLetter
-from tests.support.mongo_script import Script, found
-from tests.support.records import record, records
+from testkit.records import record, records
+from tests.contract.support.mongo_script import Script, found
 
 PATIENT_SECONDS = 60
 """The script answers at once; the driver's threads and its own may not, on a busy machine."""

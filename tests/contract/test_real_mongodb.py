@@ -15,8 +15,8 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import Bounds
 from chatsvc.storage.mongo.store import MongoStore
-from tests.support import mongod
-from tests.support.records import record, records
+from testkit import mongod
+from testkit.records import record, records
 
 pytestmark = pytest.mark.real_mongodb
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.support import browser
-from tests.support.browser import Page
+from tests.e2e.support import browser
+from tests.e2e.support.browser import Page
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from pathlib import Path
 import jwt
 import pytest
 
-from tests.support.browser import Page
-from tests.support.restartable import Service
-from tests.support.waiting import until
+from testkit.restartable import Service
+from testkit.waiting import until
+from tests.e2e.support.browser import Page
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("browser")]
 

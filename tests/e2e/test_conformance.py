@@ -14,9 +14,9 @@ import pytest
 from chatsvc_conformance.check import Outcome
 from chatsvc_conformance.checks import ALL
 from chatsvc_conformance.runner import connected_api, run, select_checks, users_for
-from tests.support.broken_promises import BROKEN, BROKEN_HEARTBEAT, Broken
-from tests.support.faulty_proxy import Fault, faulty
-from tests.support.process import ROOT, environment, running
+from testkit.process import ROOT, environment, running
+from tests.e2e.support.broken_promises import BROKEN, BROKEN_HEARTBEAT, Broken
+from tests.e2e.support.faulty_proxy import Fault, faulty
 
 pytestmark = pytest.mark.e2e
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.restartable import ENVIRONMENT, Service
-from tests.support.terminal import ROOT, Terminal, TmuxPane
+from testkit.restartable import ENVIRONMENT, Service
+from testkit.terminal import ROOT, Terminal, TmuxPane
 
 pytestmark = pytest.mark.e2e
 

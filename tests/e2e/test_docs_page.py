@@ -12,9 +12,9 @@ from typing import Any
 import jwt
 import pytest
 
-from tests.support import nginx
-from tests.support.browser import Page
-from tests.support.restartable import Service
+from testkit.restartable import Service
+from tests.e2e.support import nginx
+from tests.e2e.support.browser import Page
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("browser")]
 

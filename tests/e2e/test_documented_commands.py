@@ -24,8 +24,8 @@ from typing import NamedTuple
 import jwt
 import pytest
 
-from tests.support import browser
-from tests.support.dev_server import DevServer, dev_server
+from testkit.dev_server import DevServer, dev_server
+from tests.e2e.support import browser
 
 pytestmark = pytest.mark.e2e
 

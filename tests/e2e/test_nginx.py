@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from chatsvc_conformance.checks import ALL
-from tests.support import nginx
-from tests.support.nginx import Nginx
-from tests.support.process import ROOT, Process, environment, running
-from tests.support.talking import url_of
+from testkit.process import ROOT, Process, environment, running
+from testkit.talking import url_of
+from tests.e2e.support import nginx
+from tests.e2e.support.nginx import Nginx
 
 pytestmark = pytest.mark.e2e
 

@@ -13,8 +13,8 @@ import pytest
 
 from chatsvc.client import Backoff, ChatClient, Gap, GaveUp, MessageReceived, Sent
 from demo_cli.login import Login
-from tests.support.client_events import until
-from tests.support.restartable import Service
+from testkit.client_events import until
+from testkit.restartable import Service
 
 pytestmark = pytest.mark.e2e
 

@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 
 import pytest
 
-from tests.support.dev_server import DevServer, dev_server
+from testkit.dev_server import DevServer, dev_server
 
 pytestmark = [
     pytest.mark.e2e,

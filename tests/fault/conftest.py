@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from testkit.service import MakeService, Service, services
 from tests.fault.kit.clock import Clock
-from tests.fault.kit.service import MakeService, Service, services
 from tests.fault.kit.trial import Trial, require_clean
 
 _FIGURES = "figures"

@@ -8,9 +8,9 @@ import time
 import aiohttp
 import pytest
 
+from testkit.service import MakeService, Service
 from tests.fault.kit.clients import Outgoing
 from tests.fault.kit.proxy import Direction, FaultProxy
-from tests.fault.kit.service import MakeService, Service
 from tests.fault.kit.trial import Trial, trial
 from tests.fault.kit.workload import Mix
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from testkit.service import MakeService, Service
 from tests.fault.kit.clock import HOUR, Clock
-from tests.fault.kit.service import MakeService, Service
 from tests.fault.kit.trial import trial
 from tests.fault.kit.workload import Mix
 

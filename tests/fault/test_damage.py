@@ -14,13 +14,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from testkit import mongod
+from testkit.service import ROOT, MakeService, Service
 from tests.fault.kit.clients import Http, Outgoing
 from tests.fault.kit.clock import HOUR, Clock
 from tests.fault.kit.disk import cut_short, flip_bit
-from tests.fault.kit.service import ROOT, MakeService, Service
 from tests.fault.kit.trial import trial
 from tests.fault.kit.workload import Mix
-from tests.support import mongod
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from testkit.service import MakeService, Service
 from tests.fault.kit.disk import MIB, failing_calls, fill, small_disk
-from tests.fault.kit.service import MakeService, Service
 from tests.fault.kit.trial import Trial, trial
 from tests.fault.kit.workload import Mix
 

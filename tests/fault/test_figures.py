@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from testkit import mongod
+from testkit.service import MakeService, Service
 from tests.fault.kit.clients import brief
 from tests.fault.kit.proxy import FaultProxy
-from tests.fault.kit.service import MakeService, Service
 from tests.fault.kit.steady import Steady
 from tests.fault.kit.trial import Trial, trial
 from tests.fault.kit.workload import Mix
-from tests.support import mongod
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(3600)]
 

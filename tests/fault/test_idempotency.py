@@ -12,12 +12,12 @@ import pytest
 
 from chatsvc.client import ChatClient
 from chatsvc.client.server_clock import ServerClock, wall_ms
+from testkit import mongod
+from testkit.service import MakeService, Service, token
 from tests.fault.kit.clients import Http, Outgoing, Refused, Undecided
 from tests.fault.kit.clock import HOUR, Clock
 from tests.fault.kit.listener import Listener
 from tests.fault.kit.recorder import Recorder
-from tests.fault.kit.service import MakeService, Service, token
-from tests.support import mongod
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 

@@ -12,11 +12,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from testkit import mongod
+from testkit.service import MakeService, Service, token
 from tests.fault.kit.proxy import Direction, FaultProxy
-from tests.fault.kit.service import MakeService, Service, token
 from tests.fault.kit.trial import Trial, trial
 from tests.fault.kit.workload import Mix
-from tests.support import mongod
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 

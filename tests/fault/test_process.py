@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.fault.kit.service import Service
+from testkit.service import Service
 from tests.fault.kit.trial import trial
 from tests.fault.kit.workload import Mix
 

@@ -11,8 +11,8 @@ import pytest
 
 from bench import http_load
 from bench.attacks import Honest, honest_requests
-from tests.fault.kit.service import MakeService, Service, services, token
-from tests.support.waiting import until
+from testkit.service import MakeService, Service, services, token
+from testkit.waiting import until
 
 
 @pytest.fixture

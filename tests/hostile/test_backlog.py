@@ -8,9 +8,9 @@ import json
 from bench.attacks import answer, resident, watched
 from bench.floods import Flood, sends_to_many, sends_to_new, write_lock
 from bench.http_load import request
-from tests.fault.kit.service import MakeService, Service, token
+from testkit.service import MakeService, Service, token
+from testkit.waiting import PATIENCE, until
 from tests.hostile.conftest import honest
-from tests.support.waiting import PATIENCE, until
 
 MIB = 1024 * 1024
 

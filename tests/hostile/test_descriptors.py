@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.attacks import Crowd, answer, large_file
 from bench.http_load import request
-from tests.fault.kit.service import MakeService, Service
+from testkit.service import MakeService, Service
 from tests.hostile.conftest import eventually, honest
 
 FEW_FILES = ("prlimit", "--nofile=256:256")

@@ -8,7 +8,7 @@ import pytest
 
 from bench.attacks import Crowd, answer, resident, unfinished_head, watched
 from bench.http_load import request
-from tests.fault.kit.service import MakeService, token
+from testkit.service import MakeService, token
 from tests.hostile.conftest import eventually, honest
 
 MIB = 1024 * 1024

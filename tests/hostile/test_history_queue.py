@@ -8,8 +8,8 @@ from bench import http_load
 from bench.attacks import Honest, resident, watched
 from bench.floods import Flood, listings, requests_of
 from bench.http_load import request
-from tests.fault.kit.service import MakeService, Service, token
-from tests.support.waiting import until
+from testkit.service import MakeService, Service, token
+from testkit.waiting import until
 
 MIB = 1024 * 1024
 CONVERSATIONS = 3000

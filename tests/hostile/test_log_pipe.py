@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from chatsvc.auth.minting import mint
-from tests.support.process import environment
+from testkit.process import environment
 
 LIMIT = 60.0
 SECRET = "0123456789abcdef0123456789abcdef"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.attacks import answer
-from tests.fault.kit.service import MakeService, token
+from testkit.service import MakeService, token
 
 LOCAL = "localhost"
 FOREIGN = "evil.example"

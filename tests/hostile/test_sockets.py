@@ -23,8 +23,8 @@ from bench.socket_attacks import (
     flood,
     send,
 )
-from tests.fault.kit.service import Service, token
-from tests.support.waiting import until
+from testkit.service import Service, token
+from testkit.waiting import until
 
 MIB = 1024 * 1024
 FLOOD_BYTES = 8_000_000

@@ -7,7 +7,7 @@ import signal
 
 from bench.attacks import Crowd, answer, large_file, resident, unread_page, watched
 from bench.http_load import request
-from tests.fault.kit.service import MakeService, token
+from testkit.service import MakeService, token
 from tests.hostile.conftest import eventually, honest, long_messages
 
 MIB = 1024 * 1024

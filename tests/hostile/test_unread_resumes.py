@@ -7,7 +7,7 @@ import asyncio
 from bench.attacks import Crowd, resident, watched
 from bench.socket_attacks import Socket
 from bench.sockets import handshake
-from tests.fault.kit.service import MakeService, token
+from testkit.service import MakeService, token
 from tests.hostile.conftest import eventually, honest, long_messages
 
 MIB = 1024 * 1024

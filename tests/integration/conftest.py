@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import Process, running
-from tests.support.talking import SETTINGS, url_of
+from testkit.process import Process, running
+from testkit.talking import SETTINGS, url_of
 
 Serve = Callable[..., tuple[Process, str]]
 

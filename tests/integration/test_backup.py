@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.support.process import command, running
-from tests.support.talking import SETTINGS, talk, url_of
+from testkit.process import command, running
+from testkit.talking import SETTINGS, talk, url_of
 
 SECONDS = 30
 SQLITE_ENDS = ("", "-wal", "-shm")

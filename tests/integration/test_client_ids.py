@@ -28,9 +28,9 @@ from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.ports.messages import Rejection
 from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of
-from tests.support.boot import Boot
-from tests.support.client_ids import uuid7_at
-from tests.support.waiting import until
+from testkit.boot import Boot
+from testkit.client_ids import uuid7_at
+from testkit.waiting import until
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE

@@ -25,7 +25,7 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.record import pack
 from chatsvc.storage.ports.dead_letters import DeadLetter
 from chatsvc.storage.sqlite.store import SqliteStore
-from tests.support.process import (
+from testkit.process import (
     LIMIT_SECONDS,
     ROOT,
     Process,
@@ -33,7 +33,7 @@ from tests.support.process import (
     environment,
     running,
 )
-from tests.support.records import record
+from testkit.records import record
 
 SECRET = "0123456789abcdef0123456789abcdef"
 LISTENS = r"listens on (http://\S+)"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import command, running
+from testkit.process import command, running
 
 SECRET = "0123456789abcdef0123456789abcdef"
 

@@ -9,9 +9,9 @@ import time
 
 import aiohttp
 
+from testkit.process import LIMIT_SECONDS
+from testkit.talking import SOON, bearer, talk
 from tests.integration.conftest import Serve
-from tests.support.process import LIMIT_SECONDS
-from tests.support.talking import SOON, bearer, talk
 
 
 async def until_unready(session: aiohttp.ClientSession, url: str) -> None:

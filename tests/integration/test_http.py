@@ -17,8 +17,8 @@ import jwt
 import pytest
 
 from chatsvc.auth.minting import mint
-from tests.support.process import Process, running
-from tests.support.waiting import PATIENCE
+from testkit.process import Process, running
+from testkit.waiting import PATIENCE
 
 SECRET = "0123456789abcdef0123456789abcdef"
 STARTED = r'"event":"started","url":"(http://[^"]+)"'

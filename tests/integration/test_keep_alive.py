@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import urlsplit
 
+from testkit.talking import SOON
 from tests.integration.conftest import Serve
-from tests.support.talking import SOON
 
 
 async def test_an_idle_connection_is_closed_after_the_time_that_is_set(serve: Serve) -> None:

@@ -23,8 +23,8 @@ from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.ports.messages import Rejection
 from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of
-from tests.support.records import draft
-from tests.support.waiting import until
+from testkit.records import draft
+from testkit.waiting import until
 
 T = 1_795_000_000_000
 

@@ -6,7 +6,7 @@ import json
 import urllib.request
 from pathlib import Path
 
-from tests.support.process import ROOT, running
+from testkit.process import ROOT, running
 
 
 def test_a_service_serves_the_published_documents(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import pytest
 import websockets
 from websockets.typing import Subprotocol
 
-from tests.support.process import Process
-from tests.support.talking import SECRET, SOON, log_lines, talk, token, ws_url
-from tests.support.waiting import until
+from testkit.process import Process
+from testkit.talking import SECRET, SOON, log_lines, talk, token, ws_url
+from testkit.waiting import until
 
 NOW = int(time.time())
 GOOD: dict[str, Any] = {"id": "ann", "exp": NOW + 3600}

@@ -13,8 +13,8 @@ from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.retention import Expiry, Retention
 from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of
-from tests.support.drafts import draft
-from tests.support.waiting import until
+from testkit.drafts import draft
+from testkit.waiting import until
 
 DAY_SECONDS = 86_400
 

@@ -52,8 +52,8 @@ import pytest
 
 from chatsvc.wire.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from chatsvc_conformance.framing import RawFrame, client_frame
-from tests.support import rfc6455
-from tests.support.rfc6455 import (
+from tests.integration.support import rfc6455
+from tests.integration.support.rfc6455 import (
     MAX_MESSAGE,
     alive,
     answered,

@@ -11,8 +11,8 @@ import pytest
 
 from chatsvc.wire.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT
 from chatsvc_conformance.framing import client_frame
-from tests.support import rfc6455
-from tests.support.rfc6455 import answered, closing, failed, opened, padded
+from tests.integration.support import rfc6455
+from tests.integration.support.rfc6455 import answered, closing, failed, opened, padded
 
 
 @pytest.fixture(scope="module")

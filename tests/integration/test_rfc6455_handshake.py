@@ -16,9 +16,9 @@ from yarl import URL
 from chatsvc.wire.frames import TEXT
 from chatsvc_conformance.framing import client_frame
 from chatsvc_conformance.raw_socket import KEY, RawSocket, handshake
-from tests.support import rfc6455
-from tests.support.rfc6455 import PING, alive, answered, padded, token
-from tests.support.waiting import PATIENCE
+from testkit.waiting import PATIENCE
+from tests.integration.support import rfc6455
+from tests.integration.support.rfc6455 import PING, alive, answered, padded, token
 
 
 @pytest.fixture(scope="module")

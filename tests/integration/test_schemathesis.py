@@ -18,7 +18,7 @@ from typing import Final
 import pytest
 
 from chatsvc.auth.minting import mint
-from tests.support.process import environment, running
+from testkit.process import environment, running
 
 SECRET: Final = "0123456789abcdef0123456789abcdef"
 STARTED: Final = r'"event":"started","url":"(http://[^"]+)"'

@@ -9,9 +9,9 @@ import pytest
 
 from chatsvc.client import ChatClient, MessageReceived, SendRefused
 from chatsvc.core.participants import channel_key
+from testkit.client_events import soon
+from testkit.talking import bearer, talk, token
 from tests.integration.conftest import Serve
-from tests.support.client_events import soon
-from tests.support.talking import bearer, talk, token
 
 PEOPLE = [f"{name}-of-a-conversation-with-a-long-key" for name in "abcdefgh"]
 KEY = channel_key(PEOPLE)

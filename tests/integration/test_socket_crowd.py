@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 from websockets.exceptions import ConnectionClosed
 
+from testkit.talking import SOON, Talk, bearer, talk, token
 from tests.integration.conftest import Serve
-from tests.support.talking import SOON, Talk, bearer, talk, token
 
 CLIENTS = 50
 MESSAGES = 12

@@ -18,9 +18,8 @@ from websockets.typing import Subprotocol
 
 from chatsvc import __version__
 from chatsvc.auth.minting import mint
-from tests.integration.conftest import Serve
-from tests.support.process import Process
-from tests.support.talking import (
+from testkit.process import Process
+from testkit.talking import (
     SOON,
     Raw,
     bearer,
@@ -31,7 +30,8 @@ from tests.support.talking import (
     token,
     ws_url,
 )
-from tests.support.waiting import until
+from testkit.waiting import until
+from tests.integration.conftest import Serve
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 MILLISECOND = timedelta(milliseconds=1)

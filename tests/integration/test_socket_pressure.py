@@ -11,10 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from testkit.process import Process
+from testkit.talking import SOON, Raw, Talk, handshake, log_lines, masked, talk
+from testkit.waiting import until
 from tests.integration.conftest import Serve
-from tests.support.process import Process
-from tests.support.talking import SOON, Raw, Talk, handshake, log_lines, masked, talk
-from tests.support.waiting import until
 
 
 async def stuck(url: str, user: str) -> Raw:

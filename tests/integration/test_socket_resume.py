@@ -8,8 +8,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from testkit.talking import SOON, Raw, Talk, bearer, masked, talk
 from tests.integration.conftest import Serve
-from tests.support.talking import SOON, Raw, Talk, bearer, masked, talk
 
 
 async def say_many(url: str, sender: str, to: str, count: int, size: int = 1) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.support.talking import SOON, Raw, Talk, bearer, masked, talk
+from testkit.talking import SOON, Raw, Talk, bearer, masked, talk
 
 _numbers = itertools.count(1)
 

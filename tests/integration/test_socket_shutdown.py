@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from testkit.process import command
+from testkit.talking import SETTINGS, SOON, Raw, bearer, masked, talk
 from tests.integration.conftest import Serve
-from tests.support.process import command
-from tests.support.talking import SETTINGS, SOON, Raw, bearer, masked, talk
 
 
 async def test_sigterm_sends_sockets_away_takes_sends_meanwhile_and_exits_0(

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from testkit.talking import mint, talk, token
 from tests.integration.conftest import Serve
-from tests.support.talking import mint, talk, token
 
 
 async def test_a_fresh_token_goes_on_where_the_old_one_ends(serve: Serve) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.process import ROOT, command, running
+from testkit.process import ROOT, command, running
 
 EMOJI = "caf\u00e9 \U0001f600"
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import aiohttp
 
+from testkit import mongod
+from testkit.talking import SOON
 from tests.integration.conftest import Serve
-from tests.support import mongod
-from tests.support.talking import SOON
 
 KNOWN_SECONDS = 5.0
 """After which ``/health`` has promised to know; the machine may be busy, so more is waited."""

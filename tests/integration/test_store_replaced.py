@@ -13,8 +13,8 @@ from typing import Any
 
 import aiohttp
 
+from testkit.talking import SOON, bearer
 from tests.integration.conftest import Serve
-from tests.support.talking import SOON, bearer
 
 EVICTING = 150
 """So many messages of 10,000 characters push what was before them out of ``RECENT_BYTES``."""

@@ -23,7 +23,7 @@ from chatsvc.storage.mongo import connection as mongo_connection
 from chatsvc.storage.mongo import database as mongo
 from chatsvc.storage.mongo.documents import to_document
 from chatsvc.storage.mongo.store import MongoStore
-from tests.support.records import record
+from testkit.records import record
 
 
 def document(one: Record) -> dict[str, Any]:

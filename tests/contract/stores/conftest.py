@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatsvc.storage.ports.message_store import MessageStore
-from tests.support.store_places import MemoryPlace, MongoPlace, Place, SqlitePlace
+from tests.contract.support.store_places import MemoryPlace, MongoPlace, Place, SqlitePlace
 
 
 @pytest.fixture(params=["sqlite", "mongo", "memory"])

@@ -7,9 +7,9 @@ from chatsvc.core.record import accept
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.storage.ports.dead_letters import DeadLetter
 from chatsvc.storage.ports.message_store import MessageStore
-from tests.support.client_ids import uuid7_at
-from tests.support.records import START, draft, record
-from tests.support.stored import letter
+from testkit.client_ids import uuid7_at
+from testkit.records import START, draft, record
+from testkit.stored import letter
 
 FAR_MS = id_ms(MAX_ID)
 """After everything."""

@@ -10,8 +10,8 @@ import pytest
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import Bounds
 from chatsvc.storage.ports.message_store import MessageStore
-from tests.support.records import record, records, with_body
-from tests.support.stored import expect, value
+from testkit.records import record, records, with_body
+from testkit.stored import expect, value
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.storage.ports.conversations import Members
 from chatsvc.storage.ports.message_store import MessageStore
-from tests.support.records import START, record, records
-from tests.support.stored import value
+from testkit.records import START, record, records
+from testkit.stored import value
 
 
 async def test_a_listing_ends_with_the_message_that_passes_its_bytes(store: MessageStore) -> None:

@@ -8,9 +8,9 @@ from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import Bounds
 from chatsvc.storage.ports.message_store import MessageStore
-from tests.support.records import START, records
-from tests.support.store_places import Place
-from tests.support.stored import expect
+from testkit.records import START, records
+from testkit.stored import expect
+from tests.contract.support.store_places import Place
 
 
 async def test_a_fresh_store_is_empty(store: MessageStore) -> None:

@@ -10,8 +10,8 @@ from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds
 from chatsvc.core.record import Record
 from chatsvc.storage.ports.message_store import MessageStore
-from tests.support.records import START, record, records
-from tests.support.stored import ids
+from testkit.records import START, record, records
+from testkit.stored import ids
 
 
 @pytest.mark.parametrize("newest", [True, False])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import Bounds
 from chatsvc.storage.ports.message_store import MessageStore
-from tests.support.records import START, record, records
-from tests.support.stored import ids
+from testkit.records import START, record, records
+from testkit.stored import ids
 
 
 async def test_a_purge_takes_the_oldest_in_bounded_batches(store: MessageStore) -> None:

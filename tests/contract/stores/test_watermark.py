@@ -11,9 +11,9 @@ from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import Bounds
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.ports.message_store import MessageStore
-from tests.support.records import START, records
-from tests.support.store_places import Place
-from tests.support.stored import expect
+from testkit.records import START, records
+from testkit.stored import expect
+from tests.contract.support.store_places import Place
 
 
 async def test_identity_is_the_stores_own_and_stays(store: MessageStore, place: Place) -> None:

@@ -10,9 +10,9 @@ import pytest
 from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import Bounds
 from chatsvc.storage.ports.message_store import MessageStore
-from tests.support.records import START, other_kind, record, records, with_body
-from tests.support.store_places import Place
-from tests.support.stored import expect
+from testkit.records import START, other_kind, record, records, with_body
+from testkit.stored import expect
+from tests.contract.support.store_places import Place
 
 
 @pytest.mark.parametrize(

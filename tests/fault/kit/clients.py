@@ -19,8 +19,8 @@ from uuid import UUID
 import aiohttp
 import msgspec
 
+from testkit.service import token
 from tests.fault.kit.recorder import Call, Recorder
-from tests.fault.kit.service import token
 
 decode = msgspec.json.Decoder().decode
 LOST = (aiohttp.ClientError, TimeoutError, ConnectionError)

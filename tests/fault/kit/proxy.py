@@ -18,7 +18,7 @@ import socket
 import struct
 from dataclasses import dataclass, field
 
-from bench.blocks import Block
+from testkit.blocks import Block
 
 _CHUNK = 65_536
 _LINGER_RESET = struct.pack("ii", 1, 0)

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from testkit.service import Service
 from tests.fault.kit.checker import check_files
 from tests.fault.kit.recorder import Recorder
-from tests.fault.kit.service import Service
 from tests.fault.kit.verdict import Verdict
 from tests.fault.kit.workload import Mix, Workload
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from bench.blocks import Block
+from testkit.blocks import Block
 from tests.fault.kit.clients import Delivery, Http, Outgoing, Refused, Undecided, brief, uuid7
 from tests.fault.kit.listener import Listener
 from tests.fault.kit.recorder import Recorder

@@ -7,7 +7,7 @@ import asyncio
 from structlog.testing import capture_logs
 
 from chatsvc.app.lifecycle import Shutdown
-from tests.support.virtual_time import in_virtual_time, passed
+from tests.unit.support.virtual_time import in_virtual_time, passed
 
 
 @in_virtual_time

@@ -9,12 +9,12 @@ import os
 import pytest
 
 from bench import http_load
-from bench.blocks import Tasks, percentile
 from bench.contenders import people, sample
 from bench.peers.bare import frame
 from bench.processes import Failed, cpu_of_stat, on, pss_of_rollup
 from bench.report import Figure, Figures, micros_per, short, tables
 from bench.sockets import FrameCounter, frame_size, text_frame
+from testkit.blocks import Tasks, percentile
 
 TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -20,8 +20,8 @@ from chatsvc.log.local.damage import unfinished_loss
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.lock import DataDirLock
 from chatsvc.storage.sqlite.store import SqliteStore
-from tests.support.process import command
-from tests.support.records import record
+from testkit.process import command
+from testkit.records import record
 
 Captured = pytest.CaptureFixture[str]
 RECORDS = [record(number, f"message {number}") for number in range(1, 6)]

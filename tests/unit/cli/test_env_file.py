@@ -9,7 +9,7 @@ import pytest
 from chatsvc.cli import main
 from chatsvc.cli.env_file import MAX_BYTES, read_env_file
 from chatsvc.core.errors import ConfigurationError
-from tests.support.process import ROOT
+from testkit.process import ROOT
 
 Captured = pytest.CaptureFixture[str]
 

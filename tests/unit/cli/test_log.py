@@ -14,7 +14,7 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.record import checksum, pack
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.lock import DataDirLock
-from tests.support.records import records
+from testkit.records import records
 
 Captured = pytest.CaptureFixture[str]
 RECORDS = records(20, first=1)

@@ -15,7 +15,7 @@ from chatsvc.log.local.lock import DataDirLock
 from chatsvc.storage.sqlite import client_ids as sqlite_client_ids
 from chatsvc.storage.sqlite import migrations
 from chatsvc.storage.sqlite.store import SqliteStore
-from tests.support.records import record
+from testkit.records import record
 
 Captured = pytest.CaptureFixture[str]
 

@@ -14,7 +14,7 @@ import pytest
 
 from chatsvc.cli import reloading
 from chatsvc.cli.reloading import changed, stamp
-from tests.support.process import ROOT, environment
+from testkit.process import ROOT, environment
 
 LIMIT = 60.0
 CHILD = """\

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chatsvc.client import Backoff, ChatApi, ChatClient
-from tests.support.scripted_server import ScriptedServer
+from testkit.scripted_server import ScriptedServer
 
 
 @pytest.fixture(autouse=True)

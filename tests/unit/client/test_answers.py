@@ -8,7 +8,7 @@ import pytest
 
 from chatsvc.client import ApiError, ChatApi
 from chatsvc.client.answers import retry_after_seconds
-from tests.support.scripted_server import ScriptedServer, message, message_id
+from testkit.scripted_server import ScriptedServer, message, message_id
 
 
 async def test_a_problem_document_as_an_exception(server: ScriptedServer, api: ChatApi) -> None:

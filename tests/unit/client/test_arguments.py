@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from chatsvc.client import ChatApi, ChatClient, GaveUp
-from tests.support.scripted_server import ScriptedServer
+from testkit.scripted_server import ScriptedServer
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ from __future__ import annotations
 from chatsvc.client.answers import Page
 from chatsvc.client.events import MessageReceived
 from chatsvc.core.ids import format_id
-from tests.support.catching_up import (
+from testkit.scripted_server import EPOCH, message_id
+from tests.unit.support.catching_up import (
     Fetch,
     entry,
     members,
     number,
     page,
 )
-from tests.support.scripted_server import EPOCH, message_id
 
 
 async def test_pages_until_there_is_no_more() -> None:

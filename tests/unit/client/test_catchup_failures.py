@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from chatsvc.client.answers import Page
 from chatsvc.client.errors import ClientError
 from chatsvc.client.events import Gap
-from tests.support.catching_up import (
+from testkit.scripted_server import message_id
+from tests.unit.support.catching_up import (
     PASSING,
     Answer,
     Fetch,
@@ -21,7 +22,6 @@ from tests.support.catching_up import (
     page,
     refusal,
 )
-from tests.support.scripted_server import message_id
 
 
 @pytest.mark.parametrize("failure", PASSING, ids=str)

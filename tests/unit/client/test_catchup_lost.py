@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from chatsvc.client.answers import Answer, read_conversations, read_page
 from chatsvc.client.events import Lost
-from tests.support.catching_up import Fetch, number, page
-from tests.support.scripted_server import message_id
+from testkit.scripted_server import message_id
+from tests.unit.support.catching_up import Fetch, number, page
 
 
 def lost(after: int, to: int) -> Lost:

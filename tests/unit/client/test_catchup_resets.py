@@ -9,14 +9,14 @@ import pytest
 
 from chatsvc.client.answers import Page
 from chatsvc.client.events import MessageReceived
-from tests.support.catching_up import (
+from testkit.client_events import until
+from testkit.scripted_server import message_id
+from tests.unit.support.catching_up import (
     Fetch,
     number,
     page,
     refusal,
 )
-from tests.support.client_events import until
-from tests.support.scripted_server import message_id
 
 
 async def test_a_reset_is_fetched_to_its_end_and_what_was_asked_before_is_left() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from chatsvc.client import ChatApi, Connected, MessageReceived, SendRefused
-from tests.support.client_events import contents, soon
-from tests.support.scripted_server import ScriptedServer, cursor, message, message_id
+from testkit.client_events import contents, soon
+from testkit.scripted_server import ScriptedServer, cursor, message, message_id
 
 Connect = Callable[..., Any]
 GROUP = ",sha256:" + "5" * 64

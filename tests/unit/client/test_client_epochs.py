@@ -19,8 +19,8 @@ from chatsvc.client import (
     Reset,
 )
 from chatsvc.core.ids import format_id, parse_id
-from tests.support.client_events import contents, soon, until
-from tests.support.scripted_server import PATIENCE, ScriptedServer, cursor, message, message_id
+from testkit.client_events import contents, soon, until
+from testkit.scripted_server import PATIENCE, ScriptedServer, cursor, message, message_id
 
 Connect = Callable[..., Any]
 

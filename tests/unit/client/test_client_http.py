@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chatsvc.client import ChatClient
-from tests.support.scripted_server import ScriptedServer, message, message_id
+from testkit.scripted_server import ScriptedServer, message, message_id
 
 Connect = Callable[..., Any]
 

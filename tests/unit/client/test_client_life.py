@@ -22,8 +22,8 @@ from chatsvc.client import (
 )
 from chatsvc.client import client as module
 from chatsvc.client.events import decode_received
-from tests.support.client_events import contents, soon, until
-from tests.support.scripted_server import (
+from testkit.client_events import contents, soon, until
+from testkit.scripted_server import (
     EPOCH,
     PATIENCE,
     ScriptedServer,

@@ -17,8 +17,8 @@ from chatsvc.client import (
     MessageReceived,
     SendRefused,
 )
-from tests.support.client_events import contents, soon
-from tests.support.scripted_server import EPOCH, ScriptedServer, cursor, message, message_id
+from testkit.client_events import contents, soon
+from testkit.scripted_server import EPOCH, ScriptedServer, cursor, message, message_id
 
 Connect = Callable[..., Any]
 

@@ -11,8 +11,8 @@ from aiohttp import web
 
 from chatsvc.client import ChatClient, Connected, CursorMoved, MessageReceived
 from chatsvc.core.ids import parse_id
-from tests.support.client_events import contents, soon, until
-from tests.support.scripted_server import Peer, ScriptedServer, cursor, message, message_id
+from testkit.client_events import contents, soon, until
+from testkit.scripted_server import Peer, ScriptedServer, cursor, message, message_id
 
 Connect = Callable[..., Any]
 BOTH = ["alice", "bob"]

@@ -17,8 +17,8 @@ from chatsvc.client import (
     MessageReceived,
 )
 from chatsvc.client.inbox import Inbox
-from tests.support.client_events import contents, soon, until
-from tests.support.scripted_server import PATIENCE, ScriptedServer, cursor, message, message_id
+from testkit.client_events import contents, soon, until
+from testkit.scripted_server import PATIENCE, ScriptedServer, cursor, message, message_id
 
 Connect = Callable[..., Any]
 

@@ -8,8 +8,8 @@ import pytest
 
 from chatsvc.client import ClientClosed, Connected, QueueFull, SendRefused, Sent, StoredUpTo
 from chatsvc.core.ids import now_ms, uuid7_ms
-from tests.support.client_events import soon
-from tests.support.scripted_server import PATIENCE, ScriptedServer, message_id
+from testkit.client_events import soon
+from testkit.scripted_server import PATIENCE, ScriptedServer, message_id
 
 Connect = Callable[..., Any]
 BOTH = ["alice", "bob"]

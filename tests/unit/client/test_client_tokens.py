@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 
 from chatsvc.client import Connected, Disconnected, GaveUp
-from tests.support.client_events import soon, until
-from tests.support.scripted_server import ScriptedServer
+from testkit.client_events import soon, until
+from testkit.scripted_server import ScriptedServer
 
 Connect = Callable[..., Any]
 

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from chatsvc.client import ChatApi, ChatClient, Connected, Disconnected
-from tests.support.client_events import soon
-from tests.support.scripted_server import ScriptedServer
+from testkit.client_events import soon
+from testkit.scripted_server import ScriptedServer
 
 Connect = Callable[..., Any]
 

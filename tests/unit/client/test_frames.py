@@ -12,7 +12,7 @@ from chatsvc.client.events import MessageReceived
 from chatsvc.client.frames import UnknownRecord, decode_frame, read_cursor, read_hello
 from chatsvc.core.ids import parse_id
 from chatsvc.wire import protocol as wire
-from tests.support.scripted_server import cursor, message, message_id
+from testkit.scripted_server import cursor, message, message_id
 
 
 def decoded(frame: object) -> object:

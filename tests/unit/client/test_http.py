@@ -14,7 +14,7 @@ from aiohttp.client_reqrep import ConnectionKey
 from chatsvc.client import ApiError, Backoff, ChatApi, Sent, Unreachable
 from chatsvc.client.http import base_url, describe
 from chatsvc.core.ids import now_ms, uuid7_ms
-from tests.support.scripted_server import ScriptedServer, message, message_id
+from testkit.scripted_server import ScriptedServer, message, message_id
 
 DATE_2016 = "Wed, 04 May 2016 03:02:01 GMT"
 DAY_MS = 86_400_000

@@ -17,7 +17,7 @@ from chatsvc.client.events import (
 from chatsvc.client.inbox import STATUS_RESERVE, Inbox
 from chatsvc.core.ids import parse_id
 from chatsvc.wire.cursor import parse_cursor
-from tests.support.scripted_server import EPOCH, cursor, message, message_id
+from testkit.scripted_server import EPOCH, cursor, message, message_id
 
 
 def received(number: int) -> MessageReceived:

@@ -5,7 +5,7 @@ from typing import Any
 
 from chatsvc.client.events import Message, decode_message
 from chatsvc.client.own_sends import OwnSends
-from tests.support.scripted_server import message, message_id
+from testkit.scripted_server import message, message_id
 
 BOTH = "alice,bob"
 

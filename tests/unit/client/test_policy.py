@@ -12,7 +12,7 @@ from chatsvc.client.policy import (
     Decision,
     ReconnectPolicy,
 )
-from tests.support.vectors import cases
+from tests.unit.support.vectors import cases
 
 
 def policy(draw: float = 1.0, **more: object) -> ReconnectPolicy:

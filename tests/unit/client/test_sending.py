@@ -15,9 +15,9 @@ from chatsvc.client import Backoff, FieldError, Message, SendRefused, Sent
 from chatsvc.client.context import Pending
 from chatsvc.client.sending import Sending
 from chatsvc.wire import protocol as wire
-from tests.support.client_context import context
-from tests.support.client_events import until
-from tests.support.scripted_server import PATIENCE
+from testkit.client_events import until
+from testkit.scripted_server import PATIENCE
+from tests.unit.support.client_context import context
 
 AN_HOUR = 3600.0
 

@@ -17,8 +17,8 @@ from chatsvc.client.context import Closed, Context
 from chatsvc.client.session import Session
 from chatsvc.core.ids import parse_id
 from chatsvc.wire import protocol as wire
-from tests.support.client_context import context
-from tests.support.scripted_server import EPOCH, PATIENCE, cursor, message, message_id
+from testkit.scripted_server import EPOCH, PATIENCE, cursor, message, message_id
+from tests.unit.support.client_context import context
 
 HELLO = {"type": "hello", "user": "alice", "epoch": EPOCH, "cursor": cursor(3)}
 

@@ -14,7 +14,7 @@ from chatsvc_conformance.context import conversation_of
 from chatsvc_conformance.contracts import close_code, contract, required_members
 from chatsvc_conformance.http import Answer, Api
 from chatsvc_conformance.protocol import is_cursor
-from tests.support.vectors import cases
+from tests.unit.support.vectors import cases
 
 
 class Documents(Api):

@@ -21,7 +21,7 @@ from chatsvc.core.ids import (
     parse_id,
     uuid7_ms,
 )
-from tests.support.vectors import cases
+from tests.unit.support.vectors import cases
 
 MS = st.integers(min_value=0, max_value=(1 << 48) - 1)
 

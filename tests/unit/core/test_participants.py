@@ -21,7 +21,7 @@ from chatsvc.core.participants import (
     normalize_participants,
     user_id_error,
 )
-from tests.support.vectors import cases
+from tests.unit.support.vectors import cases
 
 USER = st.text(min_size=1, max_size=20).filter(lambda text: user_id_error(text) is None)
 

@@ -8,7 +8,7 @@ import pytest
 
 from chatsvc.delivery.connection import HIGH_WATER, LOW_WATER
 from chatsvc.delivery.transports import reset
-from tests.support.sockets import attach, connection
+from tests.unit.support.sockets import attach, connection
 
 
 async def test_a_new_connection_is_not_live_nor_slow_nor_sealed() -> None:

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from chatsvc.delivery.connection import HIGH_WATER
-from tests.support.drafts import record
-from tests.support.resuming import SOON, Resumption, shown, turns
-from tests.support.sockets import FakeTransport
+from testkit.drafts import record
+from tests.unit.support.resuming import SOON, Resumption, shown, turns
+from tests.unit.support.sockets import FakeTransport
 
 
 async def until_idle(harness: Resumption, transport: FakeTransport, rate: int) -> None:

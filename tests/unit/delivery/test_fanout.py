@@ -18,8 +18,8 @@ from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.spans import BEHIND, Span
 from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.wire.frames import encode_text
-from tests.support.drafts import record
-from tests.support.sockets import FakeTransport, attach, connection, texts
+from testkit.drafts import record
+from tests.unit.support.sockets import FakeTransport, attach, connection, texts
 
 
 class Harness:

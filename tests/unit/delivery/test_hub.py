@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chatsvc.delivery.hub import Hub
-from tests.support.sockets import connection
+from tests.unit.support.sockets import connection
 
 
 def test_a_user_has_any_number_of_connections() -> None:

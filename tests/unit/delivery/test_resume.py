@@ -11,10 +11,10 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.delivery.connection import HIGH_WATER
 from chatsvc.delivery.resume import Plan
-from tests.support.drafts import record
-from tests.support.fake_log import entry_of
-from tests.support.resuming import SOON, Resumption, shown, turns
-from tests.support.sockets import attach, connection
+from testkit.drafts import record
+from testkit.fake_log import entry_of
+from tests.unit.support.resuming import SOON, Resumption, shown, turns
+from tests.unit.support.sockets import attach, connection
 
 
 @pytest.mark.parametrize("where", ["tail", "store", "both"])

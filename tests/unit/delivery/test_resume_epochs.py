@@ -9,9 +9,9 @@ import pytest
 from chatsvc.core.page import Bounds, Page
 from chatsvc.delivery.resume import Plan
 from chatsvc.log.reconcile import EpochEntry
-from tests.support.drafts import record
-from tests.support.fake_log import entry_of
-from tests.support.resuming import Resumption, shown, turns
+from testkit.drafts import record
+from testkit.fake_log import entry_of
+from tests.unit.support.resuming import Resumption, shown, turns
 
 
 def epochs(*begun: int) -> tuple[EpochEntry, ...]:

@@ -26,7 +26,7 @@ from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.history import History
 from chatsvc.storage.history.pages import entry_of
-from tests.support.records import record
+from testkit.records import record
 
 EPOCH = "epoch"
 ROOM = 300

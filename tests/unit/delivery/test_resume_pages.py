@@ -10,9 +10,9 @@ from chatsvc.core.page import NO_BYTE_BOUND, Bounds, Page
 from chatsvc.core.record import Record
 from chatsvc.delivery.connection import HIGH_WATER, Connection
 from chatsvc.delivery.resume import Plan
-from tests.support.drafts import record
-from tests.support.resuming import SOON, Resumption, shown, turns
-from tests.support.sockets import attach, connection
+from testkit.drafts import record
+from tests.unit.support.resuming import SOON, Resumption, shown, turns
+from tests.unit.support.sockets import attach, connection
 
 PAGE_BYTES = 256 * 1024
 

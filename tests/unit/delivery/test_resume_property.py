@@ -18,9 +18,9 @@ from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
 from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.tail import Tail
-from tests.support.drafts import record
-from tests.support.fake_log import entry_of
-from tests.support.sockets import FakeTransport, attach, connection, texts
+from testkit.drafts import record
+from testkit.fake_log import entry_of
+from tests.unit.support.sockets import FakeTransport, attach, connection, texts
 
 USERS = ("ann", "ben", "cem")
 CLIENTS = ((0, "ann", False), (1, "ann", True), (2, "ben", True), (3, "cem", False))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from chatsvc.delivery.spans import Run, Span
-from tests.support.drafts import record
-from tests.support.sockets import connection
+from testkit.drafts import record
+from tests.unit.support.sockets import connection
 
 AUDIENCE = ("alice", "bob")
 

@@ -12,8 +12,8 @@ from typing import cast
 import pytest
 
 from chatsvc.delivery.transports import reset, unsent
-from tests.support.sockets import attach, connection
-from tests.support.waiting import until
+from testkit.waiting import until
+from tests.unit.support.sockets import attach, connection
 
 
 class Pair:

@@ -12,7 +12,7 @@ from demo_cli.arguments import parse
 from demo_cli.commands import run
 from demo_cli.exits import Exit, Failure
 from demo_cli.login import user_of
-from tests.support.scripted_server import ScriptedServer, cursor, message, message_id
+from testkit.scripted_server import ScriptedServer, cursor, message, message_id
 
 Capture = pytest.CaptureFixture[str]
 

@@ -11,8 +11,8 @@ import pytest
 from demo_cli.exits import Exit
 from demo_cli.menu import Menu
 from demo_cli.screen import Screen
-from tests.support.client_events import until
-from tests.support.scripted_server import ScriptedServer, message
+from testkit.client_events import until
+from testkit.scripted_server import ScriptedServer, message
 
 Step = str | type[BaseException] | Callable[[], Awaitable[str]]
 

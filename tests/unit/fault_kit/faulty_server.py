@@ -13,7 +13,7 @@ import jwt
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
-from tests.fault.kit.service import SECRET
+from testkit.service import SECRET
 
 EVERY = 20
 """One message of so many is mistreated."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chatsvc.log.local.log import LocalLog
-from tests.support.local_logs import Open
+from tests.unit.support.local_logs import Open
 
 
 @pytest.fixture

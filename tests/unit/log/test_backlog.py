@@ -23,7 +23,7 @@ from chatsvc.log.backlog import (
     share_of,
 )
 from chatsvc.log.tail import Tail
-from tests.support.records import START, draft
+from testkit.records import START, draft
 
 MIB = 1024 * 1024
 

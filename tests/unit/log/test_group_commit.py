@@ -13,8 +13,8 @@ from chatsvc.core.record import Draft, accept
 from chatsvc.log import group_commit as commit
 from chatsvc.log.base import Appended
 from chatsvc.log.group_commit import COMMIT_RECORDS, Done
-from tests.support.commit_disk import Disk, turn
-from tests.support.drafts import draft
+from testkit.drafts import draft
+from tests.unit.support.commit_disk import Disk, turn
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 
 from chatsvc.core.errors import ChatError, Conflict, LogUnavailable, TooManyRequests
 from chatsvc.log.base import Appended
-from tests.support.commit_disk import Disk, turn
-from tests.support.drafts import draft
+from testkit.drafts import draft
+from tests.unit.support.commit_disk import Disk, turn
 
 KEY = ("alice", "alice,bob", "k")
 

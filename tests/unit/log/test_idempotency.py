@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from chatsvc.core.ids import MAX_ID
 from chatsvc.log.idempotency import Key, KeyWindow, Known
 from chatsvc.log.key_bounds import KeyBounds
-from tests.support.client_ids import uuid7_at
+from testkit.client_ids import uuid7_at
 
 T0 = 1_700_000_000_000
 YEAR = 365 * 86_400_000

@@ -20,8 +20,8 @@ from chatsvc.log.local.elapsed import ElapsedHeads
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.key_file import KEYS_FORGOTTEN, SavedKeys, open_keys
 from chatsvc.log.reconcile import Mark, StoreState
-from tests.support.boot import Boot
-from tests.support.client_ids import uuid7_at
+from testkit.boot import Boot
+from testkit.client_ids import uuid7_at
 
 T0 = 1_700_000_000_000
 WINDOW_MS = 60_000

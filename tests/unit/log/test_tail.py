@@ -13,7 +13,7 @@ from chatsvc.core.page import NO_BYTE_BOUND, Bounds
 from chatsvc.core.record import Record
 from chatsvc.log.backlog import LIST_BYTES, audience_bytes
 from chatsvc.log.tail import Tail, overlap
-from tests.support.drafts import record
+from testkit.drafts import record
 
 RECENT = 8_000
 USERS = ("alice", "bob", "carol", "dave")

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from chatsvc.core.page import Bounds
 from chatsvc.log.backlog import LIST_BYTES, audience_bytes
 from chatsvc.log.tail import Tail
-from tests.support.drafts import record
+from testkit.drafts import record
 
 EVERYTHING = Bounds(10)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts import watch
-from tests.support.process import ROOT
+from testkit.process import ROOT
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from yarl import URL
 
 from chatsvc.server import aiohttp_internals as internals
 from chatsvc.server.aiohttp_internals import OpenRequestHandler
-from tests.support.waiting import until
+from testkit.waiting import until
 
 GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
 ROOT = Path(__file__).resolve().parents[3]

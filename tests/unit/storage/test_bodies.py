@@ -6,7 +6,7 @@ import pytest
 
 from chatsvc.core.record import Record
 from chatsvc.storage.bodies import conflicting, partition_records, sameness
-from tests.support.records import other_kind, record, with_body
+from testkit.records import other_kind, record, with_body
 
 OTHER_KIND = (other_kind(2), "unknown_kind", "kind 'reaction'")
 NO_JSON = (with_body(record(2), b'{"a"'), "unreadable_body", "not a JSON object")

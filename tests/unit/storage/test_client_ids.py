@@ -9,8 +9,8 @@ from chatsvc.core.record import Record, pack
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.storage.client_ids import LetterKey, letter_key, minted_ahead_ms
 from chatsvc.storage.ports.dead_letters import DeadLetter
-from tests.support.client_ids import uuid7_at
-from tests.support.records import record
+from testkit.client_ids import uuid7_at
+from testkit.records import record
 
 BOUND = id_ms(record(1).id) + AHEAD_MS
 

@@ -11,9 +11,9 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.record import Record, pack
 from chatsvc.storage.dead_letters import DeadLetterAdmin
 from chatsvc.storage.ports.dead_letters import DeadLetter
-from tests.support.client_ids import uuid7_at
-from tests.support.memory_store import MemoryLetters, MemoryStore
-from tests.support.records import record
+from testkit.client_ids import uuid7_at
+from testkit.memory_store import MemoryLetters, MemoryStore
+from testkit.records import record
 
 
 class Letters(MemoryLetters):

@@ -8,9 +8,9 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.record import Record, pack
 from chatsvc.storage.dead_letters import DAMAGED, DeadLetterAdmin
 from chatsvc.storage.ports.dead_letters import DeadLetter
-from tests.support.client_ids import uuid7_at
-from tests.support.memory_store import MemoryStore
-from tests.support.records import record, records
+from testkit.client_ids import uuid7_at
+from testkit.memory_store import MemoryStore
+from testkit.records import record, records
 
 
 def letter(one: Record) -> DeadLetter:

@@ -12,10 +12,10 @@ from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.storage import past
 from chatsvc.storage.past import learn_past
 from chatsvc.storage.ports.dead_letters import DeadLetter
-from tests.support.client_ids import uuid7_at
-from tests.support.fake_log import FakeLog
-from tests.support.memory_store import MemoryStore
-from tests.support.records import draft
+from testkit.client_ids import uuid7_at
+from testkit.fake_log import FakeLog
+from testkit.memory_store import MemoryStore
+from testkit.records import draft
 
 NOW = 1_795_000_000_000
 YEAR = 365 * 86_400_000

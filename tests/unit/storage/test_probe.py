@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.storage.probe import StoreProbe
-from tests.support.memory_store import MemoryStore
-from tests.support.waiting import until
+from testkit.memory_store import MemoryStore
+from testkit.waiting import until
 
 
 class Store(MemoryStore):

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from chatsvc.core.errors import ChatError, StoreUnavailable
 from chatsvc.storage.probe import StoreProbe
-from tests.support.memory_store import MemoryStore
-from tests.support.virtual_time import in_virtual_time, passed
+from testkit.memory_store import MemoryStore
+from tests.unit.support.virtual_time import in_virtual_time, passed
 
 
 class Store(MemoryStore):

@@ -9,9 +9,9 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.retention import KEEP_EVERYTHING, Expiry, Retention
-from tests.support.memory_store import MemoryStore
-from tests.support.records import record, records
-from tests.support.waiting import until
+from testkit.memory_store import MemoryStore
+from testkit.records import record, records
+from testkit.waiting import until
 
 
 def expiring(days: int, up_to: int) -> Expiry:

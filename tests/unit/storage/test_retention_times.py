@@ -11,9 +11,9 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.log.tail import Tail
 from chatsvc.storage.retention import KEEP_EVERYTHING, Expiry, Retention
-from tests.support.memory_store import MemoryStore
-from tests.support.records import record, records
-from tests.support.virtual_time import in_virtual_time, passed
+from testkit.memory_store import MemoryStore
+from testkit.records import record, records
+from tests.unit.support.virtual_time import in_virtual_time, passed
 
 
 class Swept(MemoryStore):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chatsvc.wire import close_codes
 from chatsvc.wire.close_codes import RESTART, Advice, CloseAdvice, advise, reason_with_retry
-from tests.support.vectors import cases
+from tests.unit.support.vectors import cases
 
 VECTORS = cases("close_codes.json")
 ADVICE = {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chatsvc.core.ids import MAX_ID, format_id, parse_id
 from chatsvc.wire.cursor import Cursor, parse_cursor
-from tests.support.vectors import cases
+from tests.unit.support.vectors import cases
 
 
 @given(st.from_regex(r"[0-9a-z]{1,32}", fullmatch=True), st.integers(0, MAX_ID))

@@ -9,7 +9,7 @@ import pytest
 from chatsvc.core.ids import id_at, now_ms
 from chatsvc.log.local.verify import BadRow, accept_loss, remove
 from chatsvc.log.reconcile import EpochEntry, Mark, StoreState
-from tests.support.local_logs import (
+from tests.unit.support.local_logs import (
     HOUR,
     NOTHING,
     Open,

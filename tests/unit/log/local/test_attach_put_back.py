@@ -13,8 +13,8 @@ from chatsvc.log import reconcile as table
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.verify import BadRow, remove
 from chatsvc.log.reconcile import Mark, StoreState, fingerprint
-from tests.support.drafts import draft
-from tests.support.local_logs import (
+from testkit.drafts import draft
+from tests.unit.support.local_logs import (
     NOTHING,
     Open,
     mark,

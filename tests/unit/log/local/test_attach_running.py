@@ -13,8 +13,8 @@ from chatsvc.core.ids import id_at, now_ms
 from chatsvc.core.page import Bounds
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.reconcile import EpochEntry, Mark, StoreState
-from tests.support.drafts import draft
-from tests.support.local_logs import (
+from testkit.drafts import draft
+from tests.unit.support.local_logs import (
     ALL,
     HOUR,
     NOTHING,

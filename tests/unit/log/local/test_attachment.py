@@ -16,7 +16,7 @@ from chatsvc.log.local.attachment import Attachment, attach, begin_epoch, check_
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.positions import Positions
 from chatsvc.log.reconcile import EpochEntry, Mark, StoreState
-from tests.support.drafts import record
+from testkit.drafts import record
 
 FIRST, NOW = EpochEntry(1, "first", 0), EpochEntry(2, "now", 15)
 POSITIONS = Positions(

@@ -12,7 +12,7 @@ import pytest
 from chatsvc.core.errors import LogUnavailable
 from chatsvc.log.local import checkpoints
 from chatsvc.log.local.file import LogFile
-from tests.support.failing_sqlite import Failing, error
+from tests.unit.support.failing_sqlite import Failing, error
 
 PAGE = 4096
 

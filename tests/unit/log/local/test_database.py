@@ -13,7 +13,7 @@ from chatsvc.core.errors import ConfigurationError, LogUnavailable, VersionTooNe
 from chatsvc.log.local import database
 from chatsvc.log.local.database import new_epoch
 from chatsvc.log.local.file import LogFile
-from tests.support.failing_sqlite import Failing, error, locked
+from tests.unit.support.failing_sqlite import Failing, error, locked
 
 
 @pytest.fixture

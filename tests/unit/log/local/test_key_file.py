@@ -14,7 +14,7 @@ from chatsvc.log.key_bounds import AHEAD_MS, KeyBounds
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.key_file import SavedKeys, open_keys
 from chatsvc.log.reconcile import StoreState
-from tests.support.client_ids import uuid7_at
+from testkit.client_ids import uuid7_at
 
 T0 = 1_700_000_000_000
 SOON, LATE = 5.0, 60.0

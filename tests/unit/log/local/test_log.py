@@ -15,8 +15,8 @@ from chatsvc.core.errors import (
 from chatsvc.log.base import Appended, LogCounts
 from chatsvc.log.local.record_reader import Row
 from chatsvc.log.local.refusals import DISK
-from tests.support.drafts import draft
-from tests.support.local_logs import (
+from testkit.drafts import draft
+from tests.unit.support.local_logs import (
     Open,
     ids,
     send,

@@ -19,10 +19,10 @@ from chatsvc.log.local import log as local
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.local.verify import BadRow, accept_loss, remove
 from chatsvc.log.reconcile import Mark, StoreState
-from tests.support.boot import Boot
-from tests.support.client_ids import uuid7_at
-from tests.support.drafts import draft
-from tests.support.waiting import until
+from testkit.boot import Boot
+from testkit.client_ids import uuid7_at
+from testkit.drafts import draft
+from testkit.waiting import until
 
 WINDOW = 600
 HOUR = 3_600_000

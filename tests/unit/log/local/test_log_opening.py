@@ -23,9 +23,9 @@ from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.local.worker import call_in_thread
 from chatsvc.log.reconcile import StoreState
-from tests.support.boot import Boot
-from tests.support.client_ids import uuid7_at
-from tests.support.drafts import draft
+from testkit.boot import Boot
+from testkit.client_ids import uuid7_at
+from testkit.drafts import draft
 
 ALL = Bounds(limit=1000, newest=False)
 NOTHING = StoreState("s", None, 0)

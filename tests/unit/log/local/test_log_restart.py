@@ -20,8 +20,10 @@ from chatsvc.log.local import maintenance
 from chatsvc.log.reconcile import StoreState
 from chatsvc.storage.history.history import History
 from chatsvc.storage.persister.persister import Persister
-from tests.support.boot import Boot
-from tests.support.local_logs import (
+from testkit.boot import Boot
+from testkit.memory_store import MemoryStore
+from testkit.waiting import until
+from tests.unit.support.local_logs import (
     HOUR,
     Open,
     ids,
@@ -29,8 +31,6 @@ from tests.support.local_logs import (
     send,
     write_log,
 )
-from tests.support.memory_store import MemoryStore
-from tests.support.waiting import until
 
 WINDOW = 600_000
 

@@ -17,14 +17,14 @@ from chatsvc.core.errors import (
 from chatsvc.log.local import maintenance
 from chatsvc.log.local.elapsed import ElapsedHeads
 from chatsvc.log.local.file import LogFile
-from tests.support.boot import Boot
-from tests.support.drafts import draft
-from tests.support.local_logs import (
+from testkit.boot import Boot
+from testkit.drafts import draft
+from testkit.waiting import until
+from tests.unit.support.local_logs import (
     NOTHING,
     Open,
     send,
 )
-from tests.support.waiting import until
 
 SAVE_SECONDS = 60.0
 

@@ -16,8 +16,8 @@ from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.opening import positions_at_start, read_back
 from chatsvc.log.reconcile import StoreState
 from chatsvc.log.tail import Tail
-from tests.support.boot import Boot
-from tests.support.drafts import record
+from testkit.boot import Boot
+from testkit.drafts import record
 
 
 @pytest.fixture

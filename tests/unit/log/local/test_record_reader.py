@@ -10,8 +10,8 @@ import pytest
 from chatsvc.core.errors import LogDamaged
 from chatsvc.core.record import checksum, pack
 from chatsvc.log.local.file import LogFile
-from tests.support.drafts import record
-from tests.support.log_rows import row
+from testkit.drafts import record
+from tests.unit.support.log_rows import row
 
 IDS = (10, 20, 30, 40, 50)
 

@@ -19,8 +19,8 @@ from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.in_place import InPlace
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.local.refusals import Refusals, watch_place
-from tests.support.drafts import draft
-from tests.support.waiting import until
+from testkit.drafts import draft
+from testkit.waiting import until
 
 Open = Callable[..., Awaitable[LocalLog]]
 

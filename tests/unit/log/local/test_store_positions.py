@@ -21,9 +21,9 @@ from chatsvc.log.local.positions import load
 from chatsvc.log.local.store_positions import MIN_EPOCH_SECONDS
 from chatsvc.log.local.worker import call_in_thread
 from chatsvc.log.reconcile import EpochEntry, Mark, StoreState
-from tests.support.drafts import draft, record
-from tests.support.local_logs import NOTHING, Open
-from tests.support.waiting import until
+from testkit.drafts import draft, record
+from testkit.waiting import until
+from tests.unit.support.local_logs import NOTHING, Open
 
 ALL = Bounds(limit=1000, newest=False)
 MINUTE = 60_000

@@ -15,9 +15,10 @@ from chatsvc.log.local import key_file, maintenance, opening
 from chatsvc.log.local import log as local
 from chatsvc.log.local.worker import call_in_thread
 from chatsvc.log.reconcile import StoreState
-from tests.support.boot import Boot
-from tests.support.drafts import draft
-from tests.support.local_logs import (
+from testkit.boot import Boot
+from testkit.drafts import draft
+from testkit.waiting import until
+from tests.unit.support.local_logs import (
     HOUR,
     NOTHING,
     Open,
@@ -27,7 +28,6 @@ from tests.support.local_logs import (
     send,
     write_log,
 )
-from tests.support.waiting import until
 
 WINDOW = 600_000
 

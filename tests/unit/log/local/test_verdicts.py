@@ -17,7 +17,7 @@ from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.given_ids import ID_MARGIN
 from chatsvc.log.local.positions import Positions, load
 from chatsvc.log.local.verify import BadRow, Verdict, accept_loss, begin_restored_epoch
-from tests.support.drafts import record
+from testkit.drafts import record
 
 IDS = (10, 20, 30, 40)
 

@@ -15,9 +15,9 @@ from structlog.testing import capture_logs
 from chatsvc.server.http.accepting import AcceptingSite, accept_on
 from chatsvc.server.http.connection_limits import ConnectionLimits
 from chatsvc.server.http.protocol import ProblemRunner
-from tests.support.http_service import HttpService
-from tests.support.loops import on_both_loops
-from tests.support.waiting import until
+from testkit.http_service import HttpService
+from testkit.waiting import until
+from tests.unit.support.loops import on_both_loops
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n"
 

@@ -16,9 +16,9 @@ from chatsvc.api.body import Parts, StreamedBody
 from chatsvc.api.feature import Feature
 from chatsvc.api.operation import Operation, Reply
 from chatsvc.server.http.application import ServerOptions, build_application
-from tests.support.authenticator import FakeAuthenticator, named_by_token
-from tests.support.http_service import Client, HttpService, running
-from tests.support.waiting import until
+from testkit.authenticator import FakeAuthenticator, named_by_token
+from testkit.http_service import Client, HttpService, running
+from testkit.waiting import until
 
 BOUND = 300_000
 HEAD = "Host: x\r\nAuthorization: Bearer token-of-alice\r\nContent-Type: image/png\r\n"

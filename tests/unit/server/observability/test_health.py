@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatsvc.server.observability.health import Check, HealthReport
-from tests.support.http_service import HttpService, running
+from testkit.http_service import HttpService, running
 
 
 def report(status: str, *, ready: bool = True) -> HealthReport:

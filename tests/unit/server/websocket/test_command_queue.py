@@ -16,9 +16,9 @@ from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import LogUnavailable
 from chatsvc.server.websocket.budget import BURST, RATE
 from chatsvc.wire import frames
-from tests.support.socket_world import World, kinds, last_frame, turns
-from tests.support.sockets import texts
-from tests.support.talking import masked
+from testkit.talking import masked
+from tests.unit.support.socket_world import World, kinds, last_frame, turns
+from tests.unit.support.sockets import texts
 
 
 class Wave(msgspec.Struct, tag="wave", forbid_unknown_fields=True, kw_only=True):

@@ -19,7 +19,7 @@ from chatsvc.server.websocket.command_table import CommandTable
 from chatsvc.server.websocket.connection_commands import connection_commands
 from chatsvc.server.websocket.error_frames import ref_of
 from chatsvc.wire.protocol import Auth, ClientFrame, Ping, Pong, Send
-from tests.support.authenticator import FakeAuthenticator, named_by_token
+from testkit.authenticator import FakeAuthenticator, named_by_token
 
 
 class NobodySends:

@@ -10,7 +10,9 @@ from chatsvc.delivery.connection import HIGH_WATER
 from chatsvc.log.base import Appended
 from chatsvc.server.websocket.budget import ANSWERS_BYTES, TURN_UNITS
 from chatsvc.wire import frames
-from tests.support.socket_floods import (
+from testkit.talking import masked
+from testkit.waiting import until
+from tests.unit.support.socket_floods import (
     EMPTY_TEXT,
     JSON_PING,
     PING,
@@ -20,10 +22,8 @@ from tests.support.socket_floods import (
     pongs,
     settled,
 )
-from tests.support.socket_world import World, kinds, last_frame, send, turns
-from tests.support.sockets import attach, texts
-from tests.support.talking import masked
-from tests.support.waiting import until
+from tests.unit.support.socket_world import World, kinds, last_frame, send, turns
+from tests.unit.support.sockets import attach, texts
 
 
 @pytest.fixture

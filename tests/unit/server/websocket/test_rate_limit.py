@@ -13,7 +13,9 @@ from chatsvc.core.errors import LogUnavailable, Unauthorized
 from chatsvc.log.base import Appended
 from chatsvc.server.websocket.budget import AUTH_UNITS, BURST, TURN_UNITS
 from chatsvc.wire import frames
-from tests.support.socket_floods import (
+from testkit.talking import masked
+from testkit.waiting import until
+from tests.unit.support.socket_floods import (
     AUTH,
     EMPTY_TEXT,
     JSON_PING,
@@ -23,9 +25,7 @@ from tests.support.socket_floods import (
     feed,
     settled,
 )
-from tests.support.socket_world import World, kinds, send, turns
-from tests.support.talking import masked
-from tests.support.waiting import until
+from tests.unit.support.socket_world import World, kinds, send, turns
 
 SCRAP = masked(frames.CONTINUATION, fin=False)
 

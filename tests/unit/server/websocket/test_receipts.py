@@ -8,9 +8,9 @@ import pytest
 
 from chatsvc.core.ids import format_id
 from chatsvc.log.base import Appended
-from tests.support.drafts import record
-from tests.support.socket_world import World, send, turns
-from tests.support.sockets import FakeTransport, texts
+from testkit.drafts import record
+from tests.unit.support.socket_world import World, send, turns
+from tests.unit.support.sockets import FakeTransport, texts
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from chatsvc.log.reconcile import EpochEntry
 from chatsvc.server.websocket import monitor as monitor_module
 from chatsvc.server.websocket.monitor import SocketMonitor
 from chatsvc.wire import frames
-from tests.support.drafts import record
-from tests.support.socket_world import World, kinds, last_frame, send, turns
-from tests.support.sockets import attach, texts
-from tests.support.talking import masked
-from tests.support.waiting import until
+from testkit.drafts import record
+from testkit.talking import masked
+from testkit.waiting import until
+from tests.unit.support.socket_world import World, kinds, last_frame, send, turns
+from tests.unit.support.sockets import attach, texts
 
 
 @pytest.fixture

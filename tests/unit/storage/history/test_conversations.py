@@ -10,9 +10,9 @@ from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.history import History
 from chatsvc.storage.retention import Expiry
-from tests.support.history_worlds import World, at
-from tests.support.memory_store import MemoryStore
-from tests.support.records import START, record
+from testkit.memory_store import MemoryStore
+from testkit.records import START, record
+from tests.unit.support.history_worlds import World, at
 
 
 @pytest.mark.parametrize("evicted", [0, 5, 9])

@@ -17,9 +17,9 @@ from chatsvc.log.tail import Tail
 from chatsvc.storage.history.history import History
 from chatsvc.storage.history.read_queue import ReadQueue
 from chatsvc.storage.retention import Expiry
-from tests.support.history_worlds import World, at, ids
-from tests.support.memory_store import MemoryStore
-from tests.support.records import START, record
+from testkit.memory_store import MemoryStore
+from testkit.records import START, record
+from tests.unit.support.history_worlds import World, at, ids
 
 
 async def test_one_message_is_accepted_then_stored() -> None:

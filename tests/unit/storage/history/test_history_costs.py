@@ -12,9 +12,9 @@ from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.history import History
-from tests.support.history_worlds import Merged, World, at, ids
-from tests.support.memory_store import MemoryStore
-from tests.support.records import record
+from testkit.memory_store import MemoryStore
+from testkit.records import record
+from tests.unit.support.history_worlds import Merged, World, at, ids
 
 SIZE = len(record(1).body)
 

@@ -13,10 +13,10 @@ from chatsvc.core.record import Record, accept
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.history import History
 from chatsvc.storage.retention import Expiry
-from tests.support.history_worlds import Merged, Refilling, World, at, ids
-from tests.support.memory_store import MemoryStore
-from tests.support.records import START, draft, record, records
-from tests.support.virtual_time import in_virtual_time, passed
+from testkit.memory_store import MemoryStore
+from testkit.records import START, draft, record, records
+from tests.unit.support.history_worlds import Merged, Refilling, World, at, ids
+from tests.unit.support.virtual_time import in_virtual_time, passed
 
 EVERYTHING = Bounds(20)
 

@@ -8,8 +8,8 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
-from tests.support.history_worlds import Merged, Refilling, at, ids
-from tests.support.records import START, record
+from testkit.records import START, record
+from tests.unit.support.history_worlds import Merged, Refilling, at, ids
 
 SEAMS = [
     (0, 0, {2, 3}, 3),

@@ -7,8 +7,8 @@ import pytest
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import Bounds
-from tests.support.history_worlds import World, at, ids
-from tests.support.records import START, other_kind, record, records
+from testkit.records import START, other_kind, record, records
+from tests.unit.support.history_worlds import World, at, ids
 
 
 @pytest.mark.parametrize(("evicted", "stored"), [(0, 0), (0, 5), (3, 3), (3, 6), (9, 9), (6, 9)])

@@ -8,9 +8,9 @@ from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.pages import covered_by, differ, entry_of, messages_of
-from tests.support.history_worlds import at, ids
-from tests.support.memory_store import entry
-from tests.support.records import other_kind, record
+from testkit.memory_store import entry
+from testkit.records import other_kind, record
+from tests.unit.support.history_worlds import at, ids
 
 
 class Watched:

@@ -12,8 +12,8 @@ from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history import tail_conversations
 from chatsvc.storage.history.tail_conversations import TailConversations
-from tests.support.records import START, other_kind, record
-from tests.support.virtual_time import in_virtual_time, passed
+from testkit.records import START, other_kind, record
+from tests.unit.support.virtual_time import in_virtual_time, passed
 
 
 class CountingTail(Tail):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from chatsvc.storage.persister.persister import Persister
-from tests.support.memory_store import MemoryStore
-from tests.support.persisting import Make, WatchedLog
+from testkit.memory_store import MemoryStore
+from tests.unit.support.persisting import Make, WatchedLog
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from structlog.testing import capture_logs
 
 from chatsvc.core.ids import STEP
 from chatsvc.log.reconcile import Mark, fingerprint
-from tests.support.memory_store import MemoryStore
-from tests.support.persisting import Counted, Make, WatchedLog
-from tests.support.records import START, record, records
-from tests.support.waiting import until
+from testkit.memory_store import MemoryStore
+from testkit.records import START, record, records
+from testkit.waiting import until
+from tests.unit.support.persisting import Counted, Make, WatchedLog
 
 
 async def test_the_store_is_told_after_each_batch(

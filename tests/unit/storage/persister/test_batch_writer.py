@@ -7,10 +7,10 @@ import pytest
 from chatsvc.core.ids import STEP
 from chatsvc.core.record import pack, unpack
 from chatsvc.storage.ports.dead_letters import DeadLetter
-from tests.support.memory_store import MemoryStore
-from tests.support.persisting import Make, WatchedLog
-from tests.support.records import record, records
-from tests.support.waiting import until
+from testkit.memory_store import MemoryStore
+from testkit.records import record, records
+from testkit.waiting import until
+from tests.unit.support.persisting import Make, WatchedLog
 
 
 async def test_what_has_the_id_of_a_dead_letter_of_another_message_is_placed_anew(

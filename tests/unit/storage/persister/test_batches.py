@@ -6,10 +6,10 @@ import asyncio
 import json
 
 from chatsvc.log.tail import Tail
-from tests.support.memory_store import MemoryStore
-from tests.support.persisting import Make, WatchedLog
-from tests.support.records import START, record, records
-from tests.support.waiting import until
+from testkit.memory_store import MemoryStore
+from testkit.records import START, record, records
+from testkit.waiting import until
+from tests.unit.support.persisting import Make, WatchedLog
 
 
 async def test_what_a_store_lacks_is_read_from_the_file_and_is_no_backlog(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from chatsvc.storage.persister.persister import Persister
-from tests.support.memory_store import MemoryStore
-from tests.support.persisting import Make, WatchedLog
-from tests.support.records import records
-from tests.support.waiting import until
+from testkit.memory_store import MemoryStore
+from testkit.records import records
+from testkit.waiting import until
+from tests.unit.support.persisting import Make, WatchedLog
 
 
 async def test_one_open_is_enough_until_something_fails(

@@ -12,10 +12,10 @@ from structlog.testing import capture_logs
 from chatsvc.core.errors import ConfigurationError, StoreUnavailable, VersionTooNew
 from chatsvc.core.record import Record, unpack
 from chatsvc.log.reconcile import StoreState
-from tests.support.memory_store import MemoryStore
-from tests.support.persisting import Counted, Make, WatchedLog
-from tests.support.records import START, other_kind, record, records
-from tests.support.waiting import until
+from testkit.memory_store import MemoryStore
+from testkit.records import START, other_kind, record, records
+from testkit.waiting import until
+from tests.unit.support.persisting import Counted, Make, WatchedLog
 
 
 async def test_what_is_accepted_is_stored_in_order(

@@ -12,10 +12,10 @@ from chatsvc.log.reconcile import Mark, StoreState
 from chatsvc.log.tail import Tail
 from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.store_state import state_of
-from tests.support.memory_store import MemoryStore
-from tests.support.noted_log import NotedLog
-from tests.support.records import START, record, records
-from tests.support.virtual_time import in_virtual_time
+from testkit.memory_store import MemoryStore
+from testkit.records import START, record, records
+from tests.unit.support.noted_log import NotedLog
+from tests.unit.support.virtual_time import in_virtual_time
 
 
 @pytest.fixture

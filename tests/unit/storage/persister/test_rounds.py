@@ -14,10 +14,10 @@ from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark, fingerprint
 from chatsvc.storage.persister.persister import Persister
-from tests.support.memory_store import MemoryStore
-from tests.support.noted_log import NotedLog
-from tests.support.records import START, other_kind, record, records
-from tests.support.virtual_time import in_virtual_time, passed
+from testkit.memory_store import MemoryStore
+from testkit.records import START, other_kind, record, records
+from tests.unit.support.noted_log import NotedLog
+from tests.unit.support.virtual_time import in_virtual_time, passed
 
 
 @pytest.fixture

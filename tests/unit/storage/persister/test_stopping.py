@@ -7,10 +7,10 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.memory_store import MemoryStore
-from tests.support.persisting import Counted, Make, WatchedLog
-from tests.support.records import record, records
-from tests.support.waiting import until
+from testkit.memory_store import MemoryStore
+from testkit.records import record, records
+from testkit.waiting import until
+from tests.unit.support.persisting import Counted, Make, WatchedLog
 
 
 async def test_a_drain_of_more_than_one_batch(

@@ -15,10 +15,10 @@ from chatsvc.log.reconcile import Mark, StoreState
 from chatsvc.storage.persister.events import PersisterEvents
 from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.ports.messages import Rejection
-from tests.support.fake_log import FakeLog
-from tests.support.memory_store import MemoryStore
-from tests.support.records import records
-from tests.support.virtual_time import in_virtual_time, passed
+from testkit.fake_log import FakeLog
+from testkit.memory_store import MemoryStore
+from testkit.records import records
+from tests.unit.support.virtual_time import in_virtual_time, passed
 
 
 class Timed(PersisterEvents):

@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.storage.sqlite.store import SqliteStore
-from tests.support.records import record, records
-from tests.support.waiting import until
+from testkit.records import record, records
+from testkit.waiting import until
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from chatsvc.storage.sqlite import dead_letters as sqlite_dead_letters
 from chatsvc.storage.sqlite import writes as sqlite_writes
 from chatsvc.storage.sqlite.migrations import STEPS, bring_up, found_version
 from chatsvc.storage.sqlite.watermark import meta
-from tests.support.client_ids import uuid7_at
-from tests.support.records import record, records
+from testkit.client_ids import uuid7_at
+from testkit.records import record, records
 
 
 @pytest.fixture

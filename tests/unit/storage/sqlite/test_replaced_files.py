@@ -11,7 +11,7 @@ import pytest
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.page import Bounds
 from chatsvc.storage.sqlite.store import SqliteStore
-from tests.support.records import record, records
+from testkit.records import record, records
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from chatsvc.storage.sqlite import client_ids as sqlite_client_ids
 from chatsvc.storage.sqlite import messages as sqlite_messages
 from chatsvc.storage.sqlite import writes as sqlite_writes
 from chatsvc.storage.sqlite.migrations import bring_up
-from tests.support.records import record, records
+from testkit.records import record, records
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.storage.ports.dead_letters import DeadLetter
 from chatsvc.storage.sqlite.store import SqliteStore
-from tests.support.records import record, records
+from testkit.records import record, records
 
 
 @pytest.fixture

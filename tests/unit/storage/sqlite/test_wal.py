@@ -14,8 +14,8 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.page import Bounds
 from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.sqlite.wal import WalShrinker, truncate
-from tests.support.records import records
-from tests.support.waiting import until
+from testkit.records import records
+from testkit.waiting import until
 
 LIMIT = 300_000
 

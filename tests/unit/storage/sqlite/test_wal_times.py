@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from chatsvc.storage.sqlite.wal import WAL_BYTES, WalShrinker
-from tests.support.virtual_time import in_virtual_time, passed
+from tests.unit.support.virtual_time import in_virtual_time, passed
 
 
 class Wal:

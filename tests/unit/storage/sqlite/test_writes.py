@@ -14,7 +14,7 @@ from chatsvc.core.record import accept
 from chatsvc.storage.sqlite import conversations, messages, writes
 from chatsvc.storage.sqlite.migrations import bring_up
 from chatsvc.storage.sqlite.statements import MAX_ROW_ID
-from tests.support.records import draft, record, records
+from testkit.records import draft, record, records
 
 TABLES = ("messages", "audience", "conversations", "members")
 

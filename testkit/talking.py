@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from chatsvc.auth.minting import mint
-from tests.support.process import Process
+from testkit.process import Process
 
 SECRET = "0123456789abcdef0123456789abcdef"
 SETTINGS = {

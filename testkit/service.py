@@ -21,9 +21,9 @@ from typing import Any, Protocol
 import aiohttp
 import jwt
 
-from bench.blocks import Block
+from testkit.blocks import Block
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 SECRET = "the fault kit's own secret, of 32 bytes or more"

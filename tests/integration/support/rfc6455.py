@@ -11,8 +11,8 @@ from chatsvc.auth.minting import mint
 from chatsvc.wire import frames
 from chatsvc_conformance.framing import RawFrame, client_frame
 from chatsvc_conformance.raw_socket import RawSocket
-from tests.support.process import running
-from tests.support.waiting import PATIENCE
+from testkit.process import running
+from testkit.waiting import PATIENCE
 
 SECRET = "0123456789abcdef0123456789abcdef"
 MAX_MESSAGE = 65_536

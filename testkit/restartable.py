@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.dev_server import DevServer
-from tests.support.terminal import ROOT
+from testkit.dev_server import DevServer
+from testkit.terminal import ROOT
 
 ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | {
     "PYTHONUNBUFFERED": "1",

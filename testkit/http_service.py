@@ -19,8 +19,8 @@ from chatsvc.server.http.protocol import ProblemRunner, ProblemServer
 from chatsvc.server.observability.health import Check, HealthReport
 from chatsvc.server.observability.metrics import Metrics
 from chatsvc.server.websocket.connection_commands import connection_commands
-from tests.support.authenticator import FakeAuthenticator, named_by_token
-from tests.support.fake_log import FakeHistory, FakeLog
+from testkit.authenticator import FakeAuthenticator, named_by_token
+from testkit.fake_log import FakeHistory, FakeLog
 
 
 def _mint(user: str) -> tuple[str, int]:

@@ -7,8 +7,8 @@ from chatsvc.core.page import Entry
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.history import History
-from tests.support.memory_store import MemoryStore
-from tests.support.records import START, record, records
+from testkit.memory_store import MemoryStore
+from testkit.records import START, record, records
 
 
 def ids(entries: list[Entry]) -> list[int]:

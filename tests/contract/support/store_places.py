@@ -10,8 +10,8 @@ from typing import Protocol
 from chatsvc.storage.mongo.store import MongoStore
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.sqlite.store import SqliteStore
-from tests.support import mongod
-from tests.support.memory_store import MemoryDisk, MemoryStore
+from testkit import mongod
+from testkit.memory_store import MemoryDisk, MemoryStore
 
 
 class Place(Protocol):

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 from chatsvc.wire import frames
 from chatsvc_conformance.checks import ALL
 from chatsvc_conformance.framing import RawFrame, client_frame
-from tests.support.faulty_proxy import Fault, Frame, Link, Message, Proxy
+from tests.e2e.support.faulty_proxy import Fault, Frame, Link, Message, Proxy
 
 MESSAGES: Final = "/api/messages"
 _MAX: Final = (1 << 64) - 1

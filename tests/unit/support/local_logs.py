@@ -16,8 +16,8 @@ from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.local.record_reader import Row
 from chatsvc.log.reconcile import Mark, StoreState
-from tests.support.drafts import draft
-from tests.support.log_rows import row
+from testkit.drafts import draft
+from tests.unit.support.log_rows import row
 
 HOUR: Final = 3_600_000
 """In milliseconds."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from chatsvc.client import ChatClient, MessageReceived
-from tests.support.scripted_server import PATIENCE
+from testkit.scripted_server import PATIENCE
 
 LONG_PATIENCE = 60.0
 """Seconds, where real processes are waited for."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from chatsvc.core.record import Record
 from chatsvc.log.reconcile import StoreState
-from tests.support.fake_log import FakeLog
+from testkit.fake_log import FakeLog
 
 
 class NotedLog(FakeLog):

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).resolve().parents[2] / "contracts" / "vectors"
+FOLDER = Path(__file__).resolve().parents[3] / "contracts" / "vectors"
 
 
 def cases(name: str) -> list[dict[str, Any]]:

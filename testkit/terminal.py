@@ -16,7 +16,7 @@ import pexpect
 PATIENCE = 30.0
 """Seconds until what should have appeared is missed."""
 COLUMNS, ROWS = 100, 30
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])")
 

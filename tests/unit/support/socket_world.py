@@ -22,10 +22,10 @@ from chatsvc.server.websocket.parts import SocketParts
 from chatsvc.server.websocket.registry import SocketRegistry
 from chatsvc.server.websocket.socket import Socket
 from chatsvc.wire import frames
-from tests.support.authenticator import FakeAuthenticator
-from tests.support.fake_log import FakeHistory, FakeLog
-from tests.support.sockets import FakeTransport, attach, texts
-from tests.support.talking import masked
+from testkit.authenticator import FakeAuthenticator
+from testkit.fake_log import FakeHistory, FakeLog
+from testkit.talking import masked
+from tests.unit.support.sockets import FakeTransport, attach, texts
 
 _OPTIONS: dict[str, Any] = {
     "heartbeat_seconds": 30.0,

@@ -7,9 +7,9 @@ from typing import Final
 
 from chatsvc.server.websocket.socket import Socket
 from chatsvc.wire import frames
-from tests.support.socket_world import last_frame
-from tests.support.sockets import FakeTransport
-from tests.support.talking import masked
+from testkit.talking import masked
+from tests.unit.support.socket_world import last_frame
+from tests.unit.support.sockets import FakeTransport
 
 PING: Final = masked(frames.PING)
 JSON_PING: Final = masked(frames.TEXT, b'{"type":"ping"}')

@@ -17,7 +17,7 @@ from chatsvc.client.inbox import Inbox
 from chatsvc.client.policy import Backoff
 from chatsvc.core.ids import parse_id
 from chatsvc.wire.cursor import Cursor
-from tests.support.scripted_server import EPOCH, message, message_id
+from testkit.scripted_server import EPOCH, message, message_id
 
 Answer = Page | ApiError | Unreachable | TokenUnavailable | Callable[[], Page]
 

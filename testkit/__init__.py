@@ -1,0 +1,1 @@
+"""What several suites of the repository share: clients, proxies, servers and fakes."""
