@@ -1,6 +1,7 @@
 """WebSocket attacks of one client, and the service that other clients get meanwhile.
 
-The attacks are raw sockets: whatever a client library would not send or would read. Used
+The attacks are raw sockets: whatever a client library would not send or would read, the streams
+of asyncio included, which read ahead. So the raw client of the test suites is not used. Used
 by ``python -m bench hostile-sockets`` for figures and by ``tests/hostile`` for bounds.
 """
 

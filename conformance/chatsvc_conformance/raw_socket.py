@@ -10,7 +10,7 @@ import base64
 import ssl
 from collections.abc import Awaitable, Iterable
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 from yarl import URL
 
@@ -64,7 +64,7 @@ class RawSocket:
         self._timeout = timeout
 
     @classmethod
-    async def connect(cls, base: str, timeout: float) -> RawSocket:
+    async def connect(cls, base: str, timeout: float) -> Self:
         """A connection on which nothing was sent yet.
 
         Raises:
@@ -80,14 +80,14 @@ class RawSocket:
         return cls(reader, writer, timeout)
 
     @classmethod
-    async def open(cls, base: str, token: str, timeout: float, query: str = "") -> RawSocket:
+    async def open(cls, base: str, token: str, timeout: float) -> Self:
         """A WebSocket after its handshake; ``hello`` is not read yet.
 
         Raises:
             Failed: the server did not upgrade.
         """
         raw = await cls.connect(base, timeout)
-        url = URL(base.rstrip("/") + "/ws" + query)
+        url = URL(base.rstrip("/") + "/ws")
         raw.write(handshake(url.authority, url.raw_path_qs, [f"Authorization: Bearer {token}"]))
         head = await raw.head()
         if not head.startswith("HTTP/1.1 101 "):
@@ -95,7 +95,7 @@ class RawSocket:
             raise Failed(f"the handshake must be answered with 101: {head.splitlines()[0]!r}")
         return raw
 
-    async def __aenter__(self) -> RawSocket:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -113,14 +113,6 @@ class RawSocket:
     def send(self, opcode: int, payload: bytes = b"", **how: bool | int) -> None:
         """Send one frame; for ``how`` see :func:`client_frame`."""
         self._writer.write(client_frame(opcode, payload, **how))  # type: ignore[arg-type]
-
-    async def flush(self) -> None:
-        """Return once what was written is with the system."""
-        await self._writer.drain()
-
-    def half_close(self) -> None:
-        """Nothing more will be sent; what comes is still read."""
-        self._writer.write_eof()
 
     async def head(self) -> str:
         """An HTTP response up to its empty line."""

@@ -15,7 +15,8 @@ from yarl import URL
 
 from chatsvc.wire.frames import TEXT
 from chatsvc_conformance.framing import client_frame
-from chatsvc_conformance.raw_socket import KEY, RawSocket, handshake
+from chatsvc_conformance.raw_socket import KEY, handshake
+from testkit.raw_socket import RawSocket
 from testkit.waiting import PATIENCE
 from tests.integration.support import rfc6455
 from tests.integration.support.rfc6455 import PING, alive, answered, padded, token
@@ -54,7 +55,7 @@ def fields(head: str) -> dict[str, str]:
     ],
 )
 async def test_a_handshake_is_accepted(url: str, lines: tuple[str, ...]) -> None:
-    async with await RawSocket.connect(url, PATIENCE) as raw:
+    async with await RawSocket.dial(url) as raw:
         raw.write(opening(url, *lines))
         head = await raw.head()
         assert head.startswith("HTTP/1.1 101 ")
@@ -74,7 +75,7 @@ async def test_a_handshake_is_accepted(url: str, lines: tuple[str, ...]) -> None
 @pytest.mark.parametrize("size", [len(PING), 40_000])
 async def test_frames_right_behind_the_handshake(url: str, size: int) -> None:
     """In the same segment, before the answer is there."""
-    async with await RawSocket.connect(url, PATIENCE) as raw:
+    async with await RawSocket.dial(url) as raw:
         raw.write(opening(url) + client_frame(TEXT, padded(size)) * 3)
         assert (await raw.head()).startswith("HTTP/1.1 101 ")
         assert json.loads((await raw.frame()).payload)["type"] == "hello"
@@ -85,7 +86,7 @@ async def test_frames_right_behind_the_handshake(url: str, size: int) -> None:
 
 async def test_a_frame_cut_by_the_end_of_the_handshake(url: str) -> None:
     frame = client_frame(TEXT, PING)
-    async with await RawSocket.connect(url, PATIENCE) as raw:
+    async with await RawSocket.dial(url) as raw:
         raw.write(opening(url) + frame[:5])
         assert (await raw.head()).startswith("HTTP/1.1 101 ")
         assert json.loads((await raw.frame()).payload)["type"] == "hello"
@@ -94,13 +95,13 @@ async def test_a_frame_cut_by_the_end_of_the_handshake(url: str) -> None:
 
 
 async def test_a_handshake_in_drops(url: str) -> None:
-    async with await RawSocket.connect(url, PATIENCE) as raw:
+    async with await RawSocket.dial(url) as raw:
         await rfc6455.drip(raw, opening(url), 7)
         assert (await raw.head()).startswith("HTTP/1.1 101 ")
 
 
 async def test_a_handshake_after_a_request_on_the_same_connection(url: str) -> None:
-    async with await RawSocket.connect(url, PATIENCE) as raw:
+    async with await RawSocket.dial(url) as raw:
         ask = f"GET /health/live HTTP/1.1\r\nHost: {URL(url).authority}\r\n\r\n".encode()
         raw.write(ask)
         assert (await raw.response())[0].startswith("HTTP/1.1 200 ")
@@ -136,7 +137,7 @@ async def test_a_handshake_after_a_request_on_the_same_connection(url: str) -> N
 async def test_what_is_no_handshake_is_refused(
     url: str, lines: tuple[str, ...], without: tuple[str, ...], status: int
 ) -> None:
-    async with await RawSocket.connect(url, PATIENCE) as raw:
+    async with await RawSocket.dial(url) as raw:
         raw.write(opening(url, *lines, without=without))
         head, body = await raw.response()
         assert head.startswith(f"HTTP/1.1 {status} "), head
@@ -150,7 +151,7 @@ async def test_what_is_no_handshake_is_refused(
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
 async def test_a_handshake_is_a_get(url: str, method: str) -> None:
-    async with await RawSocket.connect(url, PATIENCE) as raw:
+    async with await RawSocket.dial(url) as raw:
         raw.write(opening(url, method=method))
         head = await raw.head()
         if method == "OPTIONS":
@@ -161,7 +162,7 @@ async def test_a_handshake_is_a_get(url: str, method: str) -> None:
 
 
 async def test_a_handshake_is_http_1_1(url: str) -> None:
-    async with await RawSocket.connect(url, PATIENCE) as raw:
+    async with await RawSocket.dial(url) as raw:
         raw.write(opening(url, version="HTTP/1.0"))
         head, body = await raw.response()
         assert " 426 " in head.splitlines()[0]

@@ -18,18 +18,11 @@ from websockets.typing import Subprotocol
 
 from chatsvc import __version__
 from chatsvc.auth.minting import mint
+from chatsvc_conformance.framing import client_frame
+from chatsvc_conformance.raw_socket import handshake
 from testkit.process import Process
-from testkit.talking import (
-    SOON,
-    Raw,
-    bearer,
-    handshake,
-    log_lines,
-    masked,
-    talk,
-    token,
-    ws_url,
-)
+from testkit.raw_socket import RawSocket, opening
+from testkit.talking import SOON, bearer, log_lines, talk, token, ws_url
 from testkit.waiting import until
 from tests.integration.conftest import Serve
 
@@ -229,31 +222,31 @@ async def test_a_bad_parameter_is_named(url: str, query: str, pointer: str) -> N
     ],
 )
 async def test_what_is_no_handshake_is_told_so(url: str, headers: dict[str, str]) -> None:
-    raw = await Raw.dial(url)
-    raw.write(handshake("ann", **headers))
-    head = await asyncio.wait_for(raw.reader.readuntil(b"\r\n\r\n"), SOON)
-    assert head.split(b" ")[1] in (b"400", b"426")
-    assert b"101" not in head.split(b"\r\n")[0]
-    await raw.finish()
+    raw = await RawSocket.dial(url)
+    raw.write(opening("ann", **headers))
+    head = await raw.head()
+    assert head.split(" ")[1] in ("400", "426")
+    assert "101" not in head.splitlines()[0]
+    await raw.end()
 
 
 async def test_bytes_right_behind_the_handshake_are_not_lost(url: str) -> None:
-    early = masked(1, b'{"type":"ping","ref":"early"}')
-    raw = await Raw.upgraded(url, "ann", early + early[:5])
+    early = client_frame(1, b'{"type":"ping","ref":"early"}')
+    raw = await RawSocket.upgraded(url, "ann", early + early[:5])
     assert (await raw.json())["type"] == "hello"
     assert await raw.json() == {"type": "pong", "ref": "early"}
     raw.write(early[5:])
     assert await raw.json() == {"type": "pong", "ref": "early"}
-    await raw.finish()
+    await raw.end()
 
 
 async def test_much_right_behind_the_handshake_is_not_lost_either(url: str) -> None:
-    ping = masked(1, b'{"type":"ping","ref":"%s"}' % (b"x" * 60) + b" " * 1000)
-    raw = await Raw.upgraded(url, "ann", ping * 300)
+    ping = client_frame(1, b'{"type":"ping","ref":"%s"}' % (b"x" * 60) + b" " * 1000)
+    raw = await RawSocket.upgraded(url, "ann", ping * 300)
     assert (await raw.json())["type"] == "hello"
     for _ in range(300):
         assert (await raw.json())["type"] == "pong"
-    await raw.finish()
+    await raw.end()
 
 
 PROXIED: list[dict[str, str]] = [
@@ -271,36 +264,34 @@ PROXIED: list[dict[str, str]] = [
 
 @pytest.mark.parametrize("headers", PROXIED, ids=lambda headers: repr(headers)[1:60])
 async def test_a_handshake_as_proxies_send_it(url: str, headers: dict[str, str]) -> None:
-    raw = await Raw.dial(url)
-    raw.write(handshake("ann", **headers))
-    head = await asyncio.wait_for(raw.reader.readuntil(b"\r\n\r\n"), SOON)
-    assert head.startswith(b"HTTP/1.1 101 "), head
-    assert b"xtensions" not in head, "none is spoken"
+    raw = await RawSocket.dial(url)
+    raw.write(opening("ann", **headers))
+    head = await raw.head()
+    assert head.startswith("HTTP/1.1 101 "), head
+    assert "xtensions" not in head, "none is spoken"
     assert (await raw.json())["type"] == "hello"
-    raw.write(masked(1, b'{"type":"ping","ref":"a"}'))
+    raw.write(client_frame(1, b'{"type":"ping","ref":"a"}'))
     assert await raw.json() == {"type": "pong", "ref": "a"}
-    await raw.finish()
+    await raw.end()
 
 
 @pytest.mark.parametrize("upgrade", ["h2c, websocket", "websocket, h2c"])
 async def test_bytes_behind_such_a_handshake_are_not_lost(url: str, upgrade: str) -> None:
-    early = masked(1, b'{"type":"ping","ref":"early"}')
-    raw = await Raw.dial(url)
-    raw.write(handshake("ann", Upgrade=upgrade) + early + early[:5])
-    assert (await raw.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    early = client_frame(1, b'{"type":"ping","ref":"early"}')
+    raw = await RawSocket.dial(url)
+    raw.write(opening("ann", Upgrade=upgrade) + early + early[:5])
+    assert (await raw.head()).startswith("HTTP/1.1 101 ")
     assert (await raw.json())["type"] == "hello"
     assert await raw.json() == {"type": "pong", "ref": "early"}
     raw.write(early[5:])
     assert await raw.json() == {"type": "pong", "ref": "early"}
-    await raw.finish()
+    await raw.end()
 
 
-def by_subprotocol(user: str, *lines: str, **headers: str) -> bytes:
+def by_subprotocol(*lines: str, authorization: str = "") -> bytes:
     """A browser's handshake, whose token comes by subprotocol."""
-    whole = handshake(user, **{"Authorization": "-"} | headers)
-    removed = b"Authorization: -\r\n" if "Authorization" not in headers else b""
-    given = "".join(f"{line}\r\n" for line in lines).encode()
-    return whole.replace(removed, b"")[:-2] + given + b"\r\n"
+    given = [f"Authorization: {authorization}"] if authorization else []
+    return handshake("localhost", "/ws", [*given, *lines])
 
 
 @pytest.mark.parametrize(
@@ -308,61 +299,58 @@ def by_subprotocol(user: str, *lines: str, **headers: str) -> bytes:
 )
 async def test_what_a_browser_adds_for_a_proxy_is_not_ours(url: str, scheme: str) -> None:
     """It stands beside the token by subprotocol, which is the one that counts."""
-    raw = await Raw.dial(url)
+    raw = await RawSocket.dial(url)
     offered = f"Sec-WebSocket-Protocol: chatsvc.v1, bearer.{token('ann')}"
-    raw.write(by_subprotocol("ann", offered, Authorization=scheme))
-    head = await asyncio.wait_for(raw.reader.readuntil(b"\r\n\r\n"), SOON)
-    assert b"Sec-WebSocket-Protocol: chatsvc.v1\r\n" in head
+    raw.write(by_subprotocol(offered, authorization=scheme))
+    head = await raw.head()
+    assert "Sec-WebSocket-Protocol: chatsvc.v1\r\n" in head
     assert (await raw.json())["user"] == "ann"
-    await raw.finish()
-    raw = await Raw.dial(url)
-    raw.write(
-        by_subprotocol("ann", "Sec-WebSocket-Protocol: chatsvc.v1, bearer.x", Authorization=scheme)
-    )
-    head = await asyncio.wait_for(raw.reader.readuntil(b"\r\n\r\n"), SOON)
-    assert head.startswith(b"HTTP/1.1 101 "), "a browser reads no problem document"
-    assert await raw.close_code() == 4001
-    await raw.finish()
+    await raw.end()
+    raw = await RawSocket.dial(url)
+    raw.write(by_subprotocol("Sec-WebSocket-Protocol: chatsvc.v1, bearer.x", authorization=scheme))
+    head = await raw.head()
+    assert head.startswith("HTTP/1.1 101 "), "a browser reads no problem document"
+    assert await raw.ended() == 4001
+    await raw.end()
 
 
 async def test_subprotocols_on_several_lines_are_one_list(url: str) -> None:
-    raw = await Raw.dial(url)
+    raw = await RawSocket.dial(url)
     raw.write(
         by_subprotocol(
-            "ann",
             f"Sec-WebSocket-Protocol: bearer.{token('ann')}",
             "sec-websocket-protocol: other ,  chatsvc.v1",
         )
     )
-    head = await asyncio.wait_for(raw.reader.readuntil(b"\r\n\r\n"), SOON)
-    assert b"Sec-WebSocket-Protocol: chatsvc.v1\r\n" in head
+    head = await raw.head()
+    assert "Sec-WebSocket-Protocol: chatsvc.v1\r\n" in head
     assert (await raw.json())["user"] == "ann"
-    await raw.finish()
+    await raw.end()
 
 
 async def test_a_bearer_header_counts_before_a_subprotocol_and_there_is_one(url: str) -> None:
     offered = f"Sec-WebSocket-Protocol: chatsvc.v1, bearer.{token('ben')}"
     for authorization, expected in (
-        (f"Bearer {token('ann')}", b"101"),
-        (f"Basic YTpi\r\nAuthorization: Bearer {token('ann')}", b"101"),
-        (f"Bearer {token('ann')}\r\nAuthorization: Bearer {token('ben')}", b"401"),
-        ("Bearer not.a.token", b"401"),
+        (f"Bearer {token('ann')}", "101"),
+        (f"Basic YTpi\r\nAuthorization: Bearer {token('ann')}", "101"),
+        (f"Bearer {token('ann')}\r\nAuthorization: Bearer {token('ben')}", "401"),
+        ("Bearer not.a.token", "401"),
     ):
-        raw = await Raw.dial(url)
-        raw.write(by_subprotocol("ann", offered, Authorization=authorization))
-        head = await asyncio.wait_for(raw.reader.readuntil(b"\r\n\r\n"), SOON)
-        assert head.split(b" ")[1] == expected, (authorization, head)
-        if expected == b"101":
+        raw = await RawSocket.dial(url)
+        raw.write(by_subprotocol(offered, authorization=authorization))
+        head = await raw.head()
+        assert head.split(" ")[1] == expected, (authorization, head)
+        if expected == "101":
             assert (await raw.json())["user"] == "ann"
-        await raw.finish()
+        await raw.end()
 
 
 async def test_bytes_that_come_while_the_resume_is_planned_are_not_lost(url: str) -> None:
-    early = masked(1, b'{"type":"ping","ref":"early"}')
-    raw = await Raw.upgraded(url, "ann", early, path="/ws?since=unreadable")
+    early = client_frame(1, b'{"type":"ping","ref":"early"}')
+    raw = await RawSocket.upgraded(url, "ann", early, path="/ws?since=unreadable")
     kinds = {(await raw.json())["type"] for _ in range(4)}
     assert kinds == {"hello", "gap", "caught_up", "pong"}
-    await raw.finish()
+    await raw.end()
 
 
 async def test_one_more_than_there_may_be_comes_back_later(serve: Serve) -> None:

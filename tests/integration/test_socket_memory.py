@@ -14,6 +14,7 @@ from chatsvc.features.messages.service import AllowAll
 from chatsvc.server.http.protocol import ProblemHandler
 from chatsvc.server.websocket.socket import Socket
 from chatsvc.settings.table import load
+from chatsvc_conformance.raw_socket import handshake
 
 SECRET = "0123456789abcdef0123456789abcdef"
 FEW, MANY = 50, 250
@@ -33,11 +34,8 @@ def connect(port: int, number: int) -> socket.socket:
 
 
 def shake_hands(client: socket.socket, port: int, token: str) -> None:
-    client.sendall(
-        f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
-        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
-    )
+    lines = [f"Authorization: Bearer {token}"]
+    client.sendall(handshake(f"127.0.0.1:{port}", "/ws", lines))
     received = b""
     while b'"type":"hello"' not in received:
         piece = client.recv(4096)

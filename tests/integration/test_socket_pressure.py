@@ -5,28 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import socket
 from typing import Any
 
 import aiohttp
 import pytest
 
+from chatsvc_conformance.framing import PING, client_frame
 from testkit.process import Process
-from testkit.talking import SOON, Raw, Talk, handshake, log_lines, masked, talk
+from testkit.raw_socket import RawSocket, opening
+from testkit.talking import SOON, Talk, log_lines, talk
 from testkit.waiting import until
 from tests.integration.conftest import Serve
 
 
-async def stuck(url: str, user: str) -> Raw:
+async def stuck(url: str, user: str) -> RawSocket:
     """A client with a small window that reads its hello and nothing more."""
-    kernel = socket.socket()
-    kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    kernel.setblocking(False)
-    host, port = url.removeprefix("http://").split(":")
-    await asyncio.get_running_loop().sock_connect(kernel, (host, int(port)))
-    raw = Raw(*await asyncio.open_connection(sock=kernel, limit=1024))
-    raw.write(handshake(user))
-    assert b"101" in await asyncio.wait_for(raw.reader.readuntil(b"\r\n\r\n"), SOON)
+    raw = await RawSocket.with_small_window(url, opening(user))
+    assert (await raw.head()).startswith("HTTP/1.1 101 ")
     assert (await raw.json())["type"] == "hello"
     return raw
 
@@ -61,7 +56,7 @@ async def test_a_reader_beyond_its_bound_is_not_cut_and_gets_it_all(serve: Serve
         ids = await pour(alice, "bob", 60, 15_000)
         assert [one["id"] for one in await quick.take(60)] == ids
         assert await metric(url, "sockets_fell_behind_total") == 1
-        slow.write(masked(1, b'{"type":"ping","ref":"here"}'))
+        slow.write(client_frame(1, b'{"type":"ping","ref":"here"}'))
         ids += await pour(alice, "bob", 3, 10)
         assert [one["id"] for one in await quick.take(3)] == ids[60:]
         async with (
@@ -78,7 +73,7 @@ async def test_a_reader_beyond_its_bound_is_not_cut_and_gets_it_all(serve: Serve
         ids += await pour(alice, "bob", 1, 10)
         assert (await slow.json())["id"] == ids[-1], "live again"
         assert reasons(process, "bob") == [], "nobody was cut"
-    await slow.finish()
+    await slow.end()
 
 
 @pytest.mark.parametrize(
@@ -124,7 +119,7 @@ async def test_a_reader_that_reads_nothing_is_cut_after_a_while(serve: Serve) ->
         await until(lambda: reasons(process, "bob") == ["stalled"])
         assert (await alice.say("bob"))["type"] == "ack"
         assert len(await quick.take(1)) == 1
-    await slow.finish()
+    await slow.end()
 
 
 async def test_a_reader_that_is_slow_but_reads_is_left_alone(serve: Serve) -> None:
@@ -143,7 +138,7 @@ async def test_a_reader_that_is_slow_but_reads_is_left_alone(serve: Serve) -> No
                 await asyncio.sleep(0.1)
         assert found == ids
         assert reasons(process, "bob") == []
-    await slow.finish()
+    await slow.end()
 
 
 async def test_a_reader_that_is_very_slow_but_reads_is_left_alone(serve: Serve) -> None:
@@ -154,11 +149,11 @@ async def test_a_reader_that_is_very_slow_but_reads_is_left_alone(serve: Serve) 
         ids = await pour(alice, "bob", 40, 15_000)
         await until_slow(url)
         for _ in range(30):
-            await slow.reader.readexactly(1024)
+            await slow.skip(1024)
             await asyncio.sleep(0.1)
         assert reasons(process, "bob") == []
         assert len(ids) == 40
-    await slow.finish()
+    await slow.end()
 
 
 async def until_slow(url: str) -> None:
@@ -173,53 +168,43 @@ async def test_who_resumes_and_does_not_read_is_cut_too(serve: Serve) -> None:
         cursor = bob.hello["cursor"]
         ids = await pour(alice, "bob", 100, 15_000)
         await bob.take(100)
-    kernel = await stuck_resume(url, "bob", cursor)
+    path = f"/ws?since={cursor}"
+    unread = await RawSocket.with_small_window(url, opening("bob", path))
     await until(lambda: "stalled" in reasons(process, "bob"))
-    await kernel.finish()
+    await unread.end()
     async with talk(url, "bob", since=cursor) as back:
         assert [one["id"] for one in await back.take(100)] == ids
-
-
-async def stuck_resume(url: str, user: str, since: str) -> Raw:
-    host, port = url.removeprefix("http://").split(":")
-    kernel = socket.socket()
-    kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    kernel.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(kernel, (host, int(port)))
-    raw = Raw(*await asyncio.open_connection(sock=kernel, limit=1024))
-    raw.write(handshake(user, path=f"/ws?since={since}"))
-    return raw
 
 
 async def test_silence_for_two_heartbeats_is_4103(serve: Serve) -> None:
     process, url = serve(HEARTBEAT_SECONDS="1")
     async with talk(url, "ann") as lively:
-        silent = await Raw.upgraded(url, "ann")
+        silent = await RawSocket.upgraded(url, "ann")
         assert (await silent.json())["type"] == "hello"
-        assert await silent.frame(pings=True) == (9, b"")
-        assert await silent.close_code() == 4103
+        assert (await silent.frame()).opcode == PING
+        assert await silent.ended() == 4103
         assert await lively.ping() == [], "whose library answers pings"
     await until(lambda: "4103 heartbeat missed" in reasons(process, "ann"))
-    await silent.finish()
+    await silent.end()
 
 
 async def test_any_frame_is_a_sign_of_life(serve: Serve) -> None:
     _, url = serve(HEARTBEAT_SECONDS="1")
-    raw = await Raw.upgraded(url, "ann")
+    raw = await RawSocket.upgraded(url, "ann")
     assert (await raw.json())["type"] == "hello"
     for _ in range(3):
-        assert await raw.frame(pings=True) == (9, b"")
-        raw.write(masked(10, b"unasked for"))
-    raw.write(masked(1, b'{"type":"ping"}'))
+        assert (await raw.frame()).opcode == PING
+        raw.write(client_frame(10, b"unasked for"))
+    raw.write(client_frame(1, b'{"type":"ping"}'))
     assert await raw.json() == {"type": "pong"}
-    await raw.finish()
+    await raw.end()
 
 
 async def test_clients_that_vanish_are_forgotten(serve: Serve) -> None:
     process, url = serve()
     for _ in range(10):
-        raw = await Raw.upgraded(url, "gone")
-        raw.writer.transport.abort()
+        raw = await RawSocket.upgraded(url, "gone")
+        await raw.end()
     await until(lambda: len(reasons(process, "gone")) == 10)
 
     async def count() -> Any:
@@ -257,4 +242,4 @@ async def test_metrics_count_who_is_slow_and_why_they_went(serve: Serve) -> None
     assert re.search(r'^chatsvc_disconnects_total\{\w+="stalled"\} 1\.0$', text, re.MULTILINE)
     assert re.search(r"^chatsvc_sockets_aborted_total 1\.0$", text, re.MULTILINE)
     assert re.search(r"^chatsvc_sockets_fell_behind_total 1\.0$", text, re.MULTILINE)
-    await slow.finish()
+    await slow.end()

@@ -8,7 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from testkit.talking import SOON, Raw, Talk, bearer, masked, talk
+from chatsvc_conformance.framing import client_frame
+from testkit.raw_socket import RawSocket
+from testkit.talking import SOON, Talk, bearer, talk
 from tests.integration.conftest import Serve
 
 
@@ -165,7 +167,7 @@ async def test_messages_that_come_during_the_replay_come_once_behind_it(url: str
     async with talk(url, "bob6") as bob:
         cursor = bob.hello["cursor"]
     sent = await say_many(url, "alice6", "bob6", 400, size=2_000)
-    raw = await Raw.upgraded(url, "bob6", path=f"/ws?since={cursor}")
+    raw = await RawSocket.upgraded(url, "bob6", path=f"/ws?since={cursor}")
     sent += await say_many(url, "alice6", "bob6", 400, size=2_000)
     assert (await raw.json())["type"] == "hello"
     ids: list[str] = []
@@ -178,9 +180,9 @@ async def test_messages_that_come_during_the_replay_come_once_behind_it(url: str
             assert frame["type"] in ("caught_up", "cursor")
             ended += frame["type"] == "caught_up"
     assert ids == sent
-    raw.write(masked(1, b'{"type":"ping"}'))
+    raw.write(client_frame(1, b'{"type":"ping"}'))
     while (frame := await raw.json())["type"] != "pong":
         assert frame["type"] in ("caught_up", "cursor")
         ended += frame["type"] == "caught_up"
     assert ended == 1
-    await raw.finish()
+    await raw.end()

@@ -11,7 +11,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from testkit.talking import SOON, Raw, Talk, bearer, masked, talk
+from chatsvc_conformance.framing import client_frame
+from testkit.raw_socket import RawSocket
+from testkit.talking import SOON, Talk, bearer, talk
 
 _numbers = itertools.count(1)
 
@@ -94,7 +96,7 @@ async def test_a_burst_in_one_segment_keeps_its_order(
 ) -> None:
     alice, bob, _ = names
     frames = b"".join(
-        masked(
+        client_frame(
             1,
             json.dumps(
                 {"type": "send", "ref": str(at), "participants": [alice, bob], "content": "x"}
@@ -102,12 +104,12 @@ async def test_a_burst_in_one_segment_keeps_its_order(
         )
         for at in range(300)
     )
-    raw = await Raw.upgraded(url, alice, frames)
+    raw = await RawSocket.upgraded(url, alice, frames)
     assert (await raw.json())["type"] == "hello"
     acks = [await raw.json() for _ in range(300)]
     assert [ack["ref"] for ack in acks] == [str(at) for at in range(300)]
     assert [ack["id"] for ack in acks] == sorted(ack["id"] for ack in acks)
-    await raw.finish()
+    await raw.end()
 
 
 async def test_a_key_that_must_be_looked_up_does_not_let_others_overtake(
@@ -288,26 +290,29 @@ async def test_a_bad_frame_is_answered_and_the_connection_lives(
 
 # Named, because the bytes are masked anew in each process, and workers must agree on the names.
 ENDS: dict[str, tuple[bytes, int]] = {
-    "a binary message": (masked(2, b"binary"), 1003),
-    "text that is not UTF-8": (masked(1, b"caf\xe9"), 1007),
-    "not UTF-8 over fragments": (masked(1, b"\xf0\x9f", fin=False) + masked(0, b"x"), 1007),
+    "a binary message": (client_frame(2, b"binary"), 1003),
+    "text that is not UTF-8": (client_frame(1, b"caf\xe9"), 1007),
+    "not UTF-8 over fragments": (
+        client_frame(1, b"\xf0\x9f", fin=False) + client_frame(0, b"x"),
+        1007,
+    ),
     "longer than the bound": (b"\x81\xff" + (262_145).to_bytes(8, "big"), 1009),
     "fragments longer than the bound": (
-        masked(1, b"x" * 200_000, fin=False) + masked(0, b"x" * 62_145),
+        client_frame(1, b"x" * 200_000, fin=False) + client_frame(0, b"x" * 62_145),
         1009,
     ),
-    "unmasked": (masked(1, b"x", mask=False), 1002),
-    "a ping of 126 bytes": (masked(9, b"x" * 126), 1002),
-    "a ping in fragments": (masked(9, b"x", fin=False), 1002),
-    "an unknown opcode": (masked(3), 1002),
+    "unmasked": (client_frame(1, b"x", masked=False), 1002),
+    "a ping of 126 bytes": (client_frame(9, b"x" * 126), 1002),
+    "a ping in fragments": (client_frame(9, b"x", fin=False), 1002),
+    "an unknown opcode": (client_frame(3), 1002),
     "a reserved bit": (b"\xc1\x80\0\0\0\0", 1002),
-    "a continuation of nothing": (masked(0, b"x"), 1002),
-    "a message within a message": (masked(1, b"x", fin=False) + masked(1, b"y"), 1002),
-    "a close of one byte": (masked(8, b"\x03"), 1002),
-    "a close code that may not be sent": (masked(8, b"\x03\xed"), 1002),
-    "a close reason that is not UTF-8": (masked(8, b"\x03\xe8\xff"), 1007),
-    "a close without a code": (masked(8), 1000),
-    "a close with a code of its own": (masked(8, b"\x0f\xa0bye"), 4000),
+    "a continuation of nothing": (client_frame(0, b"x"), 1002),
+    "a message within a message": (client_frame(1, b"x", fin=False) + client_frame(1, b"y"), 1002),
+    "a close of one byte": (client_frame(8, b"\x03"), 1002),
+    "a close code that may not be sent": (client_frame(8, b"\x03\xed"), 1002),
+    "a close reason that is not UTF-8": (client_frame(8, b"\x03\xe8\xff"), 1007),
+    "a close without a code": (client_frame(8), 1000),
+    "a close with a code of its own": (client_frame(8, b"\x0f\xa0bye"), 4000),
 }
 
 
@@ -316,53 +321,58 @@ async def test_what_ends_a_connection_and_with_which_code(
     url: str, names: tuple[str, str, str], case: str
 ) -> None:
     data, code = ENDS[case]
-    raw = await Raw.upgraded(url, names[0])
+    raw = await RawSocket.upgraded(url, names[0])
     assert (await raw.json())["type"] == "hello"
     raw.write(data)
     if code == 1003:
-        raw.write(masked(8, b"\x03\xe8"))
-    assert await raw.close_code() == code
-    await raw.finish()
+        raw.write(client_frame(8, b"\x03\xe8"))
+    assert await raw.ended() == code
+    await raw.end()
 
 
 async def test_the_code_arrives_though_the_client_goes_on_sending(
     url: str, names: tuple[str, str, str]
 ) -> None:
-    raw = await Raw.upgraded(url, names[0])
+    raw = await RawSocket.upgraded(url, names[0])
     assert (await raw.json())["type"] == "hello"
     raw.write(b"\x81\xff" + (10_000_000).to_bytes(8, "big") + b"mask")
     for _ in range(50):
         raw.write(b"x" * 100_000)
-    assert await raw.close_code() == 1009
-    await raw.finish()
+    assert await raw.ended() == 1009
+    await raw.end()
 
 
 async def test_what_came_before_the_break_was_taken(url: str, names: tuple[str, str, str]) -> None:
     alice, bob, _ = names
     send = {"type": "send", "ref": "1", "participants": [alice, bob], "content": "still good"}
-    raw = await Raw.upgraded(url, alice)
-    raw.write(masked(1, json.dumps(send).encode()) + masked(2, b"bad"))
+    raw = await RawSocket.upgraded(url, alice)
+    raw.write(client_frame(1, json.dumps(send).encode()) + client_frame(2, b"bad"))
     assert (await raw.json())["type"] == "hello"
     async with asyncio.timeout(SOON):
         while [one["content"] for one in await history(url, bob, alice, bob)] != ["still good"]:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.01)
-    await raw.finish()
+    await raw.end()
 
 
 async def test_fragments_with_a_ping_between(url: str, names: tuple[str, str, str]) -> None:
     text = '{"type":"ping","ref":"größe"}'.encode()
-    raw = await Raw.upgraded(url, names[0])
+    raw = await RawSocket.upgraded(url, names[0])
     assert (await raw.json())["type"] == "hello"
     cut = text.index("ö".encode()) + 1
-    raw.write(masked(1, text[:cut], fin=False) + masked(9, b"beat") + masked(0, text[cut:]))
-    assert await raw.frame() == (10, b"beat")
+    raw.write(
+        client_frame(1, text[:cut], fin=False)
+        + client_frame(9, b"beat")
+        + client_frame(0, text[cut:])
+    )
+    pong = await raw.frame()
+    assert (pong.opcode, pong.payload) == (10, b"beat")
     assert await raw.json() == {"type": "pong", "ref": "größe"}
-    whole = masked(1, text)
+    whole = client_frame(1, text)
     for at in range(len(whole)):
         raw.write(whole[at : at + 1])
         await asyncio.sleep(0)
     assert await raw.json() == {"type": "pong", "ref": "größe"}
-    await raw.finish()
+    await raw.end()
 
 
 @pytest.mark.parametrize("filler", ["x", "\U0001f600"], ids=["1 byte each", "4 bytes each"])

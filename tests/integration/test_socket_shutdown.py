@@ -12,8 +12,10 @@ import aiohttp
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from chatsvc_conformance.framing import CLOSE, client_frame
 from testkit.process import command
-from testkit.talking import SETTINGS, SOON, Raw, bearer, masked, talk
+from testkit.raw_socket import RawSocket
+from testkit.talking import SETTINGS, SOON, bearer, talk
 from tests.integration.conftest import Serve
 
 
@@ -21,7 +23,7 @@ async def test_sigterm_sends_sockets_away_takes_sends_meanwhile_and_exits_0(
     serve: Serve,
 ) -> None:
     process, url = serve(SHUTDOWN_SECONDS="8")
-    stubborn = await Raw.upgraded(url, "carol")  # will not answer the close
+    stubborn = await RawSocket.upgraded(url, "carol")  # will not answer the close
     assert (await stubborn.json())["type"] == "hello"
     async with (
         aiohttp.ClientSession() as session,
@@ -29,8 +31,8 @@ async def test_sigterm_sends_sockets_away_takes_sends_meanwhile_and_exits_0(
         talk(url, "bob", browser=True) as bob,
     ):
         stopping = asyncio.create_task(asyncio.to_thread(process.stop, signal.SIGTERM))
-        opcode, payload = await stubborn.frame()
-        assert (opcode, int.from_bytes(payload[:2], "big")) == (8, 1012)
+        closing = await stubborn.frame()
+        assert (closing.opcode, closing.close_code) == (CLOSE, 1012)
         async with session.get(url + "/health/ready") as answer:
             assert answer.status == 503, "unready at once"
         async with session.post(
@@ -48,7 +50,7 @@ async def test_sigterm_sends_sockets_away_takes_sends_meanwhile_and_exits_0(
             assert code == 1012
             assert re.fullmatch(r"restart;retry_after_ms=\d+", reason)
         assert await asyncio.wait_for(stopping, 30) == 0
-    await stubborn.finish()
+    await stubborn.end()
     _, url = serve()
     async with (
         aiohttp.ClientSession() as session,
@@ -108,15 +110,15 @@ async def test_acknowledged_is_kept_over_a_stop_in_the_middle_of_a_burst(serve: 
 
 async def test_nothing_follows_the_close(serve: Serve) -> None:
     process, url = serve()
-    raw = await Raw.upgraded(url, "alice")
+    raw = await RawSocket.upgraded(url, "alice")
     assert (await raw.json())["type"] == "hello"
     stopping = asyncio.create_task(asyncio.to_thread(process.stop, signal.SIGTERM))
-    opcode, payload = await raw.frame()
-    assert (opcode, int.from_bytes(payload[:2], "big")) == (8, 1012)
-    raw.write(masked(8, payload[:2]))
-    assert await asyncio.wait_for(raw.reader.read(), SOON) == b"", "nothing after the close"
+    closing = await raw.frame()
+    assert (closing.opcode, closing.close_code) == (CLOSE, 1012)
+    raw.write(client_frame(CLOSE, closing.payload[:2]))
+    assert await raw.rest() == [], "nothing after the close"
     assert await stopping == 0
-    await raw.finish()
+    await raw.end()
 
 
 def test_two_on_one_folder_the_second_ends_with_2_and_names_the_first(

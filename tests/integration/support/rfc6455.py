@@ -10,8 +10,8 @@ from pathlib import Path
 from chatsvc.auth.minting import mint
 from chatsvc.wire import frames
 from chatsvc_conformance.framing import RawFrame, client_frame
-from chatsvc_conformance.raw_socket import RawSocket
 from testkit.process import running
+from testkit.raw_socket import RawSocket
 from testkit.waiting import PATIENCE
 
 SECRET = "0123456789abcdef0123456789abcdef"

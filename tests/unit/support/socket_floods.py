@@ -7,14 +7,14 @@ from typing import Final
 
 from chatsvc.server.websocket.socket import Socket
 from chatsvc.wire import frames
-from testkit.talking import masked
+from chatsvc_conformance.framing import client_frame
 from tests.unit.support.socket_world import last_frame
 from tests.unit.support.sockets import FakeTransport
 
-PING: Final = masked(frames.PING)
-JSON_PING: Final = masked(frames.TEXT, b'{"type":"ping"}')
-EMPTY_TEXT: Final = masked(frames.TEXT)
-AUTH: Final = masked(frames.TEXT, b'{"type":"auth","token":"junk"}')
+PING: Final = client_frame(frames.PING)
+JSON_PING: Final = client_frame(frames.TEXT, b'{"type":"ping"}')
+EMPTY_TEXT: Final = client_frame(frames.TEXT)
+AUTH: Final = client_frame(frames.TEXT, b'{"type":"auth","token":"junk"}')
 READ: Final = 256_000
 """The maximum of bytes of one read."""
 

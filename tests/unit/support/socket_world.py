@@ -22,9 +22,9 @@ from chatsvc.server.websocket.parts import SocketParts
 from chatsvc.server.websocket.registry import SocketRegistry
 from chatsvc.server.websocket.socket import Socket
 from chatsvc.wire import frames
+from chatsvc_conformance.framing import client_frame
 from testkit.authenticator import FakeAuthenticator
 from testkit.fake_log import FakeHistory, FakeLog
-from testkit.talking import masked
 from tests.unit.support.sockets import FakeTransport, attach, texts
 
 _OPTIONS: dict[str, Any] = {
@@ -131,7 +131,7 @@ class World:
 
 def send(content: str) -> bytes:
     frame = {"type": "send", "ref": content, "participants": ["alice"], "content": content}
-    return masked(frames.TEXT, json.dumps(frame).encode())
+    return client_frame(frames.TEXT, json.dumps(frame).encode())
 
 
 def kinds(transport: FakeTransport) -> list[str]:

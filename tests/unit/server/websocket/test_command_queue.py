@@ -16,7 +16,7 @@ from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import LogUnavailable
 from chatsvc.server.websocket.budget import BURST, RATE
 from chatsvc.wire import frames
-from testkit.talking import masked
+from chatsvc_conformance.framing import client_frame
 from tests.unit.support.socket_world import World, kinds, last_frame, turns
 from tests.unit.support.sockets import texts
 
@@ -40,7 +40,7 @@ def command(handler: Any, **options: Any) -> Command:
 
 
 def wave(ref: str, user: str = "bob") -> bytes:
-    return masked(frames.TEXT, msgspec.json.encode(Wave(user=user, ref=ref)))
+    return client_frame(frames.TEXT, msgspec.json.encode(Wave(user=user, ref=ref)))
 
 
 def used(world: World, socket: Any) -> float:

@@ -12,12 +12,12 @@ from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import TokenExpired, Unauthorized, Unavailable
 from chatsvc.server.websocket.budget import AUTH_UNITS, RATE
 from chatsvc.wire import frames
-from testkit.talking import masked
+from chatsvc_conformance.framing import client_frame
 from tests.unit.support.socket_world import World, kinds, last_frame, send, turns
 from tests.unit.support.sockets import texts
 
-AUTH = masked(frames.TEXT, b'{"type":"auth","token":"t","ref":"a"}')
-PING = masked(frames.TEXT, b'{"type":"ping","ref":"p"}')
+AUTH = client_frame(frames.TEXT, b'{"type":"auth","token":"t","ref":"a"}')
+PING = client_frame(frames.TEXT, b'{"type":"ping","ref":"p"}')
 
 
 class Remote:

@@ -10,7 +10,7 @@ from chatsvc.delivery.connection import HIGH_WATER
 from chatsvc.log.base import Appended
 from chatsvc.server.websocket.budget import ANSWERS_BYTES, TURN_UNITS
 from chatsvc.wire import frames
-from testkit.talking import masked
+from chatsvc_conformance.framing import client_frame
 from testkit.waiting import until
 from tests.unit.support.socket_floods import (
     EMPTY_TEXT,
@@ -65,7 +65,7 @@ async def test_nothing_is_lost_and_nothing_overtakes(world: World) -> None:
         send(str(at))
         + (JSON_PING if at % 3 else b"")
         + (EMPTY_TEXT if at % 50 == 0 else b"")
-        + masked(frames.TEXT, b'{"type":"ping","ref":"p%d"}' % at)
+        + client_frame(frames.TEXT, b'{"type":"ping","ref":"p%d"}' % at)
         for at in range(300)
     )
     for max_bytes in (READ, 1000, 77):
@@ -98,7 +98,9 @@ async def test_data_that_comes_though_reading_is_paused_is_in_its_place(world: W
         names = [f"n{number}" for number in range(at, at + 100)]
         expected += names
         socket.data_received(
-            b"".join(masked(frames.TEXT, b'{"type":"ping","ref":"%b"}' % n.encode()) for n in names)
+            b"".join(
+                client_frame(frames.TEXT, b'{"type":"ping","ref":"%b"}' % n.encode()) for n in names
+            )
         )
     await settled(socket)
     assert [kind for kind in kinds(transport) if kind.startswith("n")] == expected
@@ -108,7 +110,7 @@ async def test_answers_that_are_not_taken_stop_the_reading(world: World) -> None
     """Who sends and reads nothing fills no memory; when it reads, everything goes on."""
     socket, transport = world.open()
     transport = attach(socket, capacity=0)
-    bad = masked(frames.TEXT, b'{"type":"unknown","ref":"%b"}' % (b"r" * 64))
+    bad = client_frame(frames.TEXT, b'{"type":"unknown","ref":"%b"}' % (b"r" * 64))
     count = 0
     while transport.reading and count < 900:
         socket.data_received(bad)
@@ -157,7 +159,7 @@ async def test_one_that_is_slow_with_what_others_sent_is_still_answered(world: W
     transport = attach(socket, capacity=0)
     socket.write(b"\x89\x00" * 50_000)
     assert socket.slow_since
-    socket.data_received(masked(frames.TEXT, b'{"type":"ping","ref":"alive"}'))
+    socket.data_received(client_frame(frames.TEXT, b'{"type":"ping","ref":"alive"}'))
     socket.data_received(send("heard"))
     await turns()
     assert transport.reading
@@ -185,7 +187,7 @@ async def test_nothing_is_accepted_after_a_close(code: int) -> None:
 async def test_the_peers_close_behind_frames_that_wait_ends_it_after_ours() -> None:
     world = World(unacked_max=4)
     socket, transport = world.open()
-    socket.data_received(b"".join(send(str(at)) for at in range(6)) + masked(8, b"\x03\xe8"))
+    socket.data_received(b"".join(send(str(at)) for at in range(6)) + client_frame(8, b"\x03\xe8"))
     assert not transport.is_closing()
     socket.close(4002, "token expired")
     await until(transport.is_closing)
@@ -195,7 +197,7 @@ async def test_the_peers_close_behind_frames_that_wait_ends_it_after_ours() -> N
 async def test_the_peers_close_has_its_turn_behind_its_sends() -> None:
     world = World(unacked_max=4)
     socket, transport = world.open()
-    socket.data_received(b"".join(send(str(at)) for at in range(6)) + masked(8, b"\x03\xe8"))
+    socket.data_received(b"".join(send(str(at)) for at in range(6)) + client_frame(8, b"\x03\xe8"))
     for at in range(6):
         await until(lambda at=at: len(world.asked) > at)  # type: ignore[misc]
         world.asked[at][1].set_result(Appended(at + 1, b"", False))

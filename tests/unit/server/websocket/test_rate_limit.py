@@ -13,7 +13,7 @@ from chatsvc.core.errors import LogUnavailable, Unauthorized
 from chatsvc.log.base import Appended
 from chatsvc.server.websocket.budget import AUTH_UNITS, BURST, TURN_UNITS
 from chatsvc.wire import frames
-from testkit.talking import masked
+from chatsvc_conformance.framing import client_frame
 from testkit.waiting import until
 from tests.unit.support.socket_floods import (
     AUTH,
@@ -27,7 +27,7 @@ from tests.unit.support.socket_floods import (
 )
 from tests.unit.support.socket_world import World, kinds, send, turns
 
-SCRAP = masked(frames.CONTINUATION, fin=False)
+SCRAP = client_frame(frames.CONTINUATION, fin=False)
 
 
 @pytest.fixture
@@ -37,7 +37,13 @@ async def world() -> World:
 
 @pytest.mark.parametrize(
     ("frame", "units"),
-    [(PING, 1), (JSON_PING, 1), (EMPTY_TEXT, 1), (AUTH, AUTH_UNITS + 1), (masked(frames.PONG), 1)],
+    [
+        (PING, 1),
+        (JSON_PING, 1),
+        (EMPTY_TEXT, 1),
+        (AUTH, AUTH_UNITS + 1),
+        (client_frame(frames.PONG), 1),
+    ],
     ids=["ping", "json", "empty", "auth", "pong"],
 )
 async def test_a_flood_is_closed_with_1008_and_not_looked_at_any_more(
@@ -71,7 +77,7 @@ async def test_a_flood_of_good_tokens_is_closed_and_ends(
 ) -> None:
     monkeypatch.setattr("chatsvc.server.websocket.closing.CLOSE_SECONDS", 0.01)
     _, transport = world.open()
-    await feed(transport, masked(frames.TEXT, b'{"type":"auth","token":"alice"}') * 10_000)
+    await feed(transport, client_frame(frames.TEXT, b'{"type":"auth","token":"alice"}') * 10_000)
     assert closed(transport) == 1008
     answered = kinds(transport).count("auth_ok")
     assert answered == BURST // AUTH_UNITS
@@ -80,7 +86,7 @@ async def test_a_flood_of_good_tokens_is_closed_and_ends(
 
 async def test_a_flood_of_scraps_of_a_message(world: World) -> None:
     _, transport = world.open()
-    await feed(transport, masked(frames.TEXT, fin=False) + SCRAP * 100_000)
+    await feed(transport, client_frame(frames.TEXT, fin=False) + SCRAP * 100_000)
     assert closed(transport) == 1008
 
 
@@ -89,7 +95,9 @@ async def test_a_message_in_large_fragments_costs_nothing(world: World) -> None:
     message = json.dumps({"type": "send", "participants": ["a"], "content": "x" * 15_000}).encode()
     pieces = [message[at : at + 1000] for at in range(0, len(message), 1000)]
     whole = b"".join(
-        masked(frames.TEXT if not at else frames.CONTINUATION, piece, fin=at == len(pieces) - 1)
+        client_frame(
+            frames.TEXT if not at else frames.CONTINUATION, piece, fin=at == len(pieces) - 1
+        )
         for at, piece in enumerate(pieces)
     )
     for _ in range(40):
@@ -140,7 +148,7 @@ async def test_accepted_sends_do_not_count(world: World) -> None:
 
 async def test_a_refused_frame_costs_by_its_size(world: World) -> None:
     _, transport = world.open()
-    frame = masked(frames.TEXT, b'{"type":"send","metadata":"' + b"x" * 200_000 + b'"}')
+    frame = client_frame(frames.TEXT, b'{"type":"send","metadata":"' + b"x" * 200_000 + b'"}')
     count = 0
     while not closed(transport):
         await feed(transport, frame)

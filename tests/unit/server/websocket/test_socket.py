@@ -15,8 +15,8 @@ from chatsvc.log.reconcile import EpochEntry
 from chatsvc.server.websocket import monitor as monitor_module
 from chatsvc.server.websocket.monitor import SocketMonitor
 from chatsvc.wire import frames
+from chatsvc_conformance.framing import client_frame
 from testkit.drafts import record
-from testkit.talking import masked
 from testkit.waiting import until
 from tests.unit.support.socket_world import World, kinds, last_frame, send, turns
 from tests.unit.support.sockets import attach, texts
@@ -133,7 +133,7 @@ async def test_delivery_skips_a_socket_that_is_closing(world: World) -> None:
 
 async def test_a_broken_frame_half_closes_and_listens_to_nothing_more(world: World) -> None:
     socket, transport = world.open()
-    socket.data_received(masked(frames.TEXT, b"\xff") + send("unread"))
+    socket.data_received(client_frame(frames.TEXT, b"\xff") + send("unread"))
     assert last_frame(transport)[1][:2] == (1007).to_bytes(2, "big")
     assert transport.half_closed
     socket.data_received(send("unread"))
@@ -156,7 +156,7 @@ async def test_a_peer_that_does_not_answer_the_close_is_cut(
 
 async def test_the_peers_close_is_answered_and_ends_it(world: World) -> None:
     socket, transport = world.open()
-    socket.data_received(masked(8, (4000).to_bytes(2, "big")) + send("after the close"))
+    socket.data_received(client_frame(8, (4000).to_bytes(2, "big")) + send("after the close"))
     assert last_frame(transport) == (8, (4000).to_bytes(2, "big"))
     assert transport.is_closing()
     assert world.asked == []
@@ -279,7 +279,7 @@ async def test_however_often_a_token_is_renewed_there_is_one_timer(world: World)
     world.authenticator.principal_of = lambda token: Principal("alice", int(time.time()) + 40)
     before = timers()
     socket, transport = world.open(expires_in=30)
-    auth = masked(frames.TEXT, b'{"type":"auth","token":"fresh"}')
+    auth = client_frame(frames.TEXT, b'{"type":"auth","token":"fresh"}')
     for _ in range(40):
         socket.data_received(auth)
         await turns()
@@ -296,7 +296,7 @@ async def test_however_often_a_token_is_renewed_there_is_one_timer(world: World)
 async def test_a_renewed_token_is_good_until_its_own_end(world: World) -> None:
     world.authenticator.principal_of = lambda token: Principal("alice", int(time.time()) + 3600)
     socket, transport = world.open(expires_in=1.2)
-    socket.data_received(masked(frames.TEXT, b'{"type":"auth","token":"fresh","ref":"a"}'))
+    socket.data_received(client_frame(frames.TEXT, b'{"type":"auth","token":"fresh","ref":"a"}'))
     assert socket.timer is None
     await turns()
     assert kinds(transport) == ["hello", "a"]
@@ -307,7 +307,7 @@ async def test_a_token_that_lives_a_minute_is_not_warned_of_at_once(world: World
     world.authenticator.principal_of = lambda token: Principal("alice", int(time.time()) + 55)
     socket, transport = world.open(expires_in=55)
     for _ in range(5):
-        socket.data_received(masked(frames.TEXT, b'{"type":"auth","token":"fresh"}'))
+        socket.data_received(client_frame(frames.TEXT, b'{"type":"auth","token":"fresh"}'))
         socket.received = True
         world.beat(socket)
         await turns()
@@ -323,7 +323,7 @@ async def test_a_warning_is_not_repeated_before_its_floor(world: World) -> None:
     socket, transport = world.open(expires_in=2)
     await until(lambda: "auth_expiring" in kinds(transport))
     for _ in range(3):
-        socket.data_received(masked(frames.TEXT, b'{"type":"auth","token":"the same"}'))
+        socket.data_received(client_frame(frames.TEXT, b'{"type":"auth","token":"the same"}'))
         await turns()
     await until(lambda: last_frame(transport)[0] == 8)
     assert kinds(transport).count("auth_expiring") == 1
