@@ -1,4 +1,4 @@
-"""What the clients of a benchmark have in common: they end with an ``async with`` block."""
+"""What begins and ends with an ``async with`` block: clients, services, tasks."""
 
 from __future__ import annotations
 

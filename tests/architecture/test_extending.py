@@ -36,7 +36,9 @@ def namespace(source: str) -> dict[str, Any]:
 
 
 def test_every_place_it_names_is_there() -> None:
-    places = set(re.findall(r"`((?:chatsvc|conformance|contracts|tests|scripts)/[\w/.]*)`", TEXT))
+    places = set(
+        re.findall(r"`((?:chatsvc|conformance|contracts|testkit|tests|scripts)/[\w/.]*)`", TEXT)
+    )
     assert len(places) > 20
     assert [place for place in places if not (ROOT / place).exists()] == []
 
