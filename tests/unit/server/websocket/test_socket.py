@@ -338,7 +338,7 @@ async def test_a_user_has_as_many_sockets_as_are_not_gone(world: World) -> None:
     assert registry.count_of_user("alice") == 4
     opened[0][0].close(1012, "restart")
     opened[1][0].cut("stalled")
-    opened[2][0].data_received(masked(8, b""))
+    opened[2][0].data_received(client_frame(8))
     assert (len(world.hub.of("alice")), registry.count_of_user("alice")) == (1, 4)
     opened[0][0].cut("shutdown")
     await turns()
