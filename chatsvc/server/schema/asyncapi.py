@@ -72,11 +72,7 @@ def document(
             },
             "components": {
                 "messages": {kind.__name__: _message(kind) for kind in from_server}
-                | {
-                    command.request.__name__: _message(command.request)
-                    | ({"examples": [{"payload": command.example}]} if command.example else {})
-                    for command in commands
-                },
+                | {command.request.__name__: _request(command) for command in commands},
                 "schemas": schemas,
             },
         }
@@ -94,6 +90,11 @@ def _message(kind: type[msgspec.Struct]) -> dict[str, Any]:
         "summary": (kind.__doc__ or "").strip().split("\n")[0],
         "payload": {"$ref": f"#/components/schemas/{kind.__name__}"},
     }
+
+
+def _request(command: Command) -> dict[str, Any]:
+    message = _message(command.request)
+    return message | {"examples": [{"payload": command.example}]} if command.example else message
 
 
 def _direction(action: str, kinds: _Kinds) -> dict[str, Any]:

@@ -1,6 +1,5 @@
-"""Whatever sends, drops, resumes, slow reading and a store that comes and goes do to one
-another: everybody gets exactly what is theirs, in order, or is told of a gap whose
-range, fetched, completes it."""
+"""Whatever sends, drops, resumes, slow reading and a store that comes and goes do to one another:
+everybody gets what is theirs, in order, or is told of a gap whose range, fetched, completes it."""
 
 from __future__ import annotations
 
