@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Final
 
 from chatsvc.server.websocket.answers import Answers
@@ -30,7 +29,7 @@ class Closing:
             return
         socket.close_reason = f"{code} {reason}"
         self._send_close(socket, code, reason)
-        socket.set_timer(CLOSE_SECONDS, partial(self._abort, socket))
+        socket.set_timer(CLOSE_SECONDS, _abort)
         socket.schedule_turn()  # remaining frames are skipped, up to the peer's close frame
 
     def closed_by_peer(self, socket: SocketState, event: frames.Event) -> None:
@@ -57,7 +56,7 @@ class Closing:
         """Send the buffered bytes and close the transport; abort it if that takes too long."""
         if socket.transport is not None:
             socket.transport.close()
-            socket.set_timer(CLOSE_SECONDS, partial(self._abort, socket))
+            socket.set_timer(CLOSE_SECONDS, _abort)
 
     def _send_close(self, socket: SocketState, code: int, reason: str) -> None:
         """Send the queued answers, then the close frame; nothing is sent after it."""
@@ -66,7 +65,8 @@ class Closing:
         socket.write(frames.encode_close(code, reason))
         socket.sealed = True
 
-    def _abort(self, socket: SocketState) -> None:
-        socket.timer = None
-        if socket.transport is not None:
-            socket.transport.abort()
+
+def _abort(socket: SocketState) -> None:
+    socket.timer = None
+    if socket.transport is not None:
+        socket.transport.abort()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import Final
 
 from chatsvc.auth.principal import Principal
@@ -52,6 +51,7 @@ class TokenExpiry:
         self._soon = heartbeat_seconds * 1.5
         self._closing = closing
         self._answers = answers
+        self._check_due = self._check  # one for the timers of all sockets
 
     def start(self, socket: SocketState) -> None:
         """Decide when the client is warned of the token that the socket has now."""
@@ -73,7 +73,7 @@ class TokenExpiry:
             return
         left = socket.expires_at - socket.warn_ahead - time.time()
         if left <= self._soon:
-            socket.set_timer(max(0.0, left), partial(self._check, socket))
+            socket.set_timer(max(0.0, left), self._check_due)
 
     def _check(self, socket: SocketState) -> None:
         socket.timer = None

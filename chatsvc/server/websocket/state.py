@@ -137,10 +137,10 @@ class SocketState(Connection):
         else:
             transport.pause_reading()
 
-    def set_timer(self, delay: float, action: Callable[[], None]) -> None:
-        """Replace the timer."""
+    def set_timer(self, delay: float, action: Callable[[SocketState], None]) -> None:
+        """Replace the timer; ``action`` is called with this socket."""
         self.stop_timer()
-        self.timer = asyncio.get_running_loop().call_later(delay, action)
+        self.timer = asyncio.get_running_loop().call_later(delay, action, self)
 
     def stop_timer(self) -> None:
         """Remove the timer, if there is one."""
