@@ -13,7 +13,7 @@ from testkit import mongod
 settings.register_profile("chatsvc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("chatsvc")
 
-pytest.register_assert_rewrite("testkit.stored")
+pytest.register_assert_rewrite("tests.contract.support.stored")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from chatsvc.storage.ports.dead_letters import DeadLetter
 from chatsvc.storage.ports.message_store import MessageStore
 from testkit.client_ids import uuid7_at
 from testkit.records import START, draft, record
-from testkit.stored import letter
+from tests.contract.support.stored import letter
 
 FAR_MS = id_ms(MAX_ID)
 """After everything."""

@@ -11,7 +11,7 @@ from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import Bounds
 from chatsvc.storage.ports.message_store import MessageStore
 from testkit.records import record, records, with_body
-from testkit.stored import expect, value
+from tests.contract.support.stored import expect, value
 
 
 @pytest.mark.parametrize(

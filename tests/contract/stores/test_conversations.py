@@ -6,7 +6,7 @@ from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.storage.ports.conversations import Members
 from chatsvc.storage.ports.message_store import MessageStore
 from testkit.records import START, record, records
-from testkit.stored import value
+from tests.contract.support.stored import value
 
 
 async def test_a_listing_ends_with_the_message_that_passes_its_bytes(store: MessageStore) -> None:

@@ -10,8 +10,8 @@ from chatsvc.storage.ports.dead_letters import DeadLetter
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.store_state import state_of
 from testkit.records import START, record, with_body
-from testkit.stored import letter
 from tests.contract.support.store_places import Place
+from tests.contract.support.stored import letter
 
 
 async def test_the_newest_that_a_store_knows_may_be_a_dead_letter(store: MessageStore) -> None:

@@ -9,8 +9,8 @@ from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import Bounds
 from chatsvc.storage.ports.message_store import MessageStore
 from testkit.records import START, records
-from testkit.stored import expect
 from tests.contract.support.store_places import Place
+from tests.contract.support.stored import expect
 
 
 async def test_a_fresh_store_is_empty(store: MessageStore) -> None:

@@ -11,7 +11,7 @@ from chatsvc.core.page import MAX_PAGE_BYTES, Bounds
 from chatsvc.core.record import Record
 from chatsvc.storage.ports.message_store import MessageStore
 from testkit.records import START, record, records
-from testkit.stored import ids
+from tests.contract.support.stored import ids
 
 
 @pytest.mark.parametrize("newest", [True, False])

@@ -6,7 +6,7 @@ from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import Bounds
 from chatsvc.storage.ports.message_store import MessageStore
 from testkit.records import START, record, records
-from testkit.stored import ids
+from tests.contract.support.stored import ids
 
 
 async def test_a_purge_takes_the_oldest_in_bounded_batches(store: MessageStore) -> None:

@@ -12,8 +12,8 @@ from chatsvc.core.page import Bounds
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.ports.message_store import MessageStore
 from testkit.records import START, records
-from testkit.stored import expect
 from tests.contract.support.store_places import Place
+from tests.contract.support.stored import expect
 
 
 async def test_identity_is_the_stores_own_and_stays(store: MessageStore, place: Place) -> None:

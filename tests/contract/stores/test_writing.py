@@ -11,8 +11,8 @@ from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import Bounds
 from chatsvc.storage.ports.message_store import MessageStore
 from testkit.records import START, other_kind, record, records, with_body
-from testkit.stored import expect
 from tests.contract.support.store_places import Place
+from tests.contract.support.stored import expect
 
 
 @pytest.mark.parametrize(
