@@ -1,44 +1,43 @@
-"""``docs/extending.md`` names what there is, and its examples are what they claim to be."""
+"""``docs/extending.md`` names what there is, and the feature that it describes is one."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import re
+import subprocess
+import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import msgspec
+import aiohttp
 import pytest
 
+import chatsvc.features
 from chatsvc.api.feature import Feature
-from chatsvc.server.http.application import ServerOptions, build_application
-from chatsvc.server.websocket.command_table import CommandTable
-from chatsvc.server.websocket.connection_commands import connection_commands
-from testkit.authenticator import FakeAuthenticator, named_by_token
-from testkit.http_service import HttpService, running
+from chatsvc.app import components
+from chatsvc.app.features import FeatureParts, features
+from chatsvc.app.lifecycle import Service
+from chatsvc.features.messages.service import AllowAll
+from chatsvc.settings.table import load
+from testkit.talking import SECRET, bearer, talk
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "extending.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
-
-
-def block(holds: str) -> str:
-    (found,) = [one for one in BLOCKS if holds in one]
-    return str(found)
-
-
-def namespace(source: str) -> dict[str, Any]:
-    """What a block defines."""
-    names: dict[str, Any] = {"__name__": "extending"}
-    exec(compile(source, "docs/extending.md", "exec"), names)
-    return names
+FILES = {
+    found[1]: block
+    for block in BLOCKS
+    if (found := re.match(r"# (chatsvc/features/greetings/\w+\.py)\n", block))
+}
+THE_LINE = next(block for block in BLOCKS if block.startswith("greetings.feature("))
 
 
 def test_every_place_it_names_is_there() -> None:
-    places = set(
-        re.findall(r"`((?:chatsvc|conformance|contracts|testkit|tests|scripts)/[\w/.]*)`", TEXT)
-    )
+    places = set(re.findall(r"`((?:chatsvc|tests|scripts|testkit|conformance)/[\w/.]*)`", TEXT))
     assert len(places) > 20
     assert [place for place in places if not (ROOT / place).exists()] == []
 
@@ -47,9 +46,10 @@ def test_every_name_of_the_program_is_there() -> None:
     """In the file that the same sentence names."""
     for name, place in (
         ("features", "chatsvc/app/features.py"),
+        ("FeatureParts", "chatsvc/app/features.py"),
+        ("StreamedBody", "chatsvc/api/body.py"),
         ("FEATURES", "chatsvc/server/websocket/socket.py"),
-        ("ClientFrame", "chatsvc/wire/protocol.py"),
-        ("ServerFrame", "chatsvc/wire/protocol.py"),
+        ("Metrics", "chatsvc/server/observability/metrics.py"),
         ("STATUS", "chatsvc/server/errors.py"),
         ("MessageReader", "chatsvc/storage/ports/messages.py"),
     ):
@@ -62,31 +62,95 @@ def test_every_example_is_python(source: str) -> None:
     ast.parse(textwrap.dedent(source))
 
 
-async def test_the_operation_is_one() -> None:
-    service = HttpService()
-    operations = namespace(block("def operations("))["operations"](128)
-    service.application = build_application(
-        features=[Feature(name="greetings", operations=tuple(operations))],
-        commands=service.commands,
-        authenticator=FakeAuthenticator(named_by_token),
-        limits=service.limits,
-        health_report=lambda: service.health,
-        metrics=service.metrics,
-        options=ServerOptions(version="0"),
+@pytest.fixture
+def greetings(tmp_path: Path) -> Iterator[ModuleType]:
+    """The feature of the page, as a folder of ``chatsvc.features``."""
+    folder = tmp_path / "features" / "greetings"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text('"""Greet users who are connected."""\n')
+    for name, source in FILES.items():
+        (folder / Path(name).name).write_text(source.partition("\n")[2])
+    path = chatsvc.features.__path__
+    path.append(str(folder.parent))
+    try:
+        yield importlib.import_module("chatsvc.features.greetings.feature")
+    finally:
+        path.remove(str(folder.parent))
+        for name in [name for name in sys.modules if name.startswith("chatsvc.features.greetings")]:
+            del sys.modules[name]
+        delattr(chatsvc.features, "greetings")
+
+
+def test_its_files_are_those_that_it_lists_and_pass_the_linter(greetings: ModuleType) -> None:
+    listed = set(re.findall(r"^\| `(\w+\.py)` \|", TEXT, re.M))
+    assert listed == {Path(name).name for name in FILES}
+    assert greetings.__file__ is not None
+    folder = Path(greetings.__file__).parent
+    ruff = [sys.executable, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml")]
+    # Outside of the repository ruff cannot tell which imports are the project's own.
+    done = subprocess.run(
+        [*ruff, "--ignore", "I001", str(folder)], capture_output=True, text=True, check=False
     )
-    async with running(service) as client:
-        document = (await client.call("GET", "/openapi.json")).json
-        operation = document["paths"]["/api/greetings"]["post"]
-        example = operation["requestBody"]["content"]["application/json"]["example"]
-        answer = await client.call("POST", "/api/greetings", json=example)
-        assert (answer.status, answer.json) == (200, {"text": "alice greets bob"})
-        refused = await client.call("POST", "/api/greetings", json={"user": "a,b"})
-        assert [one["pointer"] for one in refused.json["errors"]] == ["/user"]
+    assert done.returncode == 0, done.stdout
 
 
-def test_the_socket_command_is_one() -> None:
-    (command,) = namespace(block('tag="wave"'))["commands"](128)
-    table = CommandTable((command, *connection_commands(FakeAuthenticator(named_by_token))))
-    request = table.decode(b'{"type":"wave","user":"bob","ref":"1"}')
-    reply = table.by_request[type(request)].handler(None, request)
-    assert msgspec.json.encode(reply.frame) == b'{"type":"waved","connections":1,"ref":"1"}'
+@pytest.fixture
+async def url(greetings: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A whole service, in which the feature is one more line."""
+
+    def with_one_more(parts: FeatureParts) -> tuple[Feature, ...]:
+        names = {"greetings": greetings, "parts": parts, "limits": parts.limits}
+        return (*features(parts), eval(THE_LINE, names))
+
+    monkeypatch.setattr(components, "features", with_one_more)
+    environment = {"DATA_DIR": str(tmp_path / "data"), "JWT_SECRET": SECRET, "PORT": "0"}
+    service = Service(load(environment | {"LOG_LEVEL": "error"}), AllowAll())
+    running = await service.start()
+    try:
+        yield running.url
+    finally:
+        await service.stop()
+
+
+async def greet(session: aiohttp.ClientSession, url: str, user: str) -> tuple[int, Any]:
+    path, body = f"{url}/api/greetings", {"user": user}
+    async with session.post(path, json=body, headers=bearer("alice")) as answer:
+        return answer.status, await answer.json()
+
+
+async def test_the_feature_is_served(url: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        assert await greet(session, url, "bob") == (200, {"connections": 0})
+        status, refused = await greet(session, url, "a,b")
+        assert (status, refused["errors"][0]["pointer"]) == (422, "/user")
+        async with talk(url, "alice") as alice:
+            await alice.put({"type": "greet", "user": "alice", "ref": "1"})
+            assert await alice.next() == {
+                "type": "greeted", "connections": 1, "ref": "1",
+            }  # fmt: skip
+            for _ in range(48):
+                await greet(session, url, "bob")
+            await alice.put({"type": "greet", "user": "bob", "ref": "2"})
+            error = await alice.next()
+            assert (error["code"], error["ref"], error["retry_after"]) == (
+                "greetings_exhausted", "2", 60.0,
+            )  # fmt: skip
+        status, refused = await greet(session, url, "bob")
+        assert (status, refused["code"]) == (429, "greetings_exhausted")
+
+
+async def test_the_feature_is_in_the_documents_and_the_metrics(url: str) -> None:
+    async with aiohttp.ClientSession() as session:
+
+        async def read(path: str) -> Any:
+            async with session.get(url + path) as answer:
+                return await (answer.json() if path.endswith("json") else answer.text())
+
+        operation = (await read("/openapi.json"))["paths"]["/api/greetings"]["post"]
+        assert "429" in operation["responses"]
+        frames = await read("/asyncapi.json")
+        assert {"Greet", "Greeted"} <= set(frames["components"]["messages"])
+        codes = frames["components"]["schemas"]["Error"]["properties"]["code"]
+        assert "greetings_exhausted" in codes["x-extensible-enum"]
+        await greet(session, url, "bob")
+        assert "chatsvc_greetings_total 1.0" in await read("/metrics")
