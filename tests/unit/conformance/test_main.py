@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from chatsvc_conformance.__main__ import main
 from chatsvc_conformance.checks import ALL
-from testkit.http_service import HttpService
+from tests.unit.support.http_service import HttpService
 from tests.unit.support.in_thread import serving
 
 SECRET = "0123456789abcdef0123456789abcdef"

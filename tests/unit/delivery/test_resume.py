@@ -12,7 +12,7 @@ from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.delivery.connection import HIGH_WATER
 from chatsvc.delivery.resume import Plan
 from testkit.drafts import record
-from testkit.fake_log import entry_of
+from tests.unit.support.fake_log import entry_of
 from tests.unit.support.resuming import SOON, Resumption, shown, turns
 from tests.unit.support.sockets import attach, connection
 

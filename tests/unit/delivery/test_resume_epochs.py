@@ -10,7 +10,7 @@ from chatsvc.core.page import Bounds, Page
 from chatsvc.delivery.resume import Plan
 from chatsvc.log.reconcile import EpochEntry
 from testkit.drafts import record
-from testkit.fake_log import entry_of
+from tests.unit.support.fake_log import entry_of
 from tests.unit.support.resuming import Resumption, shown, turns
 
 

@@ -19,7 +19,7 @@ from chatsvc.delivery.resume import Resumer
 from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.tail import Tail
 from testkit.drafts import record
-from testkit.fake_log import entry_of
+from tests.unit.support.fake_log import entry_of
 from tests.unit.support.sockets import FakeTransport, attach, connection, texts
 
 USERS = ("ann", "ben", "cem")

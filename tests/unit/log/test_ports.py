@@ -15,7 +15,7 @@ from chatsvc.log.base import (
     StoreFeed,
 )
 from chatsvc.log.local.log import LocalLog
-from testkit.fake_log import FakeLog
+from tests.unit.support.fake_log import FakeLog
 
 PORTS = (LogAppender, LogReader, StoreAttachment, StoreFeed, LogStatus, MessageLog)
 MAX_METHODS = 8

@@ -13,9 +13,9 @@ from chatsvc.storage import past
 from chatsvc.storage.past import learn_past
 from chatsvc.storage.ports.dead_letters import DeadLetter
 from testkit.client_ids import uuid7_at
-from testkit.fake_log import FakeLog
 from testkit.memory_store import MemoryStore
 from testkit.records import draft
+from tests.unit.support.fake_log import FakeLog
 
 NOW = 1_795_000_000_000
 YEAR = 365 * 86_400_000

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from chatsvc.core.record import Record
 from chatsvc.log.reconcile import StoreState
-from testkit.fake_log import FakeLog
+from tests.unit.support.fake_log import FakeLog
 
 
 class NotedLog(FakeLog):

@@ -8,8 +8,8 @@ from chatsvc.core.record import Record
 from chatsvc.log.reconcile import StoreState
 from chatsvc.storage.persister.events import PersisterEvents
 from chatsvc.storage.persister.persister import Persister
-from testkit.fake_log import FakeLog
 from testkit.memory_store import MemoryStore
+from tests.unit.support.fake_log import FakeLog
 
 Make = Callable[..., Persister]
 

@@ -24,7 +24,7 @@ from chatsvc.server.websocket.socket import Socket
 from chatsvc.wire import frames
 from chatsvc_conformance.framing import client_frame
 from testkit.authenticator import FakeAuthenticator
-from testkit.fake_log import FakeHistory, FakeLog
+from tests.unit.support.fake_log import FakeHistory, FakeLog
 from tests.unit.support.sockets import FakeTransport, attach, texts
 
 _OPTIONS: dict[str, Any] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from testkit.http_service import HttpService, running
+from tests.unit.support.http_service import HttpService, running
 
 
 async def test_everybody_asked_for_is_answered_for() -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from testkit.http_service import Client, HttpService, running
+from tests.unit.support.http_service import Client, HttpService, running
 
 
 @pytest.fixture

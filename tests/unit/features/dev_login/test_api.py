@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chatsvc.server.http.application import ServerOptions
-from testkit.http_service import HttpService, running
+from tests.unit.support.http_service import HttpService, running
 
 
 async def test_a_token_for_whoever_asks() -> None:

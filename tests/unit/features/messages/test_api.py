@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable
 import pytest
 
 from chatsvc.core.ids import format_id
-from testkit.http_service import Answer, Client, HttpService, running
+from tests.unit.support.http_service import Answer, Client, HttpService, running
 
 
 @pytest.fixture

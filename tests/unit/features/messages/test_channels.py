@@ -22,7 +22,7 @@ from chatsvc.features.messages import channels as module
 from chatsvc.features.messages.channels import ConversationSender
 from chatsvc.features.messages.service import AllowAll, MessageService
 from chatsvc.log.base import Appended
-from testkit.fake_log import FakeHistory, FakeLog
+from tests.unit.support.fake_log import FakeHistory, FakeLog
 
 MANY = tuple(f"{name}-of-a-conversation-with-a-long-key" for name in "abcdefgh")
 KEY = channel_key(MANY)

@@ -22,7 +22,7 @@ from chatsvc.features.messages.model import (
 )
 from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import AllowAll, MessageService
-from testkit.fake_log import FakeHistory, FakeLog, entry_of
+from tests.unit.support.fake_log import FakeHistory, FakeLog, entry_of
 
 
 class Alice(NamedTuple):

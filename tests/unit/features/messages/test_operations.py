@@ -31,7 +31,7 @@ from chatsvc.features.messages.model import (
 )
 from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import AllowAll, MessageService
-from testkit.fake_log import FakeHistory, FakeLog
+from tests.unit.support.fake_log import FakeHistory, FakeLog
 
 LIMITS = Limits(participants=7, page=23)
 

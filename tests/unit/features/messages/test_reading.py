@@ -10,7 +10,7 @@ from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.features.messages.api import page_body
 from chatsvc.features.messages.model import PageRequest
 from chatsvc.features.messages.reading import Conversation, MessageReader, PageQuery
-from testkit.fake_log import FakeHistory, FakeLog
+from tests.unit.support.fake_log import FakeHistory, FakeLog
 
 LIMITS = Limits(page=50, participants=3, user_id_characters=5)
 ID = "019aa7c3f2100000"

@@ -21,7 +21,7 @@ from chatsvc.core.limits import Limits
 from chatsvc.core.participants import normalize_participants
 from chatsvc.features.messages import service as module
 from chatsvc.features.messages.service import AllowAll, MessageService, Policy
-from testkit.fake_log import FakeHistory, FakeLog
+from tests.unit.support.fake_log import FakeHistory, FakeLog
 
 OLD = "018bcfe5-6800-7000-8000-000000000001"
 """A UUIDv7 of November 2023."""

@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 from chatsvc.server.http.accepting import AcceptingSite, accept_on
 from chatsvc.server.http.connection_limits import ConnectionLimits
 from chatsvc.server.http.protocol import ProblemRunner
-from testkit.http_service import HttpService
 from testkit.waiting import until
+from tests.unit.support.http_service import HttpService
 from tests.unit.support.loops import on_both_loops
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from testkit.http_service import Answer, Client, HttpService, running
+from tests.unit.support.http_service import Answer, Client, HttpService, running
 
 MEMBERS = {"type", "title", "status", "code", "detail", "request_id", "errors"}
 JSON = {"Content-Type": "application/json"}

@@ -17,8 +17,8 @@ from structlog.testing import capture_logs
 
 from chatsvc.server.http.connection import BoundedConnection
 from chatsvc.server.http.responses import ReadyResponse
-from testkit.http_service import Client, HttpService, running
 from testkit.waiting import until
+from tests.unit.support.http_service import Client, HttpService, running
 from tests.unit.support.loops import on_both_loops
 
 BEARER = b"Host: localhost\r\nAuthorization: Bearer token-of-alice\r\n"

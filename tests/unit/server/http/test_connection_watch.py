@@ -12,8 +12,8 @@ from chatsvc.server.http import connection_watch
 from chatsvc.server.http.connection import BoundedConnection
 from chatsvc.server.http.connection_watch import ConnectionWatch
 from chatsvc.server.http.responses import ReadyResponse
-from testkit.http_service import HttpService, running
 from testkit.waiting import until
+from tests.unit.support.http_service import HttpService, running
 
 
 class Transport:

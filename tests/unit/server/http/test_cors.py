@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient
 from pytest_aiohttp.plugin import AiohttpClient
 
 from chatsvc.server.http.application import ServerOptions
-from testkit.http_service import HttpService
+from tests.unit.support.http_service import HttpService
 
 Ask = Callable[..., Awaitable[TestClient]]
 APP = "https://app.example.org"

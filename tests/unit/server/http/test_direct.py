@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from yarl import URL
 
-from testkit.http_service import HttpService, running
+from tests.unit.support.http_service import HttpService, running
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from testkit.http_service import Client, HttpService, running
+from tests.unit.support.http_service import Client, HttpService, running
 
 PATIENCE = 10.0
 UPGRADE = b"Host: a\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from chatsvc.server.http.application import ServerOptions
 from chatsvc.server.http.middleware import new_request_id
-from testkit.http_service import Client, HttpService, running
+from tests.unit.support.http_service import Client, HttpService, running
 
 
 async def test_a_sane_request_id_is_kept_and_another_is_replaced() -> None:

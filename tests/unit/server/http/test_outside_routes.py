@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 from chatsvc.server.http.application import ServerOptions
 from chatsvc.server.http.middleware import Cors
 from chatsvc.server.http.outside_routes import OutsideRoutes
-from testkit.http_service import Client, HttpService, running
 from testkit.waiting import until
+from tests.unit.support.http_service import Client, HttpService, running
 
 HEAD = b"Host: localhost\r\nOrigin: https://app.example.org\r\n"
 JSON = b"Content-Type: application/json\r\n"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chatsvc.server.http.protocol import HEADER_FIELD_BYTES, REQUEST_LINE_BYTES
-from testkit.http_service import Client, HttpService, running
+from tests.unit.support.http_service import Client, HttpService, running
 
 PATIENCE = 10.0
 

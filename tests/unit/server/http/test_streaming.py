@@ -17,8 +17,8 @@ from chatsvc.api.feature import Feature
 from chatsvc.api.operation import Operation, Reply
 from chatsvc.server.http.application import ServerOptions, build_application
 from testkit.authenticator import FakeAuthenticator, named_by_token
-from testkit.http_service import Client, HttpService, running
 from testkit.waiting import until
+from tests.unit.support.http_service import Client, HttpService, running
 
 BOUND = 300_000
 HEAD = "Host: x\r\nAuthorization: Bearer token-of-alice\r\nContent-Type: image/png\r\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatsvc.server.observability.health import Check, HealthReport
-from testkit.http_service import HttpService, running
+from tests.unit.support.http_service import HttpService, running
 
 
 def report(status: str, *, ready: bool = True) -> HealthReport:

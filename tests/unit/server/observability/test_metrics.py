@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from chatsvc.api.metric import Metric
 from chatsvc.server.http.application import ServerOptions
 from chatsvc.server.observability.metrics import Metrics
-from testkit.http_service import HttpService, running
+from tests.unit.support.http_service import HttpService, running
 
 
 def samples(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

@@ -18,7 +18,7 @@ from chatsvc.server.schema import asyncapi
 from chatsvc.server.websocket.connection_commands import CONNECTION_FRAMES
 from chatsvc.wire import protocol
 from chatsvc.wire.error_codes import ERROR_CODES, codes_of, frame_codes
-from testkit.http_service import Client, HttpService, running
+from tests.unit.support.http_service import Client, HttpService, running
 
 SET = "participants=alice,bob"
 

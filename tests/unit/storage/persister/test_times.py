@@ -15,9 +15,9 @@ from chatsvc.log.reconcile import Mark, StoreState
 from chatsvc.storage.persister.events import PersisterEvents
 from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.ports.messages import Rejection
-from testkit.fake_log import FakeLog
 from testkit.memory_store import MemoryStore
 from testkit.records import records
+from tests.unit.support.fake_log import FakeLog
 from tests.unit.support.virtual_time import in_virtual_time, passed
 
 

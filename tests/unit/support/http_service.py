@@ -20,7 +20,7 @@ from chatsvc.server.observability.health import Check, HealthReport
 from chatsvc.server.observability.metrics import Metrics
 from chatsvc.server.websocket.connection_commands import connection_commands
 from testkit.authenticator import FakeAuthenticator, named_by_token
-from testkit.fake_log import FakeHistory, FakeLog
+from tests.unit.support.fake_log import FakeHistory, FakeLog
 
 
 def _mint(user: str) -> tuple[str, int]:
