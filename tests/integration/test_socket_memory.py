@@ -11,7 +11,7 @@ from pathlib import Path
 from chatsvc.app.lifecycle import Service
 from chatsvc.auth.minting import mint
 from chatsvc.features.messages.service import AllowAll
-from chatsvc.server.http.protocol import ProblemHandler
+from chatsvc.server.http.connection import BoundedConnection
 from chatsvc.server.websocket.socket import Socket
 from chatsvc.settings.table import load
 from chatsvc_conformance.raw_socket import handshake
@@ -69,7 +69,7 @@ async def test_an_idle_socket_is_small_and_keeps_nothing_of_aiohttp(tmp_path: Pa
         tasks = len(asyncio.all_tasks())
         after = await connect_up_to(MANY)
         assert alive(Socket) == MANY
-        assert alive(ProblemHandler) <= 1  # the last one may be on its way out
+        assert alive(BoundedConnection) <= 1  # the last one may be on its way out
         assert len(asyncio.all_tasks()) <= tasks + 1
         assert (after - before) / (MANY - FEW) < BOUND
     finally:

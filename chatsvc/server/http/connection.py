@@ -1,4 +1,4 @@
-"""A plain HTTP connection with a bounded head, whose memory is freed with its client.
+"""A plain HTTP connection: bounded, with problem documents for aiohttp's own errors too.
 
 aiohttp bounds a line and the number of fields, but neither a head as a whole nor the time in
 which it must arrive. :class:`~chatsvc.server.http.connection_watch.ConnectionWatch` checks the time
@@ -7,8 +7,8 @@ limits of all connections.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any, Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
 
 from aiohttp import EMPTY_PAYLOAD, web
 from aiohttp.http import HttpVersion11, RawRequestMessage
@@ -18,14 +18,17 @@ from aiohttp.web_protocol import RequestPayloadError
 from aiohttp.web_request import BaseRequest
 
 from chatsvc.server.aiohttp_internals import (
+    OpenRequestHandler,
     bound_queue,
+    head_of,
     is_waiting,
     queue_error,
     stop_parsing,
     waiting_since,
 )
-from chatsvc.server.http.foreign_upgrade import UnsupportedUpgradeHandler
+from chatsvc.server.http.foreign_upgrade import ForeignUpgrade, after_upgrade, is_foreign
 from chatsvc.server.http.request_line import to_origin_form
+from chatsvc.server.http.responses import ReadyResponse
 
 HEAD_BYTES: Final = 64 * 1024
 """The maximum size of a request line with all header fields, and of trailers after a body."""
@@ -48,18 +51,42 @@ class HeadTooSlow(HttpProcessingError):
     message = "the head did not arrive in time"
 
 
-class BoundedConnection(UnsupportedUpgradeHandler):
-    """One connection. ``address``: the key under which it is counted; empty: not counted.
+class OutsideResponses(Protocol):
+    """The responses to what never reaches a route."""
+
+    def failed(
+        self, request: BaseRequest, exc: BaseException | None, status: int, *, begun: bool
+    ) -> web.StreamResponse:
+        """Return the response to a request that is not HTTP, or that failed.
+
+        Raises:
+            ConnectionError: a response was ``begun`` already; no other one can be sent.
+        """
+
+    def refused(self, request: web.Request, response: web.HTTPException) -> web.StreamResponse:
+        """Return the response in place of one that aiohttp made."""
+
+
+class BoundedConnection(OpenRequestHandler):
+    """One connection.
 
     ``head_since``: the time since which a head is incomplete (for the first one, nothing may
     have arrived), 0 while there is none. ``answers``: the number of responses that were begun.
     ``body_since``: the time since which a body is incomplete, 0 while there is none.
     ``progress`` and ``moved_at`` belong to the connection watch.
+
+    Args:
+        outside: makes the responses to what never reaches a route.
+        large_response: called with the size of a large response that is about to be written.
+        address: the key under which it is counted; empty: not counted.
     """
 
     __slots__ = (
         "_body",
+        "_foreign",
         "_half_closed",
+        "_large_response",
+        "_outside",
         "_refused",
         "_unparsed",
         "address",
@@ -70,8 +97,19 @@ class BoundedConnection(UnsupportedUpgradeHandler):
         "progress",
     )
 
-    def __init__(self, manager: web.Server, *, address: str = "", **options: Any) -> None:
+    def __init__(
+        self,
+        manager: web.Server,
+        *,
+        outside: OutsideResponses,
+        large_response: Callable[[int], None],
+        address: str = "",
+        **options: Any,
+    ) -> None:
         super().__init__(manager, **options)
+        self._outside = outside
+        self._large_response = large_response
+        self._foreign: ForeignUpgrade | None = None
         bound_queue(self, QUEUED_REQUESTS)
         self.address = address
         self.answers = 0
@@ -100,9 +138,11 @@ class BoundedConnection(UnsupportedUpgradeHandler):
         count, body = self.request_count, self._body
         fed = 0 if body is None else body.total_bytes
         super().data_received(data)
+        if self._foreign is not None:
+            self._foreign.received(len(data))
         if self.request_count != count:
             self._body = None  # complete, or the next request could not have been parsed
-            self._check_heads(self.request_count - count, self._unparsed + len(data))
+            self._check_heads(self.request_count - count, data)
             self._unparsed = 0
             self.head_since = 0.0
             payload = self.queued[-1][1] if self.queued else EMPTY_PAYLOAD
@@ -128,12 +168,16 @@ class BoundedConnection(UnsupportedUpgradeHandler):
         else:
             self.force_close()
 
-    def _check_heads(self, count: int, received: int) -> None:
-        """Check the last ``count`` heads, which arrived complete within ``received`` bytes."""
-        for index in range(max(len(self.queued) - count, 0), len(self.queued)):
+    def _check_heads(self, count: int, data: bytes) -> None:
+        """Check the last ``count`` heads, which are complete with a read."""
+        received = self._unparsed + len(data)
+        last = len(self.queued) - 1
+        for index in range(max(last + 1 - count, 0), last + 1):
             message, payload = self.queued[index]
             if not isinstance(message, RawRequestMessage):
                 continue  # an error of the parser
+            if message.upgrade and index == last:
+                self._foreign = after_upgrade(self, count, data) or self._foreign
             in_bounds = received <= HEAD_BYTES and message.version == HttpVersion11
             if in_bounds and message.path.startswith("/"):
                 continue  # the usual case: nothing to check
@@ -175,16 +219,48 @@ class BoundedConnection(UnsupportedUpgradeHandler):
         if not self.queued:
             self.close_after = True
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Resume reading if it is paused.
+
+        aiohttp calls this after each read piece of a body, paused or not, and its parser then
+        searches for more each time.
+        """
+        if self.reading_paused:
+            super().resume_reading(resume_parser)
+
     def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
-        """Count the response, and close after it where that was decided."""
+        """Count the response, and close after it where that was decided.
+
+        An HTTP error that aiohttp raised outside the routes becomes a problem document.
+        """
+        if isinstance(resp, ReadyResponse) and resp.is_large:
+            self._large_response(len(resp.ready_body or b""))
+        if isinstance(resp, web.HTTPException) and isinstance(request, web.Request):
+            resp = self._outside.refused(request, resp)
+        if self._foreign is not None and self._foreign.unsure and is_foreign(head_of(request)):
+            resp.force_close()
         self.answers += 1
         if self._half_closed:
             self._close_behind_last()
         if self._refused and not self.queued:  # not before the error itself is answered
             resp.force_close()
         return super().finish_response(request, resp, start_time)
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Return the response to a request that is not HTTP, or that failed outside the routes.
+
+        Raises:
+            ConnectionError: a response was begun already; no other one can be sent.
+        """
+        return self._outside.failed(request, exc, status, begun=request.writer.output_size > 0)
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Log an exception; a body that its client broke off is no error of the server's."""

@@ -132,8 +132,10 @@ def check_media(request: web.BaseRequest) -> None:
     Raises:
         UnsupportedMedia: it does not; the detail names the header to send.
     """
-    check_encoding(request)
-    kind = request.headers.get("Content-Type", "")
+    headers = request.headers
+    if "Content-Encoding" in headers:
+        check_encoding(request)
+    kind = headers.get("Content-Type", "")
     if kind != "application/json" and not _JSON_TYPE.match(kind):
         raise wrong_media(
             "/Content-Type",
@@ -148,8 +150,7 @@ def check_encoding(request: web.BaseRequest) -> None:
     Raises:
         UnsupportedMedia: it is; the detail names the header.
     """
-    headers = request.headers
-    if "Content-Encoding" in headers and headers["Content-Encoding"].lower() != "identity":
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise wrong_media(
             "/Content-Encoding",
             "unsupported_content_encoding",

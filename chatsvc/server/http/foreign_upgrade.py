@@ -13,61 +13,77 @@ recognises only ``websocket`` alone, so the bytes after such a handshake are res
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
-from aiohttp.web_request import BaseRequest
 
-from chatsvc.server.aiohttp_internals import OpenRequestHandler, head_of
+from chatsvc.server.aiohttp_internals import OpenRequestHandler
 
 _HEAD_END: Final = b"\r\n\r\n"
 
 
-class UnsupportedUpgradeHandler(OpenRequestHandler):
-    """A connection that closes when a request after an upgrade may have been lost."""
+class ForeignUpgrade:
+    """What followed a request that asks for another protocol.
 
-    __slots__ = ("_foreign_body", "_lost")
+    ``unsure``: bytes behind it were lost, or may still be, so the connection must be closed
+    with its response.
 
-    def __init__(self, manager: web.Server, **options: Any) -> None:
-        super().__init__(manager, **options)
-        self._foreign_body: StreamReader | None = None
-        self._lost = False
+    Args:
+        body: of the request.
+        all_taken: whether the read that ended its head had nothing else than head and body.
+    """
 
-    def data_received(self, data: bytes) -> None:
-        """Parse the data, and check whether all of it was consumed."""
-        body, count = self._foreign_body, self.request_count
-        fed = 0 if body is None else body.total_bytes
-        super().data_received(data)
-        if body is not None:
-            self._watch(body, body.total_bytes - fed == len(data))
-        if self.request_count != count and self.queued:
-            message, payload = self.queued[-1]
-            if isinstance(message, RawRequestMessage) and _is_foreign(message):
-                alone = self.request_count == count + 1
-                head = data.find(_HEAD_END) + len(_HEAD_END)
-                if alone and head >= len(_HEAD_END) and _lists_websocket(message, payload):
-                    self.upgraded = True
-                    self.tail = data[head:]
-                else:
-                    self._watch(payload, alone and head + payload.total_bytes == len(data))
+    __slots__ = ("_body", "_fed", "_lost")
 
-    def _watch(self, body: StreamReader, all_taken: bool) -> None:
+    def __init__(self, body: StreamReader, *, all_taken: bool) -> None:
         self._lost = not all_taken
-        self._foreign_body = None if self._lost or body.is_eof() else body
+        self._body = None if self._lost or body.is_eof() else body
+        self._fed = body.total_bytes
 
-    async def finish_response(
-        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        """Close with the response where bytes were lost or may still be lost."""
-        unsure = self._lost or self._foreign_body is not None
-        if unsure and _is_foreign(head_of(request)):
-            resp.force_close()
-        return await super().finish_response(request, resp, start_time)
+    @property
+    def unsure(self) -> bool:
+        """See the class."""
+        return self._lost or self._body is not None
+
+    def received(self, size: int) -> None:
+        """Take note of a further read of so many bytes, which was parsed."""
+        body = self._body
+        if body is None:
+            return
+        self._lost = body.total_bytes - self._fed != size
+        self._fed = body.total_bytes
+        if self._lost or body.is_eof():
+            self._body = None
 
 
-def _is_foreign(message: RawRequestMessage) -> bool:
+def after_upgrade(handler: OpenRequestHandler, requests: int, data: bytes) -> ForeignUpgrade | None:
+    """Look at the last head of a read, which asks for an upgrade.
+
+    Args:
+        handler: has parsed the read.
+        requests: the number of heads in it.
+        data: the read.
+
+    Returns:
+        What follows it; ``None`` if it is a WebSocket's handshake, whose early bytes are
+        restored where aiohttp did not recognise it.
+    """
+    message, body = handler.queued[-1]
+    assert isinstance(message, RawRequestMessage)
+    if not is_foreign(message):
+        return None
+    alone = requests == 1
+    head = data.find(_HEAD_END) + len(_HEAD_END)
+    if alone and head >= len(_HEAD_END) and _lists_websocket(message, body):
+        handler.upgraded = True
+        handler.tail = data[head:]
+        return None
+    return ForeignUpgrade(body, all_taken=alone and head + body.total_bytes == len(data))
+
+
+def is_foreign(message: RawRequestMessage) -> bool:
+    """Return whether a head asks for another protocol than WebSocket alone."""
     return message.upgrade and message.headers.get("Upgrade", "").lower() != "websocket"
 
 

@@ -133,6 +133,25 @@ def _response(reply: Reply) -> web.StreamResponse:
     return StreamedResponse(reply.status, body, lines, content_type)
 
 
+def direct(table: dict[tuple[str, str], Handler], route: Handler) -> Handler:
+    """Return a handler that finds routes without aiohttp's router.
+
+    Other paths, other spellings of a path and requests with ``Expect`` use the router.
+
+    Args:
+        table: method and path → handler with its middleware, without variable parts.
+        route: aiohttp's router.
+    """
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        found = table.get((request.method, request.raw_path.partition("?")[0]))
+        if found is None or "Expect" in request.headers:
+            return await route(request)
+        return await found(request)
+
+    return handle
+
+
 def _expect(
     max_bytes: int, middleware: Middleware
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
-from aiohttp.web_request import BaseRequest
 
 from chatsvc.server.aiohttp_internals import OpenRunner, connections_of, handler_options
 from chatsvc.server.http.connection import BoundedConnection
 from chatsvc.server.http.connection_watch import ConnectionWatch
 from chatsvc.server.http.middleware import Cors, Observe
+from chatsvc.server.http.operations import direct
 from chatsvc.server.http.outside_routes import HEADER_FIELD_BYTES, REQUEST_LINE_BYTES, OutsideRoutes
-from chatsvc.server.http.responses import ReadyResponse
 
 LINGER_SECONDS: Final = 5.0
 """How long an unread body is discarded after a refusal, so that the refusal arrives."""
@@ -29,54 +28,8 @@ DIRECT: Final = web.AppKey("direct", dict[tuple[str, str], Handler])
 """Method and path → handler with its middleware, for routes without variable parts."""
 
 
-class ProblemHandler(BoundedConnection):
-    """One connection."""
-
-    __slots__ = ("_connection_watch", "_outside")
-
-    def __init__(
-        self, manager: web.Server, *, outside: OutsideRoutes, watch: ConnectionWatch, **options: Any
-    ) -> None:
-        super().__init__(manager, **options)
-        self._outside = outside
-        self._connection_watch = watch
-
-    def handle_error(
-        self,
-        request: BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Return the response to a request that is not HTTP, or that failed outside the routes.
-
-        Raises:
-            ConnectionError: a response was begun already; no other one can be sent.
-        """
-        return self._outside.failed(request, exc, status, begun=request.writer.output_size > 0)
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Resume reading if it is paused.
-
-        aiohttp calls this after each read piece of a body, paused or not, and its parser then
-        searches for more each time.
-        """
-        if self.reading_paused:
-            super().resume_reading(resume_parser)
-
-    def finish_response(
-        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
-        """Convert HTTP errors that aiohttp raised outside the routes."""
-        if isinstance(resp, ReadyResponse) and resp.is_large:
-            self._connection_watch.response_started(len(resp.ready_body or b""))
-        if isinstance(resp, web.HTTPException) and isinstance(request, web.Request):
-            resp = self._outside.refused(request, resp)
-        return super().finish_response(request, resp, start_time)
-
-
 class ProblemServer(web.Server):
-    """Makes a :class:`ProblemHandler` for each connection, and monitors them.
+    """Makes a :class:`BoundedConnection` for each connection, and monitors them.
 
     ``on_capacity`` is called when a connection was closed, and periodically. ``open``: the
     number of open connections; aiohttp's own list also has those whose handler has not ended.
@@ -100,10 +53,10 @@ class ProblemServer(web.Server):
 
     def connection_from(self, address: str) -> RequestHandler:
         """Return the protocol of an accepted connection; ``address``: the key it counts under."""
-        return ProblemHandler(
+        return BoundedConnection(
             self,
             outside=self._outside,
-            watch=self.watch,
+            large_response=self.watch.response_started,
             address=address,
             **self._handler_options,
         )
@@ -174,7 +127,7 @@ class ProblemRunner(OpenRunner):
     def replace_server(self, usual: web.Server) -> web.Server:
         """Return the server with problem documents."""
         server = ProblemServer(
-            _direct(self.app.get(DIRECT, {}), usual.request_handler),
+            direct(self.app.get(DIRECT, {}), usual.request_handler),
             outside=OutsideRoutes(self._observe, self.app.get(CORS)),
             stall_seconds=self._stall_seconds,
             request_factory=usual.request_factory,
@@ -193,18 +146,3 @@ class ProblemRunner(OpenRunner):
 
 def _do_nothing() -> None:
     """Do nothing: no site waits for capacity."""
-
-
-def _direct(table: dict[tuple[str, str], Handler], route: Handler) -> Handler:
-    """Return a handler that finds the routes in ``table`` without aiohttp's router.
-
-    Other paths, other spellings of a path and requests with ``Expect`` use the router.
-    """
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        found = table.get((request.method, request.raw_path.partition("?")[0]))
-        if found is None or "Expect" in request.headers:
-            return await route(request)
-        return await found(request)
-
-    return handle
