@@ -60,15 +60,40 @@ async def failing_calls(pid: int, path: Path, inject: str) -> AsyncIterator[None
     tracer = await asyncio.create_subprocess_exec(
         *command, "-P", str(path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
+    reaping = asyncio.create_task(_let_go_of_dead(tracer, pid))
     try:
         await _attached(tracer, pid)
         yield
     finally:
+        reaping.cancel()
         if tracer.returncode is None:
             tracer.terminate()  # it detaches, and the process goes on
-        if tracer.stderr is not None:
-            await tracer.stderr.read()
-        await tracer.wait()
+        try:
+            await asyncio.wait_for(tracer.communicate(), 5)
+        except TimeoutError:
+            tracer.kill()
+            await tracer.communicate()
+
+
+async def _let_go_of_dead(tracer: asyncio.subprocess.Process, pid: int) -> None:
+    """Kill a tracer that does not notice that its process has died.
+
+    strace can miss the end of a process whose threads die all at once (seen with 6.1 on Linux
+    6.18), and until it lets go nobody else is told of it.
+    """
+    dead = 0
+    while dead < 3:
+        await asyncio.sleep(1)
+        dead = dead + 1 if _state_of(pid) == "Z" and tracer.returncode is None else 0
+    tracer.kill()
+
+
+def _state_of(pid: int) -> str:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return ""
+    return status.partition("State:\t")[2][:1]
 
 
 async def _attached(tracer: asyncio.subprocess.Process, pid: int) -> None:
