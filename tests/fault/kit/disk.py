@@ -103,17 +103,26 @@ async def _attached(tracer: asyncio.subprocess.Process, pid: int) -> None:
         if tracer.returncode is not None:
             said = await tracer.stderr.read() if tracer.stderr else b""
             pytest.skip(f"strace may not attach here: {said.decode().strip()}")
-        if all(_tracer_of(task) == tracer.pid for task in Path(f"/proc/{pid}/task").iterdir()):
+        if all(_tracer_of(task) in (tracer.pid, None) for task in _tasks_of(pid)):
             return
         await asyncio.sleep(0.01)
     raise TimeoutError(f"strace did not attach to {pid}")
 
 
-def _tracer_of(task: Path) -> int:
-    for line in (task / "status").read_text().splitlines():
-        if line.startswith("TracerPid:"):
-            return int(line.split()[1])
-    return 0
+def _tasks_of(pid: int) -> list[Path]:
+    try:
+        return list(Path(f"/proc/{pid}/task").iterdir())
+    except FileNotFoundError:
+        return []  # the first call that failed has ended the process already
+
+
+def _tracer_of(task: Path) -> int | None:
+    """The process that traces a thread, 0 for none; ``None`` where the thread has ended."""
+    try:
+        status = (task / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(status.partition("TracerPid:")[2].split()[0])
 
 
 def flip_bit(path: Path, offset: int) -> None:
