@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from chatsvc import __version__, logs
+from chatsvc.arguments import OneLineParser
 from chatsvc.cli.backup_folder import (
     LOG,
     STORE,
@@ -19,12 +20,27 @@ from chatsvc.cli.backup_folder import (
     sync_folder,
     write_manifest,
 )
-from chatsvc.cli.options import path_of, print_line, settings_from, warn_of_near_misses
+from chatsvc.cli.options import (
+    add_data,
+    add_store,
+    path_of,
+    print_line,
+    settings_from,
+    warn_of_near_misses,
+)
 from chatsvc.core.errors import ConfigurationError, LogDamaged, Unavailable
 from chatsvc.log.local.lock import DataDirInUse, DataDirLock
 from chatsvc.log.local.snapshot import copy_database, oldest, oldest_needed
 from chatsvc.log.local.wal import inspect_wal
 from chatsvc.settings.table import Settings
+
+
+def add_arguments(parser: OneLineParser) -> None:
+    """Add the arguments of the command."""
+    add_data(parser)
+    add_store(parser)
+    parser.add_argument("dir", metavar="DIR", help="a folder that does not exist yet")
+    parser.set_defaults(run=backup)
 
 
 def backup(arguments: argparse.Namespace) -> int:

@@ -5,9 +5,28 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
+from chatsvc.arguments import OneLineParser
+from chatsvc.cli.options import (
+    add_data,
+    add_listen,
+    add_store,
+    print_line,
+    settings_from,
+    warn_of_near_misses,
+)
 from chatsvc.logs import MASK, safe_uri
 from chatsvc.settings.table import TABLE, Settings, Variable
+
+
+def add_arguments(parser: OneLineParser) -> None:
+    """Add the arguments of the command."""
+    add_listen(parser)
+    add_data(parser)
+    add_store(parser)
+    parser.add_argument(
+        "--check", action="store_true", help="only check whether `chatsvc serve` would start"
+    )
+    parser.set_defaults(run=config)
 
 
 def config(arguments: argparse.Namespace) -> int:

@@ -12,13 +12,37 @@ from typing import Any
 import msgspec
 
 from chatsvc import logs
-from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
+from chatsvc.arguments import OneLineParser
+from chatsvc.cli.options import add_data, add_store, print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError, LogDamaged, VersionTooNew
 from chatsvc.core.ids import format_id, parse_id
 from chatsvc.core.record import unpack
 from chatsvc.settings.table import Settings
 from chatsvc.storage.dead_letters import DeadLetterAdmin
 from chatsvc.storage.ports.dead_letters import DeadLetter
+
+
+def add_arguments(parser: OneLineParser) -> None:
+    """Add the arguments of the command."""
+    actions = parser.add_subparsers(
+        title="actions", metavar="ACTION", required=True, parser_class=OneLineParser
+    )
+
+    def add_action(name: str, text: str) -> OneLineParser:
+        action = actions.add_parser(name, help=text)
+        add_data(action)
+        add_store(action)
+        action.set_defaults(action=name, run=dead_letters)
+        return action
+
+    add_action("list", "list them, oldest first")
+    show = add_action("show", "show one with all its fields, as JSON")
+    show.add_argument("id", metavar="ID")
+    replay = add_action("replay", "store it now, and remove it here")
+    replay.add_argument("ids", nargs="*", metavar="ID")
+    replay.add_argument("--all", action="store_true", help="replay all of them")
+    drop = add_action("drop", "delete it permanently")
+    drop.add_argument("ids", nargs="+", metavar="ID")
 
 
 def dead_letters(arguments: argparse.Namespace) -> int:

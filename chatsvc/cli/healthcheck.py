@@ -8,13 +8,21 @@ import sys
 from typing import Final
 from urllib.parse import urlsplit
 
-from chatsvc.cli.options import variables
+from chatsvc.arguments import OneLineParser
+from chatsvc.cli.options import add_env_file, variables
 from chatsvc.core.errors import ConfigurationError
 from chatsvc.settings.table import load
 
 _TIMEOUT_SECONDS: Final = 2.0
 _EVERYWHERE: Final = {"0.0.0.0": ("127.0.0.1",), "::": ("127.0.0.1", "::1")}
 _READ: Final = ("HOST", "PORT")
+
+
+def add_arguments(parser: OneLineParser) -> None:
+    """Add the arguments of the command."""
+    add_env_file(parser)
+    parser.add_argument("--url", help="instead of http://127.0.0.1:PORT")
+    parser.set_defaults(run=healthcheck)
 
 
 def healthcheck(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,8 @@ import asyncio
 from pathlib import Path
 
 from chatsvc import logs
-from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
+from chatsvc.arguments import OneLineParser
+from chatsvc.cli.options import add_data, add_store, print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError
 from chatsvc.core.ids import format_id, now_ms
 from chatsvc.log.local.lock import DataDirLock
@@ -15,6 +16,25 @@ from chatsvc.log.local.verify import BadRow, Verdict, accept_loss, remove, verif
 from chatsvc.settings.table import Settings
 from chatsvc.storage.dead_letters import DAMAGED
 from chatsvc.storage.ports.dead_letters import DeadLetter
+
+
+def add_arguments(parser: OneLineParser) -> None:
+    """Add the arguments of the command."""
+    actions = parser.add_subparsers(
+        title="actions", metavar="ACTION", required=True, parser_class=OneLineParser
+    )
+    action = actions.add_parser("verify", help="check records and checksums")
+    add_data(action)
+    add_store(action)
+    action.add_argument(
+        "--quarantine", action="store_true", help="move bad records to the dead letters"
+    )
+    action.add_argument(
+        "--accept-loss",
+        action="store_true",
+        help="drop what cannot be read; a copy is kept, and a new epoch begins",
+    )
+    action.set_defaults(run=log_verify)
 
 
 def log_verify(arguments: argparse.Namespace) -> int:

@@ -7,12 +7,25 @@ import asyncio
 from pathlib import Path
 
 from chatsvc import logs
-from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
+from chatsvc.arguments import OneLineParser
+from chatsvc.cli.options import add_data, add_store, print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import VersionTooNew
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.lock import DataDirLock
 from chatsvc.log.local.versions import log_versions
 from chatsvc.settings.table import Settings
+
+
+def add_arguments(parser: OneLineParser) -> None:
+    """Add the arguments of the command."""
+    add_data(parser)
+    add_store(parser)
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="only show what has to be upgraded; exit status 1 if anything",
+    )
+    parser.set_defaults(run=migrate)
 
 
 def migrate(arguments: argparse.Namespace) -> int:

@@ -19,6 +19,32 @@ Overrides = Mapping[str, tuple[str, str]]
 """Name → (value, source)."""
 
 
+def add_env_file(parser: argparse.ArgumentParser) -> None:
+    """Add ``--env-file``."""
+    parser.add_argument(
+        "--env-file", metavar="PATH", help="a file of variables; the environment takes precedence"
+    )
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add what a command that works on ``DATA_DIR`` takes."""
+    add_env_file(parser)
+    parser.add_argument("--data-dir", metavar="PATH", help="instead of DATA_DIR")
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Add ``--store``."""
+    parser.add_argument(
+        "--store", metavar="STORE", help="instead of STORE: auto, mongodb or sqlite"
+    )
+
+
+def add_listen(parser: argparse.ArgumentParser) -> None:
+    """Add what names the address to listen on."""
+    parser.add_argument("--host", metavar="ADDRESS", help="instead of HOST")
+    parser.add_argument("--port", metavar="N", help="instead of PORT; 0 for any free port")
+
+
 def variables(arguments: argparse.Namespace) -> dict[str, str]:
     """Return the variables of the environment, and below it those of ``--env-file``.
 

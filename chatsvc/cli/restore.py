@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from chatsvc import logs
+from chatsvc.arguments import OneLineParser
 from chatsvc.cli.backup_folder import (
     LOG,
     STORE,
@@ -17,7 +18,14 @@ from chatsvc.cli.backup_folder import (
     read_manifest,
     sync_folder,
 )
-from chatsvc.cli.options import path_of, print_line, settings_from, warn_of_near_misses
+from chatsvc.cli.options import (
+    add_data,
+    add_store,
+    path_of,
+    print_line,
+    settings_from,
+    warn_of_near_misses,
+)
 from chatsvc.core.errors import ConfigurationError, Unavailable
 from chatsvc.core.ids import now_ms
 from chatsvc.log.local.damage import unfinished_loss
@@ -25,6 +33,19 @@ from chatsvc.log.local.given_ids import highest_given
 from chatsvc.log.local.lock import UNFINISHED_RESTORE, DataDirLock
 from chatsvc.log.local.verify import begin_restored_epoch
 from chatsvc.settings.table import Settings
+
+
+def add_arguments(parser: OneLineParser) -> None:
+    """Add the arguments of the command."""
+    add_data(parser)
+    add_store(parser)
+    parser.add_argument("dir", metavar="DIR", help="a folder that `chatsvc backup` has created")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="move the existing files of DATA_DIR away first",
+    )
+    parser.set_defaults(run=restore)
 
 
 def restore(arguments: argparse.Namespace) -> int:

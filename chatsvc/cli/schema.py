@@ -12,10 +12,24 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from chatsvc.arguments import OneLineParser
 from chatsvc.cli.options import path_of, print_line
 from chatsvc.core.errors import ConfigurationError
 
 _ABSENT: Final = object()
+
+
+def add_arguments(parser: OneLineParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "dir", nargs="?", default="contracts", metavar="DIR", help="the folder (contracts)"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="only compare the files of the folder; exit status 1 if they differ",
+    )
+    parser.set_defaults(run=schema)
 
 
 def schema(arguments: argparse.Namespace) -> int:

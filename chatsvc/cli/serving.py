@@ -1,74 +1,35 @@
-"""``chatsvc serve`` and ``chatsvc dev``: run the service."""
+"""Run the service, for ``chatsvc serve`` and ``chatsvc dev``."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import importlib.util
 import resource
-import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 
-from chatsvc import __version__
-from chatsvc.cli.options import Overrides, settings_from, variables
 from chatsvc.core.errors import ChatError
-from chatsvc.core.origins import LOOPBACK
-from chatsvc.line_writer import LineWriter
-from chatsvc.logs import configure, finish, safe_uri
+from chatsvc.logs import configure, finish
 from chatsvc.server.http.connection_limits import MAX_RESERVE
 from chatsvc.settings.table import Settings, near_misses
 
 if TYPE_CHECKING:
     from chatsvc.app.lifecycle import Running
 
-_DEV: Final = "chatsvc dev"
-_DEV_USERS: Final = ("alice", "bob")
 
-
-def serve(arguments: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT."""
-    return _run(settings_from(arguments), variables(arguments), None)
-
-
-def dev(arguments: argparse.Namespace) -> int:
-    """Serve on the loopback address with the development login, and print how to try it."""
-    found = variables(arguments)
-    settings = settings_from(arguments, _dev_preset(found))
-    if arguments.reload:
-        from chatsvc.cli.reloading import serve_and_reload
-
-        return serve_and_reload(arguments)
-    return _run(settings, found, _introduce)
-
-
-def _dev_preset(found: Mapping[str, str]) -> Overrides:
-    """Return the settings of ``dev``.
-
-    Variables for logs and the login take precedence. HOST does not, or a variable meant for a
-    server would open this service to other machines. Loopback origins are added to
-    CORS_ORIGINS.
-    """
-    origins = ",".join(filter(None, [found.get("CORS_ORIGINS"), LOOPBACK]))
-    preset = {"HOST": ("127.0.0.1", _DEV), "CORS_ORIGINS": (origins, _DEV)}
-    for name, value in (
-        ("DEV_LOGIN", "loopback"),
-        ("DRAIN_SECONDS", "0"),
-        ("LOG_LEVEL", "warning"),
-        ("LOG_FORMAT", "console"),
-    ):
-        if not found.get(name):
-            preset[name] = (value, _DEV)
-    return preset
-
-
-def _run(
+def run_service(
     settings: Settings,
     found: Mapping[str, str],
     on_started: Callable[[Running], None] | None,
 ) -> int:
+    """Serve until SIGTERM or SIGINT, and return the exit status.
+
+    Args:
+        found: the variables that are set, to warn of those that are not read.
+        on_started: called once the service listens.
+    """
     configure(settings, queued=True)
     try:
         return _serve(settings, found, on_started)
@@ -123,42 +84,3 @@ def _allow_open_files(settings: Settings) -> None:
             max_connections=settings.max_connections,
             max_http_connections=settings.max_http_connections,
         )
-
-
-def _introduce(running: Running) -> None:
-    """Print the introduction; a standard output that is not read does not block the service."""
-    writer = LineWriter(sys.stdout.fileno())
-    writer.msg(introduction(running).encode())
-    writer.close(0)
-
-
-def introduction(running: Running) -> str:
-    """Return the address, the files and three commands that can be pasted as they are."""
-    settings, url = running.settings, running.url
-    data = settings.data_path
-    store = (
-        str(data / "store.db")
-        if settings.chosen_store == "sqlite"
-        else f"{safe_uri(settings.mongo_uri)}, database {settings.mongo_db}"
-    )
-    sender, other = _DEV_USERS
-    token = running.dev_token(sender)
-    lines = [
-        f"chatsvc {__version__} listens on {url} (documentation: {url}/docs)",
-        f"  log:   {data / 'log.db'}",
-        f"  store: {store}",
-        "",
-    ]
-    if token is None:
-        lines += ["The development login is off: tokens come from your application's login."]
-    else:
-        curl = "curl -sS -w '\\n' -H \"Authorization: Bearer $TOKEN\""
-        message = f'{{"participants":["{sender}","{other}"],"content":"Hello!"}}'
-        lines += [
-            f"To try it from another terminal, as {sender}:",
-            "",
-            f"export TOKEN={token}",
-            f"{curl} -H 'Content-Type: application/json' -d '{message}' {url}/api/messages",
-            f"{curl} '{url}/api/messages/get?participants={sender},{other}'",
-        ]
-    return "\n".join([*lines, "", "Ctrl-C ends it."])

@@ -6,9 +6,10 @@ import argparse
 import re
 from typing import Final
 
+from chatsvc.arguments import OneLineParser
 from chatsvc.auth.keys import load_secrets
 from chatsvc.auth.minting import DEV_SECRET_NAME, dev_secret, mint
-from chatsvc.cli.options import print_line, settings_from, warn_of_near_misses
+from chatsvc.cli.options import add_data, print_line, settings_from, warn_of_near_misses
 from chatsvc.core.errors import ConfigurationError
 from chatsvc.core.participants import user_id_error
 from chatsvc.settings.table import Settings
@@ -18,6 +19,14 @@ MAX_TTL_SECONDS: Final = 10 * 365 * 86_400
 
 _TTL: Final = re.compile(r"([0-9]{1,10})([smhd]?)\Z")
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def add_arguments(parser: OneLineParser) -> None:
+    """Add the arguments of the command."""
+    add_data(parser)
+    parser.add_argument("user", metavar="USER")
+    parser.add_argument("--ttl", default="1h", metavar="TIME", help="90, 15m, 1h (default), 30d")
+    parser.set_defaults(run=token)
 
 
 def token(arguments: argparse.Namespace) -> int:

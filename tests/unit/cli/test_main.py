@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from chatsvc import __version__, cli
-from chatsvc.cli import main
+from chatsvc import __version__
+from chatsvc.cli import config, main
 from chatsvc.core.errors import (
     ConfigurationError,
     LogDamaged,
@@ -116,7 +116,7 @@ def test_an_error_that_can_be_fixed_is_one_line(
     def fail(_arguments: argparse.Namespace) -> int:
         raise error
 
-    monkeypatch.setattr(cli, "_config", fail)
+    monkeypatch.setattr(config, "config", fail)
     assert main(["config"]) == status
     captured = capsys.readouterr()
     assert captured.err == "chatsvc: PORT: is no good\n"
@@ -127,7 +127,7 @@ def test_what_is_a_fault_of_ours_is_not_dressed_up(monkeypatch: pytest.MonkeyPat
     def fail(_arguments: argparse.Namespace) -> int:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "_config", fail)
+    monkeypatch.setattr(config, "config", fail)
     with pytest.raises(ZeroDivisionError):
         main(["config"])
 
