@@ -27,7 +27,8 @@ from chatsvc.client.own_sends import OwnSends
 from chatsvc.client.policy import Backoff, ReconnectPolicy
 from chatsvc.client.session import Session
 from chatsvc.client.tokens import Token, TokenSource
-from chatsvc.wire.protocol import Hello, Send, encode_frame
+from chatsvc.wire.cursor import Cursor
+from chatsvc.wire.protocol import Hello
 
 CONNECT_SECONDS: Final = 15.0
 CLOSE_SECONDS: Final = 2.0
@@ -85,6 +86,11 @@ class ChatClient(HttpCalls):
             a size is less than 1.
     """
 
+    _used_token: str | None = None
+    _hello: Hello | None = None
+    _failure: ClientError | None = None
+    _task: asyncio.Task[None] | None = None
+
     def __init__(
         self,
         url: str,
@@ -105,17 +111,12 @@ class ChatClient(HttpCalls):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         check_positive(queue_size=queue_size, outbox_size=outbox_size, max_attempts=max_attempts)
-        self._device = device
-        self._receipts = receipts
-        start = read_cursor(since) if since is not None else None
-        if since is not None and start is None:
-            raise ValueError("since must be a cursor: epoch.id")
-        backoff = backoff or Backoff()
-        self._tokens = TokenSource(token)
-        own = OwnSends()
+        self._device, self._receipts = device, receipts
+        start = _position(since)
+        tokens, own, backoff = TokenSource(token), OwnSends(), backoff or Backoff()
         self.api = ChatApi(
             url,
-            self._tokens,
+            tokens,
             device=device,
             backoff=backoff,
             draw=draw,
@@ -126,7 +127,7 @@ class ChatClient(HttpCalls):
         )
         self._context = Context(
             api=self.api,
-            tokens=self._tokens,
+            tokens=tokens,
             inbox=Inbox(queue_size, start),
             outbox=Outbox(outbox_size),
             own=own,
@@ -137,16 +138,9 @@ class ChatClient(HttpCalls):
             fill_gaps=fill_gaps,
         )
         self._policy = ReconnectPolicy(
-            max_attempts=max_attempts,
-            can_refresh=self._tokens.refreshable,
-            backoff=backoff,
-            draw=draw,
+            max_attempts=max_attempts, can_refresh=tokens.refreshable, backoff=backoff, draw=draw
         )
-        self._used_token: str | None = None
-        self._hello: Hello | None = None
         self._opened = asyncio.Event()
-        self._failure: ClientError | None = None
-        self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Start connecting; sends wait until that is done."""
@@ -251,16 +245,7 @@ class ChatClient(HttpCalls):
         context, mint = self._context, self.api.clock.mint
         one = check_outgoing(participants, channel, content, client_id, metadata, mint=mint)
         ref = context.outbox.reserve()
-        frame = encode_frame(
-            Send(
-                ref=ref,
-                participants=one.destination.participants,
-                channel=one.destination.channel,
-                content=one.content,
-                client_id=one.client_id,
-                metadata=one.metadata,
-            )
-        )
+        frame = one.frame(ref)
         result: asyncio.Future[Sent] = asyncio.get_running_loop().create_future()
         context.outbox.add(ref, frame, Pending(one.client_id, result))
         context.own.add(one.client_id, one.destination.key)
@@ -311,7 +296,7 @@ class ChatClient(HttpCalls):
                     self._stop(failure, failure)
                     return
                 if decision.fresh_token:
-                    self._tokens.forget(self._used_token)
+                    self._context.tokens.forget(self._used_token)
                 await asyncio.sleep(decision.wait)
         except Exception as exc:  # noqa: BLE001  a fault of this client must end every wait
             failed = GaveUp(ABNORMAL, "", f"the client failed: {exc!r}")
@@ -322,7 +307,7 @@ class ChatClient(HttpCalls):
         token = None
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                token = await self._tokens.get()
+                token = await self._context.tokens.get()
                 socket = await open_socket(self.api, token, self._parameters())
         except aiohttp.ClientResponseError as exc:
             closed = refused_handshake(exc)
@@ -367,6 +352,20 @@ class ChatClient(HttpCalls):
             if not entry.waiter.result.done():
                 entry.waiter.result.set_exception(for_callers)
         self._context.inbox.end(for_consumer)
+
+
+def _position(since: str | None) -> Cursor | None:
+    """Return where to resume.
+
+    Raises:
+        ValueError: it is no cursor.
+    """
+    if since is None:
+        return None
+    position = read_cursor(since)
+    if position is None:
+        raise ValueError("since must be a cursor: epoch.id")
+    return position
 
 
 async def _close(socket: aiohttp.ClientWebSocketResponse[bool]) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from chatsvc.client.arguments import check_client_id, check_content, json_object
 from chatsvc.client.destination import Destination, find_destination
+from chatsvc.wire.protocol import Send, encode_frame
 
 
 class Outgoing(NamedTuple):
@@ -16,6 +17,19 @@ class Outgoing(NamedTuple):
     content: str
     client_id: str
     metadata: dict[str, Any] | None
+
+    def frame(self, ref: str) -> bytes:
+        """Return it as a frame of the socket, to be acknowledged by ``ref``."""
+        return encode_frame(
+            Send(
+                ref=ref,
+                participants=self.destination.participants,
+                channel=self.destination.channel,
+                content=self.content,
+                client_id=self.client_id,
+                metadata=self.metadata,
+            )
+        )
 
 
 def check_outgoing(

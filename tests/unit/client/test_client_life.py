@@ -282,7 +282,7 @@ async def test_a_token_that_renewed_the_connection_is_the_one_that_is_refused(
     peer = await server.greet()
     await peer.say({"type": "auth_expiring", "in_seconds": 30})
     assert (await peer.hear())["token"] == "token-2"
-    await until(lambda: client._tokens._token == "token-2")
+    await until(lambda: client._context.tokens._token == "token-2")
     await peer.close(4002, "token_expired")
     assert (await server.greet()).token == "token-3"
 
