@@ -20,6 +20,7 @@ from chatsvc.features.messages.service import Policy
 from chatsvc.log.base import MessageLog
 from chatsvc.server.http.application import ServerOptions, build_application
 from chatsvc.server.http.protocol import ProblemRunner
+from chatsvc.server.observability.health import HealthReport
 from chatsvc.server.observability.metrics import Metrics
 from chatsvc.server.websocket.command_table import CommandTable
 from chatsvc.server.websocket.connection_commands import connection_commands
@@ -93,23 +94,9 @@ def build(base: Foundations, *, is_ready: Callable[[], bool]) -> Components:
     )
     sockets = _sockets(base, history, hub, commands)
     _connect_log(base, sockets, hub)
-    application = build_application(
-        features=offered,
-        commands=commands.commands,
-        authenticator=base.authentication.verifier,
-        limits=settings.limits,
-        health_report=health_report(log, persister, base.probe, is_ready=is_ready),
-        metrics=metrics,
-        options=ServerOptions(
-            version=__version__,
-            cors_origins=settings.cors_origins,
-            cors_headers=settings.cors_headers,
-            metrics_token=settings.metrics_token,
-        ),
-        extra_routes=[web.get("/ws", WebSocketEndpoint(sockets).__call__, allow_head=False)],
-    )
+    report = health_report(log, persister, base.probe, is_ready=is_ready)
     runner = ProblemRunner(
-        application,
+        _application(base, offered, sockets, commands, report),
         observe=metrics.requests.observe,
         shutdown_timeout=settings.shutdown_seconds / 2,
         stall_seconds=settings.socket_stall_seconds,
@@ -157,6 +144,31 @@ def _feature_parts(base: Foundations, history: History, hub: Hub) -> FeaturePart
         mint_dev_token=base.authentication.mint_dev,
         dev_login_local_only=settings.dev_login == "loopback",
         connections_require_auth=settings.connections_require_auth,
+    )
+
+
+def _application(
+    base: Foundations,
+    offered: tuple[Feature, ...],
+    sockets: SocketParts,
+    commands: CommandTable,
+    report: Callable[[], HealthReport],
+) -> web.Application:
+    settings = base.settings
+    return build_application(
+        features=offered,
+        commands=commands.commands,
+        authenticator=base.authentication.verifier,
+        limits=settings.limits,
+        health_report=report,
+        metrics=base.metrics,
+        options=ServerOptions(
+            version=__version__,
+            cors_origins=settings.cors_origins,
+            cors_headers=settings.cors_headers,
+            metrics_token=settings.metrics_token,
+        ),
+        extra_routes=[web.get("/ws", WebSocketEndpoint(sockets).__call__, allow_head=False)],
     )
 
 

@@ -19,7 +19,19 @@ from chatsvc.storage.probe import StoreProbe
 def service_metrics(
     log: LogStatus, sockets: SocketParts, probe: StoreProbe, history: History
 ) -> tuple[Metric, ...]:
-    """Return the metrics of the log, the store and the sockets."""
+    """Return the metrics of the log, the store, the history and the sockets."""
+    return (
+        *_log_metrics(log),
+        Metric("store_up", "1 while the store answers, otherwise 0.", lambda: float(probe.up)),
+        *_history_metrics(history),
+        *_socket_metrics(sockets),
+        Metric(
+            "log_lines_lost", "Log lines that could not be written.", logs.lines_lost, "counter"
+        ),
+    )
+
+
+def _log_metrics(log: LogStatus) -> tuple[Metric, ...]:
     return (
         Metric(
             "backlog_bytes",
@@ -36,16 +48,9 @@ def service_metrics(
             "Messages stored once, and not yet in the store that is being refilled.",
             lambda: log.refill,
         ),
-        Metric("store_up", "1 while the store answers, otherwise 0.", lambda: float(probe.up)),
         Metric(
             "recent_bytes", "Bytes of stored messages in memory.", lambda: log.tail.recent_bytes
         ),
-        Metric(
-            "history_waiting",
-            "Reads of history that wait for the store.",
-            lambda: history.queue.waiting,
-        ),
-        Metric("sockets_slow", "Sockets with unsent bytes.", lambda: len(sockets.registry.slow)),
         Metric(
             "messages_duplicate",
             "Sends with a client_id that was used before.",
@@ -70,12 +75,28 @@ def service_metrics(
             lambda: log.counts.over_new_conversations,
             "counter",
         ),
+    )
+
+
+def _history_metrics(history: History) -> tuple[Metric, ...]:
+    return (
+        Metric(
+            "history_waiting",
+            "Reads of history that wait for the store.",
+            lambda: history.queue.waiting,
+        ),
         Metric(
             "history_busy",
             "Reads of history refused because too many waited.",
             lambda: history.queue.refused,
             "counter",
         ),
+    )
+
+
+def _socket_metrics(sockets: SocketParts) -> tuple[Metric, ...]:
+    return (
+        Metric("sockets_slow", "Sockets with unsent bytes.", lambda: len(sockets.registry.slow)),
         Metric(
             "resume_replayed",
             "Messages replayed to sockets that resume.",
@@ -90,9 +111,6 @@ def service_metrics(
             "Times that a live socket exceeded its maximum of unsent bytes.",
             lambda: sockets.resumer.fell_behind,
             "counter",
-        ),
-        Metric(
-            "log_lines_lost", "Log lines that could not be written.", logs.lines_lost, "counter"
         ),
     )
 

@@ -50,6 +50,13 @@ DEVICE: Final = "Chatsvc-Device"
 
 _encode = msgspec.json.Encoder().encode
 
+_SEND_DESCRIPTION: Final = (
+    "The conversation is named by `participants`, which must include the sender, or by "
+    "its key `channel`; a key that begins with `,sha256:` must be that of a conversation "
+    "of the caller's. The response is sent once the message is durable. All participants "
+    "except the sender receive it at once. With a `client_id` (preferably a UUIDv7) it can "
+    "be sent again: the same `client_id` with the same content is the same message."
+)
 _LOCATION_DOC: Final = {"Location": "Where the message can be read."}
 
 
@@ -95,13 +102,7 @@ def _send(sender: ConversationSender, limits: Limits) -> Operation:
         method="POST",
         path="/api/messages",
         summary="Send a message to a conversation",
-        description=(
-            "The conversation is named by `participants`, which must include the sender, or by "
-            "its key `channel`; a key that begins with `,sha256:` must be that of a conversation "
-            "of the caller's. The response is sent once the message is durable. All participants "
-            "except the sender receive it at once. With a `client_id` (preferably a UUIDv7) it can "
-            "be sent again: the same `client_id` with the same content is the same message."
-        ),
+        description=_SEND_DESCRIPTION,
         access=USER,
         request=SendRequest,
         headers=SendHeaders,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from functools import partial
 from typing import Any, Final, Protocol
 
 from chatsvc.core.errors import FieldError, Forbidden, StoreUnavailable
@@ -82,6 +83,9 @@ class MessageService:
         self._client_ids = client_ids
         self._limits = limits
         self._max_content = limits.content_characters
+        self._check_metadata = partial(
+            check_metadata, max_bytes=limits.metadata_bytes, max_depth=limits.metadata_depth
+        )
         self._known: SizedCache[tuple[str, ...], tuple[tuple[str, ...], str]]
         self._known = SizedCache(KNOWN_NAMES)
 
@@ -94,14 +98,9 @@ class MessageService:
         client_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> asyncio.Future[Appended]:
-        """Accept a message.
+        """Accept a message, in the order of calls unless the policy or the store is waited for.
 
-        The order of calls is the order of ids, unless the policy or the store has to be
-        waited for.
-
-        Args:
-            origin: the connection that sends, or the device that a send over HTTP names; empty
-                if there is neither.
+        ``origin``: the connection or device that sends; empty if there is neither.
 
         Raises:
             Invalid: at once; the first thing that is wrong, with its pointer.
@@ -109,8 +108,7 @@ class MessageService:
 
         The future raises:
             Conflict: this ``client_id`` was used for another content.
-            TooManyRequests: too much of this sender's waits to be stored, or too many
-                conversations were begun.
+            TooManyRequests: too much of the sender's waits, or too many conversations were begun.
             LogUnavailable: a bound is reached; nothing was kept.
             StoreUnavailable: whether this ``client_id`` was used cannot be told now.
         """
@@ -121,11 +119,7 @@ class MessageService:
         if client_id is not None:
             check_client_id(client_id)
         if metadata is not None:
-            check_metadata(
-                metadata,
-                max_bytes=self._limits.metadata_bytes,
-                max_depth=self._limits.metadata_depth,
-            )
+            self._check_metadata(metadata)
         if sender not in people:
             raise _not_a_participant()
         permission = self._policy.check(sender, people)

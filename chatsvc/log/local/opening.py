@@ -52,9 +52,7 @@ async def open_log_file(
     Raises:
         LogDamaged, VersionTooNew: as :class:`~chatsvc.log.local.file.LogFile`.
     """
-    file = await asyncio.to_thread(LogFile, path)
-    if file.torn_at is not None:
-        _logger.warning("log_end_torn", offset=file.torn_at)
+    file = await _open(path)
     try:
         await asyncio.to_thread(file.check_pages)
         attachment = await asyncio.to_thread(positions_at_start, file, store)
@@ -89,6 +87,13 @@ async def open_log_file(
         file.abandon()
         raise
     return OpenedFile(file, attachment, tail, keys, elapsed, head)
+
+
+async def _open(path: Path) -> LogFile:
+    file = await asyncio.to_thread(LogFile, path)
+    if file.torn_at is not None:
+        _logger.warning("log_end_torn", offset=file.torn_at)
+    return file
 
 
 def positions_at_start(file: LogFile, store: StoreState | None) -> Attachment:

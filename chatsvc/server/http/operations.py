@@ -59,24 +59,20 @@ def handler(
     operation: Operation, authenticator: Authenticator, limits: Limits, origins: frozenset[str]
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Return a handler: authenticate, decode, call, respond; the middleware handles errors."""
-    call = operation.handler
-    access = operation.access
+    call, access = operation.handler, operation.access
     needs_token, needs_check = access.needs_token, access != USER
     known, authenticate = authenticator.known, authenticator.authenticate
-    stream = operation.stream
-    has_body = has_json_body(operation)
+    stream, check = operation.stream, operation.check
+    has_body, max_bytes = has_json_body(operation), limits.body_bytes
     decode_body = body_decoder(operation.request)
     decode_parameters = parameter_decoder(operation)
     decode_headers = header_decoder(operation)
-    max_bytes = limits.body_bytes
-    check = operation.check
-    path, quiet, local_only = operation.path, operation.quiet, operation.local_only
-    own_pages_only = operation.own_pages_only
+    path, quiet = operation.path, operation.quiet
+    local_only, own_pages_only = operation.local_only, operation.own_pages_only
 
     async def handle(request: web.Request) -> web.StreamResponse:
         exchange = request[EXCHANGE]
-        exchange.route = path
-        exchange.quiet = quiet
+        exchange.route, exchange.quiet = path, quiet
         caller: Caller | None = None
         if local_only:
             check_local(request)

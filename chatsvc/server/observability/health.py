@@ -81,34 +81,10 @@ def operations(report: Callable[[], HealthReport], version: str) -> tuple[Operat
             return Reply(200, Ready(status="ready"))
         return Reply(503, Ready(status="not_ready"))
 
-    def operation(
-        name: str,
-        path: str,
-        summary: str,
-        kind: type[msgspec.Struct],
-        bad: str | None,
-        handler: object,
-    ) -> Operation:
-        responses: dict[int, tuple[str, type[msgspec.Struct]]] = {200: ("Yes.", kind)}
-        if bad is not None:
-            responses[503] = (bad, kind)
-        return Operation(
-            name=name,
-            method="GET",
-            path=path,
-            summary=summary,
-            access=ANYBODY,
-            request=NoParameters,
-            responses=responses,
-            handler=handler,  # type: ignore[arg-type]
-            tag="health",
-            quiet=True,
-        )
-
     return (
-        operation("health", "/health", "Whether it works", Health, "Sends are refused.", health),
-        operation("health_live", "/health/live", "Whether the process answers", Live, None, live),
-        operation(
+        _operation("health", "/health", "Whether it works", Health, "Sends are refused.", health),
+        _operation("health_live", "/health/live", "Whether the process answers", Live, None, live),
+        _operation(
             "health_ready",
             "/health/ready",
             "Whether to send new clients here",
@@ -116,4 +92,29 @@ def operations(report: Callable[[], HealthReport], version: str) -> tuple[Operat
             "Not started yet, or shutting down.",
             ready,
         ),
+    )
+
+
+def _operation(
+    name: str,
+    path: str,
+    summary: str,
+    kind: type[msgspec.Struct],
+    bad: str | None,
+    handler: object,
+) -> Operation:
+    responses: dict[int, tuple[str, type[msgspec.Struct]]] = {200: ("Yes.", kind)}
+    if bad is not None:
+        responses[503] = (bad, kind)
+    return Operation(
+        name=name,
+        method="GET",
+        path=path,
+        summary=summary,
+        access=ANYBODY,
+        request=NoParameters,
+        responses=responses,
+        handler=handler,  # type: ignore[arg-type]
+        tag="health",
+        quiet=True,
     )

@@ -56,16 +56,7 @@ def document(
                 "license": {"name": "Apache-2.0"},
             },
             "defaultContentType": "application/json",
-            "channels": {
-                "socket": {
-                    "address": "/ws",
-                    "messages": {
-                        kind.__name__: {"$ref": f"#/components/messages/{kind.__name__}"}
-                        for kind in (*from_client, *from_server)
-                    },
-                    "bindings": {"ws": {"method": "GET", "query": _query()}},
-                }
-            },
+            "channels": {"socket": _channel((*from_client, *from_server))},
             "operations": {
                 "fromClient": _direction("receive", from_client),
                 "fromServer": _direction("send", from_server),
@@ -95,6 +86,16 @@ def _message(kind: type[msgspec.Struct]) -> dict[str, Any]:
 def _request(command: Command) -> dict[str, Any]:
     message = _message(command.request)
     return message | {"examples": [{"payload": command.example}]} if command.example else message
+
+
+def _channel(kinds: Sequence[type[msgspec.Struct]]) -> dict[str, Any]:
+    return {
+        "address": "/ws",
+        "messages": {
+            kind.__name__: {"$ref": f"#/components/messages/{kind.__name__}"} for kind in kinds
+        },
+        "bindings": {"ws": {"method": "GET", "query": _query()}},
+    }
 
 
 def _direction(action: str, kinds: _Kinds) -> dict[str, Any]:
