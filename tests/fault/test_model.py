@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from chatsvc.log.local import attachment, maintenance, opening
 from chatsvc.log.local import log as local
-from tests.fault.kit.model import run
+from tests.fault.kit.model_run import run
 
 SEEDS = range(12)
 STEPS = 40

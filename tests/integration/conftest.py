@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from testkit.process import Process, running
 from testkit.talking import SETTINGS, url_of
 
 Serve = Callable[..., tuple[Process, str]]
+_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +38,10 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             return process, url_of(process)
 
         yield start
+
+
+@pytest.fixture
+def names() -> tuple[str, str, str]:
+    """Three people that no other test knows."""
+    number = next(_numbers)
+    return f"alice{number}", f"bob{number}", f"carol{number}"

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import aiohttp
 import pytest
 import websockets
 from multidict import CIMultiDict
-from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from chatsvc import __version__
 from chatsvc.auth.minting import mint
 from chatsvc_conformance.framing import client_frame
 from chatsvc_conformance.raw_socket import handshake
-from testkit.process import Process
 from testkit.raw_socket import RawSocket, opening
-from testkit.talking import SOON, bearer, log_lines, talk, token, ws_url
-from testkit.waiting import until
-from tests.integration.conftest import Serve
+from testkit.talking import SOON, bearer, talk, token, ws_url
+from tests.integration.support.handshakes import KEY, closed_with, refused
 
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 MILLISECOND = timedelta(milliseconds=1)
 OTHER_KEY = b"another secret of thirty-two bytes!"
 
@@ -38,38 +31,6 @@ def minted(which: str) -> str:
         "FORGED": mint(OTHER_KEY, "ann", 600),
         "EXPIRED": token("ann", -3600),
     }.get(which, which)
-
-
-async def refused(url: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], Any]:
-    """The answer to a handshake that is not taken."""
-    fields = CIMultiDict(
-        {
-            "Connection": "Upgrade",
-            "Upgrade": "websocket",
-            "Sec-WebSocket-Version": "13",
-            "Sec-WebSocket-Key": KEY,
-        }
-    )
-    for name in set(headers):
-        fields.pop(name, None)
-    fields.extend(headers)
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(url, headers=fields) as answer,
-    ):
-        assert answer.content_type == "application/problem+json"
-        return answer.status, dict(answer.headers), await answer.json()
-
-
-async def closed_with(url: str, *offered: str) -> tuple[int, str]:
-    """What a browser sees: an upgrade, and a close with its code."""
-    protocols = [Subprotocol(name) for name in offered]
-    async with websockets.connect(ws_url(url), subprotocols=protocols, proxy=None) as ws:
-        assert ws.subprotocol in offered
-        with pytest.raises(ConnectionClosed) as raised:
-            await asyncio.wait_for(ws.recv(), SOON)
-    assert raised.value.rcvd is not None
-    return raised.value.rcvd.code, raised.value.rcvd.reason
 
 
 async def test_hello_says_all_that_a_client_needs(url: str) -> None:
@@ -351,72 +312,3 @@ async def test_bytes_that_come_while_the_resume_is_planned_are_not_lost(url: str
     kinds = {(await raw.json())["type"] for _ in range(4)}
     assert kinds == {"hello", "gap", "caught_up", "pong"}
     await raw.end()
-
-
-async def test_one_more_than_there_may_be_comes_back_later(serve: Serve) -> None:
-    _, url = serve(MAX_CONNECTIONS="2")
-    async with talk(url, "ann"), talk(url, "ben"):
-        status, headers, problem = await refused(url + "/ws", bearer("cem"))
-        assert (status, problem["code"]) == (503, "overload")
-        assert int(headers["Retry-After"]) >= 1
-        code, reason = await closed_with(url, "chatsvc.v1", f"bearer.{token('cem')}")
-        assert code == 1013
-        assert reason.partition(";")[2].startswith("retry_after_ms=")
-    async with asyncio.timeout(SOON):
-        while True:
-            try:
-                async with talk(url, "cem") as one:
-                    assert one.hello["user"] == "cem"
-                    return
-            except websockets.InvalidStatus:
-                await asyncio.sleep(0.01)  # the others are about to be gone
-
-
-async def test_one_user_has_so_many_and_others_are_not_in_its_way(serve: Serve) -> None:
-    _, url = serve(MAX_CONNECTIONS_PER_USER="2")
-    async with talk(url, "ann"), talk(url, "ann", since="unreadable"), talk(url, "ben"):
-        status, headers, problem = await refused(url + "/ws", bearer("ann"))
-        assert (status, problem["code"]) == (429, "too_many_connections")
-        assert problem["detail"] == "a user must not have more than 2 connections"
-        assert int(headers["Retry-After"]) >= 1
-        code, reason = await closed_with(url, "chatsvc.v1", f"bearer.{token('ann')}")
-        assert code == 1013
-        assert re.fullmatch(r"connections;retry_after_ms=\d+", reason)
-        async with talk(url, "ben") as one:
-            assert one.hello["user"] == "ben"
-    async with asyncio.timeout(SOON):
-        while True:
-            try:
-                async with talk(url, "ann") as one:
-                    assert one.hello["user"] == "ann"
-                    return
-            except websockets.InvalidStatus:
-                await asyncio.sleep(0.01)  # the others are about to be gone
-
-
-async def test_connections_are_counted_while_they_last(url: str) -> None:
-    async def count() -> dict[str, int]:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.post(url + "/api/connections", json={"users": ["kim", "lou"]}) as answer,
-        ):
-            return dict((await answer.json())["connections"])
-
-    async with talk(url, "kim"):
-        async with talk(url, "kim"):
-            assert await count() == {"kim": 2, "lou": 0}
-        async with asyncio.timeout(SOON):
-            while (await count())["kim"] != 1:  # noqa: ASYNC110 - another process
-                await asyncio.sleep(0.01)
-
-
-async def test_a_line_when_one_comes_and_when_one_goes(url: str, service: Process) -> None:
-    async with talk(url, "nell") as one:
-        connection = one.hello["connection_id"]
-
-    def lines(event: str) -> list[dict[str, Any]]:
-        return [line for line in log_lines(service, event) if line.get("connection") == connection]
-
-    await until(lambda: lines("disconnect"))
-    assert lines("connect")[0]["user"] == "nell"
-    assert lines("disconnect")[0]["reason"] == "client closed 1000"

@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID, format_id, id_ms, parse_id, uuid7_ms
 from chatsvc.core.page import Bounds, Page
 from chatsvc.delivery.connection import Connection
 from chatsvc.log.key_bounds import AHEAD_MS
-from tests.fault.kit.model import CONVERSATIONS, USERS, WINDOW_MS, Client, Held, Sent, Wire, World
+from tests.fault.kit.model import World
+from tests.fault.kit.model_data import CONVERSATIONS, USERS, WINDOW_MS, Client, Held, Sent
+
+
+class Wire:
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+
+    def writelines(self, frames: Iterable[bytes]) -> None:
+        self.data += b"".join(frames)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def abort(self) -> None:
+        raise AssertionError("cut")
 
 
 async def check(world: World, *, settled: bool = False) -> None:

@@ -1,0 +1,62 @@
+"""The commands of an operator beside a service: migrate, and dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from chatsvc.core.ids import format_id
+from chatsvc.core.record import pack
+from chatsvc.storage.ports.dead_letters import DeadLetter
+from chatsvc.storage.sqlite.store import SqliteStore
+from testkit.process import command
+from testkit.records import record
+from tests.integration.support.commands import STARTED, one_line, request, serving
+
+
+def test_migrating_wants_the_service_stopped_and_checking_does_not(tmp_path: Path) -> None:
+    """As docs/versioning.md says."""
+    with serving(tmp_path) as process:
+        process.wait_for(STARTED, err=True)
+        checked = command(tmp_path, "migrate", "--check")
+        assert (checked.returncode, checked.stderr) == (0, "")
+        assert f"in use by process {process.pid};" in one_line(command(tmp_path, "migrate"))
+        assert process.stop() == 0
+    assert command(tmp_path, "migrate").returncode == 0
+
+
+def test_dead_letters_beside_the_running_service(tmp_path: Path) -> None:
+    """What was put aside is listed, replayed and then in history, without a restart."""
+    refused, stored = record(1, "refused long ago"), record(2, "stored long ago")
+    path = tmp_path / "data" / "store.db"
+    asyncio.run(with_store(path, lambda store: store.write([stored])))
+    with serving(tmp_path, DEV_LOGIN="loopback") as process:
+        url = process.wait_for(STARTED, err=True)[1]
+        token = str(request(f"{url}/api/dev/token", "", {"user": "alice"})["token"])
+        message = {"participants": ["alice", "bob"], "content": "new"}
+        sent = request(f"{url}/api/messages", token, message)
+        letter = DeadLetter(refused.id, "test", "by a test", 0, pack(refused))
+        asyncio.run(with_store(path, lambda store: store.dead_letters.put([letter])))
+        listed = command(tmp_path, "dead-letters", "list")
+        assert listed.returncode == 0, listed
+        assert listed.stdout.startswith(f"{format_id(refused.id)}  ")
+        history = f"{url}/api/messages/get?participants=alice,bob"
+        assert request(history, token)["messages"] == [json.loads(stored.body), sent]
+        replayed = command(tmp_path, "dead-letters", "replay", "--all")
+        assert replayed.returncode == 0, replayed
+        assert replayed.stdout == f"{format_id(refused.id)}  stored\n"
+        assert command(tmp_path, "dead-letters", "list").stdout == ""
+        everything = [json.loads(refused.body), json.loads(stored.body), sent]
+        assert request(history, token)["messages"] == everything
+
+
+async def with_store(path: Path, work: Callable[[SqliteStore], Awaitable[object]]) -> None:
+    """Do something with the file, which the service may have open too."""
+    store = SqliteStore(path)
+    await store.open()
+    try:
+        await work(store)
+    finally:
+        await store.close()
