@@ -52,27 +52,9 @@ def _log_metrics(log: LogStatus) -> tuple[Metric, ...]:
             "recent_bytes", "Bytes of stored messages in memory.", lambda: log.tail.recent_bytes
         ),
         Metric(
-            "messages_duplicate",
-            "Sends with a client_id that was used before.",
-            lambda: log.counts.repeats,
-            "counter",
-        ),
-        Metric(
             "idempotency_keys_forgotten_early",
             "client_ids removed before their time, because there were too many.",
             lambda: log.counts.keys_forgotten_early,
-            "counter",
-        ),
-        Metric(
-            "sends_over_share",
-            "Sends refused because their sender has too many bytes in the backlog.",
-            lambda: log.counts.over_share,
-            "counter",
-        ),
-        Metric(
-            "sends_over_new_conversations",
-            "Sends refused because their sender started too many conversations.",
-            lambda: log.counts.over_new_conversations,
             "counter",
         ),
     )

@@ -10,6 +10,7 @@ from chatsvc.features.messages import api
 from chatsvc.features.messages import commands as socket_commands
 from chatsvc.features.messages.channels import ConversationSender
 from chatsvc.features.messages.error_codes import ERROR_CODES
+from chatsvc.features.messages.metrics import metrics
 from chatsvc.features.messages.model import Message
 from chatsvc.features.messages.reading import History, MessageReader
 from chatsvc.features.messages.service import ClientIds, MessageService, Policy
@@ -38,4 +39,5 @@ def feature(*, log: MessageLog, history: Reads, policy: Policy, limits: Limits) 
         commands=socket_commands.commands(sender, limits),
         frames=(Message,),
         error_codes=ERROR_CODES,
+        metrics=metrics(log),
     )
