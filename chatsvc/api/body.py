@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+Parts = AsyncIterator[bytes]
+"""The parts of a body in order; empty ones are passed over.
+
+As a request's: raises what reading a JSON body does (``TooLarge``, ``RequestTimeout``,
+``Malformed``). As a response's: the next part is asked for once the one before is on its way.
+"""
+
 
 class StreamedBody(NamedTuple):
-    """A request's body that its handler reads in parts, as an :data:`Parts`.
+    """A request's body that its handler reads in parts.
 
     Args:
         media_types: what ``Content-Type`` may be, such as ``image/png``; ``*/*`` for any.
@@ -19,9 +26,16 @@ class StreamedBody(NamedTuple):
     max_bytes: int
 
 
-Parts = AsyncIterator[bytes]
-"""The parts of a body in order, none of them empty.
+class StreamedReply(NamedTuple):
+    """A response's body that is written in parts.
 
-As a request's: raises what reading a JSON body does (``TooLarge``, ``RequestTimeout``,
-``Malformed``). As a response's: the next part is asked for once the one before is on its way.
-"""
+    Args:
+        parts: closed in any case, whether or not they are asked for.
+        media_type: the ``Content-Type``.
+        length: of all parts together, in bytes, where it is known before: the
+            ``Content-Length``. Parts that come to another length are a failure.
+    """
+
+    parts: Parts
+    media_type: str
+    length: int | None = None

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from chatsvc.api.access import Access
-from chatsvc.api.body import Parts, StreamedBody
+from chatsvc.api.body import StreamedBody, StreamedReply
 
 
 class Reply(NamedTuple):
@@ -21,14 +21,14 @@ class Reply(NamedTuple):
 
     Args:
         status: of the response.
-        body: JSON bytes ready to send, something msgspec encodes, or the parts of a streamed
-            body, whose ``Content-Type`` is in ``headers``.
+        body: JSON bytes ready to send, something msgspec encodes, or one that is written in
+            parts.
         headers: further header fields.
         message_id: the message that the call was about, for the line in the log.
     """
 
     status: int
-    body: bytes | msgspec.Struct | Parts
+    body: bytes | msgspec.Struct | StreamedReply
     headers: Mapping[str, str] | None = None
     message_id: str | None = None
 
@@ -46,6 +46,9 @@ class Operation:
     decoded from query string and path, and the handler's last argument is the body's parts.
     ``errors`` are the classes of ``core/errors.py`` that it can raise in addition to those of
     every operation.
+
+    ``responses`` has a sentence for each status and the struct of its body, or the media types
+    of one that is written in parts.
 
     ``bounds`` holds JSON Schema keywords by field of ``request`` (``participants``, or
     ``participants/items``) and of ``headers`` (``headers/device``) for what its type does not say.
@@ -67,7 +70,7 @@ class Operation:
     summary: str
     access: Access
     request: type[msgspec.Struct]
-    responses: Mapping[int, tuple[str, type[Any]]]
+    responses: Mapping[int, tuple[str, type[Any] | tuple[str, ...]]]
     handler: Callable[..., Awaitable[Reply]]
     stream: StreamedBody | None = None
     headers: type[msgspec.Struct] | None = None

@@ -33,6 +33,12 @@ from chatsvc.server.http.responses import ReadyResponse
 HEAD_BYTES: Final = 64 * 1024
 """The maximum size of a request line with all header fields, and of trailers after a body."""
 
+HEAD_END_BYTES: Final = 3
+"""As many of the last bytes of an incomplete head as may belong to its end."""
+
+PROGRESS_BYTES: Final = 16 * 1024
+"""A body that has got so many more bytes is one that moves."""
+
 QUEUED_REQUESTS: Final = 4
 """With this many pipelined requests, reading pauses until some are answered."""
 
@@ -72,7 +78,8 @@ class BoundedConnection(OpenRequestHandler):
 
     ``head_since``: the time since which a head is incomplete (for the first one, nothing may
     have arrived), 0 while there is none. ``answers``: the number of responses that were begun.
-    ``body_since``: the time since which a body is incomplete, 0 while there is none.
+    ``body_since``: the time since which a body is incomplete and has not got
+    :data:`PROGRESS_BYTES` more, 0 while there is none.
     ``progress`` and ``moved_at`` belong to the connection watch.
 
     Args:
@@ -82,7 +89,9 @@ class BoundedConnection(OpenRequestHandler):
     """
 
     __slots__ = (
+        "_before",
         "_body",
+        "_body_mark",
         "_foreign",
         "_half_closed",
         "_large_response",
@@ -117,6 +126,8 @@ class BoundedConnection(OpenRequestHandler):
         self.body_since = 0.0
         self.progress = (0, 0)
         self._body: StreamReader | None = None
+        self._body_mark = 0
+        self._before = b""
         self._unparsed = 0
         self._refused = False
         self._half_closed = False
@@ -143,21 +154,26 @@ class BoundedConnection(OpenRequestHandler):
         if self.request_count != count:
             self._body = None  # complete, or the next request could not have been parsed
             self._check_heads(self.request_count - count, data)
+            self._before = b""
             self._unparsed = 0
             self.head_since = 0.0
             payload = self.queued[-1][1] if self.queued else EMPTY_PAYLOAD
             self._body = None if payload.is_eof() else payload
             self.body_since = 0.0 if self._body is None else self.event_loop.time()
+            self._body_mark = payload.total_bytes
         elif body is not None and (body.is_eof() or body.total_bytes != fed):
             self._unparsed = 0
             if body.is_eof():
                 self._body, self.body_since = None, 0.0
+            elif body.total_bytes - self._body_mark >= PROGRESS_BYTES:
+                self._body_mark, self.body_since = body.total_bytes, self.event_loop.time()
         elif not self.upgraded:
             if not self._unparsed:
                 data = data.lstrip(b"\r\n")  # between requests they are nothing (RFC 9112 §2.2)
                 if data and body is None:
                     self.head_since = self.event_loop.time()
             self._unparsed += len(data)
+            self._before = (self._before + data)[-HEAD_END_BYTES:]
             if self._unparsed > HEAD_BYTES:
                 self._refuse(HeadTooLarge())
 
@@ -177,7 +193,7 @@ class BoundedConnection(OpenRequestHandler):
             if not isinstance(message, RawRequestMessage):
                 continue  # an error of the parser
             if message.upgrade and index == last:
-                self._foreign = after_upgrade(self, count, data) or self._foreign
+                self._foreign = after_upgrade(self, count, self._before, data) or self._foreign
             in_bounds = received <= HEAD_BYTES and message.version == HttpVersion11
             if in_bounds and message.path.startswith("/"):
                 continue  # the usual case: nothing to check

@@ -112,7 +112,10 @@ class ConnectionWatch:
                     stalled += 1
                 else:
                     waiting += size
-            elif handler.head_since and now - handler.head_since >= HEAD_SECONDS:
+                continue
+            if handler.progress[1]:  # all was taken: what comes next has all of the time
+                handler.progress = (handler.answers, 0)
+            if handler.head_since and now - handler.head_since >= HEAD_SECONDS:
                 self.heads_expired += 1
                 handler.expire_head()
         self._unsent = waiting
@@ -186,7 +189,7 @@ class ConnectionWatch:
 def _last_moved(handler: BoundedConnection, transport: asyncio.Transport, now: float) -> float:
     size = unsent(transport)
     answers, before = handler.progress
-    if answers != handler.answers or size < before:
+    if answers != handler.answers or size < before or not before:
         handler.moved_at = now
     handler.progress = (handler.answers, size)
     return handler.moved_at

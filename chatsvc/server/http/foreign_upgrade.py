@@ -57,12 +57,15 @@ class ForeignUpgrade:
             self._body = None
 
 
-def after_upgrade(handler: OpenRequestHandler, requests: int, data: bytes) -> ForeignUpgrade | None:
+def after_upgrade(
+    handler: OpenRequestHandler, requests: int, before: bytes, data: bytes
+) -> ForeignUpgrade | None:
     """Look at the last head of a read, which asks for an upgrade.
 
     Args:
         handler: has parsed the read.
         requests: the number of heads in it.
+        before: the last bytes of the reads before, if the head began in one of them.
         data: the read.
 
     Returns:
@@ -74,8 +77,8 @@ def after_upgrade(handler: OpenRequestHandler, requests: int, data: bytes) -> Fo
     if not is_foreign(message):
         return None
     alone = requests == 1
-    head = data.find(_HEAD_END) + len(_HEAD_END)
-    if alone and head >= len(_HEAD_END) and _lists_websocket(message, body):
+    head = (before + data).find(_HEAD_END) + len(_HEAD_END) - len(before)
+    if alone and head > 0 and _lists_websocket(message, body):
         handler.upgraded = True
         handler.tail = data[head:]
         return None

@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler, Middleware
 
 from chatsvc.api.access import USER, Caller
+from chatsvc.api.body import StreamedReply
 from chatsvc.api.operation import Operation, Reply
 from chatsvc.auth.principal import Authenticator
 from chatsvc.core.errors import RequestError
@@ -27,7 +28,7 @@ from chatsvc.server.http.decoding import (
 from chatsvc.server.http.loopback import check_local, check_page
 from chatsvc.server.http.middleware import EXCHANGE
 from chatsvc.server.http.responses import ReadyResponse, header_lines
-from chatsvc.server.http.streaming import StreamedResponse, check_streamed, read_parts
+from chatsvc.server.http.streaming import check_streamed, read_parts, streamed_response
 
 WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _encode = msgspec.json.Encoder().encode
@@ -102,7 +103,13 @@ def handler(
         else:
             reply = await call(caller, value, decode_headers(request))
         exchange.message_id = reply.message_id
-        return _response(reply)
+        body, headers = reply.body, reply.headers
+        lines = "" if headers is None else header_lines(headers)
+        if isinstance(body, StreamedReply):
+            return await streamed_response(reply.status, body, lines)
+        return ReadyResponse(
+            reply.status, body if isinstance(body, bytes) else _encode(body), lines
+        )
 
     return handle
 
@@ -114,19 +121,6 @@ def has_json_body(operation: Operation) -> bool:
 
 def _max_bytes(operation: Operation, limits: Limits) -> int:
     return limits.body_bytes if operation.stream is None else operation.stream.max_bytes
-
-
-def _response(reply: Reply) -> web.StreamResponse:
-    body, headers = reply.body, reply.headers
-    if isinstance(body, bytes):
-        return ReadyResponse(reply.status, body, "" if headers is None else header_lines(headers))
-    if isinstance(body, msgspec.Struct):
-        lines = "" if headers is None else header_lines(headers)
-        return ReadyResponse(reply.status, _encode(body), lines)
-    fields = {name.lower(): (name, value) for name, value in (headers or {}).items()}
-    _, content_type = fields.pop("content-type", ("", "application/octet-stream"))
-    lines = header_lines(dict(fields.values()))
-    return StreamedResponse(reply.status, body, lines, content_type)
 
 
 def direct(table: dict[tuple[str, str], Handler], route: Handler) -> Handler:
@@ -164,6 +158,8 @@ def _expect(
             raise too_large(max_bytes)
 
     async def expect(request: web.Request) -> web.StreamResponse | None:
+        if request.version < HttpVersion11:
+            return None  # it must be ignored
         try:
             check(request)
         except RequestError as exc:

@@ -42,10 +42,11 @@ def header_lines(headers: Mapping[str, str]) -> str:
 
     So a value from outside can never begin a new line.
     """
-    return "".join([f"{name}: {_one_line(value)}\r\n" for name, value in headers.items()])
+    return "".join([f"{name}: {one_line(value)}\r\n" for name, value in headers.items()])
 
 
-def _one_line(value: str) -> str:
+def one_line(value: str) -> str:
+    """Return the value of a header field, with spaces for control characters and beyond ASCII."""
     if value.isprintable() and value.isascii():
         return value
     return "".join(char if " " <= char <= "~" else " " for char in value)

@@ -10,13 +10,14 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_request import BaseRequest
 
-from chatsvc.api.body import Parts, StreamedBody
-from chatsvc.core.errors import UnsupportedMedia
+from chatsvc.api.body import Parts, StreamedBody, StreamedReply
+from chatsvc.core.errors import RequestError, UnsupportedMedia
+from chatsvc.delivery.transports import reset
 from chatsvc.server.aiohttp_internals import begin_response
-from chatsvc.server.errors import RequestTimeout
+from chatsvc.server.errors import ClientDisconnected, RequestTimeout
 from chatsvc.server.http.connection import BoundedConnection
 from chatsvc.server.http.decoding import body_errors, check_encoding, too_large, wrong_media
-from chatsvc.server.http.responses import ReadyResponse
+from chatsvc.server.http.responses import ReadyResponse, one_line
 
 PART_SECONDS: Final = 30.0
 """The time limit for the next part of a body, after the one before."""
@@ -74,55 +75,123 @@ async def read_parts(request: web.Request, body: StreamedBody) -> Parts:
 class StreamedResponse(ReadyResponse):
     """A response whose body is written in parts, each once the one before is on its way.
 
-    Chunked, or with the ``Content-Length`` of ``lines``; to a client of HTTP/1.0 until the
-    connection ends. If making a part fails the connection is aborted, so that the client does
-    not take what it has for the whole.
+    Chunked, or with its ``Content-Length``; to a client of HTTP/1.0 up to the end of the
+    connection. Where making a part fails, where the parts come to another length than was said,
+    and where the server stops, the connection is aborted, so that the client does not take what
+    it has for the whole.
 
     Args:
-        parts: the body; closed in any case.
+        body: closed in any case.
         lines: further header fields, as lines that end in CRLF.
     """
 
-    def __init__(self, status: int, parts: Parts, lines: str, content_type: str) -> None:
-        super().__init__(status, None, lines, content_type)
-        self._parts = parts
-        self._length_given = "content-length:" in lines.lower()
+    def __init__(self, status: int, body: StreamedReply, lines: str) -> None:
+        super().__init__(status, None, lines, one_line(body.media_type))
+        self._parts = body.parts
+        self._length = body.length
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
         """Write head and body; the response to HEAD has only the head."""
-        chunked = not self._length_given and request.version == HttpVersion11
+        try:
+            return await self._write(request)
+        finally:
+            await close_parts(self._parts)
+
+    async def _write(self, request: BaseRequest) -> AbstractStreamWriter | None:
+        has_body = self._has_length  # of its status
+        chunked = has_body and self._length is None and request.version == HttpVersion11
         if chunked:
             self.lines += "Transfer-Encoding: chunked\r\n"
-        elif not self._length_given:
+        elif has_body and self._length is None:
             self.force_close()  # the end of the connection is the end of the body
+        elif has_body:
+            self.lines += f"Content-Length: {self._length}\r\n"
         keep = begin_response(self, request)
         if keep is None:
             return None
         writer = request.writer
-        try:
-            await writer.write(self.head(request, keep, None))
-            if request.method != "HEAD":
-                await self._write_parts(request, chunked)
-        except ConnectionError:
-            raise
-        except Exception:  # noqa: BLE001 -- whatever the feature's iterator raises
-            _log.exception("response_failed", path=request.path)
-            if request.transport is not None:
-                request.transport.abort()
-            return writer
-        finally:
-            close = getattr(self._parts, "aclose", None)
-            if close is not None:
-                await close()
-        await writer.write_eof()
+        await writer.write(self.head(request, keep, None))
+        if request.method == "HEAD" or not has_body or await self._write_parts(request, chunked):
+            await writer.write_eof()
         return writer
 
-    async def _write_parts(self, request: BaseRequest, chunked: bool) -> None:
-        writer, connection = request.writer, request.protocol
-        async for part in self._parts:
-            await writer.write(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
-            await writer.drain()
-            if isinstance(connection, BoundedConnection):
-                connection.answers += 1  # progress, for the watch over stalled connections
+    async def _write_parts(self, request: BaseRequest, chunked: bool) -> bool:
+        """Write the body; return False if the connection was aborted instead."""
+        left, unsent = self._length, 0
+        transport = request.transport  # kept: a server that stops takes it from the request
+        try:
+            async for part in self._made(request):
+                if transport is not None and transport.get_write_buffer_size() < unsent:
+                    _note_progress(request)
+                if left is not None:
+                    left -= len(part)
+                    if left < 0:
+                        raise _WrongLength(f"the parts have more than {self._length} bytes")
+                await request.writer.write(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
+                await request.writer.drain()
+                unsent = 0 if transport is None else transport.get_write_buffer_size()
+            if left:
+                raise _WrongLength(f"the parts have {left} bytes less than {self._length}")
+        except (_SourceFailed, _WrongLength) as exc:
+            cause = exc.__cause__ or exc
+            # What the client did wrong with a body that is sent back to it is no error here.
+            if not isinstance(cause, RequestError | ClientDisconnected):
+                _log.error("response_failed", path=request.path, exc_info=cause)
+            _abort(transport)
+            return False
+        except asyncio.CancelledError:
+            _abort(transport)
+            raise
         if chunked:
-            await writer.write(b"0\r\n\r\n")
+            await request.writer.write(b"0\r\n\r\n")
+        return True
+
+    async def _made(self, request: BaseRequest) -> Parts:
+        """Yield the parts that are not empty.
+
+        Raises:
+            _SourceFailed: what the feature's iterator raised, which is no error of the client's
+                connection whatever its type.
+        """
+        try:
+            async for part in self._parts:
+                if part:
+                    yield part
+        except Exception as exc:
+            raise _SourceFailed from exc
+
+
+class _SourceFailed(Exception):
+    """The iterator of a body raised; its cause is what."""
+
+
+class _WrongLength(Exception):
+    """The parts of a body do not come to the length that was said."""
+
+
+def _note_progress(request: BaseRequest) -> None:
+    """Tell the watch over stalled connections that the client took some of what was sent."""
+    if isinstance(request.protocol, BoundedConnection):
+        request.protocol.answers += 1
+
+
+def _abort(transport: asyncio.Transport | None) -> None:
+    """Reset the connection: its plain end would be that of the body to a client of HTTP/1.0."""
+    if transport is not None:
+        reset(transport)
+
+
+async def close_parts(parts: Parts) -> None:
+    """Close an iterator of parts, if it can be closed."""
+    close = getattr(parts, "aclose", None)
+    if close is not None:
+        await close()
+
+
+async def streamed_response(status: int, body: StreamedReply, lines: str) -> StreamedResponse:
+    """Return the response, or close the parts where it cannot be made."""
+    try:
+        return StreamedResponse(status, body, lines)
+    except Exception:
+        await close_parts(body.parts)
+        raise

@@ -44,7 +44,8 @@ def document(operations: Sequence[Operation], codes: Sequence[ErrorCode], versio
     kinds: list[type[Any]] = [Problem]
     for operation in operations:
         kinds.append(operation.request)
-        kinds.extend(kind for _, kind in operation.responses.values())
+        answers = [kind for _, kind in operation.responses.values()]
+        kinds.extend(kind for kind in answers if not isinstance(kind, tuple))
     components = component_schemas(dict.fromkeys(kinds))
     for kind in (Problem, ProblemFault):
         components[kind.__name__]["properties"]["code"] = code_schema(codes)
@@ -182,12 +183,18 @@ def _responses(operation: Operation) -> Schema:
                 name: {"description": text, "schema": {"type": "string"}}
                 for name, text in named.items()
             },
-            "content": {"application/json": {"schema": {"$ref": REF.format(name=kind.__name__)}}},
+            "content": _content(kind),
         }
     for status in sorted(_error_statuses(operation)):
         if str(status) not in answers:
             answers[str(status)] = {"$ref": f"#/components/responses/{status}"}
     return answers
+
+
+def _content(kind: type[Any] | tuple[str, ...]) -> Schema:
+    if isinstance(kind, tuple):
+        return {media_type: {} for media_type in kind}
+    return {"application/json": {"schema": {"$ref": REF.format(name=kind.__name__)}}}
 
 
 def _error_statuses(operation: Operation) -> set[int]:

@@ -96,6 +96,18 @@ async def test_another_answer_is_progress_and_more_bytes_are_not() -> None:
     assert await world.look(11.0) == [True, False]
 
 
+async def test_what_comes_after_all_was_taken_has_all_of_its_time() -> None:
+    world = World(100)
+    await world.look(1.0)
+    world.transports[0].unsent = 0
+    await world.look(2.0)
+    assert world.watch.aborted == 0
+    world.transports[0].unsent = 500  # after a long pause, and no other response
+    assert await world.look(60.0) == [False]
+    assert await world.look(69.9) == [False]
+    assert await world.look(70.0) == [True]
+
+
 async def test_a_stop_waits_a_second_for_readers() -> None:
     world = World(100, 100)
     world.watch.begin_shutdown()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from testkit.waiting import until
 from tests.unit.support.http_service import Client, HttpService, running
 
 PATIENCE = 10.0
@@ -114,6 +115,38 @@ async def test_what_came_behind_it_is_known_to_be_unanswered(
         head, _ = await wire.answer()
     assert b"Connection: close" in head
     assert await wire.rest() == b""
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+@pytest.mark.parametrize("behind", [1, 2, 3, len(PLAIN)])
+async def test_the_end_of_a_head_may_be_split_over_reads(
+    wire: Wire, client: Client, cut: int, behind: int
+) -> None:
+    """However few bytes of the next request came with its end, they are known to be lost."""
+    asking = get()
+    server = client.service.server
+    assert server is not None
+    wire.write(asking[:-cut])
+    await until(lambda: [one for one in server.connections if one._unparsed])  # type: ignore[attr-defined]
+    wire.write(asking[-cut:] + PLAIN[:behind])
+    head, body = await wire.answer()
+    assert (b"Connection: close" in head, body) == (True, SPOKEN)
+    assert await wire.rest() == b""
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+async def test_a_head_that_is_split_with_nothing_behind_it_is_kept(
+    wire: Wire, client: Client, cut: int
+) -> None:
+    asking = get()
+    server = client.service.server
+    assert server is not None
+    wire.write(asking[:-cut])
+    await until(lambda: [one for one in server.connections if one._unparsed])  # type: ignore[attr-defined]
+    wire.write(asking[-cut:])
+    assert b"Connection: close" not in (await wire.answer())[0]
+    wire.write(PLAIN)
+    assert (await wire.answer())[1] == SPOKEN
 
 
 async def test_the_second_half_of_a_request_is_not_one(wire: Wire, client: Client) -> None:

@@ -12,7 +12,7 @@ from aiohttp.web_protocol import RequestHandler
 from structlog.testing import capture_logs
 
 from chatsvc.api.access import USER
-from chatsvc.api.body import Parts, StreamedBody
+from chatsvc.api.body import Parts, StreamedBody, StreamedReply
 from chatsvc.api.feature import Feature
 from chatsvc.api.operation import Operation, Reply
 from chatsvc.server.http.application import ServerOptions, build_application
@@ -64,10 +64,8 @@ class Files:
         return Reply(201, Stored(name=request.name, sizes=sizes, total=sum(sizes)))
 
     async def get(self, caller: Any, request: NameRequest) -> Reply:
-        headers = {"Content-Type": "image/png", "ETag": '"1"'}
-        if request.name == "sized":
-            headers["Content-Length"] = str(sum(map(len, self.parts)))
-        return Reply(200, self.written(), headers)
+        length = sum(map(len, self.parts)) if request.name == "sized" else None
+        return Reply(200, StreamedReply(self.written(), "image/png", length), {"ETag": '"1"'})
 
     async def written(self) -> AsyncIterator[bytes]:
         try:
@@ -101,7 +99,7 @@ class Files:
                     method="GET",
                     path="/api/files",
                     summary="Read a file",
-                    responses={200: ("The file.", Stored)},
+                    responses={200: ("The file.", ("image/png",))},
                     handler=self.get,
                     **common,
                 ),
