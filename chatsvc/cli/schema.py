@@ -80,6 +80,8 @@ def _difference(found: bytes, wanted: bytes) -> str:
         value = json.loads(found)
     except ValueError:
         return "it must be JSON"
+    except RecursionError:
+        return "it nests too deep"
     path = first_difference(value, json.loads(wanted))
     return "its layout differs" if path is None else f"it differs at {path or 'the root'}"
 

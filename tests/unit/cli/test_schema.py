@@ -91,6 +91,13 @@ def test_what_is_no_such_document(
     assert capsys.readouterr().err == f"chatsvc: {path}: {error}\n"
 
 
+def test_a_file_that_nests_too_deep(written: Path, capsys: Captured) -> None:
+    path = written / "openapi.json"
+    path.write_text("[" * 100_000 + "]" * 100_000)
+    assert main(["schema", "--check", str(written)]) == 1
+    assert capsys.readouterr().err == f"chatsvc: {path}: it nests too deep\n"
+
+
 def test_a_missing_file_differs(written: Path, capsys: Captured) -> None:
     (written / "asyncapi.json").unlink()
     assert main(["schema", "--check", str(written)]) == 1
