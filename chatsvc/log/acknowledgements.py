@@ -77,6 +77,8 @@ def _call(actions: Sequence[Action]) -> None:
     for action in actions:
         try:
             action()
-        except Exception as exc:  # noqa: BLE001 - the handler logs it
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:  # noqa: BLE001 - as the event loop does: the handler logs it
             details = {"message": f"failed after a commit: {action!r}", "exception": exc}
             asyncio.get_running_loop().call_exception_handler(details)

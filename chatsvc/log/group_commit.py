@@ -152,26 +152,48 @@ class GroupCommit:
     def _done(self, outcomes: Sequence[Outcome]) -> None:
         batch, self._batch = self._batch, []
         self._start()  # first of all: the disk works while we answer
-        if _are_records(outcomes):
-            records = outcomes
-        else:
-            batch, records = self._answer_refused(batch, outcomes)
-            if not records:
-                return
-        keys = self.keys
-        for waiting, record in zip(batch, records, strict=True):
-            key = waiting.key
-            if key is not None:
-                keys.add(key, record.id, record.digest)
-                self._in_flight.pop(key, None)
-        with self.acknowledgements:
-            self._accepted(records, [waiting.size for waiting in batch])
+        if len(outcomes) != len(batch):
+            # A fault of who writes: which outcome is whose cannot be told.
+            _logger.error("commit_outcomes_wrong", outcomes=len(outcomes), records=len(batch))
+            outcomes = [_unknown()] * len(batch)
+        try:
+            if _are_records(outcomes):
+                records = outcomes
+            else:
+                batch, records = self._answer_refused(batch, outcomes)
+                if not records:
+                    return
+            keys = self.keys
             for waiting, record in zip(batch, records, strict=True):
-                if not waiting.future.done():  # its caller may have gone away meanwhile
-                    waiting.future.set_result(Appended(record.id, record.body, False))
-                for draft, future in waiting.followers:
-                    if not future.done():
-                        _repeat(future, draft, record.id, record.digest)
+                key = waiting.key
+                if key is not None:
+                    keys.add(key, record.id, record.digest)
+                    self._in_flight.pop(key, None)
+            with self.acknowledgements:
+                self._accepted(records, [waiting.size for waiting in batch])
+                for waiting, record in zip(batch, records, strict=True):
+                    if not waiting.future.done():  # its caller may have gone away meanwhile
+                        waiting.future.set_result(Appended(record.id, record.body, False))
+                    for draft, future in waiting.followers:
+                        if not future.done():
+                            _repeat(future, draft, record.id, record.digest)
+        except (Exception, asyncio.CancelledError):
+            # A fault of ours, or of who is told: the callers must not wait for ever.
+            _logger.exception("commit_not_answered", records=len(batch))
+            self._answer_failed(batch)
+
+    def _answer_failed(self, batch: Sequence[_Waiting]) -> None:
+        """Answer what has no answer yet: it is durable, and perhaps not published.
+
+        It goes on counting in the backlog, which what was published leaves when it is stored.
+        """
+        error = _unknown()
+        for waiting in batch:
+            if waiting.key is not None:
+                self._in_flight.pop(waiting.key, None)
+            for future in (waiting.future, *(future for _, future in waiting.followers)):
+                if not future.done():
+                    future.set_exception(error)
 
     def _answer_refused(
         self, batch: Sequence[_Waiting], outcomes: Sequence[Outcome]
@@ -204,6 +226,10 @@ class GroupCommit:
                 # Another message under the same key: what was wrong with the first may be
                 # right with this one, so it gets a place of its own.
                 self.append(draft).add_done_callback(partial(_pass_on, future))
+
+
+def _unknown() -> LogUnavailable:
+    return LogUnavailable("the log cannot tell whether the message was kept")
 
 
 def _are_records(outcomes: Sequence[Outcome]) -> TypeGuard[Sequence[Record]]:

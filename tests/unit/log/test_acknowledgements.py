@@ -133,3 +133,21 @@ async def test_a_commit_that_fails_half_way_leaves_the_step_in_order() -> None:
     steps.after(lambda: seen.append("later"))
     await turns()
     assert seen == ["delivered", "later"]
+
+
+async def test_a_cancellation_that_is_raised_keeps_nothing_else_from_running() -> None:
+    steps = Acknowledgements()
+    seen: list[str] = []
+
+    def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    failures: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: failures.append(told))
+    steps.write_soon(cancelled)
+    steps.write_soon(lambda: seen.append("written"))
+    steps.after(cancelled)
+    steps.after(lambda: seen.append("delivered"))
+    await turns()
+    assert seen == ["written", "delivered"]
+    assert [type(told["exception"]) for told in failures] == [asyncio.CancelledError] * 2

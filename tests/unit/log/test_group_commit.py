@@ -7,9 +7,9 @@ import asyncio
 import msgspec
 import pytest
 
-from chatsvc.core.errors import Conflict, LogUnavailable, TooManyRequests
+from chatsvc.core.errors import Conflict, LogUnavailable
 from chatsvc.core.ids import format_id
-from chatsvc.core.record import Draft, accept
+from chatsvc.core.record import Draft
 from chatsvc.log import group_commit as commit
 from chatsvc.log.base import Appended
 from chatsvc.log.group_commit import COMMIT_RECORDS, Done
@@ -165,21 +165,6 @@ async def test_a_batch_that_cannot_even_begin_fails_and_the_next_goes_on(disk: D
     await turn()
     disk.finish()
     assert (await kept).id
-
-
-@pytest.mark.parametrize("refused", [(), (1,)], ids=["records", "a refusal"])
-async def test_fewer_outcomes_than_drafts_are_no_answer(
-    disk: Disk, refused: tuple[int, ...]
-) -> None:
-    """Whoever wrote them must say what became of each."""
-    appended = [disk.commit.append(draft("x")), disk.commit.append(draft("y"))]
-    await turn()
-    done = disk.take_done()
-    outcome = TooManyRequests("no") if refused else accept(disk.batches[0][0], 64)
-    with pytest.raises(ValueError, match="shorter"):
-        done([outcome])
-    assert not any(future.done() for future in appended)
-    assert disk.backlog.total == sum(len(one.rest) for one in disk.batches[0])
 
 
 async def test_a_caller_that_goes_away_takes_nobody_with_it(disk: Disk) -> None:

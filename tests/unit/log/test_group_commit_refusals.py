@@ -6,8 +6,10 @@ import asyncio
 import gc
 
 import pytest
+from structlog.testing import capture_logs
 
 from chatsvc.core.errors import ChatError, Conflict, LogUnavailable, TooManyRequests
+from chatsvc.core.record import accept
 from chatsvc.log.base import Appended
 from testkit.drafts import draft
 from tests.unit.support.commit_disk import Disk, turn
@@ -185,3 +187,49 @@ async def test_drained_waits_for_what_is_asked_again(disk: Disk) -> None:
     with pytest.raises(TooManyRequests):
         await first
     assert (await other).id == record.id
+
+
+@pytest.mark.parametrize("fault", [ZeroDivisionError(), asyncio.CancelledError()])
+async def test_where_who_is_told_fails_the_callers_are_answered(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    def fails(*_: object) -> None:
+        raise fault
+
+    first = disk.commit.append(draft("0", client_id="k"))
+    again = disk.commit.append(draft("0", client_id="k"))
+    gone = disk.commit.append(draft("1"))
+    gone.cancel()
+    await turn()
+    with monkeypatch.context() as patch, capture_logs() as lines:
+        patch.setattr(disk.commit, "_accepted", fails)
+        (record, _) = disk.finish()
+    for future in (first, again):
+        with pytest.raises(LogUnavailable, match="cannot tell whether the message was kept"):
+            await future
+    assert [(line["event"], line["records"]) for line in lines] == [("commit_not_answered", 2)]
+    assert (await disk.commit.append(draft("0", client_id="k"))).id == record.id
+    later = disk.commit.append(draft("2"))
+    await turn()
+    disk.finish()
+    assert not (await later).duplicate
+    await asyncio.wait_for(disk.commit.drained(), 1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+async def test_a_wrong_number_of_outcomes_is_no_answer_to_any(disk: Disk, count: int) -> None:
+    futures = [disk.commit.append(draft(str(at), client_id=str(at))) for at in range(2)]
+    await turn()
+    with capture_logs() as lines:
+        disk.take_done()([accept(draft(str(at)), 64 + at) for at in range(count)])
+    for future in futures:
+        with pytest.raises(LogUnavailable, match="cannot tell whether the message was kept"):
+            await future
+    assert [(line["event"], line["outcomes"], line["records"]) for line in lines] == [
+        ("commit_outcomes_wrong", count, 2)
+    ]
+    assert (disk.events, disk.backlog.total) == ([], 0)
+    again = disk.commit.append(draft("0", client_id="0"))
+    await turn()
+    disk.finish()
+    assert not (await again).duplicate
