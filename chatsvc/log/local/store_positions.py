@@ -242,4 +242,8 @@ class StorePositions:
     def _announce(self) -> None:
         self._epoch_began = self._clock()
         for call in self._epoch_listeners:
-            call(self.epochs)
+            try:
+                call(self.epochs)
+            except Exception:
+                # The epoch has begun, and the file says so: the others must hear of it.
+                _logger.exception("epoch_listener_failed", epoch=self.epoch)

@@ -296,3 +296,24 @@ async def test_trimming_goes_on_until_all_is_gone_that_is_kept_as_stored(open_lo
     log._positions.save()
     log._positions.trim(sent[5].id, 2)
     await until(lambda: log._file.lowest() == sent[6].id)
+
+
+async def test_a_listener_of_epochs_that_raises_keeps_no_other_from_hearing(
+    open_log: Open,
+) -> None:
+    log = await open_log(store=NOTHING)
+    await send(log, 1)
+    heard: list[str] = []
+
+    def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    log.on_new_epoch(broken)
+    log.on_new_epoch(lambda epochs: heard.append(epochs[-1].epoch))
+    before = log.epoch
+    with capture_logs() as lines:
+        await log.attach_store(theirs(minutes_ahead(1)))
+    assert log.epoch != before
+    assert heard == [log.epoch]
+    failed = [line for line in lines if line["event"] == "epoch_listener_failed"]
+    assert [line["epoch"] for line in failed] == [log.epoch]
