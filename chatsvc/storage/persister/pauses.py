@@ -85,6 +85,17 @@ class Pauses:
         except TimeoutError:
             return
 
+    async def until_look(self) -> None:
+        """Wait until it is time to look at the store, whatever there is to store."""
+        pause = self._probe_seconds if self._attached.must_look else self._look_seconds
+        try:
+            async with asyncio.timeout(pause):
+                while not self.stopping.is_set() and not self._attached.is_back:
+                    self._wake.clear()
+                    await self._wake.wait()
+        except TimeoutError:
+            return
+
     async def rest(self, seconds: float) -> None:
         """Between rounds: until the time is over, or a store that was gone answers again.
 

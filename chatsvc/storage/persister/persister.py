@@ -110,6 +110,7 @@ class Persister:
         self._tried: Sequence[Record] = ()
         self._task: asyncio.Task[None] | None = None
         self._drain = False
+        self._is_too_new = False
         self._retrying = AsyncRetrying(
             stop=stop_any(stop_after_attempt(attempts), _StopWhenSet(self._pauses.stopping)),
             wait=wait_random_exponential(multiplier=first_wait, max=5.0),
@@ -179,6 +180,15 @@ class Persister:
         while self._drain and not self._status.has_stopped() and self._source.has_work():
             if not await self._round():
                 break
+        if not self._pauses.stopping.is_set():
+            await self._look_on()
+
+    async def _look_on(self) -> None:
+        """Look at the store although nothing can be stored: readers go by what is found."""
+        while not self._pauses.stopping.is_set() and not self._is_too_new:
+            await self._pauses.until_look()
+            if self._attached.is_back or self._attached.is_due():
+                await self._glance()
 
     async def _work(self) -> None:
         """One batch: rounds until it is stored, or the persister stops."""
@@ -199,7 +209,7 @@ class Persister:
         try:
             done: tuple[Sequence[Record], int] = await self._retrying(self._attempt)
         except VersionTooNew as exc:
-            self._status.halt("store_too_new", str(exc))
+            self._halt_at_version(exc)
             return False
         except UnknownKind as exc:
             self._status.halt("unknown_kind", str(exc))
@@ -232,12 +242,16 @@ class Persister:
         try:
             await self._attached.look()
         except VersionTooNew as exc:
-            self._status.halt("store_too_new", str(exc))
+            self._halt_at_version(exc)
         except StoreUnavailable as exc:
             _logger.debug("store_not_seen", error=str(exc), cause=cause(exc))
         except Exception as exc:
             _logger.exception("persister_error")
             self._failed(exc)
+
+    def _halt_at_version(self, exc: VersionTooNew) -> None:
+        self._is_too_new = True
+        self._status.halt("store_too_new", str(exc))
 
     def _failed(self, exc: Exception) -> None:
         self._attached.must_look = True

@@ -63,7 +63,8 @@ class PersisterStatus:
         """Note that a round failed that tried to store these."""
         self.rounds_failed += 1
         text = str(exc) if isinstance(exc, ChatError | StoreMoved) else type(exc).__name__
-        self._status, self._error = "degraded", text
+        if not self.has_stopped():
+            self._status, self._error = "degraded", text
         self._events.round_failed()
         _logger.error(
             "round_failed",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -81,3 +82,23 @@ async def test_it_starts_once(make: Make) -> None:
     persister.start()
     with pytest.raises(RuntimeError, match="starts once"):
         persister.start()
+
+
+async def test_one_that_halted_at_an_unknown_kind_goes_on_looking_at_its_store(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    persister = make()
+    persister.start()
+    log.tail.extend(records(2))
+    await until(lambda: len(store.records) == 2)
+    with capture_logs() as lines:
+        log.tail.extend([msgspec.structs.replace(record(9, "?"), kind="reaction")])
+        await until(lambda: persister.health.status == "stopped")
+        persister.store_lost()
+        assert not log.tail.confirmed
+        persister.store_back()
+        await until(lambda: log.tail.confirmed)
+    assert [line["event"] for line in lines] == ["unknown_kind"]
+    assert persister.health.status == "stopped"
+    assert len(store.records) == 2
+    await asyncio.wait_for(persister.stop(drain=True), 1)
