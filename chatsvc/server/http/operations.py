@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler, Middleware
 
-from chatsvc.api.access import USER, Caller
+from chatsvc.api.access import Caller
 from chatsvc.api.body import StreamedReply
 from chatsvc.api.operation import Operation, Reply
 from chatsvc.auth.principal import Authenticator
@@ -61,7 +61,7 @@ def handler(
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Return a handler: authenticate, decode, call, respond; the middleware handles errors."""
     call, access = operation.handler, operation.access
-    needs_token, needs_check = access.needs_token, access != USER
+    needs_token, needs_check = access.needs_token, access.needs_check
     known, authenticate = authenticator.known, authenticator.authenticate
     stream, check = operation.stream, operation.check
     has_body, max_bytes = has_json_body(operation), limits.body_bytes
@@ -83,7 +83,7 @@ def handler(
             token = bearer_token(request)
             caller = known(token) or await authenticate(token)
             exchange.user = caller.user
-            if needs_check:  # every valid token has what USER asks for
+            if needs_check:
                 access.check(caller)
         if has_body:
             if "?" in request.raw_path:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from chatsvc.api.operation import Operation
-from chatsvc.core.errors import Malformed, TooLarge, Unauthorized, UnsupportedMedia
+from chatsvc.core.errors import Forbidden, Malformed, TooLarge, Unauthorized, UnsupportedMedia
 from chatsvc.server.errors import PROBLEM_TYPE, STATUS, Problem, ProblemFault
 from chatsvc.server.http.operations import WITH_BODY, has_json_body
 from chatsvc.server.schema.code_schemas import code_list, code_schema
@@ -201,6 +201,8 @@ def _error_statuses(operation: Operation) -> set[int]:
     statuses = {400, 422}
     if operation.access.needs_token:
         statuses.add(STATUS[Unauthorized])
+    if operation.access.needs_check:
+        statuses.add(STATUS[Forbidden])
     if operation.method in WITH_BODY:
         statuses |= {STATUS[kind] for kind in (Malformed, TooLarge, UnsupportedMedia)} | {408}
     for error in operation.errors:

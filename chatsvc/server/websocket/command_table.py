@@ -8,7 +8,7 @@ from typing import Any, Union
 
 import msgspec
 
-from chatsvc.api.access import USER, Access
+from chatsvc.api.access import Access
 from chatsvc.api.command import Command, Handled
 from chatsvc.core.errors import Invalid, Malformed
 from chatsvc.server.errors import invalid_from_msgspec
@@ -20,8 +20,7 @@ class CommandTable:
     """The registered commands.
 
     ``commands`` are as declared. ``by_request`` has them by the type of their request; those
-    whose access is not :data:`~chatsvc.api.access.USER`, which every socket's user has, check
-    it before their handler.
+    that ask for more than every socket's user has check it before their handler.
 
     Raises:
         ValueError: two commands have one name, or a request is not a strict one with a ``ref``.
@@ -34,7 +33,7 @@ class CommandTable:
             raise ValueError("every command must have a name of its own")
         self.commands: tuple[Command, ...] = tuple(commands)
         self.by_request: Mapping[type[msgspec.Struct], Command] = {
-            command.request: command if command.access == USER else _with_check(command)
+            command.request: _with_check(command) if command.access.needs_check else command
             for command in commands
         }
         requests: Any = Union[tuple(command.request for command in commands)]  # noqa: UP007

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chatsvc.api.access import Access
+from chatsvc.api.access import ANYBODY, USER, Access
 from chatsvc.api.command import Command, CommandReply, Connection
 from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import LogUnavailable
@@ -86,6 +86,24 @@ async def test_who_may_not_is_refused_and_charged() -> None:
     await turns()
     assert kinds(allowed) == ["hello"], "no answer, and no error"
     assert used(world, admin) == 0.0
+
+
+@pytest.mark.parametrize("access", [ANYBODY, Access(), USER])
+async def test_what_anybody_may_the_users_of_sockets_may(access: Access) -> None:
+    world = World([command(lambda *_: CommandReply(Waved(connection="c")), access=access)])
+    socket, transport = world.open()
+    socket.data_received(wave("w"))
+    await turns()
+    assert kinds(transport) == ["hello", "waved"]
+
+
+async def test_a_scope_that_is_missing_is_named() -> None:
+    access = Access(scopes=frozenset({"wave"}))
+    world = World([command(lambda *_: CommandReply(None), access=access)])
+    socket, transport = world.open()
+    socket.data_received(wave("w"))
+    await turns()
+    assert texts(transport.wire)[1]["detail"] == "the token must have the scope wave"
 
 
 async def test_the_reply_is_made_of_the_result_and_charges_what_it_says() -> None:
