@@ -94,14 +94,11 @@ def handler(
             if check is not None and request.method == "HEAD":
                 check(caller, value)
                 return ReadyResponse(200, None)
+        more = () if decode_headers is None else (decode_headers(request),)
         if stream is not None:
             check_streamed(request, stream)
-            more = () if decode_headers is None else (decode_headers(request),)
-            reply: Reply = await call(caller, value, *more, read_parts(request, stream))
-        elif decode_headers is None:
-            reply = await call(caller, value)
-        else:
-            reply = await call(caller, value, decode_headers(request))
+            more = (*more, read_parts(request, stream))
+        reply: Reply = await call(caller, value, *more)
         exchange.message_id = reply.message_id
         body, headers = reply.body, reply.headers
         lines = "" if headers is None else header_lines(headers)
