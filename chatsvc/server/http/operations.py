@@ -69,16 +69,14 @@ def handler(
     decode_parameters = parameter_decoder(operation)
     decode_headers = header_decoder(operation)
     path, quiet = operation.path, operation.quiet
-    local_only, own_pages_only = operation.local_only, operation.own_pages_only
+    is_guarded = operation.local_only or operation.own_pages_only
 
     async def handle(request: web.Request) -> web.StreamResponse:
         exchange = request[EXCHANGE]
         exchange.route, exchange.quiet = path, quiet
         caller: Caller | None = None
-        if local_only:
-            check_local(request)
-        if own_pages_only:
-            check_page(request, origins)
+        if is_guarded:
+            _check_origin(request, operation, origins)
         if needs_token:
             token = bearer_token(request)
             caller = known(token) or await authenticate(token)
@@ -99,16 +97,21 @@ def handler(
             check_streamed(request, stream)
             more = (*more, read_parts(request, stream))
         reply: Reply = await call(caller, value, *more)
-        exchange.message_id = reply.message_id
-        body, headers = reply.body, reply.headers
+        status, body, headers, exchange.message_id = reply
         lines = "" if headers is None else header_lines(headers)
         if isinstance(body, StreamedReply):
-            return await streamed_response(reply.status, body, lines)
-        return ReadyResponse(
-            reply.status, body if isinstance(body, bytes) else _encode(body), lines
-        )
+            return await streamed_response(status, body, lines)
+        ready = body if isinstance(body, bytes) else _encode(body)
+        return ReadyResponse(status, ready, lines)
 
     return handle
+
+
+def _check_origin(request: web.Request, operation: Operation, origins: frozenset[str]) -> None:
+    if operation.local_only:
+        check_local(request)
+    if operation.own_pages_only:
+        check_page(request, origins)
 
 
 def has_json_body(operation: Operation) -> bool:
