@@ -65,7 +65,8 @@ class Command:
     or a future: then ``reply`` makes the answer of the result and the request's ``ref``, and
     the socket takes further frames up to its bound of unanswered ones. A plain future has its
     place in the log already; a Task has not, so the frames behind it wait until it is done.
-    What the handler or the future raises becomes an ``error`` frame.
+    What the handler or the future raises, and an answer that cannot be encoded, becomes an
+    ``error`` frame.
 
     ``units`` is charged to the socket's rate before the handler runs; 0 where something else
     bounds it, as the log does for what is appended. ``bounds``, ``request_schema`` and

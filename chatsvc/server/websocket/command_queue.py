@@ -53,26 +53,28 @@ class CommandQueue:
     def run(self, socket: SocketState, payload: bytes) -> None:
         """Decode one text frame and run its command."""
         try:
-            request = self._decode(payload)
-            command = self._commands[type(request)]
-            units = command.units
-            if units and not self._charge(socket, units):
-                return
-            handled = command.handler(socket, request)
-            if isinstance(handled, CommandReply):
-                self._answer(socket, handled)
-                return
-            socket.unanswered += 1
-            if isinstance(handled, asyncio.Task):
-                socket.pending = handled
-            if socket.pending is not None or socket.unanswered >= self._unacked_max:
-                socket.blocked = True
-            # What the log bounds costs one unit if it fails, another command by its size.
-            cost = units_of(payload) if units else 1
-            handled.add_done_callback(partial(self._finish, socket, command, request.ref, cost))
-        except ChatError as exc:
-            frame = error_frame(exc, ref_of(payload))
-            self._answer(socket, CommandReply(frame, units=units_of(payload)))
+            try:
+                request = self._decode(payload)
+                command = self._commands[type(request)]
+                units = command.units
+                if units and not self._charge(socket, units):
+                    return
+                handled = command.handler(socket, request)
+                if isinstance(handled, CommandReply):
+                    self._answer(socket, handled)
+                    return
+                # What the log bounds costs one unit if it fails, another command by its size.
+                cost = units_of(payload) if units else 1
+                handled.add_done_callback(partial(self._finish, socket, command, request.ref, cost))
+                # Counted once nothing more can raise: only _finish counts down again.
+                socket.unanswered += 1
+                if isinstance(handled, asyncio.Task):
+                    socket.pending = handled
+                if socket.pending is not None or socket.unanswered >= self._unacked_max:
+                    socket.blocked = True
+            except ChatError as exc:
+                frame = error_frame(exc, ref_of(payload))
+                self._answer(socket, CommandReply(frame, units=units_of(payload)))
         except Exception:
             _logger.exception("frame_failed", user=socket.user, connection=socket.connection_id)
             frame = internal_error(ref_of(payload))
@@ -90,22 +92,25 @@ class CommandQueue:
         if done is socket.pending:
             socket.pending = None
         try:
-            reply = command.reply(done.result(), ref)
-        except ChatError as exc:
-            reply = CommandReply(error_frame(exc, ref), units=cost)
+            try:
+                reply = command.reply(done.result(), ref)
+            except ChatError as exc:
+                reply = CommandReply(error_frame(exc, ref), units=cost)
+            self._answer(socket, reply)
         except (asyncio.CancelledError, Exception) as exc:
             _logger.error("command_failed", command=command.name, user=socket.user, exc_info=exc)
-            reply = CommandReply(internal_error(ref), units=cost)
-        self._answer(socket, reply)
-        if socket.blocked and socket.pending is None:
-            socket.blocked = False
-            socket.schedule_turn()
+            self._answer(socket, CommandReply(internal_error(ref), units=cost))
+        finally:
+            if socket.blocked and socket.pending is None:
+                socket.blocked = False
+                socket.schedule_turn()
 
     def _answer(self, socket: SocketState, reply: CommandReply) -> None:
         frame, record_id, units = reply
+        payload = None if frame is None else _encode(frame)  # first: nothing is done if it raises
         if units:
             self._charge(socket, units)
-        if frame is not None:
-            self._queue(socket, _encode(frame))
+        if payload is not None:
+            self._queue(socket, payload)
         if record_id and socket.receipts:
             self._receipts.acknowledged(socket, record_id)

@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from chatsvc.api.access import ANYBODY, USER, Access
 from chatsvc.api.command import Command, CommandReply, Connection
 from chatsvc.auth.principal import Principal
-from chatsvc.core.errors import LogUnavailable
+from chatsvc.core.errors import Forbidden, LogUnavailable
 from chatsvc.server.websocket.budget import BURST, RATE
 from chatsvc.wire import frames
 from chatsvc_conformance.framing import client_frame
@@ -143,6 +144,53 @@ async def test_a_future_that_fails_costs_by_size_where_the_log_bounds_nothing(
     await turns()
     assert texts(transport.wire)[1]["type"] == "error"
     assert cost - 1 < used(world, socket) <= cost
+
+
+class Odd(msgspec.Struct, tag="odd", kw_only=True):
+    """Holds what JSON cannot."""
+
+    value: Any = None
+    ref: str | None = None
+
+
+def _unencodable(result: Any, ref: str | None) -> CommandReply:
+    return CommandReply(Odd(value=object(), ref=ref), units=500)
+
+
+def _lone_surrogate(result: Any, ref: str | None) -> CommandReply:
+    raise Forbidden("\ud83d")
+
+
+def _no_reply(result: Any, ref: str | None) -> Any:
+    return None
+
+
+def _raises(result: Any, ref: str | None) -> CommandReply:
+    raise LookupError
+
+
+@pytest.mark.parametrize("reply", [_unencodable, _lone_surrogate, _no_reply, _raises])
+@pytest.mark.parametrize("waits", [True, False])
+async def test_an_answer_that_cannot_be_made_is_an_internal_error_and_blocks_nothing(
+    reply: Any, waits: bool
+) -> None:
+    def handle(connection: Connection, request: Wave) -> Any:
+        if not waits:
+            return reply(None, request.ref)
+        return asyncio.get_running_loop().create_task(asyncio.sleep(0))
+
+    world = World([command(handle, reply=reply)])
+    socket, transport = world.open()
+    with capture_logs() as logs:
+        socket.data_received(wave("1") + wave("2"))
+        for _ in range(3):
+            await turns()
+    answers = [(one["code"], one["ref"]) for one in texts(transport.wire)[1:]]
+    assert answers == [("internal_error", "1"), ("internal_error", "2")]
+    assert used(world, socket) <= 2, "the answer that was not sent is not charged"
+    assert (socket.unanswered, socket.pending, socket.blocked) == (0, None, False)
+    event = "command_failed" if waits else "frame_failed"
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == [event] * 2
 
 
 async def test_a_socket_is_one_object_and_no_larger_than_its_slots_were() -> None:
