@@ -64,9 +64,10 @@ class Command:
     ``handler`` is called with (connection, request) and never waits. It returns the answer,
     or a future: then ``reply`` makes the answer of the result and the request's ``ref``, and
     the socket takes further frames up to its bound of unanswered ones. A plain future has its
-    place in the log already; a Task has not, so the frames behind it wait until it is done.
-    What the handler or the future raises, and an answer that cannot be encoded, becomes an
-    ``error`` frame.
+    place in the log already; a Task has not, so the frames behind it wait until it is done,
+    except those of commands with ``overtakes``: their place among others means nothing, and
+    their handler returns the answer, never a future. What the handler or the future raises, and
+    an answer that cannot be encoded, becomes an ``error`` frame.
 
     ``units`` is charged to the socket's rate before the handler runs; 0 where something else
     bounds it, as the log does for what is appended. ``bounds``, ``request_schema`` and
@@ -79,6 +80,7 @@ class Command:
     reply: Callable[[Any, str | None], CommandReply] = _unchanged
     access: Access = USER
     units: int = 0
+    overtakes: bool = False
     bounds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     request_schema: Mapping[str, Any] = field(default_factory=dict)
     example: Mapping[str, Any] = field(default_factory=dict)

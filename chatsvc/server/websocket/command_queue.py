@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -22,6 +22,10 @@ from chatsvc.server.websocket.rate_limit import RateLimit
 from chatsvc.server.websocket.receipts import Receipts
 from chatsvc.server.websocket.state import SocketState
 
+_AHEAD_BYTES: Final = 1024
+"""The maximum size of a frame that may overtake others: more than a ``ping`` with the longest
+``ref``. Whatever is longer waits without a look at it."""
+
 _encode = msgspec.json.Encoder().encode
 _logger = structlog.get_logger("chatsvc.socket")
 
@@ -30,8 +34,8 @@ class CommandQueue:
     """Runs the commands of all sockets, each socket's in the order in which they came.
 
     A socket is ``blocked``, and its next frame waits, while ``unacked_max`` of its commands are
-    unanswered, or one of them is a Task: that has no place in the log yet, and nothing may
-    overtake it.
+    unanswered, or one of them is a Task: that has no place in the log yet, and only commands
+    that are declared so may overtake it.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class CommandQueue:
     ) -> None:
         self._decode = table.decode
         self._commands = table.by_request
+        self._overtaking = [b'"%b"' % one.name.encode() for one in table.commands if one.overtakes]
         self._unacked_max = unacked_max
         self._queue = answers.queue
         self._charge = rate.charge
@@ -79,6 +84,19 @@ class CommandQueue:
             _logger.exception("frame_failed", user=socket.user, connection=socket.connection_id)
             frame = internal_error(ref_of(payload))
             self._answer(socket, CommandReply(frame, units=units_of(payload)))
+
+    def run_ahead(self, socket: SocketState, payload: bytes) -> bool:
+        """Run a frame before earlier ones if its command overtakes; return whether it did."""
+        if len(payload) > _AHEAD_BYTES or not any(tag in payload for tag in self._overtaking):
+            return False  # a held frame may be looked at once per turn: without decoding it
+        try:
+            request = self._decode(payload)
+        except ChatError:
+            return False  # refused in its turn
+        if not self._commands[type(request)].overtakes:
+            return False
+        self.run(socket, payload)
+        return True
 
     def _finish(
         self,

@@ -10,9 +10,11 @@ from structlog.testing import capture_logs
 
 from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import TokenExpired, Unauthorized, Unavailable
+from chatsvc.server.websocket import connection_commands as commands
 from chatsvc.server.websocket.budget import AUTH_UNITS, RATE
 from chatsvc.wire import frames
 from chatsvc_conformance.framing import client_frame
+from testkit.waiting import until
 from tests.unit.support.socket_world import World, kinds, last_frame, send, turns
 from tests.unit.support.sockets import texts
 
@@ -48,18 +50,17 @@ async def test_a_token_that_is_known_is_accepted_at_once() -> None:
     assert kinds(transport) == ["hello", "a", "p"]
 
 
-async def test_frames_behind_a_token_that_is_asked_about_wait() -> None:
+async def test_sends_behind_a_token_that_is_asked_about_wait() -> None:
     remote = Remote()
     world = World(authenticator=remote)
     socket, transport = world.open()
-    socket.data_received(AUTH + PING + send("later"))
+    socket.data_received(AUTH + send("later"))
     await turns()
     assert kinds(transport) == ["hello"]
-    assert not transport.reading
     assert world.asked == []
     remote.gate.set()
     await turns()
-    assert kinds(transport) == ["hello", "a", "p"]
+    assert kinds(transport) == ["hello", "a"]
     assert socket.expires_at == remote.answer.expires_at  # type: ignore[union-attr]
     assert [content for content, _ in world.asked] == ["later"]
     assert transport.reading
@@ -108,10 +109,48 @@ async def test_another_users_token_closes_the_socket_without_an_answer() -> None
     with capture_logs() as logs:
         socket.data_received(AUTH + PING)
         await turns()
-    assert kinds(transport) == ["hello"]
+    assert kinds(transport) == ["hello", "p"]
     assert last_frame(transport)[1] == (4003).to_bytes(2, "big") + b"another user's token"
     refused = [line for line in logs if line["event"] == "auth_refused"]
     assert [(line["code"], line["user"]) for line in refused] == [("forbidden", "alice")]
+
+
+async def test_a_token_that_is_not_told_about_in_time_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(commands, "AUTH_SECONDS", 0.01)
+    world = World(authenticator=Remote())
+    socket, transport = world.open()
+    socket.data_received(AUTH + send("behind"))
+    await until(lambda: "a" in kinds(transport))
+    (answer,) = texts(transport.wire)[1:]
+    assert (answer["type"], answer["code"], answer["ref"]) == ("error", "unavailable", "a")
+    assert answer["retry_after"] > 0
+    await until(lambda: [content for content, _ in world.asked] == ["behind"])
+
+
+async def test_a_time_limit_of_the_authenticators_own_is_an_error_of_its() -> None:
+    remote = Remote()
+    remote.answer = TimeoutError()
+    remote.gate.set()
+    socket, transport = World(authenticator=remote).open()
+    socket.data_received(AUTH)
+    await turns()
+    assert texts(transport.wire)[-1]["code"] == "internal_error"
+
+
+async def test_a_refusal_is_sent_before_a_broken_frame_closes_the_socket() -> None:
+    remote = Remote()
+    remote.answer = Unauthorized("no")
+    socket, transport = World(authenticator=remote).open()
+    socket.data_received(AUTH + client_frame(frames.CLOSE, (1005).to_bytes(2, "big")))
+    await turns()
+    assert not socket.sealed
+    remote.gate.set()
+    await turns()
+    assert kinds(transport) == ["hello", "a"]
+    assert last_frame(transport)[1][:2] == (1002).to_bytes(2, "big")
+    assert transport.half_closed
 
 
 async def test_a_token_that_comes_when_the_socket_is_closing_changes_nothing() -> None:
