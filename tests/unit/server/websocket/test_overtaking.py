@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
+import msgspec
 import pytest
 
+from chatsvc.api.command import Command, CommandReply
 from chatsvc.auth.principal import Principal
 from chatsvc.log.base import Appended
 from chatsvc.server.websocket.budget import ANSWERS_BYTES, TURN_UNITS
@@ -206,6 +209,30 @@ async def test_what_is_refused_and_what_ends_the_socket_have_their_turn() -> Non
     assert kinds(one.transport) == ["hello", "a", "error"]
     assert one.sent() == ["x"]
     assert one.transport.is_closing()
+
+
+class Leave(msgspec.Struct, tag="leave", forbid_unknown_fields=True, kw_only=True):
+    """Be closed."""
+
+    ref: str | None = None
+
+
+async def test_nothing_runs_behind_one_that_overtakes_and_closes() -> None:
+    def leave(connection: Any, request: Leave) -> CommandReply:
+        connection.close(1012, "restart")
+        return CommandReply(None)
+
+    world = World([Command(request=Leave, answers=(), handler=leave, overtakes=True)], Remote())
+    socket, transport = world.open()
+    left = client_frame(frames.TEXT, b'{"type":"leave"}')
+    socket.data_received(AUTH + send("x") + left + ping("p") + PING)
+    await turns()
+    assert kinds(transport) == ["hello"]
+    assert closed(transport) == 1012
+    assert not socket.events, "skipped up to the peer's close"
+    socket.data_received(client_frame(frames.CLOSE, b"\x03\xf4"))
+    assert transport.is_closing()
+    assert world.asked == []
 
 
 async def test_a_close_of_ours_reads_on_to_the_peers() -> None:
