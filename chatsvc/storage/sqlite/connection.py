@@ -92,9 +92,11 @@ class SqliteFile(StoreLifecycle):
             await self._close_threads()
 
     async def _close_threads(self) -> None:
-        await self._history.close()
-        await self._reader.close()
-        await self._writer.close()
+        threads = (self._history, self._reader, self._writer)
+        for one in threads:
+            one.end()  # all of them first: whoever waits may be cancelled at the first
+        for one in threads:
+            await one.close()
 
     def _check_place(self) -> None:
         """In the threads, before each piece of work."""

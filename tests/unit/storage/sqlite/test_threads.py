@@ -11,6 +11,7 @@ import pytest
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.storage.sqlite.threads import SqliteThreads
+from testkit.waiting import until
 
 
 class Connections:
@@ -110,3 +111,61 @@ async def test_what_has_begun_is_finished_before_the_connections_are_closed(
     go_on.set()
     assert await working == 1
     await closing
+
+
+async def test_an_opening_that_is_cancelled_leaves_no_connection(
+    connections: Connections,
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow() -> sqlite3.Connection:
+        begun.set()
+        go_on.wait(20)
+        return connections.make()
+
+    threads = SqliteThreads("late", check=lambda: None)
+    opening = asyncio.ensure_future(threads.open(slow))
+    await asyncio.to_thread(begun.wait, 20)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert not threads.is_open
+    await threads.close()
+    go_on.set()
+    await until(lambda: not names_with("late"))
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        one(connections.made[0][0])
+
+
+async def test_a_close_that_is_cancelled_ends_the_threads_all_the_same(
+    connections: Connections,
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(_: sqlite3.Connection) -> None:
+        begun.set()
+        go_on.wait(20)
+
+    threads = SqliteThreads("busy", 3, check=lambda: None)
+    await threads.open(connections.make)
+    working = asyncio.ensure_future(threads.run(work))
+    await asyncio.to_thread(begun.wait, 20)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(threads.close(), 0.02)
+    go_on.set()
+    await working
+    await until(lambda: not names_with("busy"))
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        one(connections.made[0][0])
+
+
+async def test_its_threads_do_not_keep_the_process_from_ending(connections: Connections) -> None:
+    threads = SqliteThreads("daemon", 2, check=lambda: None)
+    await threads.open(connections.make)
+    found = [thread for thread in threading.enumerate() if thread.name.startswith("daemon")]
+    assert [thread.daemon for thread in found] == [True, True]
+    await threads.close()
+
+
+def names_with(prefix: str) -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name.startswith(prefix)]
