@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -20,6 +22,7 @@ from chatsvc.log.base import AHEAD_SECONDS, Appended, EpochListener, LogCounts, 
 from chatsvc.log.group_commit import Done, GroupCommit
 from chatsvc.log.local.elapsed import Instant
 from chatsvc.log.local.elapsed import now as elapsed_now
+from chatsvc.log.local.finishing import to_the_end
 from chatsvc.log.local.maintenance import Maintenance, unless_unavailable
 from chatsvc.log.local.opening import OpenedFile, open_log_file
 from chatsvc.log.local.record_reader import Row
@@ -48,6 +51,7 @@ class LocalLog(MessageLog):
     def __init__(
         self,
         opened: OpenedFile,
+        worker: Worker,
         *,
         met: StoreState | None,
         window_ms: int,
@@ -72,7 +76,7 @@ class LocalLog(MessageLog):
         self._closing = False
         self._refusals = Refusals()
         file.never_wait()
-        self._worker = Worker("chatsvc-log")
+        self._worker = worker
         self._lock_watch = LockWatch(file, self._worker, self._refusals)
         self._positions = StorePositions(
             file,
@@ -130,7 +134,7 @@ class LocalLog(MessageLog):
             store=store,
             elapsed_clock=elapsed_clock,
         )
-        log = cls(
+        log = cls._of_file(
             opened,
             met=store,
             window_ms=idempotency_ms,
@@ -142,6 +146,17 @@ class LocalLog(MessageLog):
         )
         if (ahead := log.ahead_seconds) > AHEAD_SECONDS:
             _logger.warning("clock_behind_log", seconds=round(ahead), head=format_id(opened.head))
+        return log
+
+    @classmethod
+    def _of_file(cls, opened: OpenedFile, **options: Any) -> LocalLog:
+        """Make the log of its file, which is closed again where that fails."""
+        with ExitStack() as undo:
+            undo.callback(opened.file.abandon)
+            worker = Worker("chatsvc-log")
+            undo.callback(worker.end)
+            log = cls(opened, worker, **options)
+            undo.pop_all()
         return log
 
     @property
@@ -254,6 +269,9 @@ class LocalLog(MessageLog):
         if self._closing:
             return
         self._closing = True
+        await to_the_end(self._close())
+
+    async def _close(self) -> None:
         await self._commit.drained()
         self.maintenance.stop()
         self._lock_watch.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,6 +14,7 @@ from chatsvc.log.idempotency import KeyWindow
 from chatsvc.log.local.attachment import Attachment, attach, check_end
 from chatsvc.log.local.elapsed import ElapsedHeads, Instant
 from chatsvc.log.local.file import LogFile
+from chatsvc.log.local.finishing import finish_in_thread
 from chatsvc.log.local.key_file import open_keys
 from chatsvc.log.local.positions import Positions, head_of, load
 from chatsvc.log.reconcile import StoreState
@@ -54,8 +54,8 @@ async def open_log_file(
     """
     file = await _open(path)
     try:
-        await asyncio.to_thread(file.check_pages)
-        attachment = await asyncio.to_thread(positions_at_start, file, store)
+        await finish_in_thread(file.check_pages)
+        attachment = await finish_in_thread(positions_at_start, file, store)
         positions = attachment.positions
         head = head_of(file, positions)
         elapsed = ElapsedHeads(_text(file.meta("elapsed")), clock=elapsed_clock)
@@ -73,7 +73,7 @@ async def open_log_file(
         if store is None and keys.bounds.unmet:
             # What was taken out of this log is no newer than its head, whatever clocks say.
             keys.bounds.past_is_unknown(id_ms(head))
-        tail = await asyncio.to_thread(
+        tail = await finish_in_thread(
             _read_tail,
             file,
             positions,
@@ -90,7 +90,14 @@ async def open_log_file(
 
 
 async def _open(path: Path) -> LogFile:
-    file = await asyncio.to_thread(LogFile, path)
+    opened: list[LogFile] = []
+    try:
+        await finish_in_thread(lambda: opened.append(LogFile(path)))
+    except BaseException:
+        for file in opened:
+            file.abandon()
+        raise
+    (file,) = opened
     if file.torn_at is not None:
         _logger.warning("log_end_torn", offset=file.torn_at)
     return file

@@ -32,9 +32,13 @@ class Worker:
         self._maintenance.append(job)
         self._arrived.put(_wake)
 
-    async def stop(self) -> None:
-        """Run what was given, maintenance too, and end. Nothing may be given afterwards."""
+    def end(self) -> None:
+        """End after what was given, maintenance too. Nothing may be given afterwards."""
         self._arrived.put(None)
+
+    async def stop(self) -> None:
+        """As :meth:`end`, and wait for it."""
+        self.end()
         await asyncio.to_thread(self._thread.join)
 
     def _work(self) -> None:
