@@ -173,6 +173,12 @@ def handler_options(server: web.Server) -> dict[str, Any]:
     return {"loop": server._loop, **server._kwargs}
 
 
+def handler_tasks(server: web.Server) -> set[asyncio.Task[None]]:
+    """Return the tasks of a server's connections, each of which answers one request at a time."""
+    tasks = (handler._task_handler for handler in server._connections)
+    return {task for task in tasks if task is not None and not task.done()}
+
+
 class OpenRunner(web.AppRunner):
     """An application's runner that can use another server than aiohttp's."""
 
@@ -181,6 +187,11 @@ class OpenRunner(web.AppRunner):
     def replace_server(self, usual: web.Server) -> web.Server:
         """Return the server to use in place of ``usual``, which has started nothing."""
         raise NotImplementedError
+
+    async def stop(self, seconds: float) -> None:
+        """Close the listener, and take so long at most for the requests in flight."""
+        self._shutdown_timeout = seconds
+        await self.cleanup()
 
     async def _make_server(self) -> web.Server:
         return self.replace_server(await super()._make_server())

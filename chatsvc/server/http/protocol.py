@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 
-from chatsvc.server.aiohttp_internals import OpenRunner, connections_of, handler_options
+from chatsvc.server.aiohttp_internals import (
+    OpenRunner,
+    connections_of,
+    handler_options,
+    handler_tasks,
+)
 from chatsvc.server.http.connection import BoundedConnection
 from chatsvc.server.http.connection_watch import ConnectionWatch
 from chatsvc.server.http.middleware import Cors, Observe
@@ -26,6 +32,8 @@ CORS: Final = web.AppKey("cors", Cors)
 
 DIRECT: Final = web.AppKey("direct", dict[tuple[str, str], Handler])
 """Method and path → handler with its middleware, for routes without variable parts."""
+
+_logger = structlog.get_logger("chatsvc.http")
 
 
 class ProblemServer(web.Server):
@@ -86,17 +94,50 @@ class ProblemServer(web.Server):
         self.on_capacity()
 
     async def shutdown(self, timeout: float | None = None) -> None:
-        """Answer requests in flight; clients that do not read the response are not waited for."""
+        """Answer requests in flight, then cancel the others, and wait until they have ended.
+
+        Clients that do not read the response are not waited for.
+
+        Args:
+            timeout: the most that all of it takes; a half of it is for the answers.
+        """
+        seconds = LINGER_SECONDS if timeout is None else timeout
+        connections = list(connections_of(self))
+        handlers = handler_tasks(self)
         self.watch.begin_shutdown()
-        await super().shutdown(timeout)
-        await self.watch.stop()
+        try:
+            # aiohttp waits for the answers, and as long again for handlers that read a body.
+            async with asyncio.timeout(seconds * 3 / 4):
+                await super().shutdown(seconds / 2)
+        except TimeoutError:
+            left = sum(not task.done() for task in handlers)
+            _logger.warning("requests_cut_off", requests=left, seconds=seconds)
+        finally:
+            await self._end_handlers(connections, handlers, seconds / 4)
+            await self.watch.stop()
+
+    async def _end_handlers(
+        self,
+        connections: Sequence[RequestHandler],
+        handlers: set[asyncio.Task[None]],
+        seconds: float,
+    ) -> None:
+        """Cancel handlers that have not ended, so that none outlives what it works with."""
+        left = {task for task in handlers if not task.done()}
+        for task in left:
+            task.cancel()
+        for connection in connections:
+            connection.force_close()
+        if left:
+            await asyncio.wait(left, timeout=seconds)
 
 
 class ProblemRunner(OpenRunner):
     """Runs an application on a :class:`ProblemServer`.
 
     Args:
-        shutdown_timeout: seconds for requests in flight, once the listener is closed.
+        shutdown_timeout: seconds for requests in flight, once the listener is closed, where
+            :meth:`stop` is not told another time.
         stall_seconds: how long the unsent bytes of a response may stay without progress.
         keep_alive_seconds: how long a connection without a request is kept.
     """

@@ -54,6 +54,17 @@ class CommandQueue:
         self._queue = answers.queue
         self._charge = rate.charge
         self._receipts = receipts
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+
+    async def stop(self) -> None:
+        """Cancel the commands that somebody else decides; to be called when sockets are closed."""
+        self._stopping = True
+        tasks = set(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     def run(self, socket: SocketState, payload: bytes) -> None:
         """Decode one text frame and run its command."""
@@ -75,6 +86,8 @@ class CommandQueue:
                 socket.unanswered += 1
                 if isinstance(handled, asyncio.Task):
                     socket.pending = handled
+                    self._tasks.add(handled)
+                    handled.add_done_callback(self._tasks.discard)
                 if socket.pending is not None or socket.unanswered >= self._unacked_max:
                     socket.blocked = True
             except ChatError as exc:
@@ -116,6 +129,8 @@ class CommandQueue:
                 reply = CommandReply(error_frame(exc, ref), units=cost)
             self._answer(socket, reply)
         except (asyncio.CancelledError, Exception) as exc:
+            if self._stopping and done.cancelled():
+                return  # there is nobody to answer
             _logger.error("command_failed", command=command.name, user=socket.user, exc_info=exc)
             self._answer(socket, CommandReply(internal_error(ref), units=cost))
         finally:

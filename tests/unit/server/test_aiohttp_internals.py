@@ -304,3 +304,13 @@ async def test_a_runner_uses_the_server_that_it_is_given() -> None:
     await runner.setup()
     assert runner.server is made[0]
     await runner.cleanup()
+
+
+async def test_the_task_of_a_connection_is_there_until_it_has_ended(world: World) -> None:
+    await asyncio.sleep(0)
+    world.get(1)
+    await until(lambda: len(world.requests) == 1)
+    (task,) = internals.handler_tasks(world.server)
+    task.cancel()
+    await asyncio.wait({task})
+    assert internals.handler_tasks(world.server) == set()
