@@ -66,7 +66,6 @@ async def read_store_state(
 
 async def open_log(
     settings: Settings,
-    store: MessageStore,
     found: StoreState | None,
     *,
     observe: Callable[[int, float], None],
@@ -80,7 +79,7 @@ async def open_log(
     Raises:
         LogDamaged, VersionTooNew, ConfigurationError: it cannot be used.
     """
-    log = await LocalLog.open(
+    return await LocalLog.open(
         settings.data_path,
         recent_bytes=settings.recent_bytes,
         backlog_bytes=settings.backlog_bytes,
@@ -93,10 +92,12 @@ async def open_log(
         new_conversations=settings.max_new_conversations_per_hour,
         observe=observe,
     )
-    if found is not None:
-        try:
-            async with asyncio.timeout(STORE_START_SECONDS):
-                await learn_past(log, store)
-        except (StoreUnavailable, TimeoutError) as exc:
-            _logger.warning("store_past_unknown", error=str(exc) or "no answer")
-    return log
+
+
+async def ask_past(log: MessageLog, store: MessageStore) -> None:
+    """Tell a log what its store knows of the past; one that does not answer is asked later."""
+    try:
+        async with asyncio.timeout(STORE_START_SECONDS):
+            await learn_past(log, store)
+    except (StoreUnavailable, TimeoutError) as exc:
+        _logger.warning("store_past_unknown", error=str(exc) or "no answer")

@@ -98,7 +98,6 @@ def build(base: Foundations, *, is_ready: Callable[[], bool]) -> Components:
     runner = ProblemRunner(
         _application(base, offered, sockets, commands, report),
         observe=metrics.requests.observe,
-        shutdown_timeout=settings.shutdown_seconds / 2,
         stall_seconds=settings.socket_stall_seconds,
         keep_alive_seconds=settings.keep_alive_seconds,
     )

@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 
 from chatsvc import __version__
-from chatsvc.app.backends import open_log, open_store, read_store_state
+from chatsvc.app.backends import ask_past, open_log, open_store, read_store_state
 from chatsvc.app.components import Components, Foundations, build
 from chatsvc.app.metrics import connection_metrics, observe_commit
 from chatsvc.auth.authentication import Authentication, authentication
@@ -28,7 +28,16 @@ from chatsvc.storage.probe import StoreProbe
 PERSISTER_SECONDS: Final = 5.0
 """The most of a shutdown that storing the rest of the log may take."""
 
+REQUESTS_SHARE: Final = 3 / 4
+"""Of the time that is left for them and for what follows: storing the rest of the log."""
+MIN_SECONDS: Final = 0.5
+"""What a step has in any case that gives something back."""
+
 _logger = structlog.get_logger("chatsvc")
+
+
+class StoppedWhileStarting(Exception):
+    """The service was stopped before it had started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +58,8 @@ class Service:
     """The whole service.
 
     :meth:`start` acquires its parts one after the other, each with the step that gives it
-    back; :meth:`stop` takes these steps in reverse. A start that fails gives back what it has
-    acquired by then.
+    back; :meth:`stop` takes these steps in reverse. A start that fails, is cancelled or is
+    stopped gives back what it has acquired by then.
     """
 
     def __init__(self, settings: Settings, policy: Policy) -> None:
@@ -58,30 +67,63 @@ class Service:
         self._policy = policy
         self._ready = False
         self._shutdown = Shutdown(settings.shutdown_seconds)
-        self._stack = AsyncExitStack()
+        self._turn = asyncio.Lock()
+        """Held by a start or a stop: a stop waits for the start that it ends, a start for a stop,
+        and a second stop for the first."""
+        self._starting: asyncio.Timeout | None = None
+        """The scope of the start that is under way; it expires when it is to end."""
+        self._stack: AsyncExitStack | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has started, and was not asked to stop."""
+        return self._ready
 
     async def start(self) -> Running:
         """Start the service.
 
         Raises:
             ConfigurationError, VersionTooNew, LogDamaged: the service cannot start.
+            StoppedWhileStarting: :meth:`stop` was called meanwhile.
         """
-        async with AsyncExitStack() as stack:
-            running = await self._start(stack)
-            self._stack = stack.pop_all()
+        async with self._turn:
+            scope = self._starting = asyncio.timeout(None)
+            try:
+                async with scope, AsyncExitStack() as stack:
+                    running = await self._start(stack)
+                    if scope.when() is not None:  # stopped in this turn of the event loop
+                        raise StoppedWhileStarting
+                    self._stack = stack.pop_all()
+                    self._ready = True
+            except TimeoutError:
+                if scope.expired():
+                    raise StoppedWhileStarting from None
+                raise
+            finally:
+                self._starting = None
+                if self._stack is None:
+                    self._shutdown.end()
         return running
 
     async def stop(self) -> None:
-        """Shut down in order; idempotent.
+        """Shut down in order; idempotent. It also ends a start that is under way.
 
         The service is unready at once. After the drain time sockets are closed, requests in
         progress are answered, the store gets the rest, and log and store are closed.
         """
-        was_ready, self._ready = self._ready, False
+        self._ready = False
         self._shutdown.begin()
-        await self._stack.aclose()
-        if was_ready:
-            _logger.info("stopped")
+        if self._starting is not None and not self._starting.expired():
+            self._starting.reschedule(asyncio.get_running_loop().time())
+        async with self._turn:
+            self._ready = False
+            stack, self._stack = self._stack, None
+            try:
+                if stack is not None:
+                    await stack.aclose()
+                    _logger.info("stopped")
+            finally:
+                self._shutdown.end()
 
     async def _start(self, stack: AsyncExitStack) -> Running:
         settings = self._settings
@@ -92,10 +134,9 @@ class Service:
         listeners = listen(settings)
         stack.callback(_close, listeners)
         base = await self._open(stack, who)
-        parts = build(base, is_ready=lambda: self._ready)
+        parts = build(base, is_ready=lambda: self.is_ready)
         self._run_background(stack, base, parts)
         await self._accept(stack, base, parts, listeners)
-        self._ready = True
         url = url_of(settings.host, listeners[0])
         _logger.info(
             "started",
@@ -114,11 +155,21 @@ class Service:
         """Open the store and the log."""
         settings, metrics = self._settings, Metrics()
         store = open_store(settings)
-        stack.push_async_callback(store.close)
+
+        async def close_store() -> None:
+            # One that hangs is not waited for, and may end a write after this folder is given
+            # to another process. Its lock is the log's, which is closed by then; the embedded
+            # store's file has SQLite's own locks. What is written late is of the log and
+            # stored under its ids, and the watermark is set from what was set before it.
+            await self._shutdown.step("store", store.close, minimum=MIN_SECONDS)
+
+        stack.push_async_callback(close_store)
         probe = StoreProbe(store)
         found = await read_store_state(store, answered=probe.answered)
-        log = await open_log(settings, store, found, observe=observe_commit(metrics))
+        log = await open_log(settings, found, observe=observe_commit(metrics))
         stack.push_async_callback(log.close)
+        if found is not None:
+            await ask_past(log, store)
         return Foundations(
             settings=settings,
             policy=self._policy,
@@ -154,7 +205,13 @@ class Service:
         settings, shutdown = self._settings, self._shutdown
         runner, sockets, monitor = parts.runner, parts.sockets, parts.monitor
         await runner.setup()
-        stack.push_async_callback(shutdown.step, "requests", runner.cleanup)
+        stack.push_async_callback(shutdown.step, "commands", sockets.commands.stop)
+
+        async def end_requests() -> None:
+            # It keeps its time itself: cut off from outside, it would leave its connections open.
+            await runner.stop(max(MIN_SECONDS, shutdown.seconds_left() * REQUESTS_SHARE))
+
+        stack.push_async_callback(end_requests)
         monitor.start()
 
         async def close_sockets() -> None:
@@ -205,10 +262,20 @@ class Shutdown:
         assert self._ends is not None
         return max(0.0, self._ends - asyncio.get_running_loop().time())
 
-    async def step(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run one step, at most for the rest of the time."""
+    def end(self) -> None:
+        """Forget that the time has begun: the next shutdown has its own."""
+        self._ends = None
+
+    async def step(
+        self,
+        name: str,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        minimum: float = 0.0,
+    ) -> None:
+        """Run one step, for the rest of the time at most, or for ``minimum`` seconds."""
         try:
-            async with asyncio.timeout(self.seconds_left()):
+            async with asyncio.timeout(max(minimum, self.seconds_left())):
                 await work()
         except TimeoutError:
             _logger.warning("shutdown_timed_out", step=name, seconds=self._seconds)

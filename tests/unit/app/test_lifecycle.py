@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import socket
 from pathlib import Path
@@ -15,19 +14,7 @@ from chatsvc.app.lifecycle import Service
 from chatsvc.core.errors import ConfigurationError
 from chatsvc.features.messages.service import AllowAll
 from chatsvc.log.local.lock import DataDirLock
-from chatsvc.settings.table import Settings, load
-
-SECRET = "a-secret-for-tests-only-32-bytes"
-
-
-def settings(folder: Path, **more: str) -> Settings:
-    return load(
-        {"DATA_DIR": str(folder), "JWT_SECRET": SECRET, "PORT": "0", "LOG_LEVEL": "error", **more}
-    )
-
-
-def names_of_tasks() -> set[str]:
-    return {task.get_name() for task in asyncio.all_tasks()} - {"Task-1"}
+from tests.unit.support.whole_service import names_of_tasks, settings
 
 
 async def test_a_service_starts_and_stops_and_can_be_started_again(tmp_path: Path) -> None:

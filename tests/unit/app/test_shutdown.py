@@ -45,3 +45,24 @@ async def test_the_time_begins_when_it_is_first_asked_for() -> None:
     assert shutdown.seconds_left() == 5.0
     await asyncio.sleep(2)
     assert shutdown.seconds_left() == 3.0
+
+
+@in_virtual_time
+async def test_what_must_be_given_back_has_a_least_time() -> None:
+    shutdown = Shutdown(1.0)
+    shutdown.begin()
+    await asyncio.sleep(5)
+    with capture_logs() as lines:
+        await shutdown.step("store", lambda: asyncio.sleep(0.4), minimum=0.5)
+        await shutdown.step("store", lambda: asyncio.sleep(0.6), minimum=0.5)
+    assert passed() == 5.9
+    assert [line["event"] for line in lines] == ["shutdown_timed_out"]
+
+
+@in_virtual_time
+async def test_after_the_end_the_time_begins_anew() -> None:
+    shutdown = Shutdown(1.0)
+    shutdown.begin()
+    await asyncio.sleep(5)
+    shutdown.end()
+    assert shutdown.seconds_left() == 1.0
