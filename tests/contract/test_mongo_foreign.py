@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
+from bson.regex import Regex
 from structlog.testing import capture_logs
 
 from chatsvc.core.errors import ConfigurationError
@@ -137,11 +138,42 @@ async def test_a_foreign_document_under_an_id_of_ours_is_a_conflict(
     assert rejection.code == "digest_conflict"
 
 
+@pytest.mark.parametrize(
+    "odd", [{"content": ObjectId()}, {"metadata": {"n": Regex("a")}}, {"audience": 5}, {"v": "1"}]
+)
+async def test_what_json_cannot_express_is_passed_over(
+    store: MongoStore, other: Database, odd: dict[str, Any]
+) -> None:
+    await store.open()
+    await store.write(records(3))
+    other.messages.update_one({"_id": format_id(record(2).id)}, {"$set": odd})
+    with capture_logs() as lines:
+        page = await store.channel_page("alice,bob", Bounds(10))
+        assert await store.get(record(2).id) is None
+    assert [entry.id for entry in page] == [record(1).id, record(3).id]
+    assert events(lines) == ["foreign_document_passed_over"]
+
+
+async def test_client_ids_of_others_are_passed_over(store: MongoStore, other: Database) -> None:
+    await store.open()
+    await store.write(records(2, client_id="k"))
+    ids = [format_id(record(number).id) for number in (3, 4, 5)]
+    for position, theirs in zip(
+        ids, ({"sender": 5}, {"sender": 5, "client_id": "k"}, {"sender": "x", "client_id": 5}),
+        strict=True,
+    ):  # fmt: skip
+        other.messages.insert_one({"_id": position, **theirs})
+    with capture_logs():
+        found = await store.client_ids_above(0, 10)
+    assert found == [(one.id, "alice", "k") for one in records(2)]
+
+
 async def test_foreign_dead_letters_are_passed_over(store: MongoStore, other: Database) -> None:
     with capture_logs():
         await store.open()
     other.messages_dead_letters.insert_many(FOREIGN[:6])
     assert await store.dead_letters.list() == []
+    assert await store.dead_letters.newest() is None
     assert await store.dead_letters.count() == 0
 
 

@@ -162,7 +162,8 @@ def _int64(value: object) -> int:
     # The driver's integers of 64 bits are of a class of their own.
     if isinstance(value, Int64):
         return int(value)
-    raise NotImplementedError(f"not a JSON value: {type(value).__name__}")
+    # A ``TypeError`` is what other documents that are not chatsvc's end in, and are passed over.
+    raise TypeError(f"not a JSON value: {type(value).__name__}")
 
 
 _encode_json = msgspec.json.Encoder(enc_hook=_int64).encode
