@@ -8,7 +8,7 @@ messages, and must not throw them out of the collection.
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError, WriteConcernError
 
@@ -54,7 +54,7 @@ def cause_of(exc: PyMongoError) -> PyMongoError | None:
     return None if isinstance(exc, BulkWriteError) else exc
 
 
-def is_about_content(exc: PyMongoError) -> bool:
+def is_about_content(exc: PyMongoError) -> TypeGuard[OperationFailure]:
     """Whether a whole command failed for what it carried."""
     return (
         isinstance(exc, OperationFailure)

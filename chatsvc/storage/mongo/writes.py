@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pymongo import ASCENDING
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from chatsvc.core.ids import format_id
 from chatsvc.core.record import Record
@@ -97,7 +97,7 @@ class MongoWrites(MongoDatabase, MessageWriter, MessagePurger):
         middle = len(encoded) // 2
         return await self._insert(encoded[:middle]) + await self._insert(encoded[middle:])
 
-    async def _blame(self, one: Encoded, exc: PyMongoError) -> list[Rejection]:
+    async def _blame(self, one: Encoded, exc: OperationFailure) -> list[Rejection]:
         # A server that refuses every write the same way is at fault, not the document.
         # (``BadValue`` is also what one without a journal answers to ``j: true``.)
         control = {"_id": "control"}
@@ -105,8 +105,7 @@ class MongoWrites(MongoDatabase, MessageWriter, MessagePurger):
         await self._connection.write(
             lambda: self._meta.update_one(control, change, upsert=True, collation=SIMPLE)
         )
-        error = getattr(exc, "details", None) or {}
-        return [Rejection(one.record, f"mongodb_{getattr(exc, 'code', 0)}", _reason(error))]
+        return [Rejection(one.record, f"mongodb_{exc.code}", _reason(exc.details or {}))]
 
     async def _sort_out(self, encoded: Sequence[Encoded], exc: BulkWriteError) -> list[Rejection]:
         details = exc.details or {}

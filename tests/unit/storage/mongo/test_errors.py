@@ -6,7 +6,7 @@ import pytest
 from pymongo import errors
 
 from chatsvc.core.errors import ConfigurationError
-from chatsvc.storage.mongo.errors import cause_of, is_about_content, unavailable
+from chatsvc.storage.mongo.errors import bad_uri, cause_of, is_about_content, unavailable
 from chatsvc.storage.mongo.store import MongoStore
 
 
@@ -33,6 +33,24 @@ async def test_a_bad_uri_is_named_by_its_variable_and_never_shown(uri: str) -> N
     assert "hunter2" not in text
     assert "secret" not in text
     assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize("part", ["alice", "hunter2", "a", "secret"])
+def test_no_part_of_the_user_information_is_shown(part: str) -> None:
+    refused = bad_uri(
+        "mongodb://alice:hunter2://a/secret@localhost", ValueError(f"Port <{part}> !")
+    )
+    assert str(refused) == (
+        "MONGO_URI: cannot be used: user name and password must be percent-encoded (RFC 3986)"
+    )
+
+
+@pytest.mark.parametrize(
+    "uri", ["mongodb://alice:hunter2@host:x", "mongodb://host:x", "host:x", ""]
+)
+def test_what_is_wrong_with_a_uri_is_shown(uri: str) -> None:
+    refused = bad_uri(uri, ValueError("Port must be an integer, for example 27017"))
+    assert str(refused).endswith(": cannot be used: Port must be an integer, for example 27017")
 
 
 async def test_a_bad_database_name_is_named_by_its_variable() -> None:
