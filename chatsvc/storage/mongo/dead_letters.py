@@ -94,7 +94,7 @@ class MongoDeadLetters(DeadLetters):
         after = 0
         while letters := await self.list(after=after, limit=_FILL_AT_ONCE):
             changes = [
-                UpdateOne({"_id": format_id(letter.id)}, {"$set": fields})
+                UpdateOne({"_id": format_id(letter.id)}, {"$set": fields}, collation=SIMPLE)
                 for letter in letters
                 if (fields := _key_fields(letter))
             ]

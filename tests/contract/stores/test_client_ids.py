@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatsvc.core.ids import MAX_ID, STEP, id_at, id_ms
-from chatsvc.core.record import accept
+from chatsvc.core.record import Record, accept
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.storage.ports.dead_letters import DeadLetter
 from chatsvc.storage.ports.message_store import MessageStore
@@ -34,6 +34,12 @@ async def test_the_first_message_of_a_client_id_is_found(store: MessageStore) ->
     assert await store.find_client_id("alice", "alice,bob", "k", after=MAX_ID) is None
     assert await store.find_client_id("alice", "alice,bob", "K") is None
     assert await store.find_client_id("carol", "alice,carol", "k") is None
+
+
+async def test_a_client_id_is_found_from_the_lowest_id_on(store: MessageStore) -> None:
+    first = accept(draft(client_id="k"), 1)
+    await store.write([first])
+    assert await store.find_client_id("alice", "alice,bob", "k") == (1, first.digest)
 
 
 async def test_a_client_id_is_found_among_the_dead_letters(store: MessageStore) -> None:
@@ -97,6 +103,37 @@ async def test_what_a_new_log_must_know_of_client_ids(store: MessageStore) -> No
     # Asked for more, because the newest is ahead of a clock: all that are listed.
     found = await store.past_client_ids(limit=5, since_ms=ms - AHEAD_MS - 1)
     assert found == (id_ms(later.id), expected)
+
+
+async def test_the_latest_minted_ahead_come_first(store: MessageStore) -> None:
+    far = id_ms(START) + 1_000_000
+    minted = {"zoe": far + 9, "dora": far + 2, "carol": far + 2, "ann": far + 1, "yan": far + 7}
+    ahead = [
+        record(number, client_id=uuid7_at(ms), to=(sender, "bob"))
+        for number, (sender, ms) in enumerate(minted.items(), 1)
+    ]
+    await store.write(ahead[:3])
+    await store.dead_letters.put([letter(one) for one in ahead[3:]])
+    _, listed = await store.past_client_ids(limit=9, since_ms=far)
+    assert listed == sorted(minted.items(), key=lambda one: (-one[1], one[0]))
+    _, listed = await store.past_client_ids(limit=2, since_ms=far)
+    assert listed == [("zoe", far + 9), ("yan", far + 7)]
+
+
+async def test_the_newest_under_a_client_id_may_be_a_letter(store: MessageStore) -> None:
+    def at(ms: int, client_id: str | None) -> Record:
+        return accept(draft(client_id=client_id), id_at(id_ms(START) + ms))
+
+    await store.write([at(1, "stored")])
+    await store.dead_letters.put([letter(at(3, "aside")), letter(at(5, "later"))])
+    # A letter under none, and one that is no record, tell nothing of client ids.
+    damaged = DeadLetter(at(9, None).id, "damaged", "why", 1, b"no record")
+    await store.dead_letters.put([letter(at(7, None)), damaged])
+    newest_ms, listed = await store.past_client_ids(limit=5, since_ms=FAR_MS)
+    assert (newest_ms - id_ms(START), listed) == (5, [])
+    await store.write([at(11, None)])
+    newest_ms, listed = await store.past_client_ids(limit=5, since_ms=FAR_MS)
+    assert (newest_ms - id_ms(START), listed) == (11, [])
 
 
 async def test_the_client_ids_of_messages_can_be_read_in_order(store: MessageStore) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mockupdb import MockupDB
+
+from chatsvc.storage.mongo.store import MongoStore
+
+PATIENT_SECONDS = 60
+"""The script answers at once; the driver's threads and its own may not, on a busy machine."""
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -41,10 +47,10 @@ class Script:
     def _answer(self, request: Any) -> bool:
         ask = dict(request.doc)
         name = next(iter(ask))
-        if name not in self.answers:
+        if name in ("hello", "ismaster", "isMaster"):
             return False
         self.asked.append((name, ask))
-        request.reply(self.answers[name](ask))
+        request.reply(self.answers.get(name, _unknown)(ask))
         return True
 
     def last(self, name: str) -> dict[str, Any]:
@@ -52,6 +58,33 @@ class Script:
 
     def count(self, name: str) -> int:
         return sum(command == name for command, _ in self.asked)
+
+
+def _unknown(ask: dict[str, Any]) -> dict[str, Any]:
+    return {"ok": 0, "code": 59, "errmsg": f"no such command: '{next(iter(ask))}'"}
+
+
+@contextmanager
+def running_script() -> Iterator[Script]:
+    """A script whose server runs."""
+    script = Script()
+    script.server.run()
+    try:
+        yield script
+    finally:
+        script.server.stop()
+
+
+def store_at(uri: str) -> MongoStore:
+    """A patient store, not open yet."""
+    return MongoStore(
+        uri,
+        "chat",
+        "messages",
+        read_seconds=PATIENT_SECONDS,
+        write_seconds=PATIENT_SECONDS,
+        selection_seconds=PATIENT_SECONDS,
+    )
 
 
 def found(*documents: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from chatsvc.core.record import Record, accept, pack
 from chatsvc.log.key_bounds import AHEAD_MS
 from chatsvc.storage import past
 from chatsvc.storage.past import learn_past
+from chatsvc.storage.ports.client_ids import ClientIdAt
 from chatsvc.storage.ports.dead_letters import DeadLetter
 from testkit.client_ids import uuid7_at
 from testkit.memory_store import MemoryStore
@@ -85,6 +86,7 @@ async def test_ids_that_are_ahead_of_the_clock_bound_only_who_was_ahead(
         sent(clock, "cleo", NOW + AHEAD_MS, 2),
         sent(clock, "dora", NOW + AHEAD_MS + 1, 3),
         sent(clock, "emil", None, 4),
+        accept(draft(sender="gina", to=("gina", "bob")), id_at(clock) + 6 * 64),
     ]
     store.records = {one.id: one for one in records}
     aside = sent(clock, "fred", clock - 1, 5)
@@ -127,3 +129,36 @@ async def test_of_too_many_messages_the_newest_bounds_all(
         newest_ms = id_ms(max(store.records))
         expected = NOW if count == 9 else newest_ms
         assert await told(store) == (expected + AHEAD_MS, [])
+
+
+async def test_those_that_are_ahead_begin_with_the_next_millisecond(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(past, "MAX_READ", 1)
+    first = accept(draft(client_id=uuid7_at(NOW + AHEAD_MS + 1)), id_at(NOW + 1))
+    before = [accept(draft(), id_at(NOW)), accept(draft(), first.id - 1)]
+    store.records = {one.id: one for one in [*before, first]}
+    # Of those that are ahead there is one, which is not too many.
+    assert await told(store) == (NOW + AHEAD_MS, [("alice", NOW + AHEAD_MS + 1)])
+
+
+async def test_what_is_ahead_is_read_page_by_page(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(past, "_AT_ONCE", 2)
+    asked: list[int] = []
+    above = store.client_ids_above
+
+    async def client_ids_above(after: int, limit: int) -> Sequence[ClientIdAt]:
+        asked.append(limit)
+        return await above(after, limit)
+
+    monkeypatch.setattr(store, "client_ids_above", client_ids_above)
+    clock = NOW + YEAR
+    sent_ahead = [sent(clock, f"u{n}", clock - n, n) for n in range(3)]
+    store.records = {one.id: one for one in sent_ahead}
+    aside = sent(clock, "aside", clock - 9, 5)
+    store.letters.held = {aside.id: DeadLetter(aside.id, "code", "reason", 1, pack(aside))}
+    senders = [("u0", clock), ("u1", clock - 1), ("u2", clock - 2), ("aside", clock - 9)]
+    assert await told(store) == (NOW + AHEAD_MS, senders)
+    assert asked == [2, 2, 2]
