@@ -148,21 +148,6 @@ def with_target(
     return changed
 
 
-def begin_response(response: web.StreamResponse, request: BaseRequest) -> bool | None:
-    """Mark a response as sent, which then writes itself.
-
-    Returns:
-        Whether the connection is kept after it; ``None`` if it was sent before.
-    """
-    if response._eof_sent:
-        return None
-    response._eof_sent = True
-    keep = response._keep_alive
-    if keep is None:
-        keep = response._keep_alive = request.keep_alive
-    return keep
-
-
 def connections_of(server: web.Server) -> dict[RequestHandler, asyncio.Transport]:
     """Return the open connections of a server: its own mapping, which changes with them."""
     return server._connections

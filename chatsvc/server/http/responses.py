@@ -12,8 +12,6 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_request import BaseRequest
 
-from chatsvc.server.aiohttp_internals import begin_response
-
 _JOIN_BELOW: Final = 64 * 1024
 _JSON: Final = "application/json"
 _START: Final = {
@@ -73,6 +71,8 @@ class ReadyResponse(web.StreamResponse):
         super().__init__(status=status)
         self.ready_body = body
         self.lines = lines
+        self._written = False
+        self._keep: bool | None = None
         self._has_length = status not in _LENGTHLESS
         self._start_lines = (
             _JSON_START[status]
@@ -85,9 +85,36 @@ class ReadyResponse(web.StreamResponse):
         """Whether the body may be more than the kernel accepts at once."""
         return self.ready_body is not None and len(self.ready_body) >= _JOIN_BELOW
 
+    @property
+    def prepared(self) -> bool:
+        """Whether it was written."""
+        return self._written
+
+    @property
+    def keep_alive(self) -> bool | None:
+        """Whether the connection is kept after it; ``None`` until it is written."""
+        return self._keep
+
+    def force_close(self) -> None:
+        """Close the connection after it."""
+        self._keep = False
+
+    def begin(self, request: BaseRequest) -> bool | None:
+        """Mark it as written.
+
+        Returns:
+            Whether the connection is kept after it; ``None`` if it was written before.
+        """
+        if self._written:
+            return None
+        self._written = True
+        if self._keep is None:
+            self._keep = request.keep_alive
+        return self._keep
+
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
         """Write head and body; the response to HEAD has only the head."""
-        keep = begin_response(self, request)
+        keep = self.begin(request)
         if keep is None:
             return None
         body = self.ready_body

@@ -13,7 +13,6 @@ from aiohttp.web_request import BaseRequest
 from chatsvc.api.body import Parts, StreamedBody, StreamedReply
 from chatsvc.core.errors import RequestError, UnsupportedMedia
 from chatsvc.delivery.transports import reset
-from chatsvc.server.aiohttp_internals import begin_response
 from chatsvc.server.errors import ClientDisconnected, RequestTimeout
 from chatsvc.server.http.connection import BoundedConnection
 from chatsvc.server.http.decoding import body_errors, check_encoding, too_large, wrong_media
@@ -106,7 +105,7 @@ class StreamedResponse(ReadyResponse):
             self.force_close()  # the end of the connection is the end of the body
         elif has_body:
             self.lines += f"Content-Length: {self._length}\r\n"
-        keep = begin_response(self, request)
+        keep = self.begin(request)
         if keep is None:
             return None
         writer = request.writer

@@ -272,23 +272,6 @@ async def test_a_head_with_another_target(world: World) -> None:
     assert head.path == "/1"
 
 
-async def test_a_response_begins_once_and_says_whether_the_connection_is_kept(
-    world: World,
-) -> None:
-    world.get(1)
-    await until(lambda: len(world.requests) == 1)
-    (request,) = world.requests
-    response = web.StreamResponse()
-    assert not response.prepared
-    assert internals.begin_response(response, request) is True
-    assert response.prepared, "or aiohttp would send it again"
-    assert response.keep_alive is True
-    assert internals.begin_response(response, request) is None
-    last = web.StreamResponse()
-    last.force_close()
-    assert internals.begin_response(last, request) is False
-
-
 async def test_a_runner_uses_the_server_that_it_is_given() -> None:
     made: list[web.Server] = []
 
