@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from bson.int64 import Int64
+from structlog.testing import capture_logs
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
@@ -231,6 +232,42 @@ async def test_no_more_is_asked_for_than_is_needed(
     assert [
         (one["find"], one.get("projection"), one.get("limit"), one.get("sort")) for one in finds
     ] == expected
+
+
+async def test_both_ends_of_a_collection_and_its_indexes_are_looked_at(script: Script) -> None:
+    script.answers |= {
+        "listCollections": lambda _: found({"name": "messages", "type": "collection"}),
+        "listIndexes": lambda _: found(
+            {"name": "_id_", "unique": True}, {"name": "theirs", "unique": True}, {"name": "plain"}
+        ),
+    }
+    store = store_at(script.server.uri)
+    with capture_logs() as lines:
+        await store.open()
+    assert [line.get("index") for line in lines] == ["theirs"]
+    names = ["messages", "messages_conversations", "messages_meta"]
+    assert script.last("listCollections")["filter"] == {"name": {"$in": names}}
+    assert script.last("listIndexes")["listIndexes"] == "messages"
+    ends = [ask for name, ask in script.asked if name == "find" and ask["find"] == "messages"]
+    assert [one["sort"] for one in ends] == [NEWEST, OLDEST]
+    for one in ends:
+        assert (one["filter"], one["projection"], one["limit"]) == ({}, {"_id": 1}, 1)
+        assert one["collation"] == {"locale": "simple"}
+    await store.close()
+
+
+async def test_the_stores_own_documents_are_named(script: Script, store: MongoStore) -> None:
+    for call, name in (
+        (store.versions, "store"),
+        (store.watermark, "watermark"),
+    ):
+        await call()
+        asked = script.last("find")
+        assert (asked["find"], asked["filter"]) == ("messages_meta", {"_id": name})
+    with pytest.raises(StoreUnavailable, match="another database is in the place"):
+        await store.identity()
+    asked = script.last("find")
+    assert (asked["find"], asked["filter"]) == ("messages_meta", {"_id": "store"})
 
 
 async def test_the_latest_of_each_sender_are_grouped_by_the_server(

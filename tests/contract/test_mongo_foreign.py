@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from bson import ObjectId
 from bson.regex import Regex
@@ -13,6 +14,7 @@ from structlog.testing import capture_logs
 from chatsvc.core.errors import ConfigurationError
 from chatsvc.core.ids import MAX_ID, format_id
 from chatsvc.core.page import Bounds
+from chatsvc.storage.mongo.documents import to_document
 from chatsvc.storage.mongo.store import MongoStore
 from testkit import mongod
 from testkit.records import START, record, records
@@ -54,16 +56,21 @@ def events(lines: list[Any]) -> list[str]:
 async def test_a_foreign_document_is_told_of_once_at_the_start(
     store: MongoStore, other: Database, mongo_db: str, document: dict[str, Any]
 ) -> None:
-    other.messages.insert_one(document)
+    ours = record(1)
+    other.messages.insert_many([to_document(ours, msgspec.json.decode(ours.body)), document])
     with capture_logs() as lines:
         await store.open()
         await store.open()
-    assert events(lines) == ["foreign_documents"]
-    assert lines[0]["collection"] == f"{mongo_db}.messages"
-    assert lines[0]["id_type"] == {"bytes": "Binary"}.get(
-        type(document["_id"]).__name__, type(document["_id"]).__name__
-    )
-    assert await store.head() == 0
+    assert lines == [
+        {
+            "event": "foreign_documents",
+            "log_level": "warning",
+            "collection": f"{mongo_db}.messages",
+            "id_type": type(document["_id"]).__name__,
+            "meaning": "documents that are not chatsvc's are passed over",
+        }
+    ]
+    assert await store.head() == ours.id
 
 
 async def test_nothing_is_said_where_all_is_ours(store: MongoStore, mongo_uri: str) -> None:
@@ -177,12 +184,21 @@ async def test_foreign_dead_letters_are_passed_over(store: MongoStore, other: Da
     assert await store.dead_letters.count() == 0
 
 
-async def test_a_unique_index_of_others_is_told_of(store: MongoStore, other: Database) -> None:
+async def test_a_unique_index_of_others_is_told_of(
+    store: MongoStore, other: Database, mongo_db: str
+) -> None:
     other.messages.create_index("channel", unique=True, name="theirs")
     with capture_logs() as lines:
         await store.open()
-    assert events(lines) == ["foreign_unique_index"]
-    assert lines[0]["index"] == "theirs"
+    assert lines == [
+        {
+            "event": "foreign_unique_index",
+            "log_level": "warning",
+            "collection": f"{mongo_db}.messages",
+            "index": "theirs",
+            "meaning": "messages that it refuses become dead letters",
+        }
+    ]
 
 
 # --- what only MongoDB itself makes
@@ -257,5 +273,7 @@ def test_what_is_listed_decides() -> None:
         check({"type": "collection", "options": {"collation": ENGLISH}}, shared=False)
     with capture_logs() as lines:
         check({"type": "collection", "options": {"collation": ENGLISH}})
-    assert events(lines) == ["collection_with_collation"]
-    assert "\n" not in str(lines[0])
+    (line,) = lines
+    assert (line["event"], line["log_level"]) == ("collection_with_collation", "warning")
+    assert (line["collection"], line["locale"]) == ("chat.messages", "en")
+    assert "its index of _id cannot be used" in line["meaning"]

@@ -126,14 +126,9 @@ def _check_kind(collection: Collection, described: Document, *, shared: bool) ->
 
 
 async def _warn_of_foreign_documents(connection: MongoConnection, messages: Collection) -> None:
-    """Four looks at the ends of an index: BSON orders numbers, strings, then the rest."""
-    for query, order in (
-        ({}, DESCENDING),
-        ({}, ASCENDING),
-        ({"_id": {"$gt": HIGHEST}}, DESCENDING),  # strings alone, as any bound that is one
-        ({"_id": {"$lt": LOWEST}}, ASCENDING),
-    ):
-        cursor = messages.find(query, {"_id": 1}, collation=SIMPLE).sort("_id", order).limit(1)
+    """A look at both ends of an index: BSON orders numbers, strings, then the rest."""
+    for order in (DESCENDING, ASCENDING):
+        cursor = messages.find({}, {"_id": 1}, collation=SIMPLE).sort("_id", order).limit(1)
         for document in await connection.write(lambda cursor=cursor: cursor.to_list(None)):  # type: ignore[misc]
             if not is_our_id(document["_id"]):
                 _logger.warning(
