@@ -137,6 +137,11 @@ async def test_a_client_id_is_found_under_its_whole_key() -> None:
     assert await find("bob", "alice,bob", "k") is None
     assert await find("alice", "alice,carol", "k") is None
     assert await find("alice", "alice,bob", "l") is None
+    assert await find("alice", "alice,bob", "k", after=one.id - 1) == (one.id, one.digest)
+    assert await find("alice", "alice,bob", "k", after=one.id) is None
+    lowest = accept(draft(client_id="lowest"), 1)
+    world.store.records[1] = lowest
+    assert await find("alice", "alice,bob", "lowest") == (1, lowest.digest)
 
 
 @in_virtual_time

@@ -112,10 +112,15 @@ async def test_only_what_the_log_may_lack_is_asked_of_the_store(base: int, asked
 
 
 async def test_a_listing_looks_for_newer_messages_in_its_readers_turn() -> None:
-    world = Merged(0, 0, {5}, 6)
+    class Listed(Merged):
+        @staticmethod
+        def make(number: int) -> Record:
+            return record(number, to=("alice", "bob", f"user{number}"))
+
+    world = Listed(0, 0, {5}, 6)
     world.store.gate = asyncio.Event()
     reads = [
-        asyncio.ensure_future(world.history.conversations(user, before=MAX_ID, limit=1))
+        asyncio.ensure_future(world.history.conversations(user, before=MAX_ID, limit=20))
         for user in ("alice", "alice", "bob")
     ]
     for _ in range(20):

@@ -14,6 +14,8 @@ from tests.unit.support.history_worlds import Merged, Refilling, at, ids
 SEAMS = [
     (0, 0, {2, 3}, 3),
     (0, 2, {1, 5, 6}, 6),
+    (0, 4, {5}, 6),
+    (0, 4, {5, 6}, 6),
     (4, 6, {5, 7, 9}, 9),
     (4, 4, {6}, 6),
     (9, 9, {3}, 3),

@@ -46,6 +46,26 @@ async def test_another_process_is_waited_for_two_seconds(store: SqliteStore) -> 
         assert await threads.run(patience) == 2000
 
 
+async def test_another_process_is_waited_for_as_long_as_was_said(path: Path) -> None:
+    store = SqliteStore(path, busy_seconds=0.25)
+    await store.open()
+    patience = await store._writer.run(lambda db: db.execute("PRAGMA busy_timeout").fetchone()[0])
+    assert patience == 250
+    await store.close()
+
+
+async def test_opening_is_tried_as_long_as_was_said(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode=EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    store = SqliteStore(path, busy_seconds=0.01, open_seconds=0.05)
+    with pytest.raises(StoreUnavailable):
+        await asyncio.wait_for(store.open(), 5)  # ten seconds are the default
+    other.close()
+    await store.close()
+
+
 async def test_threads_are_named_for_what_they_do_and_history_has_three(
     store: SqliteStore,
 ) -> None:

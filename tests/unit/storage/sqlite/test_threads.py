@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,24 @@ async def test_its_threads_do_not_keep_the_process_from_ending(connections: Conn
 
 def names_with(prefix: str) -> list[str]:
     return [one.name for one in threading.enumerate() if one.name.startswith(prefix)]
+
+
+async def test_work_is_done_one_after_another_unless_there_are_to_be_more(
+    connections: Connections,
+) -> None:
+    threads = SqliteThreads("name", check=lambda: None)
+    await threads.open(connections.make)
+    running = threading.Lock()
+
+    def alone(db: sqlite3.Connection) -> bool:
+        if not running.acquire(blocking=False):
+            return False
+        try:
+            time.sleep(0.01)
+            return True
+        finally:
+            running.release()
+
+    assert all(await asyncio.gather(*(threads.run(alone) for _ in range(5))))
+    assert len(connections.made) == 1
+    await threads.close()

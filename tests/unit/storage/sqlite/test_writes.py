@@ -79,6 +79,15 @@ def test_rows_whose_revision_is_not_their_id(db: sqlite3.Connection) -> None:
     assert (newest.id, newest.rev) == (record(3).id, record(3).id + 1_000_000)
     assert writes.purge(db, record(3).id, 10) == 2
     assert counts(db) == [1, 2, 1, 2]
+    assert writes.purge(db, MAX_ID, 10) == 1
+    assert counts(db) == [0, 0, 0, 0]
+
+
+def test_an_id_that_is_twice_in_a_batch_is_compared(db: sqlite3.Connection) -> None:
+    twice, another = record(2), record(2, "another")
+    rejections = writes.write_records(db, [record(1), twice, twice, another, record(3)])
+    assert [(one.record, one.code) for one in rejections] == [(another, "digest_conflict")]
+    assert counts(db) == [3, 6, 1, 2]
 
 
 def test_an_audience_of_nobody_is_read_as_one(db: sqlite3.Connection) -> None:
