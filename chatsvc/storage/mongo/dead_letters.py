@@ -128,7 +128,9 @@ class MongoDeadLetters(DeadLetters):
         if "parts" in document:
             query = {"letter": document["_id"]}
             cursor = self._parts.find(query, collation=SIMPLE).sort("_id", ASCENDING)
-            parts = await self._connection.write(lambda: cursor.to_list(None))
+            # Beyond these may be parts of a larger letter that this one replaced.
+            first = cursor.limit(document["parts"])
+            parts = await self._connection.write(lambda: first.to_list(None))
             data = b"".join(bytes(part["data"]) for part in parts)
         if len(data) != document["size"]:
             raise StoreUnavailable(f"the bytes of dead letter {document['_id']} are not all there")
