@@ -125,3 +125,8 @@ async def test_readers_meanwhile_see_a_prefix_without_holes(store: MessageStore)
 
     await asyncio.gather(write(), read(), read())
     assert len(await store.channel_page("alice,bob", Bounds(1000))) == 200
+
+
+async def test_a_count_up_to_none_is_none(store: MessageStore) -> None:
+    await store.write(records(2))
+    assert [await store.count_user("bob", Bounds(limit)) for limit in (0, 1, 2, 3)] == [0, 1, 2, 2]

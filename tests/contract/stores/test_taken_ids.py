@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatsvc.core.ids import STEP
-from chatsvc.storage.letter_records import taken_by_letters
+from chatsvc.storage.letter_records import taken_by_letters, taken_by_messages
 from chatsvc.storage.ports.dead_letters import DeadLetter
 from chatsvc.storage.ports.message_store import MessageStore
 from testkit.records import START, record, records
@@ -30,3 +30,9 @@ async def test_a_damaged_letter_takes_no_id(store: MessageStore) -> None:
 async def test_ids_are_taken_by_any_of_very_many_letters(store: MessageStore) -> None:
     await store.dead_letters.put([letter(one) for one in records(101, content="another")])
     assert await taken_by_letters(store.dead_letters, records(102)) == records(101)
+
+
+async def test_another_message_takes_the_id(store: MessageStore) -> None:
+    await store.write([record(1, "another"), record(3), record(4, "theirs")])
+    assert await taken_by_messages(store, []) == []
+    assert await taken_by_messages(store, records(5)) == [record(1), record(4)]

@@ -36,6 +36,17 @@ async def test_a_mark_that_stays_where_it_was_names_what_it_named(
     assert store.mark == Mark(START + 999 * STEP, 1, "fake", content="theirs")
 
 
+async def test_a_mark_that_is_reached_again_names_what_was_stored_there(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    last = records(3)[-1]
+    store.mark = Mark(last.id, 1, "other", content="theirs")
+    make().start()
+    log.tail.extend(records(3))
+    await until(lambda: log.tail.watermark == log.tail.head)
+    assert store.mark == Mark(last.id, 1, "fake", content=fingerprint(last.body))
+
+
 async def test_a_mark_does_not_name_what_the_store_has_another_message_for(
     make: Make, log: WatchedLog, store: MemoryStore
 ) -> None:
