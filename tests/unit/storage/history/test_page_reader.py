@@ -153,3 +153,10 @@ async def test_older_pages_and_pages_with_a_hole_are_refused() -> None:
     ):
         with pytest.raises(StoreUnavailable):
             await read
+
+
+async def test_around_the_first_of_the_tail_there_may_be_more_in_a_store_that_is_away() -> None:
+    world = World(5, 5, 9)
+    world.store.away = True
+    page = await world.history.channel_around("alice,bob", at(6)[0], 8)
+    assert (ids(page.entries), page.has_more, page.complete) == (at(6, 7, 8, 9), True, False)
