@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
+
+from chatsvc.core.ids import STEP
+from chatsvc.core.record import Record, pack
 from chatsvc.log.tail import Tail
+from chatsvc.storage.persister.batches import BatchSource
+from chatsvc.storage.ports.dead_letters import DeadLetter
 from testkit.memory_store import MemoryStore
 from testkit.records import START, record, records
 from testkit.waiting import until
@@ -77,3 +83,32 @@ async def test_where_nothing_is_left_to_store_the_position_goes_on(
     await until(lambda: not log.tail.refilling)
     assert store.batches == []
     await until(lambda: persister.health == ("ok", None, 0))
+
+
+async def ids_of_next(log: WatchedLog, store: MemoryStore) -> list[int]:
+    return [one.id for one in await BatchSource(log, store, 10).next()]
+
+
+@pytest.mark.parametrize(("base", "is_placed_anew"), [(1, False), (2, True), (3, True)])
+async def test_up_to_the_base_an_id_that_a_dead_letter_has_is_given_up(
+    log: WatchedLog, store: MemoryStore, base: int, is_placed_anew: bool
+) -> None:
+    await store.letters.put([letter_of(record(2, "another"))])
+    log.tail.base = START + base * STEP
+    log.tail.extend(records(2, first=2))
+    found = await ids_of_next(log, store)
+    assert (record(2).id in found) is not is_placed_anew
+    assert len(found) == 2
+
+
+async def test_what_is_stored_already_keeps_its_id(log: WatchedLog, store: MemoryStore) -> None:
+    await store.letters.put([letter_of(record(2, "another"))])
+    log.tail.extend(records(3))
+    log.tail.advance(record(2).id)
+    log.tail.base = record(3).id
+    log.begin_at = START
+    assert await ids_of_next(log, store) == [one.id for one in records(3)]
+
+
+def letter_of(one: Record) -> DeadLetter:
+    return DeadLetter(one.id, "code", "reason", 1, pack(one))
