@@ -15,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from chatsvc.api.access import USER
+from chatsvc.api.body import StreamedReply
 from chatsvc.api.feature import Feature
 from chatsvc.api.operation import Operation, Reply
 from chatsvc.app import components, lifecycle
@@ -180,11 +181,11 @@ async def test_a_stream_without_end_is_ended_within_the_time(
             closed.append(True)
 
     async def get(caller: object, request: Nothing) -> Reply:
-        return Reply(200, parts(), {"Content-Type": "image/png"})
+        return Reply(200, StreamedReply(parts(), "image/png"))
 
     ticks = Operation(
         name="ticks", method="GET", path="/api/ticks", summary="Tick", access=USER,
-        request=Nothing, tag="ticks", responses={200: ("Ticks.", Nothing)}, handler=get,
+        request=Nothing, tag="ticks", responses={200: ("Ticks.", ("image/png",))}, handler=get,
     )  # fmt: skip
     usual = components.features
     offered = Feature(name="ticks", operations=(ticks,))
