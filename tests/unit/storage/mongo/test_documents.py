@@ -60,6 +60,15 @@ def test_a_document_has_the_message_as_fields() -> None:
     assert msgspec.json.decode(to_body(document)) == msgspec.json.decode(one.body)
 
 
+@pytest.mark.parametrize("options", [{}, {"client_id": "k"}, {"metadata": {"a": 1}}])
+def test_what_the_fields_express_is_kept_once(options: dict[str, Any]) -> None:
+    one = record(1, **options)
+    document = to_document(*decoded(one))
+    assert "body" not in document
+    assert options.items() <= document.items()
+    assert msgspec.json.decode(to_body(document)) == msgspec.json.decode(one.body)
+
+
 def test_a_revision_is_its_own() -> None:
     document = to_document(*decoded(record(1))) | {"rev": format_id(record(2).id)}
     entry = to_entry(document)

@@ -15,8 +15,8 @@ NO_BOUND = 1 << 40
 class Cursor:
     """Answers from ``count`` documents, ``{"n": 0}`` and so on; notes what it is asked."""
 
-    def __init__(self, count: int, fault: Exception | None = None) -> None:
-        self._left = [{"n": number} for number in range(count)]
+    def __init__(self, count: int, fault: Exception | None = None, *, step: int = 1) -> None:
+        self._left = [{"n": number * step} for number in range(count)]
         self._fault = fault
         self.asked: list[tuple[str, int]] = []
 
@@ -40,12 +40,15 @@ class Cursor:
         self.asked.append(("close", 0))
 
 
-async def page(cursor: Cursor, limit: int, max_bytes: int = NO_BOUND, size: int = 10) -> list[int]:
+async def page(cursor: Cursor, limit: int, max_bytes: int = NO_BOUND) -> list[int]:
     def odd_ones_are_foreign(document: Document) -> Any:
         return document["n"] if document["n"] % 2 == 0 else None
 
+    def ten_bytes(number: int) -> int:
+        return 10 + 0 * number
+
     return await read_page(
-        cursor, odd_ones_are_foreign, lambda _: size, limit=limit, max_bytes=max_bytes
+        cursor, odd_ones_are_foreign, ten_bytes, limit=limit, max_bytes=max_bytes
     )
 
 
@@ -85,3 +88,9 @@ async def test_a_cursor_that_fails_is_closed() -> None:
     with pytest.raises(RuntimeError, match="gone"):
         await page(cursor, 5)
     assert cursor.asked[-1] == ("close", 0)
+
+
+async def test_a_page_that_is_full_asks_no_more() -> None:
+    cursor = Cursor(500, step=2)
+    assert await page(cursor, 200) == list(range(0, 400, 2))
+    assert [count for name, count in cursor.asked if name == "to_list"] == [100, 100]
