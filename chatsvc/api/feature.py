@@ -34,6 +34,16 @@ class Feature:
     metrics: tuple[Metric, ...] = ()
 
 
+def operations_of(features: Iterable[Feature]) -> tuple[Operation, ...]:
+    """Return the operations of the features."""
+    return tuple(operation for feature in features for operation in feature.operations)
+
+
+def commands_of(features: Iterable[Feature]) -> tuple[Command, ...]:
+    """Return the socket commands of the features."""
+    return tuple(command for feature in features for command in feature.commands)
+
+
 def error_codes(features: Iterable[Feature]) -> tuple[ErrorCode, ...]:
     """Return the codes of the service and of the features, by status, then by name.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from chatsvc import __version__
-from chatsvc.api.feature import Feature
+from chatsvc.api.feature import Feature, commands_of
 from chatsvc.app.features import FeatureParts, features
 from chatsvc.app.health import health_report
 from chatsvc.app.metrics import StoreEvents, service_metrics
@@ -27,7 +27,6 @@ from chatsvc.server.websocket.connection_commands import connection_commands
 from chatsvc.server.websocket.monitor import SocketMonitor
 from chatsvc.server.websocket.options import SocketOptions
 from chatsvc.server.websocket.parts import SocketParts
-from chatsvc.server.websocket.registry import SocketRegistry
 from chatsvc.server.websocket.upgrade import WebSocketEndpoint
 from chatsvc.settings.table import Settings
 from chatsvc.storage.history.history import History
@@ -38,8 +37,8 @@ from chatsvc.storage.retention import Expiry, Retention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Foundations:
-    """What the components stand on: opened before them, closed after them.
+class Resources:
+    """What is opened before the components, and closed after them.
 
     Args:
         settings: of the service.
@@ -64,103 +63,98 @@ class Foundations:
 class Components:
     """The parts that :class:`~chatsvc.app.lifecycle.Service` starts and stops."""
 
-    history: History
     persister: Persister
     retention: Retention
-    hub: Hub
     sockets: SocketParts
     monitor: SocketMonitor
-    features: tuple[Feature, ...]
     runner: ProblemRunner
 
 
-def build(base: Foundations, *, is_ready: Callable[[], bool]) -> Components:
+def build(resources: Resources, *, is_ready: Callable[[], bool]) -> Components:
     """Build the parts in the order in which they depend on one another, and connect them.
 
     Args:
         is_ready: whether the service has started and does not drain.
     """
-    settings, log, store, metrics = base.settings, base.log, base.store, base.metrics
+    settings, log, store, metrics = (
+        resources.settings,
+        resources.log,
+        resources.store,
+        resources.metrics,
+    )
     expiry = Expiry(settings.message_retention_days, log.older_than)
     history = History(store, log.tail, expiry=expiry, reads_at_once=store.reads_at_once)
-    persister = _persister(base)
+    persister = _persister(resources)
     hub = Hub()
-    offered = features(_feature_parts(base, history, hub))
-    commands = CommandTable(
-        (
-            *(command for feature in offered for command in feature.commands),
-            *connection_commands(base.authentication.verifier),
-        )
-    )
-    sockets = _sockets(base, history, hub, commands)
-    _connect_log(base, sockets, hub)
-    report = health_report(log, persister, base.probe, is_ready=is_ready)
+    offered = features(_feature_parts(resources, history, hub))
+    own = connection_commands(resources.authentication.verifier)
+    commands = CommandTable((*commands_of(offered), *own))
+    sockets = _sockets(resources, history, hub, commands)
+    _connect_log(resources, sockets, hub)
+    report = health_report(log, persister, resources.probe, is_ready=is_ready)
     runner = ProblemRunner(
-        _application(base, offered, sockets, commands, report),
+        _application(resources, offered, sockets, commands, report),
         observe=metrics.requests.observe,
         stall_seconds=settings.socket_stall_seconds,
         keep_alive_seconds=settings.keep_alive_seconds,
     )
-    for metric in service_metrics(log, sockets, base.probe, history):
+    for metric in service_metrics(log, sockets, resources.probe, history):
         metrics.watch(metric)
     for feature in offered:
         for metric in feature.metrics:
             metrics.watch(metric)
     return Components(
-        history=history,
         persister=persister,
         retention=Retention(store, log.tail, expiry),
-        hub=hub,
         sockets=sockets,
         monitor=SocketMonitor(sockets),
-        features=offered,
         runner=runner,
     )
 
 
-def _persister(base: Foundations) -> Persister:
-    settings = base.settings
+def _persister(resources: Resources) -> Persister:
+    settings = resources.settings
     persister = Persister(
-        base.log,
-        base.store,
+        resources.log,
+        resources.store,
         attempts=settings.retry_attempts,
         batch=settings.store_batch,
         batch_ms=settings.store_batch_ms,
-        events=StoreEvents(base.metrics),
+        events=StoreEvents(resources.metrics),
     )
-    base.probe.listen(lost=persister.store_lost, back=persister.store_back)
+    resources.probe.listen(lost=persister.store_lost, back=persister.store_back)
     return persister
 
 
-def _feature_parts(base: Foundations, history: History, hub: Hub) -> FeatureParts:
-    settings = base.settings
+def _feature_parts(resources: Resources, history: History, hub: Hub) -> FeatureParts:
+    settings = resources.settings
     return FeatureParts(
-        log=base.log,
+        log=resources.log,
         history=history,
         presence=_Presence(hub),
-        policy=base.policy,
+        policy=resources.policy,
         limits=settings.limits,
-        mint_dev_token=base.authentication.mint_dev,
+        mint_dev_token=resources.authentication.mint_dev,
         dev_login_local_only=settings.dev_login == "loopback",
         connections_require_auth=settings.connections_require_auth,
     )
 
 
 def _application(
-    base: Foundations,
+    resources: Resources,
     offered: tuple[Feature, ...],
     sockets: SocketParts,
     commands: CommandTable,
     report: Callable[[], HealthReport],
 ) -> web.Application:
-    settings = base.settings
+    settings = resources.settings
     return build_application(
         features=offered,
         commands=commands.commands,
-        authenticator=base.authentication.verifier,
+        authenticator=resources.authentication.verifier,
         limits=settings.limits,
         health_report=report,
-        metrics=base.metrics,
+        metrics=resources.metrics,
         options=ServerOptions(
             version=__version__,
             cors_origins=settings.cors_origins,
@@ -171,31 +165,23 @@ def _application(
     )
 
 
-def _connect_log(base: Foundations, sockets: SocketParts, hub: Hub) -> None:
+def _connect_log(resources: Resources, sockets: SocketParts, hub: Hub) -> None:
     """Deliver what the log accepts, and tell sockets what is stored and of new epochs."""
     fanout = Fanout(
         hub,
-        base.log.acknowledgements,
+        resources.log.acknowledgements,
         sockets.resumer.take_over,
-        base.metrics.delivered.inc,
+        resources.metrics.delivered.inc,
     )
-    base.log.tail.listen(fanout.accept)
-    base.log.tail.watch(sockets.receipts.stored)
-    base.log.on_new_epoch(sockets.registry.begin_epoch)
+    resources.log.tail.listen(fanout.accept)
+    resources.log.tail.watch(sockets.receipts.stored)
+    resources.log.on_new_epoch(sockets.registry.begin_epoch)
 
 
-class _Presence:
-    """Counts the connections of users in the hub of this process."""
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-
-    async def count(self, users: Sequence[str]) -> dict[str, int]:
-        return self._hub.count(users)
-
-
-def _sockets(base: Foundations, history: History, hub: Hub, commands: CommandTable) -> SocketParts:
-    settings, log = base.settings, base.log
+def _sockets(
+    resources: Resources, history: History, hub: Hub, commands: CommandTable
+) -> SocketParts:
+    settings, log = resources.settings, resources.log
     resumer = Resumer(
         epoch=log.epoch,
         epochs=log.epochs,
@@ -217,11 +203,20 @@ def _sockets(base: Foundations, history: History, hub: Hub, commands: CommandTab
             unacked_max=settings.socket_unacked_max,
             server_name=f"chatsvc/{__version__}",
         ),
-        registry=SocketRegistry(hub=hub, tail=log.tail, resumer=resumer),
         hub=hub,
         tail=log.tail,
         acknowledgements=log.acknowledgements,
         resumer=resumer,
-        authenticator=base.authentication.verifier,
-        metrics=base.metrics,
+        authenticator=resources.authentication.verifier,
+        metrics=resources.metrics,
     )
+
+
+class _Presence:
+    """Counts the connections of users in the hub of this process."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def count(self, users: Sequence[str]) -> dict[str, int]:
+        return self._hub.count(users)

@@ -13,7 +13,7 @@ import structlog
 
 from chatsvc import __version__
 from chatsvc.app.backends import ask_past, open_log, open_store, read_store_state
-from chatsvc.app.components import Components, Foundations, build
+from chatsvc.app.components import Components, Resources, build
 from chatsvc.app.metrics import connection_metrics, observe_commit
 from chatsvc.auth.authentication import Authentication, authentication
 from chatsvc.features.messages.service import Policy
@@ -29,9 +29,9 @@ PERSISTER_SECONDS: Final = 5.0
 """The most of a shutdown that storing the rest of the log may take."""
 
 REQUESTS_SHARE: Final = 3 / 4
-"""Of the time that is left for them and for what follows: storing the rest of the log."""
+"""The share of the remaining time that requests in progress may take; the rest is for storing."""
 MIN_SECONDS: Final = 0.5
-"""What a step has in any case that gives something back."""
+"""The least time of a step that releases connections or files."""
 
 _logger = structlog.get_logger("chatsvc")
 
@@ -133,10 +133,10 @@ class Service:
         who = authentication(settings)
         listeners = listen(settings)
         stack.callback(_close, listeners)
-        base = await self._open(stack, who)
-        parts = build(base, is_ready=lambda: self.is_ready)
-        self._run_background(stack, base, parts)
-        await self._accept(stack, base, parts, listeners)
+        resources = await self._open(stack, who)
+        parts = build(resources, is_ready=lambda: self._ready)
+        self._run_background(stack, resources, parts)
+        await self._accept(stack, resources, parts, listeners)
         url = url_of(settings.host, listeners[0])
         _logger.info(
             "started",
@@ -151,7 +151,7 @@ class Service:
             )
         return Running(url, settings, who)
 
-    async def _open(self, stack: AsyncExitStack, who: Authentication) -> Foundations:
+    async def _open(self, stack: AsyncExitStack, who: Authentication) -> Resources:
         """Open the store and the log."""
         settings, metrics = self._settings, Metrics()
         store = open_store(settings)
@@ -170,7 +170,7 @@ class Service:
         stack.push_async_callback(log.close)
         if found is not None:
             await ask_past(log, store)
-        return Foundations(
+        return Resources(
             settings=settings,
             policy=self._policy,
             authentication=who,
@@ -180,12 +180,14 @@ class Service:
             log=log,
         )
 
-    def _run_background(self, stack: AsyncExitStack, base: Foundations, parts: Components) -> None:
+    def _run_background(
+        self, stack: AsyncExitStack, resources: Resources, parts: Components
+    ) -> None:
         """Start what stores, deletes and asks the store."""
         parts.retention.start()
         stack.push_async_callback(parts.retention.stop)
-        base.probe.start()
-        stack.push_async_callback(base.probe.stop)
+        resources.probe.start()
+        stack.push_async_callback(resources.probe.stop)
         parts.persister.start()
 
         async def store_the_rest() -> None:
@@ -197,7 +199,7 @@ class Service:
     async def _accept(
         self,
         stack: AsyncExitStack,
-        base: Foundations,
+        resources: Resources,
         parts: Components,
         listeners: Sequence[socket.socket],
     ) -> None:
@@ -231,7 +233,7 @@ class Service:
             ),
         )
         for metric in connection_metrics(runner.problem_server, sites):
-            base.metrics.watch(metric)
+            resources.metrics.watch(metric)
 
         async def drain() -> None:
             # A load balancer sees that the service is not ready, and stops routing.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
-_USER: Final = frozenset({"user"})
-_NONE: Final[frozenset[str]] = frozenset()
+from chatsvc.api.access import USER
 
 
 class Principal(msgspec.Struct, frozen=True, gc=False):
@@ -19,8 +18,8 @@ class Principal(msgspec.Struct, frozen=True, gc=False):
 
     user: str
     expires_at: int
-    roles: frozenset[str] = _USER
-    scopes: frozenset[str] = _NONE
+    roles: frozenset[str] = USER.roles
+    scopes: frozenset[str] = USER.scopes
 
 
 class Authenticator(Protocol):

@@ -41,10 +41,10 @@ def schema(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigurationError: a file cannot be written.
     """
-    from chatsvc.app.documents import documents, published_settings
+    from chatsvc.app.documents import documents
 
     folder = path_of("DIR", arguments.dir)
-    made = documents(published_settings())
+    made = documents()
     if arguments.check:
         return _check(folder, made)
     for name, document in made.items():

@@ -17,7 +17,6 @@
     │   ├── LogUnavailable      nothing can be accepted now
     │   ├── StoreUnavailable    the database does not answer now
     │   └── HistoryBusy         too many reads are waiting for the database
-    ├── StoreRejected           the database will never take this record
     ├── LogDamaged              the log on disk differs from what was written
     ├── VersionTooNew           persisted by a newer program than this one
     └── ConfigurationError      a setting that cannot be used; ends the program with 2
@@ -178,10 +177,6 @@ class HistoryBusy(Unavailable):
     """Too many reads of history are waiting, in total or of this user."""
 
     code = "history_busy"
-
-
-class StoreRejected(ChatError):
-    """The database answered and will never accept this record: its content is the cause."""
 
 
 class LogDamaged(ChatError):

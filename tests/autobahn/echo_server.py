@@ -35,7 +35,6 @@ from chatsvc.server.websocket.intake import Intake
 from chatsvc.server.websocket.options import SocketOptions
 from chatsvc.server.websocket.parts import SocketParts
 from chatsvc.server.websocket.rate_limit import RateLimit
-from chatsvc.server.websocket.registry import SocketRegistry
 from chatsvc.server.websocket.socket import Socket
 from chatsvc.server.websocket.state import SocketState
 from chatsvc.wire import frames
@@ -116,7 +115,6 @@ def echo_parts() -> SocketParts:
             unacked_max=64,
             server_name="echo",
         ),
-        registry=SocketRegistry(hub=hub, tail=nothing, resumer=nothing),
         hub=hub,
         tail=nothing,
         acknowledgements=Acknowledgements(),

@@ -14,7 +14,7 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID, format_id
 from chatsvc.core.limits import Limits
 from chatsvc.core.lost import LostRange
-from chatsvc.features.conversations.service import ConversationService
+from chatsvc.features.conversations.ports import ConversationHistory
 
 
 class ConversationsRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -51,7 +51,7 @@ class Conversations(msgspec.Struct, kw_only=True):
     lost: LostRange | msgspec.UnsetType = msgspec.UNSET
 
 
-def operations(service: ConversationService, limits: Limits) -> tuple[Operation, ...]:
+def operations(history: ConversationHistory, limits: Limits) -> tuple[Operation, ...]:
     """Return the operation."""
 
     def check(caller: Caller, request: ConversationsRequest) -> int:
@@ -63,7 +63,7 @@ def operations(service: ConversationService, limits: Limits) -> tuple[Operation,
 
     async def handle(caller: Caller, request: ConversationsRequest) -> Reply:
         before = check(caller, request)
-        page = await service.page(caller.user, before=before, limit=request.limit)
+        page = await history.conversations(caller.user, before=before, limit=request.limit)
         return Reply(200, _response(page, request.before))
 
     return (

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from chatsvc.api.command import Command
-from chatsvc.api.feature import Feature
+from chatsvc.api.feature import Feature, operations_of
 from chatsvc.auth.principal import Authenticator
 from chatsvc.core.errors import Unauthorized
 from chatsvc.core.limits import Limits
@@ -60,10 +60,7 @@ def build_application(
         health_report: called for each request about health.
         extra_routes: the route of the WebSocket.
     """
-    operations = (
-        *(operation for feature in features for operation in feature.operations),
-        *health.operations(health_report, options.version),
-    )
+    operations = (*operations_of(features), *health.operations(health_report, options.version))
     cors = Cors(options.cors_origins, options.cors_headers) if options.cors_origins else None
     around = exchange_middleware(observe=metrics.requests.observe, cors=cors)
     application = web.Application(middlewares=[around], client_max_size=limits.body_bytes)

@@ -34,10 +34,10 @@ HEAD_BYTES: Final = 64 * 1024
 """The maximum size of a request line with all header fields, and of trailers after a body."""
 
 HEAD_END_BYTES: Final = 3
-"""As many of the last bytes of an incomplete head as may belong to its end."""
+"""A head ends with four bytes: so many of them can be in the reads before its last."""
 
 PROGRESS_BYTES: Final = 16 * 1024
-"""A body that has got so many more bytes is one that moves."""
+"""A body makes progress when it has received so many more bytes."""
 
 QUEUED_REQUESTS: Final = 4
 """With this many pipelined requests, reading pauses until some are answered."""
@@ -78,8 +78,8 @@ class BoundedConnection(OpenRequestHandler):
 
     ``head_since``: the time since which a head is incomplete (for the first one, nothing may
     have arrived), 0 while there is none. ``answers``: the number of responses that were begun.
-    ``body_since``: the time since which a body is incomplete and has not got
-    :data:`PROGRESS_BYTES` more, 0 while there is none.
+    ``body_since``: the time since which an incomplete body has made no progress, 0 while there
+    is none.
     ``progress`` and ``moved_at`` belong to the connection watch.
 
     Args:
@@ -89,11 +89,11 @@ class BoundedConnection(OpenRequestHandler):
     """
 
     __slots__ = (
-        "_before",
         "_body",
         "_body_mark",
         "_foreign",
         "_half_closed",
+        "_head_end",
         "_large_response",
         "_outside",
         "_refused",
@@ -127,7 +127,7 @@ class BoundedConnection(OpenRequestHandler):
         self.progress = (0, 0)
         self._body: StreamReader | None = None
         self._body_mark = 0
-        self._before = b""
+        self._head_end = b""
         self._unparsed = 0
         self._refused = False
         self._half_closed = False
@@ -154,7 +154,7 @@ class BoundedConnection(OpenRequestHandler):
         if self.request_count != count:
             self._body = None  # complete, or the next request could not have been parsed
             self._check_heads(self.request_count - count, data)
-            self._before = b""
+            self._head_end = b""
             self._unparsed = 0
             self.head_since = 0.0
             payload = self.queued[-1][1] if self.queued else EMPTY_PAYLOAD
@@ -173,7 +173,7 @@ class BoundedConnection(OpenRequestHandler):
                 if data and body is None:
                     self.head_since = self.event_loop.time()
             self._unparsed += len(data)
-            self._before = (self._before + data)[-HEAD_END_BYTES:]
+            self._head_end = (self._head_end + data)[-HEAD_END_BYTES:]
             if self._unparsed > HEAD_BYTES:
                 self._refuse(HeadTooLarge())
 
@@ -193,7 +193,7 @@ class BoundedConnection(OpenRequestHandler):
             if not isinstance(message, RawRequestMessage):
                 continue  # an error of the parser
             if message.upgrade and index == last:
-                self._foreign = after_upgrade(self, count, self._before, data) or self._foreign
+                self._foreign = after_upgrade(self, count, self._head_end, data) or self._foreign
             in_bounds = received <= HEAD_BYTES and message.version == HttpVersion11
             if in_bounds and message.path.startswith("/"):
                 continue  # the usual case: nothing to check

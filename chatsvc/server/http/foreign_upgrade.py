@@ -65,7 +65,7 @@ def after_upgrade(
     Args:
         handler: has parsed the read.
         requests: the number of heads in it.
-        before: the last bytes of the reads before, if the head began in one of them.
+        before: the last bytes of the earlier reads, if the head began in one of them.
         data: the read.
 
     Returns:

@@ -29,6 +29,7 @@ from chatsvc.server.http.loopback import check_local, check_page
 from chatsvc.server.http.middleware import EXCHANGE
 from chatsvc.server.http.responses import ReadyResponse, header_lines
 from chatsvc.server.http.streaming import check_streamed, read_parts, streamed_response
+from chatsvc.server.token_check import check_token
 
 WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _encode = msgspec.json.Encoder().encode
@@ -62,7 +63,7 @@ def handler(
     """Return a handler: authenticate, decode, call, respond; the middleware handles errors."""
     call, access = operation.handler, operation.access
     needs_token, needs_check = access.needs_token, access.needs_check
-    known, authenticate = authenticator.known, authenticator.authenticate
+    known = authenticator.known
     stream, check = operation.stream, operation.check
     has_body, max_bytes = has_json_body(operation), limits.body_bytes
     decode_body = body_decoder(operation.request)
@@ -79,7 +80,7 @@ def handler(
             _check_origin(request, operation, origins)
         if needs_token:
             token = bearer_token(request)
-            caller = known(token) or await authenticate(token)
+            caller = known(token) or await check_token(authenticator, token)
             exchange.user = caller.user
             if needs_check:
                 access.check(caller)

@@ -27,6 +27,9 @@ from chatsvc.server.http.outside_routes import HEADER_FIELD_BYTES, REQUEST_LINE_
 LINGER_SECONDS: Final = 5.0
 """How long an unread body is discarded after a refusal, so that the refusal arrives."""
 
+SHUTDOWN_SECONDS: Final = 60.0
+"""How long a shutdown without a time of its own may take."""
+
 CORS: Final = web.AppKey("cors", Cors)
 """The pages of other origins that may call, if there are any."""
 
@@ -101,7 +104,7 @@ class ProblemServer(web.Server):
         Args:
             timeout: the most that all of it takes; a half of it is for the answers.
         """
-        seconds = LINGER_SECONDS if timeout is None else timeout
+        seconds = SHUTDOWN_SECONDS if timeout is None else timeout
         connections = list(connections_of(self))
         handlers = handler_tasks(self)
         self.watch.begin_shutdown()
@@ -136,8 +139,6 @@ class ProblemRunner(OpenRunner):
     """Runs an application on a :class:`ProblemServer`.
 
     Args:
-        shutdown_timeout: seconds for requests in flight, once the listener is closed, where
-            :meth:`stop` is not told another time.
         stall_seconds: how long the unsent bytes of a response may stay without progress.
         keep_alive_seconds: how long a connection without a request is kept.
     """
@@ -147,13 +148,11 @@ class ProblemRunner(OpenRunner):
         app: web.Application,
         *,
         observe: Observe,
-        shutdown_timeout: float = 60.0,
         stall_seconds: float = 10.0,
         keep_alive_seconds: float = 75.0,
     ) -> None:
         super().__init__(
             app,
-            shutdown_timeout=shutdown_timeout,
             access_log=None,
             keepalive_timeout=keep_alive_seconds,
             lingering_time=LINGER_SECONDS,

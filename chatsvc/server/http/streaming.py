@@ -119,7 +119,7 @@ class StreamedResponse(ReadyResponse):
         left, unsent = self._length, 0
         transport = request.transport  # kept: a server that stops takes it from the request
         try:
-            async for part in self._made(request):
+            while (part := await self._next_part()) is not None:
                 if transport is not None and transport.get_write_buffer_size() < unsent:
                     _note_progress(request)
                 if left is not None:
@@ -145,8 +145,8 @@ class StreamedResponse(ReadyResponse):
             await request.writer.write(b"0\r\n\r\n")
         return True
 
-    async def _made(self, request: BaseRequest) -> Parts:
-        """Yield the parts that are not empty.
+    async def _next_part(self) -> bytes | None:
+        """Return the next part that is not empty; ``None`` behind the last.
 
         Raises:
             _SourceFailed: what the feature's iterator raised, which is no error of the client's
@@ -155,9 +155,10 @@ class StreamedResponse(ReadyResponse):
         try:
             async for part in self._parts:
                 if part:
-                    yield part
+                    return part
         except Exception as exc:
             raise _SourceFailed from exc
+        return None
 
 
 class _SourceFailed(Exception):

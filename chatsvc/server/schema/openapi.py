@@ -9,7 +9,14 @@ from typing import Any, Final
 import msgspec
 
 from chatsvc.api.operation import Operation
-from chatsvc.core.errors import Forbidden, Malformed, TooLarge, Unauthorized, UnsupportedMedia
+from chatsvc.core.errors import (
+    Forbidden,
+    Malformed,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMedia,
+)
 from chatsvc.server.errors import PROBLEM_TYPE, STATUS, Problem, ProblemFault
 from chatsvc.server.http.operations import WITH_BODY, has_json_body
 from chatsvc.server.schema.code_schemas import code_list, code_schema
@@ -200,7 +207,7 @@ def _content(kind: type[Any] | tuple[str, ...]) -> Schema:
 def _error_statuses(operation: Operation) -> set[int]:
     statuses = {400, 422}
     if operation.access.needs_token:
-        statuses.add(STATUS[Unauthorized])
+        statuses |= {STATUS[Unauthorized], STATUS[Unavailable]}  # it may not be checked in time
     if operation.access.needs_check:
         statuses.add(STATUS[Forbidden])
     if operation.method in WITH_BODY:

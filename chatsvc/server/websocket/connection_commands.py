@@ -10,7 +10,8 @@ import structlog
 
 from chatsvc.api.command import Command, CommandReply, Connection, Handled
 from chatsvc.auth.principal import Authenticator, Principal
-from chatsvc.core.errors import Unauthorized, Unavailable
+from chatsvc.core.errors import Unauthorized
+from chatsvc.server.token_check import check_token
 from chatsvc.server.websocket.budget import AUTH_UNITS
 from chatsvc.wire import close_codes
 from chatsvc.wire.protocol import (
@@ -39,9 +40,6 @@ CONNECTION_FRAMES: Final[tuple[type[msgspec.Struct], ...]] = (
     Reset,
 )
 """The frames that a socket sends by itself, whatever its commands are."""
-
-AUTH_SECONDS: Final = 10.0
-"""The time limit of a token check: the sends behind an ``auth`` wait for it."""
 
 _logger = structlog.get_logger("chatsvc.socket")
 
@@ -83,23 +81,13 @@ def _auth(authenticator: Authenticator) -> Command:
 
     async def ask(connection: RenewableConnection, request: Auth) -> CommandReply:
         try:
-            principal = await _authenticate(authenticator, request.token)
+            principal = await check_token(authenticator, request.token)
         except Unauthorized as exc:
             _log_refused(connection, exc.code, exc.detail)
             raise
         return _renew(connection, principal, request.ref)
 
     return Command(request=Auth, answers=(AuthOk,), handler=handle, units=AUTH_UNITS)
-
-
-async def _authenticate(authenticator: Authenticator, token: str) -> Principal:
-    try:
-        async with asyncio.timeout(AUTH_SECONDS) as limit:
-            return await authenticator.authenticate(token)
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise Unavailable("whether the token is valid could not be found out in time") from None
 
 
 def _renew(connection: RenewableConnection, principal: Principal, ref: str | None) -> CommandReply:

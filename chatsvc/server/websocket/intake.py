@@ -52,7 +52,10 @@ class Intake:
             self._run_turn(socket, decoder, data)
 
     def schedule_turn(self, socket: SocketState) -> None:
-        """Schedule a turn if frames wait, or may because reading is paused, and can run."""
+        """Schedule a turn if there may be a waiting frame, and it can run now.
+
+        There may be one while events are held, and while reading is paused.
+        """
         if socket.turn_due or (socket.reading and not socket.events):
             return
         if not _must_wait(socket) or _may_overtake(socket):

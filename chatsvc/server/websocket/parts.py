@@ -37,7 +37,6 @@ class SocketParts:
 
     Args:
         commands: those that clients can send.
-        registry: which sockets there are.
         hub: where sockets are delivered to.
         tail: of the log.
         acknowledgements: of the log.
@@ -51,7 +50,6 @@ class SocketParts:
         *,
         commands: CommandTable,
         options: SocketOptions,
-        registry: SocketRegistry,
         hub: Hub,
         tail: Tail,
         acknowledgements: Acknowledgements,
@@ -60,7 +58,7 @@ class SocketParts:
         metrics: SocketMetrics,
     ) -> None:
         self.options = options
-        self.registry = registry
+        self.registry = registry = SocketRegistry(hub=hub, tail=tail, resumer=resumer)
         self.hub = hub
         self.tail = tail
         self.resumer = resumer

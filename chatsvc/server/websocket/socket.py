@@ -14,6 +14,7 @@ import structlog
 
 from chatsvc.auth.principal import Principal
 from chatsvc.core.ids import created_at, id_at, now_ms
+from chatsvc.delivery.connection import HIGH_WATER, LOW_WATER
 from chatsvc.delivery.resume import Plan
 from chatsvc.server.websocket.parts import SocketParts
 from chatsvc.server.websocket.state import SocketState
@@ -68,7 +69,7 @@ class Socket(SocketState):
         """
         parts = self._parts
         self.transport = transport
-        transport.set_write_buffer_limits(high=64 * 1024, low=16 * 1024)
+        transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
         parts.registry.sockets.add(self)
         parts.metrics.socket_opened()
         _logger.info(

@@ -20,7 +20,6 @@ from chatsvc.server.websocket.options import SocketOptions
 from chatsvc.wire import frames
 
 NO_EVENTS: Final[Sequence[frames.Event]] = ()
-_NO_SCOPES: Final[frozenset[str]] = frozenset()
 
 
 class SocketState(Connection):
@@ -119,7 +118,7 @@ class SocketState(Connection):
     @property
     def scopes(self) -> frozenset[str]:
         """What the token permits beside what every token does."""
-        return _NO_SCOPES if self.granted is None else self.granted.scopes
+        return USER.scopes if self.granted is None else self.granted.scopes
 
     @property
     def reading(self) -> bool:

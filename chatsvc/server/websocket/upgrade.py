@@ -30,6 +30,7 @@ from chatsvc.server.aiohttp_internals import release
 from chatsvc.server.errors import HeadersTooLarge, UpgradeRequired
 from chatsvc.server.http.decoding import read_query, shown
 from chatsvc.server.http.middleware import EXCHANGE
+from chatsvc.server.token_check import check_token
 from chatsvc.server.websocket.parts import SocketParts
 from chatsvc.server.websocket.socket import Socket
 from chatsvc.wire import close_codes, frames
@@ -80,7 +81,6 @@ class WebSocketEndpoint:
     def __init__(self, parts: SocketParts) -> None:
         self._parts = parts
         self._known = parts.authenticator.known
-        self._authenticate = parts.authenticator.authenticate
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         key = _handshake_key(request)
@@ -90,7 +90,7 @@ class WebSocketEndpoint:
         try:
             parameters = _parameters(request)
             token = _token(header, offered)
-            principal = self._known(token) or await self._authenticate(token)
+            principal = self._known(token) or await check_token(self._parts.authenticator, token)
             request[EXCHANGE].user = principal.user
             if offered and PROTOCOL_VERSION not in offered:
                 return self._refuse(

@@ -11,6 +11,7 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
+from chatsvc.api.feature import commands_of
 from chatsvc.app.features import FeatureParts, features
 from chatsvc.core.limits import Limits
 from chatsvc.features.messages.service import AllowAll, Policy
@@ -73,7 +74,7 @@ class HttpService:
             )
         )
         self.commands = (
-            *(command for feature in self.features for command in feature.commands),
+            *commands_of(self.features),
             *connection_commands(FakeAuthenticator(named_by_token)),
         )
         self.application = build_application(
@@ -97,7 +98,6 @@ class HttpService:
         runner = ProblemRunner(
             self.application,
             observe=self.metrics.requests.observe,
-            shutdown_timeout=5,
             stall_seconds=self.stall_seconds,
         )
         await runner.setup()

@@ -19,7 +19,6 @@ from chatsvc.server.websocket.command_table import CommandTable
 from chatsvc.server.websocket.connection_commands import connection_commands
 from chatsvc.server.websocket.options import SocketOptions
 from chatsvc.server.websocket.parts import SocketParts
-from chatsvc.server.websocket.registry import SocketRegistry
 from chatsvc.server.websocket.socket import Socket
 from chatsvc.wire import frames
 from chatsvc_conformance.framing import client_frame
@@ -79,7 +78,6 @@ class World:
             backfill=FakeHistory(self.log),  # type: ignore[arg-type]
             max_messages=100,
         )
-        self.registry = SocketRegistry(hub=self.hub, tail=self.log.tail, resumer=resumer)
         self.parts = SocketParts(
             commands=CommandTable(
                 (
@@ -89,7 +87,6 @@ class World:
                 )
             ),
             options=SocketOptions(**(_OPTIONS | options)),
-            registry=self.registry,
             hub=self.hub,
             tail=self.log.tail,
             acknowledgements=self.log.acknowledgements,
@@ -97,6 +94,7 @@ class World:
             authenticator=self.authenticator,
             metrics=self.counts,
         )
+        self.registry = self.parts.registry
 
     def plain(self, content: str) -> asyncio.Future[Appended]:
         return asyncio.get_running_loop().create_future()

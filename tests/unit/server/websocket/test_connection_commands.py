@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import TokenExpired, Unauthorized, Unavailable
-from chatsvc.server.websocket import connection_commands as commands
+from chatsvc.server import token_check
 from chatsvc.server.websocket.budget import AUTH_UNITS, RATE
 from chatsvc.wire import frames
 from chatsvc_conformance.framing import client_frame
@@ -118,7 +118,7 @@ async def test_another_users_token_closes_the_socket_without_an_answer() -> None
 async def test_a_token_that_is_not_told_about_in_time_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(commands, "AUTH_SECONDS", 0.01)
+    monkeypatch.setattr(token_check, "TOKEN_SECONDS", 0.01)
     world = World(authenticator=Remote())
     socket, transport = world.open()
     socket.data_received(AUTH + send("behind"))
