@@ -17,7 +17,6 @@ from chatsvc.cli.backup_folder import (
     Manifest,
     check_copies,
     entry_of,
-    sync_folder,
     write_manifest,
 )
 from chatsvc.cli.options import (
@@ -31,6 +30,7 @@ from chatsvc.cli.options import (
 from chatsvc.core.errors import ConfigurationError, LogDamaged, Unavailable
 from chatsvc.log.local.lock import DataDirInUse, DataDirLock
 from chatsvc.log.local.snapshot import copy_database, oldest, oldest_needed
+from chatsvc.log.local.syncing import sync
 from chatsvc.log.local.wal import inspect_wal
 from chatsvc.settings.table import Settings
 
@@ -68,7 +68,7 @@ def backup(arguments: argparse.Namespace) -> int:
     try:
         records = _fill(settings, part)
         part.rename(target)
-        sync_folder(target.parent)
+        sync(target.parent)
     except OSError as exc:
         raise Unavailable(f"the backup could not be written: {exc.strerror}") from exc
     finally:
@@ -132,5 +132,5 @@ def _fill(settings: Settings, part: Path) -> int:
         files={name: entry_of(part / name) for name in sorted(names)},
     )
     write_manifest(part, manifest)
-    sync_folder(part)
+    sync(part)
     return records

@@ -115,15 +115,6 @@ def check_copies(folder: Path, names: Sequence[str]) -> int:
     return verdict.records
 
 
-def sync_folder(folder: Path) -> None:
-    """Make created, renamed and removed entries of a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def copy_checked(source: Path, target: Path, expected: FileEntry) -> None:
     """Copy a file of a backup to a new file, durably.
 

@@ -16,7 +16,6 @@ from chatsvc.cli.backup_folder import (
     check_copies,
     copy_checked,
     read_manifest,
-    sync_folder,
 )
 from chatsvc.cli.options import (
     add_data,
@@ -31,6 +30,7 @@ from chatsvc.core.ids import now_ms
 from chatsvc.log.local.damage import unfinished_loss
 from chatsvc.log.local.given_ids import highest_given
 from chatsvc.log.local.lock import UNFINISHED_RESTORE, DataDirLock
+from chatsvc.log.local.syncing import sync
 from chatsvc.log.local.verify import begin_restored_epoch
 from chatsvc.settings.table import Settings
 
@@ -99,21 +99,21 @@ def _restore(settings: Settings, source: Path, manifest: Manifest, *, force: boo
         check_copies(part, list(manifest.files))
         begin_restored_epoch(part / LOG, _highest_given(data / LOG))
         _give_to_owner(part, data)
-        sync_folder(part)
-        sync_folder(data)
+        sync(part)
+        sync(data)
         moved = True
         # Listed again: reading the old log may have made its -wal and -shm.
         old = [path for name in manifest.files for path in _files_of(data, name)]
         old_files = _move_old_files(data, old)
         for name in sorted(manifest.files, key=(STORE, LOG).index):
             (part / name).rename(data / name)
-        sync_folder(data)
+        sync(data)
     except BaseException:
         if not moved:  # later the folder stays, and prevents that the service starts
             shutil.rmtree(part, ignore_errors=True)
         raise
     part.rmdir()
-    sync_folder(data)
+    sync(data)
     return old_files
 
 
@@ -142,7 +142,7 @@ def _move_old_files(data: Path, old: list[Path]) -> Path | None:
     folder.mkdir(mode=0o700)
     for path in old:
         path.rename(folder / path.name)
-    sync_folder(folder)
+    sync(folder)
     return folder
 
 

@@ -18,8 +18,7 @@ MAX_USER_ID: Final = 128
 MAX_PARTICIPANTS: Final = 256
 MAX_CHANNEL_BYTES: Final = 255
 HASHED_PREFIX: Final = ",sha256:"
-GROUP_PREFIX: Final = ",g:"
-"""Reserved for groups. Both prefixes start with a comma, which no user id may contain."""
+"""Begins with a comma, which no user id may contain; so does ``,g:``, reserved for groups."""
 
 
 def user_id_error(user: str, limit: int = MAX_USER_ID) -> tuple[str, str, int | None] | None:

@@ -20,6 +20,7 @@ import structlog
 from chatsvc.core.errors import Unavailable
 from chatsvc.core.ids import format_id
 from chatsvc.core.page import NO_BYTE_BOUND, Bounds, Entry, Page
+from chatsvc.core.record import Record
 from chatsvc.delivery.connection import HIGH_WATER, Connection
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.spans import BEHIND
@@ -271,7 +272,7 @@ class Resumer:
     async def _send(
         self,
         connection: Connection,
-        messages: Sequence[Entry] | Sequence[_TailMessage],
+        messages: Sequence[Entry | Record],
         wanted: _Wanted,
     ) -> None:
         """Write messages in pieces, each when the previous one has drained.
@@ -307,12 +308,3 @@ class Resumer:
 
 _Wanted = Callable[[str, str], bool]
 """``(sender, origin)`` → whether a message is sent to the connection."""
-
-
-class _TailMessage(Protocol):
-    @property
-    def sender(self) -> str: ...
-    @property
-    def origin(self) -> str: ...
-    @property
-    def body(self) -> bytes: ...

@@ -201,8 +201,7 @@ class GroupCommit:
         """Answer the drafts that were refused; return the others, with their records."""
         kept: list[_Waiting] = []
         records: list[Record] = []
-        answered = list(zip(batch, outcomes, strict=True))  # all of them, or none is touched
-        for waiting, outcome in answered:
+        for waiting, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Record):
                 kept.append(waiting)
                 records.append(outcome)

@@ -117,13 +117,23 @@ def check_end(file: LogFile, positions: Positions, head: int) -> None:
     Raises:
         LogDamaged: it does: this is a part of the log.
     """
-    watermark = max(positions.stored, positions.settled)
-    if watermark > head:
+    error = missing_end(positions, head)
+    if error is not None:
         raise LogDamaged(
-            f"{file.path}: its watermark {format_id(watermark)} is above its head "
-            f"{format_id(head)}: the end of the log is missing. Restore the whole file from a "
-            "backup, or accept the loss with `chatsvc log verify --accept-loss`"
+            f"{file.path}: {error}. Restore the whole file from a backup, or accept the loss with "
+            "`chatsvc log verify --accept-loss`"
         )
+
+
+def missing_end(positions: Positions, head: int) -> str | None:
+    """What is wrong where a log ends below its watermark, in words; ``None`` where it does not."""
+    watermark = max(positions.stored, positions.settled)
+    if watermark <= head:
+        return None
+    return (
+        f"the watermark {format_id(watermark)} is above the head {format_id(head)}: "
+        "the end of the log is missing"
+    )
 
 
 def begin_epoch(positions: Positions, differ: int, *, above: int = 0) -> Positions:

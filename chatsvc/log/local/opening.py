@@ -116,14 +116,13 @@ def positions_at_start(file: LogFile, store: StoreState | None) -> Attachment:
         )
     head = head_of(file, positions)
     check_end(file, positions, head)
+    file.set_meta("trimmed", positions.trimmed)  # an earlier program kept no such thing
     if store is not None:
-        file.set_meta("trimmed", positions.trimmed)
         return attach(
             file, positions, store, trimmed=positions.trimmed, empty=empty, differ=store.extent
         )
     if positions.unconfirmed is None:
         positions = positions._replace(unconfirmed=head)
-    file.set_meta("trimmed", positions.trimmed)  # an earlier program kept no such thing
     file.set_metas(positions.meta())
     refill = file.count_between(positions.stored, positions.settled)
     return Attachment(positions, None, positions.stored, refill)

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from chatsvc.core.errors import ConfigurationError, LogDamaged, Unavailable
+from chatsvc.log.local.busy import primary_code
+from chatsvc.log.local.syncing import sync
 
 _BUSY_SECONDS: Final = 10.0
 _ACCESS: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
@@ -33,11 +35,7 @@ def copy_database(source: Path, target: Path) -> None:
         raise ConfigurationError(f"{target} exists: nothing is written over it")
     with _reading(source) as db:
         db.execute("VACUUM INTO ?", (str(target),))
-    descriptor = os.open(target, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)  # VACUUM leaves that to its caller
-    finally:
-        os.close(descriptor)
+    sync(target)  # VACUUM leaves that to its caller
 
 
 def page_errors(path: Path) -> list[str]:
@@ -84,7 +82,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         finally:
             db.close()
     except sqlite3.Error as exc:
-        code = (getattr(exc, "sqlite_errorcode", None) or 0) & 0xFF
+        code = primary_code(exc)
         if code in _ACCESS:
             raise ConfigurationError(f"cannot use {path}: {exc}") from exc
         if code in _DAMAGED:

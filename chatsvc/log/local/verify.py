@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
-from chatsvc.core.ids import format_id, now_ms
-from chatsvc.log.local.attachment import begin_epoch
+from chatsvc.core.ids import now_ms
+from chatsvc.log.local.attachment import begin_epoch, missing_end
 from chatsvc.log.local.damage import keep_copy, unfinished_loss
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.given_ids import above_all_given
 from chatsvc.log.local.key_file import KEYS_FORGOTTEN
 from chatsvc.log.local.positions import head_of, load
+from chatsvc.log.local.syncing import sync
 from chatsvc.log.local.wal import inspect_wal
 from chatsvc.log.reconcile import joined
 
@@ -58,12 +58,10 @@ def verify(path: Path) -> Verdict:
         if errors:
             return Verdict(0, tuple(errors), ())
         rows = tuple(BadRow(row[0], reason, row[2]) for row, reason in file.bad_rows())
-        watermark, head = _marks(file)
-        if watermark > head:
-            errors.append(
-                f"the watermark {format_id(watermark)} is above the head {format_id(head)}: "
-                "the end of the log is missing"
-            )
+        positions = load(file)
+        missing = missing_end(positions, head_of(file, positions))
+        if missing is not None:
+            errors.append(missing)
         return Verdict(file.count(), tuple(errors), rows)
     finally:
         file.close()
@@ -107,14 +105,14 @@ def accept_loss(path: Path) -> Path:
     # To open the file removes every trace of the damage, before the new epoch has begun.
     unfinished = unfinished_loss(path)
     unfinished.touch(mode=0o600)
-    _sync_folder(path.parent)
+    sync(path.parent)
     file = LogFile(path, accept_loss=True)
     try:
         _begin_anew(file)
     finally:
         file.close()
     unfinished.unlink()
-    _sync_folder(path.parent)
+    sync(path.parent)
     return copies
 
 
@@ -143,16 +141,3 @@ def _begin_anew(file: LogFile) -> None:
     positions = begin_epoch(positions, known)
     positions = positions._replace(base=base, hole=joined(positions.hole, (known, base)))
     file.set_metas(positions.meta())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _marks(file: LogFile) -> tuple[int, int]:
-    watermark = int(str(file.meta("watermark") or 0))
-    return watermark, max(file.head(), int(str(file.meta("base") or 0)))

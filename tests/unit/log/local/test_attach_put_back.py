@@ -10,7 +10,9 @@ from structlog.testing import capture_logs
 from chatsvc.core.ids import id_at, now_ms
 from chatsvc.core.record import accept
 from chatsvc.log import reconcile as table
+from chatsvc.log.base import Appended
 from chatsvc.log.local.file import LogFile
+from chatsvc.log.local.log import LocalLog
 from chatsvc.log.local.verify import BadRow, remove
 from chatsvc.log.reconcile import Mark, StoreState, fingerprint
 from testkit.drafts import draft
@@ -24,14 +26,20 @@ from tests.unit.support.local_logs import (
 )
 
 
+async def closed_with_one_unstored(open_log: Open, count: int) -> tuple[LocalLog, list[Appended]]:
+    """A log that was closed with so many messages; the store has all but the last."""
+    log = await open_log(store=NOTHING, recent_bytes=0)
+    sent = [await send(log, str(at)) for at in range(count)]
+    log.advance_watermark(sent[-2].id)
+    await log.close()
+    return log, sent
+
+
 async def test_a_store_that_was_put_back_gets_again_what_it_lacks(
     open_log: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(table, "WIDE_MARGIN", 2)
-    log = await open_log(store=NOTHING, recent_bytes=0)
-    sent = [await send(log, str(at)) for at in range(10)]
-    log.advance_watermark(sent[8].id)
-    await log.close()
+    log, sent = await closed_with_one_unstored(open_log, 10)
     put_back = StoreState("s", mark(log, sent[5].id), sent[8].id)
     again = await open_log(store=put_back, recent_bytes=0)
     assert again.epoch == log.epoch
@@ -55,10 +63,7 @@ async def test_a_store_that_agrees_gets_a_margin_again_and_is_believed(
     open_log: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(table, "MARGIN", 2)
-    log = await open_log(store=NOTHING, recent_bytes=0)
-    sent = [await send(log, str(at)) for at in range(5)]
-    log.advance_watermark(sent[3].id)
-    await log.close()
+    log, sent = await closed_with_one_unstored(open_log, 5)
     agreeing = StoreState("s", mark(log, sent[3].id), sent[3].id)
     log = await open_log(store=agreeing, recent_bytes=0)
     assert log.tail.stored == sent[3].id

@@ -91,7 +91,7 @@ async def test_two_services_at_one_store_do_not_reset_clients_without_end(open_l
     assert log.tail.stored < sent.id
 
 
-async def test_a_meeting_that_cannot_be_kept_changes_nothing(
+async def test_a_attaching_that_cannot_be_kept_changes_nothing(
     open_log: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = await open_log(store=NOTHING)
@@ -111,16 +111,16 @@ async def test_a_meeting_that_cannot_be_kept_changes_nothing(
     assert log.tail.stored < sent.id
 
 
-async def test_a_watermark_of_before_is_not_saved_over_a_meeting(
+async def test_a_watermark_of_before_is_not_saved_over_an_attachment(
     tmp_path: Path, open_log: Open
 ) -> None:
     log = await open_log(store=NOTHING)
     sent = [await send(log, str(at)) for at in range(3)]
     log.advance_watermark(sent[2].id)
-    meeting = asyncio.create_task(log.attach_store(StoreState("another", None, 0)))
+    attaching = asyncio.create_task(log.attach_store(StoreState("another", None, 0)))
     await asyncio.sleep(0)
     log.maintenance.run()
-    await meeting
+    await attaching
     await log.close()
     file = LogFile(tmp_path / "log.db")
     assert int(str(file.meta("watermark"))) < sent[0].id

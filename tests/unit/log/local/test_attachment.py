@@ -11,12 +11,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from chatsvc.core.ids import format_id
-from chatsvc.core.record import checksum, pack
 from chatsvc.log.local.attachment import Attachment, attach, begin_epoch, check_end
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.positions import Positions
 from chatsvc.log.reconcile import EpochEntry, Mark, StoreState
 from testkit.drafts import record
+from tests.unit.support.log_rows import row
 
 FIRST, NOW = EpochEntry(1, "first", 0), EpochEntry(2, "now", 15)
 POSITIONS = Positions(
@@ -39,7 +39,7 @@ POSITIONS = Positions(
 def file(tmp_path: Path) -> Iterator[LogFile]:
     made = LogFile(tmp_path / "positions.db")
     for one in map(record, (10, 20, 30, 40)):
-        made.insert([(one.id, checksum(one.id, pack(one)), pack(one))])
+        made.insert([row(one)])
     yield made
     made.close()
 
@@ -109,7 +109,7 @@ def test_a_watermark_above_the_head_is_damage(
     file: LogFile, stored: int, settled_to: int, head: int
 ) -> None:
     positions = POSITIONS._replace(stored=stored, settled=settled_to)
-    with pytest.raises(Exception, match="0029 is above its head 0000000000000028: the end of"):
+    with pytest.raises(Exception, match="0029 is above the head 0000000000000028: the end of"):
         check_end(file, positions, head)
     check_end(file, positions, head + 1)
 

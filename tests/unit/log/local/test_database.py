@@ -17,13 +17,6 @@ from tests.unit.support.failing_sqlite import Failing, error, locked
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[LogFile]:
-    made = LogFile(tmp_path / "empty.db")
-    yield made
-    made.abandon()
-
-
-@pytest.fixture
 def file(tmp_path: Path) -> Iterator[LogFile]:
     made = LogFile(tmp_path / "log.db")
     made.insert([(at, 0, b"x") for at in (10, 20, 30)])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,24 +10,6 @@ from chatsvc.core.errors import LogUnavailable
 from chatsvc.log.local.file import LogFile
 from testkit.drafts import record
 from tests.unit.support.log_rows import row
-
-IDS = (10, 20, 30, 40, 50)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Iterator[LogFile]:
-    """Five records, of which the text grows."""
-    made = LogFile(tmp_path / "log.db")
-    made.insert([row(record(at, "x" * at)) for at in IDS])
-    yield made
-    made.abandon()
-
-
-@pytest.fixture
-def empty(tmp_path: Path) -> Iterator[LogFile]:
-    made = LogFile(tmp_path / "empty.db")
-    yield made
-    made.abandon()
 
 
 def ids(file: LogFile) -> list[int]:

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from chatsvc.core.errors import LogUnavailable
 from chatsvc.core.ids import STEP, id_at, now_ms
 from chatsvc.core.page import Bounds
-from chatsvc.core.record import Record, accept, checksum, pack
+from chatsvc.core.record import Record, accept
 from chatsvc.log.backlog import lists_bytes
 from chatsvc.log.base import AHEAD_SECONDS
 from chatsvc.log.local import log as local
@@ -26,6 +26,7 @@ from chatsvc.log.reconcile import StoreState
 from testkit.boot import Boot
 from testkit.client_ids import uuid7_at
 from testkit.drafts import draft
+from tests.unit.support.log_rows import row
 
 ALL = Bounds(limit=1000, newest=False)
 NOTHING = StoreState("s", None, 0)
@@ -38,7 +39,7 @@ def write(folder: Path, record_ids: list[int], **meta: str | int) -> list[Record
     """A log as an earlier run left it."""
     records = [accept(draft(str(record_id)), record_id) for record_id in record_ids]
     file = LogFile(folder / "log.db")
-    file.insert([(one.id, checksum(one.id, pack(one)), pack(one)) for one in records])
+    file.insert([row(one) for one in records])
     file.set_metas(meta)
     file.close()
     return records

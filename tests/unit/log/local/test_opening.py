@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatsvc.core.ids import MAX_ID, id_at, now_ms
-from chatsvc.core.record import Record, checksum, pack
+from chatsvc.core.record import Record
 from chatsvc.log.idempotency import KeyWindow
 from chatsvc.log.key_bounds import KeyBounds
 from chatsvc.log.local import opening
@@ -18,6 +18,7 @@ from chatsvc.log.reconcile import StoreState
 from chatsvc.log.tail import Tail
 from testkit.boot import Boot
 from testkit.drafts import record
+from tests.unit.support.log_rows import row
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def file(tmp_path: Path) -> Iterator[LogFile]:
 
 
 def insert(file: LogFile, records: Sequence[Record]) -> None:
-    file.insert([(one.id, checksum(one.id, pack(one)), pack(one)) for one in records])
+    file.insert([row(one) for one in records])
 
 
 def window(position: int = 0, max_keys: int = 1000) -> KeyWindow:
@@ -41,21 +42,21 @@ def window(position: int = 0, max_keys: int = 1000) -> KeyWindow:
 
 def test_with_the_store_away_a_new_log_begins_now(file: LogFile) -> None:
     before = id_at(now_ms())
-    positions, meeting, begin, refill = positions_at_start(file, None)
+    positions, found, begin, refill = positions_at_start(file, None)
     assert before <= positions.start <= id_at(now_ms())
     assert positions.stored == positions.settled == positions.trimmed == positions.start
     assert positions.epochs[-1].begun == positions.unconfirmed == positions.start
-    assert (meeting, begin, refill) == (None, positions.start, 0)
+    assert (found, begin, refill) == (None, positions.start, 0)
     again = positions_at_start(file, None)
     assert again.positions == positions, "all of it is kept"
 
 
 def test_beside_a_store_a_new_log_begins_above_all_that_is_in_it(file: LogFile) -> None:
-    positions, meeting, begin, refill = positions_at_start(file, StoreState("s", None, 700))
+    positions, found, begin, refill = positions_at_start(file, StoreState("s", None, 700))
     assert positions.start == positions.stored == positions.settled == positions.trimmed == 700
     assert (positions.base, positions.epochs[-1].begun, positions.unconfirmed) == (700, 700, None)
-    assert meeting is not None
-    assert not meeting.ahead
+    assert found is not None
+    assert not found.ahead
     assert (begin, refill) == (700, 0)
     assert file.meta("trimmed") == 700
 
@@ -66,9 +67,9 @@ def test_with_the_store_away_what_it_lacks_is_counted_and_goes_on_from_where_it_
     insert(file, [record(at) for at in (10, 20, 30, 40, 50, 60)])
     file.set_metas({"store": "s", "watermark": 20, "settled": 50})
     file._db.execute("DELETE FROM meta WHERE key='trimmed'")  # as an earlier program left it
-    positions, meeting, begin, refill = positions_at_start(file, None)
+    positions, found, begin, refill = positions_at_start(file, None)
     assert (positions.stored, positions.settled, positions.trimmed) == (20, 50, 9)
-    assert (meeting, begin, refill) == (None, 20, 3)
+    assert (found, begin, refill) == (None, 20, 3)
     assert positions.unconfirmed == 60
     assert file.meta("trimmed") == 9
     insert(file, [record(70)])
@@ -123,9 +124,9 @@ def test_a_log_that_took_nothing_with_the_store_away_begins_no_epoch_beside_it(
 ) -> None:
     before = positions_at_start(file, None).positions
     far = before.start + 1000
-    positions, meeting, _, _ = positions_at_start(file, StoreState("s", None, far))
-    assert meeting is not None
-    assert not meeting.ahead
+    positions, found, _, _ = positions_at_start(file, StoreState("s", None, far))
+    assert found is not None
+    assert not found.ahead
     assert positions.epoch == before.epoch
     assert (positions.base, positions.stored) == (far, before.start)
 
@@ -135,9 +136,9 @@ def test_beside_a_store_that_knows_more_a_new_epoch_may_differ_from_all_that_is_
 ) -> None:
     insert(file, [record(10), record(20)])
     file.set_metas({"store": "s", "watermark": 20, "settled": 20})
-    positions, meeting, begin, refill = positions_at_start(file, StoreState("s", None, 30))
-    assert meeting is not None
-    assert meeting.ahead
+    positions, found, begin, refill = positions_at_start(file, StoreState("s", None, 30))
+    assert found is not None
+    assert found.ahead
     assert (positions.epochs[-1].begun, positions.base) == (30, 30)
     assert (begin, refill) == (positions.stored, 2)
 

@@ -212,7 +212,7 @@ async def test_what_is_to_be_filled_goes_down_by_each_batch_that_was_read_and_st
     assert left == [3, 2, 0]
 
 
-# --- settling, and what is said of it
+# --- attaching, and what is said of it
 
 
 def test_a_store_without_a_mark_that_had_one_is_believed_in_nothing(tmp_path: Path) -> None:

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from chatsvc.core.ids import format_id, id_at
-from chatsvc.core.record import checksum, pack
 from chatsvc.log.local import given_ids, verify
 from chatsvc.log.local.damage import unfinished_loss
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.given_ids import ID_MARGIN
+from chatsvc.log.local.opening import positions_at_start
 from chatsvc.log.local.positions import Positions, load
 from chatsvc.log.local.verify import BadRow, Verdict, accept_loss, begin_restored_epoch
 from testkit.drafts import record
+from tests.unit.support.log_rows import row
 
 IDS = (10, 20, 30, 40)
 
@@ -26,7 +27,7 @@ IDS = (10, 20, 30, 40)
 def log(tmp_path: Path) -> Path:
     with closing(LogFile(tmp_path / "data" / "log.db")) as file:
         for one in map(record, IDS):
-            file.insert([(one.id, checksum(one.id, pack(one)), pack(one))])
+            file.insert([row(one)])
     return tmp_path / "data" / "log.db"
 
 
@@ -119,6 +120,20 @@ def test_a_watermark_above_all_that_there_is_is_said(
         "the end of the log is missing"
     )
     assert verdict_of(log) == Verdict(4, () if good else (text,), ())
+
+
+def test_an_end_that_a_store_before_this_one_had_is_missing_too(log: Path) -> None:
+    """As at a start: ``settled`` is above the watermark while another store is being filled."""
+    set_metas(log, watermark=20, settled=41)
+    (error,) = verdict_of(log).errors
+    assert error.startswith(f"the watermark {format_id(41)} is above the head {format_id(40)}")
+
+
+def test_a_log_that_began_while_its_store_was_away_is_good(tmp_path: Path) -> None:
+    """It begins above anything that the store may hold, and so does its watermark."""
+    with closing(LogFile(tmp_path / "log.db")) as file:
+        assert positions_at_start(file, None).positions.stored > 0
+    assert verdict_of(tmp_path / "log.db") == Verdict(0, (), ())
 
 
 def test_an_empty_log_is_good_unless_something_was_stored_of_it(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from chatsvc.core.errors import LogDamaged
 from chatsvc.core.ids import id_at, now_ms
 from chatsvc.core.message import draft_message
-from chatsvc.core.record import accept, checksum, pack
+from chatsvc.core.record import accept
 from chatsvc.log.local.damage import unfinished_loss
 from chatsvc.log.local.elapsed import ElapsedHeads
 from chatsvc.log.local.file import LogFile
@@ -22,6 +22,7 @@ from chatsvc.log.local.given_ids import ID_MARGIN
 from chatsvc.log.local.positions import load
 from chatsvc.log.local.record_reader import Row
 from chatsvc.log.local.verify import BadRow, accept_loss, begin_restored_epoch, remove, verify
+from tests.unit.support import log_rows
 
 
 def row(number: int) -> Row:
@@ -33,8 +34,7 @@ def row(number: int) -> Row:
         origin="",
     )
     record = accept(draft, id_at(1_700_000_000_000) + (number << 6))
-    data = pack(record)
-    return record.id, checksum(record.id, data), data
+    return log_rows.row(record)
 
 
 @pytest.fixture

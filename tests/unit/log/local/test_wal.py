@@ -33,6 +33,14 @@ class Database:
         values = ",".join(["(NULL, zeroblob(?))"] * rows)
         self.db.execute(f"INSERT INTO t (id, data) VALUES {values}", [size] * rows)
 
+    def commit_over_old_frames(self, commits: int) -> None:
+        """Commit where the WAL begins anew: the frames of before a checkpoint are behind."""
+        for _ in range(20):
+            self.commit()
+        self.db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        for _ in range(commits):
+            self.commit()
+
     def crash(self) -> Path:
         for end in ("", "-wal"):
             shutil.copy2(self.folder / f"live.db{end}", self.folder / f"crashed.db{end}")
@@ -214,11 +222,7 @@ def test_a_commit_behind_the_bad_one_counts_once_its_head_is_whole(
 
 
 def test_frames_left_over_from_before_a_checkpoint_are_nobodys_loss(database: Database) -> None:
-    for _ in range(20):
-        database.commit()
-    database.db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    for _ in range(3):
-        database.commit()
+    database.commit_over_old_frames(3)
     wal = database.crash()
     assert wal.stat().st_size > HEADER + 10 * database.frame, "the old frames are behind"
     assert inspect_wal(wal) == WalReport(3, None, 0)
@@ -226,11 +230,7 @@ def test_frames_left_over_from_before_a_checkpoint_are_nobodys_loss(database: Da
 
 
 def test_a_bit_in_the_middle_is_damage_before_left_over_frames_too(database: Database) -> None:
-    for _ in range(20):
-        database.commit()
-    database.db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    for _ in range(4):
-        database.commit()
+    database.commit_over_old_frames(4)
     wal = database.crash()
     ends = ends_of_commits(wal, database.frame)
     flip(wal, ends[1] + FRAME_HEAD + 5)
@@ -239,11 +239,7 @@ def test_a_bit_in_the_middle_is_damage_before_left_over_frames_too(database: Dat
 
 
 def test_torn_before_left_over_frames_is_torn(database: Database) -> None:
-    for _ in range(20):
-        database.commit()
-    database.db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    for _ in range(4):
-        database.commit()
+    database.commit_over_old_frames(4)
     wal = database.crash()
     ends = ends_of_commits(wal, database.frame)
     flip(wal, ends[2] + FRAME_HEAD + 5)
