@@ -20,7 +20,6 @@ from testkit.restartable import Service
 SENDERS = 32
 PATIENCE = 60.0
 """Seconds to connect, and for a burst to reach its number."""
-HEADINGS = ("round", "acknowledged", "unanswered", "in history", "of them acknowledged", "missing")
 PEOPLE = ["alice", "bob"]
 
 

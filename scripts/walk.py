@@ -4,7 +4,8 @@
 
 Serves in this process, sends one message to warm up, and then traces one POST: to its 201, to
 the socket of another user, and into the embedded store. A file is named at its first function;
-``jumps back`` counts how often the walk comes back to a file that it had left.
+``jumps back`` counts how often the walk comes back to a file that it had left. Tasks that also
+run while no message comes, such as the heartbeat, are left out.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ from chatsvc.features.messages.service import AllowAll
 from chatsvc.settings.table import load
 
 SECRET = "a-secret-for-the-walk-of-32-bytes"
+SECONDS = 1.5
+"""Longer than what runs once a second takes to come again."""
 ROOT = f"{Path(__file__).resolve().parent.parent}/chatsvc/"
+Call = tuple[str, str]
+"""A file, and the name of a function in it."""
 ASIDE = ("logs.py", "line_writer.py", "app/metrics.py", "server/observability/metrics.py")
 """Log lines and metrics: on the way of everything, and of no interest to a reader."""
 
@@ -39,7 +44,10 @@ class Walk:
     """
 
     def __init__(self) -> None:
-        self.calls: dict[str, list[tuple[str, str]]] = {"201": [], "socket": [], "store": []}
+        self.calls: dict[str, list[Call]] = {"201": [], "socket": [], "store": []}
+        self.periodic: set[Call] = set()
+        """The outermost functions of the tasks that ran before the message was sent."""
+        self.sent = False
         self.stored = False
         self.answered = False
 
@@ -47,8 +55,11 @@ class Walk:
         name = frame.f_code.co_filename
         if event != "call" or not name.startswith(ROOT):
             return
-        place, function = name.removeprefix(ROOT), frame.f_code.co_name
-        if place not in ASIDE:
+        if not self.sent:
+            self.periodic.add(_outermost(frame))
+            return
+        place, function = _call(frame)
+        if place not in ASIDE and _outermost(frame) not in self.periodic:
             self.calls[self._part(place, frame)].append((place, function))
             self.answered |= (place, function) == ("server/http/responses.py", "write_eof")
 
@@ -60,7 +71,7 @@ class Walk:
             if "/delivery/" in above.f_code.co_filename:
                 return "socket"
             above = above.f_back
-        return "socket" if self.answered else "201"
+        return "socket" if self.answered and not place.startswith("server/http/") else "201"
 
     def report(self) -> None:
         """Print each part."""
@@ -73,6 +84,20 @@ class Walk:
             for place in order:
                 names = list(dict.fromkeys(name for where, name in calls if where == place))
                 print(f"  {place}: {', '.join(names)}")
+
+
+def _call(frame: FrameType) -> Call:
+    return frame.f_code.co_filename.removeprefix(ROOT), frame.f_code.co_name
+
+
+def _outermost(frame: FrameType) -> Call:
+    """Return the function of ours that everything else was called from."""
+    found, above = frame, frame.f_back
+    while above is not None:
+        if above.f_code.co_filename.startswith(ROOT):
+            found = above
+        above = above.f_back
+    return _call(found)
 
 
 async def main() -> None:
@@ -97,16 +122,22 @@ async def _trace(url: str) -> None:
         session.ws_connect(f"{url}/ws", headers=headers("bob")) as socket,
     ):
         await socket.receive()
-        walk = Walk()
-        for trace in (None, walk):
-            await asyncio.sleep(1)  # what the start, or the message before, still does
-            threading.setprofile(trace)
-            sys.setprofile(trace)
+
+        async def send() -> None:
             async with session.post(f"{url}/api/messages", json=body, headers=alice) as answer:
                 assert answer.status == 201, await answer.text()
             await socket.receive()
-            walk.stored = trace is not None
-        await asyncio.sleep(1)
+
+        walk = Walk()
+        await send()
+        await asyncio.sleep(SECONDS)  # what the start and this message still do
+        threading.setprofile(walk)
+        sys.setprofile(walk)
+        await asyncio.sleep(SECONDS)
+        walk.sent = True
+        await send()
+        walk.stored = True
+        await asyncio.sleep(SECONDS)
         sys.setprofile(None)
         threading.setprofile(None)
     walk.report()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from chatsvc.client import ChatClient, MessageReceived
+from testkit import waiting
 from testkit.scripted_server import PATIENCE
 
 LONG_PATIENCE = 60.0
@@ -30,7 +31,5 @@ async def contents(client: ChatClient, count: int) -> list[str]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Return once it holds."""
-    async with asyncio.timeout(LONG_PATIENCE):
-        while not condition():  # noqa: ASYNC110  any condition, no event to hang it on
-            await asyncio.sleep(0.001)
+    """Return once it holds; of real processes."""
+    await waiting.until(condition, LONG_PATIENCE)

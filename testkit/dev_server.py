@@ -71,19 +71,21 @@ class DevServer:
                 self.process.stdout.close()
 
 
-@contextlib.contextmanager
-def dev_server(
-    command: Sequence[str | Path], data_dir: Path, cwd: Path, environment: Mapping[str, str]
-) -> Iterator[DevServer]:
-    """``command`` followed by ``dev`` on a free port; stopped at the end, well or with a fault.
+def start_server(
+    command: Sequence[str | Path], cwd: Path, environment: Mapping[str, str]
+) -> DevServer:
+    """Start a server, and return once it says where it listens.
 
     Args:
-        command: the program, for example ``[sys.executable, "-m", "chatsvc"]``.
+        command: the program and its arguments.
         environment: in addition to PATH and HOME, and nothing else from ours.
+
+    Raises:
+        AssertionError: it did not say so; it is stopped.
     """
     inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     process = subprocess.Popen(
-        [*map(str, command), "dev", "--port", "0", "--data-dir", str(data_dir)],
+        list(map(str, command)),
         cwd=cwd,
         env={**inherited, "PYTHONUNBUFFERED": "1", **environment},
         stdout=subprocess.PIPE,
@@ -93,6 +95,25 @@ def dev_server(
     server = DevServer(process)
     try:
         server.wait_for_url()
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+@contextlib.contextmanager
+def dev_server(
+    command: Sequence[str | Path], data_dir: Path, cwd: Path, environment: Mapping[str, str]
+) -> Iterator[DevServer]:
+    """``command`` followed by ``dev`` on a free port; stopped at the end, well or with a fault.
+
+    Args:
+        command: the program, for example ``[sys.executable, "-m", "chatsvc"]``.
+        environment: as of :func:`start_server`.
+    """
+    arguments = ["dev", "--port", "0", "--data-dir", str(data_dir)]
+    server = start_server([*command, *arguments], cwd, environment)
+    try:
         yield server
     finally:
         server.stop()

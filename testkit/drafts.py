@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from chatsvc.core.message import draft_message
-from chatsvc.core.participants import channel_key, normalize_participants
 from chatsvc.core.record import Draft, Record, accept
+from testkit import records
 
 
 def draft(
@@ -16,14 +15,8 @@ def draft(
     client_id: str | None = None,
 ) -> Draft:
     """A message of ``sender`` to ``to`` and itself."""
-    participants = normalize_participants([sender, *to])
-    return draft_message(
-        channel=channel_key(participants),
-        participants=participants,
-        sender=sender,
-        content=content,
-        origin=origin,
-        client_id=client_id,
+    return records.draft(
+        content, to=(sender, *to), sender=sender, origin=origin, client_id=client_id
     )
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
-from testkit.dev_server import DevServer
+from testkit.dev_server import DevServer, start_server
 from testkit.terminal import ROOT
 
 ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | {
@@ -36,16 +35,11 @@ class Service:
 
     def start(self) -> None:
         data = ["--data-dir", str(self._data_dir)]
-        process = subprocess.Popen(
+        self._server = start_server(
             [sys.executable, "-m", "chatsvc", self._command, "--port", self._port, *data],
-            cwd=ROOT,
-            env=ENVIRONMENT | self._settings,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            ROOT,
+            ENVIRONMENT | self._settings,
         )
-        self._server = DevServer(process)
-        self._server.wait_for_url()
         self.url = self._server.url
         self._port = self.url.rsplit(":", 1)[1]
 

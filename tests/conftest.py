@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from testkit import mongod
+from testkit.missing import skip_outside_ci
 
 # A machine that is busy with something else is no fault of what is tested.
 settings.register_profile("chatsvc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -27,7 +28,7 @@ def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with mongod.running(executable, tmp_path_factory.mktemp("mongod")) as server:
             yield server.uri
     else:
-        pytest.skip(mongod.NO_MONGODB)
+        skip_outside_ci(mongod.NO_MONGODB)
 
 
 @pytest.fixture

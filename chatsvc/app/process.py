@@ -10,8 +10,10 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
+import structlog
+
 from chatsvc import logs
-from chatsvc.app.lifecycle import Running, Service
+from chatsvc.app.lifecycle import Running, Service, StoppedWhileStarting
 from chatsvc.features.messages.service import AllowAll, Policy
 from chatsvc.settings.table import Settings
 
@@ -23,6 +25,8 @@ of the terminal's group, and a supervisor among them forwards it as well."""
 SECOND_SIGNAL_STATUS: Final = 130
 _FLUSH_SECONDS: Final = 0.5
 
+_logger = structlog.get_logger("chatsvc")
+
 
 async def run(
     settings: Settings,
@@ -30,7 +34,7 @@ async def run(
     on_started: Callable[[Running], None] | None = None,
     policy: Policy | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then shut down in order.
+    """Serve until SIGTERM, SIGINT or SIGHUP, then shut down in order. A signal also ends a start.
 
     Args:
         on_started: called once requests are accepted.
@@ -48,14 +52,23 @@ async def run(
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
         loop.add_signal_handler(signal.SIGHUP, stop)
     service = Service(settings, policy or AllowAll())
+    stopping = loop.create_task(_stop_when_asked(service, stop))
     try:
         running = await service.start()
         _tune_garbage_collector()
         if on_started is not None:
             on_started(running)
-        await stop.wait()
+        await stopping
+    except StoppedWhileStarting:
+        _logger.info("stopped_while_starting")
     finally:
+        stopping.cancel()
         await service.stop()
+
+
+async def _stop_when_asked(service: Service, stop: StopSignal) -> None:
+    await stop.wait()
+    await service.stop()
 
 
 def _tune_garbage_collector() -> None:

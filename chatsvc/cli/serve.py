@@ -18,5 +18,5 @@ def add_arguments(parser: OneLineParser) -> None:
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM, SIGINT or SIGHUP."""
     return run_service(settings_from(arguments), variables(arguments), None)

@@ -24,7 +24,7 @@ def run_service(
     found: Mapping[str, str],
     on_started: Callable[[Running], None] | None,
 ) -> int:
-    """Serve until SIGTERM or SIGINT, and return the exit status.
+    """Serve until SIGTERM, SIGINT or SIGHUP, and return the exit status.
 
     Args:
         found: the variables that are set, to warn of those that are not read.

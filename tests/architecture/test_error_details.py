@@ -12,7 +12,7 @@ from chatsvc.core.errors import RequestError
 from chatsvc.server import errors as server_errors
 from tests.architecture.support.source_texts import Found, Texts, name_of, sources
 
-SERVER = tuple(f"chatsvc/{name}/" for name in ("core", "wire", "auth", "server", "features"))
+SERVER = tuple(f"chatsvc/{name}/" for name in ("core", "wire", "api", "auth", "server", "features"))
 REQUEST_ERRORS = {
     name
     for module in (core_errors, server_errors)

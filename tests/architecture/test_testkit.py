@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from testkit.missing import skip_outside_ci
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path for path in (ROOT / "testkit").rglob("*.py") if path.stem != "__init__")
 # The client of every suite that needs bytes; the others need frames alone at present.
@@ -65,3 +67,12 @@ def test_a_module_is_used_by_two_suites() -> None:
 def test_the_readme_names_every_module() -> None:
     text = (ROOT / "testkit" / "README.md").read_text("utf-8")
     assert set(re.findall(r"`(\w+)\.py`", text)) == {path.stem for path in MODULES}
+
+
+def test_what_is_missing_skips_a_test_and_fails_it_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="no nginx"):
+        skip_outside_ci("no nginx")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="no nginx"):
+        skip_outside_ci("no nginx")

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from testkit.missing import skip_outside_ci
 from tests.e2e.support import browser
 from tests.e2e.support.browser import Page
 
@@ -14,7 +15,7 @@ from tests.e2e.support.browser import Page
 def devtools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     executable = browser.program()
     if executable is None:
-        pytest.skip(browser.NO_BROWSER)
+        skip_outside_ci(browser.NO_BROWSER)
     with browser.running(executable, tmp_path_factory.mktemp("browser") / "profile") as address:
         yield address
 

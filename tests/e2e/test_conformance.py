@@ -15,13 +15,12 @@ from chatsvc_conformance.check import Outcome
 from chatsvc_conformance.checks import ALL
 from chatsvc_conformance.runner import connected_api, run, select_checks, users_for
 from testkit.process import ROOT, environment, running
+from testkit.talking import SECRET, url_of
 from tests.e2e.support.broken_promises import BROKEN, BROKEN_HEARTBEAT, Broken
 from tests.e2e.support.faulty_proxy import Fault, faulty
 
 pytestmark = pytest.mark.e2e
 
-SECRET = "0123456789abcdef0123456789abcdef"
-STARTED = r'"event":"started","url":"(http://[^"]+)"'
 BEATS = ("socket.heartbeat", "socket.heartbeat-missed", "position.heard")
 QUICK = 3.0
 """Seconds after which a broken server is not waited for any more."""
@@ -31,7 +30,7 @@ QUICK = 3.0
 def serving(folder: Path, **variables: str) -> Iterator[str]:
     given = {"JWT_SECRET": SECRET, "PORT": "0", "LOG_FORMAT": "json", "STORE": "sqlite"}
     with running(folder, "serve", **(given | variables)) as process:
-        yield process.wait_for(STARTED, err=True)[1]
+        yield url_of(process)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from testkit.missing import skip_outside_ci
 from testkit.restartable import ENVIRONMENT, Service
 from testkit.terminal import ROOT, Terminal, TmuxPane
 
@@ -230,8 +231,9 @@ def test_a_restart_of_the_server_is_survived_and_said(service: Service, sit: Sit
     assert bob.text.count("alice: meanwhile") == 2
 
 
-@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 def test_what_arrives_while_one_types_does_not_tear_the_line(service: Service) -> None:
+    if shutil.which("tmux") is None:
+        skip_outside_ci("no tmux: put it on the PATH")
     # tmux has the screen as it looks in the end, whatever the cursor did meanwhile.
     command = [sys.executable, "-m", "demo_cli", "--url", service.url, "--user", "bob"]
     pane = TmuxPane(command, ENVIRONMENT)

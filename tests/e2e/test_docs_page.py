@@ -12,6 +12,7 @@ from typing import Any
 import jwt
 import pytest
 
+from testkit.missing import skip_outside_ci
 from testkit.restartable import Service
 from tests.e2e.support import nginx
 from tests.e2e.support.browser import Page
@@ -44,7 +45,7 @@ def prefixed(service: Service, tmp_path: Path) -> Iterator[str]:
     """The service's address behind the documented nginx, under a prefix."""
     program = nginx.program()
     if program is None:
-        pytest.skip(nginx.NO_NGINX)
+        skip_outside_ci(nginx.NO_NGINX)
     block = nginx.with_prefix(*nginx.blocks())
     with nginx.running(program, tmp_path / "nginx", block, service.url) as server:
         yield server.url + PREFIX

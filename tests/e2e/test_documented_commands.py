@@ -200,15 +200,6 @@ def test_the_python_client_shown_receives(server: DevServer, tmp_path: Path) -> 
 
 
 @pytest.fixture(scope="module")
-def devtools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    executable = browser.program()
-    if executable is None:
-        pytest.skip(browser.NO_BROWSER)
-    with browser.running(executable, tmp_path_factory.mktemp("browser") / "profile") as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
 def development_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """As a front end's: pages from another port of this machine."""
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from chatsvc_conformance.checks import ALL
+from testkit.missing import skip_outside_ci
 from testkit.process import ROOT, Process, environment, running
 from testkit.talking import url_of
 from tests.e2e.support import nginx
@@ -30,7 +31,7 @@ PREFIX = "/chat"
 def program() -> str:
     found = nginx.program()
     if found is None:
-        pytest.skip(nginx.NO_NGINX)
+        skip_outside_ci(nginx.NO_NGINX)
     return found
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from testkit.process import command, environment, running
-from tests.integration.support.commands import LISTENS, SECRET, one_line, request
+from testkit.talking import SECRET
+from tests.integration.support.commands import LISTENS, one_line, request
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl to paste commands into")

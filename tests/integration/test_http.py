@@ -18,10 +18,9 @@ import pytest
 
 from chatsvc.auth.minting import mint
 from testkit.process import Process, running
+from testkit.talking import SECRET, STARTED
 from testkit.waiting import PATIENCE
 
-SECRET = "0123456789abcdef0123456789abcdef"
-STARTED = r'"event":"started","url":"(http://[^"]+)"'
 JSON = {"Content-Type": "application/json"}
 
 

@@ -13,13 +13,14 @@ from chatsvc.storage.ports.dead_letters import DeadLetter
 from chatsvc.storage.sqlite.store import SqliteStore
 from testkit.process import command
 from testkit.records import record
-from tests.integration.support.commands import STARTED, one_line, request, serving
+from testkit.talking import url_of
+from tests.integration.support.commands import one_line, request, serving
 
 
 def test_migrating_wants_the_service_stopped_and_checking_does_not(tmp_path: Path) -> None:
     """As docs/versioning.md says."""
     with serving(tmp_path) as process:
-        process.wait_for(STARTED, err=True)
+        url_of(process)
         checked = command(tmp_path, "migrate", "--check")
         assert (checked.returncode, checked.stderr) == (0, "")
         assert f"in use by process {process.pid};" in one_line(command(tmp_path, "migrate"))
@@ -33,7 +34,7 @@ def test_dead_letters_beside_the_running_service(tmp_path: Path) -> None:
     path = tmp_path / "data" / "store.db"
     asyncio.run(with_store(path, lambda store: store.write([stored])))
     with serving(tmp_path, DEV_LOGIN="loopback") as process:
-        url = process.wait_for(STARTED, err=True)[1]
+        url = url_of(process)
         token = str(request(f"{url}/api/dev/token", "", {"user": "alice"})["token"])
         message = {"participants": ["alice", "bob"], "content": "new"}
         sent = request(f"{url}/api/messages", token, message)

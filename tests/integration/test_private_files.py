@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from testkit.process import LIMIT_SECONDS, command, environment
-from tests.integration.support.commands import SECRET, STARTED, events, one_line, request, serving
+from testkit.talking import SECRET, url_of
+from tests.integration.support.commands import events, one_line, request, serving
 
 
 def modes(folder: Path) -> dict[str, str]:
@@ -27,7 +28,7 @@ def test_its_files_are_the_owners_whatever_the_folder_and_the_umask(tmp_path: Pa
     before = os.umask(0o022)
     try:
         with serving(tmp_path, DEV_LOGIN="loopback") as process:
-            url = process.wait_for(STARTED, err=True)[1]
+            url = url_of(process)
             token = str(request(f"{url}/api/dev/token", "", {"user": "alice"})["token"])
             request(f"{url}/api/messages", token, {"participants": ["alice"], "content": "x"})
             made = modes(data)
@@ -43,12 +44,12 @@ def test_its_files_are_the_owners_whatever_the_folder_and_the_umask(tmp_path: Pa
 
 def test_files_of_an_older_version_are_closed_to_others(tmp_path: Path) -> None:
     with serving(tmp_path) as process:
-        process.wait_for(STARTED, err=True)
+        url_of(process)
         assert process.stop() == 0
     for path in (tmp_path / "data").iterdir():
         path.chmod(0o644)
     with serving(tmp_path) as process:
-        process.wait_for(STARTED, err=True)
+        url_of(process)
         assert set(modes(tmp_path / "data").values()) == {"600"}
         closed = {
             Path(event["path"]).name

@@ -7,11 +7,12 @@ import urllib.request
 from pathlib import Path
 
 from testkit.process import ROOT, running
+from testkit.talking import url_of
 
 
 def test_a_service_serves_the_published_documents(tmp_path: Path) -> None:
     with running(tmp_path, "serve", DEV_LOGIN="loopback", PORT="0", LOG_FORMAT="json") as process:
-        url = process.wait_for(r'"event":"started","url":"(http://[^"]+)"', err=True)[1]
+        url = url_of(process)
         for name in ("openapi.json", "asyncapi.json"):
             with urllib.request.urlopen(f"{url}/{name}", timeout=20) as answer:
                 served = json.load(answer)

@@ -17,9 +17,10 @@ from chatsvc.wire.frames import TEXT
 from chatsvc_conformance.framing import client_frame
 from chatsvc_conformance.raw_socket import KEY, handshake
 from testkit.raw_socket import RawSocket
+from testkit.talking import token
 from testkit.waiting import PATIENCE
 from tests.integration.support import rfc6455
-from tests.integration.support.rfc6455 import PING, alive, answered, padded, token
+from tests.integration.support.rfc6455 import PING, alive, answered, padded
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def opening(url: str, *lines: str, without: tuple[str, ...] = (), **how: str) -> bytes:
     """A handshake with a good token, changed as the arguments have it."""
-    bearer = f"Authorization: Bearer {token()}"
+    bearer = f"Authorization: Bearer {token('alice')}"
     return handshake(URL(url).authority, "/ws", [bearer, *lines], without=without, **how)
 
 

@@ -17,11 +17,9 @@ from typing import Final
 
 import pytest
 
-from chatsvc.auth.minting import mint
 from testkit.process import environment, running
+from testkit.talking import SECRET, token, url_of
 
-SECRET: Final = "0123456789abcdef0123456789abcdef"
-STARTED: Final = r'"event":"started","url":"(http://[^"]+)"'
 EXAMPLES: Final = 30
 LIMIT_SECONDS: Final = 110.0
 CONFIGURATION: Final = """
@@ -41,7 +39,7 @@ checks.positive_data_acceptance.enabled = false
 def url(tmp_path: Path) -> Iterator[str]:
     variables = {"JWT_SECRET": SECRET, "PORT": "0", "LOG_FORMAT": "json", "DEV_LOGIN": "loopback"}
     with running(tmp_path, "serve", **variables) as process:
-        yield process.wait_for(STARTED, err=True)[1]
+        yield url_of(process)
         assert "Traceback" not in process.err
         assert not re.search(r'"event":"(request_failed|unhandled_exception)"', process.err)
         assert process.stop() == 0
@@ -51,7 +49,7 @@ def url(tmp_path: Path) -> Iterator[str]:
 def test_nothing_is_found(url: str, tmp_path: Path) -> None:
     tmp_path.joinpath("schemathesis.toml").write_text(CONFIGURATION)
     options = (
-        *("--header", f"Authorization: Bearer {mint(SECRET.encode(), 'alice', 600)}"),
+        *("--header", f"Authorization: Bearer {token('alice')}"),
         *("--max-examples", str(EXAMPLES), "--generation-deterministic", "--no-color"),
         *("--continue-on-failure", "--warnings", "off"),
     )

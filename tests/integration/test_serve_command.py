@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from testkit.process import ROOT, command
-from tests.integration.support.commands import SECRET, STARTED, events, one_line, request, serving
+from testkit.talking import SECRET, url_of
+from tests.integration.support.commands import events, one_line, request, serving
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
@@ -29,12 +30,22 @@ def test_it_serves_until_it_is_told_to_stop(tmp_path: Path, number: int) -> None
     if signal.getsignal(number) is signal.SIG_IGN and number == signal.SIGHUP:
         pytest.skip("this runs under nohup, and so does what it starts")
     with serving(tmp_path) as process:
-        url = process.wait_for(STARTED, err=True)[1]
+        url = url_of(process)
         assert command(tmp_path, "healthcheck", "--url", url).returncode == 0
         assert process.stop(number) == 0
         assert process.out == ""
         assert [event["event"] for event in events(process)][-1] == "stopped"
         assert command(tmp_path, "healthcheck", "--url", url).returncode == 1
+
+
+def test_a_signal_during_a_start_ends_the_start(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # a database that never answers
+        uri = f"mongodb://127.0.0.1:{silent.getsockname()[1]}"
+        with serving(tmp_path, MONGO_URI=uri) as process:
+            silent.settimeout(60)
+            with silent.accept()[0]:
+                assert process.stop() == 0
+            assert [event["event"] for event in events(process)] == ["stopped_while_starting"]
 
 
 @pytest.mark.parametrize("host", ["::", "[::]"])
@@ -44,7 +55,7 @@ def test_all_addresses_of_both_families_are_served_and_the_health_check_finds_it
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = str(probe.getsockname()[1])
     with serving(tmp_path, HOST=host, PORT=port) as process:
-        assert process.wait_for(STARTED, err=True)[1] == f"http://[::1]:{port}"
+        assert url_of(process) == f"http://[::1]:{port}"
         for address in ("127.0.0.1", "[::1]"):
             # Answered to this machine alone: an IPv4 address is one in either form.
             with urllib.request.urlopen(f"http://{address}:{port}/metrics", timeout=30) as answer:
@@ -58,7 +69,7 @@ def test_all_addresses_of_both_families_are_served_and_the_health_check_finds_it
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST"])
 def test_localhost_is_this_machine_alone(tmp_path: Path, host: str) -> None:
     with serving(tmp_path, HOST=host, DEV_LOGIN="loopback") as process:
-        url = process.wait_for(STARTED, err=True)[1]
+        url = url_of(process)
         assert url.startswith(f"http://{host}:")
         port = url.rpartition(":")[2]
         assert request(f"{url}/api/dev/token", "", {"user": "alice"})["token"]
@@ -94,14 +105,14 @@ def test_what_cannot_be_used_is_one_line_that_names_it(
 
 def test_the_second_in_a_folder_names_the_first(tmp_path: Path) -> None:
     with serving(tmp_path) as first:
-        first.wait_for(STARTED, err=True)
+        url_of(first)
         line = one_line(command(tmp_path, "serve", JWT_SECRET=SECRET, PORT="0"))
     assert f"process {first.pid};" in line
 
 
 def test_a_log_of_a_newer_program_is_left_alone(tmp_path: Path) -> None:
     with serving(tmp_path) as first:
-        first.wait_for(STARTED, err=True)
+        url_of(first)
         assert first.stop() == 0
     with contextlib.closing(sqlite3.connect(tmp_path / "data" / "log.db")) as log:
         log.execute("PRAGMA user_version=99")
@@ -111,7 +122,7 @@ def test_a_log_of_a_newer_program_is_left_alone(tmp_path: Path) -> None:
 
 def test_variables_that_nearly_match_are_warned_of(tmp_path: Path) -> None:
     with serving(tmp_path, MONGODB_URI="mongodb://chat:hunter2@db", JWT_KEY="x") as process:
-        process.wait_for(STARTED, err=True)
+        url_of(process)
         warned = [event for event in events(process) if event["event"] == "variable_not_read"]
         assert [(event["found"], event["meant"]) for event in warned] == [
             ("JWT_KEY", "JWT_SECRET"),
@@ -128,7 +139,7 @@ def test_a_login_that_is_open_to_all_is_warned_of(tmp_path: Path) -> None:
 def test_no_log_line_holds_content_or_a_token(tmp_path: Path) -> None:
     variables = {"LOG_LEVEL": "debug", "DEV_LOGIN": "loopback"}
     with serving(tmp_path, **variables) as process:
-        url = process.wait_for(STARTED, err=True)[1]
+        url = url_of(process)
         token = str(request(f"{url}/api/dev/token", "", {"user": "alice"})["token"])
         message = {"participants": ["alice", "bob"], "content": "for no log", "client_id": "c-1"}
         sent = request(f"{url}/api/messages", token, message)
@@ -146,7 +157,7 @@ def test_no_log_line_holds_content_or_a_token(tmp_path: Path) -> None:
 
 def test_the_operations_guide_lists_every_metric_and_no_other(tmp_path: Path) -> None:
     with serving(tmp_path) as process:
-        url = process.wait_for(STARTED, err=True)[1]
+        url = url_of(process)
         with urllib.request.urlopen(f"{url}/metrics", timeout=30) as answer:
             text = answer.read().decode()
     kinds = dict(re.findall(r"^# TYPE (chatsvc_\w+) (\w+)$", text, flags=re.MULTILINE))

@@ -7,7 +7,6 @@ little and stable, so a page of code does what a driver with its own runtime wou
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import itertools
 import json
@@ -166,13 +165,6 @@ class Page:
         """What the content security policy of the open page forbade."""
         found: list[str] = await self.run("window.violations")
         return found
-
-    async def screenshot(self, path: Path) -> None:
-        """The whole page as PNG."""
-        size = (await self.call("Page.getLayoutMetrics"))["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        image = await self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(image["data"]))
 
     def take(self, method: str, parameters: dict[str, Any]) -> None:
         """An event of this tab."""

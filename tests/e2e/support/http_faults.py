@@ -23,10 +23,6 @@ def changed_answer(change: Callable[[Any], Any], *paths: str) -> Fault:
     return Fault(response=response)
 
 
-def with_fields(**fields: Any) -> Callable[[Any], Any]:
-    return lambda body: body | fields
-
-
 def changed_status(old: int, new: int) -> Fault:
     def response(proxy: Proxy, request: Message, answer: Message) -> None:
         if answer.status == old:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from testkit.missing import skip_outside_ci
+
 MIB = 1024 * 1024
 
 
@@ -54,7 +56,7 @@ async def failing_calls(pid: int, path: Path, inject: str) -> AsyncIterator[None
     or may not attach.
     """
     if shutil.which("strace") is None:
-        pytest.skip("needs strace")
+        skip_outside_ci("no strace: put it on the PATH")
     calls = inject.partition(":")[0]
     command = ["strace", "-f", "-p", str(pid), "-e", f"trace={calls}", "-e", f"inject={inject}"]
     tracer = await asyncio.create_subprocess_exec(

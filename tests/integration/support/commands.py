@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from testkit.process import Process, running
+from testkit.talking import SECRET
 
-SECRET = "0123456789abcdef0123456789abcdef"
 LISTENS = r"listens on (http://\S+)"
-STARTED = r'"event":"started","url":"(http://[^"]+)"'
 
 
 def request(url: str, token: str, body: object = None) -> dict[str, Any]:

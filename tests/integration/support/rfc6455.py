@@ -7,16 +7,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from chatsvc.auth.minting import mint
 from chatsvc.wire import frames
 from chatsvc_conformance.framing import RawFrame, client_frame
 from testkit.process import running
 from testkit.raw_socket import RawSocket
+from testkit.talking import SETTINGS, token, url_of
 from testkit.waiting import PATIENCE
 
-SECRET = "0123456789abcdef0123456789abcdef"
 MAX_MESSAGE = 65_536
-_STARTED = r'"event":"started","url":"(http://[^"]+)"'
 
 PING = b'{"type":"ping","ref":"r"}'
 """A text message that is answered, so that one sees that it arrived."""
@@ -25,20 +23,9 @@ PING = b'{"type":"ping","ref":"r"}'
 @contextmanager
 def service(folder: Path) -> Iterator[str]:
     """Its URL. A message of a client has at most :data:`MAX_MESSAGE` bytes."""
-    variables = {
-        "JWT_SECRET": SECRET,
-        "PORT": "0",
-        "LOG_FORMAT": "json",
-        "STORE": "sqlite",
-        "MAX_BODY_BYTES": str(MAX_MESSAGE),
-        "HEARTBEAT_SECONDS": "600",  # or a ping would come between what a test waits for
-    }
+    variables = SETTINGS | {"MAX_BODY_BYTES": str(MAX_MESSAGE)}
     with running(folder, "serve", **variables) as process:
-        yield process.wait_for(_STARTED, err=True)[1]
-
-
-def token(user: str = "alice") -> str:
-    return mint(SECRET.encode(), user, 600)
+        yield url_of(process)
 
 
 @asynccontextmanager
