@@ -15,6 +15,7 @@ from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.bodies import conflicting, decode_participants, partition_records, sameness
 from chatsvc.storage.client_ids import letter_key, listed_above_ms, minted_ahead_ms
+from chatsvc.storage.history.pages import entry_of
 from chatsvc.storage.letter_records import record_of
 from chatsvc.storage.ports.client_ids import ClientIdAt, PastClientIds
 from chatsvc.storage.ports.conversations import Members
@@ -207,7 +208,7 @@ class MemoryStore(MessageStore):
     async def get(self, message_id: int) -> Entry | None:
         await self._wait()
         one = self.records.get(message_id)
-        return entry(one) if one is not None else None
+        return entry_of(one) if one is not None else None
 
     async def find_client_id(
         self,
@@ -268,7 +269,7 @@ class MemoryStore(MessageStore):
     async def _page(self, ours: Callable[[Record], bool], bounds: Bounds) -> list[Entry]:
         await self._wait()
         found = [
-            entry(self.records[key])
+            entry_of(self.records[key])
             for key in sorted(self.records)
             if bounds.after < key < bounds.before and ours(self.records[key])
         ]
@@ -288,7 +289,3 @@ class MemoryStore(MessageStore):
     def _check(self) -> None:
         if self.away or not self.is_open:
             raise StoreUnavailable("the store is away")
-
-
-def entry(one: Record) -> Entry:
-    return Entry(one.id, one.id, one.channel, one.sender, one.origin, one.audience, one.body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 from chatsvc import logs
@@ -92,8 +93,8 @@ def _restore(settings: Settings, source: Path, manifest: Manifest, *, force: boo
     part = data / UNFINISHED_RESTORE
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(mode=0o700)
-    moved = False
-    try:
+    with ExitStack() as undo:
+        undo.callback(shutil.rmtree, part, ignore_errors=True)
         for name, entry in manifest.files.items():
             copy_checked(source / name, part / name, entry)
         check_copies(part, list(manifest.files))
@@ -101,17 +102,13 @@ def _restore(settings: Settings, source: Path, manifest: Manifest, *, force: boo
         _give_to_owner(part, data)
         sync(part)
         sync(data)
-        moved = True
-        # Listed again: reading the old log may have made its -wal and -shm.
-        old = [path for name in manifest.files for path in _files_of(data, name)]
-        old_files = _move_old_files(data, old)
-        for name in sorted(manifest.files, key=(STORE, LOG).index):
-            (part / name).rename(data / name)
-        sync(data)
-    except BaseException:
-        if not moved:  # later the folder stays, and prevents that the service starts
-            shutil.rmtree(part, ignore_errors=True)
-        raise
+        undo.pop_all()  # from here on the folder stays, and prevents that the service starts
+    # Listed again: reading the old log may have made its -wal and -shm.
+    old = [path for name in manifest.files for path in _files_of(data, name)]
+    old_files = _move_old_files(data, old)
+    for name in sorted(manifest.files, key=(STORE, LOG).index):
+        (part / name).rename(data / name)
+    sync(data)
     part.rmdir()
     sync(data)
     return old_files

@@ -67,7 +67,7 @@ class ConversationListing:
         replaced: set[str] = set()
         unavailable = False
         # Else all of the page is newer than anything in the store.
-        if needs_store and (len(newest) <= limit or newest[limit].id <= tail.base):
+        if needs_store and (len(newest) <= limit or newest[limit].id < tail.base):
             try:
                 newest, outdated = await self._not_outdated(
                     user,

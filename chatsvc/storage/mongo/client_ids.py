@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pymongo import ASCENDING, DESCENDING
+from pymongo import ASCENDING
 
 from chatsvc.core.ids import format_id, id_ms
-from chatsvc.core.page import NO_BYTE_BOUND, Bounds
+from chatsvc.core.page import Bounds
 from chatsvc.storage.client_ids import listed_above_ms
-from chatsvc.storage.mongo.collections import our_ids
+from chatsvc.storage.mongo.collections import newest_id, our_ids, our_messages
 from chatsvc.storage.mongo.connection import SIMPLE, Collection
 from chatsvc.storage.mongo.database import MongoDatabase
 from chatsvc.storage.mongo.documents import Document
-from chatsvc.storage.mongo.messages import newest_message
 from chatsvc.storage.ports.client_ids import ClientIdAt, ClientIdReader, PastClientIds
 
 
@@ -38,8 +37,10 @@ class MongoClientIds(MongoDatabase, ClientIdReader):
 
     async def past_client_ids(self, *, limit: int, since_ms: int) -> PastClientIds:
         self._require_open()
-        letter = await self._newest_letter()
-        newest_ms = id_ms(max(letter, await newest_message(self._connection, self._read_messages)))
+        letters = our_ids() | {"client_id": {"$exists": True}}
+        letter = await newest_id(self._connection, self._read_letters, letters)
+        message = await newest_id(self._connection, self._read_messages, our_messages())
+        newest_ms = id_ms(max(letter, message))
         bound = listed_above_ms(newest_ms, since_ms)
         latest: dict[str, int] = {}
         for place in (self._read_letters, self._read_messages):
@@ -54,7 +55,7 @@ class MongoClientIds(MongoDatabase, ClientIdReader):
             self._read_messages,
             {},
             "_id",
-            Bounds(limit, after=after, newest=False, max_bytes=NO_BYTE_BOUND),
+            Bounds(limit, after=after, newest=False),
             _client_id_at,
             lambda _: 0,
             fields={"sender": 1, "client_id": 1},
@@ -83,13 +84,6 @@ class MongoClientIds(MongoDatabase, ClientIdReader):
         first = cursor.sort("_id", ASCENDING).limit(1)
         found = await self._connection.read(lambda: first.to_list(None))
         return (int(found[0]["_id"], 16), bytes(found[0]["digest"])) if found else None
-
-    async def _newest_letter(self) -> int:
-        query = our_ids() | {"client_id": {"$exists": True}}
-        cursor = self._read_letters.find(query, {"_id": 1}, collation=SIMPLE)
-        last = cursor.sort("_id", DESCENDING).limit(1)
-        found = await self._connection.read(lambda: last.to_list(None))
-        return int(found[0]["_id"], 16) if found else 0
 
     async def _minted_after(
         self, place: Collection, minted_ms: int, limit: int

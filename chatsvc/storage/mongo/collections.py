@@ -62,6 +62,17 @@ def our_messages(*, below: str | None = None) -> Document:
     return our_ids(below=below) | {"rev": {"$type": "string"}}
 
 
+async def newest_id(connection: MongoConnection, collection: Collection, query: Document) -> int:
+    """The highest id among the documents that match, 0 if there is none.
+
+    Args:
+        query: a condition that holds :func:`our_ids`.
+    """
+    cursor = collection.find(query, {"_id": 1}, collation=SIMPLE).sort("_id", DESCENDING).limit(1)
+    found = await connection.read(lambda: cursor.to_list(None))
+    return int(found[0]["_id"], 16) if found else 0
+
+
 async def inspect(
     connection: MongoConnection, messages: Collection, others: Sequence[Collection]
 ) -> None:

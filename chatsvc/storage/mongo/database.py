@@ -33,9 +33,9 @@ class MongoDatabase(StoreLifecycle):
         db: str,
         collection: str,
         *,
-        read_seconds: float = 4.0,
-        write_seconds: float = 20.0,
-        selection_seconds: float = 2.0,
+        read_seconds: float,
+        write_seconds: float,
+        selection_seconds: float,
     ) -> None:
         connection = MongoConnection(
             uri,

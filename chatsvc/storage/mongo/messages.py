@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pymongo import DESCENDING
-
 from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds, Entry
-from chatsvc.storage.mongo.collections import our_messages
-from chatsvc.storage.mongo.connection import SIMPLE, Collection, MongoConnection
+from chatsvc.storage.mongo.collections import newest_id, our_messages
+from chatsvc.storage.mongo.connection import SIMPLE
 from chatsvc.storage.mongo.database import MongoDatabase
 from chatsvc.storage.mongo.documents import Document, id_range, to_entry
 from chatsvc.storage.ports.messages import MessageReader
@@ -18,7 +16,8 @@ class MongoMessages(MongoDatabase, MessageReader):
 
     async def head(self) -> int:
         self._require_open()
-        return await newest_message(self._connection, self._read_messages)
+        # As long as nothing changes a stored message, the highest ``rev`` is the highest id.
+        return await newest_id(self._connection, self._read_messages, our_messages())
 
     async def get(self, message_id: int) -> Entry | None:
         self._require_open()
@@ -52,13 +51,6 @@ class MongoMessages(MongoDatabase, MessageReader):
         if bounds.newest:
             found.reverse()
         return found
-
-
-async def newest_message(connection: MongoConnection, messages: Collection) -> int:
-    """The highest ``rev``: as long as nothing changes a stored message, the highest id."""
-    cursor = messages.find(our_messages(), collation=SIMPLE).sort("_id", DESCENDING).limit(1)
-    found = await connection.read(lambda: cursor.to_list(None))
-    return int(found[0]["_id"], 16) if found else 0
 
 
 def _body_size(entry: Entry) -> int:

@@ -210,23 +210,21 @@ class Persister:
             done: tuple[Sequence[Record], int] = await self._retrying(self._attempt)
         except VersionTooNew as exc:
             self._halt_at_version(exc)
-            return False
         except UnknownKind as exc:
             self._status.halt("unknown_kind", str(exc))
-            return False
         except (StoreUnavailable, StoreMoved) as exc:
             self._failed(exc)
-            return False
         except Exception as exc:  # whatever it is, the batch is kept and tried again
             _logger.exception("persister_error", **span(self._tried))
             self._failed(exc)
-            return False
-        records, rejected = done
-        if records:
-            self._source.advance(records[-1].id)
-            self._events.stored(len(records) - rejected, time.monotonic() - started)
-        self._status.succeeded(records)
-        return True
+        else:
+            records, rejected = done
+            if records:
+                self._source.advance(records[-1].id)
+                self._events.stored(len(records) - rejected, time.monotonic() - started)
+            self._status.succeeded(records)
+            return True
+        return False
 
     async def _attempt(self) -> tuple[Sequence[Record], int]:
         """Store the next batch; what it was, and how many of it were not stored as they are."""

@@ -40,9 +40,7 @@ class SqliteFile(StoreLifecycle):
     gone, or what was stored would be missing without a word.
     """
 
-    def __init__(
-        self, path: Path, *, busy_seconds: float = 2.0, open_seconds: float = OPEN_SECONDS
-    ) -> None:
+    def __init__(self, path: Path, *, busy_seconds: float, open_seconds: float) -> None:
         self._path = path
         self._busy_seconds = busy_seconds
         self._open_seconds = open_seconds

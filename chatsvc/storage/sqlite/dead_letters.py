@@ -9,7 +9,7 @@ from typing import Final
 
 from chatsvc.storage.client_ids import letter_key
 from chatsvc.storage.ports.dead_letters import DeadLetter, DeadLetters
-from chatsvc.storage.sqlite.statements import MAX_ROW_ID, NAMED, transaction
+from chatsvc.storage.sqlite.statements import MAX_ROW_ID, NAMED, json_list, transaction
 from chatsvc.storage.sqlite.threads import SqliteThreads
 
 _FILL_AT_ONCE: Final = 100
@@ -69,7 +69,7 @@ def newest(db: sqlite3.Connection) -> DeadLetter | None:
 
 def delete(db: sqlite3.Connection, ids: Sequence[int]) -> int:
     """Remove letters; how many there were."""
-    return db.execute(f"DELETE FROM dead_letters WHERE id IN {NAMED}", (str(list(ids)),)).rowcount
+    return db.execute(f"DELETE FROM dead_letters WHERE id IN {NAMED}", (json_list(ids),)).rowcount
 
 
 def count(db: sqlite3.Connection) -> int:

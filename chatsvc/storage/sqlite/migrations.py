@@ -9,6 +9,7 @@ from typing import Final
 
 from chatsvc.core.errors import VersionTooNew
 from chatsvc.storage.sqlite import dead_letters
+from chatsvc.storage.sqlite.statements import transaction
 
 # The index of messages ends in the row id, as every index does: pages of a conversation
 # are one walk along it. Audience rows are the index themselves (WITHOUT ROWID). Members
@@ -96,8 +97,7 @@ def bring_up(db: sqlite3.Connection, steps: Sequence[Step] = STEPS) -> None:
     """
     if _check(found_version(db), steps) == len(steps):
         return
-    db.execute("BEGIN EXCLUSIVE")
-    try:
+    with transaction(db):
         # Looked at again under the lock: another process may have been first.
         found = _check(found_version(db), steps)
         db.execute("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
@@ -108,11 +108,6 @@ def bring_up(db: sqlite3.Connection, steps: Sequence[Step] = STEPS) -> None:
                 step(db)
         db.execute("INSERT OR REPLACE INTO meta VALUES ('version', ?)", (str(len(steps)),))
         db.execute("INSERT OR IGNORE INTO meta VALUES ('identity', ?)", (secrets.token_hex(16),))
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:  # a full disk has ended it already
-            db.execute("ROLLBACK")
-        raise
 
 
 def _execute(db: sqlite3.Connection, statements: str) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import random
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +32,17 @@ from chatsvc.storage.history.history import History
 from chatsvc.storage.past import learn_past
 from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.store_state import state_of
-from tests.fault.kit.model_data import USERS, WINDOW_MS, Client, Held, Live, Options, Sent, held
+from tests.fault.kit.model_data import (
+    USERS,
+    WINDOW_MS,
+    Client,
+    Held,
+    Live,
+    Options,
+    Sent,
+    held,
+    read_rows,
+)
 from tests.fault.kit.unsteady_store import Unsteady
 
 
@@ -137,33 +146,21 @@ class World:
     # --- what the files hold
 
     def in_log(self) -> dict[int, Held]:
-        db = sqlite3.connect(f"{(self.log_folder / 'log.db').as_uri()}?mode=ro", uri=True)
-        try:
-            rows = db.execute("SELECT id, data FROM records").fetchall()
-        finally:
-            db.close()
-        return {row[0]: held(unpack(row[0], row[1]).body) for row in rows}
+        rows = read_rows(self.log_folder / "log.db", "SELECT id, data FROM records")
+        return {key: held(unpack(key, data).body) for key, data in rows}
 
     def in_store(self) -> dict[int, Held]:
         if not self.store.path.exists():
             return {}
-        db = sqlite3.connect(f"{self.store.path.as_uri()}?mode=ro", uri=True)
-        try:
-            rows = db.execute("SELECT id, body FROM messages").fetchall()
-        finally:
-            db.close()
-        return {row[0]: held(row[1]) for row in rows}
+        rows = read_rows(self.store.path, "SELECT id, body FROM messages")
+        return {key: held(body) for key, body in rows}
 
     def in_letters(self) -> dict[int, Held]:
         """The dead letters in the store."""
         if not self.store.path.exists():
             return {}
-        db = sqlite3.connect(f"{self.store.path.as_uri()}?mode=ro", uri=True)
-        try:
-            rows = db.execute("SELECT id, data FROM dead_letters").fetchall()
-        finally:
-            db.close()
-        return {row[0]: held(unpack(row[0], row[1]).body) for row in rows}
+        rows = read_rows(self.store.path, "SELECT id, data FROM dead_letters")
+        return {key: held(unpack(key, data).body) for key, data in rows}
 
     def unreadable(self) -> set[str]:
         """Contents that only dead letters hold, or the log's file below what is in memory."""

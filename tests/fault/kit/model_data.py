@@ -64,7 +64,6 @@ class Options:
     recent_bytes: int
     batch: int
     look: bool
-    margins: tuple[int, int]
 
 
 @dataclass
@@ -84,6 +83,15 @@ def held(body: bytes) -> Held:
         message["channel"],
         tuple(message["participants"]),
     )
+
+
+def read_rows(path: Path, query: str) -> list[tuple[int, bytes]]:
+    """Ids and bytes in a database that may be in use."""
+    db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+    try:
+        return db.execute(query).fetchall()
+    finally:
+        db.close()
 
 
 def copy(path: Path, folder: Path, name: str) -> Path:

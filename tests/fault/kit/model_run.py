@@ -31,7 +31,6 @@ async def run(
         recent_bytes=dice.choice([0, 3_000, 20_000, 1 << 20]),
         batch=dice.choice([1, 3, 8, 500]),
         look=dice.random() < 0.3,
-        margins=dice.choice([(0, 0), (2, 10), (1000, 100_000)]),
     )
     world = World(folder, dice, options)
     set_clock(lambda: world.clock_ms)

@@ -9,6 +9,7 @@ from typing import Any
 
 from chatsvc.client.uuid7 import build_uuid7
 from chatsvc.core.errors import LogUnavailable, StoreUnavailable
+from chatsvc.log.local.verify import BadRow, remove
 from tests.fault.kit.model import World
 from tests.fault.kit.model_data import CONVERSATIONS, HOUR_MS, Sent, copy
 from tests.fault.kit.unsteady_store import REFUSED, Unsteady
@@ -182,8 +183,6 @@ async def quarantine(world: World) -> None:
     stored = world.in_store()
     rows = [key for key in world.in_log() if key in stored]
     if rows:
-        from chatsvc.log.local.verify import BadRow, remove
-
         gone = world.dice.choice(rows)
         world.deleted[gone] = world.in_log()[gone].content
         remove(world.log_folder / "log.db", (BadRow(gone, "test", b""),))

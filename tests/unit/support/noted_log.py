@@ -29,6 +29,7 @@ class NotedLog(FakeLog):
         return self.unknown
 
     def learn_past(self, newest: int, ahead: Sequence[tuple[str, int]]) -> None:
+        assert self.unknown, "nothing is unknown"
         self.unknown = False
         self.learnt.append((newest, ahead))
 

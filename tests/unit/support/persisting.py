@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
 
-from chatsvc.core.record import Record
-from chatsvc.log.reconcile import StoreState
 from chatsvc.storage.persister.events import PersisterEvents
 from chatsvc.storage.persister.persister import Persister
 from testkit.memory_store import MemoryStore
 from tests.unit.support.fake_log import FakeLog
+from tests.unit.support.noted_log import NotedLog
 
 Make = Callable[..., Persister]
+
+
+@asynccontextmanager
+async def running(log: FakeLog, store: MemoryStore, **options: Any) -> AsyncIterator[Persister]:
+    """A persister that was started; stopped in the end, and nothing more is stored then."""
+    persister = Persister(log, store, **options)
+    persister.start()
+    try:
+        yield persister
+    finally:
+        await persister.stop(drain=False)
 
 
 class Counted(PersisterEvents):
@@ -35,28 +47,13 @@ class Counted(PersisterEvents):
         return sum(count for event, count in self.seen if event == name)
 
 
-class WatchedLog(FakeLog):
+class WatchedLog(NotedLog):
     """Checks at every advance that nothing is passed that is neither stored nor put aside."""
 
     def __init__(self, store: MemoryStore) -> None:
         super().__init__()
         self.store = store
         self.advances: list[int] = []
-        self.reads: list[int] = []
-        self.meetings = 0
-        self.begin_at: int | None = None
-
-    @property
-    def store_from(self) -> int:
-        return self.tail.stored if self.begin_at is None else self.begin_at
-
-    async def attach_store(self, store: StoreState) -> None:
-        self.meetings += 1
-        await super().attach_store(store)
-
-    async def read(self, after: int, up_to: int, limit: int, max_bytes: int) -> list[Record]:
-        self.reads.append(after)
-        return await super().read(after, up_to, limit, max_bytes)
 
     def advance_watermark(self, watermark: int) -> None:
         kept = self.store.records.keys() | self.store.letters.held.keys()

@@ -221,3 +221,33 @@ async def test_a_loss_of_the_very_first_is_named() -> None:
     world.tail.confront(stored=at(8)[0], base=0, hole=(0, 1))
     page = await world.history.conversations("bob", before=MAX_ID, limit=5)
     assert (page.lost, page.has_more) == ((0, 1), False)
+
+
+async def test_what_lies_above_the_base_is_listed_without_the_store() -> None:
+    class Listed(Merged):
+        @staticmethod
+        def make(number: int) -> Record:
+            return to_user(number, number)
+
+    world = Listed(0, 0, set(), 6)
+    world.store.away = True
+    page = await world.history.conversations("alice", before=MAX_ID, limit=6)
+    assert ids(page.conversations) == at(*range(12, 6, -1))
+    assert (page.has_more, page.complete, world.store.reads) == (True, True, 0)
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+async def test_a_conversation_whose_newest_message_became_a_dead_letter_is_listed(
+    limit: int,
+) -> None:
+    """The tail still has that message, above the page; the store has the one before it."""
+    world = Many(1, 3, 3)
+    world.tail.extend([to_user(4, 1)])
+    world.tail.advance(at(4)[0])
+    found: list[int] = []
+    before, has_more = MAX_ID, True
+    while has_more:
+        page = await world.history.conversations("alice", before=before, limit=limit)
+        found += ids(page.conversations)
+        before, has_more = found[-1], page.has_more
+    assert found == at(3, 2, 1)

@@ -17,6 +17,7 @@ from chatsvc.storage.persister.persister import Persister
 from testkit.memory_store import MemoryStore
 from testkit.records import START, other_kind, record, records
 from tests.unit.support.noted_log import NotedLog
+from tests.unit.support.persisting import running
 from tests.unit.support.virtual_time import in_virtual_time, passed
 
 
@@ -53,12 +54,10 @@ async def test_the_lines_of_an_outage_say_what_failed_why_and_what_waits(
         raise StoreUnavailable("no primary") from ConnectionError("refused by " + "x" * 400)
 
     monkeypatch.setattr(store, "write", fail)
-    persister = Persister(log, store, attempts=2)
     log.tail.extend(records(3))
     with capture_logs() as lines:
-        persister.start()
-        await asyncio.sleep(60)
-        await persister.stop(drain=False)
+        async with running(log, store, attempts=2):
+            await asyncio.sleep(60)
     cause = ("ConnectionError: refused by " + "x" * 400)[:300]
     span = {
         "count": 3,
@@ -92,12 +91,10 @@ async def test_a_failure_before_a_batch_was_taken_names_none_and_no_cause(
     log: NotedLog, store: MemoryStore
 ) -> None:
     store.away = True
-    persister = Persister(log, store, attempts=1)
     log.tail.extend(records(3))
     with capture_logs() as lines:
-        persister.start()
-        await asyncio.sleep(0.4)
-        await persister.stop(drain=False)
+        async with running(log, store, attempts=1):
+            await asyncio.sleep(0.4)
     (line,) = events(lines, "round_failed")
     assert (line["cause"], line["count"], "first_id" in line) == (None, 0, False)
 
@@ -124,11 +121,9 @@ async def test_a_dead_letter_has_the_time_at_which_it_was_put_aside(
 ) -> None:
     store.refuse = lambda one: True
     before = now_ms()
-    persister = Persister(log, store)
-    persister.start()
-    log.tail.extend(records(2))
-    await asyncio.sleep(5)
-    await persister.stop(drain=False)
+    async with running(log, store):
+        log.tail.extend(records(2))
+        await asyncio.sleep(5)
     assert [before <= one.at_ms <= now_ms() for one in store.letters.held.values()] == [True] * 2
 
 
@@ -172,35 +167,29 @@ async def test_a_fault_while_there_is_nothing_to_store_is_named(
     log: NotedLog, store: MemoryStore
 ) -> None:
     store.open_error = ZeroDivisionError("a fault of the program")
-    persister = Persister(log, store)
     with capture_logs():
-        persister.start()
-        await asyncio.sleep(3)
-        assert persister.health == ("degraded", "ZeroDivisionError", 0)
-        await persister.stop(drain=False)
+        async with running(log, store) as persister:
+            await asyncio.sleep(3)
+            assert persister.health == ("degraded", "ZeroDivisionError", 0)
 
 
 @in_virtual_time
 async def test_a_fault_in_a_round_is_named(log: NotedLog, store: MemoryStore) -> None:
     store.write_error = ZeroDivisionError("a fault of the program")
-    persister = Persister(log, store)
     log.tail.extend(records(1))
     with capture_logs():
-        persister.start()
-        await asyncio.sleep(0.4)
-        assert persister.health == ("degraded", "ZeroDivisionError", 1)
-        await persister.stop(drain=False)
+        async with running(log, store) as persister:
+            await asyncio.sleep(0.4)
+            assert persister.health == ("degraded", "ZeroDivisionError", 1)
 
 
 @in_virtual_time
 async def test_without_a_drain_what_waits_for_company_is_left(
     log: NotedLog, store: MemoryStore
 ) -> None:
-    persister = Persister(log, store, batch_ms=10_000)
-    persister.start()
-    log.tail.extend(records(3))
-    await asyncio.sleep(1)
-    await persister.stop(drain=False)
+    async with running(log, store, batch_ms=10_000):
+        log.tail.extend(records(3))
+        await asyncio.sleep(1)
     assert (store.batches, passed()) == ([], pytest.approx(1))
 
 
@@ -209,14 +198,12 @@ async def test_without_a_drain_what_waits_for_company_is_left(
 
 @in_virtual_time
 async def test_a_store_that_is_back_is_looked_at_at_once(log: NotedLog, store: MemoryStore) -> None:
-    persister = Persister(log, store, batch_ms=10_000)
-    persister.start()
-    await asyncio.sleep(5)
-    persister.store_lost()
-    persister.store_back()
-    await asyncio.sleep(0.5)
-    assert log.tail.confirmed
-    await persister.stop(drain=False)
+    async with running(log, store, batch_ms=10_000) as persister:
+        await asyncio.sleep(5)
+        persister.store_lost()
+        persister.store_back()
+        await asyncio.sleep(0.5)
+        assert log.tail.confirmed
 
 
 @in_virtual_time
@@ -244,16 +231,14 @@ async def test_a_question_that_ends_in_a_fault_is_no_answer(
 async def test_an_advance_whose_answer_was_lost_is_recognized_after_the_round(
     log: NotedLog, store: MemoryStore
 ) -> None:
-    persister = Persister(log, store, attempts=1)
-    persister.start()
-    log.tail.extend(records(2))
-    await asyncio.sleep(1)
-    store.answers_lost = 1
-    log.tail.extend(records(2, first=3))
-    await asyncio.sleep(60)
-    assert (log.meetings, log.tail.watermark) == (1, record(4).id)
-    assert store.mark == Mark(record(4).id, 1, "fake", None, fingerprint(record(4).body))
-    await persister.stop(drain=False)
+    async with running(log, store, attempts=1):
+        log.tail.extend(records(2))
+        await asyncio.sleep(1)
+        store.answers_lost = 1
+        log.tail.extend(records(2, first=3))
+        await asyncio.sleep(60)
+        assert (log.meetings, log.tail.watermark) == (1, record(4).id)
+        assert store.mark == Mark(record(4).id, 1, "fake", None, fingerprint(record(4).body))
 
 
 @in_virtual_time
@@ -262,26 +247,22 @@ async def test_an_advance_whose_answer_was_lost_is_gone_on_from(
 ) -> None:
     monkeypatch.setattr("random.uniform", lambda low, high: high)
     store.answers_lost = 1
-    persister = Persister(log, store, batch_ms=0, first_wait=1.0)
-    persister.start()
-    log.tail.extend(records(2))
-    await asyncio.sleep(0.5)
-    log.tail.extend(records(2, first=3))  # the next attempt has more to store
-    await asyncio.sleep(5)
-    assert (log.meetings, store.batches) == (1, [2, 4])
-    assert store.mark == Mark(record(4).id, 1, "fake", None, fingerprint(record(4).body))
-    await persister.stop(drain=False)
+    async with running(log, store, batch_ms=0, first_wait=1.0):
+        log.tail.extend(records(2))
+        await asyncio.sleep(0.5)
+        log.tail.extend(records(2, first=3))  # the next attempt has more to store
+        await asyncio.sleep(5)
+        assert (log.meetings, store.batches) == (1, [2, 4])
+        assert store.mark == Mark(record(4).id, 1, "fake", None, fingerprint(record(4).body))
 
 
 @in_virtual_time
 async def test_the_store_is_told_what_it_lacks_for_good(log: NotedLog, store: MemoryStore) -> None:
     log.tail.hole = (START - 9, START - 5)
-    persister = Persister(log, store)
-    persister.start()
-    for number in (1, 2):
-        log.tail.extend(records(1, first=number))
-        await asyncio.sleep(1)
-        newest = record(number)
-        lost = (START - 9, START - 5)
-        assert store.mark == Mark(newest.id, 1, "fake", lost, fingerprint(newest.body))
-    await persister.stop(drain=False)
+    async with running(log, store):
+        for number in (1, 2):
+            log.tail.extend(records(1, first=number))
+            await asyncio.sleep(1)
+            newest = record(number)
+            lost = (START - 9, START - 5)
+            assert store.mark == Mark(newest.id, 1, "fake", lost, fingerprint(newest.body))

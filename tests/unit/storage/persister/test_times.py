@@ -18,6 +18,7 @@ from chatsvc.storage.ports.messages import Rejection
 from testkit.memory_store import MemoryStore
 from testkit.records import records
 from tests.unit.support.fake_log import FakeLog
+from tests.unit.support.persisting import running
 from tests.unit.support.virtual_time import in_virtual_time, passed
 
 
@@ -70,31 +71,27 @@ async def test_a_batch_waits_fifty_milliseconds_for_company(
     log: FakeLog, store: MemoryStore
 ) -> None:
     events = Timed()
-    persister = Persister(log, store, events=events)
-    persister.start()
-    await asyncio.sleep(1)
-    log.tail.extend(records(1))
-    await asyncio.sleep(1)
-    log.tail.extend(records(1, first=2))
-    await asyncio.sleep(1)
-    assert events.stored_at == pytest.approx([1.05, 2.05])
-    await persister.stop(drain=False)
+    async with running(log, store, events=events):
+        await asyncio.sleep(1)
+        log.tail.extend(records(1))
+        await asyncio.sleep(1)
+        log.tail.extend(records(1, first=2))
+        await asyncio.sleep(1)
+        assert events.stored_at == pytest.approx([1.05, 2.05])
 
 
 @pytest.mark.usefixtures("chosen")
 @in_virtual_time
 async def test_five_hundred_messages_are_a_full_batch(log: FakeLog, store: MemoryStore) -> None:
     events = Timed()
-    persister = Persister(log, store, events=events)
-    persister.start()
-    log.tail.extend(records(499))
-    await asyncio.sleep(0.03)
-    assert events.stored_at == []
-    log.tail.extend(records(1, first=500))
-    await asyncio.sleep(1)
-    assert events.stored_at == pytest.approx([0.03])
-    assert store.batches == [500]
-    await persister.stop(drain=False)
+    async with running(log, store, events=events):
+        log.tail.extend(records(499))
+        await asyncio.sleep(0.03)
+        assert events.stored_at == []
+        log.tail.extend(records(1, first=500))
+        await asyncio.sleep(1)
+        assert events.stored_at == pytest.approx([0.03])
+        assert store.batches == [500]
 
 
 @pytest.mark.usefixtures("chosen")
@@ -102,15 +99,13 @@ async def test_five_hundred_messages_are_a_full_batch(log: FakeLog, store: Memor
 async def test_a_batch_takes_as_long_as_all_its_attempts(log: FakeLog, store: MemoryStore) -> None:
     store.gate = asyncio.Event()
     events = Timed()
-    persister = Persister(log, store, events=events, batch_ms=0)
-    persister.start()
-    await asyncio.sleep(1)
-    log.tail.extend(records(1))
-    await asyncio.sleep(2.5)
-    store.gate.set()
-    await asyncio.sleep(1)
-    assert events.took == pytest.approx([2.5])
-    await persister.stop(drain=False)
+    async with running(log, store, events=events, batch_ms=0):
+        await asyncio.sleep(1)
+        log.tail.extend(records(1))
+        await asyncio.sleep(2.5)
+        store.gate.set()
+        await asyncio.sleep(1)
+        assert events.took == pytest.approx([2.5])
 
 
 @in_virtual_time
@@ -132,15 +127,13 @@ async def test_the_end_takes_five_seconds_where_the_store_hangs(
 @pytest.mark.usefixtures("chosen")
 @in_virtual_time
 async def test_an_idle_store_is_looked_at_each_minute(log: FakeLog, store: MemoryStore) -> None:
-    persister = Persister(log, store)
-    persister.start()
-    looks = [store.opened]
-    for second in (1, 3, 61, 63, 121, 123):
-        await asyncio.sleep(second - passed())
-        looks.append(store.opened)
-    assert looks == [0, 0, 1, 1, 2, 2, 3]
-    assert "persister" in {task.get_name() for task in asyncio.all_tasks()}
-    await persister.stop(drain=False)
+    async with running(log, store):
+        looks = [store.opened]
+        for second in (1, 3, 61, 63, 121, 123):
+            await asyncio.sleep(second - passed())
+            looks.append(store.opened)
+        assert looks == [0, 0, 1, 1, 2, 2, 3]
+        assert "persister" in {task.get_name() for task in asyncio.all_tasks()}
 
 
 @pytest.mark.usefixtures("chosen")
@@ -148,15 +141,13 @@ async def test_an_idle_store_is_looked_at_each_minute(log: FakeLog, store: Memor
 async def test_under_load_the_store_is_looked_at_each_minute(
     log: FakeLog, store: MemoryStore
 ) -> None:
-    persister = Persister(log, store, batch_ms=0)
-    persister.start()
-    opened: list[int] = []
-    for number in range(1, 14):
-        log.tail.extend(records(1, first=number))
-        await asyncio.sleep(10)
-        opened.append(store.opened)
-    assert opened == [1] * 6 + [2] * 6 + [3]
-    await persister.stop(drain=False)
+    async with running(log, store, batch_ms=0):
+        opened: list[int] = []
+        for number in range(1, 14):
+            log.tail.extend(records(1, first=number))
+            await asyncio.sleep(10)
+            opened.append(store.opened)
+        assert opened == [1] * 6 + [2] * 6 + [3]
 
 
 @pytest.mark.usefixtures("chosen")
@@ -165,15 +156,13 @@ async def test_a_store_that_is_away_is_asked_every_two_seconds(
     log: FakeLog, store: MemoryStore
 ) -> None:
     store.away = True
-    persister = Persister(log, store)
-    persister.start()
-    await asyncio.sleep(9)
-    store.away = False
-    await asyncio.sleep(0.5)
-    assert log.met is None
-    await asyncio.sleep(0.6)
-    assert log.met is not None
-    await persister.stop(drain=False)
+    async with running(log, store):
+        await asyncio.sleep(9)
+        store.away = False
+        await asyncio.sleep(0.5)
+        assert log.met is None
+        await asyncio.sleep(0.6)
+        assert log.met is not None
 
 
 @in_virtual_time
@@ -254,22 +243,18 @@ async def test_a_store_that_the_log_has_just_met_is_not_looked_at_first(
     store.mark = Mark(0, 1, "fake")
     await log.attach_store(StoreState(store.name, store.mark, 0))
     events = Timed()
-    persister = Persister(log, store, batch_ms=0, events=events)
-    persister.start()
-    log.tail.extend(records(1))
-    await asyncio.sleep(1)
-    assert (store.opened, len(events.stored_at), events.failed_at) == (0, 1, [])
-    await persister.stop(drain=False)
+    async with running(log, store, batch_ms=0, events=events):
+        log.tail.extend(records(1))
+        await asyncio.sleep(1)
+        assert (store.opened, len(events.stored_at), events.failed_at) == (0, 1, [])
 
 
 @pytest.mark.usefixtures("chosen")
 @in_virtual_time
 async def test_a_pause_ends_when_it_is_time_to_stop(log: FakeLog, store: MemoryStore) -> None:
     store.away = True
-    persister = Persister(log, store, attempts=1, first_pause=1000.0)
-    persister.start()
-    log.tail.extend(records(1))
-    await asyncio.sleep(1)
-    assert persister.health.status == "degraded"
-    await persister.stop(drain=False)
+    async with running(log, store, attempts=1, first_pause=1000.0) as persister:
+        log.tail.extend(records(1))
+        await asyncio.sleep(1)
+        assert persister.health.status == "degraded"
     assert passed() == pytest.approx(1)
