@@ -174,7 +174,7 @@ class StoreAttachment(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def met(self) -> StoreState | None:
+    def attached_store(self) -> StoreState | None:
         """The store, as it was when the log was attached to it last; ``None``: not yet."""
 
     @property

@@ -108,7 +108,7 @@ class Tail:
         base: at or below it the store may hold what the log does not.
         hole: ``(after, up_to)`` of ids that neither holds any more.
         head: the highest id that was given to anything.
-        confirmed: whether the log has met its store, as it is now: as long as it has not, what
+        confirmed: whether the log is attached to its store as it is now: as long as not, what
             the store answers is not called complete.
     """
 
@@ -235,7 +235,7 @@ class Tail:
                 # Whoever stores goes on, and the other watchers are told.
                 _logger.exception("watcher_failed", watermark=watermark)
 
-    def confront(
+    def set_store_positions(
         self, *, stored: int, base: int, hole: tuple[int, int] | None, confirmed: bool = True
     ) -> None:
         """The store is not what it was: what may be believed of it from now on.

@@ -247,11 +247,11 @@ class LogSuite:
         assert record.body == sent[2].body
 
     async def test_a_store_is_known_once_it_is_attached(self, log: MessageLog) -> None:
-        assert log.met is None
+        assert log.attached_store is None
         epoch = log.epoch
         appended = await _one(log.append(draft()))
         await log.attach_store(EMPTY)
-        assert (log.met, log.epoch) == (EMPTY, epoch)
+        assert (log.attached_store, log.epoch) == (EMPTY, epoch)
         assert log.store_from <= log.tail.stored < appended.id
 
     async def test_above_a_store_that_holds_more_a_new_epoch_begins(self, log: MessageLog) -> None:

@@ -53,7 +53,7 @@ class LocalLog(MessageLog):
         opened: OpenedFile,
         worker: Worker,
         *,
-        met: StoreState | None,
+        attached_store: StoreState | None,
         window_ms: int,
         retention_ms: int,
         backlog_bytes: int,
@@ -81,7 +81,7 @@ class LocalLog(MessageLog):
         self._positions = StorePositions(
             file,
             opened.attachment,
-            met=met,
+            attached_store=attached_store,
             tail=tail,
             worker=self._worker,
             reserve=self._reserve,
@@ -136,7 +136,7 @@ class LocalLog(MessageLog):
         )
         log = cls._of_file(
             opened,
-            met=store,
+            attached_store=store,
             window_ms=idempotency_ms,
             retention_ms=max(retention_ms, idempotency_ms),
             backlog_bytes=backlog_bytes,
@@ -168,8 +168,8 @@ class LocalLog(MessageLog):
         return self._positions.epochs
 
     @property
-    def met(self) -> StoreState | None:
-        return self._positions.met
+    def attached_store(self) -> StoreState | None:
+        return self._positions.attached_store
 
     @property
     def store_from(self) -> int:

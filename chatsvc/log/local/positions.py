@@ -23,7 +23,7 @@ class Positions(NamedTuple):
     Attributes:
         epochs: of the log, the last :data:`MAX_EPOCHS` of them; the present one is the last.
         created_ms: when the present one began, in Unix milliseconds.
-        store: the name of the store that is being filled; ``None`` before one was met.
+        store: the name of the store that is being filled; ``None`` before one was attached.
         stored: that store holds everything up to here (``watermark`` in the file).
         settled: some store held everything up to here: what lies above it was never
             stored anywhere, and is the backlog. At least ``stored``.
@@ -57,7 +57,7 @@ class Positions(NamedTuple):
 
     @property
     def known_base(self) -> int:
-        """``base``, or the highest id of all as long as no store was met.
+        """``base``, or the highest id of all as long as no store was attached.
 
         Until then the store may hold anything.
         """

@@ -34,7 +34,7 @@ class StorePositions:
     Args:
         file: the log's; touched by its thread alone.
         attachment: what the file says.
-        met: the store that was attached at the opening, if one was.
+        attached_store: the store that was attached at the opening, if one was.
         tail: follows what is decided here.
         worker: the log's thread.
         reserve: no id up to this one may be given to anything any more.
@@ -46,7 +46,7 @@ class StorePositions:
         file: LogFile,
         attachment: Attachment,
         *,
-        met: StoreState | None,
+        attached_store: StoreState | None,
         tail: Tail,
         worker: Worker,
         reserve: Callable[[int], None],
@@ -64,7 +64,7 @@ class StorePositions:
         self._changing = 0
         self._read = 0, 0  # the last id of a batch from the file, and how many it had
         self._epoch_listeners: list[EpochListener] = []
-        self.met = met
+        self.attached_store = attached_store
         self.begin = attachment.begin
         self.refill = attachment.refill
 
@@ -122,8 +122,14 @@ class StorePositions:
 
         def apply(attachment: Attachment) -> None:
             positions = self._positions = attachment.positions
-            tail.confront(stored=positions.stored, base=positions.base, hole=positions.hole)
-            self.met, self.begin, self.refill = store, attachment.begin, attachment.refill
+            tail.set_store_positions(
+                stored=positions.stored, base=positions.base, hole=positions.hole
+            )
+            self.attached_store, self.begin, self.refill = (
+                store,
+                attachment.begin,
+                attachment.refill,
+            )
             if attachment.reconciliation is not None and attachment.reconciliation.ahead:
                 self._announce()
 
@@ -157,7 +163,7 @@ class StorePositions:
             self._positions = positions
             for record_id in ids:
                 tail.drop(record_id)
-            tail.confront(
+            tail.set_store_positions(
                 stored=tail.stored,
                 base=positions.base,
                 hole=positions.hole,

@@ -58,11 +58,11 @@ class AttachedStore:
         self._store = store
         self._look_seconds = look_seconds
         self._attached = attached
-        self._found = log.met
+        self._found = log.attached_store
         self._looked_at = time.monotonic()
         self._asked: Mark | None = None
         self._losses = 0
-        self.must_look = log.met is None or log.past_is_unknown
+        self.must_look = log.attached_store is None or log.past_is_unknown
         """Whether it is to be looked at before anything is written."""
         self.is_back = False
         """Whether it answers again, and was not looked at since."""

@@ -213,7 +213,7 @@ class World:
         """What the persister does by itself."""
         before = self.log.epoch
         await self.persister._round()
-        if self.log.met is not None and not self.persister._attached.must_look:
+        if self.log.attached_store is not None and not self.persister._attached.must_look:
             self.log_is_older = False
         if self.log.epoch != before:
             self.note("(new epoch)")
@@ -262,7 +262,7 @@ class World:
         lines.append(
             f"floor {tail.floor:x} stored {tail.stored:x} watermark {tail.watermark:x} "
             f"head {tail.head:x} base {tail.base:x} hole {tail.hole} {positions} "
-            f"met {self.log.met} look {self.persister._attached.must_look} "
+            f"met {self.log.attached_store} look {self.persister._attached.must_look} "
             f"at {self.persister._source.position:x}"
         )
         return "\n".join(lines)
@@ -270,7 +270,7 @@ class World:
     @property
     def confirmed(self) -> bool:
         """Whether the log knows the store that is there now."""
-        return self.log.met is not None and not self.persister._attached.must_look
+        return self.log.attached_store is not None and not self.persister._attached.must_look
 
     def note(self, text: str) -> None:
         self.trace.append(text)

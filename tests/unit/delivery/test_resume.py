@@ -11,8 +11,8 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.delivery.connection import HIGH_WATER
 from chatsvc.delivery.resume import Plan
+from chatsvc.storage.history.pages import entry_of
 from testkit.drafts import record
-from tests.unit.support.fake_log import entry_of
 from tests.unit.support.resuming import SOON, Resumption, shown, turns
 from tests.unit.support.sockets import attach, connection
 

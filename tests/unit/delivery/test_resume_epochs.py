@@ -9,8 +9,8 @@ import pytest
 from chatsvc.core.page import Bounds, Page
 from chatsvc.delivery.resume import Plan
 from chatsvc.log.reconcile import EpochEntry
+from chatsvc.storage.history.pages import entry_of
 from testkit.drafts import record
-from tests.unit.support.fake_log import entry_of
 from tests.unit.support.resuming import Resumption, shown, turns
 
 
@@ -49,7 +49,7 @@ async def test_up_to_the_base_a_resume_asks_history() -> None:
     one = Resumption(recent_bytes=1 << 20)
     one.accept(*(record(at) for at in range(1, 11)))
     one.tail.drop(4)  # the log lacks what the store holds
-    one.tail.confront(stored=10, base=6, hole=None)
+    one.tail.set_store_positions(stored=10, base=6, hole=None)
     plan, transport = await one.resume(one.cursor(2))
     assert plan == Plan(2, True)
     assert shown(transport)[:-1] == [*range(3, 11)]
@@ -64,7 +64,7 @@ async def test_what_a_store_lacks_is_a_gap(at: int, told: bool) -> None:
     one = Resumption(recent_bytes=0)
     one.accept(*(record(at) for at in range(1, 11)))
     one.tail.advance(8)
-    one.tail.confront(stored=5, base=0, hole=None)
+    one.tail.set_store_positions(stored=5, base=0, hole=None)
     plan, transport = await one.resume(one.cursor(at))
     assert plan == (Plan(10, False, at) if told else Plan(at, True))
     assert (("gap", at, 10) in shown(transport)) == told
@@ -74,11 +74,11 @@ async def test_what_is_lost_for_good_is_a_gap_for_who_missed_it() -> None:
     one = Resumption(recent_bytes=0)
     one.accept(*(record(at) for at in range(1, 11)))
     one.tail.advance(8)
-    one.tail.confront(stored=8, base=0, hole=(2, 4))
+    one.tail.set_store_positions(stored=8, base=0, hole=(2, 4))
     for at in (2, 3):
         assert (await one.resume(one.cursor(at)))[0] == Plan(10, False, at)
     assert (await one.resume(one.cursor(4)))[0] == Plan(4, True)
-    one.tail.confront(stored=8, base=0, hole=(9, 10))
+    one.tail.set_store_positions(stored=8, base=0, hole=(9, 10))
     assert (await one.resume(one.cursor(9)))[0] == Plan(10, False, 9), "the newest of all"
 
 
@@ -122,6 +122,6 @@ async def test_where_it_is_planned_again_it_is_for_the_same_user() -> None:
         asyncio.create_task(one.resumer.plan(user, one.cursor(1))) for user in ("bob", "carol")
     ]
     await turns(3)
-    one.tail.confront(stored=5, base=0, hole=(0, 1))
+    one.tail.set_store_positions(stored=5, base=0, hole=(0, 1))
     one.store.gate.set()
     assert await asyncio.gather(*planning) == [Plan(5, False, 1), Plan(1, True)]

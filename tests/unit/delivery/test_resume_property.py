@@ -18,8 +18,8 @@ from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
 from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.tail import Tail
+from chatsvc.storage.history.pages import entry_of
 from testkit.drafts import record
-from tests.unit.support.fake_log import entry_of
 from tests.unit.support.sockets import FakeTransport, attach, connection, texts
 
 USERS = ("ann", "ben", "cem")

@@ -174,7 +174,7 @@ def test_a_store_that_lacks_something_is_told_apart_from_the_backlog() -> None:
     assert (tail.stored, tail.watermark, tail.lacking()) == (4, 5, ((4, 5),))
     tail.advance(7)
     assert (tail.stored, tail.watermark, tail.refilling, tail.lacking()) == (7, 7, False, ())
-    tail.confront(stored=3, base=9, hole=(1, 2))
+    tail.set_store_positions(stored=3, base=9, hole=(1, 2))
     assert (tail.stored, tail.watermark, tail.head, tail.base) == (3, 7, 9, 9)
     assert tail.lacking() == ((3, 7),)
     assert tail.missing() == ((3, 7), (1, 2))

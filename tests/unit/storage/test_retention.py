@@ -49,7 +49,7 @@ async def test_nothing_that_the_store_does_not_hold_yet_goes_however_old() -> No
     saved, unsaved = record(1), record(2)
     store = stored(saved, unsaved)
     tail = saved_up_to(unsaved.id)
-    tail.confront(stored=saved.id, base=0, hole=None)
+    tail.set_store_positions(stored=saved.id, base=0, hole=None)
     retention = Retention(store, tail, expiring(1, unsaved.id), pause_seconds=0)
     assert await retention.sweep() == 1
     assert sorted(store.records) == [unsaved.id]

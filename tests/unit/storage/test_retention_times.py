@@ -91,7 +91,7 @@ async def test_after_a_failure_the_next_sweep_is_an_hour_later(
 
 async def test_a_sweep_goes_no_further_than_what_is_stored() -> None:
     store, tail, expiry = all_expired(3)
-    tail.confront(stored=record(2).id, base=0, hole=None)
+    tail.set_store_positions(stored=record(2).id, base=0, hole=None)
     assert await Retention(store, tail, expiry, pause_seconds=0).sweep() == 2
     assert {bound for _, bound, _ in store.purges} == {record(2).id + 1}
 

@@ -15,6 +15,7 @@ from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.base import Appended, EpochListener, LogCounts, MessageLog
 from chatsvc.log.reconcile import EpochEntry, StoreState
 from chatsvc.log.tail import Tail
+from chatsvc.storage.history.pages import entry_of
 
 
 class FakeLog(MessageLog):
@@ -125,7 +126,7 @@ class FakeLog(MessageLog):
         self.tail.advance(watermark)
 
     @property
-    def met(self) -> StoreState | None:
+    def attached_store(self) -> StoreState | None:
         return self._met
 
     @property
@@ -149,18 +150,6 @@ class FakeLog(MessageLog):
 
     async def close(self) -> None:
         self.refusing = True
-
-
-def entry_of(record: Record) -> Entry:
-    return Entry(
-        record.id,
-        record.id,
-        record.channel,
-        record.sender,
-        record.origin,
-        record.audience,
-        record.body,
-    )
 
 
 class FakeHistory:

@@ -10,13 +10,13 @@ from tests.unit.support.fake_log import FakeLog
 
 
 class NotedLog(FakeLog):
-    """``begin_at``: from where on is stored; what is read, met and learnt is noted."""
+    """``begin_at``: from where on is stored; what is read, attached and learnt is noted."""
 
     def __init__(self) -> None:
         super().__init__()
         self.begin_at: int | None = None
         self.reads: list[tuple[int, int, int, int]] = []
-        self.meetings = 0
+        self.attachments = 0
         self.learnt: list[tuple[int, Sequence[tuple[str, int]]]] = []
         self.unknown = False
 
@@ -34,7 +34,7 @@ class NotedLog(FakeLog):
         self.learnt.append((newest, ahead))
 
     async def attach_store(self, store: StoreState) -> None:
-        self.meetings += 1
+        self.attachments += 1
         await super().attach_store(store)
 
     async def read(self, after: int, up_to: int, limit: int, max_bytes: int) -> list[Record]:

@@ -22,7 +22,8 @@ from chatsvc.features.messages.model import (
 )
 from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import AllowAll, MessageService
-from tests.unit.support.fake_log import FakeHistory, FakeLog, entry_of
+from chatsvc.storage.history.pages import entry_of
+from tests.unit.support.fake_log import FakeHistory, FakeLog
 
 
 class Alice(NamedTuple):

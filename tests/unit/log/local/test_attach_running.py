@@ -27,11 +27,11 @@ from tests.unit.support.local_logs import (
 
 async def test_a_store_that_comes_later_is_met(tmp_path: Path, open_log: Open) -> None:
     log = await open_log()
-    assert (log.met, log.tail.confirmed) == (None, False)
+    assert (log.attached_store, log.tail.confirmed) == (None, False)
     sent = await send(log)
     epoch = log.epoch
     await log.attach_store(NOTHING)
-    assert (log.met, log.epoch, log.tail.confirmed) == (NOTHING, epoch, True)
+    assert (log.attached_store, log.epoch, log.tail.confirmed) == (NOTHING, epoch, True)
     log.advance_watermark(sent.id)
     assert LogFile(tmp_path / "log.db").meta("store") == "s"
 
@@ -97,7 +97,7 @@ async def test_a_attaching_that_cannot_be_kept_changes_nothing(
     log = await open_log(store=NOTHING)
     sent = await send(log)
     log.advance_watermark(sent.id)
-    before = (log.epoch, log.tail.stored, log.met)
+    before = (log.epoch, log.tail.stored, log.attached_store)
 
     def full(values: object) -> None:
         raise LogUnavailable("full", code="disk_full")
@@ -105,7 +105,7 @@ async def test_a_attaching_that_cannot_be_kept_changes_nothing(
     monkeypatch.setattr(log._file, "set_metas", full)
     with pytest.raises(LogUnavailable):
         await log.attach_store(StoreState("another", None, 0))
-    assert (log.epoch, log.tail.stored, log.met) == before
+    assert (log.epoch, log.tail.stored, log.attached_store) == before
     monkeypatch.undo()
     await log.attach_store(StoreState("another", None, 0))
     assert log.tail.stored < sent.id

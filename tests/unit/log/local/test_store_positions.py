@@ -135,7 +135,7 @@ async def test_the_same_store_as_it_was_may_be_met_again_at_once(open_log: Open)
     await log.attach_store(store)
     epoch = log.epoch
     await log.attach_store(store)
-    assert (log.epoch, log.met) == (epoch, store)
+    assert (log.epoch, log.attached_store) == (epoch, store)
 
 
 async def test_another_store_may_be_met_at_once(open_log: Open) -> None:
@@ -143,15 +143,15 @@ async def test_another_store_may_be_met_at_once(open_log: Open) -> None:
     await log.attach_store(theirs(minutes_ahead(1)))
     another = theirs(minutes_ahead(2))._replace(identity="another")
     await log.attach_store(another)
-    assert log.met == another
+    assert log.attached_store == another
 
 
 # --- what is kept
 
 
-async def test_the_store_of_the_start_is_the_one_that_was_met(open_log: Open) -> None:
+async def test_the_store_of_the_start_is_the_one_that_is_attached(open_log: Open) -> None:
     log = await open_log(store=NOTHING)
-    assert log.met == NOTHING
+    assert log.attached_store == NOTHING
 
 
 async def test_what_a_store_has_lost_is_missing_also_after_records_moved(open_log: Open) -> None:
@@ -229,7 +229,7 @@ def test_a_store_without_a_mark_that_had_one_is_believed_in_nothing(tmp_path: Pa
     file.close()
 
 
-async def test_what_was_met_is_said_by_name(open_log: Open) -> None:
+async def test_what_it_was_attached_to_is_said_by_name(open_log: Open) -> None:
     log = await open_log(store=NOTHING)
     sent = await send(log, 2)
     log.advance_watermark(sent[1].id)

@@ -210,7 +210,7 @@ async def test_what_the_log_lacked_is_settled_with_nothing_of_its_own_there() ->
 async def test_a_loss_is_named_from_the_last_of_the_page_on(up_to: int, is_touched: bool) -> None:
     world = Many(8, 8, 12)
     hole = (at(3)[0], up_to)
-    world.tail.confront(stored=at(8)[0], base=0, hole=hole)
+    world.tail.set_store_positions(stored=at(8)[0], base=0, hole=hole)
     page = await world.history.conversations("alice", before=MAX_ID, limit=4)
     assert (ids(page.conversations), page.has_more) == (at(12, 11, 10, 9), True)
     assert page.lost == (hole if is_touched else None)
@@ -218,7 +218,7 @@ async def test_a_loss_is_named_from_the_last_of_the_page_on(up_to: int, is_touch
 
 async def test_a_loss_of_the_very_first_is_named() -> None:
     world = Refilling(8)
-    world.tail.confront(stored=at(8)[0], base=0, hole=(0, 1))
+    world.tail.set_store_positions(stored=at(8)[0], base=0, hole=(0, 1))
     page = await world.history.conversations("bob", before=MAX_ID, limit=5)
     assert (page.lost, page.has_more) == ((0, 1), False)
 

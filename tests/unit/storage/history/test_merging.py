@@ -147,14 +147,14 @@ async def test_what_a_store_answers_that_was_not_met_is_not_called_complete() ->
     world.tail.confirmed = False
     assert not (await world.history.user_page("bob", Bounds(20))).complete
     assert (await world.history.user_page("bob", Bounds(4))).complete
-    world.tail.confront(stored=START + 8 * STEP, base=0, hole=None)
+    world.tail.set_store_positions(stored=START + 8 * STEP, base=0, hole=None)
     assert (await world.history.user_page("bob", Bounds(20))).complete
 
 
 async def test_what_is_lost_for_good_is_named_by_the_pages_that_touch_it() -> None:
     world = Refilling(8)
     lost = (START + 2 * STEP, START + 4 * STEP)
-    world.tail.confront(stored=START + 8 * STEP, base=0, hole=lost)
+    world.tail.set_store_positions(stored=START + 8 * STEP, base=0, hole=lost)
     for bounds, found in (
         (Bounds(20), lost),
         (Bounds(8), None),

@@ -98,7 +98,7 @@ async def test_an_answer_that_was_lost_is_no_other_writer(
     log.tail.extend(records(2, first=3))  # the next attempt has more to store
     await until(lambda: log.tail.watermark == log.tail.head)
     assert events.total("round_failed") == 0
-    assert log.meetings == 1
+    assert log.attachments == 1
     last = records(4)[-1]
     assert store.mark == Mark(last.id, 1, "fake", content=fingerprint(last.body))
 
@@ -117,9 +117,9 @@ async def test_a_watermark_that_is_not_its_own_makes_the_two_meet_again(
         await until(lambda: log.tail.watermark == log.tail.head)
     failed = [line["error"] for line in lines if line["event"] == "round_failed"]
     assert failed == ["another service writes to the store, or it was put back"]
-    assert log.meetings == 2
-    assert log.met is not None
-    assert log.met.mark == put_back
+    assert log.attachments == 2
+    assert log.attached_store is not None
+    assert log.attached_store.mark == put_back
     await until(lambda: persister.health == ("ok", None, 0))
 
 
@@ -133,8 +133,8 @@ async def test_after_a_failed_round_it_looks_whether_the_store_is_the_same(
     store.name = "another"
     log.tail.extend(records(2, first=4))
     await until(lambda: log.tail.watermark == log.tail.head)
-    assert log.met is not None
-    assert log.met.identity == "another"
+    assert log.attached_store is not None
+    assert log.attached_store.identity == "another"
 
 
 @pytest.mark.parametrize("busy", [False, True])
@@ -148,7 +148,7 @@ async def test_it_looks_now_and_then_without_a_cause(
     if busy:
         await asyncio.sleep(0.02)
         log.tail.extend(records(1, first=4))
-    await until(lambda: log.met is not None and log.met.identity == "another")
+    await until(lambda: log.attached_store is not None and log.attached_store.identity == "another")
 
 
 async def test_a_store_that_comes_while_there_is_nothing_to_store_is_met(
@@ -158,20 +158,20 @@ async def test_a_store_that_comes_while_there_is_nothing_to_store_is_met(
     persister = make()
     persister.start()
     await asyncio.sleep(0.02)
-    assert log.met is None
+    assert log.attached_store is None
     assert persister.health == ("ok", None, 0)
     store.away = False
-    await until(lambda: log.met is not None)
+    await until(lambda: log.attached_store is not None)
 
 
 async def test_an_idle_persister_does_not_look_before_it_is_time(
     make: Make, log: WatchedLog, store: MemoryStore
 ) -> None:
     make().start()
-    await until(lambda: log.met is not None)
+    await until(lambda: log.attached_store is not None)
     opened = store.opened
     await asyncio.sleep(0.05)
-    assert (store.opened, log.meetings) == (opened, 1)
+    assert (store.opened, log.attachments) == (opened, 1)
 
 
 async def test_a_store_that_was_lost_is_not_relied_on_until_it_was_looked_at(
@@ -188,8 +188,8 @@ async def test_a_store_that_was_lost_is_not_relied_on_until_it_was_looked_at(
     store.mark = Mark(START, 1, "fake")  # an older copy
     persister.store_back()
     await until(lambda: log.tail.confirmed)
-    assert log.met is not None
-    assert log.met.mark == store.mark, "it was met before it was relied on"
+    assert log.attached_store is not None
+    assert log.attached_store.mark == store.mark, "it was attached before it was relied on"
 
 
 async def test_a_short_outage_of_the_same_store_costs_a_look_and_no_meeting(
@@ -203,7 +203,7 @@ async def test_a_short_outage_of_the_same_store_costs_a_look_and_no_meeting(
         persister.store_lost()
         persister.store_back()
         await until(lambda: log.tail.confirmed)
-    assert log.meetings == 1
+    assert log.attachments == 1
 
 
 async def test_a_store_that_is_lost_while_it_is_looked_at_is_looked_at_again(
@@ -232,7 +232,7 @@ async def test_a_look_that_finds_the_store_gone_relies_on_it_no_more(
     make: Make, log: WatchedLog, store: MemoryStore
 ) -> None:
     make(look_seconds=0.01).start()
-    await until(lambda: log.met is not None)
+    await until(lambda: log.attached_store is not None)
     store.away = True
     await until(lambda: not log.tail.confirmed)
     store.away = False

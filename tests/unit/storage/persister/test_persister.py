@@ -154,7 +154,7 @@ async def test_a_store_that_was_away_at_the_start_is_opened_later(
     store.open_error = None
     await until(lambda: log.tail.watermark == log.tail.head)
     assert store.opened == 1
-    assert log.met == StoreState("memory", None, 0), "before the first write"
+    assert log.attached_store == StoreState("memory", None, 0), "before the first write"
 
 
 async def test_a_store_of_a_newer_version_stops_it(

@@ -237,7 +237,7 @@ async def test_an_advance_whose_answer_was_lost_is_recognized_after_the_round(
         store.answers_lost = 1
         log.tail.extend(records(2, first=3))
         await asyncio.sleep(60)
-        assert (log.meetings, log.tail.watermark) == (1, record(4).id)
+        assert (log.attachments, log.tail.watermark) == (1, record(4).id)
         assert store.mark == Mark(record(4).id, 1, "fake", None, fingerprint(record(4).body))
 
 
@@ -252,7 +252,7 @@ async def test_an_advance_whose_answer_was_lost_is_gone_on_from(
         await asyncio.sleep(0.5)
         log.tail.extend(records(2, first=3))  # the next attempt has more to store
         await asyncio.sleep(5)
-        assert (log.meetings, store.batches) == (1, [2, 4])
+        assert (log.attachments, store.batches) == (1, [2, 4])
         assert store.mark == Mark(record(4).id, 1, "fake", None, fingerprint(record(4).body))
 
 

@@ -160,9 +160,9 @@ async def test_a_store_that_is_away_is_asked_every_two_seconds(
         await asyncio.sleep(9)
         store.away = False
         await asyncio.sleep(0.5)
-        assert log.met is None
+        assert log.attached_store is None
         await asyncio.sleep(0.6)
-        assert log.met is not None
+        assert log.attached_store is not None
 
 
 @in_virtual_time
