@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from chatsvc.core.conversation import Conversation
 from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import id_ms
+from chatsvc.core.kinds import Kinds
+from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, take
 from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark
@@ -23,6 +25,7 @@ from chatsvc.storage.ports.dead_letters import DeadLetter, DeadLetters
 from chatsvc.storage.ports.lifecycle import Versions
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.ports.messages import Rejection
+from chatsvc.storage.ports.records import RecordReader
 
 
 class MemoryLetters(DeadLetters):
@@ -56,16 +59,20 @@ class MemoryLetters(DeadLetters):
 
 @dataclass
 class MemoryDisk:
-    """What outlives a store in memory. Of version 0 until a store is opened over it."""
+    """What outlives a store in memory. Of version 0 until a store is opened over it.
+
+    ``records`` are messages, ``changes`` records of the other kinds.
+    """
 
     name: str = "memory"
     version: int = 0
     records: dict[int, Record] = field(default_factory=dict)
+    changes: dict[int, Record] = field(default_factory=dict)
     letters: dict[int, DeadLetter] = field(default_factory=dict)
     mark: Mark | None = None
 
 
-class MemoryStore(MessageStore):
+class MemoryStore(MessageStore, RecordReader):
     """Keeps the promises of the ports, slowly and plainly.
 
     Over a ``disk`` of its own it is open from the start, for tests of what stands above.
@@ -76,7 +83,8 @@ class MemoryStore(MessageStore):
     ``answers_lost`` makes so many advances of the watermark fail after they were made.
     """
 
-    def __init__(self, disk: MemoryDisk | None = None) -> None:
+    def __init__(self, disk: MemoryDisk | None = None, *, kinds: Kinds = MESSAGES_ONLY) -> None:
+        self.kinds = kinds
         self.disk = disk or MemoryDisk(version=1)
         self.is_open = disk is None
         self.letters = MemoryLetters(self.disk.letters)
@@ -154,7 +162,7 @@ class MemoryStore(MessageStore):
         return True
 
     async def head(self) -> int:
-        return max(self.records, default=0)
+        return max([*self.records, *self.disk.changes], default=0)
 
     async def write(self, records: Sequence[Record]) -> builtins.list[Rejection]:
         if self.gate is not None:
@@ -168,12 +176,41 @@ class MemoryStore(MessageStore):
         self.batches.append(len(records))
         refused = [one for one in records if self.refuse(one)]
         rejections = [Rejection(one, "refused", "a test says so") for one in refused]
-        decoded, unfit = partition_records([one for one in records if one not in refused])
+        decoded, unfit = partition_records(
+            [one for one in records if one not in refused], self.kinds
+        )
         rejections += unfit
         for one, _ in decoded:
-            if sameness(self.records.setdefault(one.id, one)) != sameness(one):
+            held = self.records.get(one.id) or self.disk.changes.get(one.id)
+            if held is None:
+                self._add(one)
+            elif sameness(held) != sameness(one):
                 rejections.append(conflicting(one))
         return rejections
+
+    def _add(self, one: Record) -> None:
+        if self.kinds.counts(one.kind):
+            self.records[one.id] = one
+            return
+        changes = self.disk.changes
+        if self.kinds.is_latest(one.kind):
+            about = (one.channel, one.kind, one.target)
+            for key, other in list(changes.items()):
+                if (other.channel, other.kind, other.target) != about:
+                    continue
+                if key > one.id:
+                    return
+                del changes[key]
+        changes[one.id] = one
+
+    async def user_records(self, user: str, bounds: Bounds) -> list[Entry]:
+        return await self._page(lambda one: user in one.audience, bounds, changes=True)
+
+    async def channel_records(self, channel: str, bounds: Bounds) -> list[Entry]:
+        return await self._page(lambda one: one.channel == channel, bounds, changes=True)
+
+    async def count_user_records(self, user: str, bounds: Bounds) -> int:
+        return len(await self.user_records(user, bounds._replace(max_bytes=NO_BYTE_BOUND)))
 
     async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
         return await self._page(lambda one: one.channel == channel, bounds)
@@ -255,9 +292,11 @@ class MemoryStore(MessageStore):
 
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:
         self._check()
-        old = sorted(key for key in self.records if key < before_id)[:limit]
+        held = [*self.records, *self.disk.changes]
+        old = sorted(key for key in held if key < before_id)[:limit]
         for key in old:
-            del self.records[key]
+            self.records.pop(key, None)
+            self.disk.changes.pop(key, None)
         return len(old)
 
     async def ping(self) -> None:
@@ -266,12 +305,15 @@ class MemoryStore(MessageStore):
     async def close(self) -> None:
         self.away = True
 
-    async def _page(self, ours: Callable[[Record], bool], bounds: Bounds) -> list[Entry]:
+    async def _page(
+        self, ours: Callable[[Record], bool], bounds: Bounds, *, changes: bool = False
+    ) -> list[Entry]:
         await self._wait()
+        held = self.records | (self.disk.changes if changes else {})
         found = [
-            entry_of(self.records[key])
-            for key in sorted(self.records)
-            if bounds.after < key < bounds.before and ours(self.records[key])
+            entry_of(held[key])
+            for key in sorted(held)
+            if bounds.after < key < bounds.before and ours(held[key])
         ]
         if not bounds.newest:
             return take(found[: bounds.limit], lambda one: len(one.body), bounds.max_bytes)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from chatsvc.core.ids import STEP, id_at
 from chatsvc.core.message import draft_message
@@ -60,6 +63,36 @@ def other_kind(number: int, kind: str = "reaction", to: Sequence[str] = ("alice"
         client_id=None,
         digest=plain.digest,
         body=b'{"type":"reaction"}',
+    )
+
+
+def change(
+    number: int,
+    kind: str = "edit",
+    *,
+    to: Sequence[str] = ("alice", "bob"),
+    sender: str | None = None,
+    target: str = "",
+    text: str = "x",
+    client_id: str | None = None,
+) -> Record:
+    """The ``number``-th record of the log, of a kind that is no message."""
+    participants = normalize_participants(to)
+    channel, by = channel_key(participants), sender or to[0]
+    rest = {"channel": channel, "sender": by, "target": target, "text": text}
+    return accept(
+        Draft(
+            kind=kind,
+            channel=channel,
+            audience=participants,
+            sender=by,
+            origin="laptop",
+            client_id=client_id,
+            digest=hashlib.blake2b(text.encode(), digest_size=16).digest(),
+            rest=msgspec.json.encode(rest),
+            target=target,
+        ),
+        START + number * STEP,
     )
 
 

@@ -10,13 +10,17 @@ from typing import Any, Final
 import msgspec
 
 from chatsvc.core.errors import Invalid
-from chatsvc.core.record import KIND_MESSAGE, Draft
+from chatsvc.core.kinds import Kind, Kinds
+from chatsvc.core.record import Draft
 
 MAX_CONTENT: Final = 16_000
 MAX_METADATA_BYTES: Final = 4096
 MAX_METADATA_DEPTH: Final = 5
 MAX_CLIENT_ID: Final = 64
 MAX_DEVICE: Final = 64
+
+MESSAGE: Final = Kind(name="message", counts=True)
+MESSAGES_ONLY: Final = Kinds([MESSAGE])
 
 _CLIENT_ID = re.compile(r"[\x20-\x7e]{1,64}\Z")
 _DEVICE = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
@@ -127,7 +131,7 @@ def draft_message(
 ) -> Draft:
     """Return a message for the log. The caller has checked every value."""
     return Draft(
-        kind=KIND_MESSAGE,
+        kind=MESSAGE.name,
         channel=channel,
         audience=participants,
         sender=sender,

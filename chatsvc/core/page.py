@@ -95,7 +95,7 @@ def fit(
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One message as a reader needs it: the JSON of ``body`` is what clients see.
+    """One message, or one change, as a reader needs it: the JSON of ``body`` is what clients see.
 
     ``rev`` is the id of the last record that changed it (its own, as long as nothing
     has); replay goes by ``rev``.
@@ -108,6 +108,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     origin: str
     audience: tuple[str, ...]
     body: bytes
+    kind: str = "message"
 
 
 class Page(NamedTuple):

@@ -16,7 +16,6 @@ from chatsvc.core.errors import LogDamaged, VersionTooNew
 from chatsvc.core.ids import created_at, format_id
 
 RECORD_VERSION: Final = 1
-KIND_MESSAGE: Final = "message"
 
 RECORD_BYTES: Final = 460
 """Bytes of memory of a record without its body and its audience: the struct, its short
@@ -32,7 +31,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     which the log adds (:func:`compose_body`). ``audience`` is sorted and holds the ids of
     all recipients, the sender included. ``origin`` is the connection that sent it, or the
     device that a send over HTTP names. ``digest`` is that of the content: it distinguishes a
-    retry from another message with the same ``client_id``.
+    retry from another message with the same ``client_id``. ``target`` is what a change is about:
+    of a kind that is ``latest`` (:mod:`chatsvc.core.kinds`) the newest of each target is kept.
     """
 
     kind: str
@@ -43,6 +43,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     client_id: str | None
     digest: bytes
     rest: bytes
+    target: str = ""
 
     @property
     def cost(self) -> int:
@@ -68,6 +69,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     client_id: str | None
     digest: bytes
     body: bytes
+    target: str = ""
 
     @property
     def cost(self) -> int:
@@ -123,6 +125,7 @@ def accept(draft: Draft, record_id: int) -> Record:
         client_id=draft.client_id,
         digest=draft.digest,
         body=compose_body(draft.kind, record_id, draft.rest),
+        target=draft.target,
     )
 
 

@@ -7,7 +7,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from chatsvc.core.record import KIND_MESSAGE, Record
+from chatsvc.core.kinds import Kinds
+from chatsvc.core.message import MESSAGES_ONLY
+from chatsvc.core.record import Record
 from chatsvc.storage.ports.messages import Rejection
 
 DIGEST_CONFLICT: Final = "digest_conflict"
@@ -31,15 +33,21 @@ class DecodedRecord(NamedTuple):
     body: dict[str, Any]
 
 
-def partition_records(records: Sequence[Record]) -> tuple[list[DecodedRecord], list[Rejection]]:
-    """Part what can be stored as a message from what never can.
+def partition_records(
+    records: Sequence[Record], kinds: Kinds = MESSAGES_ONLY
+) -> tuple[list[DecodedRecord], list[Rejection]]:
+    """Part what can be stored from what never can.
 
-    Codes of the rejections: ``unknown_kind``, ``unreadable_body``.
+    Args:
+        records: messages, and changes.
+        kinds: those that this program stores.
+
+    Codes of the rejections: ``unknown_kind``, ``unreadable_body``, ``audience_mismatch``.
     """
     decoded: list[DecodedRecord] = []
     rejections: list[Rejection] = []
     for record in records:
-        if record.kind != KIND_MESSAGE:
+        if record.kind not in kinds:
             reason = f"this program stores no records of kind {record.kind!r}"
             rejections.append(Rejection(record, "unknown_kind", reason))
             continue
@@ -50,15 +58,27 @@ def partition_records(records: Sequence[Record]) -> tuple[list[DecodedRecord], l
             reason = f"the body is not a JSON object: {exc}"
             rejections.append(Rejection(record, "unreadable_body", reason))
             continue
-        participants = body.get("participants")
-        if not isinstance(participants, list) or not all(
-            isinstance(user, str) for user in participants
-        ):
-            reason = "the body's participants are not a list of user ids"
-            rejections.append(Rejection(record, "unreadable_body", reason))
+        rejection = _check_participants(record, body) if kinds.counts(record.kind) else None
+        if rejection is not None:
+            rejections.append(rejection)
             continue
         decoded.append(DecodedRecord(record, body))
     return decoded, rejections
+
+
+def _check_participants(record: Record, body: dict[str, Any]) -> Rejection | None:
+    """Why a message is not one to its participants, if it is not: they are stored once for all."""
+    participants = body.get("participants")
+    if not isinstance(participants, list) or not all(
+        isinstance(user, str) for user in participants
+    ):
+        reason = "the body's participants are not a list of user ids"
+        return Rejection(record, "unreadable_body", reason)
+    if tuple(participants) != record.audience:
+        return Rejection(
+            record, "audience_mismatch", "a message must be for all its participants, and no others"
+        )
+    return None
 
 
 class Sameness(NamedTuple):

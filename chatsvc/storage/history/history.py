@@ -17,8 +17,8 @@ from typing import Final, Protocol
 
 from chatsvc.core.conversation import ConversationPage
 from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.page import Bounds, Entry, Page
-from chatsvc.core.record import KIND_MESSAGE
 from chatsvc.log.tail import Tail
 from chatsvc.storage.bodies import decode_participants
 from chatsvc.storage.history.listing import ConversationListing
@@ -135,7 +135,7 @@ class History:
             return None
         record = tail.get(message_id)
         if record is not None:
-            if record.kind != KIND_MESSAGE:
+            if not MESSAGES_ONLY.counts(record.kind):
                 return None
             here = entry_of(record)
             if tail.stored < message_id <= tail.base:

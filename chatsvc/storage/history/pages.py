@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.page import Bounds, Entry, Page, body_bytes, fit
-from chatsvc.core.record import KIND_MESSAGE, Record
+from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail, overlap
 
 FromTail = Callable[[Bounds], list[Record]]
@@ -25,6 +26,7 @@ def entry_of(record: Record) -> Entry:
         origin=record.origin,
         audience=record.audience,
         body=record.body,
+        kind=record.kind,
     )
 
 
@@ -34,7 +36,7 @@ def messages_of(from_tail: FromTail, bounds: Bounds) -> list[Entry]:
     rest = bounds
     while True:
         records = from_tail(rest)
-        entries = [entry_of(record) for record in records if record.kind == KIND_MESSAGE]
+        entries = [entry_of(record) for record in records if MESSAGES_ONLY.counts(record.kind)]
         found = entries + found if bounds.newest else found + entries
         if not rest.reached_by(records) or bounds.reached_by(found):
             return found

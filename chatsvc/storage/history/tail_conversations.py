@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.page import NO_BYTE_BOUND, Bounds
-from chatsvc.core.record import KIND_MESSAGE, Record
+from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 
 USERS: Final = 256
@@ -51,7 +52,7 @@ class UserConversations:
         """Newer ones, ascending."""
         newest = self.newest
         for record in records:
-            if record.kind == KIND_MESSAGE:
+            if MESSAGES_ONLY.counts(record.kind):
                 newest[record.channel] = record.id
                 newest.move_to_end(record.channel)
         if records:

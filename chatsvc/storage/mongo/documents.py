@@ -21,8 +21,9 @@ from bson.raw_bson import RawBSONDocument
 from chatsvc.core.conversation import Conversation
 from chatsvc.core.errors import VersionTooNew
 from chatsvc.core.ids import MAX_ID, created_at, format_id, id_ms
+from chatsvc.core.message import MESSAGE
 from chatsvc.core.page import Bounds, Entry
-from chatsvc.core.record import KIND_MESSAGE, Record
+from chatsvc.core.record import Record
 from chatsvc.storage.bodies import DecodedRecord
 from chatsvc.storage.client_ids import minted_ahead_ms
 from chatsvc.storage.ports.messages import Rejection
@@ -126,7 +127,7 @@ def to_body(document: Document) -> bytes:
     if "body" in document:
         return str(document["body"]).encode()
     body: Document = {
-        "type": KIND_MESSAGE,
+        "type": MESSAGE.name,
         "id": document["_id"],
         "created_at": created_at(int(document["_id"], 16)),
         "channel": document["channel"],
@@ -174,7 +175,7 @@ def _fields_express_body(record: Record, body: dict[str, Any], document: Documen
     return (
         names >= _MEMBERS
         and names <= _MEMBERS | _OPTIONAL
-        and body["type"] == KIND_MESSAGE
+        and body["type"] == MESSAGE.name
         and body["id"] == document["_id"]
         and body["created_at"] == created_at(record.id)
         and body["channel"] == record.channel

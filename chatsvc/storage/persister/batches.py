@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from chatsvc.core.ids import format_id
-from chatsvc.core.record import KIND_MESSAGE, Record
+from chatsvc.core.kinds import Kinds
+from chatsvc.core.message import MESSAGES_ONLY
+from chatsvc.core.record import Record
 from chatsvc.log.base import StoreFeed
 from chatsvc.storage.letter_records import taken_by_letters
 from chatsvc.storage.ports.dead_letters import HasDeadLetters
 
-KNOWN_KINDS: Final = frozenset({KIND_MESSAGE})
 BEHIND_BATCH: Final = 5000
 BEHIND_BYTES: Final = 4 * 1024 * 1024
 REFILL_BATCH: Final = 1000
@@ -29,9 +30,13 @@ class BatchSource:
         log: read from its tail, and from its file what a store lacks that another had.
         store: whose dead letters may have ids of the records.
         batch: messages in one go while keeping up.
+        kinds: those that the store takes.
     """
 
-    def __init__(self, log: StoreFeed, store: HasDeadLetters, batch: int) -> None:
+    def __init__(
+        self, log: StoreFeed, store: HasDeadLetters, batch: int, kinds: Kinds = MESSAGES_ONLY
+    ) -> None:
+        self._kinds = kinds
         self._log = log
         self._store = store
         self._batch = batch
@@ -89,7 +94,7 @@ class BatchSource:
         if not records:
             self._pass(tail.watermark)
         for index, record in enumerate(records):
-            if record.kind not in KNOWN_KINDS:
+            if record.kind not in self._kinds:
                 if index == 0:
                     raise UnknownKind(
                         f"record {format_id(record.id)} is of kind {record.kind!r}, which this "

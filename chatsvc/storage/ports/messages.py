@@ -9,6 +9,9 @@
 4. A page is ascending by id, and its bodies equal, as JSON values, what was written. It ends
    with the entry that takes it beyond ``max_bytes``, and what lies behind that entry is not read
    into memory, but for a batch of what the database sends at once.
+5. Records of a kind that does not count (:mod:`chatsvc.core.kinds`) are changes: they are
+   written in the same batch, and found by :mod:`chatsvc.storage.ports.records` alone. Messages
+   and changes share their ids.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ class MessageReader(Protocol):
 
     @abc.abstractmethod
     async def head(self) -> int:
-        """The highest ``rev`` stored, 0 if there is none."""
+        """The highest id of a record stored, messages and changes, 0 if there is none."""
 
     @abc.abstractmethod
     async def get(self, message_id: int) -> Entry | None:
@@ -66,7 +69,8 @@ class MessagePurger(Protocol):
 
     @abc.abstractmethod
     async def purge(self, before_id: int, *, limit: int = 1000) -> int:
-        """Delete the oldest messages below ``before_id``, at most ``limit``; how many went.
+        """Delete the oldest records below ``before_id``, at most ``limit``; how many went.
 
-        A conversation goes with its newest message. Call again until it returns 0.
+        Messages and changes. A conversation goes with its newest message. Call again until it
+        returns 0.
         """

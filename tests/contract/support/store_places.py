@@ -5,13 +5,20 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
+from chatsvc.core.kinds import Kind, Kinds
+from chatsvc.core.message import MESSAGE
 from chatsvc.storage.mongo.store import MongoStore
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.sqlite.store import SqliteStore
 from testkit import mongod
 from testkit.memory_store import MemoryDisk, MemoryStore
+
+KINDS: Final = Kinds(
+    [MESSAGE, Kind(name="edit"), Kind(name="reaction"), Kind(name="read", latest=True)]
+)
+"""What the stores of the contract suites take."""
 
 
 class Place(Protocol):
@@ -71,7 +78,7 @@ class MemoryPlace:
         self.made: list[MemoryStore] = []
 
     def make(self) -> MemoryStore:
-        self.made.append(MemoryStore(self.disk))
+        self.made.append(MemoryStore(self.disk, kinds=KINDS))
         return self.made[-1]
 
     async def set_version(self, version: int) -> None:

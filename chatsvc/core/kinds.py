@@ -1,0 +1,76 @@
+"""Kinds of records, as their features declare them, and the kinds that a program knows.
+
+The log and delivery carry records of any kind. What is kept of a record, and whether a page of
+messages has it, is asked of its kind here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+_NAME: Final = re.compile(r"[a-z][a-z_]{0,31}\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of record.
+
+    Args:
+        name: the ``type`` of its frames; 1 to 32 of ``[a-z_]``, a letter first.
+        counts: whether a record is a message: pages have it, it counts as unread, and it moves
+            its conversation up. Every other record is a change, which only a resume and
+            ``GET /api/changes`` have.
+        latest: whether only the newest record of a conversation, kind and target matters, as
+            with read positions. The store keeps that one alone.
+
+    Raises:
+        ValueError: the name is not one, or a kind both counts and is ``latest``.
+    """
+
+    name: str
+    counts: bool = False
+    latest: bool = False
+
+    def __post_init__(self) -> None:
+        if not _NAME.match(self.name):
+            raise ValueError(
+                f"kind {self.name!r}: a name must be 1 to 32 of [a-z_], a letter first"
+            )
+        if self.counts and self.latest:
+            raise ValueError(f"kind {self.name!r}: a message must not be replaced by a later")
+
+
+class Kinds:
+    """The kinds that a program knows, by name.
+
+    Raises:
+        ValueError: two have the same name.
+    """
+
+    def __init__(self, kinds: Iterable[Kind]) -> None:
+        self._kinds: dict[str, Kind] = {}
+        for kind in kinds:
+            if kind.name in self._kinds:
+                raise ValueError(f"two kinds have the name {kind.name!r}")
+            self._kinds[kind.name] = kind
+        self._counted = frozenset(one.name for one in self._kinds.values() if one.counts)
+        self._latest = frozenset(one.name for one in self._kinds.values() if one.latest)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._kinds
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all of them."""
+        return frozenset(self._kinds)
+
+    def counts(self, name: str) -> bool:
+        """Whether a record of this kind is a message; ``False`` for an unknown kind."""
+        return name in self._counted
+
+    def is_latest(self, name: str) -> bool:
+        """Whether only the newest record of this kind and one target is kept."""
+        return name in self._latest

@@ -1,0 +1,32 @@
+"""The port by which a resume finds what it replays: messages, and the changes beside them.
+
+1. An entry of a message equals that of a page of messages; its ``kind`` is the record's, for a
+   change too. A change's body equals, as a JSON value, what was written.
+2. Pages are ascending by id, messages and changes in one order, and end as those of
+   :mod:`chatsvc.storage.ports.messages` do.
+3. Of a kind that is ``latest`` (:mod:`chatsvc.core.kinds`) there is one record for each
+   conversation, kind and target: the newest, in whatever order they were written.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Protocol
+
+from chatsvc.core.page import Bounds, Entry
+
+
+class RecordReader(Protocol):
+    """Finding records of every kind; see the module's text."""
+
+    @abc.abstractmethod
+    async def user_records(self, user: str, bounds: Bounds) -> list[Entry]:
+        """Records whose audience holds the user."""
+
+    @abc.abstractmethod
+    async def channel_records(self, channel: str, bounds: Bounds) -> list[Entry]:
+        """Records of one conversation."""
+
+    @abc.abstractmethod
+    async def count_user_records(self, user: str, bounds: Bounds) -> int:
+        """How many :meth:`user_records` would find, counted up to ``bounds.limit``."""
