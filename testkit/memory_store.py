@@ -25,7 +25,6 @@ from chatsvc.storage.ports.dead_letters import DeadLetter, DeadLetters
 from chatsvc.storage.ports.lifecycle import Versions
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.ports.messages import Rejection
-from chatsvc.storage.ports.records import RecordReader
 
 
 class MemoryLetters(DeadLetters):
@@ -72,7 +71,7 @@ class MemoryDisk:
     mark: Mark | None = None
 
 
-class MemoryStore(MessageStore, RecordReader):
+class MemoryStore(MessageStore):
     """Keeps the promises of the ports, slowly and plainly.
 
     Over a ``disk`` of its own it is open from the start, for tests of what stands above.

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from chatsvc.core.ids import STEP, id_at
-from chatsvc.core.message import draft_message
+from chatsvc.core.kinds import Kind, Kinds
+from chatsvc.core.message import MESSAGE, draft_message
 from chatsvc.core.participants import channel_key, normalize_participants
 from chatsvc.core.record import Draft, Record, accept
+
+KINDS: Final = Kinds(
+    [MESSAGE, Kind(name="edit"), Kind(name="reaction"), Kind(name="read", latest=True)]
+)
+"""Messages, changes, and one of which the newest counts."""
 
 START = id_at(1_795_000_000_000)
 """An id of November 2026."""

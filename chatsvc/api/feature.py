@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import get_args, get_type_hints
 
 import msgspec
 
 from chatsvc.api.command import Command
 from chatsvc.api.metric import Metric
 from chatsvc.api.operation import Operation
+from chatsvc.core.kinds import Kind, Kinds
 from chatsvc.wire.error_codes import ERROR_CODES, ErrorCode, combine
+from chatsvc.wire.protocol import ServerFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,19 +22,46 @@ class Feature:
 
     Args:
         name: of its folder.
+        kinds: those of the records that it appends.
         operations: its HTTP operations.
         commands: its socket commands.
-        frames: what it sends to sockets beside the answers of its commands.
+        frames: what it sends to sockets beside the answers of its commands, the frames of
+            its kinds among them.
         error_codes: the codes that it alone raises.
         metrics: what operators see of it.
     """
 
     name: str
+    kinds: tuple[Kind, ...] = ()
     operations: tuple[Operation, ...] = ()
     commands: tuple[Command, ...] = ()
     frames: tuple[type[msgspec.Struct], ...] = ()
     error_codes: tuple[ErrorCode, ...] = ()
     metrics: tuple[Metric, ...] = ()
+
+
+def kinds_of(features: Iterable[Feature]) -> Kinds:
+    """Return the kinds of the features.
+
+    Raises:
+        ValueError: two kinds have one name, one has that of another frame, or one has no frame.
+    """
+    features = tuple(features)
+    control = {frame_type(frame) for frame in get_args(ServerFrame)}
+    for feature in features:
+        frames = {frame_type(frame) for frame in feature.frames}
+        for kind in feature.kinds:
+            if kind.name in control:
+                raise ValueError(f"kind {kind.name!r} must not have the name of a control frame")
+            if kind.name not in frames:
+                raise ValueError(f"kind {kind.name!r} must have a frame in feature {feature.name}")
+    return Kinds(kind for feature in features for kind in feature.kinds)
+
+
+def frame_type(frame: type[msgspec.Struct]) -> str:
+    """Return the ``type`` of a frame: its tag, or the one value of its field ``type``."""
+    tag = frame.__struct_config__.tag
+    return str(get_args(get_type_hints(frame)["type"])[0] if tag is None else tag)
 
 
 def operations_of(features: Iterable[Feature]) -> tuple[Operation, ...]:

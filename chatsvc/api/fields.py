@@ -7,10 +7,12 @@ A schema is a mapping of keywords for ``Operation.bounds`` and ``Command.bounds`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from chatsvc.core.errors import Invalid
 from chatsvc.core.ids import parse_id
+from chatsvc.core.kinds import MAX_KINDS, is_kind_name
 from chatsvc.core.limits import Limits
 from chatsvc.core.message import MAX_CLIENT_ID, MAX_DEVICE
 from chatsvc.core.participants import MAX_CHANNEL_BYTES, user_id_error
@@ -29,6 +31,9 @@ CLIENT_ID: Final[Keywords] = {
     "pattern": r"^[\u0020-\u007e]+$",
 }
 DEVICE: Final[Keywords] = {"pattern": f"^[A-Za-z0-9_-]{{1,{MAX_DEVICE}}}$"}
+KINDS: Final[Keywords] = {
+    "pattern": f"^[a-z][a-z_]{{0,31}}(,[a-z][a-z_]{{0,31}}){{0,{MAX_KINDS - 1}}}$"
+}
 CHANNEL: Final[Keywords] = {"minLength": 1, "maxLength": MAX_CHANNEL_BYTES}
 
 
@@ -61,6 +66,27 @@ def check_user_ids(users: Sequence[str], name: str, maximum: int, limits: Limits
         error = user_id_error(user, limits.user_id_characters)
         if error is not None:
             raise Invalid.at(f"/{name}/{index}", *error)
+
+
+@lru_cache(maxsize=1024)
+def read_kinds(text: str, pointer: str = "/kinds") -> frozenset[str]:
+    """Parse names of kinds joined by commas; a kind that is not known is one of a newer version.
+
+    Cached, so that the sockets that ask for the same share one set.
+
+    Raises:
+        Invalid: at ``pointer``.
+    """
+    names = text.split(",") if text else []
+    if not names:
+        raise Invalid.at(pointer, "too_few", "kinds must name at least 1 kind", 1)
+    if len(names) > MAX_KINDS:
+        detail = f"kinds must name at most {MAX_KINDS} kinds"
+        raise Invalid.at(pointer, "too_many", detail, MAX_KINDS)
+    if not all(map(is_kind_name, names)):
+        detail = "kinds must be names of 1 to 32 of [a-z_], a letter first, joined by commas"
+        raise Invalid.at(pointer, "bad_kind", detail, 32)
+    return frozenset(names)
 
 
 def page_limit(limits: Limits) -> Keywords:

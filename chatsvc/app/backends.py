@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from chatsvc.app.features import known_kinds
 from chatsvc.core.errors import ChatError, StoreUnavailable
 from chatsvc.log.base import MessageLog
 from chatsvc.log.local.log import LocalLog
@@ -25,7 +26,7 @@ _logger = structlog.get_logger("chatsvc")
 
 
 def open_store(settings: Settings) -> MessageStore:
-    """Return the store that the settings name, not opened yet.
+    """Return the store that the settings name, not opened yet. It takes every known kind.
 
     Raises:
         ConfigurationError: the MongoDB URI cannot be used.
@@ -33,8 +34,10 @@ def open_store(settings: Settings) -> MessageStore:
     if settings.chosen_store == "mongodb":
         from chatsvc.storage.mongo.store import MongoStore  # a quarter of a second to import
 
-        return MongoStore(settings.mongo_uri, settings.mongo_db, settings.mongo_collection)
-    return SqliteStore(settings.data_path / "store.db")
+        return MongoStore(
+            settings.mongo_uri, settings.mongo_db, settings.mongo_collection, kinds=known_kinds()
+        )
+    return SqliteStore(settings.data_path / "store.db", kinds=known_kinds())
 
 
 async def read_store_state(

@@ -13,9 +13,11 @@ from chatsvc.app.features import FeatureParts, features
 from chatsvc.app.health import health_report
 from chatsvc.app.metrics import StoreEvents, service_metrics
 from chatsvc.auth.authentication import Authentication
+from chatsvc.core.kinds import Kinds
 from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
+from chatsvc.delivery.selection import Selection
 from chatsvc.features.messages.service import Policy
 from chatsvc.log.base import MessageLog
 from chatsvc.server.http.application import ServerOptions, build_application
@@ -45,6 +47,7 @@ class Resources:
         policy: who may send to whom.
         authentication: verifies tokens.
         metrics: of the whole service.
+        kinds: those of the records that the service knows.
         store: where messages are kept.
         probe: asks whether the store answers; not started.
         log: where messages are accepted.
@@ -54,6 +57,7 @@ class Resources:
     policy: Policy
     authentication: Authentication
     metrics: Metrics
+    kinds: Kinds
     store: MessageStore
     probe: StoreProbe
     log: MessageLog
@@ -83,7 +87,9 @@ def build(resources: Resources, *, is_ready: Callable[[], bool]) -> Components:
         resources.metrics,
     )
     expiry = Expiry(settings.message_retention_days, log.older_than)
-    history = History(store, log.tail, expiry=expiry, reads_at_once=store.reads_at_once)
+    history = History(
+        store, log.tail, expiry=expiry, reads_at_once=store.reads_at_once, kinds=resources.kinds
+    )
     persister = _persister(resources)
     hub = Hub()
     offered = features(_feature_parts(resources, history, hub))
@@ -120,6 +126,7 @@ def _persister(resources: Resources) -> Persister:
         attempts=settings.retry_attempts,
         batch=settings.store_batch,
         batch_ms=settings.store_batch_ms,
+        kinds=resources.kinds,
         events=StoreEvents(resources.metrics),
     )
     resources.probe.listen(lost=persister.store_lost, back=persister.store_back)
@@ -169,6 +176,7 @@ def _connect_log(resources: Resources, sockets: SocketParts, hub: Hub) -> None:
     """Deliver what the log accepts, and tell sockets what is stored and of new epochs."""
     fanout = Fanout(
         hub,
+        Selection(resources.kinds),
         resources.log.acknowledgements,
         sockets.resumer.take_over,
         resources.metrics.delivered.inc,
@@ -187,7 +195,8 @@ def _sockets(
         epochs=log.epochs,
         tail=log.tail,
         hub=hub,
-        backfill=history,
+        backfill=history.records,
+        selection=Selection(resources.kinds),
         max_messages=settings.resume_max,
     )
     return SocketParts(

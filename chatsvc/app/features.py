@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from chatsvc.api.feature import Feature
+from chatsvc.api.feature import Feature, kinds_of
+from chatsvc.core.kinds import Kinds
 from chatsvc.core.limits import Limits
+from chatsvc.features.changes import feature as changes
 from chatsvc.features.connections import feature as connections
 from chatsvc.features.connections.service import Presence
 from chatsvc.features.conversations import feature as conversations
@@ -49,6 +51,7 @@ def features(parts: FeatureParts) -> tuple[Feature, ...]:
     limits, history = parts.limits, parts.history
     found = [
         messages.feature(log=parts.log, history=history, policy=parts.policy, limits=limits),
+        changes.feature(history=history, limits=limits),
         conversations.feature(history=history, limits=limits),
         connections.feature(
             presence=parts.presence, limits=limits, require_auth=parts.connections_require_auth
@@ -61,6 +64,11 @@ def features(parts: FeatureParts) -> tuple[Feature, ...]:
             )
         )
     return tuple(found)
+
+
+def known_kinds() -> Kinds:
+    """Return the kinds of records that this program knows, whatever its settings."""
+    return kinds_of(declared_features(Limits()))
 
 
 def declared_features(limits: Limits) -> tuple[Feature, ...]:

@@ -14,6 +14,7 @@ import structlog
 from chatsvc import __version__
 from chatsvc.app.backends import ask_past, open_log, open_store, read_store_state
 from chatsvc.app.components import Components, Resources, build
+from chatsvc.app.features import known_kinds
 from chatsvc.app.metrics import connection_metrics, observe_commit
 from chatsvc.auth.authentication import Authentication, authentication
 from chatsvc.features.messages.service import Policy
@@ -175,6 +176,7 @@ class Service:
             policy=self._policy,
             authentication=who,
             metrics=metrics,
+            kinds=known_kinds(),
             store=store,
             probe=probe,
             log=log,

@@ -11,7 +11,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+MAX_KINDS: Final = 32
+"""The kinds that a client can choose at once."""
+
 _NAME: Final = re.compile(r"[a-z][a-z_]{0,31}\Z")
+
+
+def is_kind_name(text: str) -> bool:
+    """Whether this can be the name of a kind, of this version or of another."""
+    return _NAME.match(text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +43,7 @@ class Kind:
     latest: bool = False
 
     def __post_init__(self) -> None:
-        if not _NAME.match(self.name):
+        if not is_kind_name(self.name):
             raise ValueError(
                 f"kind {self.name!r}: a name must be 1 to 32 of [a-z_], a letter first"
             )

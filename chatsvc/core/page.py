@@ -111,6 +111,23 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     kind: str = "message"
 
 
+class RecordPage(NamedTuple):
+    """Records of every kind, ascending by id.
+
+    Args:
+        entries: the entries.
+        up_to: the last id that was looked at: what is asked for next lies above it.
+        has_more: whether there may be more above it.
+        complete, lost: as in :class:`Page`.
+    """
+
+    entries: list[Entry]
+    up_to: int
+    has_more: bool
+    complete: bool
+    lost: tuple[int, int] | None = None
+
+
 class Page(NamedTuple):
     """Entries ascending by id.
 

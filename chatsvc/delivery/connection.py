@@ -21,7 +21,8 @@ class Connection(asyncio.Protocol):
     """The writing half of a socket. Slotted: there is one for every connected client.
 
     ``origin`` is recorded with the messages that this connection sends, and is unique to it.
-    With ``echo`` the connection also receives what its user sent from elsewhere. ``waiting``
+    With ``echo`` the connection also receives what its user sent from elsewhere, with ``kinds``
+    records of no others; ``None``: of all. ``waiting``
     is owned by the fan-out, or by the resume while it is ``BEHIND``. A ``sealed`` connection
     ignores writes: a close frame must be the last frame (RFC 6455 §5.5.1).
 
@@ -34,6 +35,7 @@ class Connection(asyncio.Protocol):
         "_drained",
         "buffer_limit",
         "echo",
+        "kinds",
         "live",
         "origin",
         "sealed",
@@ -51,10 +53,12 @@ class Connection(asyncio.Protocol):
         *,
         echo: bool,
         buffer_limit: int,
+        kinds: frozenset[str] | None = None,
     ) -> None:
         self.user = user
         self.origin = origin
         self.echo = echo
+        self.kinds = kinds
         self.buffer_limit = buffer_limit
         self.transport: asyncio.Transport | None = None
         self.waiting: Span | list[Span] | Behind | None = None

@@ -1,4 +1,4 @@
-"""The fan-out: send accepted messages to every socket of their audience but the sender's.
+"""The fan-out: send accepted records to the sockets of their audience that they are for.
 
 A batch only *marks* the connections that have pending frames. A sweep then serves them in
 slices, with a turn of the event loop between two slices, and sends each connection all its
@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -22,6 +23,7 @@ import structlog
 from chatsvc.core.record import Record
 from chatsvc.delivery.connection import Connection
 from chatsvc.delivery.hub import Hub
+from chatsvc.delivery.selection import Selection
 from chatsvc.delivery.spans import BEHIND, Run, Span
 from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.wire.frames import encode_text
@@ -36,6 +38,7 @@ class Fanout:
 
     Args:
         hub: the open connections.
+        selection: which records a connection receives.
         acknowledgements: of the log: a sweep begins when the senders have their answers.
         fell_behind: takes over a connection that must not be written to now; called with the
             connection and the position up to which it has been served.
@@ -45,11 +48,13 @@ class Fanout:
     def __init__(
         self,
         hub: Hub,
+        selection: Selection,
         acknowledgements: Acknowledgements,
         fell_behind: Callable[[Connection, int], None],
         delivered: Callable[[int], None] | None = None,
     ) -> None:
         self._hub = hub
+        self._selection = selection
         self._acknowledgements = acknowledgements
         self._fell_behind = fell_behind
         self._delivered = delivered
@@ -83,8 +88,9 @@ class Fanout:
         first = records[0]
         audience = first.audience
         sole_sender: str | None = first.sender
+        is_message = self._selection.is_message
         for record in records:
-            if record.sender != sole_sender:
+            if record.sender != sole_sender or not is_message(record.kind):
                 sole_sender = None
         span: Span | None = None
         for user in audience:
@@ -156,7 +162,9 @@ class Fanout:
             for user in record.audience:
                 for connection in list(self._hub.of(user)):
                     if connection.waiting is not BEHIND and (
-                        user != record.sender or connection.echo
+                        user != record.sender
+                        or connection.echo
+                        or not self._selection.is_message(record.kind)
                     ):
                         self._abort(connection)
 
@@ -172,14 +180,19 @@ class Fanout:
         available = limit = connection.buffer_limit
         if connection.slow_since:
             available -= connection.unsent
-        if len(spans) == 1 and connection.user not in spans[0].run.senders:
+        if (
+            len(spans) == 1
+            and connection.kinds is None
+            and connection.user not in spans[0].run.senders
+        ):
             joined, count = spans[0].joined(limit)
             if not count or len(joined) > available:
                 return self._transfer(connection, spans)
             connection.write(joined)
             return count
         # In the order of ids across conversations, or a cursor would skip messages.
-        frames = sorted(pair for span in spans for pair in span.wanted(connection))
+        wants = partial(self._selection.live, connection)
+        frames = sorted(pair for span in spans for pair in span.wanted(wants))
         found = [frame for _, frame in frames]
         if sum(map(len, found)) > available:
             return self._transfer(connection, spans)

@@ -1,4 +1,4 @@
-"""Resume a connection: send the missed messages in order, then make it live.
+"""Resume a connection: send the missed records in order, then make it live.
 
 A connection has a position, up to which it has been served. Pages are read from the store up
 to the start of the tail, then from the tail's list of the user, and are written as the socket
@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
 import structlog
 
 from chatsvc.core.errors import Unavailable
 from chatsvc.core.ids import format_id
-from chatsvc.core.page import NO_BYTE_BOUND, Bounds, Entry, Page
+from chatsvc.core.page import NO_BYTE_BOUND, Bounds, Entry, RecordPage
 from chatsvc.core.record import Record
 from chatsvc.delivery.connection import HIGH_WATER, Connection
 from chatsvc.delivery.hub import Hub
+from chatsvc.delivery.selection import Selection, Sent
 from chatsvc.delivery.spans import BEHIND
 from chatsvc.log.reconcile import EpochEntry
 from chatsvc.log.tail import Tail, overlap
@@ -40,17 +42,24 @@ _logger = structlog.get_logger("chatsvc.delivery")
 
 
 class Backfill(Protocol):
-    """The history of a user, including what is in the store."""
+    """The records of a user, including what is in the store.
 
-    async def user_page(self, user: str, bounds: Bounds) -> Page:
-        """Return a page of the messages of a user.
+    ``kinds`` are those that are asked for; ``None``: all.
+    """
+
+    async def user_page(
+        self, user: str, bounds: Bounds, kinds: frozenset[str] | None = None
+    ) -> RecordPage:
+        """Return a page of the records of a user.
 
         Raises:
             StoreUnavailable: the store does not answer.
         """
 
-    async def count_user(self, user: str, bounds: Bounds) -> int:
-        """Return the number of messages of a user, at most ``bounds.limit``.
+    async def count_user(
+        self, user: str, bounds: Bounds, kinds: frozenset[str] | None = None
+    ) -> int:
+        """Return the number of records of a user, at most ``bounds.limit``.
 
         Raises:
             StoreUnavailable: the store does not answer.
@@ -75,11 +84,12 @@ class Plan(NamedTuple):
 class Resumer:
     """Serves connections from their cursor until they are live.
 
-    ``replayed`` counts messages, ``gaps`` announced gaps, and ``fell_behind`` live connections
+    ``replayed`` counts records, ``gaps`` announced gaps, and ``fell_behind`` live connections
     that were taken over.
 
     Args:
-        max_messages: the maximum of messages that a resume replays, and that a live connection
+        selection: which records a connection receives.
+        max_messages: the maximum of records that a resume replays, and that a live connection
             may be behind; beyond it a gap is announced.
         epochs: the known epochs of the log, the current one last. A client with a cursor of an
             earlier epoch is announced a gap of the ids that may differ since.
@@ -92,6 +102,7 @@ class Resumer:
         tail: Tail,
         hub: Hub,
         backfill: Backfill,
+        selection: Selection,
         max_messages: int,
         epochs: Sequence[EpochEntry] = (),
     ) -> None:
@@ -100,6 +111,7 @@ class Resumer:
         self._tail = tail
         self._hub = hub
         self._backfill = backfill
+        self._selection = selection
         self._max_messages = max_messages
         self._tasks: set[asyncio.Task[None]] = set()
         self.replayed = 0
@@ -115,8 +127,8 @@ class Resumer:
         self.epoch = epochs[-1].epoch
         self._epochs = epochs
 
-    async def plan(self, user: str, since: str) -> Plan:
-        """Decide, before ``hello``, whether all missed messages can be sent."""
+    async def plan(self, user: str, since: str, kinds: frozenset[str] | None = None) -> Plan:
+        """Decide, before ``hello``, whether all missed records of these kinds can be sent."""
         head = self._tail.head
         cursor = parse_cursor(since)
         if cursor is None:
@@ -131,12 +143,12 @@ class Resumer:
             return Plan(head, False, cursor.id)  # some of what was missed may have expired
         epoch, lacking = self.epoch, self._tail.missing()
         try:
-            missed = await self._missed(user, cursor.id)
+            missed = await self._missed(user, cursor.id, kinds)
         except Unavailable:
             missed = self._max_messages + 1
         if (self.epoch, self._tail.missing()) != (epoch, lacking):
             # The log attached a store meanwhile: the cursor may be valid up to a lower id now.
-            return await self.plan(user, since)
+            return await self.plan(user, since, kinds)
         if missed > self._max_messages:
             return Plan(self._tail.head, False, cursor.id)
         return Plan(cursor.id, True)
@@ -151,7 +163,7 @@ class Resumer:
         return min([cursor.id, *later])
 
     def start(self, connection: Connection, plan: Plan) -> None:
-        """Start to send the missed messages; the connection is not live until that is done."""
+        """Start to send the missed records; the connection is not live until that is done."""
         connection.waiting = BEHIND
         self._hub.add(connection)
         self._spawn(self.run(connection, plan))
@@ -163,7 +175,7 @@ class Resumer:
         self._spawn(self._guarded(connection, self._follow(connection, position)))
 
     async def run(self, connection: Connection, plan: Plan) -> None:
-        """Send the missed messages, then ``caught_up``, then make the connection live.
+        """Send the missed records, then ``caught_up``, then make the connection live.
 
         Returns early if the connection closes.
         """
@@ -186,14 +198,15 @@ class Resumer:
     async def _resume(self, connection: Connection, plan: Plan) -> None:
         if plan.gap_from is not None:
             self._announce_gap(connection, plan.gap_from, plan.position)
-        wanted = connection.wants_missed
+        wanted = partial(self._selection.missed, connection)
         if await self._catch_up(connection, plan.position, wanted, may_skip=False):
             caught_up = CaughtUp(cursor=self.cursor(self._tail.head))
             connection.write(encode_text(encode_frame(caught_up)))
 
     async def _follow(self, connection: Connection, position: int) -> None:
         await connection.drained()
-        await self._catch_up(connection, position, connection.wants, may_skip=True)
+        wanted = partial(self._selection.live, connection)
+        await self._catch_up(connection, position, wanted, may_skip=True)
 
     async def _catch_up(
         self, connection: Connection, position: int, wanted: _Wanted, *, may_skip: bool
@@ -228,21 +241,21 @@ class Resumer:
             await asyncio.sleep(0)  # let other tasks run between two pages
         return False
 
-    async def _missed(self, user: str, position: int) -> int:
-        """Return the number of messages above ``position``, at most ``max_messages`` + 1.
+    async def _missed(self, user: str, position: int, kinds: frozenset[str] | None) -> int:
+        """Return the number of records above ``position``, at most ``max_messages`` + 1.
 
         Raises:
             Unavailable: the store is needed and does not answer.
         """
         bounds = Bounds(self._max_messages + 1, position, newest=False, max_bytes=NO_BYTE_BOUND)
-        if position >= self._tail.complete_above:
+        if position >= self._tail.complete_above and kinds is None:
             return len(self._tail.user_page(user, bounds))
-        return await self._backfill.count_user(user, bounds)
+        return await self._backfill.count_user(user, bounds, kinds)
 
     async def _skip(self, connection: Connection, position: int) -> int:
         """Return the position to continue from; announce a gap if too much is missed."""
         try:
-            missed = await self._missed(connection.user, position)
+            missed = await self._missed(connection.user, position, connection.kinds)
         except Unavailable:
             return position  # the next page cannot be read either, and is announced as a gap
         if missed <= self._max_messages or not connection.writable:
@@ -255,19 +268,17 @@ class Resumer:
         """Send one page from the store, or announce a gap; return the position after it."""
         up_to = self._tail.complete_above
         bounds = Bounds(_PAGE, position, up_to + 1, newest=False, max_bytes=_PAGE_BYTES)
-        page: Page | None = None
+        page: RecordPage | None = None
         try:
-            page = await self._backfill.user_page(connection.user, bounds)
+            page = await self._backfill.user_page(connection.user, bounds, connection.kinds)
         except Unavailable as exc:
             _logger.debug("resume_without_store", error=str(exc))
         if page is None or not page.complete or page.lost is not None:
             up_to = self._tail.complete_above
             self._announce_gap(connection, position, up_to)
             return up_to
-        if not page.entries:
-            return up_to
         await self._send(connection, page.entries, wanted)
-        return page.entries[-1].rev
+        return page.up_to
 
     async def _send(
         self,
@@ -275,7 +286,7 @@ class Resumer:
         messages: Sequence[Entry | Record],
         wanted: _Wanted,
     ) -> None:
-        """Write messages in pieces, each when the previous one has drained.
+        """Write records in pieces, each when the previous one has drained.
 
         A piece has at most ``HIGH_WATER`` bytes, or one message that is longer: a page of long
         messages exceeds the buffer limit of a socket many times. Bodies are not copied: many
@@ -284,7 +295,7 @@ class Resumer:
         piece: list[bytes] = []
         size = 0
         for message in messages:
-            if not wanted(message.sender, message.origin):
+            if not wanted(message):
                 continue
             body = message.body
             if piece and size + len(body) > HIGH_WATER:
@@ -306,5 +317,5 @@ class Resumer:
         connection.write(encode_text(encode_frame(gap)))
 
 
-_Wanted = Callable[[str, str], bool]
-"""``(sender, origin)`` → whether a message is sent to the connection."""
+_Wanted = Callable[[Sent], bool]
+"""Whether a record is sent to the connection."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final
 
 from chatsvc.core.record import Record
 
@@ -16,13 +17,6 @@ class Behind(enum.Enum):
 
 BEHIND: Final = Behind.BEHIND
 """Stands for the spans of a connection that the resume serves: the fan-out skips it."""
-
-
-class Reader(Protocol):
-    """The connection that a span is sent to."""
-
-    def wants(self, sender: str, origin: str) -> bool:
-        """Return whether a message of ``sender`` with this ``origin`` is delivered to it."""
 
 
 class Run:
@@ -86,13 +80,13 @@ class Span:
         else:
             self._count, self._joined = 0, b""
 
-    def wanted(self, reader: Reader) -> list[tuple[int, bytes]]:
-        """Return ``(id, frame)`` of each message that is delivered to this reader."""
+    def wanted(self, wants: Callable[[Record], bool]) -> list[tuple[int, bytes]]:
+        """Return ``(id, frame)`` of each record that a reader wants."""
         run = self.run
         return [
             (record.id, frame)
             for record, frame in zip(
                 run.records[self.start :], run.frames[self.start :], strict=True
             )
-            if reader.wants(record.sender, record.origin)
+            if wants(record)
         ]

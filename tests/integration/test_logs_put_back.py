@@ -24,6 +24,7 @@ from chatsvc.storage.ports.messages import Rejection
 from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of
 from testkit.records import draft
+from testkit.selecting import SELECTION
 from testkit.waiting import until
 
 T = 1_795_000_000_000
@@ -124,7 +125,8 @@ async def test_a_new_epoch_begins_where_a_dead_letter_has_the_id_of_another_mess
         epochs=log.epochs,
         tail=log.tail,
         hub=Hub(),
-        backfill=history,
+        backfill=history.records,
+        selection=SELECTION,
         max_messages=1000,
     )
     plan = await resumer.plan("bob", cursor)

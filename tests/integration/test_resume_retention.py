@@ -14,6 +14,7 @@ from chatsvc.storage.retention import Expiry, Retention
 from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of
 from testkit.drafts import draft
+from testkit.selecting import SELECTION
 from testkit.waiting import until
 
 DAY_SECONDS = 86_400
@@ -42,7 +43,8 @@ async def test_a_cursor_below_what_expired_is_not_recovered(tmp_path: Path) -> N
         epochs=log.epochs,
         tail=log.tail,
         hub=Hub(),
-        backfill=history,
+        backfill=history.records,
+        selection=SELECTION,
         max_messages=1000,
     )
     seen = await log.append(draft("seen"))

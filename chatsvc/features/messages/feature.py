@@ -6,6 +6,7 @@ from typing import Protocol
 
 from chatsvc.api.feature import Feature
 from chatsvc.core.limits import Limits
+from chatsvc.core.message import MESSAGE
 from chatsvc.features.messages import api
 from chatsvc.features.messages import commands as socket_commands
 from chatsvc.features.messages.channels import ConversationSender
@@ -35,6 +36,7 @@ def feature(*, log: MessageLog, history: Reads, policy: Policy, limits: Limits) 
     reader = MessageReader(history=history, limits=limits)
     return Feature(
         name="messages",
+        kinds=(MESSAGE,),
         operations=api.operations(sender, reader, limits),
         commands=socket_commands.commands(sender, limits),
         frames=(Message,),

@@ -8,7 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from chatsvc.api.command import Command
-from chatsvc.api.fields import DEVICE
+from chatsvc.api.feature import frame_type
+from chatsvc.api.fields import DEVICE, KINDS
 from chatsvc.server.schema.code_schemas import code_list, code_schema
 from chatsvc.server.schema.component_schemas import component_schemas
 from chatsvc.server.websocket.connection_commands import CONNECTION_FRAMES
@@ -70,14 +71,9 @@ def document(
     )
 
 
-def _tag(kind: type[msgspec.Struct]) -> str:
-    tag = kind.__struct_config__.tag
-    return "message" if tag is None else str(tag)
-
-
 def _message(kind: type[msgspec.Struct]) -> dict[str, Any]:
     return {
-        "name": _tag(kind),
+        "name": frame_type(kind),
         "summary": (kind.__doc__ or "").strip().split("\n")[0],
         "payload": {"$ref": f"#/components/schemas/{kind.__name__}"},
     }
@@ -124,6 +120,11 @@ def _query() -> dict[str, Any]:
             "receipts": {
                 "enum": ["stored"],
                 "description": "Also frames that say up to which id its messages are stored.",
+            },
+            "kinds": {
+                "type": "string",
+                "description": "Records of these kinds only, joined by commas; default: all.",
+                **KINDS,
             },
         },
     }

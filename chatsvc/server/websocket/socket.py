@@ -21,7 +21,7 @@ from chatsvc.server.websocket.state import SocketState
 from chatsvc.wire import frames
 from chatsvc.wire.protocol import PROTOCOL_VERSION, Hello, encode_frame
 
-FEATURES: Final = ["resume", "echo", "receipts"]
+FEATURES: Final = ["resume", "echo", "receipts", "changes"]
 """The capabilities that ``hello`` lists."""
 
 _logger = structlog.get_logger("chatsvc.socket")
@@ -41,6 +41,7 @@ class Socket(SocketState):
         device: str,
         echo: bool,
         receipts: bool = False,
+        kinds: frozenset[str] | None = None,
     ) -> None:
         super().__init__(
             parts.options,
@@ -49,6 +50,7 @@ class Socket(SocketState):
             device=device,
             echo=echo,
             receipts=receipts,
+            kinds=kinds,
         )
         self._parts = parts
 

@@ -79,10 +79,13 @@ class SocketState(Connection):
         device: str,
         echo: bool,
         receipts: bool = False,
+        kinds: frozenset[str] | None = None,
     ) -> None:
         # Device names must not contain a slash: no other connection has the same origin.
         origin = f"{device}/{connection_id}" if device else connection_id
-        super().__init__(principal.user, origin, echo=echo, buffer_limit=options.buffer_limit)
+        super().__init__(
+            principal.user, origin, echo=echo, buffer_limit=options.buffer_limit, kinds=kinds
+        )
         self.connection_id = connection_id
         self.opened_at = time.monotonic()
         self.decoder: frames.FrameDecoder | None = frames.FrameDecoder(options.max_frame)

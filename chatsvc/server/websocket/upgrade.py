@@ -13,6 +13,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_request import BaseRequest
 
+from chatsvc.api.fields import read_kinds
 from chatsvc.auth.principal import Principal
 from chatsvc.core.errors import (
     ChatError,
@@ -36,7 +37,7 @@ from chatsvc.server.websocket.socket import Socket
 from chatsvc.wire import close_codes, frames
 from chatsvc.wire.protocol import BEARER_PREFIX, PROTOCOL_VERSION
 
-_PARAMETERS: Final = frozenset({"since", "echo", "device", "receipts"})
+_PARAMETERS: Final = frozenset({"since", "echo", "device", "receipts", "kinds"})
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 _OVERLOAD_RETRY_MS: Final = 5000
 _OFFERED_BYTES: Final = 16 * 1024
@@ -50,6 +51,7 @@ class HandshakeParameters(NamedTuple):
     echo: bool
     device: str | None
     receipts: bool
+    kinds: frozenset[str] | None
 
 
 class Upgraded(web.StreamResponse):
@@ -110,7 +112,7 @@ class WebSocketEndpoint:
     async def _plan(self, principal: Principal, parameters: HandshakeParameters) -> Plan | None:
         if parameters.since is None:
             return None
-        return await self._parts.resumer.plan(principal.user, parameters.since)
+        return await self._parts.resumer.plan(principal.user, parameters.since, parameters.kinds)
 
     def _check_capacity(self, principal: Principal) -> None:
         options, registry = self._parts.options, self._parts.registry
@@ -148,6 +150,7 @@ class WebSocketEndpoint:
             device=parameters.device or "",
             echo=parameters.echo,
             receipts=parameters.receipts,
+            kinds=parameters.kinds,
         )
         exchange = request[EXCHANGE]
         exchange.quiet = True  # the socket logs its own line
@@ -301,8 +304,13 @@ def _parameters(request: web.Request) -> HandshakeParameters:
     receipts = query.get("receipts")
     if receipts not in (None, "stored"):
         raise Invalid.at("/receipts", "bad_value", "receipts must be 'stored', or not be given")
+    kinds = query.get("kinds")
     return HandshakeParameters(
-        query.get("since"), _flag(query, "echo"), device, receipts is not None
+        query.get("since"),
+        _flag(query, "echo"),
+        device,
+        receipts is not None,
+        None if kinds is None else read_kinds(kinds),
     )
 
 

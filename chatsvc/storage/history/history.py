@@ -17,24 +17,27 @@ from typing import Final, Protocol
 
 from chatsvc.core.conversation import ConversationPage
 from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.kinds import Kinds
 from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.log.tail import Tail
 from chatsvc.storage.bodies import decode_participants
 from chatsvc.storage.history.listing import ConversationListing
 from chatsvc.storage.history.page_reader import FromStore, PageReader
-from chatsvc.storage.history.pages import FromTail, differ, entry_of, messages_of
+from chatsvc.storage.history.pages import FromTail, differ, entries_of, entry_of
 from chatsvc.storage.history.read_queue import ReadQueue
+from chatsvc.storage.history.records import RecordHistory
 from chatsvc.storage.history.store_access import StoreAccess
 from chatsvc.storage.ports.client_ids import ClientIdReader
 from chatsvc.storage.ports.conversations import ConversationReader
 from chatsvc.storage.ports.messages import MessageReader
+from chatsvc.storage.ports.records import RecordReader
 from chatsvc.storage.retention import KEEP_EVERYTHING, Expiry
 
 _NOT_YET: Final = "the store is being filled up again from the log"
 
 
-class HistoryStore(MessageReader, ConversationReader, ClientIdReader, Protocol):
+class HistoryStore(MessageReader, RecordReader, ConversationReader, ClientIdReader, Protocol):
     """A store, as far as history is read from it."""
 
 
@@ -53,6 +56,9 @@ class History:
         breaker_seconds: how long reads fail at once after the store did not answer.
         expiry: what is too old is not shown, whether or not the store has come to delete it.
         reads_at_once: how many reads the store answers at the same time.
+        kinds: those that this program knows; the pages are of the kinds that count.
+
+    ``records`` reads records of every kind.
     """
 
     def __init__(
@@ -63,13 +69,16 @@ class History:
         breaker_seconds: float = 1.0,
         expiry: Expiry = KEEP_EVERYTHING,
         reads_at_once: int = 3,
+        kinds: Kinds = MESSAGES_ONLY,
     ) -> None:
+        self._counts = kinds.counts
         self._store = store
         self._tail = tail
         self._expiry = expiry
         self._access = StoreAccess(breaker_seconds, reads_at_once)
         self._pages = PageReader(tail, expiry)
-        self._listing = ConversationListing(store, tail, expiry, self._access)
+        self._listing = ConversationListing(store, tail, expiry, self._access, kinds)
+        self.records = RecordHistory(store, tail, self._pages, self._access, kinds)
 
     @property
     def queue(self) -> ReadQueue:
@@ -120,7 +129,7 @@ class History:
         """
         oldest = self._expiry.oldest_kept()
         from_tail = partial(self._tail.channel_page, channel)
-        newest = messages_of(from_tail, Bounds(1, after=max(oldest - 1, 0)))
+        newest = entries_of(from_tail, self._counts, Bounds(1, after=max(oldest - 1, 0)))
         if newest and user in newest[-1].audience:
             return decode_participants(newest[-1].body).participants
         if self._tail.complete_above == 0:
@@ -135,7 +144,7 @@ class History:
             return None
         record = tail.get(message_id)
         if record is not None:
-            if not MESSAGES_ONLY.counts(record.kind):
+            if not self._counts(record.kind):
                 return None
             here = entry_of(record)
             if tail.stored < message_id <= tail.base:
@@ -174,7 +183,7 @@ class History:
 
     def _channel(self, channel: str, reader: str) -> tuple[FromTail, FromStore]:
         return (
-            lambda bounds: self._tail.channel_page(channel, bounds),
+            partial(entries_of, partial(self._tail.channel_page, channel), self._counts),
             lambda bounds: self._access.ask(
                 reader, lambda: self._store.channel_page(channel, bounds)
             ),
@@ -182,6 +191,6 @@ class History:
 
     def _user(self, user: str) -> tuple[FromTail, FromStore]:
         return (
-            lambda bounds: self._tail.user_page(user, bounds),
+            partial(entries_of, partial(self._tail.user_page, user), self._counts),
             lambda bounds: self._access.ask(user, lambda: self._store.user_page(user, bounds)),
         )

@@ -9,6 +9,8 @@ from typing import NamedTuple, Protocol
 from chatsvc.core.conversation import Conversation, ConversationPage
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID
+from chatsvc.core.kinds import Kinds
+from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, fit
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail, overlap
@@ -33,14 +35,22 @@ class ConversationListing:
         tail: the log's.
         expiry: what is too old is not shown.
         access: by which the store is asked.
+        kinds: a record of one that counts moves its conversation up.
     """
 
-    def __init__(self, store: ListedStore, tail: Tail, expiry: Expiry, access: StoreAccess) -> None:
+    def __init__(
+        self,
+        store: ListedStore,
+        tail: Tail,
+        expiry: Expiry,
+        access: StoreAccess,
+        kinds: Kinds = MESSAGES_ONLY,
+    ) -> None:
         self._store = store
         self._tail = tail
         self._expiry = expiry
         self._access = access
-        self._recent = TailConversations(tail)
+        self._recent = TailConversations(tail, kinds=kinds)
 
     async def page(self, user: str, *, before: int, limit: int) -> ConversationPage:
         """The user's conversations, by their newest message, below ``before``.

@@ -1,4 +1,4 @@
-"""Pages of messages, from the store up to the tail's floor and from the log's tail above it."""
+"""Pages of records, from the store up to the tail's floor and from the log's tail above it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from chatsvc.storage.history.pages import (
     differ,
     lost_in,
     merge,
-    messages_of,
 )
 from chatsvc.storage.retention import Expiry
 
@@ -34,7 +33,7 @@ class PageReader:
         self._expiry = expiry
 
     async def page(self, from_tail: FromTail, from_store: FromStore, bounds: Bounds) -> Page:
-        """Messages within the bounds.
+        """Entries within the bounds.
 
         Raises:
             StoreUnavailable: the store is needed, and the tail has nothing that would be an answer.
@@ -45,7 +44,7 @@ class PageReader:
         lacking = tail.lacking()
         one_more = bounds._replace(limit=bounds.limit + 1)
         # Taken before any wait: what the tail lets go of meanwhile is in here.
-        here = messages_of(from_tail, one_more._replace(after=max(bounds.after, complete_above)))
+        here = from_tail(one_more._replace(after=max(bounds.after, complete_above)))
         if bounds.after >= complete_above or (bounds.newest and one_more.reached_by(here)):
             return cut(here, bounds)
         below = one_more._replace(before=min(bounds.before, complete_above + 1))
@@ -54,7 +53,7 @@ class PageReader:
             below = below._replace(limit=bounds.limit + 1 - len(here), max_bytes=max_bytes)
         both: list[Entry] = []
         if complete_above > floor:
-            both = messages_of(from_tail, below._replace(after=max(bounds.after, floor)))
+            both = from_tail(below._replace(after=max(bounds.after, floor)))
         try:
             stored = await from_store(below)
         except StoreUnavailable:
@@ -106,11 +105,11 @@ class PageReader:
         count_stored: Callable[[Bounds], Awaitable[int]],
         bounds: Bounds,
     ) -> int:
-        """How many messages :meth:`page` would find, counted up to the limit."""
+        """How many entries :meth:`page` would find, counted up to the limit."""
         bounds = self._visible(bounds)._replace(max_bytes=NO_BYTE_BOUND)
         tail = self._tail
         above = max(bounds.after, tail.complete_above)
-        here = len(messages_of(from_tail, bounds._replace(after=above)))
+        here = len(from_tail(bounds._replace(after=above)))
         if here >= bounds.limit or bounds.after >= above:
             return here
         rest = bounds._replace(limit=bounds.limit - here, before=min(bounds.before, above + 1))
@@ -129,6 +128,10 @@ class PageReader:
                 break
             rest = rest._replace(limit=bounds.limit - count, after=page.entries[-1].id)
         return count
+
+    def oldest_kept(self) -> int:
+        """The lowest id that has not expired; 0: none expires."""
+        return self._expiry.oldest_kept()
 
     def _visible(self, bounds: Bounds) -> Bounds:
         oldest = self._expiry.oldest_kept()

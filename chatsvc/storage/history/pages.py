@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import msgspec
 
-from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.page import Bounds, Entry, Page, body_bytes, fit
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail, overlap
 
-FromTail = Callable[[Bounds], list[Record]]
+RecordsOf = Callable[[Bounds], list[Record]]
+"""Records of the tail: of a user, or of a conversation."""
+FromTail = Callable[[Bounds], list[Entry]]
+"""The same, as entries, of those kinds that a page is to have."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -30,13 +32,15 @@ def entry_of(record: Record) -> Entry:
     )
 
 
-def messages_of(from_tail: FromTail, bounds: Bounds) -> list[Entry]:
-    """A page of the tail's messages: records of other kinds do not count."""
+def entries_of(
+    records_of: RecordsOf, selects: Callable[[str], bool], bounds: Bounds
+) -> list[Entry]:
+    """A page of the tail's records of the kinds that are selected: others do not count."""
     found: list[Entry] = []
     rest = bounds
     while True:
-        records = from_tail(rest)
-        entries = [entry_of(record) for record in records if MESSAGES_ONLY.counts(record.kind)]
+        records = records_of(rest)
+        entries = [entry_of(record) for record in records if selects(record.kind)]
         found = entries + found if bounds.newest else found + entries
         if not rest.reached_by(records) or bounds.reached_by(found):
             return found

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from chatsvc.core.kinds import Kinds
 from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.page import NO_BYTE_BOUND, Bounds
 from chatsvc.core.record import Record
@@ -25,9 +26,14 @@ _SLICE: Final = 1000
 
 
 class UserConversations:
-    """Channels of one user, the one with the newest message last."""
+    """Channels of one user, the one with the newest message last.
 
-    def __init__(self) -> None:
+    Args:
+        kinds: records of those that count are messages.
+    """
+
+    def __init__(self, kinds: Kinds = MESSAGES_ONLY) -> None:
+        self._counts = kinds.counts
         self.up_to = 0
         self.newest: OrderedDict[str, int] = OrderedDict()
         self.readers = 0
@@ -52,7 +58,7 @@ class UserConversations:
         """Newer ones, ascending."""
         newest = self.newest
         for record in records:
-            if MESSAGES_ONLY.counts(record.kind):
+            if self._counts(record.kind):
                 newest[record.channel] = record.id
                 newest.move_to_end(record.channel)
         if records:
@@ -72,9 +78,18 @@ class TailConversations:
         tail: the log's.
         users: how many users are kept; the one who listed last stays longest.
         entries: how many conversations are kept, of all of them.
+        kinds: records of those that count are messages.
     """
 
-    def __init__(self, tail: Tail, *, users: int = USERS, entries: int = ENTRIES) -> None:
+    def __init__(
+        self,
+        tail: Tail,
+        *,
+        users: int = USERS,
+        entries: int = ENTRIES,
+        kinds: Kinds = MESSAGES_ONLY,
+    ) -> None:
+        self._kinds = kinds
         self._tail = tail
         self._max_users = users
         self._max_entries = entries
@@ -85,7 +100,7 @@ class TailConversations:
         """The conversations of one user, kept while they are held. :meth:`refresh` them first."""
         found = self._users.get(user)
         if found is None:
-            found = self._users[user] = UserConversations()
+            found = self._users[user] = UserConversations(self._kinds)
         self._users.move_to_end(user)
         found.readers += 1
         try:

@@ -24,6 +24,8 @@ from tenacity import (
 from tenacity.stop import stop_base
 
 from chatsvc.core.errors import StoreUnavailable, VersionTooNew
+from chatsvc.core.kinds import Kinds
+from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.record import Record
 from chatsvc.log.base import StoreFeed
 from chatsvc.storage.persister.attached_store import (
@@ -74,6 +76,7 @@ class Persister:
         probe_seconds: how often, in such a pause, a store that is gone is asked whether
             it is back.
         look_seconds: how often to look whether it is still the same store.
+        kinds: those that the store takes; the persister halts at any other.
     """
 
     def __init__(
@@ -89,11 +92,12 @@ class Persister:
         first_pause: float = 1.0,
         probe_seconds: float = 2.0,
         look_seconds: float = LOOK_SECONDS,
+        kinds: Kinds = MESSAGES_ONLY,
     ) -> None:
         self._log = log
         self._events = events or PersisterEvents()
         self._first_pause = first_pause
-        source = self._source = BatchSource(log, store, batch)
+        source = self._source = BatchSource(log, store, batch, kinds)
         self._attached = AttachedStore(
             log, store, look_seconds=look_seconds, attached=source.restart
         )

@@ -7,6 +7,7 @@ from chatsvc.storage.ports.conversations import ConversationReader
 from chatsvc.storage.ports.dead_letters import HasDeadLetters
 from chatsvc.storage.ports.lifecycle import StoreLifecycle
 from chatsvc.storage.ports.messages import MessagePurger, MessageReader, MessageWriter
+from chatsvc.storage.ports.records import RecordReader
 from chatsvc.storage.ports.watermark import StoreWatermark
 
 
@@ -16,6 +17,7 @@ class MessageStore(
     MessageWriter,
     MessageReader,
     MessagePurger,
+    RecordReader,
     ConversationReader,
     ClientIdReader,
     HasDeadLetters,

@@ -5,20 +5,14 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
-from chatsvc.core.kinds import Kind, Kinds
-from chatsvc.core.message import MESSAGE
 from chatsvc.storage.mongo.store import MongoStore
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.sqlite.store import SqliteStore
 from testkit import mongod
 from testkit.memory_store import MemoryDisk, MemoryStore
-
-KINDS: Final = Kinds(
-    [MESSAGE, Kind(name="edit"), Kind(name="reaction"), Kind(name="read", latest=True)]
-)
-"""What the stores of the contract suites take."""
+from testkit.records import KINDS
 
 
 class Place(Protocol):

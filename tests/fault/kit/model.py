@@ -32,6 +32,7 @@ from chatsvc.storage.history.history import History
 from chatsvc.storage.past import learn_past
 from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.store_state import state_of
+from testkit.selecting import SELECTION
 from tests.fault.kit.model_data import (
     USERS,
     WINDOW_MS,
@@ -103,7 +104,8 @@ class World:
             epochs=self.log.epochs,
             tail=self.log.tail,
             hub=self.hub,
-            backfill=self.history,
+            backfill=self.history.records,
+            selection=SELECTION,
             max_messages=10_000,
         )
         self.log.on_new_epoch(self._epoch_listeners)

@@ -15,6 +15,7 @@ from chatsvc.delivery.spans import BEHIND
 from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.wire.frames import encode_text
 from testkit.drafts import record
+from testkit.selecting import SELECTION
 from tests.unit.support.fanning_out import Harness, got
 
 
@@ -110,8 +111,14 @@ async def test_where_a_batch_fails_altogether_all_it_concerned_are_cut(
 async def test_what_a_slice_sent_is_counted_where_it_sent_something(harness: Harness) -> None:
     counts: list[int] = []
     steps = Acknowledgements()
-    fanout = Fanout(harness.hub, steps, lambda connection, position: None, counts.append)
-    uncounted = Fanout(harness.hub, steps, lambda connection, position: None)
+    fanout = Fanout(
+        harness.hub,
+        SELECTION,
+        steps,
+        lambda connection, position: None,
+        counts.append,
+    )
+    uncounted = Fanout(harness.hub, SELECTION, steps, lambda connection, position: None)
     bob = harness.join("bob", buffer_limit=70_000)
     for one, size, sent in ((fanout, 10, [1]), (fanout, 80_000, [1]), (uncounted, 10, [1])):
         one.accept([record(len(got(bob)) + 1, "x" * size)])

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-import msgspec
 import pytest
 
 from chatsvc.core.ids import format_id
-from chatsvc.core.page import Bounds, Entry, Page
+from chatsvc.core.page import Bounds, Page
 from chatsvc.delivery.connection import HIGH_WATER
 from chatsvc.delivery.resume import Plan
-from chatsvc.storage.history.pages import entry_of
 from testkit.drafts import record
 from tests.unit.support.resuming import SOON, Resumption, shown, turns
 from tests.unit.support.sockets import attach, connection
@@ -278,22 +276,6 @@ async def test_a_sealed_socket_ends_its_replay_and_never_joins() -> None:
     await asyncio.wait_for(harness.resumer.run(one, Plan(0, True)), SOON)
     assert harness.hub.size == 0
     assert transport.wire == b""
-
-
-async def test_entries_are_followed_by_their_rev() -> None:
-    """A message changed later is replayed where it changed."""
-    harness = Resumption()
-    harness.accept(*(record(at) for at in range(1, 6)))
-    harness.tail.advance(5)
-
-    async def page(user: str, bounds: Bounds) -> Page:
-        entries = [msgspec.structs.replace(entry_of(record(1)), rev=4), entry_of(record(5))]
-        inside: list[Entry] = [one for one in entries if bounds.after < one.rev < bounds.before]
-        return Page(inside[:1], False, True)
-
-    harness.store.user_page = page  # type: ignore[method-assign]
-    _, transport = await harness.resume(harness.cursor(3))
-    assert shown(transport) == [1, 5, ("caught_up", harness.cursor(5))]
 
 
 @pytest.mark.parametrize("where", ["tail", "store"])

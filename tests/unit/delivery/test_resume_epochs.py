@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from chatsvc.core.page import Bounds, Page
+from chatsvc.core.page import Bounds, RecordPage
 from chatsvc.delivery.resume import Plan
 from chatsvc.log.reconcile import EpochEntry
 from chatsvc.storage.history.pages import entry_of
@@ -90,8 +90,8 @@ async def test_a_page_that_turns_out_to_lack_something_on_the_way_is_a_gap(
     one.accept(*(record(at) for at in range(1, 11)))
     one.tail.advance(8)
 
-    async def incomplete(user: str, bounds: Bounds) -> Page:
-        return Page([entry_of(one.store.records[4])], False, complete, lost)
+    async def incomplete(user: str, bounds: Bounds, kinds: None) -> RecordPage:
+        return RecordPage([entry_of(one.store.records[4])], 8, False, complete, lost)
 
     monkeypatch.setattr(one.store, "user_page", incomplete)
     plan, transport = await one.resume(one.cursor(2))

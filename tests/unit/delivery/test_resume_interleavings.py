@@ -26,6 +26,7 @@ from chatsvc.log.tail import Tail
 from chatsvc.storage.history.history import History
 from chatsvc.storage.history.pages import entry_of
 from testkit.records import record
+from testkit.selecting import SELECTION
 
 EPOCH = "epoch"
 ROOM = 300
@@ -64,7 +65,10 @@ class Store:
         await asyncio.sleep(0)
         return found[-bounds.limit :] if bounds.newest else found[: bounds.limit]
 
-    async def count_user(self, user: str, bounds: Bounds) -> int:
+    async def user_records(self, user: str, bounds: Bounds) -> list[Entry]:
+        return await self.user_page(user, bounds)
+
+    async def count_user_records(self, user: str, bounds: Bounds) -> int:
         return len(await self.user_page(user, bounds))
 
 
@@ -215,10 +219,13 @@ class World:
             epoch=EPOCH,
             tail=self.tail,
             hub=self.hub,
-            backfill=self.history,
+            backfill=self.history.records,
+            selection=SELECTION,
             max_messages=max_messages,
         )
-        self.tail.listen(Fanout(self.hub, Acknowledgements(), self.resumer.take_over).accept)
+        self.tail.listen(
+            Fanout(self.hub, SELECTION, Acknowledgements(), self.resumer.take_over).accept
+        )
         self.clients = [Client(self, *device) for device in DEVICES]
 
     def send(self, conversation: int, sender: int, count: int) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from chatsvc.core.page import NO_BYTE_BOUND, Bounds, Page
+from chatsvc.core.page import NO_BYTE_BOUND, Bounds, RecordPage
 from chatsvc.core.record import Record
 from chatsvc.delivery.connection import HIGH_WATER, Connection
 from chatsvc.delivery.resume import Plan
@@ -35,13 +35,15 @@ class Asking(Resumption):
             self.asked.append(("tail", user, bounds))
             return from_tail(user, bounds)
 
-        async def store_page(user: str, bounds: Bounds) -> Page:
+        async def store_page(
+            user: str, bounds: Bounds, kinds: frozenset[str] | None = None
+        ) -> RecordPage:
             self.asked.append(("store", user, bounds))
-            return await from_store(user, bounds)
+            return await from_store(user, bounds, kinds)
 
-        async def count_user(user: str, bounds: Bounds) -> int:
+        async def count_user(user: str, bounds: Bounds, kinds: frozenset[str] | None = None) -> int:
             self.asked.append(("count", user, bounds))
-            return await count(user, bounds)
+            return await count(user, bounds, kinds)
 
         self.tail.user_page = tail_page  # type: ignore[method-assign]
         self.store.user_page = store_page  # type: ignore[method-assign]
@@ -151,7 +153,7 @@ async def test_one_whose_resume_fails_is_cut_and_counts_as_connected_no_more(
         reasons.append(reason)
         cut(self, reason)
 
-    async def breaks(user: str, bounds: Bounds) -> Page:
+    async def breaks(user: str, bounds: Bounds, kinds: None) -> RecordPage:
         raise ZeroDivisionError
 
     monkeypatch.setattr(Connection, "cut", noting)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
-from chatsvc.core.page import Bounds, Page
+from chatsvc.core.page import Bounds, RecordPage
 from chatsvc.core.record import Record
 from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
@@ -20,6 +20,7 @@ from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.pages import entry_of
 from testkit.drafts import record
+from testkit.selecting import SELECTION
 from tests.unit.support.sockets import FakeTransport, attach, connection, texts
 
 USERS = ("ann", "ben", "cem")
@@ -35,19 +36,32 @@ class World:
         self.hub = Hub()
         self.away = False
         self.resumer = Resumer(
-            epoch="e", tail=self.tail, hub=self.hub, backfill=self, max_messages=12
+            epoch="e",
+            tail=self.tail,
+            hub=self.hub,
+            backfill=self,
+            selection=SELECTION,
+            max_messages=12,
         )
-        self.tail.listen(Fanout(self.hub, Acknowledgements(), self.resumer.take_over).accept)
+        self.tail.listen(
+            Fanout(self.hub, SELECTION, Acknowledgements(), self.resumer.take_over).accept
+        )
         self.tasks: set[asyncio.Task[None]] = set()
 
     def oldest_kept(self) -> int:
         return 0
 
-    async def user_page(self, user: str, bounds: Bounds) -> Page:
+    async def user_page(
+        self, user: str, bounds: Bounds, kinds: frozenset[str] | None = None
+    ) -> RecordPage:
         found = await self._stored(user, bounds)
-        return Page([entry_of(one) for one in found[: min(bounds.limit, 3)]], False, True)
+        page = [entry_of(one) for one in found[: min(bounds.limit, 3)]]
+        has_more = len(page) < len(found)
+        return RecordPage(page, page[-1].id if has_more else bounds.before - 1, has_more, True)
 
-    async def count_user(self, user: str, bounds: Bounds) -> int:
+    async def count_user(
+        self, user: str, bounds: Bounds, kinds: frozenset[str] | None = None
+    ) -> int:
         everything = [one for one in self.truth if user in one.audience and one.id > bounds.after]
         await self._stored(user, bounds)
         return min(bounds.limit, len(everything))

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from chatsvc.core.conversation import Conversation, ConversationPage
 from chatsvc.core.errors import Conflict, LogUnavailable, StoreUnavailable
 from chatsvc.core.ids import MAX_ID, format_id, next_id, now_ms, uuid7_ms
-from chatsvc.core.page import Bounds, Entry, Page
+from chatsvc.core.page import Bounds, Entry, Page, RecordPage
 from chatsvc.core.record import Draft, Record, accept, moved
 from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.base import Appended, EpochListener, LogCounts, MessageLog
@@ -152,6 +153,45 @@ class FakeLog(MessageLog):
         self.refusing = True
 
 
+class FakeRecords:
+    """Reads records of every kind that a :class:`FakeLog` holds."""
+
+    def __init__(self, log: FakeLog) -> None:
+        self._log = log
+
+    def oldest_kept(self) -> int:
+        return 0
+
+    async def user_page(
+        self, user: str, bounds: Bounds, kinds: AbstractSet[str] | None = None
+    ) -> RecordPage:
+        return self._page([one for one in self._log.records if user in one.audience], bounds, kinds)
+
+    async def channel_page(
+        self, channel: str, bounds: Bounds, kinds: AbstractSet[str] | None = None, *, reader: str
+    ) -> RecordPage:
+        found = [one for one in self._log.records if one.channel == channel]
+        return self._page(found, bounds, kinds)
+
+    async def count_user(
+        self, user: str, bounds: Bounds, kinds: AbstractSet[str] | None = None
+    ) -> int:
+        return len((await self.user_page(user, bounds, kinds)).entries)
+
+    def _page(
+        self, records: Sequence[Record], bounds: Bounds, kinds: AbstractSet[str] | None
+    ) -> RecordPage:
+        found = [
+            entry_of(one)
+            for one in records
+            if bounds.after < one.id < bounds.before and (kinds is None or one.kind in kinds)
+        ]
+        page = found[: bounds.limit]
+        has_more = len(page) < len(found)
+        up_to = page[-1].id if has_more else min(self._log.tail.head, bounds.before - 1)
+        return RecordPage(page, max(up_to, bounds.after), has_more, True)
+
+
 class FakeHistory:
     """Reads what a :class:`FakeLog` holds; plain and slow, so that it can be trusted.
 
@@ -167,6 +207,11 @@ class FakeHistory:
 
     async def user_page(self, user: str, bounds: Bounds) -> Page:
         return self._page([r for r in self._all() if user in r.audience], bounds)
+
+    @property
+    def records(self) -> FakeRecords:
+        """Records of every kind."""
+        return FakeRecords(self._log)
 
     async def channel_around(
         self, channel: str, message_id: int, limit: int, *, reader: str = ""

@@ -9,20 +9,22 @@ from chatsvc.core.record import Record
 from chatsvc.delivery.connection import Connection
 from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
+from chatsvc.delivery.selection import Selection
 from chatsvc.delivery.spans import BEHIND
 from chatsvc.log.acknowledgements import Acknowledgements
+from testkit.selecting import SELECTION
 from tests.unit.support.sockets import FakeTransport, attach, connection, texts
 
 
 class Harness:
     """A hub with a fan-out, and what each connection got."""
 
-    def __init__(self) -> None:
+    def __init__(self, selection: Selection = SELECTION) -> None:
         self.hub = Hub()
         self.delivered = 0
         self.behind: list[tuple[Connection, int]] = []
         self.steps = Acknowledgements()
-        self.fanout = Fanout(self.hub, self.steps, self._fell_behind, self._count)
+        self.fanout = Fanout(self.hub, selection, self.steps, self._fell_behind, self._count)
 
     def _fell_behind(self, connection: Connection, position: int) -> None:
         connection.waiting = BEHIND

@@ -7,15 +7,17 @@ from typing import Any
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
-from chatsvc.core.page import Bounds, Page, take
+from chatsvc.core.page import Bounds, RecordPage, take
 from chatsvc.core.record import Record
 from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Plan, Resumer
+from chatsvc.delivery.selection import Selection
 from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.pages import entry_of
 from testkit.drafts import record
+from testkit.selecting import SELECTION
 from tests.unit.support.sockets import FakeTransport, attach, connection, texts
 
 SOON = 20
@@ -35,16 +37,22 @@ class Store:
     def oldest_kept(self) -> int:
         return self.oldest
 
-    async def user_page(self, user: str, bounds: Bounds) -> Page:
+    async def user_page(
+        self, user: str, bounds: Bounds, kinds: frozenset[str] | None = None
+    ) -> RecordPage:
         await self._answer("page")
-        inside = self._of(user, bounds)[: bounds.limit]
-        page = take(inside, lambda one: len(one.body), bounds.max_bytes)
+        inside = self._of(user, bounds, kinds)
+        page = take(inside[: bounds.limit], lambda one: len(one.body), bounds.max_bytes)
         self.largest = max(self.largest, sum(len(one.body) for one in page))
-        return Page([entry_of(one) for one in page], False, True)
+        has_more = len(page) < len(inside)
+        up_to = page[-1].id if has_more else bounds.before - 1
+        return RecordPage([entry_of(one) for one in page], up_to, has_more, True)
 
-    async def count_user(self, user: str, bounds: Bounds) -> int:
+    async def count_user(
+        self, user: str, bounds: Bounds, kinds: frozenset[str] | None = None
+    ) -> int:
         await self._answer("count")
-        return min(bounds.limit, len(self._of(user, bounds)))
+        return min(bounds.limit, len(self._of(user, bounds, kinds)))
 
     async def _answer(self, call: str) -> None:
         self.calls.append(call)
@@ -53,26 +61,41 @@ class Store:
         if self.fails_after is not None and self.calls.count("page") > self.fails_after:
             raise StoreUnavailable("the store does not answer")
 
-    def _of(self, user: str, bounds: Bounds) -> list[Record]:
+    def _of(self, user: str, bounds: Bounds, kinds: frozenset[str] | None) -> list[Record]:
         assert not bounds.newest
         return [
             one
             for one in self.records
-            if user in one.audience and bounds.after < one.id < bounds.before
+            if user in one.audience
+            and bounds.after < one.id < bounds.before
+            and (kinds is None or one.kind in kinds)
         ]
 
 
 class Resumption:
     """A tail, a store, and a resumer between them and the hub."""
 
-    def __init__(self, *, recent_bytes: int = 0, max_messages: int = 1000) -> None:
+    def __init__(
+        self,
+        *,
+        recent_bytes: int = 0,
+        max_messages: int = 1000,
+        selection: Selection = SELECTION,
+    ) -> None:
         self.tail = Tail(recent_bytes=recent_bytes)
         self.store = Store()
         self.hub = Hub()
         self.resumer = Resumer(
-            epoch="e", tail=self.tail, hub=self.hub, backfill=self.store, max_messages=max_messages
+            epoch="e",
+            tail=self.tail,
+            hub=self.hub,
+            backfill=self.store,
+            selection=selection,
+            max_messages=max_messages,
         )
-        self.tail.listen(Fanout(self.hub, Acknowledgements(), self.resumer.take_over).accept)
+        self.tail.listen(
+            Fanout(self.hub, selection, Acknowledgements(), self.resumer.take_over).accept
+        )
 
     def live(self, user: str = "bob", capacity: int | None = None, **options: Any) -> FakeTransport:
         """A connection that is served what comes from now on."""
@@ -93,7 +116,7 @@ class Resumption:
     ) -> tuple[Plan, FakeTransport]:
         one = connection(user, "laptop", **options)
         transport = attach(one, capacity)
-        plan = await self.resumer.plan(user, since)
+        plan = await self.resumer.plan(user, since, one.kinds)
         await asyncio.wait_for(self.resumer.run(one, plan), SOON)
         return plan, transport
 

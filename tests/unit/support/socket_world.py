@@ -23,7 +23,8 @@ from chatsvc.server.websocket.socket import Socket
 from chatsvc.wire import frames
 from chatsvc_conformance.framing import client_frame
 from testkit.authenticator import FakeAuthenticator
-from tests.unit.support.fake_log import FakeHistory, FakeLog
+from testkit.selecting import SELECTION
+from tests.unit.support.fake_log import FakeLog, FakeRecords
 from tests.unit.support.sockets import FakeTransport, attach, texts
 
 _OPTIONS: dict[str, Any] = {
@@ -75,7 +76,8 @@ class World:
             epoch="e",
             tail=self.log.tail,
             hub=self.hub,
-            backfill=FakeHistory(self.log),  # type: ignore[arg-type]
+            backfill=FakeRecords(self.log),
+            selection=SELECTION,
             max_messages=100,
         )
         self.parts = SocketParts(

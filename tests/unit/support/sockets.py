@@ -119,10 +119,15 @@ def connection(
     echo: bool = False,
     buffer_limit: int = 1 << 20,
     origin: str | None = None,
+    kinds: frozenset[str] | None = None,
 ) -> Connection:
     """A connection without a transport yet."""
     return Connection(
-        user, origin or device or f"{user}-device", echo=echo, buffer_limit=buffer_limit
+        user,
+        origin or device or f"{user}-device",
+        echo=echo,
+        buffer_limit=buffer_limit,
+        kinds=kinds,
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
-from chatsvc.storage.history.pages import covered_by, differ, entry_of, messages_of
+from chatsvc.storage.history.pages import covered_by, differ, entries_of, entry_of
 from testkit.records import other_kind, record
 from tests.unit.support.history_worlds import at, ids
 
@@ -37,7 +38,7 @@ def test_messages_are_counted_without_the_other_kinds_and_none_is_read_twice(
     limit: int, newest: bool
 ) -> None:
     tail = Watched()
-    found = ids(messages_of(tail.page, Bounds(limit, newest=newest)))
+    found = ids(entries_of(tail.page, MESSAGES_ONLY.counts, Bounds(limit, newest=newest)))
     assert found == at(*(MESSAGES[-limit:] if newest else MESSAGES[:limit]))
     assert len(tail.read) == len(set(tail.read))
 
@@ -50,7 +51,7 @@ def test_after_other_kinds_the_rest_is_asked_for_in_messages_and_bytes(
     newest: bool, found_before: list[list[int]]
 ) -> None:
     tail = Watched()
-    messages_of(tail.page, Bounds(6, newest=newest, max_bytes=10_000))
+    entries_of(tail.page, MESSAGES_ONLY.counts, Bounds(6, newest=newest, max_bytes=10_000))
     left = [
         (6 - len(found), 10_000 - sum(len(record(n).body) for n in found)) for found in found_before
     ]

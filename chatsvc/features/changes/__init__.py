@@ -1,0 +1,1 @@
+"""Read records of every kind, as a resume replays them."""

@@ -1,0 +1,56 @@
+"""Read the records that a user may read."""
+
+from __future__ import annotations
+
+from chatsvc.core.errors import FieldError, Forbidden, Invalid
+from chatsvc.core.page import Bounds, RecordPage
+from chatsvc.core.participants import channel_error
+from chatsvc.features.changes.ports import ChangeHistory
+
+
+class ChangeReader:
+    """Reads records of all conversations of a user, or of one."""
+
+    def __init__(self, history: ChangeHistory) -> None:
+        self._history = history
+
+    async def page(
+        self, user: str, channel: str | None, bounds: Bounds, kinds: frozenset[str] | None
+    ) -> RecordPage:
+        """Return the oldest records within the bounds.
+
+        Raises:
+            Forbidden: the user has no such conversation.
+            StoreUnavailable: the records are in the store, which is unavailable.
+        """
+        records = self._history.records
+        if channel is None:
+            return await records.user_page(user, bounds, kinds)
+        if channel.startswith(","):
+            # Permission before reading: a read would take longer where there are records.
+            permitted = await self._history.participants(user, channel) is not None
+        else:
+            permitted = user in channel.split(",")
+        if not permitted:
+            raise _not_a_participant()
+        return await records.channel_page(channel, bounds, kinds, reader=user)
+
+
+def check_channel(channel: str) -> None:
+    """Check that this can be the key of a conversation.
+
+    Raises:
+        Invalid: at ``/channel``.
+    """
+    error = channel_error(channel)
+    if error is not None:
+        raise Invalid.at("/channel", *error)
+
+
+def _not_a_participant() -> Forbidden:
+    detail = "you must be a participant of the conversation"
+    return Forbidden(
+        detail,
+        code="not_a_participant",
+        field_errors=(FieldError("/channel", "not_a_participant", detail),),
+    )
