@@ -104,6 +104,12 @@ class Forbidden(RequestError):
     code = "forbidden"
 
 
+def not_a_participant(pointer: str) -> Forbidden:
+    """Return the one answer about conversations of others, which may exist or not."""
+    code, detail = "not_a_participant", "you must be a participant of the conversation"
+    return Forbidden(detail, code=code, field_errors=(FieldError(pointer, code, detail),))
+
+
 class NotFound(RequestError):
     """There is no such resource, or the caller must not learn that there is."""
 

@@ -19,6 +19,7 @@ import pytest
 import chatsvc.features
 from chatsvc.api.feature import Feature
 from chatsvc.app import components
+from chatsvc.app import features as registered
 from chatsvc.app.features import FeatureParts, features
 from chatsvc.app.lifecycle import Service
 from chatsvc.features.messages.service import AllowAll
@@ -103,6 +104,7 @@ async def url(greetings: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyP
         return (*features(parts), eval(THE_LINE, names))
 
     monkeypatch.setattr(components, "features", with_one_more)
+    monkeypatch.setattr(registered, "features", with_one_more)
     environment = {"DATA_DIR": str(tmp_path / "data"), "JWT_SECRET": SECRET, "PORT": "0"}
     service = Service(load(environment | {"LOG_LEVEL": "error"}), AllowAll())
     running = await service.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatsvc.core.errors import FieldError, Forbidden, Invalid
+from chatsvc.core.errors import Invalid, not_a_participant
 from chatsvc.core.page import Bounds, RecordPage
 from chatsvc.core.participants import channel_error
 from chatsvc.features.changes.ports import ChangeHistory
@@ -32,7 +32,7 @@ class ChangeReader:
         else:
             permitted = user in channel.split(",")
         if not permitted:
-            raise _not_a_participant()
+            raise not_a_participant("/channel")
         return await records.channel_page(channel, bounds, kinds, reader=user)
 
 
@@ -45,12 +45,3 @@ def check_channel(channel: str) -> None:
     error = channel_error(channel)
     if error is not None:
         raise Invalid.at("/channel", *error)
-
-
-def _not_a_participant() -> Forbidden:
-    detail = "you must be a participant of the conversation"
-    return Forbidden(
-        detail,
-        code="not_a_participant",
-        field_errors=(FieldError("/channel", "not_a_participant", detail),),
-    )

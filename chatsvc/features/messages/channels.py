@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from chatsvc.core.errors import FieldError, Forbidden, Invalid
+from chatsvc.core.errors import Invalid, not_a_participant
 from chatsvc.core.limits import Limits
 from chatsvc.core.participants import HASHED_PREFIX, channel_error, user_id_error
 from chatsvc.core.sized_cache import SizedCache
@@ -111,7 +111,7 @@ class ConversationSender:
     ) -> Appended:
         found = await self._lookup.participants(sender, channel)
         if found is None:
-            raise _not_a_participant()
+            raise not_a_participant("/channel")
         people = self._remember(sender, channel, found)
         return await self._submit(sender, origin, people, content, client_id, metadata)
 
@@ -127,7 +127,7 @@ class ConversationSender:
             raise Invalid.at("/channel", *error)
         if channel.startswith(","):
             if not _HASHED.match(channel):
-                raise _not_a_participant()
+                raise not_a_participant("/channel")
             return self._known.get((sender, channel))
         people = channel.split(",")
         if len(people) > self._limits.participants:
@@ -140,7 +140,7 @@ class ConversationSender:
             if error is not None:
                 raise Invalid.at("/channel", *error)
         if sender not in people:
-            raise _not_a_participant()
+            raise not_a_participant("/channel")
         return people
 
     def _remember(self, sender: str, channel: str, participants: Sequence[str]) -> list[str]:
@@ -148,12 +148,3 @@ class ConversationSender:
         people = list(participants)
         self._known.add((sender, channel), people, len(people))
         return people
-
-
-def _not_a_participant() -> Forbidden:
-    detail = "you must be a participant of the conversation"
-    return Forbidden(
-        detail,
-        code="not_a_participant",
-        field_errors=(FieldError("/channel", "not_a_participant", detail),),
-    )

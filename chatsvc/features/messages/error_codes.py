@@ -7,12 +7,6 @@ from typing import Final
 from chatsvc.wire.error_codes import Action, ErrorCode
 
 ERROR_CODES: Final = (
-    ErrorCode(
-        "not_a_participant",
-        403,
-        Action.NOTHING,
-        "The caller must be a participant; unknown conversations get the same answer.",
-    ),
     ErrorCode("sender_not_participant", 403, Action.FIX, "`participants` must include the sender."),
     ErrorCode(
         "client_id_mismatch", 422, Action.FIX, "`client_id` and `Idempotency-Key` must be equal."

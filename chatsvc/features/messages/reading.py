@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from chatsvc.api.fields import check_page_limit, read_message_id
-from chatsvc.core.errors import FieldError, Forbidden, Invalid, NotFound
+from chatsvc.core.errors import Invalid, NotFound, not_a_participant
 from chatsvc.core.limits import Limits
 from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.core.participants import channel_error, channel_key, normalize_participants
@@ -111,7 +111,7 @@ class MessageReader:
                 max_user_id=self._limits.user_id_characters,
             )
             if user not in people:
-                raise _not_a_participant("/participants")
+                raise not_a_participant("/participants")
             return Conversation(channel_key(people), True)
         if request.channel is None:
             return None
@@ -121,7 +121,7 @@ class MessageReader:
         if request.channel.startswith(","):
             return Conversation(request.channel, False)
         if user not in request.channel.split(","):
-            raise _not_a_participant("/channel")
+            raise not_a_participant("/channel")
         return Conversation(request.channel, True)
 
     async def page(
@@ -142,7 +142,7 @@ class MessageReader:
         channel = conversation.channel
         # Permission before reading: a read would take longer where there are messages.
         if not conversation.proven and await self._history.participants(user, channel) is None:
-            raise _not_a_participant("/channel")
+            raise not_a_participant("/channel")
         if page_query.around is not None:
             return await self._history.channel_around(
                 channel, page_query.around, page_query.bounds.limit, reader=user
@@ -160,12 +160,3 @@ class MessageReader:
         if found is None or user not in found[0].audience:
             raise NotFound("unknown message: none of yours has this id")
         return found
-
-
-def _not_a_participant(pointer: str) -> Forbidden:
-    detail = "you must be a participant of the conversation"
-    return Forbidden(
-        detail,
-        code="not_a_participant",
-        field_errors=(FieldError(pointer, "not_a_participant", detail),),
-    )

@@ -8,6 +8,7 @@ from typing import Final
 
 from chatsvc_conformance.check import Check
 from chatsvc_conformance.checks import (
+    changes,
     channels,
     framing,
     idempotency,
@@ -40,6 +41,7 @@ ALL: Final[tuple[Check, ...]] = tuple(
         channels,
         idempotency,
         reading,
+        changes,
         refusals,
         sockets,
         resuming,

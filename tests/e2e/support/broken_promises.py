@@ -157,12 +157,17 @@ BROKEN: Final[dict[str, Broken]] = {
     "limit-is-ignored": Broken(
         http.without_parameter("limit"), ("read.newest", "read.page-by-page")
     ),
-    "after-is-ignored": Broken(http.without_parameter("after"), ("read.after",)),
+    "after-is-ignored": Broken(
+        http.without_parameter("after"), ("read.after", "changes.frames", "changes.up-to")
+    ),
     "around-is-ignored": Broken(http.without_parameter("around"), ("read.around",)),
     "empty-pages-lose-the-bound": Broken(
         http.changed_answer(http.no_bounds_when_empty), ("read.empty-page",)
     ),
-    "strangers-may-read": Broken(http.changed_status(403, 200), ("read.forbidden",)),
+    "strangers-may-read": Broken(
+        http.changed_status(403, 200), ("read.forbidden", "changes.of-others")
+    ),
+    "kinds-are-ignored": Broken(http.without_parameter("kinds"), ("changes.kinds", "socket.kinds")),
     "strangers-learn-what-exists": Broken(Fault(response=http.told_apart), ("read.forbidden",)),
     "any-message-is-found": Broken(
         http.changed_status(404, 200), ("read.not-yours", "refuse.path-and-method")

@@ -65,8 +65,7 @@ class Store:
         await asyncio.sleep(0)
         return found[-bounds.limit :] if bounds.newest else found[: bounds.limit]
 
-    async def user_records(self, user: str, bounds: Bounds) -> list[Entry]:
-        return await self.user_page(user, bounds)
+    user_records = user_page
 
     async def count_user_records(self, user: str, bounds: Bounds) -> int:
         return len(await self.user_page(user, bounds))
@@ -223,9 +222,8 @@ class World:
             selection=SELECTION,
             max_messages=max_messages,
         )
-        self.tail.listen(
-            Fanout(self.hub, SELECTION, Acknowledgements(), self.resumer.take_over).accept
-        )
+        fanout = Fanout(self.hub, SELECTION, Acknowledgements(), self.resumer.take_over)
+        self.tail.listen(fanout.accept)
         self.clients = [Client(self, *device) for device in DEVICES]
 
     def send(self, conversation: int, sender: int, count: int) -> None:

@@ -1,0 +1,63 @@
+"""The draft of a change: a record of another kind than a message."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from chatsvc.core.kinds import Kind
+from chatsvc.core.record import Draft
+
+_encode = msgspec.json.Encoder().encode
+_canonical = msgspec.json.Encoder(order="sorted").encode
+_RESERVED = frozenset({"type", "id", "created_at", "channel", "sender", "client_id"})
+
+
+def draft_change(
+    kind: Kind,
+    *,
+    channel: str,
+    audience: tuple[str, ...],
+    sender: str,
+    fields: Mapping[str, Any],
+    target: str = "",
+    origin: str = "",
+    client_id: str | None = None,
+) -> Draft:
+    """Return a change for the log. The caller has checked every value.
+
+    Args:
+        kind: one that does not count: a message is drafted by ``core/message.py``.
+        channel: the conversation.
+        audience: sorted: all who receive it, the sender included.
+        sender: the user who causes it.
+        fields: what its frame has beside the members of every record.
+        target: what it is about, for a kind that is ``latest``.
+        origin: the connection or device that it comes from.
+        client_id: recognizes a retry; the same fields under it are the same change.
+
+    Raises:
+        ValueError: the kind counts, or a field has the name of a member of every record.
+    """
+    if kind.counts:
+        raise ValueError(f"kind {kind.name!r} must not count: it would be read as a message")
+    if not _RESERVED.isdisjoint(fields):
+        raise ValueError(f"fields must not be named {', '.join(sorted(_RESERVED & set(fields)))}")
+    members = {"channel": channel, "sender": sender, **fields}
+    if client_id is not None:
+        members["client_id"] = client_id
+    digest = hashlib.blake2b(_canonical([kind.name, target, fields]), digest_size=16)
+    return Draft(
+        kind=kind.name,
+        channel=channel,
+        audience=audience,
+        sender=sender,
+        origin=origin,
+        client_id=client_id,
+        digest=digest.digest(),
+        rest=_encode(members),
+        target=target,
+    )
