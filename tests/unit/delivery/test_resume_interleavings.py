@@ -13,10 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import parse_id
-from chatsvc.core.page import Bounds, Entry
-from chatsvc.core.record import Record
+from chatsvc.core.page import Bounds
 from chatsvc.delivery.connection import Connection
 from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
@@ -24,9 +22,9 @@ from chatsvc.delivery.resume import Plan, Resumer
 from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.history import History
-from chatsvc.storage.history.pages import entry_of
 from testkit.records import record
 from testkit.selecting import SELECTION
+from tests.unit.support.slow_store import SlowStore
 
 EPOCH = "epoch"
 ROOM = 300
@@ -38,37 +36,6 @@ MOST_TURNS = 5_000
 
 CONVERSATIONS = [("a", "b"), ("a", "c"), ("a", "b", "c"), ("b", "c")]
 DEVICES = [("a", "desk", False), ("a", "phone", True), ("b", "desk", False), ("c", "desk", False)]
-
-
-class Store:
-    """Holds everything up to the watermark; answers a turn or two of the loop later."""
-
-    def __init__(self, tail: Tail) -> None:
-        self.tail = tail
-        self.records: list[Record] = []
-        self.away = False
-        self.fails_in = 0
-
-    async def user_page(self, user: str, bounds: Bounds) -> list[Entry]:
-        await asyncio.sleep(0)
-        self.fails_in -= 1
-        if self.away or self.fails_in == 0:
-            raise StoreUnavailable("away")
-        watermark = self.tail.watermark
-        found = [
-            entry_of(known)
-            for known in self.records
-            if bounds.after < known.id < bounds.before
-            and known.id <= watermark
-            and user in known.audience
-        ]
-        await asyncio.sleep(0)
-        return found[-bounds.limit :] if bounds.newest else found[: bounds.limit]
-
-    user_records = user_page
-
-    async def count_user_records(self, user: str, bounds: Bounds) -> int:
-        return len(await self.user_page(user, bounds))
 
 
 class Transport:
@@ -212,7 +179,7 @@ class World:
     def __init__(self, recent_bytes: int, max_messages: int) -> None:
         self.tail = Tail(recent_bytes=recent_bytes)
         self.hub = Hub()
-        self.store = Store(self.tail)
+        self.store = SlowStore(self.tail)
         self.history = History(self.store, self.tail, breaker_seconds=0.0)  # type: ignore[arg-type]
         self.resumer = Resumer(
             epoch=EPOCH,
