@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from chatsvc.core.audience import places
 from chatsvc.core.errors import LogDamaged, VersionTooNew
 from chatsvc.core.ids import created_at, format_id
 
@@ -49,7 +50,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def cost(self) -> int:
         """The cost of its record, whatever id it gets."""
         body = _HEAD_BYTES + len(self.kind) + len(self.rest)
-        return RECORD_BYTES + body + PLACE_BYTES * (len(self.audience) + 1)
+        return RECORD_BYTES + body + PLACE_BYTES * places(self.audience)
 
     @property
     def key(self) -> tuple[str, str, str] | None:
@@ -78,7 +79,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         Its audience is shared with the other records of its channel, and a list is made
         for the first record in it: ``log/tail.py`` adds both where they arise.
         """
-        return RECORD_BYTES + len(self.body) + PLACE_BYTES * (len(self.audience) + 1)
+        return RECORD_BYTES + len(self.body) + PLACE_BYTES * places(self.audience)
 
 
 class _Packed(msgspec.Struct, array_like=True, gc=False):

@@ -1,4 +1,4 @@
-"""The log's recent end, in memory, listed by channel and by user.
+"""The log's recent end, in memory, by conversation and by user.
 
 Above the watermark it holds everything, so history never has a hole while the store
 is behind or away. Below, it keeps what is recent up to a bound of bytes, so that a
@@ -8,37 +8,19 @@ positions that tell readers when they need the store, and how far it can be reli
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter
-from typing import Final
 
 import structlog
 from msgspec.structs import force_setattr
 
-from chatsvc.core.page import NO_BYTE_BOUND, Bounds, body_bytes, take
+from chatsvc.core.audience import INBOX_PARTICIPANTS, is_large
+from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.log.backlog import LIST_BYTES, Backlog, audience_bytes
+from chatsvc.log.record_list import RecordList
+from chatsvc.log.user_lists import UserLists
 
 _logger = structlog.get_logger("chatsvc.log")
-_by_id = attrgetter("id")
-_COMPACT_AT: Final = 64
-
-_REMOVED: Final = Record(
-    id=0,
-    kind="",
-    channel="",
-    audience=(),
-    sender="",
-    origin="",
-    client_id=None,
-    digest=b"",
-    body=b"",
-)
-
-
-def _size(record: Record) -> int:
-    return len(record.body)
 
 
 def overlap(ranges: Iterable[tuple[int, int]], after: int, before: int) -> bool:
@@ -47,52 +29,6 @@ def overlap(ranges: Iterable[tuple[int, int]], after: int, before: int) -> bool:
 
 
 Listener = Callable[[Sequence[Record]], None]
-
-
-class _RecordList:
-    """Records ascending by id; taken off the front without moving the rest each time.
-
-    ``cost`` are the bytes of memory that go with the list itself.
-    """
-
-    __slots__ = ("cost", "items", "start")
-
-    def __init__(self, cost: int = LIST_BYTES) -> None:
-        self.items: list[Record] = []
-        self.start = 0
-        self.cost = cost
-
-    def __len__(self) -> int:
-        return len(self.items) - self.start
-
-    def drop_first(self) -> None:
-        self.items[self.start] = _REMOVED  # or the memory would stay until the next compaction
-        self.start += 1
-        if self.start >= _COMPACT_AT and self.start * 2 >= len(self.items):
-            del self.items[: self.start]
-            self.start = 0
-
-    def remove(self, record_id: int) -> int:
-        """Where it was."""
-        index = bisect_left(self.items, record_id, self.start, key=_by_id)
-        del self.items[index]
-        return index
-
-    def index_above(self, position: int) -> int:
-        return bisect_right(self.items, position, self.start, key=_by_id)
-
-    def page(self, bounds: Bounds) -> list[Record]:
-        low = self.index_above(bounds.after)
-        high = bisect_left(self.items, bounds.before, low, key=_by_id)
-        if bounds.newest:
-            page = self.items[max(low, high - bounds.limit) : high]
-        else:
-            page = self.items[low : min(high, low + bounds.limit)]
-        if bounds.max_bytes == NO_BYTE_BOUND or body_bytes(page) <= bounds.max_bytes:
-            return page
-        if bounds.newest:
-            return take(reversed(page), _size, bounds.max_bytes)[::-1]
-        return take(page, _size, bounds.max_bytes)
 
 
 class Tail:
@@ -138,9 +74,9 @@ class Tail:
         """What is unsaved, by sender; whoever appends adds what waits for its commit."""
         self._unsaved_costs: list[int] = []
         self._recent_limit = recent_bytes
-        self._all = _RecordList()
-        self._channels: dict[str, _RecordList] = {}
-        self._users: dict[str, _RecordList] = {}
+        self._all = RecordList()
+        self._channels: dict[str, RecordList] = {}
+        self._users = UserLists()
         self._listeners: list[Listener] = []
         self._watchers: list[Callable[[int], None]] = []
 
@@ -185,12 +121,8 @@ class Tail:
                 channel.items.append(record)
             else:
                 cost += self._list_by_channel(record)
-            for user in record.audience:
-                own = users.get(user)
-                if own is None:
-                    own = users[user] = _RecordList()
-                    cost += LIST_BYTES
-                own.items.append(record)
+            if len(record.audience) <= INBOX_PARTICIPANTS:
+                cost += users.add(record)
             if record.id > self.watermark:
                 self.unsaved_bytes += cost
                 self.unsaved_count += 1
@@ -255,17 +187,34 @@ class Tail:
             return
         unsaved = self._all.index_above(self.watermark)
         index = self._all.remove(record_id)
-        freed = self._remove_from(self._channels, record.channel, record_id)
-        for user in record.audience:
-            freed += self._remove_from(self._users, user, record_id)
-        if record_id > self.watermark:
-            cost = self._unsaved_costs[index - unsaved]
-            del self._unsaved_costs[index - unsaved]
-            self.backlog.release(record.sender, cost)
-            self.unsaved_bytes -= cost
-            self.unsaved_count -= 1
-        else:
+        listed = self._channels[record.channel]
+        listed.remove(record_id)
+        freed = self._end_if_empty(record.channel, listed)
+        if not is_large(record.audience):
+            freed += self._users.remove(record)
+        if record_id <= self.watermark:
             self.recent_bytes -= record.cost + freed
+            return
+        cost = self._unsaved_costs.pop(index - unsaved)
+        self.backlog.release(record.sender, cost)
+        self.unsaved_bytes -= cost
+        self.unsaved_count -= 1
+        self._count_left(index, unsaved, cost - record.cost - freed)
+
+    def _count_left(self, index: int, unsaved: int, left: int) -> None:
+        """Count what a dropped record had been counted for and is still there: lists it began.
+
+        With the next record, or with the one before it; with what is stored where there is none.
+        Less than nothing: a list ends that a stored record began.
+        """
+        costs = self._unsaved_costs
+        if left <= 0 or not costs:
+            self.recent_bytes += left
+            return
+        place = min(index - unsaved, len(costs) - 1)
+        costs[place] += left
+        self.unsaved_bytes += left
+        self.backlog.add(self._all.items[unsaved + place].sender, left)
 
     def watch(self, watcher: Callable[[int], None]) -> None:
         """Call ``watcher`` with the watermark each time it advances."""
@@ -281,11 +230,7 @@ class Tail:
 
     def get(self, record_id: int) -> Record | None:
         """One record, if it is here."""
-        record_list = self._all
-        index = bisect_left(record_list.items, record_id, record_list.start, key=_by_id)
-        if index < len(record_list.items) and record_list.items[index].id == record_id:
-            return record_list.items[index]
-        return None
+        return self._all.get(record_id)
 
     def page(self, bounds: Bounds) -> list[Record]:
         """Of everything, ascending."""
@@ -313,8 +258,7 @@ class Tail:
 
     def user_page(self, user: str, bounds: Bounds) -> list[Record]:
         """Of those whose audience holds the user, ascending."""
-        record_list = self._users.get(user)
-        return record_list.page(bounds) if record_list is not None else []
+        return self._users.page(user, bounds)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -326,29 +270,32 @@ class Tail:
             if record.id > self.watermark:
                 break
             record_list.drop_first()
-            self._drop_from(self._channels, record.channel)
-            for user in record.audience:
-                self._drop_from(self._users, user)
-            self.recent_bytes -= record.cost
+            # The record leaving is the oldest of all, so it is the first in every list.
+            listed = self._channels[record.channel]
+            listed.drop_first()
+            freed = self._end_if_empty(record.channel, listed)
+            if not is_large(record.audience):
+                freed += self._users.drop_first(record)
+            self.recent_bytes -= record.cost + freed
             self.floor = record.id
 
-    @staticmethod
-    def _remove_from(record_lists: dict[str, _RecordList], name: str, record_id: int) -> int:
-        """The bytes of a list that is no more."""
-        record_list = record_lists[name]
-        record_list.remove(record_id)
-        if len(record_list):
+    def _end_if_empty(self, channel: str, listed: RecordList) -> int:
+        """The bytes of a conversation's list that is no more."""
+        if len(listed):
             return 0
-        del record_lists[name]
-        return record_list.cost
+        del self._channels[channel]
+        self._users.forget(listed)
+        return listed.cost
 
     def _list_by_channel(self, record: Record) -> int:
         """Add to the conversation's list; the bytes that this takes beside the record's."""
         record_list = self._channels.get(record.channel)
         if record_list is None:
             names = audience_bytes(record.channel, record.audience)
-            record_list = self._channels[record.channel] = _RecordList(LIST_BYTES + names)
+            record_list = self._channels[record.channel] = RecordList(LIST_BYTES + names)
             record_list.items.append(record)
+            if is_large(record.audience):
+                record_list.cost += self._users.note(record_list, record.audience)
             return record_list.cost
         before = record_list.items[-1]
         record_list.items.append(record)
@@ -357,14 +304,8 @@ class Tail:
             force_setattr(record, "audience", before.audience)
             force_setattr(record, "channel", before.channel)
             return 0
-        names = audience_bytes(record.channel, record.audience)
-        record_list.cost += names
-        return names
-
-    def _drop_from(self, record_lists: dict[str, _RecordList], name: str) -> None:
-        # The record leaving is the oldest of all, so it is the first in every list that it is in.
-        record_list = record_lists[name]
-        record_list.drop_first()
-        if not len(record_list):
-            del record_lists[name]
-            self.recent_bytes -= record_list.cost
+        added = audience_bytes(record.channel, record.audience)
+        if is_large(record.audience):
+            added += self._users.note(record_list, record.audience)
+        record_list.cost += added
+        return added

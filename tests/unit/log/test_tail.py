@@ -9,14 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from chatsvc.core.audience import is_large
 from chatsvc.core.page import NO_BYTE_BOUND, Bounds
 from chatsvc.core.record import Record
 from chatsvc.log.backlog import LIST_BYTES, audience_bytes
 from chatsvc.log.tail import Tail, overlap
+from chatsvc.log.user_lists import NOTE_BYTES
 from testkit.drafts import record
 
 RECENT = 8_000
-USERS = ("alice", "bob", "carol", "dave")
+USERS = ("alice", "bob", "carol", "dave", "erin", "frank", "grace")
 POSITIONS = st.integers(0, 400)
 BOUNDS = st.builds(
     Bounds,
@@ -42,10 +44,11 @@ def cut(records: Sequence[Record], bounds: Bounds) -> list[Record]:
 
 def cost(held: Sequence[Record]) -> int:
     """Of the records, of the lists that they are in, and of the names that they share."""
-    users = {user for entry in held for user in entry.audience}
+    users = {user for entry in held if not is_large(entry.audience) for user in entry.audience}
     channels = {entry.channel: entry.audience for entry in held}
     return (
         sum(entry.cost for entry in held)
+        + NOTE_BYTES * sum(len(names) for names in channels.values() if is_large(names))
         + LIST_BYTES * (len(users) + len(channels))
         + sum(audience_bytes(channel, names) for channel, names in channels.items())
     )

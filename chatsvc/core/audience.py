@@ -1,0 +1,23 @@
+"""By what size of its audience a record is listed by user, or by conversation.
+
+A small audience has a row, and an entry in the tail, for each user and record: a user's newest
+are one range. For a large one that would cost as much as it has people, so it is listed once, by
+its conversation, and users' reads merge theirs (``docs/decisions/0018``).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+INBOX_PARTICIPANTS: Final = 4
+"""The largest audience with an entry for each user and record."""
+
+
+def is_large(audience: tuple[str, ...]) -> bool:
+    """Whether records to this audience are listed by conversation."""
+    return len(audience) > INBOX_PARTICIPANTS
+
+
+def places(audience: tuple[str, ...]) -> int:
+    """In how many lists of the tail a record is: its conversation's, and each user's of few."""
+    return len(audience) + 1 if len(audience) <= INBOX_PARTICIPANTS else 1
