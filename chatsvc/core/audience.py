@@ -2,7 +2,7 @@
 
 A small audience has a row, and an entry in the tail, for each user and record: a user's newest
 are one range. For a large one that would cost as much as it has people, so it is listed once, by
-its conversation, and users' reads merge theirs (``docs/decisions/0018``).
+its conversation, and users' reads merge theirs (``docs/decisions/0020``).
 """
 
 from __future__ import annotations
