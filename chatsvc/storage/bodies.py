@@ -13,6 +13,7 @@ from chatsvc.core.record import Record
 from chatsvc.storage.ports.messages import Rejection
 
 DIGEST_CONFLICT: Final = "digest_conflict"
+AUDIENCE_MISMATCH: Final = "audience_mismatch"
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -69,16 +70,14 @@ def partition_records(
 def _check_participants(record: Record, body: dict[str, Any]) -> Rejection | None:
     """Why a message is not one to its participants, if it is not: they are stored once for all."""
     participants = body.get("participants")
-    if not isinstance(participants, list) or not all(
-        isinstance(user, str) for user in participants
-    ):
-        reason = "the body's participants are not a list of user ids"
-        return Rejection(record, "unreadable_body", reason)
-    if tuple(participants) != record.audience:
-        return Rejection(
-            record, "audience_mismatch", "a message must be for all its participants, and no others"
-        )
-    return None
+    if isinstance(participants, list):
+        if tuple(participants) == record.audience:
+            return None  # the usual case: none of them is looked at alone
+        if all(isinstance(user, str) for user in participants):
+            reason = "a message must be for all its participants, and no others"
+            return Rejection(record, AUDIENCE_MISMATCH, reason)
+    reason = "the body's participants are not a list of user ids"
+    return Rejection(record, "unreadable_body", reason)
 
 
 class Sameness(NamedTuple):
