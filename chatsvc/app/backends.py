@@ -25,8 +25,12 @@ STORE_START_SECONDS: Final = 5.0
 _logger = structlog.get_logger("chatsvc")
 
 
-def open_store(settings: Settings) -> MessageStore:
+def open_store(settings: Settings, *, upgrades: bool = False) -> MessageStore:
     """Return the store that the settings name, not opened yet. It takes every known kind.
+
+    Args:
+        settings: the settings.
+        upgrades: whether opening it upgrades a store of any size, for as long as it takes.
 
     Raises:
         ConfigurationError: the MongoDB URI cannot be used.
@@ -37,7 +41,18 @@ def open_store(settings: Settings) -> MessageStore:
         return MongoStore(
             settings.mongo_uri, settings.mongo_db, settings.mongo_collection, kinds=known_kinds()
         )
-    return SqliteStore(settings.data_path / "store.db", kinds=known_kinds())
+    path = settings.data_path / "store.db"
+    return SqliteStore(path, kinds=known_kinds(), upgrades=upgrades)
+
+
+async def check_store_version(settings: Settings) -> None:
+    """Check that a start would take the store's version, where that is known without opening it.
+
+    Raises:
+        ConfigurationError, VersionTooNew: as opening it.
+    """
+    if settings.chosen_store == "sqlite":
+        await SqliteStore(settings.data_path / "store.db").check_version()
 
 
 async def read_store_state(

@@ -33,7 +33,7 @@ def check(settings: Settings) -> None:
 
 
 async def _check_stores(settings: Settings) -> None:
-    from chatsvc.app.backends import open_store
+    from chatsvc.app.backends import check_store_version, open_store
 
     found, current = log_versions(settings.data_path / "log.db")
     if found > current:
@@ -41,14 +41,5 @@ async def _check_stores(settings: Settings) -> None:
             f"{settings.data_path / 'log.db'} has version {found}; this program knows up to "
             f"{current}"
         )
-    store = open_store(settings)
-    try:
-        if settings.chosen_store == "sqlite":
-            versions = await store.versions()
-            if versions.found > versions.current:
-                raise VersionTooNew(
-                    f"the store has version {versions.found}; this program knows up to "
-                    f"{versions.current}: run the version that wrote it, or a newer one"
-                )
-    finally:
-        await store.close()
+    await open_store(settings).close()
+    await check_store_version(settings)

@@ -69,7 +69,7 @@ async def _migrate(settings: Settings) -> int:
     if _report("log", *log_versions(path)):
         await asyncio.to_thread(lambda: LogFile(path).close())
         _report("log", *log_versions(path))
-    store = open_store(settings)
+    store = open_store(settings, upgrades=True)
     try:
         found, current = await store.versions()
         if _report("store", found, current) or found == 0:

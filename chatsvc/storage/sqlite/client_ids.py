@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import Final
 
 from chatsvc.core.ids import id_ms
 from chatsvc.storage.client_ids import listed_above_ms
 from chatsvc.storage.ports.client_ids import ClientIdAt, ClientIdReader, PastClientIds
 from chatsvc.storage.sqlite.connection import SqliteFile
-from chatsvc.storage.sqlite.messages import head
+from chatsvc.storage.sqlite.messages import newest
 from chatsvc.storage.sqlite.statements import MAX_ROW_ID
+
+_BY_KEY: Final = (
+    "SELECT id, digest FROM messages WHERE client_id = :client_id AND sender = :sender"
+    " AND conversation = (SELECT number FROM conversations WHERE channel = :channel)"
+    " AND id > :after"
+)
+_BY_KEY_WITH_LETTERS: Final = (
+    f"{_BY_KEY} UNION ALL SELECT id, digest FROM dead_letters"
+    " WHERE client_id = :client_id AND sender = :sender AND channel = :channel AND id > :after"
+)
 
 
 class SqliteClientIds(SqliteFile, ClientIdReader):
@@ -40,15 +51,15 @@ def find_client_id(
 ) -> tuple[int, bytes] | None:
     """See :meth:`~chatsvc.storage.ports.client_ids.ClientIdReader.find_client_id`."""
     sender, channel, client_id = key
-    tables = ("messages", "dead_letters") if dead_letters else ("messages",)
-    query = " UNION ALL ".join(
-        f"SELECT id, digest FROM {table}"
-        " WHERE client_id = ? AND sender = ? AND channel = ? AND id > ?"
-        for table in tables
-    )
+    query = _BY_KEY_WITH_LETTERS if dead_letters else _BY_KEY
     row = db.execute(
-        f"SELECT id, digest FROM ({query}) ORDER BY id LIMIT 1",
-        (client_id, sender, channel, min(after, MAX_ROW_ID)) * len(tables),
+        f"{query} ORDER BY id LIMIT 1",
+        {
+            "client_id": client_id,
+            "sender": sender,
+            "channel": channel,
+            "after": min(after, MAX_ROW_ID),
+        },
     ).fetchone()
     return (row[0], row[1]) if row else None
 
@@ -56,7 +67,7 @@ def find_client_id(
 def past_client_ids(db: sqlite3.Connection, limit: int, since_ms: int) -> PastClientIds:
     """See :meth:`~chatsvc.storage.ports.client_ids.ClientIdReader.past_client_ids`."""
     letters = db.execute("SELECT max(id) FROM dead_letters WHERE client_id IS NOT NULL").fetchone()
-    newest_ms = id_ms(max(head(db), int(letters[0] or 0)))
+    newest_ms = id_ms(max(newest(db), int(letters[0] or 0)))
     bound = listed_above_ms(newest_ms, since_ms)
     ahead = " UNION ALL ".join(
         f"SELECT sender, minted_ahead_ms AS ms FROM {table} WHERE minted_ahead_ms > ?"

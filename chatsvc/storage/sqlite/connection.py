@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,8 @@ from chatsvc.log.local.busy import retry_while_busy
 from chatsvc.log.local.in_place import InPlace
 from chatsvc.storage.ports.lifecycle import StoreLifecycle, Versions
 from chatsvc.storage.sqlite.errors import misplaced
-from chatsvc.storage.sqlite.migrations import STEPS, bring_up, found_version
+from chatsvc.storage.sqlite.migrations import bring_up, check_version, found_version
+from chatsvc.storage.sqlite.tables import VERSION
 from chatsvc.storage.sqlite.threads import SqliteThreads
 from chatsvc.storage.sqlite.wal import WAL_BYTES, WalShrinker
 
@@ -34,16 +36,20 @@ class SqliteFile(StoreLifecycle):
             beside it (``-wal`` and ``-shm``).
         busy_seconds: how long to wait for another process that holds the file.
         open_seconds: how long to try, where several processes open it at once.
+        upgrades: whether :meth:`open` upgrades a file of any size, for as long as it takes.
 
     A file that is removed or replaced while it is open raises ``StoreUnavailable`` from then
     on. :meth:`open` opens the one that is there now; it makes none in place of one that is
     gone, or what was stored would be missing without a word.
     """
 
-    def __init__(self, path: Path, *, busy_seconds: float, open_seconds: float) -> None:
+    def __init__(
+        self, path: Path, *, busy_seconds: float, open_seconds: float, upgrades: bool
+    ) -> None:
         self._path = path
         self._busy_seconds = busy_seconds
         self._open_seconds = open_seconds
+        self._upgrades = upgrades
         self._writer = SqliteThreads("store-write", check=self._check_place)
         self._reader = SqliteThreads("store-read", check=self._check_place)
         self._history = SqliteThreads("store-history", HISTORY_READERS, check=self._check_place)
@@ -77,8 +83,17 @@ class SqliteFile(StoreLifecycle):
         if self._reader.is_open:
             found = await self._reader.run(found_version)
         else:
-            found = await asyncio.to_thread(self._version_on_disk)
-        return Versions(found, len(STEPS))
+            found = await asyncio.to_thread(self._read_version, found_version)
+        return Versions(found, VERSION)
+
+    async def check_version(self) -> None:
+        """Check that :meth:`open` would take the file's version; changes nothing.
+
+        Raises:
+            VersionTooNew, ConfigurationError: as :meth:`open`.
+            StoreUnavailable: the file cannot be read.
+        """
+        await asyncio.to_thread(self._read_version, check_version)
 
     async def ping(self) -> None:
         await self._reader.run(lambda db: db.execute("SELECT 1 FROM meta LIMIT 1").fetchone())
@@ -118,7 +133,7 @@ class SqliteFile(StoreLifecycle):
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             db.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
-            bring_up(db)
+            bring_up(db, upgrades=self._upgrades)
         except BaseException:
             db.close()
             raise
@@ -144,13 +159,13 @@ class SqliteFile(StoreLifecycle):
             uri=uri,
         )
 
-    def _version_on_disk(self) -> int:
+    def _read_version(self, read: Callable[[sqlite3.Connection], int]) -> int:
         if not self._path.exists():
             return 0
         try:
             db = self._connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
             try:
-                return retry_while_busy(lambda: found_version(db), self._busy_seconds)
+                return retry_while_busy(lambda: read(db), self._busy_seconds)
             finally:
                 db.close()
         except sqlite3.Error as exc:

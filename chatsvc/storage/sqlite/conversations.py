@@ -1,113 +1,83 @@
-"""Rows of conversations in the embedded store, and of their members."""
+"""Rows of conversations in the embedded store: their numbers, their members, their ends."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from chatsvc.core.conversation import Conversation
-from chatsvc.core.page import MAX_PAGE_BYTES, take
+from chatsvc.core.audience import is_large
 from chatsvc.core.record import Record
-from chatsvc.storage.bodies import decode_participants
-from chatsvc.storage.ports.conversations import ConversationReader, Members
-from chatsvc.storage.sqlite.connection import SqliteFile
-from chatsvc.storage.sqlite.messages import OldMessages, split_audience
-from chatsvc.storage.sqlite.statements import MAX_ROW_ID, NAMED, in_bulk, json_list
-
-# Row by row: SQLite walks the whole table for a list of (user, channel) pairs.
-_LEAVE: Final = "DELETE FROM members WHERE user = ? AND channel = ?"
+from chatsvc.storage.sqlite.participants import encode_participants, participants_in
+from chatsvc.storage.sqlite.statements import NAMED, in_bulk, json_list
 
 
-class SqliteConversations(SqliteFile, ConversationReader):
-    """Lists conversations."""
+class Stored(NamedTuple):
+    """A conversation that has a number. ``encoded`` is its users, as bodies name them."""
 
-    async def conversations(
-        self, user: str, *, before: int, limit: int, max_bytes: int = MAX_PAGE_BYTES
-    ) -> list[Conversation]:
-        return await self._history.run(lambda db: conversations(db, user, before, limit, max_bytes))
-
-    async def members(self, user: str, channel: str) -> Members | None:
-        return await self._history.run(lambda db: members(db, user, channel))
+    number: int
+    large: bool
+    users: tuple[str, ...]
+    encoded: bytes
 
 
-def update(db: sqlite3.Connection, records: Sequence[Record]) -> None:
-    """Make or move on the conversations of stored messages, which ascend."""
-    newest = {record.channel: record for record in records}  # ascending by id
-    known = {
-        channel: (last_id, audience)
-        for channel, last_id, audience in db.execute(
-            "SELECT c.channel, c.last_id, m.audience FROM conversations c"
-            f" JOIN messages m ON m.id = c.last_id WHERE c.channel IN {NAMED}",
-            (json_list(newest),),
-        )
+def numbered(db: sqlite3.Connection, records: Sequence[Record]) -> dict[str, Stored]:
+    """The conversations of the records, by channel; those that are new begin.
+
+    A conversation's participants are the audience of its first record, for good, and so is
+    whether it is large.
+    """
+    audiences: dict[str, tuple[str, ...]] = {}
+    for record in records:
+        audiences.setdefault(record.channel, record.audience)
+    known: dict[str, Stored] = {}
+    found = db.execute(
+        f"SELECT number, large, channel, participants FROM conversations WHERE channel IN {NAMED}",
+        (json_list(audiences),),
+    )
+    for number, large, channel, encoded in found:
+        users = audiences[channel]
+        if encode_participants(users) != encoded:
+            users = participants_in(encoded).users
+        known[channel] = Stored(number, bool(large), users, encoded)
+    new = {channel: users for channel, users in audiences.items() if channel not in known}
+    return known | _begin(db, new) if new else known
+
+
+def _begin(db: sqlite3.Connection, new: Mapping[str, tuple[str, ...]]) -> dict[str, Stored]:
+    """Number conversations, and write who is in them."""
+    highest = db.execute("SELECT max(number) FROM conversations").fetchone()[0] or 0
+    begun = {
+        channel: Stored(number, is_large(users), users, encode_participants(users))
+        for number, (channel, users) in enumerate(new.items(), highest + 1)
     }
-    moved = [
-        record
-        for record in newest.values()
-        if record.channel not in known or record.id > known[record.channel][0]
-    ]
     in_bulk(
         db,
-        "INSERT OR REPLACE INTO conversations (channel, last_id) SELECT * FROM",
-        ((record.channel, record.id) for record in moved),
-        2,
+        "INSERT INTO conversations (number, large, channel, participants) SELECT * FROM",
+        [(one.number, one.large, channel, one.encoded) for channel, one in begun.items()],
+        4,
     )
-    joining: list[tuple[str, str]] = []
-    leaving: list[tuple[str, str]] = []
-    for record in moved:
-        now = set(record.audience)
-        _, audience = known.get(record.channel, (0, ""))
-        before = set(split_audience(audience))
-        if now != before:
-            joining.extend((user, record.channel) for user in sorted(now - before))
-            leaving.extend((user, record.channel) for user in sorted(before - now))
-    in_bulk(db, "INSERT OR IGNORE INTO members (user, channel) SELECT * FROM", joining, 2)
-    db.executemany(_LEAVE, leaving)
-
-
-def delete_ended(db: sqlite3.Connection, old: OldMessages) -> None:
-    """Remove the conversations whose newest message is among these."""
-    ended = db.execute(
-        "SELECT c.channel, m.audience FROM conversations c JOIN messages m ON m.id = c.last_id"
-        f" WHERE c.channel IN {NAMED} AND c.last_id IN {NAMED}",
-        (json_list({row[2] for row in old}), json_list(row[0] for row in old)),
-    ).fetchall()
-    members = ((user, channel) for channel, users in ended for user in split_audience(users))
-    db.executemany(_LEAVE, members)
-    db.execute(
-        f"DELETE FROM conversations WHERE channel IN {NAMED}",
-        (json_list(channel for channel, _ in ended),),
+    in_bulk(
+        db,
+        "INSERT INTO members (user, large, conversation) SELECT * FROM",
+        [(user, one.large, one.number) for one in begun.values() for user in one.users],
+        3,
     )
+    return begun
 
 
-def conversations(
-    db: sqlite3.Connection, user: str, before: int, limit: int, max_bytes: int
-) -> list[Conversation]:
-    """Newest first."""
-    newest = db.execute(
-        "SELECT c.last_id FROM members k CROSS JOIN conversations c ON c.channel = k.channel"
-        " WHERE k.user = ? AND c.last_id < ? ORDER BY c.last_id DESC LIMIT ?",
-        (user, min(before, MAX_ROW_ID), limit),
-    ).fetchall()
-    # One by one: a join that is sorted would hold the bodies of all of them at once.
-    bodies = (
-        db.execute("SELECT channel, id, body FROM messages WHERE id = ?", last_id).fetchone()
-        for last_id in newest
+def move_on(db: sqlite3.Connection, ends: Mapping[int, tuple[int, int]]) -> None:
+    """Move conversations on; none goes back.
+
+    Args:
+        ends: by the conversation's number, its newest message, 0 for none, and its newest record.
+    """
+    in_bulk(
+        db,
+        "INSERT INTO conversation_ends (conversation, last_id, last_record) SELECT * FROM",
+        [(number, *last) for number, last in ends.items()],
+        3,
+        "WHERE true ON CONFLICT (conversation) DO UPDATE SET"
+        " last_id = max(last_id, excluded.last_id),"
+        " last_record = max(last_record, excluded.last_record)",
     )
-    rows = take((row for row in bodies if row is not None), lambda row: len(row[2]), max_bytes)
-    return [
-        Conversation(channel, decode_participants(body).participants, last_id, body)
-        for channel, last_id, body in rows
-    ]
-
-
-def members(db: sqlite3.Connection, user: str, channel: str) -> Members | None:
-    """Who is in a conversation of the user's."""
-    row = db.execute(
-        "SELECT c.last_id, m.body FROM members k"
-        " CROSS JOIN conversations c ON c.channel = k.channel"
-        " CROSS JOIN messages m ON m.id = c.last_id WHERE k.user = ? AND k.channel = ?",
-        (user, channel),
-    ).fetchone()
-    return Members(decode_participants(row[1]).participants, row[0]) if row else None

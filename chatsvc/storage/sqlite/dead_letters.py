@@ -12,7 +12,6 @@ from chatsvc.storage.ports.dead_letters import DeadLetter, DeadLetters
 from chatsvc.storage.sqlite.statements import MAX_ROW_ID, NAMED, json_list, transaction
 from chatsvc.storage.sqlite.threads import SqliteThreads
 
-_FILL_AT_ONCE: Final = 100
 _LETTER: Final = "SELECT id, code, reason, at_ms, data FROM dead_letters"
 
 
@@ -75,15 +74,3 @@ def delete(db: sqlite3.Connection, ids: Sequence[int]) -> int:
 def count(db: sqlite3.Connection) -> int:
     """How many there are."""
     return int(db.execute("SELECT count(*) FROM dead_letters").fetchone()[0])
-
-
-def fill_keys(db: sqlite3.Connection) -> None:
-    """Write the keys of letters that were put aside before keys were kept beside them."""
-    after = -1
-    while letters := above(db, after, _FILL_AT_ONCE):
-        db.executemany(
-            "UPDATE dead_letters SET sender=?, channel=?, client_id=?, digest=?,"
-            " minted_ahead_ms=? WHERE id=?",
-            [(*letter_key(letter), letter.id) for letter in letters],
-        )
-        after = letters[-1].id

@@ -37,17 +37,33 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def snapshot(db: sqlite3.Connection) -> Iterator[None]:
+    """All that is read within is of one moment."""
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        db.execute("COMMIT")
+
+
 @lru_cache(maxsize=256)
 def _placeholders(rows: int, width: int) -> str:
     return ",".join(["(" + ",".join("?" * width) + ")"] * rows)
 
 
-def in_bulk(db: sqlite3.Connection, insert: str, rows: Iterable[Sequence[Any]], width: int) -> None:
-    """Run ``insert (VALUES (…),(…))`` over all rows, some thousand values at a time."""
+def in_bulk(
+    db: sqlite3.Connection,
+    insert: str,
+    rows: Iterable[Sequence[Any]],
+    width: int,
+    then: str = "",
+) -> None:
+    """Run ``insert (VALUES (…),(…)) then`` over all rows, some thousand values at a time."""
     remaining = iter(rows)
     while part := list(islice(remaining, _MAX_VARIABLES // width)):
         values = _placeholders(len(part), width)
-        db.execute(f"{insert} (VALUES {values})", list(chain.from_iterable(part)))
+        db.execute(f"{insert} (VALUES {values}) {then}", list(chain.from_iterable(part)))
 
 
 def json_list(names: Iterable[Any]) -> str:

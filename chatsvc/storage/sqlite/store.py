@@ -4,33 +4,51 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from chatsvc.core.kinds import Kinds
+from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.sqlite.client_ids import SqliteClientIds
 from chatsvc.storage.sqlite.connection import HISTORY_READERS, OPEN_SECONDS
-from chatsvc.storage.sqlite.conversations import SqliteConversations
 from chatsvc.storage.sqlite.dead_letters import SqliteDeadLetters
+from chatsvc.storage.sqlite.listing import SqliteListing
 from chatsvc.storage.sqlite.messages import SqliteMessages
+from chatsvc.storage.sqlite.purging import SqlitePurging
+from chatsvc.storage.sqlite.records import SqliteRecords
 from chatsvc.storage.sqlite.watermark import SqliteWatermark
 from chatsvc.storage.sqlite.writes import SqliteWrites
 
 
 class SqliteStore(
     SqliteWrites,
+    SqlitePurging,
     SqliteMessages,
-    SqliteConversations,
+    SqliteRecords,
+    SqliteListing,
     SqliteClientIds,
     SqliteWatermark,
     MessageStore,
 ):
     """A :class:`~chatsvc.storage.ports.message_store.MessageStore` in one file.
 
-    The arguments are those of :class:`~chatsvc.storage.sqlite.connection.SqliteFile`.
+    Args:
+        kinds: those that it stores.
+
+    The other arguments are those of :class:`~chatsvc.storage.sqlite.connection.SqliteFile`.
     """
 
     reads_at_once = HISTORY_READERS
 
     def __init__(
-        self, path: Path, *, busy_seconds: float = 2.0, open_seconds: float = OPEN_SECONDS
+        self,
+        path: Path,
+        *,
+        kinds: Kinds = MESSAGES_ONLY,
+        busy_seconds: float = 2.0,
+        open_seconds: float = OPEN_SECONDS,
+        upgrades: bool = False,
     ) -> None:
-        super().__init__(path, busy_seconds=busy_seconds, open_seconds=open_seconds)
+        super().__init__(
+            path, busy_seconds=busy_seconds, open_seconds=open_seconds, upgrades=upgrades
+        )
+        self._kinds = kinds
         self.dead_letters = SqliteDeadLetters(self._writer, self._reader)

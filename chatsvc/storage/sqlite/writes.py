@@ -1,54 +1,65 @@
-"""Batches of records written to the embedded store, and old messages deleted, in transactions."""
+"""Batches of records written to the embedded store, each in one transaction."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from chatsvc.core.kinds import Kinds
+from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.record import Record
-from chatsvc.storage.bodies import Sameness, conflicting, partition_records, sameness
-from chatsvc.storage.ports.messages import MessagePurger, MessageWriter, Rejection
-from chatsvc.storage.sqlite import conversations, messages
+from chatsvc.storage.bodies import (
+    AUDIENCE_MISMATCH,
+    Sameness,
+    conflicting,
+    partition_records,
+    sameness,
+)
+from chatsvc.storage.ports.messages import MessageWriter, Rejection
+from chatsvc.storage.sqlite import conversations, messages, rows
 from chatsvc.storage.sqlite.connection import SqliteFile
+from chatsvc.storage.sqlite.conversations import Stored
 from chatsvc.storage.sqlite.errors import UNFIT
-from chatsvc.storage.sqlite.statements import MAX_ROW_ID, transaction
+from chatsvc.storage.sqlite.statements import MAX_ROW_ID, NAMED, json_list, transaction
 
 
-class SqliteWrites(SqliteFile, MessageWriter, MessagePurger):
-    """Writes and deletes messages with their conversations."""
+class SqliteWrites(SqliteFile, MessageWriter):
+    """Writes records of the kinds that it knows, with their conversations."""
+
+    _kinds: Kinds
 
     async def write(self, records: Sequence[Record]) -> list[Rejection]:
         if not records:
             return []
-        rejections = await self._writer.run(lambda db: write_halving(db, records))
+        rejections = await self._writer.run(lambda db: write_halving(db, records, self._kinds))
         self._shrinker.after_write()
         return rejections
 
-    async def purge(self, before_id: int, *, limit: int = 1000) -> int:
-        count = await self._writer.run(lambda db: purge(db, before_id, limit))
-        self._shrinker.after_write()
-        return count
 
-
-def write_halving(db: sqlite3.Connection, records: Sequence[Record]) -> list[Rejection]:
+def write_halving(
+    db: sqlite3.Connection, records: Sequence[Record], kinds: Kinds
+) -> list[Rejection]:
     """A batch in one transaction; one that fails for a value is halved until it is found."""
     try:
-        return write_records(db, records)
+        return write_records(db, records, kinds)
     except UNFIT as exc:
         if len(records) == 1:
             reason = f"SQLite cannot hold it: {type(exc).__name__}"
             return [Rejection(records[0], "unfit", reason)]
     middle = len(records) // 2
-    return write_halving(db, records[:middle]) + write_halving(db, records[middle:])
+    first, second = records[:middle], records[middle:]
+    return write_halving(db, first, kinds) + write_halving(db, second, kinds)
 
 
-def write_records(db: sqlite3.Connection, records: Sequence[Record]) -> list[Rejection]:
+def write_records(
+    db: sqlite3.Connection, records: Sequence[Record], kinds: Kinds = MESSAGES_ONLY
+) -> list[Rejection]:
     """Store a batch, in one transaction.
 
     Raises:
         sqlite3.Error: nothing of the batch was stored.
     """
-    decoded, rejections = partition_records(records)
+    decoded, rejections = partition_records(records, kinds)
     fit: list[Record] = []
     for record, _ in decoded:
         if 0 < record.id <= MAX_ROW_ID:
@@ -58,13 +69,30 @@ def write_records(db: sqlite3.Connection, records: Sequence[Record]) -> list[Rej
     if not fit:
         return rejections
     with transaction(db):
-        known = messages.known(db, fit)
-        fresh = stored = fit
+        known = _known(db, fit)
+        fresh = fit
         if known or not _is_ascending(fit):
-            fresh, stored = _compare(fit, known, rejections)
-        messages.insert(db, fresh)
-        conversations.update(db, stored)
+            fresh = _compare(fit, known, rejections)
+        if fresh:
+            stored = conversations.numbered(db, fresh)
+            rows.insert(db, _of_all(fresh, stored, rejections), stored, kinds)
     return rejections
+
+
+def _known(db: sqlite3.Connection, records: Sequence[Record]) -> dict[int, Sameness]:
+    """What is stored under the ids of the records, which ascend."""
+    if records[0].id > messages.head(db):
+        return {}  # the usual case: everything is new
+    ids = json_list(record.id for record in records)
+    found: dict[int, Sameness] = {}
+    for table in ("messages", "changes"):
+        held = db.execute(
+            f"SELECT r.id, r.digest, c.channel, r.sender, r.client_id FROM {table} r"
+            f" CROSS JOIN conversations c ON c.number = r.conversation WHERE r.id IN {NAMED}",
+            (ids,),
+        )
+        found |= {row[0]: Sameness(*row[1:]) for row in held}
+    return found
 
 
 def _is_ascending(records: Sequence[Record]) -> bool:
@@ -79,26 +107,28 @@ def _is_ascending(records: Sequence[Record]) -> bool:
 
 def _compare(
     records: Sequence[Record], known: dict[int, Sameness], rejections: list[Rejection]
-) -> tuple[list[Record], list[Record]]:
-    """Return what is to be inserted, and what is stored then; add what is something else."""
+) -> list[Record]:
+    """Return what is to be inserted; add to the rejections what is something else."""
     fresh: list[Record] = []
-    stored: list[Record] = []
     for record in records:
         own = sameness(record)
         held = known.setdefault(record.id, own)
         if held != own:
             rejections.append(conflicting(record))
-            continue
-        if held is own:
+        elif held is own:
             fresh.append(record)
-        stored.append(record)
-    return fresh, stored
+    return fresh
 
 
-def purge(db: sqlite3.Connection, before_id: int, limit: int) -> int:
-    """See :meth:`~chatsvc.storage.ports.messages.MessagePurger.purge`."""
-    with transaction(db):
-        old = messages.oldest(db, before_id, limit)
-        conversations.delete_ended(db, old)
-        messages.delete(db, old)
-    return len(old)
+def _of_all(
+    records: Sequence[Record], stored: Mapping[str, Stored], rejections: list[Rejection]
+) -> list[Record]:
+    """Those that are for all participants of their conversation; the others are rejected."""
+    kept: list[Record] = []
+    for record in records:
+        if record.audience == stored[record.channel].users:
+            kept.append(record)
+        else:
+            reason = "a record must be for all participants of its conversation, and no others"
+            rejections.append(Rejection(record, AUDIENCE_MISMATCH, reason))
+    return kept

@@ -6,9 +6,8 @@ import asyncio
 
 import pytest
 
-from chatsvc.core.ids import MAX_ID, STEP
+from chatsvc.core.ids import STEP
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds
-from chatsvc.core.record import Record
 from chatsvc.storage.ports.message_store import MessageStore
 from testkit.records import START, record, records
 from tests.contract.support.stored import ids
@@ -35,28 +34,6 @@ async def test_pages_are_the_stretch_asked_for(
     assert ids(await store.user_page("alice", bounds)) == stretch(list(range(1, 10)))
     assert ids(await store.user_page("carol", bounds)) == stretch([2, 4, 6, 8])
     assert await store.count_user("carol", bounds) == len(stretch([2, 4, 6, 8]))
-
-
-async def test_a_users_page_goes_by_audience_and_nothing_else(store: MessageStore) -> None:
-    whole = record(1, to=("alice", "bob", "carol"))
-    left = Record(
-        id=whole.id + STEP,
-        kind=whole.kind,
-        channel=whole.channel,
-        audience=("alice", "carol"),
-        sender=whole.sender,
-        origin=whole.origin,
-        client_id=None,
-        digest=whole.digest,
-        body=whole.body,
-    )
-    await store.write([whole])
-    await store.write([left])
-    assert ids(await store.user_page("bob", Bounds(9))) == [whole.id]
-    assert ids(await store.user_page("carol", Bounds(9))) == [whole.id, left.id]
-    assert ids(await store.channel_page(whole.channel, Bounds(9))) == [whole.id, left.id]
-    assert await store.conversations("bob", before=MAX_ID, limit=9) == []
-    assert len(await store.conversations("carol", before=MAX_ID, limit=9)) == 1
 
 
 async def test_a_user_or_channel_is_never_taken_for_another(store: MessageStore) -> None:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
-from testkit.memory_store import MemoryStore
+from chatsvc.storage.ports.message_store import MessageStore
 from testkit.records import START, change, record
-from tests.contract.support.store_places import MemoryPlace, Place
+from tests.contract.support.store_places import MemoryPlace, Place, SqlitePlace
 from tests.contract.support.stored import ids
 
 SIZES = [2, 4, 5, 16, 250]
 """Numbers of participants: a row for each up to 4, by conversation above."""
 
 
-RecordStore = MemoryStore  # every MessageStore, once each adapter has the port
-
-
-@pytest.fixture
-def place() -> Place:
-    return MemoryPlace()
+@pytest.fixture(params=["sqlite", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return MemoryPlace() if request.param == "memory" else SqlitePlace(tmp_path / "store.db")
 
 
 def people(count: int, first: str = "alice") -> tuple[str, ...]:
@@ -34,7 +33,7 @@ def at(number: int) -> int:
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_messages_and_changes_are_found_in_one_order(store: RecordStore, size: int) -> None:
+async def test_messages_and_changes_are_found_in_one_order(store: MessageStore, size: int) -> None:
     to = people(size)
     written: list[Record] = [
         change(n, to=to, text=f"change {n}") if n % 3 == 0 else record(n, to=to)
@@ -59,7 +58,7 @@ async def test_messages_and_changes_are_found_in_one_order(store: RecordStore, s
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_pages_of_messages_have_no_changes(store: RecordStore, size: int) -> None:
+async def test_pages_of_messages_have_no_changes(store: MessageStore, size: int) -> None:
     to = people(size)
     await store.write([record(1, to=to), change(2, to=to), record(3, to=to), change(4, to=to)])
     channel = record(1, to=to).channel
@@ -77,7 +76,7 @@ async def test_pages_of_messages_have_no_changes(store: RecordStore, size: int) 
 @pytest.mark.parametrize("before", [1, 4, 7, 99])
 @pytest.mark.parametrize("limit", [1, 2, 100])
 async def test_pages_are_the_range_asked_for(
-    store: RecordStore, newest: bool, after: int, before: int, limit: int
+    store: MessageStore, newest: bool, after: int, before: int, limit: int
 ) -> None:
     # Conversations of 2 and of 6 in turn, messages and changes in each.
     audiences = (people(2), people(6))
@@ -103,7 +102,7 @@ async def test_pages_are_the_range_asked_for(
 
 @pytest.mark.parametrize("newest", [True, False])
 async def test_a_page_ends_with_the_record_that_passes_its_bytes(
-    store: RecordStore, newest: bool
+    store: MessageStore, newest: bool
 ) -> None:
     await store.write([change(n, text="x" * 1000, to=people(5)) for n in range(1, 20)])
     bounds = Bounds(100, newest=newest, max_bytes=2500)
@@ -113,7 +112,7 @@ async def test_a_page_ends_with_the_record_that_passes_its_bytes(
 
 @pytest.mark.parametrize("size", [2, 5])
 async def test_of_a_latest_kind_the_newest_of_each_target_is_kept(
-    store: RecordStore, size: int
+    store: MessageStore, size: int
 ) -> None:
     to = people(size)
     await store.write(
@@ -132,7 +131,7 @@ async def test_of_a_latest_kind_the_newest_of_each_target_is_kept(
     assert await store.count_user_records("user001", Bounds(9)) == 4
 
 
-async def test_another_conversation_has_a_latest_of_its_own(store: RecordStore) -> None:
+async def test_another_conversation_has_a_latest_of_its_own(store: MessageStore) -> None:
     await store.write(
         [
             change(1, "read", to=("alice", "bob"), target="alice"),
@@ -142,7 +141,7 @@ async def test_another_conversation_has_a_latest_of_its_own(store: RecordStore) 
     assert ids(await store.user_records("alice", Bounds(9))) == [at(1), at(2)]
 
 
-async def test_an_older_latest_written_again_does_not_return(store: RecordStore) -> None:
+async def test_an_older_latest_written_again_does_not_return(store: MessageStore) -> None:
     older = change(1, "read", target="alice", text="older")
     newer = change(2, "read", target="alice", text="newer")
     assert await store.write([older]) == []
@@ -152,14 +151,14 @@ async def test_an_older_latest_written_again_does_not_return(store: RecordStore)
     assert ids(await store.user_records("bob", Bounds(9))) == [at(2)]
 
 
-async def test_writing_a_change_again_changes_nothing(store: RecordStore) -> None:
+async def test_writing_a_change_again_changes_nothing(store: MessageStore) -> None:
     one = change(1)
     assert await store.write([one, one]) == []
     assert await store.write([one]) == []
     assert ids(await store.user_records("alice", Bounds(9))) == [at(1)]
 
 
-async def test_messages_and_changes_share_their_ids(store: RecordStore) -> None:
+async def test_messages_and_changes_share_their_ids(store: MessageStore) -> None:
     message, edit = record(1), change(2)
     await store.write([message, edit])
     rejected = await store.write([change(1, text="other"), record(2, "other")])
@@ -168,34 +167,34 @@ async def test_messages_and_changes_share_their_ids(store: RecordStore) -> None:
     assert [one.kind for one in await store.user_records("alice", Bounds(9))] == ["message", "edit"]
 
 
-async def test_the_head_is_the_highest_record(store: RecordStore) -> None:
+async def test_the_head_is_the_highest_record(store: MessageStore) -> None:
     assert await store.head() == 0
     await store.write([record(1)])
     await store.write([change(2)])
     assert await store.head() == at(2)
 
 
-async def test_a_conversation_that_has_only_changes_is_not_listed(store: RecordStore) -> None:
+async def test_a_conversation_that_has_only_changes_is_not_listed(store: MessageStore) -> None:
     for to in (people(2), people(5)):
         await store.write([change(1 + len(to), to=to)])
         assert ids(await store.user_records(to[-1], Bounds(9)))[-1] == at(1 + len(to))
     assert await store.conversations("alice", before=MAX_ID, limit=9) == []
 
 
-async def test_a_kind_that_the_store_does_not_know_is_rejected(store: RecordStore) -> None:
+async def test_a_kind_that_the_store_does_not_know_is_rejected(store: MessageStore) -> None:
     (rejected,) = await store.write([change(1, "vote")])
     assert rejected.code == "unknown_kind"
     assert await store.user_records("alice", Bounds(9)) == []
 
 
-async def test_a_message_that_is_not_for_its_participants_is_rejected(store: RecordStore) -> None:
+async def test_a_message_that_is_not_for_its_participants_is_rejected(store: MessageStore) -> None:
     whole = record(1, to=people(3))
     (rejected,) = await store.write([msgspec.structs.replace(whole, audience=people(2))])
     assert rejected.code == "audience_mismatch"
 
 
 @pytest.mark.parametrize("size", [2, 5])
-async def test_old_changes_are_deleted_with_old_messages(store: RecordStore, size: int) -> None:
+async def test_old_changes_are_deleted_with_old_messages(store: MessageStore, size: int) -> None:
     to = people(size)
     await store.write([record(1, to=to), change(2, to=to), record(3, to=to), change(4, to=to)])
     assert await store.purge(at(2) + 1, limit=1) == 1

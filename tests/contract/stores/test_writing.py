@@ -109,7 +109,7 @@ async def test_an_unreadable_body_is_refused_and_the_rest_goes_in(
 
 
 async def test_a_kind_that_it_does_not_know_is_refused(store: MessageStore) -> None:
-    strange = other_kind(1)
+    strange = other_kind(1, "vote")
     rejections = await store.write([strange])
     assert [(one.record, one.code) for one in rejections] == [(strange, "unknown_kind")]
     assert await store.head() == 0

@@ -33,7 +33,7 @@ class SqlitePlace:
         self.path = path
 
     def make(self) -> SqliteStore:
-        return SqliteStore(self.path)
+        return SqliteStore(self.path, kinds=KINDS)
 
     async def set_version(self, version: int) -> None:
         with sqlite3.connect(self.path) as db:

@@ -13,9 +13,11 @@ from chatsvc.core.record import pack
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.lock import DataDirLock
 from chatsvc.storage.sqlite import client_ids as sqlite_client_ids
-from chatsvc.storage.sqlite import migrations
+from chatsvc.storage.sqlite import from_version_2, migrations
 from chatsvc.storage.sqlite.store import SqliteStore
-from testkit.records import record
+from chatsvc.storage.sqlite.tables import VERSION
+from testkit.old_stores import old_store, put_messages
+from testkit.records import record, records
 
 Captured = pytest.CaptureFixture[str]
 
@@ -94,22 +96,56 @@ def test_not_beside_a_running_service(data: Path, capsys: Captured) -> None:
         lock.release()
 
 
-def test_an_older_store_is_reported_and_moved(data: Path, capsys: Captured) -> None:
+def test_an_older_store_is_reported_and_upgraded(data: Path, capsys: Captured) -> None:
     """One of the first version, with a dead letter that says nothing of its key."""
     letter_record = record(1, client_id="k")
     (data / "store.db").unlink(missing_ok=True)
-    with sqlite3.connect(data / "store.db", isolation_level=None) as db:
-        migrations.bring_up(db, migrations.STEPS[:1])
+    with old_store(data / "store.db", 1) as db:
         letter = (letter_record.id, "code", "reason", 1, pack(letter_record))
         db.execute("INSERT INTO dead_letters VALUES (?,?,?,?,?)", letter)
-    db.close()
     assert main(["migrate", "--check"]) == 1
-    newest = len(migrations.STEPS)
-    assert f"version 1, to be upgraded to {newest}" in capsys.readouterr().out
+    assert f"version 1, to be upgraded to {VERSION}" in capsys.readouterr().out
     assert main(["migrate"]) == 0
-    assert f"store: version {newest}, up to date" in capsys.readouterr().out
+    assert f"store: version {VERSION}, up to date" in capsys.readouterr().out
     assert main(["migrate", "--check"]) == 0
     with sqlite3.connect(data / "store.db") as db:
         found = sqlite_client_ids.find_client_id(db, ("alice", "alice,bob", "k"))
     db.close()
     assert found == (letter_record.id, letter_record.digest)
+
+
+def test_a_large_store_is_upgraded_by_the_command_alone(
+    data: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JWT_SECRET", "a secret of at least thirty-two bytes")
+    monkeypatch.setattr(migrations, "MOVED_AT_OPEN", 3)
+    monkeypatch.setattr(migrations, "LOGGED_EVERY", 2)
+    monkeypatch.setattr(from_version_2, "MOVED_AT_ONCE", 3)
+    (data / "store.db").unlink()
+    with old_store(data / "store.db", 2) as db:
+        put_messages(db, records(7))
+    refused = (
+        "chatsvc: the store has version 2 and more than 3 messages: it must be upgraded to"
+        " version 3, with `chatsvc migrate`, before it is used\n"
+    )
+    for argv in (["config", "--check"], ["dead-letters", "list"]):
+        assert main(argv) == 2
+        assert capsys.readouterr().err.endswith(refused)
+
+    def fail(_: sqlite3.Connection) -> int:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(from_version_2, "move_some", fail)
+        assert main(["migrate"]) == 1
+    capsys.readouterr()
+    for argv in (["config", "--check"], ["dead-letters", "list"]):
+        assert main(argv) == 2
+        assert "partly upgraded to version 3" in capsys.readouterr().err
+    assert main(["migrate", "--check"]) == 1
+    assert "store: version 2, to be upgraded to 3" in capsys.readouterr().out
+    assert main(["migrate"]) == 0
+    logged = capsys.readouterr()
+    assert "store: version 3, up to date" in logged.out
+    assert logged.err.count("store_partly_upgraded") == 2
+    assert main(["config", "--check"]) == 0

@@ -186,7 +186,12 @@ async def test_a_file_that_its_readers_cannot_read_is_not_open(
 
 
 async def test_of_two_records_the_one_that_sqlite_cannot_hold_is_found(store: SqliteStore) -> None:
-    bad = msgspec.structs.replace(record(1), audience=("alice", "alice"))
+    bad = msgspec.structs.replace(
+        record(1),
+        channel="alice,alice",
+        audience=("alice", "alice"),
+        body=b'{"participants":["alice","alice"]}',
+    )
     rejections = await store.write([bad, record(2)])
     assert [(one.record, one.code) for one in rejections] == [(bad, "unfit")]
     assert await store.head() == record(2).id

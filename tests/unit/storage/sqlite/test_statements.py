@@ -9,7 +9,9 @@ import pytest
 
 from chatsvc.core.page import Bounds
 from chatsvc.storage.sqlite import client_ids as sqlite_client_ids
+from chatsvc.storage.sqlite import listing, walks
 from chatsvc.storage.sqlite import messages as sqlite_messages
+from chatsvc.storage.sqlite import records as sqlite_records
 from chatsvc.storage.sqlite import writes as sqlite_writes
 from chatsvc.storage.sqlite.migrations import bring_up
 from testkit.records import record, records
@@ -39,15 +41,44 @@ def test_pages_walk_an_index_and_sort_nothing(path: Path, newest: bool) -> None:
     sqlite_messages.message(db, 1)
     sqlite_messages.head(db)
     db.set_trace_callback(None)
-    assert len(statements) == 6
     statements += [
         "SELECT sender, minted_ahead_ms FROM messages WHERE minted_ahead_ms > 7",
         "SELECT id FROM dead_letters WHERE client_id = 'k' AND sender = 'a' AND channel = 'a'",
     ]
     for statement in statements:
-        plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}")]
-        assert not any("TEMP B-TREE" in line for line in plan), (statement, plan)
-        assert not any(line.startswith(("SCAN m", "SCAN dead")) for line in plan), (statement, plan)
+        expect_walk(db, statement, sorts="inbox" in statement)
+    db.close()
+
+
+TABLES = ("messages", "changes", "inbox", "members", "conversations", "conversation_ends")
+
+
+def expect_walk(db: sqlite3.Connection, statement: str, *, sorts: bool = False) -> None:
+    """No table is read whole, and nothing is sorted but, where ``sorts``, ids without bodies."""
+    plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}")]
+    read_whole = [f"SCAN {name}" for name in (*TABLES, "dead_letters", "m", "h", "c", "e", "k")]
+    assert not [line for line in plan if line in read_whole], (statement, plan)
+    assert sorts or not any("TEMP B-TREE" in line for line in plan), (statement, plan)
+    assert not sorts or " body" not in statement
+
+
+@pytest.mark.parametrize("newest", [True, False])
+def test_records_are_found_by_walks(path: Path, newest: bool) -> None:
+    db = open_db(path)
+    bring_up(db)
+    sqlite_writes.write_records(db, records(5))
+    statements: list[str] = []
+    db.set_trace_callback(statements.append)
+    bounds = Bounds(2, 1, 1 << 62, newest)
+    sqlite_records.user_records(db, "alice", bounds)
+    sqlite_records.channel_records(db, "alice,bob", bounds)
+    walks.count_user(db, "alice", bounds, changes=True)
+    listing.conversations(db, "alice", 1 << 62, 5, 1 << 20)
+    listing.members(db, "alice", "alice,bob")
+    db.set_trace_callback(None)
+    for statement in statements:
+        sorts = statement.startswith("SELECT id FROM") or "ORDER BY e.last_id" in statement
+        expect_walk(db, statement, sorts=sorts)
     db.close()
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chatsvc.core.errors import StoreUnavailable
@@ -95,20 +96,13 @@ async def test_a_full_disk_is_unavailable_and_nothing_is_half_stored(store: Sqli
 async def test_a_value_that_sqlite_cannot_hold_is_found_among_the_others(
     store: SqliteStore,
 ) -> None:
-    def twice(one: Record) -> Record:
-        return Record(
-            id=one.id,
-            kind=one.kind,
-            channel=one.channel,
-            audience=("alice", "alice"),
-            sender=one.sender,
-            origin=one.origin,
-            client_id=None,
-            digest=one.digest,
-            body=one.body,
-        )
-
-    bad = twice(record(3))
+    people = ("alice", "alice")
+    bad = msgspec.structs.replace(
+        record(3),
+        channel="alice,alice",
+        audience=people,
+        body=msgspec.json.encode({"participants": people}),
+    )
     rejections = await store.write([*records(2), bad, *records(4, first=4)])
     assert [(one.record, one.code) for one in rejections] == [(bad, "unfit")]
     assert rejections[0].reason == "SQLite cannot hold it: IntegrityError"

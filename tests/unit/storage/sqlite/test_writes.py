@@ -8,15 +8,19 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from chatsvc.core.audience import is_large
 from chatsvc.core.ids import MAX_ID
+from chatsvc.core.kinds import Kind, Kinds
+from chatsvc.core.message import MESSAGE
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import accept
-from chatsvc.storage.sqlite import conversations, messages, writes
+from chatsvc.storage.sqlite import listing, messages, purging, writes
+from chatsvc.storage.sqlite import records as sqlite_records
 from chatsvc.storage.sqlite.migrations import bring_up
 from chatsvc.storage.sqlite.statements import MAX_ROW_ID
-from testkit.records import draft, record, records
+from testkit.records import KINDS, change, draft, record, records
 
-TABLES = ("messages", "audience", "conversations", "members")
+TABLES = ("messages", "inbox", "conversations", "members", "conversation_ends", "changes")
 
 
 @pytest.fixture
@@ -51,48 +55,104 @@ def test_the_newest_message_alone_is_written_again(db: sqlite3.Connection) -> No
 def test_no_statement_has_more_than_six_thousand_values(db: sqlite3.Connection) -> None:
     db.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 6000)
     assert writes.write_records(db, records(1300)) == []
-    assert counts(db) == [1300, 2600, 1, 2]
+    assert counts(db) == [1300, 2600, 1, 2, 1, 0]
 
 
 def test_a_conversation_has_the_newest_of_a_batch(db: sqlite3.Connection) -> None:
     writes.write_records(db, records(3))
-    (row,) = conversations.conversations(db, "alice", MAX_ID, 5, 1 << 20)
+    (row,) = listing.conversations(db, "alice", MAX_ID, 5, 1 << 20)
     assert row.last_id == record(3).id
 
 
 def test_a_purge_leaves_no_rows(db: sqlite3.Connection) -> None:
     crowd = tuple(f"participant-{number:03}" for number in range(30))
     writes.write_records(db, [record(1, to=crowd), *records(2, first=2)])
-    (channel,) = db.execute("SELECT channel FROM messages WHERE id = ?", (record(1).id,)).fetchone()
-    assert channel.startswith(",sha256:")
-    assert writes.purge(db, record(2).id, 10) == 1
-    assert counts(db) == [2, 4, 1, 2]
-    assert writes.purge(db, MAX_ID, 10) == 2
-    assert counts(db) == [0, 0, 0, 0]
+    assert record(1, to=crowd).channel.startswith(",sha256:")
+    assert purging.purge(db, record(2).id, 10) == 1
+    assert counts(db) == [2, 4, 1, 2, 1, 0]
+    assert purging.purge(db, MAX_ID, 10) == 2
+    assert counts(db) == [0] * 6
 
 
 def test_rows_whose_revision_is_not_their_id(db: sqlite3.Connection) -> None:
     writes.write_records(db, records(3))
-    db.execute("UPDATE messages SET rev = rev + 1000000")
-    db.execute("UPDATE audience SET rev = rev + 1000000")
-    (newest,) = messages.user_page(db, "alice", Bounds(1))
-    assert (newest.id, newest.rev) == (record(3).id, record(3).id + 1_000_000)
-    assert writes.purge(db, record(3).id, 10) == 2
-    assert counts(db) == [1, 2, 1, 2]
-    assert writes.purge(db, MAX_ID, 10) == 1
-    assert counts(db) == [0, 0, 0, 0]
+    db.execute("UPDATE messages SET rev = id + 1000000 WHERE id = ?", (record(2).id,))
+    revs = [record(1).id, record(2).id + 1_000_000, record(3).id]
+    for page in (
+        messages.user_page(db, "alice", Bounds(9)),
+        messages.channel_page(db, "alice,bob", Bounds(9)),
+        sqlite_records.user_records(db, "alice", Bounds(9)),
+    ):
+        assert [(one.id, one.rev) for one in page] == list(
+            zip([record(n).id for n in (1, 2, 3)], revs, strict=True)
+        )
 
 
 def test_an_id_that_is_twice_in_a_batch_is_compared(db: sqlite3.Connection) -> None:
     twice, another = record(2), record(2, "another")
     rejections = writes.write_records(db, [record(1), twice, twice, another, record(3)])
     assert [(one.record, one.code) for one in rejections] == [(another, "digest_conflict")]
-    assert counts(db) == [3, 6, 1, 2]
+    assert counts(db) == [3, 6, 1, 2, 1, 0]
 
 
-def test_an_audience_of_nobody_is_read_as_one(db: sqlite3.Connection) -> None:
-    nobody = msgspec.structs.replace(record(1), audience=())
-    writes.write_records(db, [nobody])
+def test_a_conversation_of_nobody_is_one(db: sqlite3.Connection) -> None:
+    nobody = msgspec.structs.replace(
+        record(1), channel="", audience=(), body=b'{"type":"message","participants":[]}'
+    )
+    assert writes.write_records(db, [nobody]) == []
     found = messages.message(db, nobody.id)
     assert found is not None
-    assert found.audience == ()
+    assert (found.audience, found.body) == ((), nobody.body)
+
+
+def test_a_conversation_keeps_its_participants(db: sqlite3.Connection) -> None:
+    """A record of it that is for others is rejected, in one batch and in a later."""
+    both, one = ("alice", "bob"), ("alice",)
+    alone = msgspec.structs.replace(change(2), audience=one)
+    (rejected,) = writes.write_records(db, [change(1), alone, record(3)], KINDS)
+    assert (rejected.record, rejected.code) == (alone, "audience_mismatch")
+    other = msgspec.structs.replace(
+        record(4), audience=one, body=b'{"type":"message","participants":["alice"]}'
+    )
+    (rejected,) = writes.write_records(db, [other, record(5)], KINDS)
+    assert (rejected.record, rejected.code) == (other, "audience_mismatch")
+    assert counts(db) == [2, 6, 1, 2, 1, 1]
+    found = sqlite_records.user_records(db, "alice", Bounds(9))
+    assert [(entry.id, entry.audience) for entry in found] == [
+        (record(n).id, both) for n in (1, 3, 5)
+    ]
+
+
+@pytest.mark.parametrize("size", [4, 5, 250])
+def test_a_large_audience_costs_no_rows_after_the_first(db: sqlite3.Connection, size: int) -> None:
+    to = tuple(f"user{n:03}" for n in range(size))
+    writes.write_records(db, [record(1, to=to), change(2, to=to)], KINDS)
+    listed = 0 if is_large(to) else size
+    assert counts(db) == [1, 2 * listed, 1, size, 1, 1]
+    writes.write_records(db, [record(3, to=to), change(4, to=to)], KINDS)
+    assert counts(db) == [2, 4 * listed, 1, size, 1, 2]
+    (body,) = db.execute("SELECT body FROM messages WHERE id = ?", (record(3).id,)).fetchone()
+    assert b"participants" not in body
+
+
+def test_a_message_of_another_kind_keeps_it(db: sqlite3.Connection) -> None:
+    kinds = Kinds([MESSAGE, Kind(name="poll", counts=True)])
+    poll = msgspec.structs.replace(record(1), kind="poll")
+    assert writes.write_records(db, [poll, record(2)], kinds) == []
+    for page in (
+        messages.user_page(db, "alice", Bounds(9)),
+        sqlite_records.channel_records(db, "alice,bob", Bounds(9)),
+    ):
+        assert [one.kind for one in page] == ["poll", "message"]
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_an_outdated_latest_leaves_no_row(db: sqlite3.Connection, size: int) -> None:
+    to = tuple(f"user{n:03}" for n in range(size))
+    listed = 0 if is_large(to) else size
+    read = {n: change(n, "read", to=to, target="user000") for n in range(1, 6)}
+    for batch in ([read[2]], [read[3], read[4]], [read[1], read[2]], [read[5], read[3]]):
+        assert writes.write_records(db, batch, KINDS) == []
+        assert counts(db) == [0, listed, 1, size, 1, 1]
+    (kept,) = sqlite_records.user_records(db, "user000", Bounds(9))
+    assert kept.id == read[5].id

@@ -1,0 +1,91 @@
+"""Rows of changes in the embedded store: of every record that is no message."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+
+from chatsvc.core.kinds import Kinds
+from chatsvc.core.record import Record
+from chatsvc.storage.sqlite import inbox
+from chatsvc.storage.sqlite.conversations import Stored
+from chatsvc.storage.sqlite.inbox import Listed
+from chatsvc.storage.sqlite.statements import NAMED, in_bulk, json_list
+from chatsvc.storage.sqlite.tables import CHANGE_ROW
+
+
+def insert(
+    db: sqlite3.Connection, records: Sequence[Record], stored: Mapping[str, Stored], kinds: Kinds
+) -> None:
+    """Add rows; none of the ids is there yet, and none is of a ``latest`` that is outdated."""
+    in_bulk(
+        db,
+        "INSERT INTO changes (id, conversation, kind, target, latest, sender, origin, client_id,"
+        " digest, body) SELECT * FROM",
+        [
+            (
+                record.id,
+                stored[record.channel].number,
+                record.kind,
+                record.target,
+                kinds.is_latest(record.kind),
+                record.sender,
+                record.origin,
+                record.client_id,
+                record.digest,
+                record.body,
+            )
+            for record in records
+        ],
+        10,
+    )
+
+
+def replace_latest(
+    db: sqlite3.Connection, records: Sequence[Record], stored: Mapping[str, Stored], kinds: Kinds
+) -> list[Record]:
+    """Of each conversation, ``latest`` kind and target keep the newest record alone.
+
+    Rows of older ones are removed.
+
+    Returns:
+        The records without those that are outdated.
+    """
+    about: dict[tuple[int, str, str], Record] = {}
+    for record in records:
+        if kinds.is_latest(record.kind):
+            key = stored[record.channel].number, record.kind, record.target
+            if key not in about or about[key].id < record.id:
+                about[key] = record
+    if not about:
+        return list(records)
+    held = db.execute(
+        "SELECT h.id, h.conversation, h.kind, h.target FROM json_each(?) j"
+        " CROSS JOIN changes h ON h.latest = 1"
+        " AND h.conversation = json_extract(j.value, '$[0]')"
+        " AND h.kind = json_extract(j.value, '$[1]')"
+        " AND h.target = json_extract(j.value, '$[2]')",
+        (json_list(about),),
+    ).fetchall()
+    replaced: list[Listed] = []
+    for record_id, *key in held:
+        newer = about[key[0], key[1], key[2]]
+        if newer.id < record_id:
+            del about[key[0], key[1], key[2]]
+        else:
+            users = listed_users(stored[newer.channel])
+            replaced.append(Listed(users, CHANGE_ROW, record_id, key[0]))
+    inbox.delete(db, replaced)
+    delete(db, [one.id for one in replaced])
+    kept = {record.id for record in about.values()}
+    return [one for one in records if one.id in kept or not kinds.is_latest(one.kind)]
+
+
+def listed_users(conversation: Stored) -> tuple[str, ...]:
+    """Whose inboxes have the records of a conversation."""
+    return () if conversation.large else conversation.users
+
+
+def delete(db: sqlite3.Connection, ids: Sequence[int]) -> None:
+    """Remove rows of changes."""
+    db.execute(f"DELETE FROM changes WHERE id IN {NAMED}", (json_list(ids),))

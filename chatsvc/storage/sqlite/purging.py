@@ -1,0 +1,125 @@
+"""Old records of the embedded store, deleted with what they leave without anything."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from chatsvc.storage.ports.messages import MessagePurger
+from chatsvc.storage.sqlite import changes, inbox
+from chatsvc.storage.sqlite.connection import SqliteFile
+from chatsvc.storage.sqlite.inbox import Listed
+from chatsvc.storage.sqlite.participants import participants_in
+from chatsvc.storage.sqlite.statements import MAX_ROW_ID, NAMED, json_list, transaction
+from chatsvc.storage.sqlite.tables import CHANGE_ROW, MESSAGE_ROW
+
+PURGED_ROWS: Final = 10_000
+"""About as many rows are deleted in one transaction, for writes to come between."""
+
+
+class SqlitePurging(SqliteFile, MessagePurger):
+    """Deletes records, the oldest first."""
+
+    async def purge(self, before_id: int, *, limit: int = 1000) -> int:
+        count = await self._writer.run(lambda db: purge(db, before_id, limit))
+        self._shrinker.after_write()
+        return count
+
+
+class _Old(NamedTuple):
+    id: int
+    row_class: int
+    conversation: int
+
+
+class _Conversation(NamedTuple):
+    large: bool
+    users: tuple[str, ...]
+    last_id: int
+    last_record: int
+
+
+def purge(db: sqlite3.Connection, before_id: int, limit: int) -> int:
+    """See :meth:`~chatsvc.storage.ports.messages.MessagePurger.purge`."""
+    with transaction(db):
+        old = _oldest(db, before_id, limit)
+        held = _conversations(db, {one.conversation for one in old})
+        old = _bounded(old, held)
+        _delete_records(db, old, held)
+        _delete_ended(db, old, held)
+    return len(old)
+
+
+def _oldest(db: sqlite3.Connection, before_id: int, limit: int) -> list[_Old]:
+    query = " UNION ALL ".join(
+        f"SELECT * FROM (SELECT id, {row_class}, conversation FROM {table} WHERE id < :before"
+        " ORDER BY id LIMIT :limit)"
+        for row_class, table in ((MESSAGE_ROW, "messages"), (CHANGE_ROW, "changes"))
+    )
+    found = db.execute(
+        f"SELECT * FROM ({query}) ORDER BY 1 LIMIT :limit",
+        {"before": min(before_id, MAX_ROW_ID), "limit": limit},
+    )
+    return [_Old(*row) for row in found]
+
+
+def _conversations(db: sqlite3.Connection, numbers: set[int]) -> dict[int, _Conversation]:
+    found = db.execute(
+        "SELECT c.number, c.large, c.participants, e.last_id, e.last_record"
+        " FROM conversations c CROSS JOIN conversation_ends e ON e.conversation = c.number"
+        f" WHERE c.number IN {NAMED}",
+        (json_list(numbers),),
+    )
+    return {
+        number: _Conversation(bool(large), participants_in(encoded).users, *last)
+        for number, large, encoded, *last in found
+    }
+
+
+def _bounded(old: Sequence[_Old], held: Mapping[int, _Conversation]) -> list[_Old]:
+    """As many of the first as are deleted with about :data:`PURGED_ROWS`; at least one."""
+    taken: list[_Old] = []
+    rows = 0
+    for one in old:
+        conversation = held[one.conversation]
+        ends = one.id == conversation.last_record
+        rows += 1 + len(conversation.users) * ((not conversation.large) + ends)
+        if taken and rows > PURGED_ROWS:
+            break
+        taken.append(one)
+    return taken
+
+
+def _delete_records(
+    db: sqlite3.Connection, old: Sequence[_Old], held: Mapping[int, _Conversation]
+) -> None:
+    inbox.delete(
+        db,
+        [
+            Listed(held[one.conversation].users, one.row_class, one.id, one.conversation)
+            for one in old
+            if not held[one.conversation].large
+        ],
+    )
+    ids = json_list(one.id for one in old if one.row_class == MESSAGE_ROW)
+    db.execute(f"DELETE FROM messages WHERE id IN {NAMED}", (ids,))
+    changes.delete(db, [one.id for one in old if one.row_class == CHANGE_ROW])
+
+
+def _delete_ended(
+    db: sqlite3.Connection, old: Sequence[_Old], held: Mapping[int, _Conversation]
+) -> None:
+    """Remove conversations that are left without a record, and the ends of those without one."""
+    ended = [one.conversation for one in old if one.id == held[one.conversation].last_record]
+    silent = [one.conversation for one in old if one.id == held[one.conversation].last_id]
+    db.execute(
+        f"UPDATE conversation_ends SET last_id = 0 WHERE conversation IN {NAMED}",
+        (json_list(silent),),
+    )
+    db.executemany(
+        "DELETE FROM members WHERE user = ? AND large = ? AND conversation = ?",
+        [(user, held[one].large, one) for one in ended for user in held[one].users],
+    )
+    for table, key in (("conversation_ends", "conversation"), ("conversations", "number")):
+        db.execute(f"DELETE FROM {table} WHERE {key} IN {NAMED}", (json_list(ended),))

@@ -1,0 +1,39 @@
+"""Records of every kind in the embedded store: messages and changes in one order."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from chatsvc.core.page import Bounds, Entry
+from chatsvc.storage.ports.records import RecordReader
+from chatsvc.storage.sqlite import walks
+from chatsvc.storage.sqlite.connection import SqliteFile
+from chatsvc.storage.sqlite.entries import page_of, records_by_id
+from chatsvc.storage.sqlite.statements import snapshot
+
+
+class SqliteRecords(SqliteFile, RecordReader):
+    """Finds messages and changes."""
+
+    async def user_records(self, user: str, bounds: Bounds) -> list[Entry]:
+        return await self._history.run(lambda db: user_records(db, user, bounds))
+
+    async def channel_records(self, channel: str, bounds: Bounds) -> list[Entry]:
+        return await self._history.run(lambda db: channel_records(db, channel, bounds))
+
+    async def count_user_records(self, user: str, bounds: Bounds) -> int:
+        return await self._history.run(lambda db: walks.count_user(db, user, bounds, changes=True))
+
+
+def user_records(db: sqlite3.Connection, user: str, bounds: Bounds) -> list[Entry]:
+    """Records of the user's conversations, ascending."""
+    with snapshot(db):
+        ids = walks.user_ids(db, user, bounds, changes=True)
+        return page_of(records_by_id(db, ids), bounds)
+
+
+def channel_records(db: sqlite3.Connection, channel: str, bounds: Bounds) -> list[Entry]:
+    """Records of one conversation, ascending."""
+    with snapshot(db):
+        ids = walks.channel_ids(db, channel, bounds)
+        return page_of(records_by_id(db, ids), bounds)
