@@ -127,18 +127,46 @@ async def test_the_feature_is_served(url: str) -> None:
         assert (status, refused["errors"][0]["pointer"]) == (422, "/user")
         async with talk(url, "alice") as alice:
             await alice.put({"type": "greet", "user": "alice", "ref": "1"})
-            assert await alice.next() == {
+            assert await alice.next("greeting") == {
                 "type": "greeted", "connections": 1, "ref": "1",
             }  # fmt: skip
             for _ in range(48):
                 await greet(session, url, "bob")
             await alice.put({"type": "greet", "user": "bob", "ref": "2"})
-            error = await alice.next()
+            error = await alice.next("greeting")
             assert (error["code"], error["ref"], error["retry_after"]) == (
                 "greetings_exhausted", "2", 60.0,
             )  # fmt: skip
         status, refused = await greet(session, url, "bob")
         assert (status, refused["code"]) == (429, "greetings_exhausted")
+
+
+async def test_its_records_are_live_replayed_and_in_pages(url: str) -> None:
+    async with aiohttp.ClientSession() as session:
+
+        async def changes(**query: str) -> Any:
+            async with session.get(
+                f"{url}/api/changes", params=query, headers=bearer("bob")
+            ) as answer:
+                assert answer.status == 200
+                return await answer.json()
+
+        async with talk(url, "bob") as bob, talk(url, "alice") as alice:
+            hello = bob.hello
+            await greet(session, url, "bob")
+            (frame,) = await bob.take(1, "greeting")
+            assert await alice.take(1, "greeting") == [frame], "its sender hears of it too"
+        assert {name: frame[name] for name in ("channel", "sender", "user")} == {
+            "channel": "alice,bob", "sender": "alice", "user": "bob",
+        }  # fmt: skip
+        async with talk(url, "bob", since=hello["cursor"]) as bob:
+            assert await bob.take(1, "greeting") == [frame]
+        page = await changes(kinds="greeting")
+        assert page["frames"] == [frame]
+        assert (await changes(kinds="message"))["frames"] == []
+        assert (await changes(channel="alice,bob"))["frames"] == [frame]
+        async with talk(url, "bob", since=hello["cursor"], kinds="message") as bob:
+            assert (await bob.next())["type"] == "caught_up"
 
 
 async def test_the_feature_is_in_the_documents_and_the_metrics(url: str) -> None:
@@ -151,7 +179,7 @@ async def test_the_feature_is_in_the_documents_and_the_metrics(url: str) -> None
         operation = (await read("/openapi.json"))["paths"]["/api/greetings"]["post"]
         assert "429" in operation["responses"]
         frames = await read("/asyncapi.json")
-        assert {"Greet", "Greeted"} <= set(frames["components"]["messages"])
+        assert {"Greet", "Greeted", "GreetingFrame"} <= set(frames["components"]["messages"])
         codes = frames["components"]["schemas"]["Error"]["properties"]["code"]
         assert "greetings_exhausted" in codes["x-extensible-enum"]
         await greet(session, url, "bob")
