@@ -16,12 +16,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chatsvc.core.change import draft_change
 from chatsvc.core.ids import MAX_ID
+from chatsvc.core.kinds import Kind
 from chatsvc.core.limits import Limits
 from chatsvc.core.page import NO_BYTE_BOUND, Bounds
 from chatsvc.core.record import Record, unpack
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
+from chatsvc.delivery.selection import Selection
 from chatsvc.features.messages.service import AllowAll, MessageService
 from chatsvc.log.base import Appended
 from chatsvc.log.local.elapsed import Instant
@@ -32,7 +35,7 @@ from chatsvc.storage.history.history import History
 from chatsvc.storage.past import learn_past
 from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.store_state import state_of
-from testkit.selecting import SELECTION
+from testkit.records import KINDS
 from tests.fault.kit.model_data import (
     USERS,
     WINDOW_MS,
@@ -42,7 +45,9 @@ from tests.fault.kit.model_data import (
     Options,
     Sent,
     held,
+    outdated,
     read_rows,
+    read_store,
 )
 from tests.fault.kit.unsteady_store import Unsteady
 
@@ -94,7 +99,7 @@ class World:
         if state:
             self.log_is_older = False
             await learn_past(self.log, self.store)  # as the service does
-        self.history = History(self.store, self.log.tail, breaker_seconds=0.0)
+        self.history = History(self.store, self.log.tail, breaker_seconds=0.0, kinds=KINDS)
         self.service = MessageService(
             log=self.log, policy=AllowAll(), client_ids=self.history, limits=Limits()
         )
@@ -105,7 +110,7 @@ class World:
             tail=self.log.tail,
             hub=self.hub,
             backfill=self.history.records,
-            selection=SELECTION,
+            selection=Selection(KINDS),
             max_messages=10_000,
         )
         self.log.on_new_epoch(self._epoch_listeners)
@@ -124,6 +129,7 @@ class World:
             batch_ms=0,
             first_wait=0.0,
             look_seconds=0.0 if self.options.look else 1e9,
+            kinds=KINDS,
         )
 
     def _epoch_listeners(self, epochs: tuple[EpochEntry, ...]) -> None:
@@ -135,7 +141,8 @@ class World:
         for record in records:
             content = json.loads(record.body)["content"]
             for user in record.audience:
-                self.live[user].seen.add(content)
+                if user in self.live:
+                    self.live[user].seen.add(content)
 
     async def close_log(self) -> None:
         await self.persister.stop(drain=False)
@@ -154,8 +161,8 @@ class World:
     def in_store(self) -> dict[int, Held]:
         if not self.store.path.exists():
             return {}
-        rows = read_rows(self.store.path, "SELECT id, body FROM messages")
-        return {key: held(body) for key, body in rows}
+        found = map(held, read_store(self.store.path))
+        return {one.id: one for one in found}
 
     def in_letters(self) -> dict[int, Held]:
         """The dead letters in the store."""
@@ -178,15 +185,21 @@ class World:
         return {one.id: held(one.body) for one in self.log.tail.page(everything)}
 
     def present(self) -> list[Held]:
-        """What can be answered, by id; each content once.
+        """What must be answered, by id; each content once.
 
-        A message that became a dead letter is readable while it is in memory.
+        A message that became a dead letter is readable while it is in memory. Of a ``latest``
+        kind only the newest must be there.
         """
         found: dict[str, Held] = {}
         for part in (self.in_store(), self.in_memory(), self.in_log()):
             found |= {one.content: one for one in part.values()}
-        unreadable = self.unreadable()
+        unreadable = self.unreadable() | outdated(found.values())
         return sorted(one for one in found.values() if one.content not in unreadable)
+
+    def outdated(self) -> set[str]:
+        """Contents of records that a later one has replaced, and that may be answered or not."""
+        parts = (self.in_store(), self.in_memory(), self.in_log())
+        return outdated({one for part in parts for one in part.values()})
 
     def doubled(self) -> set[str]:
         """Contents under two ids.
@@ -202,6 +215,7 @@ class World:
     def deleted_and_lost(self) -> list[int]:
         """What this log has deleted and no file holds any more."""
         there = {one.content for one in (*self.present(), *self.in_letters().values())}
+        there |= self.outdated()
         return [position for position, content in self.deleted.items() if content not in there]
 
     # --- what goes on
@@ -210,6 +224,21 @@ class World:
         self, to: Sequence[str], sender: str, content: str, client_id: str | None
     ) -> Appended:
         return await self.service.submit(sender, "", list(to), content, client_id)
+
+    async def change(
+        self, kind: str, to: tuple[str, ...], sender: str, content: str, target: str
+    ) -> Appended:
+        """Append a record that is no message."""
+        return await self.log.append(
+            draft_change(
+                Kind(name=kind),
+                channel=",".join(to),
+                audience=to,
+                sender=sender,
+                fields={"content": content, "target": target},
+                target=target,
+            )
+        )
 
     async def round(self) -> None:
         """What the persister does by itself."""

@@ -54,15 +54,17 @@ async def check(world: World, *, settled: bool = False) -> None:
         assert world.sent[one.content].channel == one.channel
     must = settled
     for user in USERS:
-        mine = [one for one in present if user in one.users]
-        maybe = [one for one in everything if user in one.users]
+        records = [one for one in present if user in one.users]
+        mine = [one for one in records if one.is_message]
+        maybe = [one for one in everything if user in one.users and one.is_message]
         await check_pages(world, mine, maybe, None, user, must)
         await check_conversations(world, mine, user, must)
-        await check_resume(world, mine, user, must)
+        await check_resume(world, records, user, must)
+        await check_records(world, records, user, must)
     for people in CONVERSATIONS:
         channel = ",".join(people)
-        here = [one for one in present if one.channel == channel]
-        maybe = [one for one in everything if one.channel == channel]
+        here = [one for one in present if one.channel == channel and one.is_message]
+        maybe = [one for one in everything if one.channel == channel and one.is_message]
         await check_pages(world, here, maybe, channel, people[0], must)
     await check_single(world, present, must)
     if not world.log_is_older:
@@ -162,6 +164,8 @@ async def check_conversations(world: World, mine: list[Held], user: str, must: b
 async def check_single(world: World, present: list[Held], must: bool) -> None:
     stored = world.in_store() | world.in_letters()
     for one in world.dice.sample(present, min(5, len(present))):
+        if not one.is_message:
+            continue
         try:
             found = await world.history.get(one.id)
         except StoreUnavailable:
@@ -226,14 +230,23 @@ async def check_resume(world: World, mine: list[Held], user: str, must: bool) ->
             for frame in frames
             if frame["type"] == "gap"
         ]
-        got = [frame["content"] for frame in frames if frame["type"] == "message"]
+        older = world.outdated()
+        got = [
+            frame["content"]
+            for frame in frames
+            if "content" in frame and frame["content"] not in older
+        ]
         assert len(set(got)) == len(got) or world.readmitted, "twice"
         position = parse_id(client.cursor.partition(".")[2])
         same_epoch = client.cursor.startswith(world.log.epoch + ".")
         if plan.recovered:
             assert same_epoch
             if not gaps and not world.log_is_older and not world.readmitted:
-                assert got == [one.content for one in mine if one.id > position]
+                assert got == [one.content for one in mine if one.id > position], (
+                    got,
+                    mine,
+                    position,
+                )
         for one in mine:
             assert (
                 one.content in got
@@ -245,6 +258,34 @@ async def check_resume(world: World, mine: list[Held], user: str, must: bool) ->
         # Also what has since been lost, and may come back with the store that holds it.
         seen = world.sent_to(user, at) | {one.content for one in mine if one.id <= at}
         world.clients.append(Client(user, f"{world.log.epoch}.{format_id(at)}", seen))
+
+
+async def check_records(world: World, mine: list[Held], user: str, must: bool) -> None:
+    """Pages of records of every kind, or of some, to the end."""
+    kinds = world.dice.choice([None, frozenset({"message"}), frozenset({"edit", "read"})])
+    after = world.dice.choice([0, *(one.id for one in mine)])
+    wanted = [one for one in mine if one.id > after and (kinds is None or one.kind in kinds)]
+    found: list[str] = []
+    complete = True
+    position, has_more = after, True
+    while has_more:
+        bounds = Bounds(world.dice.randint(1, 5), after=position, newest=False)
+        try:
+            page = await world.history.records.user_page(user, bounds, kinds)
+        except StoreUnavailable:
+            assert world.store.away, "nothing is away"
+            return
+        found += [json.loads(entry.body)["content"] for entry in page.entries]
+        complete = complete and page.complete
+        has_more = page.has_more
+        assert page.up_to > position or not has_more, "a page that does not move on"
+        position = page.up_to
+    older = world.outdated()
+    kept = [content for content in found if content not in older]
+    if complete and not world.log_is_older and not world.readmitted:
+        assert kept == [one.content for one in wanted], (user, kinds, after)
+    else:
+        assert not must or world.readmitted, "not complete, though nothing is missing"
 
 
 def check_live(world: World, present: list[Held]) -> None:

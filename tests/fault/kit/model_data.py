@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-CONVERSATIONS = (("alice", "bob"), ("alice", "carol"), ("alice", "bob", "carol"))
+from chatsvc.storage.sqlite.entries import entries_of, records_by_id
+
+CONVERSATIONS = (
+    ("alice", "bob"),
+    ("alice", "carol"),
+    ("alice", "bob", "carol"),
+    ("alice", "bob", "carol", "dave", "erin"),  # large: kept by conversation
+)
 USERS = ("alice", "bob", "carol")
 HOUR_MS = 3_600_000
 WINDOW_MS = 600_000
 
 
 class Sent(NamedTuple):
-    """What was acknowledged."""
+    """What was acknowledged: a message, or a change, whose ``client_id`` is ``None``."""
 
     id: int
     content: str
@@ -24,16 +32,24 @@ class Sent(NamedTuple):
     sender: str
     client_id: str | None
     lived: float
+    kind: str = "message"
 
 
 class Held(NamedTuple):
-    """A message as it lies in a file."""
+    """A record as it lies in a file. ``target`` is that of a ``read``, of which the newest
+    counts."""
 
     id: int
     content: str
     sender: str
     channel: str
     users: tuple[str, ...]
+    kind: str
+    target: str | None
+
+    @property
+    def is_message(self) -> bool:
+        return self.kind == "message"
 
 
 @dataclass
@@ -75,14 +91,29 @@ class Live:
 
 
 def held(body: bytes) -> Held:
-    message = json.loads(body)
+    record = json.loads(body)
     return Held(
-        int(message["id"], 16),
-        message["content"],
-        message["sender"],
-        message["channel"],
-        tuple(message["participants"]),
+        int(record["id"], 16),
+        record["content"],
+        record["sender"],
+        record["channel"],
+        tuple(record["channel"].split(",")),
+        record["type"],
+        record["target"] if record["type"] == "read" else None,
     )
+
+
+def outdated(records: Iterable[Held]) -> set[str]:
+    """The contents of those of a ``latest`` kind that a later one has replaced."""
+    newest: dict[tuple[str, str], Held] = {}
+    older: set[str] = set()
+    for one in sorted(records):
+        if one.target is not None:
+            before = newest.get((one.channel, one.target))
+            if before is not None:
+                older.add(before.content)
+            newest[one.channel, one.target] = one
+    return older
 
 
 def read_rows(path: Path, query: str) -> list[tuple[int, bytes]]:
@@ -90,6 +121,16 @@ def read_rows(path: Path, query: str) -> list[tuple[int, bytes]]:
     db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
     try:
         return db.execute(query).fetchall()
+    finally:
+        db.close()
+
+
+def read_store(path: Path) -> list[bytes]:
+    """The bodies in a store that may be in use."""
+    db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+    try:
+        ids = db.execute("SELECT id FROM messages UNION ALL SELECT id FROM changes").fetchall()
+        return [one.body for one in entries_of(records_by_id(db, (row[0] for row in ids)))]
     finally:
         db.close()
 

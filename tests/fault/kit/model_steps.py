@@ -23,6 +23,9 @@ async def send(world: World) -> None:
         to = world.dice.choice(CONVERSATIONS)
         sender = world.dice.choice(to)
         content = f"m{len(world.sent)}"
+        if world.dice.random() < 0.3:
+            await send_change(world, to, sender, content)
+            continue
         if world.dice.random() < 0.08:
             content += f" {REFUSED}"
         client_id = fresh_client_id(world) if world.dice.random() < 0.7 else None
@@ -36,6 +39,15 @@ async def send(world: World) -> None:
         world.sent[content] = Sent(
             appended.id, content, to, ",".join(to), sender, client_id, world.lived
         )
+
+
+async def send_change(world: World, to: tuple[str, ...], sender: str, content: str) -> None:
+    """An edit of something, or how far somebody has read."""
+    kind = world.dice.choice(["edit", "read"])
+    appended = await world.change(kind, to, sender, content, sender)
+    world.sent[content] = Sent(
+        appended.id, content, to, ",".join(to), sender, None, world.lived, kind
+    )
 
 
 def fresh_client_id(world: World) -> str:

@@ -13,6 +13,7 @@ from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.ports.messages import Rejection
 from chatsvc.storage.sqlite.store import SqliteStore
+from testkit.records import KINDS
 
 REFUSED = "refused"
 """In the content of messages that the store does not take."""
@@ -25,7 +26,7 @@ class Unsteady(SqliteStore):
     """
 
     def __init__(self, path: Path, dice: random.Random) -> None:
-        super().__init__(path)
+        super().__init__(path, kinds=KINDS)
         self.path = path
         self.away = False
         self.partly = False
@@ -78,6 +79,18 @@ class Unsteady(SqliteStore):
     async def count_user(self, user: str, bounds: Bounds) -> int:
         self._check()
         return await super().count_user(user, bounds)
+
+    async def user_records(self, user: str, bounds: Bounds) -> list[Entry]:
+        self._check()
+        return await super().user_records(user, bounds)
+
+    async def channel_records(self, channel: str, bounds: Bounds) -> list[Entry]:
+        self._check()
+        return await super().channel_records(channel, bounds)
+
+    async def count_user_records(self, user: str, bounds: Bounds) -> int:
+        self._check()
+        return await super().count_user_records(user, bounds)
 
     async def conversations(
         self, user: str, *, before: int, limit: int, max_bytes: int = 1 << 20
