@@ -85,7 +85,10 @@ def change(
     """The ``number``-th record of the log, of a kind that is no message."""
     participants = normalize_participants(to)
     channel, by = channel_key(participants), sender or to[0]
-    rest = {"channel": channel, "sender": by, "target": target, "text": text}
+    rest = {"channel": channel, "sender": by}
+    if client_id is not None:
+        rest["client_id"] = client_id
+    rest |= {"target": target, "text": text}
     return accept(
         Draft(
             kind=kind,

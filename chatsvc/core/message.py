@@ -29,13 +29,17 @@ _canonical = msgspec.json.Encoder(order="sorted").encode
 
 
 class _Rest(msgspec.Struct, omit_defaults=True, gc=False):
-    """The members of a message that are known before it is accepted, in their order."""
+    """The members of a message that are known before it is accepted, in their order.
+
+    At first the :class:`~chatsvc.core.record.SharedMembers`. Content is always given: a default
+    is there because one must be, behind that of ``client_id``.
+    """
 
     channel: str
     sender: str
-    content: str
     participants: tuple[str, ...]
     client_id: str | None = None
+    content: str | msgspec.UnsetType = msgspec.UNSET
     metadata: Mapping[str, Any] | None = None
 
 
@@ -130,6 +134,7 @@ def draft_message(
     metadata: Mapping[str, Any] | None = None,
 ) -> Draft:
     """Return a message for the log. The caller has checked every value."""
+    rest = _encode(_Rest(channel, sender, participants, client_id, content, metadata))
     return Draft(
         kind=MESSAGE.name,
         channel=channel,
@@ -138,7 +143,9 @@ def draft_message(
         origin=origin,
         client_id=client_id,
         digest=content_digest(content, metadata),
-        rest=_encode(_Rest(channel, sender, content, participants, client_id, metadata)),
+        rest=rest,
+        # The first of these bytes: in a string before it each quote has a backslash.
+        own_at=rest.index(b',"content":'),
     )
 
 

@@ -16,7 +16,7 @@ import structlog
 
 from chatsvc.core.errors import LogUnavailable
 from chatsvc.core.ids import format_id, id_ms, next_id, now_ms
-from chatsvc.core.record import Draft, Record, accept, checksum, moved, pack
+from chatsvc.core.record import Draft, Record, accept, checksum, moved, pack_draft
 from chatsvc.log.backlog import FairShare, lists_bytes
 from chatsvc.log.base import AHEAD_SECONDS, Appended, EpochListener, LogCounts, MessageLog
 from chatsvc.log.group_commit import Done, GroupCommit
@@ -312,7 +312,7 @@ class LocalLog(MessageLog):
         for draft in drafts:
             last = next_id(last, now)
             record = accept(draft, last)
-            data = pack(record)
+            data = pack_draft(draft)
             records.append(record)
             rows.append((last, checksum(last, data), data))
         self._last = last

@@ -22,6 +22,7 @@ from chatsvc.log.local.lock import DataDirLock
 from chatsvc.storage.sqlite.store import SqliteStore
 from testkit.process import command
 from testkit.records import record
+from tests.unit.support import record_form_1
 
 Captured = pytest.CaptureFixture[str]
 RECORDS = [record(number, f"message {number}") for number in range(1, 6)]
@@ -37,8 +38,8 @@ def data(folder: Path) -> Path:
 
 def fill(path: Path, records: list[Record], stored: int) -> None:
     with contextlib.closing(LogFile(path / "log.db")) as log:
-        for one in records:
-            packed = pack(one)
+        for number, one in enumerate(records):
+            packed = pack(one) if number % 2 else record_form_1.pack(one)
             log.insert([(one.id, checksum(one.id, packed), packed)])
         log.set_meta("watermark", records[stored - 1].id)
 

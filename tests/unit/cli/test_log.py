@@ -15,6 +15,7 @@ from chatsvc.core.record import checksum, pack
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.lock import DataDirLock
 from testkit.records import records
+from tests.unit.support import record_form_1
 
 Captured = pytest.CaptureFixture[str]
 RECORDS = records(20, first=1)
@@ -22,10 +23,10 @@ BAD = RECORDS[7].id
 
 
 def fill(path: Path) -> LogFile:
-    """A commit for each record."""
+    """A commit for each record; every other one as programs before form 2 wrote it."""
     file = LogFile(path)
-    for record in RECORDS:
-        data = pack(record)
+    for number, record in enumerate(RECORDS):
+        data = pack(record) if number % 2 else record_form_1.pack(record)
         file.insert([(record.id, checksum(record.id, data), data)])
     return file
 
@@ -80,7 +81,7 @@ def test_a_bad_row_becomes_a_dead_letter(log_with_a_bad_row: Path, capsys: Captu
 
 @pytest.mark.parametrize(
     "change",
-    [(b"message 8", b"message 9"), (b"\xa3bob", b"\xa3rob")],
+    [(b"message 8", b"message 9"), (b"alice,bob", b"alice,rob")],
     ids=["content", "audience"],
 )
 def test_a_bad_row_is_never_replayed_into_history(

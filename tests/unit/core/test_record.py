@@ -11,19 +11,26 @@ from hypothesis import strategies as st
 
 from chatsvc.core.errors import LogDamaged, VersionTooNew
 from chatsvc.core.ids import MAX_ID, id_at
+from chatsvc.core.participants import user_id_error
 from chatsvc.core.record import (
     RECORD_VERSION,
+    TOUCH_BYTES,
     Record,
+    accept,
     checksum,
     compose_body,
     pack,
+    pack_draft,
     unpack,
 )
+from testkit.records import draft
 
 TEXT = st.text(max_size=20)
+LAST_ID = id_at(253_402_300_799_999)
+"""In the last millisecond of which ``created_at`` can tell."""
 RECORDS = st.builds(
     Record,
-    id=st.integers(0, MAX_ID),
+    id=st.integers(0, LAST_ID),
     kind=TEXT,
     channel=TEXT,
     audience=st.lists(TEXT, max_size=4).map(tuple),
@@ -32,23 +39,21 @@ RECORDS = st.builds(
     client_id=st.none() | TEXT,
     digest=st.binary(max_size=16),
     body=st.binary(max_size=100),
+    target=TEXT,
+    touches=st.lists(TEXT, max_size=2).map(tuple),
 )
 
 
 def fields_of(record: Record) -> list[Any]:
-    return [
-        RECORD_VERSION,
-        record.kind,
-        record.channel,
-        record.audience,
-        record.sender,
-        record.origin,
-        record.client_id,
-        record.digest,
-        record.body,
-    ]
+    """As :func:`pack` writes it."""
+    fields: list[Any] = msgspec.msgpack.decode(pack(record))
+    return fields
 
 
+COMPOSED = (
+    b'{"type":"message","id":"0000000000050000","created_at":"1970-01-01T00:00:00.005Z",'
+    b'"channel":"a,b","sender":"a","participants":["a","b"],"client_id":"c","content":"hi"}'
+)
 RECORD = Record(
     id=id_at(5),
     kind="message",
@@ -58,7 +63,7 @@ RECORD = Record(
     origin="phone",
     client_id="c",
     digest=b"d" * 16,
-    body=b'{"type":"message"}',
+    body=COMPOSED,
 )
 
 
@@ -67,10 +72,120 @@ def test_there_and_back(record: Record) -> None:
     assert unpack(record.id, pack(record)) == record
 
 
-def test_the_packed_form_is_version_1_as_it_was_first_written() -> None:
+def test_the_packed_form_is_version_2_as_it_was_first_written() -> None:
     assert msgspec.msgpack.decode(pack(RECORD)) == [
-        1, "message", "a,b", ["a", "b"], "a", "phone", "c", b"d" * 16, b'{"type":"message"}',
+        2, "message", "a,b", None, None, None, None, None, "a", "phone", "c", b"d" * 16, [], "",
+        b',"content":"hi"}',
     ]  # fmt: skip
+
+
+def test_what_a_change_is_about_and_touches_is_kept() -> None:
+    one = msgspec.structs.replace(RECORD, target="t", touches=("m/a,b/a", "r/a,b"))
+    assert msgspec.msgpack.decode(pack(one))[12:14] == [["m/a,b/a", "r/a,b"], "t"]
+    assert unpack(one.id, pack(one)) == one
+
+
+@pytest.mark.parametrize(
+    ("channel", "audience", "to"),
+    [
+        ("a,b", ("a", "b"), None),
+        ("a", ("a",), None),
+        ("", ("",), None),
+        ("a,b", ("a",), ["a"]),
+        ("a,b", ("a", "b", "c"), ["a", "b", "c"]),
+        ("a,b", ("b", "a"), ["b", "a"]),
+        ("a,b", ("a,b",), ["a,b"]),
+        ("", (), []),
+        (",sha256:00", ("a", "b"), ["a", "b"]),
+        (",a", ("", "a"), ["", "a"]),
+    ],
+)
+def test_the_people_are_named_where_the_channel_does_not_name_them(
+    channel: str, audience: tuple[str, ...], to: list[str] | None
+) -> None:
+    one = msgspec.structs.replace(RECORD, channel=channel, audience=audience)
+    assert fields_of(one)[3] == to
+    assert unpack(one.id, pack(one)) == one
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not JSON",
+        b'{"type":"message"}',
+        COMPOSED[:-20],
+        COMPOSED.replace(b'"sender":"a"', b'"sender":"b"'),
+        COMPOSED.replace(b"00050000", b"00060000"),
+        COMPOSED.replace(b'["a","b"]', b'["a"]'),
+        COMPOSED.replace(b'"client_id":"c"', b'"client_id":"d"'),
+        COMPOSED.replace(b'"channel":"a,b","sender":"a"', b'"sender":"a","channel":"a,b"'),
+    ],
+)
+def test_a_body_that_does_not_begin_with_its_envelope_is_kept_as_it_is(body: bytes) -> None:
+    one = msgspec.structs.replace(RECORD, body=body, target="t")
+    assert fields_of(one)[14] == [body]
+    assert unpack(one.id, pack(one)) == one
+
+
+def test_only_a_message_names_its_participants() -> None:
+    message = accept(draft("x"), RECORD.id)
+    assert fields_of(message)[14] == b',"content":"x"}'
+    edit = accept(msgspec.structs.replace(draft("x"), kind="edit", own_at=0), RECORD.id)
+    assert fields_of(edit)[14] == b',"participants":["alice","bob"],"content":"x"}'
+    assert unpack(edit.id, pack(edit)) == edit
+
+
+NAMES = st.text(min_size=1, max_size=20).filter(lambda name: user_id_error(name) is None)
+
+
+@given(
+    st.lists(NAMES, min_size=1, max_size=60, unique=True),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1) | st.just(',"content":"'),
+    st.none() | st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1),
+    st.none() | st.just({"content": 1, "a": {"content": ',"content":'}}),
+    st.integers(0, LAST_ID),
+)
+def test_a_message_is_read_byte_for_byte_as_it_was_delivered(
+    people: list[str],
+    content: str,
+    client_id: str | None,
+    metadata: dict[str, object] | None,
+    record_id: int,
+) -> None:
+    one = draft(content, to=people, client_id=client_id, metadata=metadata)
+    live = accept(one, record_id)
+    data = pack_draft(one)
+    assert data == pack(live)
+    assert unpack(record_id, data) == live
+    assert isinstance(msgspec.msgpack.decode(data)[14], bytes), "nothing stands in it twice"
+    body = msgspec.json.decode(live.body)
+    assert body["participants"] == sorted(people)
+    assert (body["content"], body.get("client_id")) == (content, client_id)
+
+
+def test_a_draft_is_packed_alike_whether_it_says_where_its_own_members_begin_or_not() -> None:
+    one = msgspec.structs.replace(draft("x", client_id="k"), touches=("k",), target="t")
+    unsaid = msgspec.structs.replace(one, own_at=0)
+    assert pack_draft(one) == pack_draft(unsaid)
+    assert one.rest[one.own_at :] == b',"content":"x"}'
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("found", [0, "", [], {"a": 1}])
+def test_what_only_a_later_program_folds_is_refused_by_name(number: int, found: object) -> None:
+    fields = fields_of(RECORD)
+    fields[4 + number] = found
+    name = ("members", "settings", "filters", "keys")[number]
+    with pytest.raises(VersionTooNew, match=f"0000000000050000 has something in '{name}'"):
+        unpack(RECORD.id, msgspec.msgpack.encode(fields))
+
+
+def test_a_record_for_whoever_is_a_member_is_refused() -> None:
+    fields = fields_of(RECORD)
+    fields[2] = ",g:1"
+    with pytest.raises(VersionTooNew, match="has nobody in 'to'"):
+        unpack(RECORD.id, msgspec.msgpack.encode(fields))
 
 
 def test_a_kind_that_is_not_known_is_read_all_the_same() -> None:
@@ -90,14 +205,21 @@ def test_a_kind_that_is_not_known_is_read_all_the_same() -> None:
 )
 def test_a_newer_version_is_refused_whatever_its_shape(change: Any) -> None:
     fields = change([RECORD_VERSION + 1, *fields_of(RECORD)[1:]])
-    with pytest.raises(VersionTooNew, match="version 2"):
+    with pytest.raises(VersionTooNew, match="version 3; this program knows up to version 2"):
         unpack(RECORD.id, msgspec.msgpack.encode(fields))
 
 
-@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x90", b"{}", b"\x91\xa1x", b"\x93\x01\x02\x03"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\xc1", b"\x90", b"{}", b"\x91\xa1x", b"\x93\x01\x02\x03", b"\x93\x02\x02\x03"]
+)
 def test_what_is_no_record_is_damage_and_is_named(data: bytes) -> None:
     with pytest.raises(LogDamaged, match="0000000000050000"):
         unpack(id_at(5), data)
+
+
+def test_an_id_of_a_time_that_cannot_be_is_damage() -> None:
+    with pytest.raises(LogDamaged, match="ffffffffffffffff cannot be read"):
+        unpack(MAX_ID, pack(RECORD))
 
 
 def test_a_truncated_record_is_damage_at_every_byte() -> None:
@@ -130,3 +252,10 @@ def test_the_cost_grows_with_body_and_audience() -> None:
     longer = msgspec.structs.replace(RECORD, body=RECORD.body + b"x" * 10)
     assert wider.cost > RECORD.cost
     assert longer.cost == RECORD.cost + 10
+    touching = msgspec.structs.replace(RECORD, touches=("a", "b"))
+    assert touching.cost == RECORD.cost + 2 * TOUCH_BYTES
+
+
+def test_a_draft_costs_what_its_record_does() -> None:
+    one = msgspec.structs.replace(draft("x", client_id="k"), touches=("a", "b"))
+    assert one.cost == accept(one, RECORD.id).cost

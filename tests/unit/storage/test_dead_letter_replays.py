@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Callable
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,6 +15,7 @@ from chatsvc.storage.ports.dead_letters import DeadLetter
 from testkit.client_ids import uuid7_at
 from testkit.memory_store import MemoryLetters, MemoryStore
 from testkit.records import record
+from tests.unit.support import record_form_1
 
 
 class Letters(MemoryLetters):
@@ -55,6 +57,19 @@ async def test_they_are_listed_by_the_hundred_from_the_first(
     store.letters.listed.clear()
     assert [one async for one in desk.all()] == letters
     assert store.letters.listed == [(0, 100), (100, 100), (151, 100)]
+
+
+@pytest.mark.parametrize("packed", [pack, record_form_1.pack])
+async def test_a_letter_of_either_form_is_stored(
+    store: MemoryStore, desk: DeadLetterAdmin, packed: Callable[[Record], bytes]
+) -> None:
+    one = record(1, client_id="k")
+    one = one if packed is pack else record_form_1.as_before(one)
+    await store.letters.put([DeadLetter(one.id, "code", "reason", 1, packed(one))])
+    (result,) = await desk.replay()
+    assert result.stored
+    assert store.records == {one.id: one}
+    assert await store.letters.count() == 0
 
 
 async def test_a_letter_that_stays_is_named_with_its_reason(
