@@ -46,9 +46,11 @@ def draft_change(
         raise ValueError(f"kind {kind.name!r} must not count: it would be read as a message")
     if not _RESERVED.isdisjoint(fields):
         raise ValueError(f"fields must not be named {', '.join(sorted(_RESERVED & set(fields)))}")
-    members = {"channel": channel, "sender": sender, **fields}
+    # In the order of SharedMembers: the persisted form leaves out what the envelope says.
+    members = {"channel": channel, "sender": sender}
     if client_id is not None:
         members["client_id"] = client_id
+    members |= fields
     digest = hashlib.blake2b(_canonical([kind.name, target, fields]), digest_size=16)
     return Draft(
         kind=kind.name,

@@ -215,8 +215,20 @@ class World:
     def deleted_and_lost(self) -> list[int]:
         """What this log has deleted and no file holds any more."""
         there = {one.content for one in (*self.present(), *self.in_letters().values())}
-        there |= self.outdated()
-        return [position for position, content in self.deleted.items() if content not in there]
+        newest: dict[tuple[str, str], int] = {}
+        for one in self.present():
+            if one.target is not None:
+                newest[one.channel, one.target] = one.id  # ascending
+
+        def is_lost(position: int, content: str) -> bool:
+            sent = self.sent[content]
+            if sent.kind == "read" and position < newest.get((sent.channel, sent.sender), 0):
+                return False  # a later one has replaced it
+            return content not in there
+
+        return [
+            position for position, content in self.deleted.items() if is_lost(position, content)
+        ]
 
     # --- what goes on
 
