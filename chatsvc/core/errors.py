@@ -17,6 +17,7 @@
     │   ├── LogUnavailable      nothing can be accepted now
     │   ├── StoreUnavailable    the database does not answer now
     │   └── HistoryBusy         too many reads are waiting for the database
+    ├── Stale                   decided on what is no longer so: decide again
     ├── LogDamaged              the log on disk differs from what was written
     ├── VersionTooNew           persisted by a newer program than this one
     └── ConfigurationError      a setting that cannot be used; ends the program with 2
@@ -183,6 +184,17 @@ class HistoryBusy(Unavailable):
     """Too many reads of history are waiting, in total or of this user."""
 
     code = "history_busy"
+
+
+class Stale(ChatError):
+    """A decision went by what is no longer so: the record ``by`` has changed it since.
+
+    Not for clients: whoever decided does so again.
+    """
+
+    def __init__(self, by: int) -> None:
+        super().__init__(f"record {by:016x} changed what the decision went by")
+        self.by = by
 
 
 class LogDamaged(ChatError):

@@ -13,7 +13,8 @@ Every implementation keeps these promises and those of the docstrings below;
 
 1. When :meth:`LogAppender.append`'s future has a result, the record survives the death
    of the process and of the machine, as far as :attr:`LogStatus.durability` names.
-2. Ids are strictly increasing in the order in which records were appended.
+2. Ids are strictly increasing in the order in which records were appended. An append that is
+   guarded may be overtaken while it is not known whether its guard holds.
 3. Drafts of the same key (sender, channel, ``client_id``) are one record, however many
    are in flight at once: the others resolve when the first is durable, to its id. This
    holds for as long as :meth:`LogAppender.knows_key` is true of the key.
@@ -34,8 +35,12 @@ from chatsvc.core.errors import Conflict, LogUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.core.record import Draft, Record, compose_body
 from chatsvc.log.acknowledgements import Acknowledgements
+from chatsvc.log.guards import Guard
 from chatsvc.log.reconcile import EpochEntry, StoreState
 from chatsvc.log.tail import Tail
+
+MAX_TOGETHER: Final = 256
+"""How many drafts one append may have."""
 
 AHEAD_SECONDS: Final = 120.0
 """Ids that are further ahead of the clock than this are worth a warning."""
@@ -50,6 +55,18 @@ class Appended(NamedTuple):
     id: int
     body: bytes
     duplicate: bool
+
+
+def check_together(drafts: Sequence[Draft]) -> None:
+    """Check that drafts may be one append.
+
+    Raises:
+        ValueError: they may not; the text says what must hold.
+    """
+    if not 1 <= len(drafts) <= MAX_TOGETHER:
+        raise ValueError(f"an append must have 1 to {MAX_TOGETHER} drafts, not {len(drafts)}")
+    if any(draft.client_id is not None for draft in drafts[1:]):
+        raise ValueError("only the first draft of an append may have a client_id")
 
 
 def repeat_of(draft: Draft, first_id: int, first_digest: bytes) -> Appended:
@@ -98,6 +115,29 @@ class LogAppender(abc.ABC):
             Conflict: the key is known with another digest; ``extra["id"]`` is the first's.
             TooManyRequests: this sender's share of a bound is used up. Nothing was kept.
             LogUnavailable: a bound is reached, or the log is closing. Nothing was kept.
+        """
+
+    @abc.abstractmethod
+    def append_all(
+        self, drafts: Sequence[Draft], guard: Guard | None = None
+    ) -> asyncio.Future[list[Appended]]:
+        """Ask for places in the log for all of these drafts or none: they are in one commit.
+
+        Only the first of them may have a ``client_id``. Where that was used before, none is
+        appended, and the result is one entry, that of the first. The ``client_id`` is looked at
+        before the guard. A refused append refuses no other.
+
+        Args:
+            drafts: 1 to :data:`MAX_TOGETHER`; their ids rise in this order.
+            guard: what the decision to append them went by; see :mod:`chatsvc.log.guards`.
+
+        Raises:
+            ValueError: at once: there are too few or too many, or a ``client_id`` stands on
+                another than the first.
+
+        The future raises what that of :meth:`append` raises, for all of them, and:
+            Stale: a record touched one of the guard's keys since. That record, ``by``, is in
+                the tail by now.
         """
 
     @abc.abstractmethod

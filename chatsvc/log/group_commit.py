@@ -11,18 +11,20 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, NamedTuple, TypeGuard
+from typing import Any, Final, NamedTuple, TypeGuard
 
 import structlog
 
-from chatsvc.core.errors import ChatError, Conflict, LogUnavailable, TooManyRequests
+from chatsvc.core.errors import ChatError, LogUnavailable, Stale, TooManyRequests
 from chatsvc.core.record import Draft, Record
 from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.backlog import Backlog
-from chatsvc.log.base import Appended, repeat_of
+from chatsvc.log.base import MAX_TOGETHER, Appended, check_together
+from chatsvc.log.guards import Guard, Touches
 from chatsvc.log.idempotency import Key, KeyWindow
+from chatsvc.log.waiting import Follower, Together, Waiting, pass_on
 
-COMMIT_RECORDS: Final = 256
+COMMIT_RECORDS: Final = MAX_TOGETHER
 COMMIT_BYTES: Final = 4 * 1024 * 1024
 
 _logger = structlog.get_logger("chatsvc.log")
@@ -35,26 +37,29 @@ Write = Callable[[list[Draft], Done], None]
 Accepted = Callable[[Sequence[Record], Sequence[int]], None]
 
 
-class _Waiting(NamedTuple):
-    """A message that waits to be durable.
+class _Kept(NamedTuple):
+    """What is durable of a commit.
 
-    ``followers``: retries that came before the first was durable. They wait for the write, not
-    for the first's caller, who may go away. ``size`` is what it counts for in the backlog.
+    The appends, with the record of the first draft of each and their answers; and all records,
+    with what they count for.
     """
 
-    draft: Draft
-    key: Key | None
-    size: int
-    future: asyncio.Future[Appended]
-    followers: list[tuple[Draft, asyncio.Future[Appended]]]
+    batch: list[Waiting]
+    firsts: Sequence[Record]
+    answers: Sequence[Appended | list[Appended]]
+    records: Sequence[Record]
+    sizes: Sequence[int]
 
 
 class GroupCommit:
     """Collects drafts, hands them to ``write`` a batch at a time, resolves their futures.
 
+    Guards are checked where a batch is put together: see :mod:`chatsvc.log.guards`.
+
     Args:
         write: makes a batch durable and calls back, on the loop, with one outcome for each
-            draft, in their order. That a draft is refused says nothing of the others.
+            draft, in their order. That a draft is refused says nothing of the others, but of
+            those that were appended together. A batch has all of these.
         accepted: told of the durable records of a batch, and of the sizes with which they count
             in the backlog, before their futures resolve.
         keys: the memory that tells a retry from something new.
@@ -62,6 +67,7 @@ class GroupCommit:
             :class:`LogUnavailable` while nothing may be taken, :class:`TooManyRequests` while
             nothing may be taken of this sender.
         backlog: told of what waits.
+        touches: what guards are compared with.
     """
 
     def __init__(
@@ -71,17 +77,21 @@ class GroupCommit:
         keys: KeyWindow,
         admit: Callable[[Draft], int],
         backlog: Backlog,
+        touches: Touches,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._write = write
         self._accepted = accepted
         self._admit = admit
         self._backlog = backlog
+        self._touches = touches
         self.keys = keys
         self.acknowledgements = Acknowledgements()
-        self._queue: deque[_Waiting] = deque()
-        self._in_flight: dict[Key, _Waiting] = {}
-        self._batch: list[_Waiting] = []
+        self._queue: deque[Waiting] = deque()
+        self._in_flight: dict[Key, Waiting] = {}
+        self._batch: list[Waiting] = []
+        self._plain = True  # whether each of the batch is one draft, without keys
+        self._undecided: list[Waiting] = []
         self._scheduled = False
         self._idle: asyncio.Future[None] | None = None
         self.repeats = 0
@@ -89,25 +99,19 @@ class GroupCommit:
 
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
         """See :meth:`chatsvc.log.base.LogAppender.append`."""
+        if draft.touches:
+            return self._append_together(Together((draft,), None, listed=False))
         future: asyncio.Future[Appended] = self._loop.create_future()
         key = draft.key
-        if key is not None:
-            known = self.keys.get(key)
-            if known is not None:
-                self.repeats += 1
-                _repeat(future, draft, known.id, known.digest)
-                return future
-            first = self._in_flight.get(key)
-            if first is not None:
-                self.repeats += 1
-                first.followers.append((draft, future))
-                return future
+        if key is not None and (self.keys.get(key) is not None or key in self._in_flight):
+            self._follow(key, Follower(draft, None, future))
+            return future
         try:
             size = self._admit(draft)
         except (LogUnavailable, TooManyRequests) as exc:
             future.set_exception(exc)
             return future
-        waiting = _Waiting(draft, key, size, future, [])
+        waiting = Waiting(draft, key, size, future, [])
         if key is not None:
             self._in_flight[key] = waiting
         self._queue.append(waiting)
@@ -117,6 +121,47 @@ class GroupCommit:
             self._scheduled = True
             self._loop.call_soon(self._start)
         return future
+
+    def append_all(
+        self, drafts: Sequence[Draft], guard: Guard | None = None
+    ) -> asyncio.Future[list[Appended]]:
+        """See :meth:`chatsvc.log.base.LogAppender.append_all`."""
+        check_together(drafts)
+        return self._append_together(Together(tuple(drafts), guard, listed=True))
+
+    def _append_together(self, together: Together) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = self._loop.create_future()
+        drafts = together.drafts
+        key = drafts[0].key
+        if key is not None and (self.keys.get(key) is not None or key in self._in_flight):
+            self._follow(key, Follower(drafts[0], together, future))
+            return future
+        sizes: list[int] = []
+        try:
+            for draft in drafts:
+                sizes.append(self._admit(draft))
+                self._backlog.add(draft.sender, sizes[-1])
+        except (LogUnavailable, TooManyRequests) as exc:
+            self._release(drafts[: len(sizes)], sizes)
+            future.set_exception(exc)
+            return future
+        waiting = Waiting(drafts[0], key, sum(sizes), future, [], together, tuple(sizes))
+        if key is not None:
+            self._in_flight[key] = waiting
+        self._queue.append(waiting)
+        if not self._scheduled and not self._batch:
+            self._scheduled = True
+            self._loop.call_soon(self._start)
+        return future
+
+    def _follow(self, key: Key, follower: Follower) -> None:
+        """Answer a retry of what is known, or let it wait for what is in flight."""
+        self.repeats += 1
+        known = self.keys.get(key)
+        if known is not None:
+            follower.repeat(known.id, known.digest)
+        else:
+            self._in_flight[key].followers.append(follower)
 
     def in_flight(self, key: Key) -> bool:
         """Whether a draft of this key is queued or being written."""
@@ -131,58 +176,99 @@ class GroupCommit:
 
     def _start(self) -> None:
         self._scheduled = False
-        batch = self._batch
-        size = 0
-        while self._queue and len(batch) < COMMIT_RECORDS and size < COMMIT_BYTES:
-            waiting = self._queue.popleft()
-            batch.append(waiting)
-            size += len(waiting.draft.rest)
-        if batch:
+        drafts = self._take()
+        if drafts:
             try:
-                self._write([waiting.draft for waiting in batch], self._done)
+                self._write(drafts, self._done)
             except Exception:
                 # Whatever it is, it must not leave this batch in flight for ever.
-                _logger.exception("commit_not_started", records=len(batch))
+                _logger.exception("commit_not_started", records=len(drafts))
                 error = LogUnavailable("the log cannot write")
-                self._loop.call_soon(self._done, [error] * len(batch))
+                self._loop.call_soon(self._done, [error] * len(drafts))
         elif self._idle is not None:
             self._idle.set_result(None)
             self._idle = None
 
+    def _take(self) -> list[Draft]:
+        """Put a batch together, as far as it goes in one commit; return its drafts."""
+        batch, queue = self._batch, self._queue
+        drafts: list[Draft] = []
+        size = 0
+        while queue and len(drafts) < COMMIT_RECORDS and size < COMMIT_BYTES:
+            waiting = queue.popleft()
+            together = waiting.together
+            if together is None:
+                drafts.append(waiting.draft)
+            elif drafts and len(drafts) + len(together.drafts) > COMMIT_RECORDS:
+                queue.appendleft(waiting)
+                break
+            elif together.guard is not None and not self._holds(together.guard, waiting):
+                continue
+            else:
+                drafts += together.drafts
+                self._touches.begin(together.drafts)
+                self._plain = False
+            batch.append(waiting)
+            size += waiting.size
+        return drafts
+
+    def _holds(self, guard: Guard, waiting: Waiting) -> bool:
+        """Whether an append goes into this batch; if not, it is refused or looked at again."""
+        by = self._touches.stale_by(guard)
+        if by is not None:
+            # In a later step: the record may enter the tail in the one that this is a part of.
+            self._loop.call_soon(self._refuse, waiting, Stale(by))
+            return False
+        if self._touches.are_undecided(guard.keys):
+            self._undecided.append(waiting)
+            return False
+        return True
+
     def _done(self, outcomes: Sequence[Outcome]) -> None:
         batch, self._batch = self._batch, []
+        plain, self._plain = self._plain, True
+        if not plain:
+            self._touches.settle([one for one in outcomes if isinstance(one, Record)])
+            self._queue.extendleft(reversed(self._undecided))
+            self._undecided.clear()
         self._start()  # first of all: the disk works while we answer
-        if len(outcomes) != len(batch):
+        count = len(batch) if plain else sum(len(waiting.drafts) for waiting in batch)
+        if len(outcomes) != count:
             # A fault of who writes: which outcome is whose cannot be told.
-            _logger.error("commit_outcomes_wrong", outcomes=len(outcomes), records=len(batch))
-            outcomes = [_unknown()] * len(batch)
+            _logger.error("commit_outcomes_wrong", outcomes=len(outcomes), records=count)
+            outcomes = [_unknown()] * count
         try:
-            if _are_records(outcomes):
-                records = outcomes
+            if plain and _are_records(outcomes):
+                sizes = [waiting.size for waiting in batch]
+                answers = [Appended(record.id, record.body, False) for record in outcomes]
+                kept = _Kept(batch, outcomes, answers, outcomes, sizes)
             else:
-                batch, records = self._answer_refused(batch, outcomes)
-                if not records:
-                    return
-            keys = self.keys
-            for waiting, record in zip(batch, records, strict=True):
-                key = waiting.key
-                if key is not None:
-                    keys.add(key, record.id, record.digest)
-                    self._in_flight.pop(key, None)
-            with self.acknowledgements:
-                self._accepted(records, [waiting.size for waiting in batch])
-                for waiting, record in zip(batch, records, strict=True):
-                    if not waiting.future.done():  # its caller may have gone away meanwhile
-                        waiting.future.set_result(Appended(record.id, record.body, False))
-                    for draft, future in waiting.followers:
-                        if not future.done():
-                            _repeat(future, draft, record.id, record.digest)
+                kept = self._answer_refused(batch, outcomes)
+            batch = kept.batch
+            if batch:
+                self._publish(kept)
         except (Exception, asyncio.CancelledError):
             # A fault of ours, or of who is told: the callers must not wait for ever.
             _logger.exception("commit_not_answered", records=len(batch))
             self._answer_failed(batch)
 
-    def _answer_failed(self, batch: Sequence[_Waiting]) -> None:
+    def _publish(self, kept: _Kept) -> None:
+        """Let readers have what is durable, and answer for it."""
+        keys = self.keys
+        for waiting, record in zip(kept.batch, kept.firsts, strict=True):
+            key = waiting.key
+            if key is not None:
+                keys.add(key, record.id, record.digest)
+                self._in_flight.pop(key, None)
+        with self.acknowledgements:
+            self._accepted(kept.records, kept.sizes)
+            for waiting, record, answer in zip(kept.batch, kept.firsts, kept.answers, strict=True):
+                if not waiting.future.done():  # its caller may have gone away meanwhile
+                    waiting.future.set_result(answer)
+                for follower in waiting.followers:
+                    follower.repeat(record.id, record.digest)
+
+    def _answer_failed(self, batch: Sequence[Waiting]) -> None:
         """Answer what has no answer yet: it is durable, and perhaps not published.
 
         It goes on counting in the backlog, which what was published leaves when it is stored.
@@ -191,40 +277,54 @@ class GroupCommit:
         for waiting in batch:
             if waiting.key is not None:
                 self._in_flight.pop(waiting.key, None)
-            for future in (waiting.future, *(future for _, future in waiting.followers)):
+            for future in (waiting.future, *(one.future for one in waiting.followers)):
                 if not future.done():
                     future.set_exception(error)
 
-    def _answer_refused(
-        self, batch: Sequence[_Waiting], outcomes: Sequence[Outcome]
-    ) -> tuple[list[_Waiting], list[Record]]:
-        """Answer the drafts that were refused; return the others, with their records."""
-        kept: list[_Waiting] = []
+    def _answer_refused(self, batch: Sequence[Waiting], outcomes: Sequence[Outcome]) -> _Kept:
+        """Answer the appends that were refused; return the others, with their records."""
+        kept: list[Waiting] = []
+        firsts: list[Record] = []
+        answers: list[Appended | list[Appended]] = []
         records: list[Record] = []
-        for waiting, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, Record):
-                kept.append(waiting)
-                records.append(outcome)
-            else:
-                self._refuse(waiting, outcome)
-        return kept, records
+        sizes: list[int] = []
+        at = 0
+        for waiting in batch:
+            drafts = waiting.drafts
+            own = outcomes[at : at + len(drafts)]
+            at += len(drafts)
+            if not _are_records(own):
+                self._refuse(waiting, _error_of(own))
+                continue
+            kept.append(waiting)
+            firsts.append(own[0])
+            answers.append(waiting.answer_of(own))
+            records += own
+            sizes += waiting.sizes or (waiting.size,)
+        return _Kept(kept, firsts, answers, records, sizes)
 
-    def _refuse(self, waiting: _Waiting, error: ChatError) -> None:
-        """Answer a draft that was not kept, and its retries."""
-        self._backlog.release(waiting.draft.sender, waiting.size)
+    def _refuse(self, waiting: Waiting, error: ChatError) -> None:
+        """Answer an append that was not kept, and its retries."""
+        self._release(waiting.drafts, waiting.sizes or (waiting.size,))
         if waiting.key is not None:
             self._in_flight.pop(waiting.key, None)
         if not waiting.future.done():
             waiting.future.set_exception(error)
-        for draft, future in waiting.followers:
+        for draft, together, future in waiting.followers:
             if future.done():
                 continue
-            if draft.digest == waiting.draft.digest or isinstance(error, LogUnavailable):
+            shared = draft.digest == waiting.draft.digest and not isinstance(error, Stale)
+            if shared or isinstance(error, LogUnavailable):
                 future.set_exception(error)
             else:
-                # Another message under the same key: what was wrong with the first may be
-                # right with this one, so it gets a place of its own.
-                self.append(draft).add_done_callback(partial(_pass_on, future))
+                # Another message under the same key, or another guard: what was wrong with the
+                # first may be right with this one, so it gets a place of its own.
+                again = self.append(draft) if together is None else self._append_together(together)
+                again.add_done_callback(partial(pass_on, future))
+
+    def _release(self, drafts: Sequence[Draft], sizes: Sequence[int]) -> None:
+        for draft, size in zip(drafts, sizes, strict=True):
+            self._backlog.release(draft.sender, size)
 
 
 def _unknown() -> LogUnavailable:
@@ -236,22 +336,10 @@ def _are_records(outcomes: Sequence[Outcome]) -> TypeGuard[Sequence[Record]]:
     return {*map(type, outcomes)} == {Record}
 
 
-def _pass_on(future: asyncio.Future[Appended], done: asyncio.Future[Appended]) -> None:
-    """Resolve ``future`` as ``done`` was."""
-    error = done.exception()
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(done.result())
-
-
-def _repeat(
-    future: asyncio.Future[Appended], draft: Draft, first_id: int, first_digest: bytes
-) -> None:
-    """Resolve a retry of what is durable already."""
-    try:
-        future.set_result(repeat_of(draft, first_id, first_digest))
-    except Conflict as exc:
-        future.set_exception(exc)
+def _error_of(outcomes: Sequence[Outcome]) -> ChatError:
+    """Why an append was refused: what is said of one of its drafts must be said of all."""
+    errors = [one for one in outcomes if not isinstance(one, Record)]
+    if len(errors) == len(outcomes):
+        return errors[0]
+    _logger.error("append_split", records=len(outcomes), refused=len(errors))
+    return _unknown()

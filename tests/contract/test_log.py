@@ -12,6 +12,7 @@ import pytest
 
 from chatsvc.log.base import MessageLog
 from chatsvc.log.local.log import LocalLog
+from tests.contract.log_guards_suite import GuardSuite
 from tests.contract.log_suite import Backend, LogSuite
 
 
@@ -45,7 +46,7 @@ class LocalBackend(Backend):
             await asyncio.to_thread(shutil.copytree, before, self.folder)
 
 
-class TestLocalLog(LogSuite):
+class TestLocalLog(LogSuite, GuardSuite):
     @pytest.fixture
     def backend(self, tmp_path: Path) -> Backend:
         return LocalBackend(tmp_path / "data")

@@ -20,6 +20,7 @@ from chatsvc.core.record import Draft, Record, accept, checksum, moved, pack_dra
 from chatsvc.log.backlog import FairShare, lists_bytes
 from chatsvc.log.base import AHEAD_SECONDS, Appended, EpochListener, LogCounts, MessageLog
 from chatsvc.log.group_commit import Done, GroupCommit
+from chatsvc.log.guards import Guard, Touches
 from chatsvc.log.local.elapsed import Instant
 from chatsvc.log.local.elapsed import now as elapsed_now
 from chatsvc.log.local.finishing import to_the_end
@@ -71,7 +72,10 @@ class LocalLog(MessageLog):
         self._new_conversations = NewConversations(new_conversations)
         self._observe = observe
         self._loop = asyncio.get_running_loop()
-        self._commit = GroupCommit(self._write, self._accepted, keys, self._admit, tail.backlog)
+        self._touches = Touches(forgotten=tail.head)
+        self._commit = GroupCommit(
+            self._write, self._accepted, keys, self._admit, tail.backlog, self._touches
+        )
         self.acknowledgements = self._commit.acknowledgements
         self._closing = False
         self._refusals = Refusals()
@@ -207,6 +211,11 @@ class LocalLog(MessageLog):
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
         return self._commit.append(draft)
 
+    def append_all(
+        self, drafts: Sequence[Draft], guard: Guard | None = None
+    ) -> asyncio.Future[list[Appended]]:
+        return self._commit.append_all(drafts, guard)
+
     def knows_key(self, key: tuple[str, str, str]) -> bool:
         return not self._keys.may_have_forgotten(key) or self.remembers(key)
 
@@ -261,6 +270,7 @@ class LocalLog(MessageLog):
             for one in placed:
                 if one.client_id is not None:
                     self._keys.add((one.sender, one.channel, one.client_id), one.id, one.digest)
+                self._touches.add(one)
             self.tail.extend(placed)
 
         await self._positions.readmit(records, placed, added)
@@ -342,6 +352,7 @@ class LocalLog(MessageLog):
     def _accepted(self, records: Sequence[Record], sizes: Sequence[int]) -> None:
         self.tail.extend(records, counted=sizes)
         self._keys.forget(self.maintenance.window_end, self.tail.stored)
+        self._touches.forget(self.tail.stored)
 
     def _reserve(self, up_to: int) -> None:
         self._last = max(self._last, up_to)

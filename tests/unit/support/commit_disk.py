@@ -11,6 +11,7 @@ from chatsvc.core.errors import ChatError, LogUnavailable, TooManyRequests
 from chatsvc.core.record import Draft, Record, accept
 from chatsvc.log.backlog import Backlog
 from chatsvc.log.group_commit import Done, GroupCommit, Outcome
+from chatsvc.log.guards import Touches
 from chatsvc.log.idempotency import KeyWindow
 
 NOTHING: Final[Mapping[int, ChatError]] = MappingProxyType({})
@@ -32,7 +33,10 @@ class Disk:
         self.refusal: LogUnavailable | TooManyRequests | None = None
         keys = KeyWindow(max_keys=1000, max_keys_per_sender=1000)
         self.backlog = Backlog()
-        self.commit = GroupCommit(self.write, self.accepted, keys, self.admit, self.backlog)
+        self.touches = Touches(forgotten=0)
+        self.commit = GroupCommit(
+            self.write, self.accepted, keys, self.admit, self.backlog, self.touches
+        )
 
     def admit(self, draft: Draft) -> int:
         if self.refusal is not None:

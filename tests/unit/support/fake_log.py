@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from chatsvc.core.conversation import Conversation, ConversationPage
-from chatsvc.core.errors import Conflict, LogUnavailable, StoreUnavailable
+from chatsvc.core.errors import Conflict, LogUnavailable, Stale, StoreUnavailable
 from chatsvc.core.ids import MAX_ID, format_id, next_id, now_ms, uuid7_ms
 from chatsvc.core.page import Bounds, Entry, Page, RecordPage
 from chatsvc.core.record import Draft, Record, accept, moved
 from chatsvc.log.acknowledgements import Acknowledgements
-from chatsvc.log.base import Appended, EpochListener, LogCounts, MessageLog
+from chatsvc.log.base import Appended, EpochListener, LogCounts, MessageLog, check_together
+from chatsvc.log.guards import Guard, Touches
 from chatsvc.log.reconcile import EpochEntry, StoreState
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.pages import entry_of
@@ -33,6 +34,7 @@ class FakeLog(MessageLog):
         self.refusing = False
         self.keys_since = 0
         self.refilling = False
+        self.touches = Touches(forgotten=0)
         self._met: StoreState | None = None
         self._keys: dict[tuple[str, str, str], Record] = {}
         self._repeats = 0
@@ -87,14 +89,38 @@ class FakeLog(MessageLog):
         elif known is not None:
             future.set_result(Appended(known.id, known.body, True))
         else:
-            record = accept(draft, next_id(self.tail.head, now_ms()))
-            self.records.append(record)
-            if draft.key is not None:
-                self._keys[draft.key] = record
             with self.acknowledgements:
-                self.tail.extend([record])
-                future.set_result(Appended(record.id, record.body, False))
+                future.set_result(self._accept([draft])[0])
         return future
+
+    def append_all(
+        self, drafts: Sequence[Draft], guard: Guard | None = None
+    ) -> asyncio.Future[list[Appended]]:
+        check_together(drafts)
+        future: asyncio.Future[list[Appended]] = asyncio.get_running_loop().create_future()
+        first = drafts[0]
+        repeated = first.key in self._keys
+        by = self.touches.stale_by(guard) if guard is not None else None
+        if self.refusing or repeated:
+            self.append(first).add_done_callback(lambda done: _as_list(future, done))
+        elif by is not None:
+            future.set_exception(Stale(by))
+        else:
+            with self.acknowledgements:
+                future.set_result(self._accept(drafts))
+        return future
+
+    def _accept(self, drafts: Sequence[Draft]) -> list[Appended]:
+        placed: list[Record] = []
+        for draft in drafts:
+            last = placed[-1].id if placed else self.tail.head
+            placed.append(accept(draft, next_id(last, now_ms())))
+            if draft.key is not None:
+                self._keys[draft.key] = placed[-1]
+        self.records += placed
+        self.touches.settle(placed)
+        self.tail.extend(placed)
+        return [Appended(record.id, record.body, False) for record in placed]
 
     def knows_key(self, key: tuple[str, str, str]) -> bool:
         minted_ms = uuid7_ms(key[2])
@@ -190,6 +216,14 @@ class FakeRecords:
         has_more = len(page) < len(found)
         up_to = page[-1].id if has_more else min(self._log.tail.head, bounds.before - 1)
         return RecordPage(page, max(up_to, bounds.after), has_more, True)
+
+
+def _as_list(future: asyncio.Future[list[Appended]], done: asyncio.Future[Appended]) -> None:
+    error = done.exception()
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result([done.result()])
 
 
 class FakeHistory:

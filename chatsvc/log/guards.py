@@ -1,0 +1,103 @@
+"""Guards: an append counts only if what its decision read is still as it was.
+
+A record names the keys of the state that it changes (``touches``); a decision names the keys
+that it read and the position to which all of that was folded (:class:`Guard`). It is stale if
+one of its keys was touched above that position.
+
+Whether it is, is found where a commit is put together (``log/group_commit.py``), on the loop,
+in the step that fixes the order of its records. Only one commit is being written at a time, and
+what became of it is known when the next is put together. So there are touches of two sorts:
+
+* those of records that are durable, each at its id;
+* those of the commit that is put together, or being written. Their ids will be above the
+  position of every decision that was made by now. They may be taken back, where the commit fails:
+  so what meets one of them is neither stale nor accepted, but looked at again with the next
+  commit.
+
+Names of keys: ``m/<channel>/<user>``, ``r/<channel>``, ``s/<channel>``, ``p/<a>,<b>``,
+``u/<user>``; here they are any strings.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from chatsvc.core.record import Draft, Record
+
+MAX_KEYS: Final = 65_536
+"""How many touched keys are kept at most once their records are stored: about 15 MB."""
+
+
+class Guard(NamedTuple):
+    """What a decision read: keys, and the lowest position to which any of it was folded."""
+
+    as_of: int
+    keys: tuple[str, ...]
+
+
+class Touches:
+    """Which keys were touched last by which record.
+
+    Args:
+        forgotten: the highest touch that is not known here: at a start the tail's head, so that
+            a decision as of the head is not stale.
+        max_keys: how many keys are kept of records that are stored.
+    """
+
+    def __init__(self, forgotten: int, max_keys: int = MAX_KEYS) -> None:
+        self.forgotten = forgotten
+        """The highest touch that is not known any more."""
+        self._max_keys = max_keys
+        self._last: OrderedDict[str, int] = OrderedDict()  # the last touched at the end
+        self._undecided: set[str] = set()
+
+    def stale_by(self, guard: Guard) -> int | None:
+        """Return the id of the touch that makes a decision stale; ``None``: it is not."""
+        if guard.as_of < self.forgotten:
+            return self.forgotten
+        last = self._last
+        newest = max((last.get(key, 0) for key in guard.keys), default=0)
+        return newest if newest > guard.as_of else None
+
+    def are_undecided(self, keys: Iterable[str]) -> bool:
+        """Whether a record that is not durable yet touches one of these keys."""
+        return not self._undecided.isdisjoint(keys)
+
+    def begin(self, drafts: Iterable[Draft]) -> None:
+        """Take in drafts of the commit that is put together."""
+        for draft in drafts:
+            self._undecided.update(draft.touches)
+
+    def settle(self, records: Sequence[Record]) -> None:
+        """The commit is decided: these of its records are durable, and the others are none."""
+        self._undecided.clear()
+        for record in records:
+            self.add(record)
+
+    def add(self, record: Record) -> None:
+        """A record is durable that touches keys."""
+        last = self._last
+        for key in record.touches:
+            if record.id > last.get(key, 0):
+                last[key] = record.id
+                last.move_to_end(key)
+
+    def forget(self, stored: int) -> None:
+        """Drop the keys beyond the bound that were touched the longest ago.
+
+        None that was touched above ``stored``: what was decided from a store that is folded to
+        there must be found stale for it, and not for its age.
+        """
+        last = self._last
+        while len(last) > self._max_keys:
+            key, touched = next(iter(last.items()))
+            if touched > stored:
+                return
+            del last[key]
+            self.forgotten = max(self.forgotten, touched)
+
+    def __len__(self) -> int:
+        """How many keys are known."""
+        return len(self._last)

@@ -1,0 +1,151 @@
+"""What every log promises of drafts that are appended together, and of guards, as tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import msgspec
+import pytest
+
+from chatsvc.core.errors import Conflict, LogUnavailable, Stale
+from chatsvc.core.ids import STEP, format_id
+from chatsvc.core.page import Bounds
+from chatsvc.core.record import Draft
+from chatsvc.log.base import MAX_TOGETHER, Appended, MessageLog
+from chatsvc.log.guards import Guard
+from testkit.drafts import draft
+from tests.contract.log_suite import ALL, EMPTY, Backend
+
+T = TypeVar("T")
+SOON = 30.0
+
+
+async def soon(future: Awaitable[T]) -> T:
+    return await asyncio.wait_for(future, SOON)
+
+
+def touching(content: str, *keys: str, client_id: str | None = None) -> Draft:
+    return msgspec.structs.replace(draft(content, client_id=client_id), touches=keys)
+
+
+class GuardSuite:
+    """Subclasses give the fixtures ``backend`` and ``log`` of :class:`LogSuite`."""
+
+    async def test_all_of_an_append_are_records_in_their_order(self, log: MessageLog) -> None:
+        futures = [log.append_all([draft(f"{at}a"), draft(f"{at}b")]) for at in range(200)]
+        results = [one for future in futures for one in await soon(future)]
+        ids = [one.id for one in results]
+        assert ids == sorted(set(ids))
+        assert [one.body for one in log.tail.page(ALL)] == [one.body for one in results]
+        assert len(await soon(log.append_all([draft()] * MAX_TOGETHER))) == MAX_TOGETHER
+
+    async def test_of_a_repeat_none_is_appended(self, log: MessageLog) -> None:
+        drafts = [draft("a", client_id="k"), draft("b")]
+        first, early = log.append_all(drafts), log.append_all(drafts)
+        ids = [one.id for one in await soon(first)]
+        assert len(ids) == 2
+        for future in (early, log.append_all(drafts)):
+            (again,) = await soon(future)
+            assert (again.id, again.duplicate) == (ids[0], True)
+        with pytest.raises(Conflict) as raised:
+            await soon(log.append_all([draft("another", client_id="k"), draft("b")]))
+        assert raised.value.extra == {"id": format_id(ids[0])}
+        assert [one.id for one in log.tail.page(ALL)] == ids
+
+    async def test_a_decision_is_stale_once_its_keys_were_touched(self, log: MessageLog) -> None:
+        as_of = log.tail.head
+        touched = await soon(log.append(touching("a", "r")))
+        with pytest.raises(Stale) as raised:
+            await soon(log.append_all([draft("b")], Guard(as_of, ("m", "r"))))
+        assert raised.value.by == touched.id
+        assert log.tail.get(touched.id) is not None
+        await soon(log.append_all([draft("c")], Guard(as_of, ("m",))))
+        await soon(log.append_all([draft("d")], Guard(log.tail.head, ("m", "r"))))
+        assert len(log.tail.page(ALL)) == 3
+
+    async def test_of_decisions_at_once_on_one_key_one_is_accepted(self, log: MessageLog) -> None:
+        guard = Guard(log.tail.head, ("r",))
+        futures = [log.append_all([touching(str(at), "r")], guard) for at in range(20)]
+        heads: list[tuple[int, int]] = []
+
+        def note(done: asyncio.Future[list[Appended]]) -> None:
+            error = done.exception()
+            assert isinstance(error, Stale)
+            heads.append((error.by, log.tail.head))
+
+        for future in futures[1:]:
+            future.add_done_callback(note)
+        results = await soon(asyncio.gather(*futures, return_exceptions=True))
+        first = results[0]
+        assert isinstance(first, list)
+        assert heads == [(first[0].id, first[0].id)] * 19
+        assert len(log.tail.page(ALL)) == 1
+
+    async def test_a_client_id_is_looked_at_before_the_guard(self, log: MessageLog) -> None:
+        guard = Guard(log.tail.head, ("r",))
+        one = touching("a", "r", client_id="k")
+        (first,) = await soon(log.append_all([one], guard))
+        assert await soon(log.append_all([one], guard)) == [
+            Appended(first.id, first.body, duplicate=True)
+        ]
+
+    async def test_a_stale_append_refuses_no_other_and_may_be_tried_again(
+        self, log: MessageLog
+    ) -> None:
+        guard = Guard(log.tail.head, ("r",))
+        await soon(log.append(touching("a", "r")))
+        stale = log.append_all([draft("b", client_id="k")], guard)
+        others = [log.append(draft(str(at))) for at in range(5)]
+        with pytest.raises(Stale):
+            await soon(stale)
+        await soon(asyncio.gather(*others))
+        (again,) = await soon(log.append_all([draft("b", client_id="k")]))
+        assert not again.duplicate
+
+    async def test_after_a_start_a_decision_as_of_the_head_is_not_stale(
+        self, backend: Backend
+    ) -> None:
+        async with backend.died() as log:
+            await soon(log.append_all([touching("a", "r"), draft("b")]))
+        async with backend.opened() as log:
+            guard = Guard(log.tail.head - STEP, ("never touched",))
+            with pytest.raises(Stale) as raised:
+                await soon(log.append_all([draft("c")], guard))
+            assert raised.value.by == log.tail.head
+            touching_again = touching("c", "r")
+            await soon(log.append_all([touching_again], Guard(log.tail.head, ("r",))))
+
+    async def test_a_key_that_was_touched_long_ago_is_decided_on(self, log: MessageLog) -> None:
+        await log.attach_store(EMPTY)
+        touched = await soon(log.append(touching("a", "r")))
+        for at in range(300):
+            await soon(log.append_all([touching(str(at), f"other {at}")]))
+        log.advance_watermark(log.tail.head)
+        await soon(log.append_all([draft("b")], Guard(touched.id, ("r",))))
+        await soon(log.append_all([touching("c", "r")], Guard(log.tail.head, ("r",))))
+        assert log.tail.page(Bounds(1))[0].touches == ("r",)
+
+    async def test_what_a_record_touches_is_kept_with_it(self, backend: Backend) -> None:
+        async with backend.died() as log:
+            await soon(log.append_all([touching("a", "r", "m"), draft("b")]))
+        async with backend.opened() as log:
+            assert [one.touches for one in log.tail.page(ALL)] == [("r", "m"), ()]
+
+    async def test_a_record_that_gets_another_place_touches_its_keys_there(
+        self, log: MessageLog
+    ) -> None:
+        await log.attach_store(EMPTY)
+        await soon(log.append(touching("a", "r")))
+        (record,) = log.tail.page(ALL)
+        as_of = log.tail.head
+        await soon(log.readmit([record]))
+        with pytest.raises(Stale) as raised:
+            await soon(log.append_all([draft("b")], Guard(as_of, ("r",))))
+        assert raised.value.by == log.tail.page(ALL)[-1].id
+
+    async def test_a_log_that_is_closing_takes_no_append(self, log: MessageLog) -> None:
+        await soon(log.close())
+        with pytest.raises(LogUnavailable):
+            await soon(log.append_all([draft("a"), draft("b")], Guard(log.tail.head, ("r",))))
