@@ -10,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("chatsvc", "conformance", "testkit", "demo_cli", "scripts", "bench", "tests")
+KEPT_AS_IT_WAS = ROOT / "tests" / "integration" / "support" / "old_client"
+"""A released client, which a server must go on to serve."""
 MAX_FILE = 400
 MAX_FUNCTION = 50
 
@@ -17,6 +19,8 @@ MAX_FUNCTION = 50
 def sources() -> Iterator[tuple[str, str]]:
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.py")):
+            if path.is_relative_to(KEPT_AS_IT_WAS):
+                continue
             yield path.relative_to(ROOT).as_posix(), path.read_text("utf-8")
 
 

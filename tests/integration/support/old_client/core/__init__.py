@@ -1,0 +1,1 @@
+"""The nouns of the service: ids, participants, messages, records and errors. No I/O."""

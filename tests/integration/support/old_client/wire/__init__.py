@@ -1,0 +1,1 @@
+"""What crosses the network, shared by server and client. No I/O."""
