@@ -1,7 +1,7 @@
 """A server that speaks the protocol exactly as a test tells it to.
 
 The test accepts each WebSocket and says every frame itself; the HTTP interface answers
-from a list of messages, after whatever answers were put in front. Who is connected and
+from a list of records, after whatever answers were put in front. Who is connected and
 which conversations there are it answers beside those, where a test has set it.
 """
 
@@ -46,6 +46,18 @@ def message(number: int, content: str = "", *, sender: str = "bob", **more: Any)
         "content": content or f"number {number}",
         "created_at": "2026-11-21T12:00:00.000Z",
         "participants": ["alice", "bob"],
+        **more,
+    }
+
+
+def change(number: int, kind: str, *, sender: str = "bob", **more: Any) -> dict[str, Any]:
+    """A frame of a record that is no message."""
+    return {
+        "type": kind,
+        "id": message_id(number),
+        "created_at": "2026-11-21T12:00:00.000Z",
+        "channel": "alice,bob",
+        "sender": sender,
         **more,
     }
 
@@ -209,6 +221,8 @@ class ScriptedServer:
             return await self.answers.popleft()(request)
         if request.method == "GET" and request.path == "/api/messages":
             return web.json_response(self._page(request))
+        if request.method == "GET" and request.path == "/api/changes":
+            return web.json_response(self._changes(request))
         return web.json_response({"code": "not_found", "detail": "no such thing"}, status=404)
 
     def _page(self, request: web.Request) -> dict[str, Any]:
@@ -221,6 +235,18 @@ class ScriptedServer:
             "has_more": len(found) > limit,
             "before": page[0]["id"] if page else after,
             "after": page[-1]["id"] if page else after,
+            "complete": self.complete,
+        }
+
+    def _changes(self, request: web.Request) -> dict[str, Any]:
+        """Looks at ``limit`` records, whatever their kind; ``up_to`` is the last of them."""
+        kinds = request.query["kinds"].split(",") if "kinds" in request.query else None
+        above = [one for one in self.history if one["id"] > request.query.get("after", "")]
+        looked_at = above[: int(request.query["limit"])]
+        return {
+            "frames": [one for one in looked_at if kinds is None or one["type"] in kinds],
+            "up_to": looked_at[-1]["id"] if looked_at else request.query.get("after", "0" * 16),
+            "has_more": len(above) > len(looked_at),
             "complete": self.complete,
         }
 

@@ -25,11 +25,20 @@ A token that is renewed, and a cursor that outlives the program::
             await handle(event)
             save_cursor(client.cursor)
 
+More than messages: ``ChatClient(url, token, kinds="all")`` has an event
+:class:`ChangeReceived` for each record of another kind, in one order with the messages.
+
 Without a socket, for a script: :class:`ChatApi`. Both take an aiohttp session, an SSL
 context and further headers.
 """
 
-from chatsvc.client.answers import Conversation, ConversationPage, Page, StoredMessage
+from chatsvc.client.answers import (
+    ChangesPage,
+    Conversation,
+    ConversationPage,
+    Page,
+    StoredMessage,
+)
 from chatsvc.client.client import ChatClient
 from chatsvc.client.errors import (
     ApiError,
@@ -45,6 +54,8 @@ from chatsvc.client.errors import (
 )
 from chatsvc.client.events import (
     CaughtUp,
+    Change,
+    ChangeReceived,
     Connected,
     CursorMoved,
     Disconnected,
@@ -66,6 +77,9 @@ __all__ = [
     "ApiError",
     "Backoff",
     "CaughtUp",
+    "Change",
+    "ChangeReceived",
+    "ChangesPage",
     "ChatApi",
     "ChatClient",
     "ClientClosed",

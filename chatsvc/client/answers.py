@@ -1,4 +1,4 @@
-"""Answers of the HTTP interface: pages, messages, and what the errors say."""
+"""Answers of the HTTP interface: pages, records, and what the errors say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import msgspec
 
 from chatsvc.client.decoding import TolerantDecoder
 from chatsvc.client.errors import ApiError, FieldError
-from chatsvc.client.events import Lost, Message, decode_entry, decode_message
+from chatsvc.client.events import (
+    Lost,
+    Message,
+    Record,
+    decode_entry,
+    decode_message,
+    decode_record,
+)
 from chatsvc.core.ids import parse_id
 from chatsvc.core.lost import LostRange
 
@@ -39,6 +46,21 @@ class Page(NamedTuple):
     has_more: bool
     before: str | None
     after: str | None
+    complete: bool
+    lost: Lost | None = None
+
+
+class ChangesPage(NamedTuple):
+    """Records of every kind, oldest first, as a resume sends them.
+
+    ``up_to`` pages on: it is the ``after`` of the next page. A page may have no frames and
+    ``has_more``: there were none of the kinds that were asked for. What is no record in a form
+    that this version knows is left out. ``complete`` and ``lost`` as in :class:`Page`.
+    """
+
+    frames: list[Record]
+    up_to: str | None
+    has_more: bool
     complete: bool
     lost: Lost | None = None
 
@@ -90,6 +112,14 @@ class _Page(msgspec.Struct):
     lost: LostRange | None = None
 
 
+class _Changes(msgspec.Struct):
+    frames: list[msgspec.Raw]
+    up_to: str | None = None
+    has_more: bool = False
+    complete: bool = True
+    lost: LostRange | None = None
+
+
 class _Id(msgspec.Struct):
     id: str
 
@@ -125,6 +155,7 @@ class _Problem(msgspec.Struct):
 
 
 _decode_page = TolerantDecoder(_Page)
+_decode_changes = TolerantDecoder(_Changes)
 _decode_id = TolerantDecoder(_Id)
 _decode_conversation = TolerantDecoder(_Conversation)
 _decode_conversations = TolerantDecoder(_ConversationPage)
@@ -152,6 +183,15 @@ def read_page(answer: Answer) -> Page:
     before = _id_or_none(page.before) or (_id_of(entries[0]) if entries else None)
     after = _id_or_none(page.after) or (_id_of(entries[-1]) if entries else None)
     return Page(messages, page.has_more, before, after, page.complete, _lost(page.lost))
+
+
+def read_changes(answer: Answer) -> ChangesPage:
+    """Read a page of records; raises as :func:`read_page`."""
+    page = _read(answer, _decode_changes)
+    entries = [bytes(raw) for raw in page.frames]
+    frames = [record for entry in entries if (record := decode_record(entry)) is not None]
+    up_to = _id_or_none(page.up_to) or (_id_of(entries[-1]) if entries else None)
+    return ChangesPage(frames, up_to, page.has_more, page.complete, _lost(page.lost))
 
 
 def read_stored_message(answer: Answer) -> StoredMessage:

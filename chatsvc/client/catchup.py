@@ -1,7 +1,7 @@
 """Fetching by HTTP what the socket did not carry, in order with what it carries next.
 
 Three things make a range to fetch: a ``gap`` that the server announces, a ``reset``, and
-a consumer so slow that messages had to be left out while an ack was waited for. Until it
+a consumer so slow that records had to be left out while an ack was waited for. Until it
 is fetched, what comes live only moves the end of the range: it is fetched in its turn,
 so order is kept and memory stays bounded.
 """
@@ -12,17 +12,13 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import Final
 
-from chatsvc.client.answers import Page
 from chatsvc.client.errors import ApiError, TokenUnavailable, Unreachable
-from chatsvc.client.events import Lost, MessageReceived, decode_received
-from chatsvc.client.http import ChatApi
+from chatsvc.client.events import Lost, Received, received
 from chatsvc.client.inbox import Inbox
+from chatsvc.client.missed import MissedPage, MissedSource
 from chatsvc.client.policy import Backoff
 from chatsvc.core.ids import format_id, parse_id
-
-PAGE_SIZE: Final = 500
 
 _logger = logging.getLogger("chatsvc.client")
 
@@ -34,10 +30,10 @@ class CatchUp:
     refuses for good is given up, and announced by a :class:`~chatsvc.client.events.Gap`.
 
     Args:
-        api: asked for pages of all the user's messages.
-        inbox: takes the messages; its position is where the range begins.
-        wanted: whether a message is for the consumer; pages hold the user's own too.
-        wait_for_space: returns when the inbox can take a message.
+        source: asked for pages of all the user's records that the client receives.
+        inbox: takes the records; its position is where the range begins.
+        wanted: whether a record is for the consumer; pages hold the user's own messages too.
+        wait_for_space: returns when the inbox can take a record.
         backoff: ceilings of the pauses.
         draw: yields numbers in [0, 1), for the jitter.
         sleep: pauses for so many seconds.
@@ -45,16 +41,16 @@ class CatchUp:
 
     def __init__(
         self,
-        api: ChatApi,
+        source: MissedSource,
         inbox: Inbox,
         *,
-        wanted: Callable[[MessageReceived], bool],
+        wanted: Callable[[Received], bool],
         wait_for_space: Callable[[], Awaitable[None]],
         backoff: Backoff,
         draw: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._api = api
+        self._source = source
         self._inbox = inbox
         self._wanted = wanted
         self._wait_for_space = wait_for_space
@@ -88,9 +84,8 @@ class CatchUp:
         failures = 0
         while self._target is not None and (self._open_ended or inbox.position < self._target):
             target, mark = self._target, self._epoch_mark
-            after = format_id(inbox.position)
             try:
-                page = await self._api.history(after=after, limit=PAGE_SIZE)
+                page = await self._source(format_id(inbox.position))
             except ApiError as exc:
                 if exc.final and mark is self._epoch_mark:
                     _logger.error("the server refuses what was missed: %s", exc)
@@ -110,7 +105,7 @@ class CatchUp:
         self._target = None
         self._open_ended = False
 
-    async def _take(self, page: Page, target: int, mark: object) -> str:
+    async def _take(self, page: MissedPage, target: int, mark: object) -> str:
         """Move the inbox by a page.
 
         Returns:
@@ -123,15 +118,15 @@ class CatchUp:
         if not page.complete:
             return "the server's store is away"
         self._announce_lost(page.lost, target)
-        for message in page.messages:
-            received = decode_received(message.raw, epoch)
-            if self._wanted(received):
+        for record in page.records:
+            event = received(record, epoch)
+            if self._wanted(event):
                 await self._wait_for_space()
                 if mark is not self._epoch_mark:
                     return ""
-                inbox.put_message(received)
-        if page.after is not None:
-            inbox.advance(parse_id(page.after))
+                inbox.put_record(event)
+        if page.up_to is not None:
+            inbox.advance(parse_id(page.up_to))
         if not page.has_more:
             inbox.advance(target)
             self._open_ended = False

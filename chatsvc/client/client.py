@@ -15,12 +15,13 @@ import aiohttp
 from chatsvc.client.arguments import check_positive
 from chatsvc.client.context import Closed, Context, Pending
 from chatsvc.client.errors import ClientClosed, ClientError, GaveUp, TokenUnavailable
-from chatsvc.client.events import Disconnected, Event, Sent
+from chatsvc.client.events import MESSAGE, Disconnected, Event, Sent
 from chatsvc.client.frames import read_cursor
 from chatsvc.client.handshake import ABNORMAL, open_socket, refused_handshake
 from chatsvc.client.http import ChatApi, describe
 from chatsvc.client.http_calls import HttpCalls
 from chatsvc.client.inbox import Inbox
+from chatsvc.client.kinds import chosen_kinds
 from chatsvc.client.outbox import DEFAULT_CAPACITY, Outbox
 from chatsvc.client.outgoing import check_outgoing
 from chatsvc.client.own_sends import OwnSends
@@ -48,14 +49,15 @@ class ChatClient(HttpCalls):
 
     - Every send carries a ``client_id`` and is repeated under it, after a reconnect too,
       until it is acknowledged: it is accepted once.
-    - Events come in order, each message once. Where the server could not replay all that
+    - Events come in order, each record once. Where the server could not replay all that
       was missed, it is fetched by HTTP first (``fill_gaps``), for as long as that takes:
       newer messages wait, and the cursor does not pass it. Only what the server refuses
       for good is announced by a :class:`~chatsvc.client.events.Gap`, and what it has lost
       by a :class:`~chatsvc.client.events.Lost`.
-    - What the client itself sent is not an event, with ``echo`` neither.
+    - A message that the client itself sent is not an event, with ``echo`` neither.
     - A consumer that is slow makes the socket wait; nothing is dropped.
-    - Frames, kinds and fields of a newer server are passed over.
+    - Records of other ``kinds`` than were asked for, and frames and fields of a newer server,
+      are passed over.
 
     One task at a time iterates; any number may send.
 
@@ -68,7 +70,11 @@ class ChatClient(HttpCalls):
         echo: receive also what the same user sent from other devices.
         receipts: receive :class:`~chatsvc.client.events.StoredUpTo`: which of what was sent
             is in the server's database.
-        queue_size: messages that may wait for the consumer.
+        kinds: names of the kinds of records to receive, or ``None`` or ``"all"`` for all: those
+            that are no messages are :class:`~chatsvc.client.events.ChangeReceived`, also where
+            the user caused them. Of a server without the feature ``changes`` only messages can
+            be asked: the client gives up there.
+        queue_size: records that may wait for the consumer.
         outbox_size: sends that may wait for their ack; one more raises ``QueueFull``.
         max_attempts: connection attempts in a row that may fail before it gives up;
             ``None`` is for ever.
@@ -82,8 +88,8 @@ class ChatClient(HttpCalls):
         headers: sent with every request and handshake, such as those a proxy asks for.
 
     Raises:
-        ValueError: ``url``, ``token``, ``device``, ``since`` or ``headers`` cannot be used, or
-            a size is less than 1.
+        ValueError: ``url``, ``token``, ``device``, ``kinds``, ``since`` or ``headers`` cannot be
+            used, or a size is less than 1.
     """
 
     _used_token: str | None = None
@@ -99,6 +105,7 @@ class ChatClient(HttpCalls):
         device: str | None = None,
         echo: bool = False,
         receipts: bool = False,
+        kinds: Iterable[str] | None = (MESSAGE,),
         queue_size: int = 1000,
         outbox_size: int = DEFAULT_CAPACITY,
         max_attempts: int | None = None,
@@ -111,8 +118,7 @@ class ChatClient(HttpCalls):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         check_positive(queue_size=queue_size, outbox_size=outbox_size, max_attempts=max_attempts)
-        self._device, self._receipts = device, receipts
-        start = _position(since)
+        self._device, self._receipts, self._opened = device, receipts, asyncio.Event()
         tokens, own, backoff = TokenSource(token), OwnSends(), backoff or Backoff()
         self.api = ChatApi(
             url,
@@ -128,19 +134,19 @@ class ChatClient(HttpCalls):
         self._context = Context(
             api=self.api,
             tokens=tokens,
-            inbox=Inbox(queue_size, start),
+            inbox=Inbox(queue_size, _position(since)),
             outbox=Outbox(outbox_size),
             own=own,
             outbox_changed=asyncio.Event(),
             backoff=backoff,
             draw=draw,
             echo=echo,
+            kinds=chosen_kinds(kinds),
             fill_gaps=fill_gaps,
         )
         self._policy = ReconnectPolicy(
             max_attempts=max_attempts, can_refresh=tokens.refreshable, backoff=backoff, draw=draw
         )
-        self._opened = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         """Start connecting; sends wait until that is done."""
@@ -310,7 +316,7 @@ class ChatClient(HttpCalls):
                 token = await self._context.tokens.get()
                 socket = await open_socket(self.api, token, self._parameters())
         except aiohttp.ClientResponseError as exc:
-            closed = refused_handshake(exc)
+            closed = refused_handshake(exc, self._context.kinds)
         except (aiohttp.ClientError, OSError, TokenUnavailable) as exc:
             closed = Closed(ABNORMAL, f"cannot connect: {describe(exc)}")
         else:
@@ -336,11 +342,14 @@ class ChatClient(HttpCalls):
             await _close(socket)
 
     def _parameters(self) -> dict[str, str | None]:
+        kinds = self._context.kinds
         return {
             "since": self._context.inbox.cursor,
             "device": self._device,
             "echo": "true" if self._context.echo else None,
             "receipts": "stored" if self._receipts else None,
+            # Older servers refuse a parameter that they do not know: none is sent by default.
+            "kinds": None if kinds.messages_only else kinds.query,
         }
 
     def _stop(self, for_callers: ClientError, for_consumer: ClientError | None) -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from chatsvc.client.events import Sent
 from chatsvc.client.http import ChatApi
 from chatsvc.client.inbox import Inbox
+from chatsvc.client.kinds import ChosenKinds
 from chatsvc.client.outbox import Outbox
 from chatsvc.client.own_sends import OwnSends
 from chatsvc.client.policy import Backoff
@@ -49,4 +50,5 @@ class Context(NamedTuple):
     backoff: Backoff
     draw: Callable[[], float]
     echo: bool
+    kinds: ChosenKinds
     fill_gaps: bool

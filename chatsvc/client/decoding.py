@@ -6,12 +6,15 @@ out; what it needs and does not find is an error that the caller decides about.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 _T = TypeVar("_T", bound=msgspec.Struct)
-_decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_Found = TypeVar("_Found")
+_decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_whole: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class TolerantDecoder(Generic[_T]):
@@ -39,19 +42,17 @@ class TolerantDecoder(Generic[_T]):
             msgspec.DecodeError: not JSON, not an object, nested too deep to be read, or
                 without a member that has no default.
         """
+        return _translated(self._tolerant, data)
+
+    def _tolerant(self, data: bytes) -> _T:
         try:
-            try:
-                return self._decode(data)
-            except msgspec.ValidationError:
-                return self._member_by_member(data)
-        except RecursionError:
-            raise msgspec.DecodeError("the JSON is nested too deep") from None
-        except UnicodeDecodeError as exc:
-            raise msgspec.DecodeError(f"the JSON is not UTF-8: {exc}") from None
+            return self._decode(data)
+        except msgspec.ValidationError:
+            return self._member_by_member(data)
 
     def _member_by_member(self, data: bytes) -> _T:
         values: dict[str, Any] = {}
-        for name, value in _decode_object(data).items():
+        for name, value in _decode_members(data).items():
             if name in self._fields:
                 attribute, decode = self._fields[name]
                 try:
@@ -62,3 +63,22 @@ class TolerantDecoder(Generic[_T]):
             return self._kind(**values)
         except TypeError as exc:  # without one that has no default
             raise msgspec.ValidationError(f"not a {self._kind.__name__}: {exc}") from None
+
+
+def decode_object(data: bytes) -> dict[str, Any]:
+    """Decode one object with all its members, whatever they are.
+
+    Raises:
+        msgspec.DecodeError: not JSON, not an object, or nested too deep to be read.
+    """
+    return _translated(_decode_whole, data)
+
+
+def _translated(decode: Callable[[bytes], _Found], data: bytes) -> _Found:
+    """Decode; the errors of Python that it may raise become those of decoding."""
+    try:
+        return decode(data)
+    except RecursionError:
+        raise msgspec.DecodeError("the JSON is nested too deep") from None
+    except UnicodeDecodeError as exc:
+        raise msgspec.DecodeError(f"the JSON is not UTF-8: {exc}") from None

@@ -1,14 +1,14 @@
-"""Events of the client: messages, and changes of the connection and the position."""
+"""Events of the client: records, and changes of the connection and the position."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from chatsvc.client.decoding import TolerantDecoder
+from chatsvc.client.decoding import TolerantDecoder, decode_object
 from chatsvc.core.ids import parse_id
 from chatsvc.wire.protocol import Hello
 
@@ -41,6 +41,37 @@ class MessageReceived(Message):
     """A message for this user. ``cursor`` resumes after it."""
 
     cursor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A record that is no message: what somebody did, as its ``kind`` says.
+
+    ``fields`` are the members of its kind, beside those that every record has. They are as
+    untrusted as the ``content`` of a message. ``raw`` is the JSON as it came.
+    """
+
+    kind: str
+    id: str
+    channel: str
+    sender: str
+    created_at: str
+    fields: Mapping[str, Any]
+    raw: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeReceived(Change):
+    """A change for this user, who may have caused it. ``cursor`` resumes after it.
+
+    Only where the client asks for ``kinds``.
+    """
+
+    cursor: str
+
+
+Record = Message | Change
+Received = MessageReceived | ChangeReceived
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +164,7 @@ class StoredUpTo:
 
 Event = (
     MessageReceived
+    | ChangeReceived
     | Connected
     | Disconnected
     | CaughtUp
@@ -171,6 +203,12 @@ class _Kind(msgspec.Struct):
     type: Any = MESSAGE
 
 
+_COMMON: Final = ("id", "channel", "sender", "created_at")
+"""What every record has, beside its ``type``."""
+
+_MESSAGE_FIELDS: Final = tuple(field.name for field in fields(Message))
+_CHANGE_FIELDS: Final = tuple(field.name for field in fields(Change))
+
 _read_wire = TolerantDecoder(_Wire)
 _read_kind = TolerantDecoder(_Kind)
 
@@ -207,10 +245,49 @@ def decode_entry(data: bytes) -> Message | None:
         return None
 
 
-def _members(data: bytes) -> dict[str, Any]:
-    message = _read_wire(data)
+def decode_change(data: bytes) -> Change:
+    """Decode a record that is no message.
+
+    Raises:
+        msgspec.DecodeError: not JSON, or without what every record has.
+    """
+    members = decode_object(data)
+    kind = members.pop("type", None)
+    common = {name: members.pop(name, None) for name in _COMMON}
+    if not all(isinstance(value, str) for value in (kind, *common.values())):
+        raise msgspec.ValidationError(f"a record must have type, {', '.join(_COMMON)}")
+    _check_id(common["id"])
+    return Change(kind=kind, **common, fields=members, raw=data)
+
+
+def decode_record(data: bytes) -> Record | None:
+    """Decode a frame of a page of records; ``None`` for what is none in this version's form."""
     try:
-        parse_id(message.id)
+        if _read_kind(data).type == MESSAGE:
+            return decode_message(data)
+        return decode_change(data)
+    except msgspec.DecodeError:
+        return None
+
+
+def received(record: Record, epoch: str) -> Received:
+    """Make a record of a page an event, with the cursor that resumes after it."""
+    cursor = f"{epoch}.{record.id}"
+    if isinstance(record, Message):
+        values = {name: getattr(record, name) for name in _MESSAGE_FIELDS}
+        return MessageReceived(**values, cursor=cursor)
+    values = {name: getattr(record, name) for name in _CHANGE_FIELDS}
+    return ChangeReceived(**values, cursor=cursor)
+
+
+def _check_id(text: str) -> None:
+    try:
+        parse_id(text)
     except ValueError as exc:
         raise msgspec.ValidationError(str(exc)) from None
+
+
+def _members(data: bytes) -> dict[str, Any]:
+    message = _read_wire(data)
+    _check_id(message.id)
     return {name: getattr(message, name) for name in _Wire.__struct_fields__}

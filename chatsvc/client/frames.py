@@ -1,7 +1,8 @@
 """Frames of a server as the client reads them: known ones, records, and the rest.
 
-A newer server sends frame types and kinds of record that this version does not know.
-They are passed over; a record moves the position, so that it is not asked for again.
+A server sends records of kinds that the client did not ask for, and a newer one frame types
+that this version does not know. They are passed over; a record moves the position, so that it
+is not asked for again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from chatsvc.client.decoding import TolerantDecoder
-from chatsvc.client.events import MESSAGE, MessageReceived, decode_received
+from chatsvc.client.events import (
+    MESSAGE,
+    Received,
+    decode_change,
+    decode_received,
+    received,
+)
+from chatsvc.client.kinds import MESSAGES_ONLY, ChosenKinds
 from chatsvc.core.ids import parse_id
 from chatsvc.wire import protocol as wire
 from chatsvc.wire.cursor import Cursor
@@ -31,8 +39,8 @@ ControlFrame = (
 )
 
 
-class UnknownRecord(NamedTuple):
-    """A record of a kind that this version does not know: its position in the log."""
+class OtherRecord(NamedTuple):
+    """A record of a kind that the client did not ask for: its position in the log."""
 
     position: int
 
@@ -78,12 +86,15 @@ _read_control: Final[dict[str, Callable[[bytes], ControlFrame]]] = {
 read_hello: Final[Callable[[bytes], wire.Hello]] = TolerantDecoder(_Hello)
 
 
-def decode_frame(data: bytes, epoch: str) -> ControlFrame | MessageReceived | UnknownRecord | None:
+def decode_frame(
+    data: bytes, epoch: str, kinds: ChosenKinds = MESSAGES_ONLY
+) -> ControlFrame | Received | OtherRecord | None:
     """Decode a text message of the server after its ``hello``.
 
     Args:
         data: the JSON.
-        epoch: the epoch of the log that a message belongs to, for its cursor.
+        epoch: the epoch of the log that a record belongs to, for its cursor.
+        kinds: those of records that the client asked for.
 
     Returns:
         ``None`` for a frame that is of no use to this version.
@@ -94,11 +105,16 @@ def decode_frame(data: bytes, epoch: str) -> ControlFrame | MessageReceived | Un
     """
     kind = _read_type(data).type
     if not isinstance(kind, str):
-        return _record(data)
-    if kind == MESSAGE:
+        return _other(data)
+    if kind == MESSAGE and kind in kinds:
         return decode_received(data, epoch)
     read = _read_control.get(kind)
-    return _record(data) if read is None else read(data)
+    if read is not None:
+        return read(data)
+    record = _other(data)
+    if record is None or kind not in kinds:
+        return record
+    return received(decode_change(data), epoch)
 
 
 def read_cursor(text: str) -> Cursor | None:
@@ -113,8 +129,8 @@ def read_cursor(text: str) -> Cursor | None:
         return None
 
 
-def _record(data: bytes) -> UnknownRecord | None:
+def _other(data: bytes) -> OtherRecord | None:
     try:
-        return UnknownRecord(parse_id(_read_record(data).id))
+        return OtherRecord(parse_id(_read_record(data).id))
     except (msgspec.DecodeError, ValueError):
         return None

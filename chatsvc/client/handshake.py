@@ -11,6 +11,7 @@ from chatsvc.client.answers import is_problem, retry_after_seconds
 from chatsvc.client.context import Closed
 from chatsvc.client.errors import is_final
 from chatsvc.client.http import ChatApi
+from chatsvc.client.kinds import FEATURE, ChosenKinds
 from chatsvc.wire import close_codes
 from chatsvc.wire.protocol import PROTOCOL_VERSION
 
@@ -45,8 +46,8 @@ async def open_socket(
     )
 
 
-def refused_handshake(error: aiohttp.ClientResponseError) -> Closed:
-    """Translate an HTTP answer into the close code that says the same.
+def refused_handshake(error: aiohttp.ClientResponseError, kinds: ChosenKinds) -> Closed:
+    """Translate an HTTP answer to a handshake that asked for ``kinds`` into a close code.
 
     A refusal of the token is certain only where the server itself gave it: by a problem
     document, or a challenge for a bearer token. A proxy refuses for reasons of its own,
@@ -61,7 +62,10 @@ def refused_handshake(error: aiohttp.ClientResponseError) -> Closed:
     if error.status == 403:
         return Closed(close_codes.FORBIDDEN, "refused", certain=certain)
     if is_problem(headers) and is_final(error.status):
-        return Closed(ABNORMAL, f"the server refuses the handshake: {error.status}", final=True)
+        reason = f"the server refuses the handshake: {error.status}"
+        if error.status == 422 and not kinds.messages_only:  # a parameter that it does not know
+            reason += f"; to ask for kinds, it must have the feature {FEATURE}"
+        return Closed(ABNORMAL, reason, final=True)
     retry_after = retry_after_seconds(headers)
     if retry_after is not None:
         milliseconds = int(min(retry_after, 999_999) * 1000)

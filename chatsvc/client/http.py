@@ -16,10 +16,12 @@ import msgspec
 
 from chatsvc.client.answers import (
     Answer,
+    ChangesPage,
     ConversationPage,
     Page,
     StoredMessage,
     problem_of,
+    read_changes,
     read_connections,
     read_conversations,
     read_page,
@@ -29,6 +31,7 @@ from chatsvc.client.answers import (
 from chatsvc.client.arguments import check_device, user_list
 from chatsvc.client.errors import ApiError, Unreachable
 from chatsvc.client.events import Sent
+from chatsvc.client.kinds import chosen_kinds
 from chatsvc.client.outgoing import check_outgoing
 from chatsvc.client.own_sends import OwnSends
 from chatsvc.client.policy import Backoff
@@ -209,6 +212,31 @@ class ChatApi:
             query["participants"] = ",".join(user_list(participants, "participants"))
         query |= {"before": before, "after": after, "around": around}
         return read_page(await self._call("GET", "api/messages", query=query))
+
+    async def changes(
+        self,
+        *,
+        after: str | None = None,
+        channel: str | None = None,
+        kinds: Iterable[str] | None = None,
+        limit: int = 100,
+    ) -> ChangesPage:
+        """Fetch the oldest records above ``after``: messages, and what changed them.
+
+        Args:
+            after: an exclusive id; without it, from the first record on.
+            channel: the key of one conversation; without it, of all the caller's.
+            kinds: names of the kinds to fetch; ``None`` or ``"all"``: all.
+            limit: 1 to 1,000 records.
+
+        Raises:
+            ApiError, Unreachable, TokenUnavailable: as every call.
+            ValueError: ``kinds`` names none, too many, or one that no kind can have.
+            TypeError: ``kinds`` is another string, or has what is none.
+        """
+        query = {"after": after, "channel": channel}
+        query |= {"kinds": chosen_kinds(kinds).query, "limit": str(limit)}
+        return read_changes(await self._call("GET", "api/changes", query=query))
 
     async def message(self, message_id: str) -> StoredMessage:
         """Fetch one message, and whether it is stored."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from chatsvc.client.answers import ConversationPage, Page, StoredMessage
+from chatsvc.client.answers import ChangesPage, ConversationPage, Page, StoredMessage
 from chatsvc.client.events import Sent
 from chatsvc.client.http import ChatApi
 
@@ -43,6 +43,17 @@ class HttpCalls:
         return await self.api.history(
             participants, channel=channel, limit=limit, before=before, after=after, around=around
         )
+
+    async def changes(
+        self,
+        *,
+        after: str | None = None,
+        channel: str | None = None,
+        kinds: Iterable[str] | None = None,
+        limit: int = 100,
+    ) -> ChangesPage:
+        """:meth:`ChatApi.changes <chatsvc.client.http.ChatApi.changes>`."""
+        return await self.api.changes(after=after, channel=channel, kinds=kinds, limit=limit)
 
     async def conversations(
         self, *, limit: int = 100, before: str | None = None

@@ -1,9 +1,9 @@
-"""Events for the consumer: a bounded queue in id order, each message once.
+"""Events for the consumer: a bounded queue in id order, each record once.
 
-Two positions are kept. ``position`` is how far messages were *received*: a reconnect
+Two positions are kept. ``position`` is how far records were *received*: a reconnect
 of this client resumes there, because what is queued here need not be sent again.
 ``taken`` is how far the consumer took them: an application stores it, to resume after a
-crash. Neither passes a message that was neither delivered nor announced by a ``Gap`` or ``Lost``.
+crash. Neither passes a record that was neither delivered nor announced by a ``Gap`` or ``Lost``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 
 from chatsvc.client.events import (
     CaughtUp,
+    ChangeReceived,
     Connected,
     CursorMoved,
     Disconnected,
@@ -22,6 +23,7 @@ from chatsvc.client.events import (
     Gap,
     Lost,
     MessageReceived,
+    Received,
     Reset,
     StoredUpTo,
 )
@@ -29,13 +31,21 @@ from chatsvc.core.ids import parse_id
 from chatsvc.wire.cursor import Cursor
 
 STATUS_RESERVE: Final = 64
-"""Events that are not messages may exceed the capacity by this many, then are left out: a
+"""Events that are not records may exceed the capacity by this many, then are left out: a
 consumer that does not read must not keep the client from reconnecting."""
 Status = Connected | Disconnected | CaughtUp | CursorMoved | Reset | StoredUpTo
 REMEMBERED: Final = 10_000
 """Ids of messages that are known to have been delivered, where the position goes back:
 as many as a server replays (``RESUME_MAX``)."""
 
+_WITH_CURSOR: Final = (
+    MessageReceived,
+    ChangeReceived,
+    Connected,
+    CaughtUp,
+    CursorMoved,
+    Reset,
+)
 _logger = logging.getLogger("chatsvc.client")
 
 
@@ -43,7 +53,7 @@ class Inbox:
     """A queue between one producer and one consumer.
 
     Args:
-        capacity: messages that may wait; the producer asks :attr:`full` first.
+        capacity: records that may wait; the producer asks :attr:`full` first.
         start: where to resume, if anywhere.
     """
 
@@ -93,41 +103,41 @@ class Inbox:
 
     @property
     def full(self) -> bool:
-        """Whether a message should wait for :meth:`wait_changed`."""
+        """Whether a record should wait for :meth:`wait_changed`."""
         return len(self._queue) >= self._capacity
 
-    def put_message(self, message: MessageReceived) -> bool:
-        """Queue a message unless it was received before.
+    def put_record(self, record: Received) -> bool:
+        """Queue a record unless it was received before.
 
         Returns:
             Whether it was new.
         """
-        message_id = parse_id(message.id)
-        if message_id <= self._position or message_id in self._recent_set:
+        record_id = parse_id(record.id)
+        if record_id <= self._position or record_id in self._recent_set:
             return False
-        self._position = message_id
-        self._recent.append(message_id)
-        self._recent_set.add(message_id)
+        self._position = record_id
+        self._recent.append(record_id)
+        self._recent_set.add(record_id)
         if len(self._recent) > REMEMBERED:
             self._recent_set.discard(self._recent.popleft())
-        self._put(message)
+        self._put(record)
         return True
 
     def put_status(self, event: Status) -> None:
-        """Queue an event that is not a message; see :data:`STATUS_RESERVE`."""
+        """Queue an event that is not a record; see :data:`STATUS_RESERVE`."""
         if isinstance(event, CursorMoved | StoredUpTo) and self._queue:
             if type(self._queue[-1]) is type(event):
                 self._queue[-1] = event
                 return
             if self.full:
-                return  # the next one, or the next message, says more
+                return  # the next one, or the next record, says more
         if len(self._queue) >= self._capacity + STATUS_RESERVE:
             _logger.warning("the consumer does not read: %s is not reported", type(event).__name__)
             return
         self._put(event)
 
     def put_gap(self, from_id: str, to_id: str) -> None:
-        """Queue a gap, whatever the capacity: it announces messages. Adjacent ones become one.
+        """Queue a gap, whatever the capacity: it announces records. Adjacent ones become one.
 
         A gap without anything in it is not queued.
         """
@@ -140,7 +150,7 @@ class Inbox:
             self._put(Gap(from_id, to_id))
 
     def put_lost(self, from_id: str, to_id: str) -> None:
-        """Queue a range with lost messages, whatever the capacity; nothing if it is empty."""
+        """Queue a range with lost records, whatever the capacity; nothing if it is empty."""
         if from_id < to_id:
             self._put(Lost(from_id, to_id))
 
@@ -179,7 +189,7 @@ class Inbox:
             self._arrived.clear()
             await self._arrived.wait()
         event = self._queue.popleft()
-        if isinstance(event, MessageReceived | Connected | CaughtUp | CursorMoved | Reset):
+        if isinstance(event, _WITH_CURSOR):
             self.taken = event.cursor
         self._changed.set()
         return event

@@ -20,20 +20,24 @@ from chatsvc.client.context import Closed, Context
 from chatsvc.client.errors import TokenUnavailable
 from chatsvc.client.events import (
     CaughtUp,
+    ChangeReceived,
     Connected,
     CursorMoved,
     MessageReceived,
+    Received,
     Reset,
     StoredUpTo,
 )
 from chatsvc.client.frames import (
     DEFAULT_HEARTBEAT,
-    UnknownRecord,
+    OtherRecord,
     decode_frame,
     read_cursor,
     read_hello,
 )
 from chatsvc.client.handshake import ABNORMAL
+from chatsvc.client.kinds import FEATURE
+from chatsvc.client.missed import missed_source
 from chatsvc.client.sending import Sending
 from chatsvc.core.ids import format_id, parse_id
 from chatsvc.wire import protocol as wire
@@ -69,7 +73,7 @@ class Session:
         self._tasks: set[asyncio.Task[None]] = set()
         self._sending = Sending(socket, context)
         self._catch_up = CatchUp(
-            context.api,
+            missed_source(context.api, context.kinds),
             context.inbox,
             wanted=self._wanted,
             wait_for_space=self._wait_for_space,
@@ -94,6 +98,9 @@ class Session:
         cursor = read_cursor(hello.cursor)
         if cursor is None:
             return Closed(ABNORMAL, "the cursor of hello must be epoch.id")
+        if not self._context.kinds.messages_only and FEATURE not in hello.features:
+            reason = f"to ask for kinds, the server must have the feature {FEATURE}"
+            return Closed(ABNORMAL, reason, final=True)
         self._context.api.clock.observe_time(hello.server_time)
         self._user = hello.user
         self._epoch = hello.epoch
@@ -155,10 +162,10 @@ class Session:
         return Closed(ABNORMAL, "the connection was lost")
 
     async def _handle(self, data: bytes) -> None:
-        match decode_frame(data, self._epoch):
-            case MessageReceived() as message:
-                await self._take(message)
-            case UnknownRecord(position=position):
+        match decode_frame(data, self._epoch, self._context.kinds):
+            case MessageReceived() | ChangeReceived() as record:
+                await self._take(record)
+            case OtherRecord(position=position):
                 self._pass_over(position)
             case wire.Ack() as ack:
                 self._sending.acknowledged(ack)
@@ -180,20 +187,20 @@ class Session:
             case wire.AuthExpiring():
                 self._expiring()
 
-    async def _take(self, message: MessageReceived) -> None:
-        message_id = parse_id(message.id)
-        if not self._wanted(message):
-            self._pass_over(message_id)
+    async def _take(self, record: Received) -> None:
+        record_id = parse_id(record.id)
+        if not self._wanted(record):
+            self._pass_over(record_id)
             return
-        self._enter(message_id - 1)
+        self._enter(record_id - 1)
         if not self._catch_up.active:
             # As long as nobody waits for an ack the socket may wait for the consumer.
             while self._inbox.full and not self._context.outbox.in_flight:
                 await self._wait_for_consumer()
             if not self._inbox.full:
-                self._inbox.put_message(message)
+                self._inbox.put_record(record)
                 return
-        self._fetch_up_to(message_id)
+        self._fetch_up_to(record_id)
 
     async def _wait_for_space(self) -> None:
         while self._inbox.full:
@@ -285,11 +292,14 @@ class Session:
             text, self._caught_up = self._caught_up, None
             self._reached(text)
 
-    def _wanted(self, message: MessageReceived) -> bool:
-        """Whether it is for the consumer: not what this client sent itself."""
-        if message.sender != self._user:
+    def _wanted(self, record: Received) -> bool:
+        """Whether it is for the consumer: not a message that this client sent itself.
+
+        A change is, whoever caused it: it says what the state is now.
+        """
+        if isinstance(record, ChangeReceived) or record.sender != self._user:
             return True
-        return self._context.echo and message not in self._context.own
+        return self._context.echo and record not in self._context.own
 
     # The token
 

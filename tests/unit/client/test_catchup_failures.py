@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatsvc.client.answers import Page
 from chatsvc.client.errors import ClientError
 from chatsvc.client.events import Gap
+from chatsvc.client.missed import MissedPage
 from testkit.scripted_server import message_id
 from tests.unit.support.catching_up import (
     PASSING,
@@ -32,13 +31,13 @@ async def test_a_failure_that_passes_is_waited_for_and_loses_nothing(
     fetch = Fetch(page(1, more=True), *[failure] * times, page(2), at=0)
     await fetch.run(9)
     assert await fetch.events() == ["number 1", "number 2"]
-    assert fetch.api.asked == [message_id(0)] + [message_id(1)] * (times + 1)
+    assert fetch.pages.asked == [message_id(0)] + [message_id(1)] * (times + 1)
     assert fetch.inbox.position == number(9)
     assert fetch.pauses == [0.5, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0][:times]
 
 
 async def test_the_position_does_not_pass_what_is_not_fetched() -> None:
-    def look() -> Page:
+    def look() -> MissedPage:
         seen.append(fetch.inbox.position)
         return page(2)
 
@@ -66,14 +65,14 @@ async def test_the_server_says_how_long_to_wait() -> None:
 
 
 async def test_a_page_with_more_and_nothing_new_is_a_failure_and_not_a_loop() -> None:
-    empty = page(more=True, after=message_id(0))
-    without = Page([], True, None, None, True)
+    empty = page(more=True, up_to=message_id(0))
+    without = MissedPage([], None, True, True)
     old = page(0, more=True)
     fetch = Fetch(empty, without, old, page(1))
     await fetch.run(5)
     assert await fetch.events() == ["number 1"]
     assert fetch.pauses == [0.5, 1.0, 2.0]
-    assert fetch.api.asked == [message_id(0)] * 4
+    assert fetch.pages.asked == [message_id(0)] * 4
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410, 422])
@@ -86,18 +85,21 @@ async def test_what_the_server_refuses_for_good_is_a_gap_with_exact_ends(status:
 
 
 async def test_the_range_may_grow_while_it_is_refused() -> None:
-    def grow() -> Page:
+    def grow() -> MissedPage:
         fetch.catch_up.extend(number(12))
         raise refusal(403)
 
     fetch = Fetch(grow, page(11))
     await fetch.run(9)
     assert await fetch.events() == [Gap(message_id(0), message_id(9)), "number 11"]
-    assert fetch.api.asked == [message_id(0), message_id(9)]
+    assert fetch.pages.asked == [message_id(0), message_id(9)]
 
 
 class Server(Pages):
-    """A log that grows while it is read, and fails as a test drew it."""
+    """A log that grows while it is read, and fails as a test drew it.
+
+    Every third record is of a kind that was not asked for: pages look at it and leave it out.
+    """
 
     def __init__(self, data: st.DataObject) -> None:
         super().__init__()
@@ -110,7 +112,7 @@ class Server(Pages):
         start = self.log[-1] + 1 if self.log else 1
         self.log += range(start, start + count)
 
-    async def history(self, *_: Any, **query: Any) -> Page:
+    async def __call__(self, after: str) -> MissedPage:
         await asyncio.sleep(0)
         draw = self.data.draw
         if len(self.log) < 30 and draw(st.booleans()):  # what comes live meanwhile
@@ -121,11 +123,13 @@ class Server(Pages):
             failure = draw(st.sampled_from([one for one in PASSING if not callable(one)]))
             if isinstance(failure, ClientError):
                 raise failure
-            assert isinstance(failure, Page)
+            assert isinstance(failure, MissedPage)
             return failure
-        above = [n for n in self.log if message_id(n) > query["after"]]
-        found = above[: draw(st.integers(1, 4))]
-        return page(*found, more=len(found) < len(above), after=None if found else query["after"])
+        above = [n for n in self.log if message_id(n) > after]
+        looked_at = above[: draw(st.integers(1, 4))]
+        up_to = message_id(looked_at[-1]) if looked_at else after
+        found = [n for n in looked_at if n % 3]
+        return page(*found, more=len(looked_at) < len(above), up_to=up_to)
 
 
 @given(st.data())
@@ -136,8 +140,8 @@ async def test_whatever_fails_everything_is_delivered_once_and_in_order(
     server = Server(data)
     fetch = Fetch()
     server.fetch = fetch
-    fetch.catch_up._api = server
+    fetch.catch_up._source = server
     server.accept(data.draw(st.integers(1, 12)))
     await fetch.run(server.log[-1])
     assert fetch.inbox.position == number(server.log[-1])
-    assert await fetch.events() == [f"number {n}" for n in server.log]
+    assert await fetch.events() == [f"number {n}" for n in server.log if n % 3]

@@ -43,7 +43,7 @@ async def test_only_what_is_in_the_range() -> None:
 async def test_after_a_restart_it_is_another_epoch_and_without_an_end() -> None:
     fetch = Fetch(page(2, lost=(0, 3)), at=0)
     await fetch.run(3)
-    fetch.api.answers.append(page(4, lost=(1, 9)))
+    fetch.pages.answers.append(page(4, lost=(1, 9)))
     fetch.inbox.move_to("another", number(1))
     fetch.catch_up.restart()
     await fetch.catch_up.run()

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from chatsvc.client.answers import Page
 from chatsvc.client.events import MessageReceived
+from chatsvc.client.missed import MissedPage
 from testkit.client_events import until
 from testkit.scripted_server import message_id
 from tests.unit.support.catching_up import (
@@ -20,7 +20,7 @@ from tests.unit.support.catching_up import (
 
 
 async def test_a_reset_is_fetched_to_its_end_and_what_was_asked_before_is_left() -> None:
-    def reset() -> Page:
+    def reset() -> MissedPage:
         fetch.inbox.move_to("e2", number(2))
         fetch.catch_up.restart()
         return page(4, 5, 6)  # of the epoch before
@@ -28,15 +28,15 @@ async def test_a_reset_is_fetched_to_its_end_and_what_was_asked_before_is_left()
     fetch = Fetch(page(3, more=True), reset, page(3, 4, more=True), page(5), at=2)
     await fetch.run(90)
     assert await fetch.events() == ["number 3", "number 4", "number 5"]
-    assert fetch.api.asked == [message_id(n) for n in (2, 3, 2, 4)]
+    assert fetch.pages.asked == [message_id(n) for n in (2, 3, 2, 4)]
     # The end of the range before the reset is no position of the new epoch.
     assert fetch.inbox.cursor == f"e2.{message_id(5)}"
     assert fetch.pauses == []
 
 
 async def test_each_reset_makes_what_was_asked_before_of_no_use() -> None:
-    def reset(epoch: str) -> Callable[[], Page]:
-        def during() -> Page:
+    def reset(epoch: str) -> Callable[[], MissedPage]:
+        def during() -> MissedPage:
             fetch.inbox.move_to(epoch, number(0))
             fetch.catch_up.restart()
             return page(1, 2, 3)
@@ -51,7 +51,7 @@ async def test_each_reset_makes_what_was_asked_before_of_no_use() -> None:
 
 
 async def test_a_refusal_from_before_a_reset_is_of_no_use_either() -> None:
-    def reset() -> Page:
+    def reset() -> MissedPage:
         fetch.inbox.move_to("e2", number(0))
         fetch.catch_up.restart()
         raise refusal(403)
@@ -81,7 +81,7 @@ async def test_a_reset_while_a_page_is_being_delivered() -> None:
 
 
 async def test_a_reset_with_nothing_above_it_leaves_the_position() -> None:
-    fetch = Fetch(page(after=message_id(4)), at=9)
+    fetch = Fetch(page(up_to=message_id(4)), at=9)
     fetch.inbox.move_to("e2", number(4))
     fetch.catch_up.restart()
     assert fetch.catch_up.active

@@ -59,7 +59,7 @@ async def test_a_thousand_messages_may_wait_for_the_consumer() -> None:
     inbox = ChatClient(NOWHERE, "t")._context.inbox
     for number in range(1000):
         assert not inbox.full
-        inbox.put_message(decode_received(json.dumps(message(number)).encode(), EPOCH))
+        inbox.put_record(decode_received(json.dumps(message(number)).encode(), EPOCH))
     assert inbox.full
 
 

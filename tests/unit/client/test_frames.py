@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatsvc.client.events import MessageReceived
-from chatsvc.client.frames import UnknownRecord, decode_frame, read_cursor, read_hello
+from chatsvc.client.events import ChangeReceived, MessageReceived
+from chatsvc.client.frames import OtherRecord, decode_frame, read_cursor, read_hello
+from chatsvc.client.kinds import chosen_kinds
 from chatsvc.core.ids import parse_id
 from chatsvc.wire import protocol as wire
 from testkit.scripted_server import cursor, message, message_id
@@ -42,7 +43,7 @@ def test_a_message_without_content_is_one() -> None:
 
 @pytest.mark.parametrize("kind", ["reaction", "joined", 5, None, ["a"], {"a": 1}])
 def test_a_record_of_a_kind_that_is_not_known_has_a_position(kind: object) -> None:
-    assert decoded(record(kind, 7)) == UnknownRecord(parse_id(message_id(7)))
+    assert decoded(record(kind, 7)) == OtherRecord(parse_id(message_id(7)))
 
 
 @pytest.mark.parametrize("missing", ["id", "channel", "sender", "created_at"])
@@ -155,3 +156,46 @@ def test_the_epoch_of_a_cursor_is_the_servers_own(epoch: str) -> None:
 @pytest.mark.parametrize("text", ["", ".", "e1", "e1.", f".{message_id(1)}", "e1.1", "e1.x"])
 def test_what_is_no_cursor(text: str) -> None:
     assert read_cursor(text) is None
+
+
+def test_a_record_of_a_kind_that_was_asked_for_is_a_change() -> None:
+    data = json.dumps(record("edit", 7, target=message_id(1), who=["bob"])).encode()
+    for kinds in (chosen_kinds(["edit"]), chosen_kinds("all")):
+        event = decode_frame(data, "e1", kinds)
+        assert isinstance(event, ChangeReceived)
+        assert (event.kind, event.id, event.cursor) == ("edit", message_id(7), cursor(7))
+        assert event.fields == {"target": message_id(1), "who": ["bob"]}
+        assert event.raw == data
+
+
+def test_a_record_of_a_kind_that_was_not_asked_for_is_passed_over() -> None:
+    kinds = chosen_kinds(["edit"])
+    for kind in ("message", "reaction", 5, None):
+        data = json.dumps(record(kind, 7)).encode()
+        assert decode_frame(data, "e1", kinds) == OtherRecord(parse_id(message_id(7)))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"type": "typing", "channel": "c", "sender": "s"},
+        {"type": "pong", "ref": "1"},
+        {"type": "vote", "id": "x", "channel": "c", "sender": "s", "created_at": "t"},
+        {},
+    ],
+)
+def test_frames_that_are_no_records_are_none_with_all_kinds(frame: dict[str, Any]) -> None:
+    assert decode_frame(json.dumps(frame).encode(), "e1", chosen_kinds("all")) is None
+
+
+def test_control_frames_are_no_changes_even_with_what_a_record_has() -> None:
+    frame = record("gap", 7) | {"from": "1", "to": "2"}
+    found = decode_frame(json.dumps(frame).encode(), "e1", chosen_kinds("all"))
+    assert found == wire.Gap(from_="1", to="2")
+
+
+def test_a_change_that_cannot_be_read_is_no_record_to_pass_over() -> None:
+    data = json.dumps(record("edit", 7, text="?")).encode().replace(b"?", b"\xff")
+    with pytest.raises(msgspec.DecodeError, match="not UTF-8"):
+        decode_frame(data, "e1", chosen_kinds("all"))
+    assert decode_frame(data, "e1") == OtherRecord(parse_id(message_id(7)))

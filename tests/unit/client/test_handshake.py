@@ -12,6 +12,7 @@ from yarl import URL
 from chatsvc.client import ChatApi
 from chatsvc.client.context import Closed
 from chatsvc.client.handshake import open_socket, refused_handshake
+from chatsvc.client.kinds import MESSAGES_ONLY, ChosenKinds, chosen_kinds
 from chatsvc.client.policy import ReconnectPolicy
 
 PROBLEM = {"Content-Type": "application/problem+json"}
@@ -19,12 +20,13 @@ BEARER = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 BASIC = {"WWW-Authenticate": 'Basic realm="a bearer of news"'}
 
 
-def closed(status: int, headers: dict[str, str] | None = None) -> Closed:
+def closed(
+    status: int, headers: dict[str, str] | None = None, kinds: ChosenKinds = MESSAGES_ONLY
+) -> Closed:
     empty: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
     request = aiohttp.RequestInfo(URL("http://h/ws"), "GET", empty, URL("http://h/ws"))
-    return refused_handshake(
-        aiohttp.ClientResponseError(request, (), status=status, headers=headers)  # type: ignore[arg-type]
-    )
+    error = aiohttp.ClientResponseError(request, (), status=status, headers=headers)  # type: ignore[arg-type]
+    return refused_handshake(error, kinds)
 
 
 async def test_how_a_socket_is_opened() -> None:
@@ -94,3 +96,14 @@ def test_any_other_answer_is_no_connection(status: int) -> None:
     told = f"cannot connect: the server answered {status}"
     assert closed(status) == Closed(1006, told)
     assert closed(status, {"Retry-After": "tomorrow"}) == Closed(1006, told)
+
+
+@pytest.mark.parametrize("kinds", [["edit", "message"], ["edit"], "all"])
+def test_a_server_that_does_not_know_kinds_is_named_as_the_reason(kinds: Any) -> None:
+    chosen = chosen_kinds(kinds)
+    refused = "the server refuses the handshake: 422"
+    told = f"{refused}; to ask for kinds, it must have the feature changes"
+    assert closed(422, PROBLEM, chosen) == Closed(1006, told, final=True)
+    assert closed(422, PROBLEM) == Closed(1006, refused, final=True)
+    assert closed(404, PROBLEM, chosen).reason == "the server refuses the handshake: 404"
+    assert not closed(422, {"Content-Type": "text/html"}, chosen).final, "a proxy's own"

@@ -11,17 +11,24 @@ from chatsvc.client.events import (
     Disconnected,
     Gap,
     MessageReceived,
+    Received,
     Reset,
+    decode_change,
     decode_received,
 )
+from chatsvc.client.events import received as as_event
 from chatsvc.client.inbox import STATUS_RESERVE, Inbox
 from chatsvc.core.ids import parse_id
 from chatsvc.wire.cursor import parse_cursor
-from testkit.scripted_server import EPOCH, cursor, message, message_id
+from testkit.scripted_server import EPOCH, change, cursor, message, message_id
 
 
 def received(number: int) -> MessageReceived:
     return decode_received(json.dumps(message(number)).encode(), EPOCH)
+
+
+def changed(number: int) -> Received:
+    return as_event(decode_change(json.dumps(change(number, "edit")).encode()), EPOCH)
 
 
 def inbox(capacity: int = 100, at: int = 0) -> Inbox:
@@ -30,8 +37,8 @@ def inbox(capacity: int = 100, at: int = 0) -> Inbox:
 
 async def test_the_two_positions() -> None:
     box = inbox()
-    assert box.put_message(received(5))
-    assert box.put_message(received(7))
+    assert box.put_record(received(5))
+    assert box.put_record(received(7))
     assert (box.cursor, box.taken) == (cursor(7), cursor(0))
     await box.get()
     assert (box.cursor, box.taken) == (cursor(7), cursor(5))
@@ -39,23 +46,37 @@ async def test_the_two_positions() -> None:
 
 def test_what_was_received_is_not_received_again() -> None:
     box = inbox()
-    assert box.put_message(received(5))
-    assert not box.put_message(received(5))
-    assert not box.put_message(received(4))
+    assert box.put_record(received(5))
+    assert not box.put_record(received(5))
+    assert not box.put_record(received(4))
     box.move_to(EPOCH, 0)  # standing before a gap again
-    assert box.put_message(received(4))
-    assert not box.put_message(received(5))
+    assert box.put_record(received(4))
+    assert not box.put_record(received(5))
 
 
 def test_only_so_many_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatsvc.client.inbox.REMEMBERED", 2)
     box = inbox()
     for number in (1, 2, 3):
-        assert box.put_message(received(number))
+        assert box.put_record(received(number))
     box.move_to(EPOCH, 0)
-    assert not box.put_message(received(3))
-    assert not box.put_message(received(2))
-    assert box.put_message(received(1))
+    assert not box.put_record(received(3))
+    assert not box.put_record(received(2))
+    assert box.put_record(received(1))
+
+
+async def test_changes_are_records_as_messages_are() -> None:
+    box = inbox(capacity=2)
+    assert box.put_record(changed(5))
+    assert not box.put_record(changed(5))
+    assert not box.put_record(received(4))
+    assert box.put_record(received(6))
+    assert box.full
+    assert (box.cursor, box.taken) == (cursor(6), cursor(0))
+    await box.get()
+    assert box.taken == cursor(5)
+    box.move_to(EPOCH, 0)
+    assert not box.put_record(changed(5)), "delivered already"
 
 
 async def test_a_reset_moves_what_the_consumer_has_taken() -> None:
@@ -82,7 +103,7 @@ def test_a_position_never_goes_back_by_itself() -> None:
 
 async def test_statuses_pass_the_bound_by_a_reserve_only(caplog: pytest.LogCaptureFixture) -> None:
     box = inbox(capacity=1)
-    box.put_message(received(1))
+    box.put_record(received(1))
     assert box.full
     for number in range(STATUS_RESERVE + 5):
         box.put_status(Disconnected(1006, str(number), 0.0))
@@ -97,7 +118,7 @@ async def test_cursors_in_a_row_are_one() -> None:
     assert await box.get() == CursorMoved(cursor(2))
     assert len(box) == 0
     full = inbox(capacity=1)
-    full.put_message(received(1))
+    full.put_record(received(1))
     full.put_status(CursorMoved(cursor(2)))
     assert len(full) == 1
 
@@ -123,7 +144,7 @@ async def test_the_end_comes_after_what_is_queued() -> None:
 
 async def test_a_producer_hears_of_room() -> None:
     box = inbox(capacity=1)
-    box.put_message(received(1))
+    box.put_record(received(1))
     waiting = asyncio.create_task(box.wait_changed())
     await asyncio.sleep(0)
     assert not waiting.done()

@@ -8,18 +8,26 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from chatsvc.client.answers import Page
-from chatsvc.client.catchup import PAGE_SIZE, CatchUp
+from chatsvc.client.catchup import CatchUp
 from chatsvc.client.errors import ApiError, ClientError, TokenUnavailable, Unreachable
-from chatsvc.client.events import Gap, Lost, Message, MessageReceived, decode_message
-from chatsvc.client.http import ChatApi
+from chatsvc.client.events import (
+    Change,
+    ChangeReceived,
+    Gap,
+    Lost,
+    Message,
+    MessageReceived,
+    decode_change,
+    decode_message,
+)
 from chatsvc.client.inbox import Inbox
+from chatsvc.client.missed import MissedPage
 from chatsvc.client.policy import Backoff
 from chatsvc.core.ids import parse_id
 from chatsvc.wire.cursor import Cursor
-from testkit.scripted_server import EPOCH, message, message_id
+from testkit.scripted_server import EPOCH, change, message, message_id
 
-Answer = Page | ApiError | Unreachable | TokenUnavailable | Callable[[], Page]
+Answer = MissedPage | ApiError | Unreachable | TokenUnavailable | Callable[[], MissedPage]
 
 
 def number(n: int) -> int:
@@ -30,52 +38,53 @@ def entry(n: int, **more: Any) -> Message:
     return decode_message(json.dumps(message(n, **more)).encode())
 
 
+def edit(n: int, **more: Any) -> Change:
+    return decode_change(json.dumps(change(n, "edit", **more)).encode())
+
+
 def page(
     *numbers: int,
     more: bool = False,
-    after: str | None = None,
+    up_to: str | None = None,
     complete: bool = True,
     lost: tuple[int, int] | None = None,
-) -> Page:
+) -> MissedPage:
     last = message_id(numbers[-1]) if numbers else None
     gone = Lost(message_id(lost[0]), message_id(lost[1])) if lost is not None else None
-    return Page([entry(n) for n in numbers], more, None, after or last, complete, gone)
+    return MissedPage([entry(n) for n in numbers], up_to or last, more, complete, gone)
 
 
 def refusal(status: int, *, problem: bool = True, retry_after: float | None = None) -> ApiError:
     return ApiError(status, "x", "y", retry_after=retry_after, is_problem=problem)
 
 
-class Pages(ChatApi):
+class Pages:
     """Gives the answers that the test lined up; notes what it was asked after."""
 
     def __init__(self, *answers: Answer) -> None:
-        super().__init__("http://127.0.0.1:1", "t")
         self.answers = deque(answers)
-        self.asked: list[str | None] = []
+        self.asked: list[str] = []
 
-    async def history(self, *_: Any, **query: Any) -> Page:
-        assert set(query) == {"after", "limit"}
-        assert query["limit"] == PAGE_SIZE
-        self.asked.append(query["after"])
+    async def __call__(self, after: str) -> MissedPage:
+        self.asked.append(after)
         await asyncio.sleep(0)
         answer = self.answers.popleft()
         if isinstance(answer, ClientError):
             raise answer
-        return answer if isinstance(answer, Page) else answer()
+        return answer if isinstance(answer, MissedPage) else answer()
 
 
 class Fetch:
     """A range of one inbox; ``pauses`` are the seconds between tries."""
 
     def __init__(self, *answers: Answer, at: int = 0, capacity: int = 1000) -> None:
-        self.api = Pages(*answers)
+        self.pages = Pages(*answers)
         self.inbox = Inbox(capacity, Cursor(EPOCH, number(at)))
         self.pauses: list[float] = []
         self.catch_up = CatchUp(
-            self.api,
+            self.pages,
             self.inbox,
-            wanted=lambda found: found.sender != "alice",
+            wanted=lambda found: isinstance(found, ChangeReceived) or found.sender != "alice",
             wait_for_space=self._space,
             backoff=Backoff(first=1.0, maximum=4.0),
             draw=lambda: 0.5,
@@ -95,20 +104,19 @@ class Fetch:
         async with asyncio.timeout(10):
             await self.catch_up.run()
         assert not self.catch_up.active
-        assert not self.api.answers
+        assert not self.pages.answers
 
     async def events(self) -> list[str | Gap | Lost]:
-        """Contents of messages, gaps, and what is lost."""
+        """Contents of messages, kinds of changes, gaps, and what is lost."""
         found: list[str | Gap | Lost] = []
         while len(self.inbox):
             event = await self.inbox.get()
-            assert isinstance(event, MessageReceived | Gap | Lost)
-            found.append(event.content if isinstance(event, MessageReceived) else event)
+            assert isinstance(event, MessageReceived | ChangeReceived | Gap | Lost)
+            if isinstance(event, MessageReceived):
+                found.append(event.content)
+            else:
+                found.append(event.kind if isinstance(event, ChangeReceived) else event)
         return found
-
-
-def members(found: Message) -> dict[str, Any]:
-    return {name: getattr(found, name) for name in Message.__dataclass_fields__}
 
 
 PASSING = [

@@ -8,6 +8,7 @@ from typing import Any
 from chatsvc.client import Backoff, ChatApi
 from chatsvc.client.context import Context
 from chatsvc.client.inbox import Inbox
+from chatsvc.client.kinds import MESSAGES_ONLY
 from chatsvc.client.outbox import Outbox
 from chatsvc.client.own_sends import OwnSends
 from chatsvc.client.tokens import TokenSource
@@ -26,6 +27,7 @@ def context(**members: Any) -> Context:
         backoff=Backoff(),
         draw=lambda: 0.25,
         echo=False,
+        kinds=MESSAGES_ONLY,
         fill_gaps=True,
     )
     return plain._replace(**members)
