@@ -6,13 +6,11 @@ out; what it needs and does not find is an error that the caller decides about.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 _T = TypeVar("_T", bound=msgspec.Struct)
-_Found = TypeVar("_Found")
 _decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_whole: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -42,13 +40,13 @@ class TolerantDecoder(Generic[_T]):
             msgspec.DecodeError: not JSON, not an object, nested too deep to be read, or
                 without a member that has no default.
         """
-        return _translated(self._tolerant, data)
-
-    def _tolerant(self, data: bytes) -> _T:
         try:
-            return self._decode(data)
-        except msgspec.ValidationError:
-            return self._member_by_member(data)
+            try:
+                return self._decode(data)
+            except msgspec.ValidationError:
+                return self._member_by_member(data)
+        except (RecursionError, UnicodeDecodeError) as exc:
+            raise _unreadable(exc) from None
 
     def _member_by_member(self, data: bytes) -> _T:
         values: dict[str, Any] = {}
@@ -71,14 +69,13 @@ def decode_object(data: bytes) -> dict[str, Any]:
     Raises:
         msgspec.DecodeError: not JSON, not an object, or nested too deep to be read.
     """
-    return _translated(_decode_whole, data)
-
-
-def _translated(decode: Callable[[bytes], _Found], data: bytes) -> _Found:
-    """Decode; the errors of Python that it may raise become those of decoding."""
     try:
-        return decode(data)
-    except RecursionError:
-        raise msgspec.DecodeError("the JSON is nested too deep") from None
-    except UnicodeDecodeError as exc:
-        raise msgspec.DecodeError(f"the JSON is not UTF-8: {exc}") from None
+        return _decode_whole(data)
+    except (RecursionError, UnicodeDecodeError) as exc:
+        raise _unreadable(exc) from None
+
+
+def _unreadable(error: RecursionError | UnicodeDecodeError) -> msgspec.DecodeError:
+    if isinstance(error, RecursionError):
+        return msgspec.DecodeError("the JSON is nested too deep")
+    return msgspec.DecodeError(f"the JSON is not UTF-8: {error}")
