@@ -23,7 +23,7 @@ WALKED: Final = 2000
 _SORTED: Final = (
     "SELECT e.last_id FROM members k"
     " CROSS JOIN conversation_ends e ON e.conversation = k.conversation"
-    " WHERE k.user = :user AND k.large = :large AND e.last_id > 0 AND e.last_id < :before"
+    " WHERE k.user = :user AND k.large = :large AND e.last_id < :before"
     " ORDER BY e.last_id DESC LIMIT :limit"
 )
 _INBOX: Final = (
@@ -59,7 +59,7 @@ def conversations(
 
 
 def _newest(db: sqlite3.Connection, user: str, before: int, limit: int) -> list[int]:
-    """The newest messages of the user's conversations, newest first."""
+    """The newest messages of the user's conversations, newest first; 0 where one has none."""
     named: dict[str, str | int] = {
         "user": user,
         "before": min(before, MAX_ROW_ID),

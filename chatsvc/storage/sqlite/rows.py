@@ -41,7 +41,7 @@ def insert(
                 listed.append(Listed(conversation.users, row_class, record.id, number))
             last_id, last_record = ends.get(number, (0, 0))
             if row_class == MESSAGE_ROW:
-                last_id = max(last_id, record.id)
+                last_id = record.id  # they ascend
             ends[number] = last_id, max(last_record, record.id)
     inbox.insert(db, listed)
     conversations.move_on(db, ends)

@@ -10,9 +10,10 @@ import pytest
 
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import NO_BYTE_BOUND
+from chatsvc.storage.ports.conversations import Members
 from chatsvc.storage.sqlite import listing, purging, writes
 from chatsvc.storage.sqlite.migrations import bring_up
-from testkit.records import record
+from testkit.records import KINDS, change, record
 
 CROWD = ("bob", "carol", "dave", "eve")
 
@@ -91,3 +92,17 @@ def test_a_conversation_whose_messages_are_gone_is_not_listed(db: sqlite3.Connec
     purging.purge(db, record(3).id, 9)
     assert listed(db, "alice", 9) == [record(3).id]
     assert listing.members(db, "alice", "alice,bob") is None
+
+
+@pytest.mark.parametrize("to", [("alice", "bob"), ("alice", *CROWD)])
+def test_a_conversation_of_changes_is_not_listed(
+    db: sqlite3.Connection, to: tuple[str, ...]
+) -> None:
+    writes.write_records(db, [change(1, to=to)], KINDS)
+    writes.write_records(db, [record(2, to=("alice",))])
+    assert listed(db, "alice", 9) == [record(2).id]
+    assert listing.members(db, "alice", change(1, to=to).channel) is None
+    writes.write_records(db, [record(3, to=to)])
+    assert listed(db, "alice", 9) == [record(3).id, record(2).id]
+    found = listing.members(db, "alice", change(1, to=to).channel)
+    assert found == Members(to, record(3).id)

@@ -135,6 +135,18 @@ def test_a_large_audience_costs_no_rows_after_the_first(db: sqlite3.Connection, 
     assert b"participants" not in body
 
 
+def test_an_older_record_that_comes_later_moves_no_conversation_back(
+    db: sqlite3.Connection,
+) -> None:
+    to = tuple(f"user{n:03}" for n in range(5))
+    writes.write_records(db, [record(3, to=to), change(5, to=to)], KINDS)
+    writes.write_records(db, [record(1, to=to), change(2, to=to)], KINDS)
+    bounds = Bounds(9, record(4).id, newest=False)
+    assert [one.id for one in sqlite_records.user_records(db, to[0], bounds)] == [record(5).id]
+    bounds = Bounds(9, record(2).id, newest=False)
+    assert [one.id for one in messages.user_page(db, to[0], bounds)] == [record(3).id]
+
+
 def test_a_message_of_another_kind_keeps_it(db: sqlite3.Connection) -> None:
     kinds = Kinds([MESSAGE, Kind(name="poll", counts=True)])
     poll = msgspec.structs.replace(record(1), kind="poll")
