@@ -39,7 +39,11 @@ def open_store(settings: Settings, *, upgrades: bool = False) -> MessageStore:
         from chatsvc.storage.mongo.store import MongoStore  # a quarter of a second to import
 
         return MongoStore(
-            settings.mongo_uri, settings.mongo_db, settings.mongo_collection, kinds=known_kinds()
+            settings.mongo_uri,
+            settings.mongo_db,
+            settings.mongo_collection,
+            upgrades=upgrades,
+            kinds=known_kinds(),
         )
     path = settings.data_path / "store.db"
     return SqliteStore(path, kinds=known_kinds(), upgrades=upgrades)

@@ -54,7 +54,9 @@ async def test_another_failure_of_listing_is_unavailable(script: Script) -> None
 async def test_a_purge_that_fails_in_the_middle_is_in_nobodys_way(
     script: Script, store: MongoStore
 ) -> None:
-    script.answers["find"] = lambda _: found({"_id": "0" * 16, "channel": "alice,bob"})
+    nothing = "0" * 16
+    script.answers["find"] = lambda _: found({"_id": nothing, "id": nothing, "channel": "a,b"})
+    script.answers["update"] = lambda _: {"ok": 1, "n": 0, "nModified": 0}
     answers = iter([{"ok": 1, "n": 1}, {"ok": 0, "code": 14031, "errmsg": "disk full"}])
     script.answers["delete"] = lambda _: next(answers)
     with pytest.raises(StoreUnavailable):
@@ -139,11 +141,12 @@ async def test_duplicates_are_told_apart(script: Script, store: MongoStore) -> N
         "writeErrors": [{"index": index, **DUPLICATE} for index in range(3)],
     }
     key = {"channel": same.channel, "sender": same.sender}
-    script.answers["find"] = lambda _: found(
+    held = found(
         {"_id": format_id(same.id), "digest": same.digest, **key},
         {"_id": format_id(another.id), "digest": b"another", **key},
         {"_id": format_id(elsewhere.id), "digest": elsewhere.digest, **key, "channel": "c,d"},
     )
+    script.answers["find"] = lambda ask: held if ask["find"] == "messages" else found()
     rejections = await store.write([same, another, elsewhere])
     assert [(one.record, one.code) for one in rejections] == [
         (another, "digest_conflict"),

@@ -89,7 +89,7 @@ async def test_conversations_are_found_by_their_newest(
         await client["chat"]["messages_conversations"].insert_one(
             {
                 "_id": last["channel"],
-                "participants": last["participants"],
+                "participants": last["audience"],
                 "audience": last["audience"],
                 "last_id": last["_id"],
                 "last_message": last,

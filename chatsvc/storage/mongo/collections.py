@@ -26,7 +26,9 @@ class CollectionNames(NamedTuple):
     """The collections of a store; what is not the messages' is named after it."""
 
     messages: str
+    changes: str
     conversations: str
+    members: str
     dead_letters: str
     dead_letter_parts: str
     meta: str
@@ -36,7 +38,13 @@ class CollectionNames(NamedTuple):
         """Return the names that go with that of the messages' collection."""
         letters = f"{messages}_dead_letters"
         return cls(
-            messages, f"{messages}_conversations", letters, f"{letters}_parts", f"{messages}_meta"
+            messages=messages,
+            changes=f"{messages}_changes",
+            conversations=f"{messages}_conversations",
+            members=f"{messages}_members",
+            dead_letters=letters,
+            dead_letter_parts=f"{letters}_parts",
+            meta=f"{messages}_meta",
         )
 
 
@@ -62,15 +70,18 @@ def our_messages(*, below: str | None = None) -> Document:
     return our_ids(below=below) | {"rev": {"$type": "string"}}
 
 
-async def newest_id(connection: MongoConnection, collection: Collection, query: Document) -> int:
+async def newest_id(
+    connection: MongoConnection, collection: Collection, query: Document, by: str = "_id"
+) -> int:
     """The highest id among the documents that match, 0 if there is none.
 
     Args:
-        query: a condition that holds :func:`our_ids`.
+        query: a condition that holds :func:`our_ids` where the collection may be shared.
+        by: the field that holds the id.
     """
-    cursor = collection.find(query, {"_id": 1}, collation=SIMPLE).sort("_id", DESCENDING).limit(1)
+    cursor = collection.find(query, {by: 1}, collation=SIMPLE).sort(by, DESCENDING).limit(1)
     found = await connection.read(lambda: cursor.to_list(None))
-    return int(found[0]["_id"], 16) if found else 0
+    return int(found[0][by], 16) if found else 0
 
 
 async def inspect(

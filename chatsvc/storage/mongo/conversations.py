@@ -1,20 +1,24 @@
-"""Conversations in MongoDB, each a document with its newest message."""
+"""Conversations in MongoDB, each a document with its newest message, listed for their people.
+
+Small sets are found by an index of ``audience`` and ``last_id``, large ones among those of the
+user (:mod:`chatsvc.storage.mongo.large_sets`). ``last_id`` is 0 where there is no message.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
-from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError, PyMongoError
-
 from chatsvc.core.conversation import Conversation
-from chatsvc.core.ids import format_id
-from chatsvc.core.page import MAX_PAGE_BYTES, Bounds
-from chatsvc.storage.mongo.connection import SIMPLE, Collection, MongoConnection
+from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, take
+from chatsvc.storage.mongo.collections import LOWEST
+from chatsvc.storage.mongo.connection import SIMPLE
 from chatsvc.storage.mongo.database import MongoDatabase
-from chatsvc.storage.mongo.documents import Document, Encoded, to_conversation
-from chatsvc.storage.mongo.errors import DUPLICATE_KEY, cause_of, unavailable
+from chatsvc.storage.mongo.documents import Document, id_range, to_conversation
+from chatsvc.storage.mongo.large_sets import in_parts
 from chatsvc.storage.ports.conversations import ConversationReader, Members
+
+_DOCUMENTS_AT_ONCE = 100
 
 
 class MongoConversations(MongoDatabase, ConversationReader):
@@ -24,76 +28,59 @@ class MongoConversations(MongoDatabase, ConversationReader):
         self, user: str, *, before: int, limit: int, max_bytes: int = MAX_PAGE_BYTES
     ) -> list[Conversation]:
         self._require_open()
-        query = {"audience": user}
         bounds = Bounds(limit, before=before, max_bytes=max_bytes)
-        return await self._own.collect(
-            self._read_conversations, query, "last_id", bounds, to_conversation, _message_size
+        small, sets = await asyncio.gather(
+            self._own.collect(
+                self._read_conversations,
+                {"audience": user},
+                "last_id",
+                bounds,
+                to_conversation,
+                _message_size,
+            ),
+            self._large_sets.of(user),
         )
+        large = [one for one in sets if 0 < one.last_id < before]
+        large.sort(key=lambda one: one.last_id, reverse=True)
+        found = small
+        for part in in_parts(large[:limit], _DOCUMENTS_AT_ONCE):
+            # A list that is full ends with what is older than all that could still come.
+            full = _is_full(found, bounds)
+            channels = [one.channel for one in part if not full or one.last_id > found[-1].last_id]
+            if not channels:
+                break
+            found = _merged(found, await self._listed(channels, bounds), bounds)
+        return found
 
     async def members(self, user: str, channel: str) -> Members | None:
         self._require_open()
-        query = {"_id": channel, "audience": user}
+        query = {"_id": channel, "participants": user, "last_id": {"$gt": LOWEST}}
         fields = {"participants": 1, "last_id": 1}
         found = await self._connection.read(
             lambda: self._read_conversations.find_one(query, fields, collation=SIMPLE)
         )
         return self._own.convert(found, _members) if found else None
 
-
-async def update(
-    connection: MongoConnection, conversations: Collection, changes: Sequence[Encoded]
-) -> None:
-    """Make or move on the conversations of stored messages, the newest of each.
-
-    Raises:
-        StoreUnavailable: MongoDB does not answer, or did not take them.
-    """
-    if not changes:
-        return
-    updates = [_conversation_update(one, upsert=True) for one in changes]
-    try:
-        await connection.attempt(lambda: conversations.bulk_write(updates, ordered=False))
-    except BulkWriteError as exc:
-        details = exc.details or {}
-        errors = details.get("writeErrors", ())
-        if details.get("writeConcernErrors") or any(
-            error.get("code") != DUPLICATE_KEY for error in errors
-        ):
-            raise unavailable(exc) from None
-        # Either a newer message is there already, or another writer made the document
-        # in between: once it exists, the same update without upsert tells them apart.
-        again = [_conversation_update(changes[error["index"]], upsert=False) for error in errors]
-        await connection.write(lambda: conversations.bulk_write(again, ordered=False))
-    except PyMongoError as exc:
-        raise unavailable(exc) from cause_of(exc)
+    async def _listed(self, channels: Sequence[str], bounds: Bounds) -> list[Conversation]:
+        query = {"_id": {"$in": channels}, "last_id": id_range(bounds)}
+        cursor = self._read_conversations.find(query, collation=SIMPLE)
+        documents = await self._connection.read(lambda: cursor.to_list(None))
+        converted = [self._own.convert(document, to_conversation) for document in documents]
+        return [one for one in converted if one is not None]
 
 
-async def delete_ended(
-    connection: MongoConnection,
-    conversations: Collection,
-    channels: Sequence[str | None],
-    message_ids: Sequence[str],
-) -> None:
-    """Remove those of the conversations whose newest message is among these."""
-    ended = {"_id": {"$in": channels}, "last_id": {"$in": message_ids}}
-    await connection.write(lambda: conversations.delete_many(ended, collation=SIMPLE))
+def _is_full(found: Sequence[Conversation], bounds: Bounds) -> bool:
+    size = sum(map(_message_size, found))
+    return len(found) >= bounds.limit or (len(found) > 1 and size > bounds.max_bytes)
 
 
-def _conversation_update(one: Encoded, *, upsert: bool) -> UpdateOne:
-    position = format_id(one.record.id)
-    return UpdateOne(
-        {"_id": one.record.channel, "last_id": {"$lt": position}},
-        {
-            "$set": {
-                "participants": one.participants,
-                "audience": list(one.record.audience),
-                "last_id": position,
-                "last_message": one.document,
-            }
-        },
-        upsert=upsert,
-        collation=SIMPLE,
-    )
+def _merged(
+    found: Sequence[Conversation], part: Sequence[Conversation], bounds: Bounds
+) -> list[Conversation]:
+    """Both, newest first, each once, as far as the bounds go."""
+    each = {one.channel: one for one in (*found, *part)}
+    ordered = sorted(each.values(), key=lambda one: one.last_id, reverse=True)
+    return take(ordered[: bounds.limit], _message_size, bounds.max_bytes)
 
 
 def _message_size(conversation: Conversation) -> int:

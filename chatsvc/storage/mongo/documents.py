@@ -5,10 +5,18 @@ their own. Where those fields alone would not give back the same JSON value (met
 with keys or numbers that BSON cannot carry faithfully, members that this version does
 not know), the document also holds the JSON itself, in ``body``, and that is what
 history answers with.
+
+The people of a small set (:mod:`chatsvc.core.audience`) stand in each of its documents, as
+``audience``: at most four entries of an index, in the same write as the document, where entries
+in a collection of their own would be as many documents with two index entries each. Those of a
+large set stand in its conversation's document alone, and a body is composed with them when it is
+read. Documents of version 1 have both lists, whoever they are for; what a large set had then was
+taken out by the upgrade.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +26,7 @@ from bson.errors import BSONError
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 
+from chatsvc.core.audience import is_large
 from chatsvc.core.conversation import Conversation
 from chatsvc.core.errors import VersionTooNew
 from chatsvc.core.ids import MAX_ID, created_at, format_id, id_ms
@@ -30,7 +39,11 @@ from chatsvc.storage.ports.messages import Rejection
 
 Document = dict[str, Any]
 
-DOCUMENT_VERSION: Final = 1
+People = tuple[str, ...]
+PeopleOf = Mapping[str, People]
+"""The participants of large sets, by channel."""
+
+DOCUMENT_VERSION: Final = 2
 MAX_DOCUMENT_BYTES: Final = 15 * 1024 * 1024
 """MongoDB takes 16 MiB; a conversation holds its last message and its lists beside it."""
 
@@ -45,24 +58,33 @@ _OPTIONAL: Final = frozenset({"client_id", "metadata"})
 
 
 class Encoded(NamedTuple):
-    """A record and its document, in BSON."""
+    """A record and its document, in BSON.
+
+    ``about`` is the document's ``_id`` where it is not the record's: there, the newest one wins.
+    """
 
     record: Record
-    participants: list[str]
     document: RawBSONDocument
+    about: str | None = None
 
 
 def encode(decoded: DecodedRecord) -> Encoded | Rejection:
-    """The BSON of a record, or why there is none (``unfit``, ``too_large``)."""
-    record, body = decoded
+    """The BSON of a message, or why there is none (``unfit``, ``too_large``)."""
+    return encode_document(decoded.record, to_document(*decoded))
+
+
+def encode_document(
+    record: Record, document: Document, about: str | None = None
+) -> Encoded | Rejection:
+    """The BSON of a record's document, or why there is none (``unfit``, ``too_large``)."""
     try:
-        raw = bson.encode(to_document(record, body))
+        raw = bson.encode(document)
     except (BSONError, OverflowError, UnicodeError) as exc:
         return Rejection(record, "unfit", f"BSON cannot hold it: {type(exc).__name__}")
     if len(raw) > MAX_DOCUMENT_BYTES:
         reason = f"{len(raw)} bytes as a document; the bound is {MAX_DOCUMENT_BYTES}"
         return Rejection(record, "too_large", reason)
-    return Encoded(record, body["participants"], RawBSONDocument(raw))
+    return Encoded(record, RawBSONDocument(raw), about)
 
 
 def to_document(record: Record, body: dict[str, Any]) -> Document:
@@ -73,14 +95,14 @@ def to_document(record: Record, body: dict[str, Any]) -> Document:
         "v": DOCUMENT_VERSION,
         "rev": position,
         "channel": record.channel,
-        "participants": body["participants"],
-        "audience": list(record.audience),
         "sender": record.sender,
         "origin": record.origin,
         "content": body.get("content"),
         "created_at": _EPOCH + timedelta(milliseconds=id_ms(record.id)),
         "digest": record.digest,
     }
+    if not is_large(record.audience):
+        document["audience"] = list(record.audience)
     if record.client_id is not None:
         document["client_id"] = record.client_id
         ahead = minted_ahead_ms(record)
@@ -90,31 +112,57 @@ def to_document(record: Record, body: dict[str, Any]) -> Document:
     if metadata is not None and _carried(metadata):
         document["metadata"] = metadata
     if not _fields_express_body(record, body, document):
-        document["body"] = record.body.decode()
+        document |= body_fields(record)
         if not isinstance(document["content"], str):
             del document["content"]
     return document
 
 
-def to_entry(document: Document) -> Entry:
-    """The entry that a document holds.
+def body_fields(record: Record) -> Document:
+    """The JSON of a record as it was sent; without the list of participants of a large set.
+
+    That list is cut out, and ``participants_at`` says where: the same bytes put in there give
+    back the same JSON.
+    """
+    if is_large(record.audience):
+        at = record.body.find(listed := _listed(record.audience))
+        if at >= 0:
+            rest = record.body[:at] + record.body[at + len(listed) :]
+            return {"body": rest.decode(), "participants_at": at}
+    return {"body": record.body.decode()}
+
+
+def people_of(document: Document, known: PeopleOf) -> People | None:
+    """The participants of a record's conversation.
+
+    ``None`` where they are not known: the conversation was deleted in the meantime.
+    """
+    people = document.get("participants", document.get("audience"))
+    return tuple(people) if people is not None else known.get(document["channel"])
+
+
+def to_entry(document: Document, known: PeopleOf) -> Entry | None:
+    """The entry that a message's document holds; ``None`` as in :func:`people_of`.
 
     Raises:
         VersionTooNew: the document was written by a newer program.
     """
+    people = people_of(document, known)
+    if people is None:
+        return None
     return Entry(
         id=int(document["_id"], 16),
         rev=int(document["rev"], 16),
         channel=document["channel"],
         sender=document["sender"],
         origin=document["origin"],
-        audience=tuple(document["audience"]),
-        body=to_body(document),
+        audience=tuple(document.get("audience", people)),
+        body=to_body(document, people),
     )
 
 
-def to_body(document: Document) -> bytes:
-    """The JSON of a message, equal as a value to what was sent.
+def to_body(document: Document, people: People) -> bytes:
+    """The JSON of a message to these people, equal as a value to what was sent.
 
     Raises:
         VersionTooNew: the document was written by a newer program.
@@ -125,7 +173,7 @@ def to_body(document: Document) -> bytes:
             f"this program knows up to {DOCUMENT_VERSION}"
         )
     if "body" in document:
-        return str(document["body"]).encode()
+        return kept_body(document, people)
     body: Document = {
         "type": MESSAGE.name,
         "id": document["_id"],
@@ -133,7 +181,7 @@ def to_body(document: Document) -> bytes:
         "channel": document["channel"],
         "sender": document["sender"],
         "content": document["content"],
-        "participants": document["participants"],
+        "participants": people,
     }
     for name in ("client_id", "metadata"):
         if name in document:
@@ -141,13 +189,21 @@ def to_body(document: Document) -> bytes:
     return _encode_json(body)
 
 
+def kept_body(document: Document, people: People) -> bytes:
+    """The JSON that was kept as it was sent (:func:`body_fields`)."""
+    body = str(document["body"]).encode()
+    at = document.get("participants_at")
+    return body if at is None else body[:at] + _listed(people) + body[at:]
+
+
 def to_conversation(document: Document) -> Conversation:
     """From a document of the conversations' collection."""
+    people = tuple(document["participants"])
     return Conversation(
         channel=document["_id"],
-        participants=tuple(document["participants"]),
+        participants=people,
         last_id=int(document["last_id"], 16),
-        last_message=to_body(document["last_message"]),
+        last_message=to_body(document["last_message"], people),
     )
 
 
@@ -168,6 +224,11 @@ def _int64(value: object) -> int:
 
 
 _encode_json = msgspec.json.Encoder(enc_hook=_int64).encode
+
+
+def _listed(people: People) -> bytes:
+    """The member of a message's JSON that lists its participants, and the comma before it."""
+    return b',"participants":' + _encode_json(people)
 
 
 def _fields_express_body(record: Record, body: dict[str, Any], document: Document) -> bool:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds, Entry
 from chatsvc.storage.mongo.collections import newest_id, our_messages
 from chatsvc.storage.mongo.connection import SIMPLE
-from chatsvc.storage.mongo.database import MongoDatabase
-from chatsvc.storage.mongo.documents import Document, id_range, to_entry
+from chatsvc.storage.mongo.documents import People, to_entry
+from chatsvc.storage.mongo.entries import MongoEntries, Source
 from chatsvc.storage.ports.messages import MessageReader
 
 
-class MongoMessages(MongoDatabase, MessageReader):
+class MongoMessages(MongoEntries, MessageReader):
     """Finds messages."""
 
     async def head(self) -> int:
         self._require_open()
-        # As long as nothing changes a stored message, the highest ``rev`` is the highest id.
-        return await newest_id(self._connection, self._read_messages, our_messages())
+        return max(
+            await asyncio.gather(
+                newest_id(self._connection, self._read_messages, our_messages()),
+                newest_id(self._connection, self._read_changes, {}, by="id"),
+            )
+        )
 
     async def get(self, message_id: int) -> Entry | None:
         self._require_open()
@@ -25,33 +31,20 @@ class MongoMessages(MongoDatabase, MessageReader):
         found = await self._connection.read(
             lambda: self._read_messages.find_one(query, collation=SIMPLE)
         )
-        return self._own.convert(found, to_entry) if found else None
+        if not found:
+            return None
+        known: dict[str, People] = {}
+        await self._connection.read(lambda: self._large_sets.look_up([found], known))
+        return self._own.convert(found, lambda document: to_entry(document, known))
 
     async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
-        self._require_open()
-        return await self._page({"channel": channel}, "_id", bounds)
+        return await self._channel_entries(channel, bounds, [self._message_source()])
 
     async def user_page(self, user: str, bounds: Bounds) -> list[Entry]:
-        self._require_open()
-        return await self._page({"audience": user}, "rev", bounds)
+        return await self._user_entries(user, bounds, [self._message_source()])
 
     async def count_user(self, user: str, bounds: Bounds) -> int:
-        self._require_open()
-        if bounds.limit < 1:
-            return 0
-        query = {"audience": user, "rev": id_range(bounds)}
-        return await self._connection.read(
-            lambda: self._read_messages.count_documents(query, limit=bounds.limit, collation=SIMPLE)
-        )
+        return await self._count_user_entries(user, bounds, [self._message_source()])
 
-    async def _page(self, query: Document, by: str, bounds: Bounds) -> list[Entry]:
-        found = await self._own.collect(
-            self._read_messages, query, by, bounds, to_entry, _body_size
-        )
-        if bounds.newest:
-            found.reverse()
-        return found
-
-
-def _body_size(entry: Entry) -> int:
-    return len(entry.body)
+    def _message_source(self) -> Source:
+        return Source(self._read_messages, "_id", to_entry)

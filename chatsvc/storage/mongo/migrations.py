@@ -9,7 +9,8 @@ from typing import Final
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from chatsvc.core.errors import StoreUnavailable, VersionTooNew
+from chatsvc.core.errors import ConfigurationError, StoreUnavailable, VersionTooNew
+from chatsvc.storage.mongo import from_version_2
 from chatsvc.storage.mongo.collections import CollectionNames
 from chatsvc.storage.mongo.connection import SIMPLE, Collection, MongoConnection
 from chatsvc.storage.mongo.dead_letters import MongoDeadLetters
@@ -38,8 +39,30 @@ _AHEAD_INDEX: Final = IndexModel(
 )
 _MESSAGE_INDEXES: Final = (
     IndexModel([("channel", ASCENDING), ("_id", ASCENDING)], name="channel_page", collation=SIMPLE),
-    IndexModel([("audience", ASCENDING), ("rev", ASCENDING)], name="user_page", collation=SIMPLE),
     _KEY_INDEX,
+)
+_FOR_SMALL_SETS: Final[Document] = {"audience": {"$exists": True}}
+_INBOX_INDEX: Final = IndexModel(
+    [("audience", ASCENDING), ("_id", ASCENDING)],
+    name="inbox",
+    partialFilterExpression=_FOR_SMALL_SETS,
+    collation=SIMPLE,
+)
+_CHANGE_INDEXES: Final = (
+    IndexModel([("id", ASCENDING)], name="id", collation=SIMPLE),
+    IndexModel([("channel", ASCENDING), ("id", ASCENDING)], name="channel", collation=SIMPLE),
+    IndexModel(
+        [("audience", ASCENDING), ("id", ASCENDING)],
+        name="inbox",
+        partialFilterExpression=_FOR_SMALL_SETS,
+        collation=SIMPLE,
+    ),
+)
+_LARGE_SET_INDEX: Final = IndexModel(  # all that a reader wants to know of many of them
+    [("large", ASCENDING), ("_id", ASCENDING), ("last_record", ASCENDING), ("last_id", ASCENDING)],
+    name="large_sets",
+    partialFilterExpression={"large": True},
+    collation=SIMPLE,
 )
 _CONVERSATION_INDEXES: Final = (
     IndexModel(
@@ -50,28 +73,72 @@ _CONVERSATION_INDEXES: Final = (
 )
 
 
-async def bring_up(connection: MongoConnection, names: CollectionNames) -> str:
-    """Make the indexes, or move an older store forward; return the store's identity.
+MOVED_AT_OPEN: Final = 20_000
+"""A store of up to so many messages is upgraded when it is opened: in about a second."""
+
+
+async def bring_up(connection: MongoConnection, names: CollectionNames, *, upgrades: bool) -> str:
+    """Make the indexes, or upgrade an older store; return the store's identity.
+
+    From the first step to the last the store has the version to come, so that an older program
+    refuses it, and says from which it comes. Steps, and parts of them, can be taken twice: one
+    that was ended halfway is taken again, and two processes may take it at the same time.
+
+    Args:
+        upgrades: whether a store of any size is upgraded.
 
     Raises:
         StoreUnavailable: MongoDB does not answer.
         VersionTooNew: written by a newer program.
+        ConfigurationError: it must be upgraded by ``chatsvc migrate``; it is not touched.
     """
     collection = connection.to_write(names.meta)
     meta = await _claim_meta(connection, collection)
-    found = int(meta["v"])
-    if found > len(STEPS):
+    if int(meta["v"]) > len(STEPS):
         raise VersionTooNew(
-            f"the store has version {found}; this program knows up to {len(STEPS)}: "
+            f"the store has version {meta['v']}; this program knows up to {len(STEPS)}: "
             "run the version that wrote it, or a newer one"
         )
-    # Steps can be taken twice: two gateways may start at the same time.
+    found = version_of(meta)
+    if found == len(STEPS):
+        return str(meta["identity"])
+    # Where its own document was lost, what else is there says that it is no fresh store.
+    old = found > 0 or await _has_conversations(connection, names)
+    if old:
+        if not upgrades:
+            await _check_size(connection, names, found)
+        begun = {"$set": {"v": len(STEPS), "upgraded_from": found}}
+        this = STORE | {"v": meta["v"]}
+        await connection.write(lambda: collection.update_one(this, begun, collation=SIMPLE))
     for step in STEPS[found:]:
-        await step(connection, names)
-    if found < len(STEPS):
-        newer = {"$max": {"v": len(STEPS)}}
-        await connection.write(lambda: collection.update_one(STORE, newer, collation=SIMPLE))
+        await step(connection, names, old)
+    done = {"$set": {"v": len(STEPS)}, "$unset": {"upgraded_from": ""}}
+    mine = STORE | {"v": {"$lte": len(STEPS)}}  # a newer program may have begun another
+    await connection.write(lambda: collection.update_one(mine, done, collation=SIMPLE))
     return str(meta["identity"])
+
+
+def version_of(meta: Document) -> int:
+    """The version of a store by its own document; of one that is partly upgraded, the older."""
+    return int(meta["upgraded_from"] if "upgraded_from" in meta else meta["v"])
+
+
+async def _has_conversations(connection: MongoConnection, names: CollectionNames) -> bool:
+    conversations = connection.to_write(names.conversations)
+    found = await connection.write(lambda: conversations.find_one({}, {"_id": 1}, collation=SIMPLE))
+    return found is not None
+
+
+async def _check_size(connection: MongoConnection, names: CollectionNames, found: int) -> None:
+    messages = connection.to_write(names.messages)
+    count = await connection.write(
+        lambda: messages.count_documents({}, limit=MOVED_AT_OPEN + 1, collation=SIMPLE)
+    )
+    if count > MOVED_AT_OPEN:
+        raise ConfigurationError(
+            f"the store has version {found} and more than {MOVED_AT_OPEN} messages: it must be "
+            f"upgraded to version {len(STEPS)}, with `chatsvc migrate`, before it is used"
+        )
 
 
 async def _claim_meta(connection: MongoConnection, meta: Collection) -> Document:
@@ -101,15 +168,25 @@ async def _meta_document(connection: MongoConnection, meta: Collection) -> Docum
     return found
 
 
-async def _make_indexes(connection: MongoConnection, names: CollectionNames) -> None:
+async def _make_indexes(connection: MongoConnection, names: CollectionNames, _: bool) -> None:
     await _create(connection, names.messages, _MESSAGE_INDEXES)
     await _create(connection, names.conversations, _CONVERSATION_INDEXES)
 
 
-async def _keep_client_ids(connection: MongoConnection, names: CollectionNames) -> None:
+async def _keep_client_ids(connection: MongoConnection, names: CollectionNames, _: bool) -> None:
     await _create(connection, names.messages, [_AHEAD_INDEX])
     await _create(connection, names.dead_letters, [_KEY_INDEX, _AHEAD_INDEX])
     await MongoDeadLetters(connection, names).fill_keys()
+
+
+async def _keep_large_sets_by_conversation(
+    connection: MongoConnection, names: CollectionNames, old: bool
+) -> None:
+    await _create(connection, names.messages, [_INBOX_INDEX])
+    await _create(connection, names.changes, _CHANGE_INDEXES)
+    await _create(connection, names.conversations, [_LARGE_SET_INDEX])
+    if old:
+        await from_version_2.upgrade(connection, names)
 
 
 async def _create(connection: MongoConnection, name: str, indexes: Sequence[IndexModel]) -> None:
@@ -117,7 +194,14 @@ async def _create(connection: MongoConnection, name: str, indexes: Sequence[Inde
     await connection.write(lambda: collection.create_indexes(list(indexes)))
 
 
-Step = Callable[[MongoConnection, CollectionNames], Awaitable[None]]
+Step = Callable[[MongoConnection, CollectionNames, bool], Awaitable[None]]
 
-STEPS: tuple[Step, ...] = (_make_indexes, _keep_client_ids)
-"""Step *n* (from 0) moves a store of version *n* to *n + 1*; each can be taken twice."""
+STEPS: tuple[Step, ...] = (
+    _make_indexes,
+    _keep_client_ids,
+    _keep_large_sets_by_conversation,
+)
+"""Step *n* (from 0) moves a store of version *n* to *n + 1*; each can be taken twice.
+
+It is told whether there are documents of an older version: in a fresh store there are none.
+"""

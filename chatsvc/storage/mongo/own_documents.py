@@ -13,7 +13,7 @@ from chatsvc.core.page import Bounds
 from chatsvc.storage.mongo.collections import is_our_id
 from chatsvc.storage.mongo.connection import SIMPLE, Collection, MongoConnection
 from chatsvc.storage.mongo.documents import Document, id_range
-from chatsvc.storage.mongo.pages import read_page
+from chatsvc.storage.mongo.pages import Prepare, read_page
 
 T = TypeVar("T")
 
@@ -39,14 +39,15 @@ class OwnDocuments:
         query: Document,
         by: str,
         bounds: Bounds,
-        convert: Callable[[Document], T],
+        convert: Callable[[Document], T | None],
         size: Callable[[T], int],
         fields: Document | None = None,
+        prepare: Prepare | None = None,
     ) -> list[T]:
         """Documents of chatsvc in the order asked for, as far as the bounds go.
 
         For each document that is not, one more is read, or the page would look like the last
-        one.
+        one. ``prepare`` is :func:`~chatsvc.storage.mongo.pages.read_page`'s.
         """
         found: list[T] = []
         between = id_range(bounds)
@@ -60,8 +61,11 @@ class OwnDocuments:
 
             cursor = collection.find(query | {by: between}, fields, collation=SIMPLE)
             ordered = cursor.sort(by, DESCENDING if bounds.newest else ASCENDING)
+            bound = max(bytes_left, 0)
             part = await self._connection.read(
-                partial(read_page, ordered, take, size, limit=wanted, max_bytes=max(bytes_left, 0))
+                partial(
+                    read_page, ordered, take, size, limit=wanted, max_bytes=bound, prepare=prepare
+                )
             )
             found.extend(part)
             bytes_left -= sum(map(size, part))
@@ -70,7 +74,7 @@ class OwnDocuments:
             between = between | {"$lt" if bounds.newest else "$gt": seen[-1][by]}
         return found
 
-    def convert(self, document: Document, convert: Callable[[Document], T]) -> T | None:
+    def convert(self, document: Document, convert: Callable[[Document], T | None]) -> T | None:
         """The document as what it should be, or ``None`` where it is nothing of ours.
 
         Raises:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from chatsvc.core.kinds import Kinds
+from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.storage.mongo.client_ids import MongoClientIds
 from chatsvc.storage.mongo.connection import READS_AT_ONCE
 from chatsvc.storage.mongo.conversations import MongoConversations
 from chatsvc.storage.mongo.dead_letters import MongoDeadLetters
-from chatsvc.storage.mongo.messages import MongoMessages
+from chatsvc.storage.mongo.purging import MongoPurging
+from chatsvc.storage.mongo.records import MongoRecords
 from chatsvc.storage.mongo.watermark import MongoWatermark
 from chatsvc.storage.mongo.writes import MongoWrites
 from chatsvc.storage.ports.message_store import MessageStore
 
 
 class MongoStore(
-    MongoWrites, MongoMessages, MongoConversations, MongoClientIds, MongoWatermark, MessageStore
+    MongoWrites,
+    MongoPurging,
+    MongoRecords,
+    MongoConversations,
+    MongoClientIds,
+    MongoWatermark,
+    MessageStore,
 ):
     """A :class:`~chatsvc.storage.ports.message_store.MessageStore` in MongoDB.
 
@@ -31,6 +40,8 @@ class MongoStore(
         read_seconds: float = 4.0,
         write_seconds: float = 20.0,
         selection_seconds: float = 2.0,
+        upgrades: bool = False,
+        kinds: Kinds = MESSAGES_ONLY,
     ) -> None:
         super().__init__(
             uri,
@@ -39,5 +50,7 @@ class MongoStore(
             read_seconds=read_seconds,
             write_seconds=write_seconds,
             selection_seconds=selection_seconds,
+            upgrades=upgrades,
+            kinds=kinds,
         )
         self.dead_letters = MongoDeadLetters(self._connection, self._names)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 import pytest
 
@@ -12,16 +10,10 @@ from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.storage.ports.message_store import MessageStore
 from testkit.records import START, change, record
-from tests.contract.support.store_places import MemoryPlace, Place, SqlitePlace
 from tests.contract.support.stored import ids
 
 SIZES = [2, 4, 5, 16, 250]
 """Numbers of participants: a row for each up to 4, by conversation above."""
-
-
-@pytest.fixture(params=["sqlite", "memory"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return MemoryPlace() if request.param == "memory" else SqlitePlace(tmp_path / "store.db")
 
 
 def people(count: int, first: str = "alice") -> tuple[str, ...]:

@@ -54,7 +54,7 @@ class MongoPlace:
         self.db = db
 
     def make(self) -> MongoStore:
-        return MongoStore(self.uri, self.db, "messages")
+        return MongoStore(self.uri, self.db, "messages", kinds=KINDS)
 
     async def set_version(self, version: int) -> None:
         with mongod.client(self.uri) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -94,3 +95,19 @@ async def test_a_page_that_is_full_asks_no_more() -> None:
     cursor = Cursor(500, step=2)
     assert await page(cursor, 200) == list(range(0, 400, 2))
     assert [count for name, count in cursor.asked if name == "to_list"] == [100, 100]
+
+
+async def test_each_batch_is_prepared_before_it_is_converted() -> None:
+    prepared: list[int] = []
+
+    async def prepare(documents: Sequence[Document]) -> None:
+        prepared.extend(document["n"] for document in documents)
+
+    def convert(document: Document) -> int:
+        assert document["n"] in prepared
+        return int(document["n"])
+
+    found = await read_page(
+        Cursor(150), convert, lambda _: 1, limit=120, max_bytes=NO_BOUND, prepare=prepare
+    )
+    assert found == prepared == list(range(120))

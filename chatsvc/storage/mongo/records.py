@@ -1,0 +1,26 @@
+"""Records of every kind in MongoDB, read: messages, and changes beside them."""
+
+from __future__ import annotations
+
+from chatsvc.core.page import Bounds, Entry
+from chatsvc.storage.mongo.changes import change_entry
+from chatsvc.storage.mongo.entries import Source
+from chatsvc.storage.mongo.messages import MongoMessages
+from chatsvc.storage.ports.records import RecordReader
+
+
+class MongoRecords(MongoMessages, RecordReader):
+    """Finds messages, and records of every kind."""
+
+    async def user_records(self, user: str, bounds: Bounds) -> list[Entry]:
+        return await self._user_entries(user, bounds, self._sources())
+
+    async def channel_records(self, channel: str, bounds: Bounds) -> list[Entry]:
+        return await self._channel_entries(channel, bounds, self._sources())
+
+    async def count_user_records(self, user: str, bounds: Bounds) -> int:
+        return await self._count_user_entries(user, bounds, self._sources())
+
+    def _sources(self) -> list[Source]:
+        changes = Source(self._read_changes, "id", change_entry)
+        return [self._message_source(), changes]
