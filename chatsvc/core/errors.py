@@ -16,7 +16,8 @@
     ├── Unavailable             a temporary problem here: try again      (503)
     │   ├── LogUnavailable      nothing can be accepted now
     │   ├── StoreUnavailable    the database does not answer now
-    │   └── HistoryBusy         too many reads are waiting for the database
+    │   ├── HistoryBusy         too many reads are waiting for the database
+    │   └── Busy                what is to be decided on is changed by others all the time
     ├── Stale                   decided on what is no longer so: decide again
     ├── LogDamaged              the log on disk differs from what was written
     ├── VersionTooNew           persisted by a newer program than this one
@@ -186,10 +187,16 @@ class HistoryBusy(Unavailable):
     code = "history_busy"
 
 
+class Busy(Unavailable):
+    """What a request goes by was changed by others each time it was decided, or too many wait."""
+
+    code = "busy"
+
+
 class Stale(ChatError):
     """A decision went by what is no longer so: the record ``by`` has changed it since.
 
-    Not for clients: whoever decided does so again.
+    Not for clients: whoever decided does so again (``log/deciding.py``).
     """
 
     def __init__(self, by: int) -> None:

@@ -127,6 +127,7 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("headers_too_large", 431, _FIX, "The head, or a header of it, is too large."),
     ErrorCode("internal_error", 500, Action.LATER, "A server error; its log names the cause."),
     ErrorCode("backlog_full", 503, _WAIT, "Too many bytes wait to be stored."),
+    ErrorCode("busy", 503, _WAIT, "What the request goes by is being changed by too many others."),
     ErrorCode("disk_full", 503, _WAIT, "The disk of the log is nearly full."),
     ErrorCode("history_busy", 503, _WAIT, "Too many reads wait for the database."),
     ErrorCode("log_busy", 503, _WAIT, "Another process holds the log's file."),

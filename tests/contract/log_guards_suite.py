@@ -14,6 +14,7 @@ from chatsvc.core.ids import STEP, format_id
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Draft
 from chatsvc.log.base import MAX_TOGETHER, Appended, MessageLog
+from chatsvc.log.deciding import Deciding, Decision
 from chatsvc.log.guards import Guard
 from testkit.drafts import draft
 from tests.contract.log_suite import ALL, EMPTY, Backend
@@ -82,6 +83,21 @@ class GuardSuite:
         assert isinstance(first, list)
         assert heads == [(first[0].id, first[0].id)] * 19
         assert len(log.tail.page(ALL)) == 1
+
+    async def test_a_thousand_decisions_at_once_on_one_key_are_all_made(
+        self, log: MessageLog
+    ) -> None:
+        deciding = Deciding(log)
+
+        def join() -> Decision:
+            members = sum("r" in one.touches for one in log.tail.page(ALL))
+            return Decision([touching(str(members), "r")], Guard(log.tail.head, ("r",)))
+
+        requests = [deciding.decide_again(join) for _ in range(1000)]
+        results = await asyncio.wait_for(asyncio.gather(*requests), 10 * SOON)
+        assert len({one.id for result in results for one in result}) == 1000
+        read = [msgspec.json.decode(one.body)["content"] for one in log.tail.page(ALL)]
+        assert read == [str(at) for at in range(1000)]
 
     async def test_a_client_id_is_looked_at_before_the_guard(self, log: MessageLog) -> None:
         guard = Guard(log.tail.head, ("r",))
