@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from chatsvc.core.errors import Stale
+from chatsvc.core.errors import LogUnavailable, Stale
 from chatsvc.log.base import Appended
 from chatsvc.log.guards import Guard
 from chatsvc.log.local.log import LocalLog
@@ -29,6 +29,31 @@ async def test_keys_beyond_the_bound_go_once_their_records_are_stored(open_log: 
     with pytest.raises(Stale):
         await log.append_all([draft()], Guard(first[1].id - 1, ("x",)))
     await log.append_all([draft()], Guard(first[1].id, ("x", "a", "b")))
+
+
+async def test_a_commit_that_fails_takes_its_touches_back(
+    open_log: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await open_log(store=NOTHING)
+    as_of = log.tail.head
+
+    def full(_: object) -> None:
+        raise LogUnavailable("the disk is full", code="disk_full")
+
+    touching = msgspec.structs.replace(draft(), touches=("r",))
+    with monkeypatch.context() as patch:
+        patch.setattr(log._file, "insert", full)
+        lost = log.append_all([touching, draft()], Guard(as_of, ("r",)))
+        waits = log.append_all([touching], Guard(as_of, ("r",)))
+        with pytest.raises(LogUnavailable, match="the disk is full"):
+            await lost
+        with pytest.raises(LogUnavailable, match="the disk is full"):
+            await waits
+    assert len(log._touches) == 0
+    (kept,) = await log.append_all([touching], Guard(as_of, ("r",)))
+    with pytest.raises(Stale) as raised:
+        await log.append_all([touching], Guard(as_of, ("r",)))
+    assert raised.value.by == kept.id
 
 
 async def test_a_store_that_has_to_be_filled_again_keeps_them(open_log: Open) -> None:
