@@ -139,6 +139,7 @@ async def test_an_older_latest_written_again_does_not_return(store: MessageStore
     assert await store.write([older]) == []
     assert await store.write([newer]) == []
     assert await store.write([older]) == []
+    assert ids(await store.user_records("bob", Bounds(9))) == [at(2)]
     assert await store.write([older, newer]) == []
     assert ids(await store.user_records("bob", Bounds(9))) == [at(2)]
 

@@ -163,8 +163,8 @@ def test_an_outdated_latest_leaves_no_row(db: sqlite3.Connection, size: int) -> 
     to = tuple(f"user{n:03}" for n in range(size))
     listed = 0 if is_large(to) else size
     read = {n: change(n, "read", to=to, target="user000") for n in range(1, 6)}
-    for batch in ([read[2]], [read[3], read[4]], [read[1], read[2]], [read[5], read[3]]):
-        assert writes.write_records(db, batch, KINDS) == []
+    for numbers, newest in (([2], 2), ([3, 4], 4), ([1, 2], 4), ([4, 5], 5), ([3], 5)):
+        assert writes.write_records(db, [read[n] for n in numbers], KINDS) == []
         assert counts(db) == [0, listed, 1, size, 1, 1]
-    (kept,) = sqlite_records.user_records(db, "user000", Bounds(9))
-    assert kept.id == read[5].id
+        (kept,) = sqlite_records.user_records(db, "user000", Bounds(9))
+        assert kept.id == read[newest].id
