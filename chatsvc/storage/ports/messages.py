@@ -57,7 +57,7 @@ class MessageReader(Protocol):
 
     @abc.abstractmethod
     async def user_page(self, user: str, bounds: Bounds) -> list[Entry]:
-        """Messages whose audience holds the user, by ``rev``."""
+        """Messages whose audience holds the user."""
 
     @abc.abstractmethod
     async def count_user(self, user: str, bounds: Bounds) -> int:

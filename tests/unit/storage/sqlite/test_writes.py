@@ -158,6 +158,18 @@ def test_a_message_of_another_kind_keeps_it(db: sqlite3.Connection) -> None:
         assert [one.kind for one in page] == ["poll", "message"]
 
 
+@pytest.mark.parametrize(("size", "removed"), [(4, 4), (5, 0)])
+def test_a_replaced_latest_costs_a_large_audience_nothing(
+    db: sqlite3.Connection, size: int, removed: int
+) -> None:
+    to = tuple(f"user{n:03}" for n in range(size))
+    writes.write_records(db, [change(1, "read", to=to)], KINDS)
+    statements: list[str] = []
+    db.set_trace_callback(statements.append)
+    writes.write_records(db, [change(2, "read", to=to)], KINDS)
+    assert sum(one.startswith("DELETE FROM inbox") for one in statements) == removed
+
+
 @pytest.mark.parametrize("size", [2, 5])
 def test_an_outdated_latest_leaves_no_row(db: sqlite3.Connection, size: int) -> None:
     to = tuple(f"user{n:03}" for n in range(size))
