@@ -39,6 +39,7 @@ def test_a_conversation_stays_while_it_has_a_change(
     assert purging.purge(db, record(3).id, 9) == 2
     assert counts(db) == [0, 1, listed, 1, 1, len(to)]
     assert listing.conversations(db, "alice", MAX_ID, 9, 1 << 20) == []
+    assert listing.members(db, "alice", record(1, to=to).channel) is None
     assert [one.id for one in sqlite_records.user_records(db, to[-1], Bounds(9))] == [record(3).id]
     writes.write_records(db, [record(4, to=to)], KINDS)
     assert len(listing.conversations(db, "alice", MAX_ID, 9, 1 << 20)) == 1
@@ -65,6 +66,16 @@ def test_a_step_is_bounded_by_the_rows_that_it_deletes(
     writes.write_records(db, batch, KINDS)
     assert [purging.purge(db, MAX_ID, 99) for _ in range(6)] == [1, 1, 1, 3, 2, 0]
     assert counts(db) == [0] * 6
+
+
+def test_messages_of_a_large_conversation_are_a_row_each(
+    db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = [record(n, to=CROWD) for n in range(1, 6)]
+    for rows, purged in ((14, [4, 1, 0]), (15, [5, 0, 0])):  # the last ends ten members too
+        monkeypatch.setattr(purging, "PURGED_ROWS", rows)
+        writes.write_records(db, batch)
+        assert [purging.purge(db, MAX_ID, 99) for _ in range(3)] == purged
 
 
 def test_one_record_is_deleted_however_many_rows_it_has(
