@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pymongo import InsertOne, ReplaceOne
+from pymongo import DESCENDING, InsertOne, ReplaceOne
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from chatsvc.core.ids import format_id
@@ -74,12 +74,25 @@ class Insertion:
         Raises:
             StoreUnavailable: MongoDB does not answer.
         """
+        if not ids:
+            return {}
         query = {self._by: {"$in": [format_id(one) for one in ids]}}
         fields = _SAMENESS | {self._by: 1}
         found = await self._connection.write(
             lambda: self._collection.find(query, fields, collation=SIMPLE).to_list(None)
         )
         return {int(document[self._by], 16): _sameness_of(document) for document in found}
+
+    async def newest(self) -> int:
+        """The highest id of a record here, 0 if there is none.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        cursor = self._collection.find({}, {self._by: 1}, collation=SIMPLE)
+        last = cursor.sort(self._by, DESCENDING).limit(1)
+        found = await self._connection.write(lambda: last.to_list(None))
+        return int(found[0][self._by], 16) if found else 0
 
     async def _blame(self, one: Encoded, exc: OperationFailure) -> list[Rejection]:
         # A server that refuses every write the same way is at fault, not the document.
@@ -112,8 +125,6 @@ class Insertion:
         return rejections
 
     async def _judge_duplicates(self, records: Sequence[Record]) -> list[Rejection]:
-        if not records:
-            return []
         known = await self.held([record.id for record in records])
         rejections: list[Rejection] = []
         for record in records:

@@ -15,7 +15,6 @@ from chatsvc.core.kinds import Kinds
 from chatsvc.core.record import Record
 from chatsvc.storage.bodies import conflicting, partition_records, sameness
 from chatsvc.storage.mongo.changes import encode_change
-from chatsvc.storage.mongo.collections import newest_id
 from chatsvc.storage.mongo.conversation_updates import BatchConversations
 from chatsvc.storage.mongo.database import MongoDatabase
 from chatsvc.storage.mongo.documents import Encoded, encode
@@ -79,7 +78,7 @@ class MongoWrites(MongoDatabase, MessageWriter):
         newest change, as all are but those that are written again.
         """
         if self._newest_change is None:
-            self._newest_change = await newest_id(self._connection, self._read_changes, {}, by="id")
+            self._newest_change = await self._change_insertion.newest()
         lowest = min((one.record.id for one in part.messages), default=0)
         if not part.changes and lowest > self._newest_change:
             return part._replace(rejections=[])

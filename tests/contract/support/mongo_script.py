@@ -8,6 +8,8 @@ from typing import Any
 
 from mockupdb import MockupDB
 
+from chatsvc.core.kinds import Kinds
+from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.storage.mongo.store import MongoStore
 
 PATIENT_SECONDS = 60
@@ -77,7 +79,7 @@ def running_script() -> Iterator[Script]:
         script.server.stop()
 
 
-def store_at(uri: str) -> MongoStore:
+def store_at(uri: str, kinds: Kinds = MESSAGES_ONLY) -> MongoStore:
     """A patient store, not open yet."""
     return MongoStore(
         uri,
@@ -86,6 +88,7 @@ def store_at(uri: str) -> MongoStore:
         read_seconds=PATIENT_SECONDS,
         write_seconds=PATIENT_SECONDS,
         selection_seconds=PATIENT_SECONDS,
+        kinds=kinds,
     )
 
 
