@@ -115,7 +115,9 @@ async def expect_what_is_stored(store: MongoStore, other: Database, written: lis
     for user in (MANY[0], MANY[4], MANY[-1]):
         mine = [one for one in written if user in one.audience and format_id(one.id) in stored]
         expect(await store.user_records(user, Bounds(99)), mine)
-        expect(await store.user_records(user, Bounds(99, after=1, newest=False)), mine)
+        for after in (1, *(one.id for one in mine)):
+            resumed = await store.user_records(user, Bounds(99, after=after, newest=False))
+            expect(resumed, [one for one in mine if one.id > after])
         assert await store.count_user_records(user, Bounds(99)) == len(mine)
         for listed in await store.conversations(user, before=MAX_ID, limit=99):
             assert format_id(listed.last_id) in stored
@@ -209,15 +211,17 @@ async def test_a_set_that_was_being_ended_is_begun_again(
     store: MongoStore, other: Database, killer: Killer
 ) -> None:
     for calls in range(20):
-        await store.write([record(1, to=FIVE)])
+        await store.write([record(1, to=FIVE), record(2, to=MANY)])
         killer.left = calls
         try:
-            await store.purge(record(2).id)
+            await store.purge(record(3).id)
             break
         except Killed:
             killer.left = -1
         await store.write([record(9, to=FIVE)])
-        assert ids(await store.user_page(FIVE[-1], Bounds(9)))[-1] == record(9).id
+        for _ in range(2):
+            assert ids(await store.user_page(FIVE[-1], Bounds(9)))[-1] == record(9).id
+            await store.purge(record(5).id)  # what ends another set leaves this one
         for name in COLLECTIONS:
             other[name].delete_many({})
     else:
@@ -280,3 +284,34 @@ async def test_a_body_with_members_of_another_time_has_its_people_once(
     found = await store.get(odd.id)
     assert found is not None
     assert (found.body, found.audience) == (odd.body, MANY)
+
+
+async def test_a_set_that_has_only_changes_left_is_not_listed(
+    store: MongoStore, other: Database
+) -> None:
+    for people in (FIVE, FEW):
+        await store.write([record(len(people), to=people), change(9, to=people)])
+        assert await store.purge(record(9).id) == 1
+        assert ids(await store.user_records(people[-1], Bounds(9))) == [change(9).id]
+        assert await store.conversations(people[-1], before=MAX_ID, limit=9) == []
+        assert await store.members(people[-1], channel_of(people)) is None
+        conversation = other.messages_conversations.find_one({"_id": channel_of(people)})
+        assert conversation["last_id"] == format_id(0)
+        assert "last_message" not in conversation
+        for name in COLLECTIONS:
+            other[name].delete_many({})
+
+
+async def test_an_older_record_written_again_takes_a_set_not_back(store: MongoStore) -> None:
+    await store.write([record(1, to=FIVE), record(9, to=FIVE)])
+    await store.write([record(1, to=FIVE)])
+    found = await store.user_page(FIVE[0], Bounds(9, after=record(5).id, newest=False))
+    assert ids(found) == [record(9).id]
+
+
+async def test_no_member_is_taken_for_another(store: MongoStore) -> None:
+    names = ["a", "a-", "a-b", "a b", "ab", "A", "á", "a+"]
+    sets = [(name, *(f"{n}z" for n in range(n, n + 4))) for n, name in enumerate(names)]
+    await store.write([record(n, to=people) for n, people in enumerate(sets, 1)])
+    for n, name in enumerate(names, 1):
+        assert ids(await store.user_page(name, Bounds(9))) == [record(n).id], name

@@ -215,3 +215,26 @@ async def test_a_first_watermark_that_is_not_taken_is_unavailable(
         "writeErrors": [{"index": 0, **DUPLICATE}],
     }
     assert not await store.set_watermark(None, Mark(1, 1, "a"))
+
+
+async def test_participants_are_sent_with_the_first_record_of_a_large_set_alone(
+    script: Script, store: MongoStore
+) -> None:
+    people = tuple(f"user{n:03}" for n in range(250))
+    begun = found({"_id": record(1, to=people).channel})
+    script.answers["find"] = lambda ask: (
+        begun if ask["find"] == "messages_conversations" else found()
+    )
+    script.asked.clear()
+    await store.write([record(1, to=people)])
+    sent = [(name, ask) for name, ask in script.asked if name in ("insert", "update")]
+    assert [(name, ask[name]) for name, ask in sent] == [
+        ("update", "messages_conversations"),
+        ("insert", "messages"),
+        ("update", "messages_conversations"),
+    ]
+    assert "user249" not in str(sent)
+    first, _, last = (ask for _, ask in sent)
+    position = format_id(record(1).id)
+    assert first["updates"][0]["u"] == {"$max": {"last_record": position}}
+    assert last["updates"][0]["u"]["$set"]["last_id"] == position

@@ -165,3 +165,39 @@ async def test_a_page_of_large_bodies_is_cut_over_all_sources(
     expected = range(25, 30) if newest else range(1, 6)
     assert ids(found) == [START + n * STEP for n in expected]
     assert body_bytes(found[1:]) <= 5000 < body_bytes(found)
+
+
+async def test_a_range_of_one_id_is_looked_at(store: MongoStore) -> None:
+    await store.write([record(1, to=SETS[0]), record(2, to=SETS[8])])
+    for number in (1, 2):
+        position = START + number * STEP
+        bounds = Bounds(9, after=position - 1, before=position + 1)
+        assert ids(await store.user_page("alice", bounds)) == [position]
+
+
+async def test_a_count_that_is_reached_looks_into_no_large_set(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.write([record(1, to=SETS[8]), record(2, to=SETS[8]), record(3, to=SETS[0])])
+    assert await store.count_user("alice", Bounds(3)) == 3
+    monkeypatch.setattr(store._large_sets, "of", None)
+    assert await store.count_user("alice", Bounds(2)) == 2
+
+
+async def test_a_list_that_is_full_reads_no_older_conversations(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.write([record(n, to=to) for n, to in enumerate(SETS[:7], 1)])
+    await store.write([record(20 + n, to=to) for n, to in enumerate(SETS[7:10])])
+    asked: list[int] = []
+    listed = store._listed
+
+    async def noted(channels: Sequence[str], bounds: Bounds) -> Any:
+        asked.append(len(channels))
+        return await listed(channels, bounds)
+
+    monkeypatch.setattr(store, "_listed", noted)
+    assert len(await store.conversations("alice", before=MAX_ID, limit=3)) == 3
+    assert asked == []
+    assert len(await store.conversations("alice", before=MAX_ID, limit=4)) == 4
+    assert asked == [2]

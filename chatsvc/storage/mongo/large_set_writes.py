@@ -74,7 +74,9 @@ class LargeSetWrites:
             await add_members(
                 self._connection, self._members, [(one.channel, one.audience) for one in new]
             )
-            await update_all(self._connection, self._conversations, map(_begin, newest.values()))
+            moved = [one for channel, one in newest.items() if channel in begun]
+            updates = [*map(_begin, new), *map(_move_on, moved)]
+            await update_all(self._connection, self._conversations, updates)
 
     async def end(self, channels: Sequence[str], last: int) -> None:
         """Remove those of the sets that have no record above ``last``.
@@ -158,3 +160,9 @@ def _begin(newest: Record) -> Update:
             "$unset": {"ending": ""},
         },
     )
+
+
+def _move_on(newest: Record) -> Update:
+    # Without the participants: they would be sent with every record of their conversation.
+    change = {"$max": {"last_record": format_id(newest.id)}}
+    return Update({"_id": newest.channel}, change, upsert=False)
