@@ -28,6 +28,7 @@ include-operation-id = [
     "send_message",
     "get_conversation",
     "list_messages",
+    "list_changes",
     "count_connections",
     "development_token",
 ]
@@ -63,7 +64,7 @@ def test_nothing_is_found(url: str, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "10 selected / 10 total" in done.stdout
+    assert "11 selected / 11 total" in done.stdout
     generated = re.search(r"(\d+) generated", done.stdout)
     assert generated
     assert int(generated[1]) > 300
