@@ -49,6 +49,9 @@ def kinds_of(features: Iterable[Feature]) -> Kinds:
     features = tuple(features)
     control = {frame_type(frame) for frame in get_args(ServerFrame)}
     for feature in features:
+        control |= {frame_type(one) for each in feature.commands for one in each.answers}
+        control |= {frame_type(one) for one in feature.frames} - {k.name for k in feature.kinds}
+    for feature in features:
         frames = {frame_type(frame) for frame in feature.frames}
         for kind in feature.kinds:
             if kind.name in control:

@@ -114,7 +114,10 @@ def decode_frame(
     record = _other(data)
     if record is None or kind not in kinds:
         return record
-    return received(decode_change(data), epoch)
+    try:
+        return received(decode_change(data), epoch)
+    except (msgspec.DecodeError, ValueError):
+        return record  # as pages pass it over: a connection that ends would meet it again
 
 
 def read_cursor(text: str) -> Cursor | None:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from chatsvc.core.kinds import Kind
+from chatsvc.core.participants import channel_key
 from chatsvc.core.record import Draft
 
 _encode = msgspec.json.Encoder().encode
@@ -40,10 +41,13 @@ def draft_change(
         client_id: recognizes a retry; the same fields under it are the same change.
 
     Raises:
-        ValueError: the kind counts, or a field has the name of a member of every record.
+        ValueError: the kind counts, the audience is not the set that the channel names, or a
+            field has the name of a member of every record.
     """
     if kind.counts:
         raise ValueError(f"kind {kind.name!r} must not count: it would be read as a message")
+    if channel_key(audience) != channel:
+        raise ValueError("the audience must be the participants of the channel, sorted")
     if not _RESERVED.isdisjoint(fields):
         raise ValueError(f"fields must not be named {', '.join(sorted(_RESERVED & set(fields)))}")
     # In the order of SharedMembers: the persisted form leaves out what the envelope says.

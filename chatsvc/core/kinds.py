@@ -55,7 +55,7 @@ class Kinds:
     """The kinds that a program knows, by name.
 
     Raises:
-        ValueError: two have the same name.
+        ValueError: two have the same name, or two count.
     """
 
     def __init__(self, kinds: Iterable[Kind]) -> None:
@@ -64,6 +64,9 @@ class Kinds:
             if kind.name in self._kinds:
                 raise ValueError(f"two kinds have the name {kind.name!r}")
             self._kinds[kind.name] = kind
+        counted = [one.name for one in self._kinds.values() if one.counts]
+        if len(counted) > 1:
+            raise ValueError(f"only one kind may count, and here do {', '.join(counted)}")
         self._counted = frozenset(one.name for one in self._kinds.values() if one.counts)
         self._latest = frozenset(one.name for one in self._kinds.values() if one.latest)
 

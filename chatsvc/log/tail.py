@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 from msgspec.structs import force_setattr
 
-from chatsvc.core.audience import INBOX_PARTICIPANTS, is_large
+from chatsvc.core.audience import is_large
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.log.backlog import LIST_BYTES, Backlog, audience_bytes
@@ -121,7 +121,7 @@ class Tail:
                 channel.items.append(record)
             else:
                 cost += self._list_by_channel(record)
-            if len(record.audience) <= INBOX_PARTICIPANTS:
+            if not channels[record.channel].readers:
                 cost += users.add(record)
             if record.id > self.watermark:
                 self.unsaved_bytes += cost
@@ -189,8 +189,9 @@ class Tail:
         index = self._all.remove(record_id)
         listed = self._channels[record.channel]
         listed.remove(record_id)
+        by_user = not listed.readers
         freed = self._end_if_empty(record.channel, listed)
-        if not is_large(record.audience):
+        if by_user:
             freed += self._users.remove(record)
         if record_id <= self.watermark:
             self.recent_bytes -= record.cost + freed
@@ -273,8 +274,9 @@ class Tail:
             # The record leaving is the oldest of all, so it is the first in every list.
             listed = self._channels[record.channel]
             listed.drop_first()
+            by_user = not listed.readers
             freed = self._end_if_empty(record.channel, listed)
-            if not is_large(record.audience):
+            if by_user:
                 freed += self._users.drop_first(record)
             self.recent_bytes -= record.cost + freed
             self.floor = record.id
@@ -305,7 +307,7 @@ class Tail:
             force_setattr(record, "channel", before.channel)
             return 0
         added = audience_bytes(record.channel, record.audience)
-        if is_large(record.audience):
+        if record_list.readers:  # as the first of the conversation is listed, so are the others
             added += self._users.note(record_list, record.audience)
         record_list.cost += added
         return added

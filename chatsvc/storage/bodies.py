@@ -9,6 +9,7 @@ import msgspec
 
 from chatsvc.core.kinds import Kinds
 from chatsvc.core.message import MESSAGES_ONLY
+from chatsvc.core.participants import channel_key
 from chatsvc.core.record import Record
 from chatsvc.storage.ports.messages import Rejection
 
@@ -59,7 +60,8 @@ def partition_records(
             reason = f"the body is not a JSON object: {exc}"
             rejections.append(Rejection(record, "unreadable_body", reason))
             continue
-        rejection = _check_participants(record, body) if kinds.counts(record.kind) else None
+        check = _check_participants if kinds.counts(record.kind) else _check_audience
+        rejection = check(record, body)
         if rejection is not None:
             rejections.append(rejection)
             continue
@@ -78,6 +80,14 @@ def _check_participants(record: Record, body: dict[str, Any]) -> Rejection | Non
             return Rejection(record, AUDIENCE_MISMATCH, reason)
     reason = "the body's participants are not a list of user ids"
     return Rejection(record, "unreadable_body", reason)
+
+
+def _check_audience(record: Record, body: dict[str, Any]) -> Rejection | None:
+    """Why a change is not for the people of its conversation, if it is not."""
+    if record.audience and channel_key(record.audience) == record.channel:
+        return None
+    reason = "a change must be for all participants of its conversation, and no others"
+    return Rejection(record, AUDIENCE_MISMATCH, reason)
 
 
 class Sameness(NamedTuple):

@@ -69,7 +69,7 @@ def operations(reader: ChangeReader, limits: Limits) -> tuple[Operation, ...]:
         fields.check_page_limit(request.limit, limits)
         after = 0 if request.after is None else fields.read_message_id(request.after, "/after")
         if request.channel is not None:
-            check_channel(request.channel)
+            check_channel(caller.user, request.channel)
         kinds = None if request.kinds is None else fields.read_kinds(request.kinds)
         return _Query(Bounds(request.limit, after=after, newest=False), request.channel, kinds)
 

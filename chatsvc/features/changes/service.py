@@ -17,7 +17,7 @@ class ChangeReader:
     async def page(
         self, user: str, channel: str | None, bounds: Bounds, kinds: frozenset[str] | None
     ) -> RecordPage:
-        """Return the oldest records within the bounds.
+        """Return the oldest records within the bounds; :func:`check_channel` comes before.
 
         Raises:
             Forbidden: the user has no such conversation.
@@ -26,22 +26,23 @@ class ChangeReader:
         records = self._history.records
         if channel is None:
             return await records.user_page(user, bounds, kinds)
-        if channel.startswith(","):
-            # Permission before reading: a read would take longer where there are records.
-            permitted = await self._history.participants(user, channel) is not None
-        else:
-            permitted = user in channel.split(",")
-        if not permitted:
+        # Permission before reading: a read would take longer where there are records.
+        if channel[:1] == "," and await self._history.participants(user, channel) is None:
             raise not_a_participant("/channel")
         return await records.channel_page(channel, bounds, kinds, reader=user)
 
 
-def check_channel(channel: str) -> None:
-    """Check that this can be the key of a conversation.
+def check_channel(user: str, channel: str) -> None:
+    """Check that this can be the key of a conversation of the user's.
+
+    Whether a hashed one is, the history alone can tell.
 
     Raises:
         Invalid: at ``/channel``.
+        Forbidden: the key names its participants, and the user is none of them.
     """
     error = channel_error(channel)
     if error is not None:
         raise Invalid.at("/channel", *error)
+    if channel[:1] != "," and user not in channel.split(","):
+        raise not_a_participant("/channel")

@@ -21,7 +21,6 @@ from chatsvc.core.kinds import Kinds
 from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.log.tail import Tail
-from chatsvc.storage.bodies import decode_participants
 from chatsvc.storage.history.listing import ConversationListing
 from chatsvc.storage.history.page_reader import FromStore, PageReader
 from chatsvc.storage.history.pages import FromTail, differ, entries_of, entry_of
@@ -129,13 +128,14 @@ class History:
         """
         oldest = self._expiry.oldest_kept()
         from_tail = partial(self._tail.channel_page, channel)
-        newest = entries_of(from_tail, self._counts, Bounds(1, after=max(oldest - 1, 0)))
+        newest = from_tail(Bounds(1, after=max(oldest - 1, 0)))
         if newest and user in newest[-1].audience:
-            return decode_participants(newest[-1].body).participants
+            return newest[-1].audience  # one look, whoever asks: it must not tell what there is
         if self._tail.complete_above == 0:
             return None  # the tail holds everything there ever was
         found = await self._access.ask(user, lambda: self._store.members(user, channel))
-        return found.participants if found is not None and found.last_id >= oldest else None
+        kept = found is not None and found.last_record >= oldest
+        return found.participants if found is not None and kept else None
 
     async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None:
         """One message, and ``stored`` or only ``accepted``."""

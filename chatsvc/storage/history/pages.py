@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
-from chatsvc.core.page import Bounds, Entry, Page, body_bytes, fit
+from chatsvc.core.page import NO_BYTE_BOUND, Bounds, Entry, Page, fit, take
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail, overlap
 
@@ -14,6 +15,9 @@ RecordsOf = Callable[[Bounds], list[Record]]
 """Records of the tail: of a user, or of a conversation."""
 FromTail = Callable[[Bounds], list[Entry]]
 """The same, as entries, of those kinds that a page is to have."""
+
+_LOOK_AT: Final = 256
+"""Records that are looked at, at least, behind a first look that was not enough."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -35,28 +39,46 @@ def entry_of(record: Record) -> Entry:
 def entries_of(
     records_of: RecordsOf, selects: Callable[[str], bool], bounds: Bounds
 ) -> list[Entry]:
-    """A page of the tail's records of the kinds that are selected: others do not count."""
-    found: list[Entry] = []
-    rest = bounds
-    while True:
-        records = records_of(rest)
-        entries = [entry_of(record) for record in records if selects(record.kind)]
-        found = entries + found if bounds.newest else found + entries
-        if not rest.reached_by(records) or bounds.reached_by(found):
-            return found
-        max_bytes = max(bounds.max_bytes - body_bytes(found), 0)
-        rest = rest._replace(limit=bounds.limit - len(found), max_bytes=max_bytes)
+    """A page of the tail's records of the kinds that are selected: others do not count.
+
+    Where others lie between, each look takes in twice as many as the one before: a message
+    behind a thousand changes is not a thousand searches.
+    """
+    records = records_of(bounds)
+    found = [entry_of(record) for record in records if selects(record.kind)]
+    more = bounds.reached_by(records)
+    rest, looked_at = bounds, len(records)
+    while more and not bounds.reached_by(found):
+        looked_at = max(2 * looked_at, _LOOK_AT)
+        rest = rest._replace(limit=looked_at, max_bytes=NO_BYTE_BOUND)
         if bounds.newest:
             rest = rest._replace(before=records[0].id)
         else:
             rest = rest._replace(after=records[-1].id)
+        records = records_of(rest)
+        entries = [entry_of(record) for record in records if selects(record.kind)]
+        found = entries + found if bounds.newest else found + entries
+        more = len(records) == looked_at
+    return _bounded(found, bounds)
+
+
+def _bounded(found: list[Entry], bounds: Bounds) -> list[Entry]:
+    """As much of it as a source answers within the bounds."""
+    if bounds.newest:
+        newest = take(reversed(found[-bounds.limit :]), _size, bounds.max_bytes)
+        return newest[::-1]
+    return take(found[: bounds.limit], _size, bounds.max_bytes)
+
+
+def _size(entry: Entry) -> int:
+    return len(entry.body)
 
 
 def cut(entries: list[Entry], bounds: Bounds) -> Page:
     """As much of it as the bounds allow."""
     kept = fit(
         entries,
-        lambda entry: len(entry.body),
+        _size,
         bounds.limit,
         bounds.max_bytes,
         from_end=bounds.newest,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from chatsvc.core.kinds import Kinds
-from chatsvc.core.page import Bounds, Entry, Page, RecordPage, body_bytes
+from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry, Page, RecordPage
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.page_reader import FromStore, PageReader
 from chatsvc.storage.history.pages import FromTail, RecordsOf, entries_of
@@ -18,6 +19,8 @@ from chatsvc.storage.ports.records import RecordReader
 
 LOOKED_AT: Final = 2000
 """Records that one page looks at, of which it may have few, or none."""
+_PART: Final = 250
+"""Records that are looked at between two turns of the loop."""
 
 
 class RecordStore(MessageReader, RecordReader, Protocol):
@@ -105,14 +108,26 @@ class RecordHistory:
                 partial(self._ask_count, user, self._store.count_user),
                 bounds,
             )
-        count, rest = 0, bounds._replace(newest=False)
+        return await self._count_some(source, bounds, kinds)
+
+    async def _count_some(self, source: _Source, bounds: Bounds, kinds: AbstractSet[str]) -> int:
+        """Count by looking at records, at most twice as many as are counted or :data:`LOOKED_AT`.
+
+        Beyond that it is the limit: whoever counts does not go on by looking at them one by one.
+        """
+        count = looked_at = 0
+        most = max(2 * bounds.limit, LOOKED_AT)
+        rest = bounds._replace(newest=False, max_bytes=MAX_PAGE_BYTES)
         while count < bounds.limit:
-            page = await self._page(source, rest, kinds)
-            count += len(page.entries)
-            if not page.has_more:
+            if looked_at >= most:
+                return bounds.limit
+            part = await self._part(source, rest, most - looked_at)
+            count += sum(entry.kind in kinds for entry in part.entries)
+            looked_at += len(part.entries)
+            if not part.has_more:
                 break
-            rest = rest._replace(after=page.up_to, limit=bounds.limit - count)
-        return count
+            rest = rest._replace(after=part.up_to)
+        return min(count, bounds.limit)
 
     async def _page(
         self, source: _Source, bounds: Bounds, kinds: AbstractSet[str] | None
@@ -126,23 +141,31 @@ class RecordHistory:
     async def _filtered(
         self, source: _Source, bounds: Bounds, kinds: AbstractSet[str]
     ) -> RecordPage:
-        """Some kinds of several: a bounded number of records is looked at."""
+        """Some kinds of several: a bounded number of records is looked at, part by part."""
         found: list[Entry] = []
-        looked_at = 0
-        rest = bounds
+        size = looked_at = 0
+        up_to, complete = bounds.after, True
+        lost: tuple[int, int] | None = None
         while True:
-            page = await self._read(source.records_of, _all, source.records, rest)
-            looked_at += len(page.entries)
-            found += [entry for entry in page.entries if entry.kind in kinds]
-            page = page._replace(entries=found)
-            bytes_left = bounds.max_bytes - body_bytes(found)
-            if not page.has_more or not page.complete or looked_at >= LOOKED_AT or bytes_left <= 0:
-                return page
-            if len(found) >= bounds.limit:
-                return page
-            rest = rest._replace(
-                after=page.up_to, limit=bounds.limit - len(found), max_bytes=bytes_left
-            )
+            part = await self._part(source, bounds._replace(after=up_to), LOOKED_AT - looked_at)
+            complete, lost = complete and part.complete, lost or part.lost
+            for entry in part.entries:
+                if entry.kind in kinds:
+                    size += len(entry.body)
+                    if len(found) == bounds.limit or (found and size > bounds.max_bytes):
+                        return RecordPage(found, up_to, True, complete, lost)
+                    found.append(entry)
+                up_to = entry.id
+            up_to = part.up_to
+            looked_at += len(part.entries)
+            if not part.has_more or not complete or looked_at >= LOOKED_AT:
+                return RecordPage(found, up_to, part.has_more, complete, lost)
+
+    async def _part(self, source: _Source, bounds: Bounds, limit: int) -> RecordPage:
+        """The next records of all kinds, not more than may be looked at in one go."""
+        await asyncio.sleep(0)  # what is in the tail is looked at without any other wait
+        part = bounds._replace(limit=min(limit, _PART), max_bytes=MAX_PAGE_BYTES)
+        return await self._read(source.records_of, _all, source.records, part)
 
     async def _read(
         self, records_of: RecordsOf, selects: _Selects, from_store: FromStore, bounds: Bounds

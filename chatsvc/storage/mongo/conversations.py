@@ -54,8 +54,8 @@ class MongoConversations(MongoDatabase, ConversationReader):
 
     async def members(self, user: str, channel: str) -> Members | None:
         self._require_open()
-        query = {"_id": channel, "participants": user, "last_id": {"$gt": LOWEST}}
-        fields = {"participants": 1, "last_id": 1}
+        query = {"_id": channel, "participants": user}
+        fields = {"participants": 1, "last_id": 1, "last_record": 1}
         found = await self._connection.read(
             lambda: self._read_conversations.find_one(query, fields, collation=SIMPLE)
         )
@@ -88,4 +88,6 @@ def _message_size(conversation: Conversation) -> int:
 
 
 def _members(document: Document) -> Members:
-    return Members(tuple(document["participants"]), int(document["last_id"], 16))
+    # What version 1 wrote of few people has no last_record, until something is added.
+    newest = max(document["last_id"], document.get("last_record", LOWEST))
+    return Members(tuple(document["participants"]), int(newest, 16))

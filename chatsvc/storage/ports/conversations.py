@@ -14,10 +14,10 @@ from chatsvc.core.page import MAX_PAGE_BYTES
 
 
 class Members(NamedTuple):
-    """Who is in a conversation, and the id of its newest message."""
+    """Who is in a conversation, and the id of its newest record, of whatever kind."""
 
     participants: tuple[str, ...]
-    last_id: int
+    last_record: int
 
 
 class ConversationReader(Protocol):

@@ -92,11 +92,11 @@ def members(db: sqlite3.Connection, user: str, channel: str) -> Members | None:
     A channel that does not exist is looked for among the members all the same.
     """
     row = db.execute(
-        "SELECT c.participants, e.last_id FROM"
+        "SELECT c.participants, e.last_record FROM"
         " (SELECT coalesce((SELECT number FROM conversations WHERE channel = ?), 0) AS number) f"
         " CROSS JOIN members k ON k.user = ? AND k.large IN (0, 1) AND k.conversation = f.number"
         " CROSS JOIN conversations c ON c.number = f.number"
-        " CROSS JOIN conversation_ends e ON e.conversation = f.number WHERE e.last_id > 0",
+        " CROSS JOIN conversation_ends e ON e.conversation = f.number",
         (channel, user),
     ).fetchone()
     return Members(participants_in(row[0]).users, row[1]) if row else None

@@ -49,6 +49,18 @@ def test_a_kind_must_not_have_the_name_of_a_control_frame(name: str) -> None:
         kinds_of([Feature(name="odd", kinds=(Kind(name=name),))])
 
 
+def test_a_kind_must_not_have_the_name_of_a_frame_of_another_feature() -> None:
+    noting = Feature(name="noting", frames=(Note,))
+
+    class Kept(msgspec.Struct, tag="note"):
+        pass
+
+    keeping = Feature(name="keeping", kinds=(Kind(name="note"),), frames=(Kept,))
+    for features in ([noting, keeping], [keeping, noting]):
+        with pytest.raises(ValueError, match="'note' must not have the name"):
+            kinds_of(features)
+
+
 def test_two_features_must_not_have_one_kind() -> None:
     class Message(msgspec.Struct, tag="message"):
         pass

@@ -68,3 +68,9 @@ def test_a_message_is_no_change() -> None:
 def test_a_field_must_not_hide_what_every_record_has(name: str) -> None:
     with pytest.raises(ValueError, match=f"must not be named {name}"):
         drafted(fields={name: "x"})
+
+
+@pytest.mark.parametrize("audience", [("alice",), ("bob", "alice"), ("alice", "bob", "carol")])
+def test_a_change_is_for_all_participants_of_its_conversation(audience: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="must be the participants of the channel"):
+        drafted(audience=audience)

@@ -41,3 +41,8 @@ def test_a_message_is_not_replaced_by_a_later_one() -> None:
 def test_two_kinds_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="two kinds have the name 'edit'"):
         Kinds([Kind(name="edit"), Kind(name="edit", latest=True)])
+
+
+def test_only_one_kind_counts() -> None:
+    with pytest.raises(ValueError, match="only one kind may count, and here do message, notice"):
+        Kinds([Kind(name="message", counts=True), Kind(name="notice", counts=True)])

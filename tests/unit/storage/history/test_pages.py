@@ -43,19 +43,26 @@ def test_messages_are_counted_without_the_other_kinds_and_none_is_read_twice(
     assert len(tail.read) == len(set(tail.read))
 
 
-@pytest.mark.parametrize(
-    ("newest", "found_before"),
-    [(True, [[], [7, 8, 10, 11], [5, 7, 8, 10, 11]]), (False, [[], [1, 2, 4, 5]])],
-)
-def test_after_other_kinds_the_rest_is_asked_for_in_messages_and_bytes(
-    newest: bool, found_before: list[list[int]]
+@pytest.mark.parametrize("newest", [True, False])
+@pytest.mark.parametrize("most", [0, 300, 700, 10_000])
+def test_a_page_among_other_kinds_ends_where_one_of_messages_alone_would(
+    newest: bool, most: int
 ) -> None:
+    bounds = Bounds(6, newest=newest, max_bytes=most)
+    plain = Tail(recent_bytes=1 << 30)
+    plain.extend([record(n) for n in MESSAGES])
+    expected = [one.id for one in plain.user_page("bob", bounds)]
+    assert ids(entries_of(Watched().page, MESSAGES_ONLY.counts, bounds)) == expected
+
+
+@pytest.mark.parametrize("newest", [True, False])
+def test_a_message_among_many_changes_takes_few_looks(newest: bool) -> None:
     tail = Watched()
-    entries_of(tail.page, MESSAGES_ONLY.counts, Bounds(6, newest=newest, max_bytes=10_000))
-    left = [
-        (6 - len(found), 10_000 - sum(len(record(n).body) for n in found)) for found in found_before
-    ]
-    assert [(asked.limit, asked.max_bytes) for asked in tail.asked] == left
+    tail.tail = Tail(recent_bytes=1 << 30)
+    tail.tail.extend([other_kind(n) if n != 10_000 else record(n) for n in range(1, 20_000)])
+    found = ids(entries_of(tail.page, MESSAGES_ONLY.counts, Bounds(1, newest=newest)))
+    assert found == at(10_000)
+    assert len(tail.asked) < 10
 
 
 def test_what_is_in_the_tail_is_read_as_the_store_would_answer() -> None:

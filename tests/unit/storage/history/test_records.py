@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from chatsvc.core.ids import STEP
-from chatsvc.core.page import Bounds, RecordPage
+from chatsvc.core.page import (
+    MAX_PAGE_BYTES,
+    NO_BYTE_BOUND,
+    Bounds,
+    Entry,
+    RecordPage,
+    body_bytes,
+)
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history import records as module
@@ -107,7 +116,7 @@ async def test_a_page_of_few_kinds_looks_at_a_bounded_number(
     page = await world.records.user_page("bob", oldest(2), frozenset({"vote"}))
     assert page.entries == []
     assert page.has_more
-    assert at(5)[0] <= page.up_to <= at(7)[0]
+    assert page.up_to == at(5)[0]
 
 
 async def test_a_page_of_few_kinds_is_bounded_in_bytes() -> None:
@@ -140,3 +149,74 @@ async def test_pages_of_messages_have_no_changes_of_the_tail_either() -> None:
     assert await world.history.get(at(11)[0]) is None
     listed = await world.history.conversations("bob", before=1 << 62, limit=9)
     assert [one.last_id for one in listed.conversations] == [at(10)[0]]
+
+
+async def test_a_page_of_few_kinds_names_what_is_lost_in_any_part_of_its_range(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_PART", 3)
+    world = World(12, 12, 12)
+    hole = (at(1)[0], at(2)[0])
+    world.tail.set_store_positions(stored=world.tail.stored, base=0, hole=hole)
+    for kinds in (None, frozenset({"vote"}), frozenset({"edit"})):
+        page = await world.records.user_page("bob", oldest(), kinds)
+        assert page.lost == hole
+        assert page.up_to == at(12)[0]
+
+
+def of_changes(count: int, text: str = "x") -> tuple[MemoryStore, History]:
+    """So many changes, in the store alone."""
+    store = MemoryStore(kinds=KINDS)
+    made = [change(n, "edit", text=text) for n in range(1, count + 1)]
+    store.disk.changes = {one.id: one for one in made}
+    last = made[-1].id
+    tail = Tail(recent_bytes=0, watermark=last, floor=last)
+    return store, History(store, tail, kinds=KINDS)
+
+
+async def test_a_small_page_that_finds_nothing_reads_the_store_a_few_times() -> None:
+    store, history = of_changes(2200)
+    page = await history.records.user_page("bob", oldest(1), frozenset({"vote"}))
+    assert (page.entries, page.has_more) == ([], True)
+    assert page.up_to == at(module.LOOKED_AT)[0]
+    assert store.reads < 12
+
+
+async def test_a_count_of_some_kinds_is_bounded_in_records_and_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LOOKED_AT", 50)
+    store, history = of_changes(399, "x" * 16_000)
+    largest = 0
+    page_of = store._page
+
+    async def watched(*args: Any, **options: Any) -> list[Entry]:
+        nonlocal largest
+        found = await page_of(*args, **options)
+        largest = max(largest, body_bytes(found))
+        return found
+
+    store._page = watched  # type: ignore[method-assign]
+    bounds = oldest(1000, max_bytes=NO_BYTE_BOUND)
+    assert await history.records.count_user("bob", bounds, frozenset({"vote"})) == 0
+    assert largest <= MAX_PAGE_BYTES + 2 * 16_100
+    bounds = bounds._replace(limit=100)
+    counted = await history.records.count_user("bob", bounds, frozenset({"vote"}))
+    assert counted == 100, "more than 200 that were looked at count as too many"
+
+
+@pytest.mark.parametrize("in_tail", [True, False], ids=["tail", "store"])
+async def test_the_participants_of_a_conversation_of_changes_are_known(in_tail: bool) -> None:
+    people = tuple(f"{name}{'x' * 60}" for name in "abcde")
+    made = change(1, "edit", to=people)
+    assert made.channel.startswith(",sha256:")
+    store = MemoryStore(kinds=KINDS)
+    tail = Tail(recent_bytes=1 << 20)
+    if in_tail:
+        tail.extend([made])
+    else:
+        store.disk.changes[made.id] = made
+        tail = Tail(recent_bytes=0, watermark=made.id, floor=made.id)
+    history = History(store, tail, kinds=KINDS)
+    assert await history.participants(people[0], made.channel) == people
+    assert await history.participants("mallory", made.channel) is None
