@@ -34,6 +34,7 @@ def test_what_the_service_writes_is_kept_without_its_participants() -> None:
     "body",
     [
         b"{}",
+        b'{"participant":["alice","bob"]}',
         b'{"participants":["alice","bob"],"type":"message"}',
         b'{"type":"message","participants":["bob","alice"]}',
         b'{"type":"message","participants":["alice", "bob"]}',

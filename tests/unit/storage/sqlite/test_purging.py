@@ -75,7 +75,10 @@ def test_messages_of_a_large_conversation_are_a_row_each(
     for rows, purged in ((14, [4, 1, 0]), (15, [5, 0, 0])):  # the last ends ten members too
         monkeypatch.setattr(purging, "PURGED_ROWS", rows)
         writes.write_records(db, batch)
+        statements: list[str] = []
+        db.set_trace_callback(statements.append)
         assert [purging.purge(db, MAX_ID, 99) for _ in range(3)] == purged
+        assert not [one for one in statements if one.startswith("DELETE FROM inbox")]
 
 
 def test_one_record_is_deleted_however_many_rows_it_has(
