@@ -25,6 +25,7 @@ from bench.scenarios import (
     hostile_store,
     idle,
     restart,
+    store,
 )
 from chatsvc.arguments import OneLineParser, positive
 
@@ -34,6 +35,7 @@ SCENARIOS: dict[str, Callable[[Options, Figures], Coroutine[Any, Any, None]]] = 
     "idle": idle.run,
     "history": history.run,
     "restart": restart.run,
+    "store": store.run,
     "hostile": hostile.run,
     "hostile-sockets": hostile_sockets.run,
     "hostile-store": hostile_store.run,
@@ -93,6 +95,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         idle=arguments.idle,
         pages=max(1, int(usual.pages * scale)),
         entries=arguments.entries,
+        stored=max(1000, int(usual.stored * scale)),
         peers=_peers(arguments.peers),
         log_level=arguments.log_level,
         against=arguments.against,

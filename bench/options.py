@@ -16,7 +16,8 @@ from bench.processes import Cores, cores
 class Options:
     """The options of a run.
 
-    ``publishes`` and ``sends`` are numbers by concurrency. ``settle_seconds`` is the wait
+    ``publishes`` and ``sends`` are numbers by concurrency; ``stored`` messages are in a store
+    before it is measured. ``settle_seconds`` is the wait
     before memory is read, so that freed memory is returned. ``against`` is another checkout
     whose chatsvc is measured beside this one.
     """
@@ -28,6 +29,7 @@ class Options:
     idle: int = 5000
     pages: int = 2000
     entries: int = 1_000_000
+    stored: int = 100_000
     settle_seconds: float = 1.0
     peers: tuple[Contender, ...] = ()
     log_level: str = "info"
