@@ -199,7 +199,7 @@ LEAST: dict[str, tuple[Callable[[MongoStore], Awaitable[object]], Asked]] = {
     "one message": (lambda store: store.get(1), [("messages", None, 1, None)]),
     "who takes part": (
         lambda store: store.members("bob", "alice,bob"),
-        [("messages_conversations", {"participants": 1, "last_id": 1}, 1, None)],
+        [("messages_conversations", {"participants": 1, "last_id": 1, "last_record": 1}, 1, None)],
     ),
     "a client id": (
         lambda store: store.find_client_id("alice", "alice,bob", "k"),

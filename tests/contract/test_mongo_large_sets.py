@@ -14,6 +14,7 @@ from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.storage.mongo import large_set_writes
 from chatsvc.storage.mongo.store import MongoStore
+from chatsvc.storage.ports.conversations import Members
 from testkit import mongod
 from testkit.records import KINDS, change, record
 from tests.contract.support.mongo_killing import Killed, Killer
@@ -294,7 +295,8 @@ async def test_a_set_that_has_only_changes_left_is_not_listed(
         assert await store.purge(record(9).id) == 1
         assert ids(await store.user_records(people[-1], Bounds(9))) == [change(9).id]
         assert await store.conversations(people[-1], before=MAX_ID, limit=9) == []
-        assert await store.members(people[-1], channel_of(people)) is None
+        found = await store.members(people[-1], channel_of(people))
+        assert found == Members(people, change(9).id)
         conversation = other.messages_conversations.find_one({"_id": channel_of(people)})
         assert conversation["last_id"] == format_id(0)
         assert "last_message" not in conversation

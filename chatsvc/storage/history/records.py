@@ -116,12 +116,12 @@ class RecordHistory:
         Beyond that it is the limit: whoever counts does not go on by looking at them one by one.
         """
         count = looked_at = 0
-        most = max(2 * bounds.limit, LOOKED_AT)
+        maximum = max(2 * bounds.limit, LOOKED_AT)
         rest = bounds._replace(newest=False, max_bytes=MAX_PAGE_BYTES)
         while count < bounds.limit:
-            if looked_at >= most:
+            if looked_at >= maximum:
                 return bounds.limit
-            part = await self._part(source, rest, most - looked_at)
+            part = await self._part(source, rest, maximum - looked_at)
             count += sum(entry.kind in kinds for entry in part.entries)
             looked_at += len(part.entries)
             if not part.has_more:

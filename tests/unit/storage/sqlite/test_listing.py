@@ -101,7 +101,8 @@ def test_a_conversation_of_changes_is_not_listed(
     writes.write_records(db, [change(1, to=to)], KINDS)
     writes.write_records(db, [record(2, to=("alice",))])
     assert listed(db, "alice", 9) == [record(2).id]
-    assert listing.members(db, "alice", change(1, to=to).channel) is None
+    found = listing.members(db, "alice", change(1, to=to).channel)
+    assert found == Members(to, change(1).id)
     writes.write_records(db, [record(3, to=to)])
     assert listed(db, "alice", 9) == [record(3).id, record(2).id]
     found = listing.members(db, "alice", change(1, to=to).channel)

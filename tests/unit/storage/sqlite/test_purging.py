@@ -9,6 +9,7 @@ import pytest
 
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import Bounds
+from chatsvc.storage.ports.conversations import Members
 from chatsvc.storage.sqlite import listing, purging, writes
 from chatsvc.storage.sqlite import records as sqlite_records
 from chatsvc.storage.sqlite.migrations import bring_up
@@ -39,7 +40,7 @@ def test_a_conversation_stays_while_it_has_a_change(
     assert purging.purge(db, record(3).id, 9) == 2
     assert counts(db) == [0, 1, listed, 1, 1, len(to)]
     assert listing.conversations(db, "alice", MAX_ID, 9, 1 << 20) == []
-    assert listing.members(db, "alice", record(1, to=to).channel) is None
+    assert listing.members(db, "alice", record(1, to=to).channel) == Members(to, record(3).id)
     assert [one.id for one in sqlite_records.user_records(db, to[-1], Bounds(9))] == [record(3).id]
     writes.write_records(db, [record(4, to=to)], KINDS)
     assert len(listing.conversations(db, "alice", MAX_ID, 9, 1 << 20)) == 1

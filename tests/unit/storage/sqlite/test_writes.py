@@ -10,8 +10,6 @@ import pytest
 
 from chatsvc.core.audience import is_large
 from chatsvc.core.ids import MAX_ID
-from chatsvc.core.kinds import Kind, Kinds
-from chatsvc.core.message import MESSAGE
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import accept
 from chatsvc.storage.sqlite import listing, messages, purging, writes
@@ -145,17 +143,6 @@ def test_an_older_record_that_comes_later_moves_no_conversation_back(
     assert [one.id for one in sqlite_records.user_records(db, to[0], bounds)] == [record(5).id]
     bounds = Bounds(9, record(2).id, newest=False)
     assert [one.id for one in messages.user_page(db, to[0], bounds)] == [record(3).id]
-
-
-def test_a_message_of_another_kind_keeps_it(db: sqlite3.Connection) -> None:
-    kinds = Kinds([MESSAGE, Kind(name="poll", counts=True)])
-    poll = msgspec.structs.replace(record(1), kind="poll")
-    assert writes.write_records(db, [poll, record(2)], kinds) == []
-    for page in (
-        messages.user_page(db, "alice", Bounds(9)),
-        sqlite_records.channel_records(db, "alice,bob", Bounds(9)),
-    ):
-        assert [one.kind for one in page] == ["poll", "message"]
 
 
 @pytest.mark.parametrize(("size", "removed"), [(4, 4), (5, 0)])
