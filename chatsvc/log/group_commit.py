@@ -92,6 +92,7 @@ class GroupCommit:
         self._batch: list[Waiting] = []
         self._plain = True  # whether each of the batch is one draft, without keys
         self._undecided: list[Waiting] = []
+        self._alone = 0  # how many of the queue are written one by one
         self._scheduled = False
         self._idle: asyncio.Future[None] | None = None
         self.repeats = 0
@@ -117,9 +118,7 @@ class GroupCommit:
         self._queue.append(waiting)
         self._backlog.add(draft.sender, size)
         if not self._scheduled and not self._batch:
-            # At the end of this turn of the loop: what else arrives in it shares the commit.
-            self._scheduled = True
-            self._loop.call_soon(self._start)
+            self._start_soon()
         return future
 
     def append_all(
@@ -150,8 +149,7 @@ class GroupCommit:
             self._in_flight[key] = waiting
         self._queue.append(waiting)
         if not self._scheduled and not self._batch:
-            self._scheduled = True
-            self._loop.call_soon(self._start)
+            self._start_soon()
         return future
 
     def _follow(self, key: Key, follower: Follower) -> None:
@@ -174,6 +172,11 @@ class GroupCommit:
                 self._idle = self._loop.create_future()
             await asyncio.shield(self._idle)
 
+    def _start_soon(self) -> None:
+        # At the end of this turn of the loop: what else arrives in it shares the commit.
+        self._scheduled = True
+        self._loop.call_soon(self._start)
+
     def _start(self) -> None:
         self._scheduled = False
         drafts = self._take()
@@ -183,18 +186,34 @@ class GroupCommit:
             except Exception:
                 # Whatever it is, it must not leave this batch in flight for ever.
                 _logger.exception("commit_not_started", records=len(drafts))
-                error = LogUnavailable("the log cannot write")
-                self._loop.call_soon(self._done, [error] * len(drafts))
+                self._not_started(drafts)
+        elif self._queue:
+            self._start_soon()  # all that was looked at is refused: the others in a later step
         elif self._idle is not None:
             self._idle.set_result(None)
             self._idle = None
+
+    def _not_started(self, drafts: Sequence[Draft]) -> None:
+        """Answer the one append of a batch; of more, try each alone: it is the fault of one."""
+        if len(self._batch) == 1:
+            error = LogUnavailable("the log cannot write")
+            self._loop.call_soon(self._done, [error] * len(drafts))
+            return
+        batch, self._batch = self._batch, []
+        self._alone = len(batch)
+        self._look_again_at_undecided(())
+        self._queue.extendleft(reversed(batch))
+        self._plain = True
+        self._start_soon()
 
     def _take(self) -> list[Draft]:
         """Put a batch together, as far as it goes in one commit; return its drafts."""
         batch, queue = self._batch, self._queue
         drafts: list[Draft] = []
-        size = 0
-        while queue and len(drafts) < COMMIT_RECORDS and size < COMMIT_BYTES:
+        size = looked_at = 0
+        most = 1 if self._alone else COMMIT_RECORDS
+        while queue and len(drafts) < most and size < COMMIT_BYTES:
+            looked_at += 1
             waiting = queue.popleft()
             together = waiting.together
             if together is None:
@@ -202,18 +221,31 @@ class GroupCommit:
             elif drafts and len(drafts) + len(together.drafts) > COMMIT_RECORDS:
                 queue.appendleft(waiting)
                 break
-            elif together.guard is not None and not self._holds(together.guard, waiting):
+            elif not self._joins(together, waiting):
                 continue
             else:
                 drafts += together.drafts
-                self._touches.begin(together.drafts)
                 self._plain = False
             batch.append(waiting)
             size += waiting.size
+        self._alone = max(0, self._alone - looked_at)
         return drafts
 
-    def _holds(self, guard: Guard, waiting: Waiting) -> bool:
+    def _joins(self, together: Together, waiting: Waiting) -> bool:
         """Whether an append goes into this batch; if not, it is refused or looked at again."""
+        try:
+            if together.guard is not None and not self._holds(together.guard, waiting):
+                return False
+            self._touches.begin(together.drafts)
+        except Exception:
+            # A fault of who appends, such as a key that is no string: it is nobody else's.
+            _logger.exception("append_not_looked_at", records=len(together.drafts))
+            error = LogUnavailable("the log cannot tell what the append goes by")
+            self._loop.call_soon(self._refuse, waiting, error)
+            return False
+        return True
+
+    def _holds(self, guard: Guard, waiting: Waiting) -> bool:
         by = self._touches.stale_by(guard)
         if by is not None:
             # In a later step: the record may enter the tail in the one that this is a part of.
@@ -224,13 +256,18 @@ class GroupCommit:
             return False
         return True
 
+    def _look_again_at_undecided(self, records: Sequence[Record]) -> None:
+        """The commit is decided that they waited for: these are its records with keys."""
+        self._touches.settle(records)
+        self._queue.extendleft(reversed(self._undecided))
+        self._undecided.clear()
+
     def _done(self, outcomes: Sequence[Outcome]) -> None:
         batch, self._batch = self._batch, []
         plain, self._plain = self._plain, True
         if not plain:
-            self._touches.settle([one for one in outcomes if isinstance(one, Record)])
-            self._queue.extendleft(reversed(self._undecided))
-            self._undecided.clear()
+            records = [one for one in outcomes if isinstance(one, Record)]
+            self._look_again_at_undecided(records)
         self._start()  # first of all: the disk works while we answer
         count = len(batch) if plain else sum(len(waiting.drafts) for waiting in batch)
         if len(outcomes) != count:

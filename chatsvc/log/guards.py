@@ -66,9 +66,8 @@ class Touches:
         return not self._undecided.isdisjoint(keys)
 
     def begin(self, drafts: Iterable[Draft]) -> None:
-        """Take in drafts of the commit that is put together."""
-        for draft in drafts:
-            self._undecided.update(draft.touches)
+        """Take in drafts of the commit that is put together: all of them, or it raises."""
+        self._undecided |= {key for draft in drafts for key in draft.touches}
 
     def settle(self, records: Sequence[Record]) -> None:
         """The commit is decided: these of its records are durable, and the others are none."""
