@@ -26,6 +26,8 @@ from chatsvc.log.waiting import Follower, Together, Waiting, pass_on
 
 COMMIT_RECORDS: Final = MAX_TOGETHER
 COMMIT_BYTES: Final = 4 * 1024 * 1024
+LOOKED_AT: Final = 2 * COMMIT_RECORDS
+"""How many appends are looked at for one commit: those that do not go into it cost a step too."""
 
 _logger = structlog.get_logger("chatsvc.log")
 
@@ -212,7 +214,7 @@ class GroupCommit:
         drafts: list[Draft] = []
         size = looked_at = 0
         most = 1 if self._alone else COMMIT_RECORDS
-        while queue and len(drafts) < most and size < COMMIT_BYTES:
+        while queue and len(drafts) < most and size < COMMIT_BYTES and looked_at < LOOKED_AT:
             looked_at += 1
             waiting = queue.popleft()
             together = waiting.together
