@@ -41,6 +41,8 @@ from chatsvc.log.tail import Tail
 
 MAX_TOGETHER: Final = 256
 """How many drafts one append may have."""
+MAX_TOGETHER_BYTES: Final = 4 * 1024 * 1024
+"""How many bytes of bodies the drafts of one append may have: they are in one commit."""
 
 AHEAD_SECONDS: Final = 120.0
 """Ids that are further ahead of the clock than this are worth a warning."""
@@ -65,6 +67,9 @@ def check_together(drafts: Sequence[Draft]) -> None:
     """
     if not 1 <= len(drafts) <= MAX_TOGETHER:
         raise ValueError(f"an append must have 1 to {MAX_TOGETHER} drafts, not {len(drafts)}")
+    size = sum(len(draft.rest) for draft in drafts)
+    if size > MAX_TOGETHER_BYTES:
+        raise ValueError(f"an append must have at most {MAX_TOGETHER_BYTES} bytes, not {size}")
     if any(draft.client_id is not None for draft in drafts[1:]):
         raise ValueError("only the first draft of an append may have a client_id")
 
@@ -128,12 +133,13 @@ class LogAppender(abc.ABC):
         before the guard. A refused append refuses no other.
 
         Args:
-            drafts: 1 to :data:`MAX_TOGETHER`; their ids rise in this order.
+            drafts: 1 to :data:`MAX_TOGETHER`, of no more than :data:`MAX_TOGETHER_BYTES`; their
+                ids rise in this order.
             guard: what the decision to append them went by; see :mod:`chatsvc.log.guards`.
 
         Raises:
-            ValueError: at once: there are too few or too many, or a ``client_id`` stands on
-                another than the first.
+            ValueError: at once: there are too few or too many, they are too large, or a
+                ``client_id`` stands on another than the first.
 
         The future raises what that of :meth:`append` raises, for all of them, and:
             Stale: a record touched one of the guard's keys since. That record, ``by``, is in

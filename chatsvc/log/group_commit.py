@@ -19,13 +19,13 @@ from chatsvc.core.errors import ChatError, LogUnavailable, Stale, TooManyRequest
 from chatsvc.core.record import Draft, Record
 from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.backlog import Backlog
-from chatsvc.log.base import MAX_TOGETHER, Appended, check_together
+from chatsvc.log.base import MAX_TOGETHER, MAX_TOGETHER_BYTES, Appended, check_together
 from chatsvc.log.guards import Guard, Touches
 from chatsvc.log.idempotency import Key, KeyWindow
 from chatsvc.log.waiting import Follower, Together, Waiting, pass_on
 
 COMMIT_RECORDS: Final = MAX_TOGETHER
-COMMIT_BYTES: Final = 4 * 1024 * 1024
+COMMIT_BYTES: Final = MAX_TOGETHER_BYTES
 LOOKED_AT: Final = 2 * COMMIT_RECORDS
 """How many appends are looked at for one commit: those that do not go into it cost a step too."""
 
@@ -220,7 +220,10 @@ class GroupCommit:
             together = waiting.together
             if together is None:
                 drafts.append(waiting.draft)
-            elif drafts and len(drafts) + len(together.drafts) > COMMIT_RECORDS:
+            elif drafts and (
+                len(drafts) + len(together.drafts) > COMMIT_RECORDS
+                or size + waiting.size > COMMIT_BYTES
+            ):
                 queue.appendleft(waiting)
                 break
             elif not self._joins(together, waiting):

@@ -301,7 +301,7 @@ class LocalLog(MessageLog):
             self._check_open()
         listed = self.tail.lists_channel(draft.channel)
         # That a draft and its record are in memory together while they are written is not
-        # counted: a commit has no more than 4 MiB.
+        # counted: a commit has no more than 4 MiB and one draft.
         size = draft.cost if listed else draft.cost + lists_bytes(draft)
         if self.tail.backlog.total + size > self._fair_share.free_for_all:
             self._fair_share.check(draft.sender, size)

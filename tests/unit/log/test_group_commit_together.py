@@ -86,7 +86,8 @@ async def test_an_append_is_not_split_by_the_bytes_of_a_commit(
         disk.commit.append_all([draft(content), draft(content)])
     disk.commit.append(draft("2"))
     await turn()
-    assert [len(batch) for batch in disk.batches] == [4]
+    disk.finish()
+    assert [len(batch) for batch in disk.batches] == [2, 3]
 
 
 @pytest.mark.parametrize("count", [0, MAX_TOGETHER + 1])
