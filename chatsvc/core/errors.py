@@ -196,6 +196,7 @@ class Busy(Unavailable):
 class Stale(ChatError):
     """A decision went by what is no longer so: the record ``by`` has changed it since.
 
+    Where the log does not know what was touched, ``by`` is the position up to which it does not.
     Not for clients: whoever decided does so again (``log/deciding.py``).
     """
 

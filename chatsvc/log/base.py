@@ -142,8 +142,8 @@ class LogAppender(abc.ABC):
                 ``client_id`` stands on another than the first.
 
         The future raises what that of :meth:`append` raises, for all of them, and:
-            Stale: a record touched one of the guard's keys since. That record, ``by``, is in
-                the tail by now.
+            Stale: a record touched one of the guard's keys since, or the log cannot tell. That
+                record, ``by``, is in the tail by now, or it is stored.
         """
 
     @abc.abstractmethod

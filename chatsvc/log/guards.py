@@ -14,6 +14,9 @@ what became of it is known when the next is put together. So there are touches o
   so what meets one of them is neither stale nor accepted, but looked at again with the next
   commit.
 
+What a store has seen that the log has not is not known by its keys: a decision as of a position
+below that is stale, whatever its keys are. So is one that is older than what is remembered.
+
 Names of keys: ``m/<channel>/<user>``, ``r/<channel>``, ``s/<channel>``, ``p/<a>,<b>``,
 ``u/<user>``; here they are any strings.
 """
@@ -48,7 +51,7 @@ class Touches:
 
     def __init__(self, forgotten: int, max_keys: int = MAX_KEYS) -> None:
         self.forgotten = forgotten
-        """The highest touch that is not known any more."""
+        """The highest touch that is not known any more, or never was."""
         self._max_keys = max_keys
         self._last: OrderedDict[str, int] = OrderedDict()  # the last touched at the end
         self._undecided: set[str] = set()
@@ -64,6 +67,10 @@ class Touches:
     def are_undecided(self, keys: Iterable[str]) -> bool:
         """Whether a record that is not durable yet touches one of these keys."""
         return not self._undecided.isdisjoint(keys)
+
+    def may_have_missed(self, up_to: int) -> None:
+        """Up to here keys may have been touched that are not known here."""
+        self.forgotten = max(self.forgotten, up_to)
 
     def begin(self, drafts: Iterable[Draft]) -> None:
         """Take in drafts of the commit that is put together: all of them, or it raises."""
@@ -95,7 +102,7 @@ class Touches:
             if touched > stored:
                 return
             del last[key]
-            self.forgotten = max(self.forgotten, touched)
+            self.may_have_missed(touched)
 
     def __len__(self) -> int:
         """How many keys are known."""

@@ -89,6 +89,7 @@ class LocalLog(MessageLog):
             tail=tail,
             worker=self._worker,
             reserve=self._reserve,
+            unseen=self._touches.may_have_missed,
         )
         self.maintenance = Maintenance(
             opened,

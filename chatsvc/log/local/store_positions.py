@@ -38,6 +38,8 @@ class StorePositions:
         tail: follows what is decided here.
         worker: the log's thread.
         reserve: no id up to this one may be given to anything any more.
+        unseen: up to this position the store may hold what the log does not. Told in the step in
+            which the tail is.
         clock: seconds that only go up.
     """
 
@@ -50,6 +52,7 @@ class StorePositions:
         tail: Tail,
         worker: Worker,
         reserve: Callable[[int], None],
+        unseen: Callable[[int], None],
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._file = file
@@ -57,6 +60,7 @@ class StorePositions:
         self._tail = tail
         self._worker = worker
         self._reserve = reserve
+        self._unseen = unseen
         self._loop = asyncio.get_running_loop()
         self._clock = clock or self._loop.time
         self._saved = attachment.positions  # owned by the log's thread
@@ -125,6 +129,7 @@ class StorePositions:
             tail.set_store_positions(
                 stored=positions.stored, base=positions.base, hole=positions.hole
             )
+            self._unseen(positions.base)
             self.attached_store, self.begin, self.refill = (
                 store,
                 attachment.begin,
@@ -169,6 +174,7 @@ class StorePositions:
                 hole=positions.hole,
                 confirmed=tail.confirmed,
             )
+            self._unseen(positions.base)
             added()
             self._announce()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -9,8 +12,9 @@ from chatsvc.core.errors import LogUnavailable, Stale
 from chatsvc.log.base import Appended
 from chatsvc.log.guards import Guard
 from chatsvc.log.local.log import LocalLog
+from chatsvc.log.reconcile import StoreState
 from testkit.drafts import draft
-from tests.unit.support.local_logs import NOTHING, Open, send
+from tests.unit.support.local_logs import NOTHING, Open, mark, send
 
 
 async def touch(log: LocalLog, key: str) -> Appended:
@@ -65,3 +69,62 @@ async def test_a_store_that_has_to_be_filled_again_keeps_them(open_log: Open) ->
     assert log.tail.stored < touched[0].id < log.tail.watermark
     await send(log)
     assert len(log._touches) == 4
+
+
+def filled(log: LocalLog, position: int) -> StoreState:
+    """The store, once it has everything up to the position."""
+    log.advance_watermark(position)
+    return StoreState("s", mark(log, position), position)
+
+
+async def test_a_touch_that_only_the_store_has_seen_makes_stale(
+    tmp_path: Path, open_log: Open
+) -> None:
+    """The log was put back from a backup: it lacks a touch, and its store does not."""
+    log = await open_log(store=NOTHING)
+    first = await touch(log, "r")
+    there = filled(log, first.id)
+    await log.close()
+    (tmp_path / "older").mkdir()
+    shutil.copy(tmp_path / "log.db", tmp_path / "older" / "log.db")
+    log = await open_log(store=there)
+    there = filled(log, (await touch(log, "r")).id)
+    await log.close()
+    older = await open_log(tmp_path / "older")
+    assert older.tail.head == first.id
+    await older.attach_store(there)
+    with pytest.raises(Stale) as raised:
+        await older.append_all([draft()], Guard(first.id, ("r",)))
+    assert raised.value.by == older.tail.base == there.head
+    await older.append_all([draft()], Guard(older.tail.head, ("r",)))
+
+
+async def test_records_that_get_another_place_make_older_decisions_stale(open_log: Open) -> None:
+    """The store holds other records under their ids: what those touched is not known."""
+    log = await open_log(store=NOTHING)
+    sent = await touch(log, "a")
+    record = log.tail.get(sent.id)
+    assert record is not None
+    as_of = sent.id - 1
+    await log.readmit([record])
+    with pytest.raises(Stale) as raised:
+        await log.append_all([draft()], Guard(as_of, ("b",)))
+    assert raised.value.by == sent.id
+    await log.append_all([draft()], Guard(sent.id, ("b",)))
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_what_made_a_decision_stale_may_be_in_the_store_alone(
+    open_log: Open, again: bool
+) -> None:
+    log = await open_log(store=NOTHING, recent_bytes=0, idempotency_ms=0)
+    sent = [await touch(log, key) for key in "ab"]
+    there = filled(log, sent[-1].id)
+    if again:
+        await log.close()
+        log = await open_log(store=there, recent_bytes=0, idempotency_ms=0)
+    with pytest.raises(Stale) as raised:
+        await log.append_all([draft()], Guard(sent[0].id, ("b",)))
+    assert raised.value.by == sent[-1].id
+    assert log.tail.get(sent[-1].id) is None
+    assert log.tail.relied_on == sent[-1].id
