@@ -120,10 +120,24 @@ async def _show(admin: DeadLetterAdmin, letter_id: int) -> int:
             "sender": record.sender,
             "audience": record.audience,
             "client_id": record.client_id,
-            "body": msgspec.Raw(record.body),
         }
-    print_line(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode())
+        shown |= _shown_body(record.body)
+    print_line(_as_json(shown))
     return 0
+
+
+def _shown_body(body: bytes) -> dict[str, Any]:
+    shown = {"body": msgspec.Raw(body)}
+    try:
+        _as_json(shown)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        # That is what a store refuses too, so such a letter is not rare.
+        return {"unreadable": f"the body is not JSON: {exc}", "data": body.hex()}
+    return shown
+
+
+def _as_json(shown: dict[str, Any]) -> str:
+    return msgspec.json.format(msgspec.json.encode(shown), indent=2).decode()
 
 
 async def _replay(admin: DeadLetterAdmin, ids: Sequence[int]) -> int:

@@ -153,6 +153,9 @@ class _Form2(msgspec.Struct, array_like=True, tag_field="v", tag=2, gc=False):
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Form1 | _Form2).decode
 _encode_json = msgspec.json.Encoder().encode
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises for bytes that are damaged: text that is no UTF-8, and arrays in arrays
+without end, are no errors of its own."""
 
 
 def compose_body(kind: str, record_id: int, rest: bytes) -> bytes:
@@ -280,7 +283,7 @@ def unpack(record_id: int, data: bytes) -> Record:
     """
     try:
         packed = _decode(data)
-    except msgspec.MsgspecError as exc:
+    except _UNREADABLE as exc:
         version = _peek_version(data)
         if version is not None and version > RECORD_VERSION:
             raise _too_new(record_id, f"version {version}") from exc
@@ -348,5 +351,5 @@ def _peek_version(data: bytes) -> int | None:
     try:
         first = msgspec.msgpack.decode(data, type=list[msgspec.Raw])[0]
         return msgspec.msgpack.decode(first, type=int)
-    except (msgspec.MsgspecError, IndexError):
+    except (*_UNREADABLE, IndexError):
         return None

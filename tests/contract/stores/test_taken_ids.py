@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from chatsvc.core.ids import STEP
 from chatsvc.storage.letter_records import taken_by_letters, taken_by_messages
 from chatsvc.storage.ports.dead_letters import DeadLetter
@@ -22,8 +24,9 @@ async def test_a_letter_of_another_message_takes_the_id(store: MessageStore) -> 
     assert await taken_by_letters(letters, records(2, first=2)) == []
 
 
-async def test_a_damaged_letter_takes_no_id(store: MessageStore) -> None:
-    await store.dead_letters.put([DeadLetter(START + STEP, "damaged", "why", 1, b"no record")])
+@pytest.mark.parametrize("data", [b"no record", b"\x9f\x02\xa1\xff", b"\x91" * 10_000])
+async def test_a_damaged_letter_takes_no_id(store: MessageStore, data: bytes) -> None:
+    await store.dead_letters.put([DeadLetter(START + STEP, "damaged", "why", 1, data)])
     assert await taken_by_letters(store.dead_letters, records(2)) == []
 
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import pytest
 
 from chatsvc.cli import main
@@ -118,6 +119,18 @@ def test_one_whose_bytes_cannot_be_read_is_shown_as_bytes(folder: Path, capsys: 
     shown = json.loads(capsys.readouterr().out)
     assert shown["data"] == "c100"
     assert "cannot be read" in shown["unreadable"]
+
+
+@pytest.mark.parametrize("body", [b'{"content": "hel', b'"\xff"', b"[" * 100_000])
+def test_one_whose_body_is_no_json_is_shown_with_its_bytes(
+    body: bytes, folder: Path, capsys: Captured
+) -> None:
+    put(folder, letter(FIRST, pack(msgspec.structs.replace(record(FIRST), body=body))))
+    assert main(["dead-letters", "show", format_id(FIRST)]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["data"], shown["sender"]) == (body.hex(), "alice")
+    assert shown["unreadable"].startswith("the body is not JSON: ")
+    assert "body" not in shown
 
 
 def test_replayed_it_is_stored_and_gone(folder: Path, capsys: Captured) -> None:

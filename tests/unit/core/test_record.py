@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -210,7 +211,18 @@ def test_a_newer_version_is_refused_whatever_its_shape(change: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\xc1", b"\x90", b"{}", b"\x91\xa1x", b"\x93\x01\x02\x03", b"\x93\x02\x02\x03"]
+    "data",
+    [
+        b"",
+        b"\xc1",
+        b"\x90",
+        b"{}",
+        b"\x91\xa1x",
+        b"\x93\x01\x02\x03",
+        b"\x93\x02\x02\x03",
+        b"\x9f\x02\xa1\xff",
+        b"\x91" * 100_000,
+    ],
 )
 def test_what_is_no_record_is_damage_and_is_named(data: bytes) -> None:
     with pytest.raises(LogDamaged, match="0000000000050000"):
@@ -220,6 +232,15 @@ def test_what_is_no_record_is_damage_and_is_named(data: bytes) -> None:
 def test_an_id_of_a_time_that_cannot_be_is_damage() -> None:
     with pytest.raises(LogDamaged, match="ffffffffffffffff cannot be read"):
         unpack(MAX_ID, pack(RECORD))
+
+
+def test_a_bit_that_is_wrong_is_damage_or_a_newer_version_or_another_record() -> None:
+    data = pack(RECORD)
+    for bit in range(len(data) * 8):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        with suppress(LogDamaged, VersionTooNew):
+            assert unpack(RECORD.id, bytes(changed)) != RECORD
 
 
 def test_a_truncated_record_is_damage_at_every_byte() -> None:
