@@ -7,6 +7,7 @@ them, and a page of theirs is a merge.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from typing import Final
 
 from chatsvc.core.page import Bounds
@@ -25,6 +26,7 @@ class UserLists:
 
     def __init__(self) -> None:
         self._own: dict[str, RecordList] = {}
+        # By address, so that one is found among a user's many without looking at the others.
         self._noted: dict[str, list[RecordList]] = {}
 
     def add(self, record: Record) -> int:
@@ -54,7 +56,7 @@ class UserLists:
             if lists is None:
                 noted[user] = [conversation]
             else:
-                lists.append(conversation)
+                insort(lists, conversation, key=id)
         return NOTE_BYTES * len(users)
 
     def forget(self, conversation: RecordList) -> None:
@@ -62,7 +64,7 @@ class UserLists:
         noted = self._noted
         for user in conversation.readers:
             lists = noted[user]
-            lists.remove(conversation)
+            del lists[bisect_left(lists, id(conversation), key=id)]
             if not lists:
                 del noted[user]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ from chatsvc.core.page import Bounds, take
 from chatsvc.core.record import Record
 from chatsvc.log.record_list import RecordList, merged_page
 from chatsvc.log.tail import Tail
-from chatsvc.log.user_lists import NOTE_BYTES
+from chatsvc.log.user_lists import NOTE_BYTES, UserLists
 from testkit.drafts import record
 
 FEW = ("b", "c", "d")
@@ -130,3 +132,27 @@ def test_a_merged_page_is_that_of_one_list(
     everything = sorted((one for each in lists for one in each.items), key=lambda one: one.id)
     bounds = Bounds(limit, after, before, newest, most)
     assert merged_page("a", lists, bounds) == cut(everything, bounds)
+
+
+def test_letting_go_of_a_conversation_costs_no_look_at_the_others() -> None:
+    looked = 0
+
+    class Counting(RecordList):
+        def __eq__(self, other: object) -> bool:
+            nonlocal looked
+            looked += 1
+            return self is other
+
+        __hash__ = RecordList.__hash__
+
+    lists = UserLists()
+    conversations = [Counting() for _ in range(1000)]
+    for one in conversations:
+        lists.note(one, MANY)
+    order = random.Random(1).sample(conversations, len(conversations))
+    for one in order[:-1]:
+        lists.forget(one)
+    assert looked == 0
+    assert all(lists._noted[user] == [order[-1]] for user in MANY)
+    lists.forget(order[-1])
+    assert not any(user in lists for user in MANY)
