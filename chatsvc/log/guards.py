@@ -33,6 +33,10 @@ MAX_KEYS: Final = 65_536
 """How many touched keys are kept at most once their records are stored: about 15 MB."""
 
 
+FORGET_AT_ONCE: Final = 4096
+"""How many keys are dropped in one call: a millisecond or two of the loop."""
+
+
 class Guard(NamedTuple):
     """What a decision read: keys, and the lowest position to which any of it was folded."""
 
@@ -95,9 +99,11 @@ class Touches:
 
         None that was touched above ``stored``: what was decided from a store that is folded to
         there must be found stale for it, and not for its age.
+
+        A bounded number a call: call again.
         """
         last = self._last
-        while len(last) > self._max_keys:
+        for _ in range(min(len(last) - self._max_keys, FORGET_AT_ONCE)):
             key, touched = next(iter(last.items()))
             if touched > stored:
                 return

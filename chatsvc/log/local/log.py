@@ -245,6 +245,7 @@ class LocalLog(MessageLog):
     def advance_watermark(self, watermark: int) -> None:
         self._positions.stored(watermark)
         self.tail.advance(watermark)
+        self._touches.forget(self.tail.stored)
 
     async def attach_store(self, store: StoreState) -> None:
         before = self.epoch, self._positions.store

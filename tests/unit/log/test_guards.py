@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from chatsvc.core.record import Draft, Record, accept
-from chatsvc.log.guards import Guard, Touches
+from chatsvc.log.guards import FORGET_AT_ONCE, Guard, Touches
 from testkit.drafts import draft
 
 
@@ -112,3 +112,15 @@ def test_what_is_forgotten_never_goes_back() -> None:
     settled(touches, record(10, "a"))
     touches.forget(stored=100)
     assert (len(touches), touches.forgotten) == (0, 50)
+
+
+def test_a_bounded_number_is_forgotten_at_once() -> None:
+    keys = [str(n) for n in range(2 * FORGET_AT_ONCE + 3)]
+    records = [record(at, key) for at, key in enumerate(keys, 1)]
+    touches = settled(Touches(forgotten=0, max_keys=2), *records)
+    left = []
+    for _ in range(4):
+        touches.forget(stored=len(keys))
+        left.append(len(touches))
+    assert left == [FORGET_AT_ONCE + 3, 3, 2, 2]
+    assert touches.forgotten == len(keys) - 2

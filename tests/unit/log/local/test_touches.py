@@ -27,7 +27,6 @@ async def test_keys_beyond_the_bound_go_once_their_records_are_stored(open_log: 
     first = [await touch(log, key) for key in "abcd"]
     assert len(log._touches) == 4, "none of them is stored"
     log.advance_watermark(first[1].id)
-    await send(log)
     assert len(log._touches) == 2
     assert log._touches.forgotten == first[1].id
     with pytest.raises(Stale):
@@ -62,9 +61,9 @@ async def test_a_commit_that_fails_takes_its_touches_back(
 
 async def test_a_store_that_has_to_be_filled_again_keeps_them(open_log: Open) -> None:
     log = await open_log(store=NOTHING)
-    log._touches._max_keys = 2
     touched = [await touch(log, key) for key in "abcd"]
     log.advance_watermark(touched[-1].id)
+    log._touches._max_keys = 2
     await log.attach_store(NOTHING._replace(identity="another"))
     assert log.tail.stored < touched[0].id < log.tail.watermark
     await send(log)
