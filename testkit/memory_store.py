@@ -235,11 +235,12 @@ class MemoryStore(MessageStore):
 
     async def members(self, user: str, channel: str) -> Members | None:
         await self._wait()
-        found = [one for one in self.records.values() if one.channel == channel]
+        held = (self.records | self.disk.changes).values()
+        found = [one for one in held if one.channel == channel]
         newest = max(found, key=lambda one: one.id, default=None)
         if newest is None or user not in newest.audience:
             return None
-        return Members(decode_participants(newest.body).participants, newest.id)
+        return Members(newest.audience, newest.id)
 
     async def get(self, message_id: int) -> Entry | None:
         await self._wait()
