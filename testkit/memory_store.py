@@ -124,6 +124,11 @@ class MemoryStore(MessageStore):
         self.disk.records = records
 
     @property
+    def _everything(self) -> dict[int, Record]:
+        """Messages and changes."""
+        return self.records | self.disk.changes
+
+    @property
     def mark(self) -> Mark | None:
         return self.disk.mark
 
@@ -161,7 +166,7 @@ class MemoryStore(MessageStore):
         return True
 
     async def head(self) -> int:
-        return max([*self.records, *self.disk.changes], default=0)
+        return max(self._everything, default=0)
 
     async def write(self, records: Sequence[Record]) -> builtins.list[Rejection]:
         if self.gate is not None:
@@ -259,7 +264,7 @@ class MemoryStore(MessageStore):
         await self._wait()
         found = [
             (one.id, one.digest)
-            for one in self.records.values()
+            for one in self._everything.values()
             if (one.sender, one.channel, one.client_id) == (sender, channel, client_id)
         ]
         if dead_letters:
@@ -273,17 +278,18 @@ class MemoryStore(MessageStore):
 
     async def client_ids_above(self, after: int, limit: int) -> Sequence[ClientIdAt]:
         await self._wait()
-        found = [self.records[key] for key in sorted(self.records) if key > after][:limit]
+        held = self._everything
+        found = [held[key] for key in sorted(held) if key > after][:limit]
         return [ClientIdAt(one.id, one.sender, one.client_id) for one in found]
 
     async def past_client_ids(self, *, limit: int, since_ms: int) -> PastClientIds:
         await self._wait()
         held = [one for one in map(record_of, self.letters.held.values()) if one is not None]
         put_aside = [one for one in held if one.client_id is not None]
-        newest_ms = id_ms(max([*self.records, *(one.id for one in put_aside)], default=0))
+        newest_ms = id_ms(max([*self._everything, *(one.id for one in put_aside)], default=0))
         bound = listed_above_ms(newest_ms, since_ms)
         latest: dict[str, int] = {}
-        for one in [*self.records.values(), *put_aside]:
+        for one in [*self._everything.values(), *put_aside]:
             minted_ms = minted_ahead_ms(one)
             if minted_ms is not None and minted_ms > bound:
                 latest[one.sender] = max(minted_ms, latest.get(one.sender, 0))
@@ -309,7 +315,7 @@ class MemoryStore(MessageStore):
         self, ours: Callable[[Record], bool], bounds: Bounds, *, changes: bool = False
     ) -> list[Entry]:
         await self._wait()
-        held = self.records | (self.disk.changes if changes else {})
+        held = self._everything if changes else self.records
         found = [
             entry_of(held[key])
             for key in sorted(held)

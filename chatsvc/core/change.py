@@ -38,7 +38,8 @@ def draft_change(
         fields: what its frame has beside the members of every record.
         target: what it is about, for a kind that is ``latest``.
         origin: the connection or device that it comes from.
-        client_id: recognizes a retry; the same fields under it are the same change.
+        client_id: recognizes a retry; the same fields under it are the same change. One that a
+            newer of a ``latest`` kind has replaced is known for as long as the log remembers it.
 
     Raises:
         ValueError: the kind counts, the audience is not the set that the channel names, or a

@@ -1,4 +1,4 @@
-"""What a store notes of client ids beside the messages and the dead letters."""
+"""What a store notes of client ids beside the records and the dead letters."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class DeadLetterAdmin:
         return Replay(letter.id, True)
 
     async def _accepted_again(self, record: Record) -> int | None:
-        """The id of another stored message under the record's key, where there must be none.
+        """The id of another stored record under the record's key, where there must be none.
 
         A ``client_id`` that is no UUIDv7 may be used again after a while.
         """

@@ -16,7 +16,7 @@ from chatsvc.storage.ports.client_ids import ClientIdAt, ClientIdReader
 from chatsvc.storage.ports.dead_letters import HasDeadLetters
 
 MAX_READ: Final = 500_000
-"""Messages whose client ids are read one by one."""
+"""Records whose client ids are read one by one."""
 _AT_ONCE: Final = 1000
 _ANY_TIME: Final = id_ms(MAX_ID)
 
@@ -30,9 +30,9 @@ class ClientIdHistory(ClientIdReader, HasDeadLetters, Protocol):
 async def learn_past(log: StoreAttachment, store: ClientIdHistory) -> None:
     """Let the log know which client ids the store may hold that it never knew itself.
 
-    Every message bounds its own ``client_id``, or is listed as minted ahead. But where the ids
-    of the messages are ahead of the clock, because it was wrong once, that bound is of a time
-    to come, and all would be looked up until then. So the messages that are ahead are read,
+    Every record bounds its own ``client_id``, or is listed as minted ahead. But where the ids
+    of the records are ahead of the clock, because it was wrong once, that bound is of a time
+    to come, and all would be looked up until then. So the records that are ahead are read,
     and their senders have bounds of their own. The clock decides only which those are.
 
     Raises:
@@ -71,7 +71,7 @@ async def _read_ahead(store: ClientIdHistory, since_ms: int, latest: dict[str, i
 
 
 async def _above(store: ClientIdHistory, after: int) -> AsyncIterator[ClientIdAt]:
-    """Of messages and dead letters above an id."""
+    """Of records and dead letters above an id."""
     last = after
     while found := await store.client_ids_above(last, _AT_ONCE):
         for one in found:

@@ -206,17 +206,22 @@ LEAST: dict[str, tuple[Callable[[MongoStore], Awaitable[object]], Asked]] = {
         [
             ("messages_dead_letters", {"digest": 1}, 1, OLDEST),
             ("messages", None, 1, OLDEST),
+            ("messages_changes", None, 1, {"id": 1}),
         ],
     ),
     "client ids in order": (
         lambda store: store.client_ids_above(0, 7),
-        [("messages", {"sender": 1, "client_id": 1}, 7, OLDEST)],
+        [
+            ("messages", {"_id": 1, "sender": 1, "client_id": 1}, 7, OLDEST),
+            ("messages_changes", {"id": 1, "sender": 1, "client_id": 1}, 7, {"id": 1}),
+        ],
     ),
     "the past": (
         lambda store: store.past_client_ids(limit=7, since_ms=1),
         [
             ("messages_dead_letters", {"_id": 1}, 1, NEWEST),
             ("messages", {"_id": 1}, 1, NEWEST),
+            ("messages_changes", {"id": 1}, 1, {"id": -1}),
         ],
     ),
     "the newest letter": (
@@ -299,7 +304,8 @@ async def test_the_stores_own_documents_are_named(script: Script, store: MongoSt
 async def test_the_latest_of_each_sender_are_grouped_by_the_server(
     script: Script, store: MongoStore
 ) -> None:
-    script.answers["find"] = lambda ask: found({"_id": format_id(5 << 16)})
+    newest = format_id(5 << 16)
+    script.answers["find"] = lambda ask: found({"_id": newest, "id": newest})
     script.answers["aggregate"] = lambda _: found({"_id": "zoe", "latest": Int64(9_000)})
     assert await store.past_client_ids(limit=7, since_ms=3) == (5, [("zoe", 9_000)])
     pipelines = [ask["pipeline"] for name, ask in script.asked if name == "aggregate"]
@@ -311,7 +317,7 @@ async def test_the_latest_of_each_sender_are_grouped_by_the_server(
             {"$sort": {"latest": -1}},
             {"$limit": 7},
         ]
-    assert len(pipelines) == 2, "of the letters and of the messages"
+    assert len(pipelines) == 3, "of the letters, of the messages and of the changes"
 
 
 async def test_all_letters_get_their_keys_whatever_becomes_of_one(

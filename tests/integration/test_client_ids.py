@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from chatsvc.core.change import draft_change
 from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.kinds import Kind
 from chatsvc.core.page import Bounds
 from chatsvc.storage.dead_letters import DeadLetterAdmin
 from testkit.client_ids import uuid7_at
@@ -84,6 +86,26 @@ async def test_the_log_is_lost(site: Deployment, ahead: int) -> None:
     lookups = site.store.lookups
     assert not (await site.send("fresh", fresh, "carol")).duplicate
     assert site.store.lookups == lookups
+
+
+@pytest.mark.parametrize("ahead", [-HOUR, 0, 4_000, 3 * HOUR])
+async def test_the_log_of_a_change_is_lost(site: Deployment, ahead: int) -> None:
+    client_id = uuid7_at(site.ms + ahead)
+    edit = draft_change(
+        Kind(name="edit"),
+        channel="alice,bob",
+        audience=("alice", "bob"),
+        sender="alice",
+        fields={"text": "x"},
+        client_id=client_id,
+    )
+    first = await site.log.append(edit)
+    await site.store_all()
+    await site.lose_the_log()
+    key = "alice", "alice,bob", client_id
+    assert not site.log.knows_key(key), "who appends it has to ask the store"
+    found = await site.store.find_client_id(*key, after=site.log.used_above(key))
+    assert found == (first.id, edit.digest)
 
 
 async def test_the_log_is_lost_while_the_clock_is_behind(site: Deployment) -> None:

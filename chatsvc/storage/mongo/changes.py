@@ -17,6 +17,7 @@ from chatsvc.core.errors import VersionTooNew
 from chatsvc.core.ids import format_id
 from chatsvc.core.page import Entry
 from chatsvc.core.record import Record
+from chatsvc.storage.client_ids import minted_ahead_ms
 from chatsvc.storage.mongo.documents import (
     Document,
     Encoded,
@@ -55,6 +56,9 @@ def to_change(record: Record, *, latest: bool) -> Document:
         document["audience"] = list(record.audience)
     if record.client_id is not None:
         document["client_id"] = record.client_id
+        ahead = minted_ahead_ms(record)
+        if ahead is not None:
+            document["minted_ahead_ms"] = ahead
     return document | body_fields(record)
 
 

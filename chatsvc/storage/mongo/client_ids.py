@@ -1,8 +1,12 @@
-"""Client ids in MongoDB: of messages and of dead letters, found by their key."""
+"""Client ids in MongoDB: of records and of dead letters, found by their key."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from functools import partial
+from itertools import chain
+from operator import attrgetter
 
 from pymongo import ASCENDING
 
@@ -17,7 +21,7 @@ from chatsvc.storage.ports.client_ids import ClientIdAt, ClientIdReader, PastCli
 
 
 class MongoClientIds(MongoDatabase, ClientIdReader):
-    """Looks into the collections of messages and of dead letters."""
+    """Looks into the collections of messages, of changes and of dead letters."""
 
     async def find_client_id(
         self,
@@ -30,48 +34,67 @@ class MongoClientIds(MongoDatabase, ClientIdReader):
     ) -> tuple[int, bytes] | None:
         self._require_open()
         key = sender, channel, client_id
-        # The letters first: what is replayed in between is then found among the messages.
-        letter = await self._find_letter(key, after) if dead_letters else None
-        stored = await self._find_message(key, after)
-        return min((one for one in (letter, stored) if one is not None), default=None)
+        # The letters first: what is replayed in between is then found among the records.
+        found = [await self._find_letter(key, after)] if dead_letters else []
+        found += await asyncio.gather(
+            *(self._find_record(place, by, key, after) for place, by in self._places())
+        )
+        return min((one for one in found if one is not None), default=None)
 
     async def past_client_ids(self, *, limit: int, since_ms: int) -> PastClientIds:
         self._require_open()
         letters = our_ids() | {"client_id": {"$exists": True}}
         letter = await newest_id(self._connection, self._read_letters, letters)
         message = await newest_id(self._connection, self._read_messages, our_messages())
-        newest_ms = id_ms(max(letter, message))
+        change = await newest_id(self._connection, self._read_changes, {}, by="id")
+        newest_ms = id_ms(max(letter, message, change))
         bound = listed_above_ms(newest_ms, since_ms)
         latest: dict[str, int] = {}
-        for place in (self._read_letters, self._read_messages):
-            for sender, minted_ms in await self._minted_after(place, bound, limit):
+        for place, ours in (
+            (self._read_letters, our_ids()),
+            (self._read_messages, our_ids()),
+            (self._read_changes, {}),
+        ):
+            for sender, minted_ms in await self._minted_after(place, ours, bound, limit):
                 latest[sender] = max(minted_ms, latest.get(sender, 0))
         ordered = sorted(latest.items(), key=lambda item: (-item[1], item[0]))
         return PastClientIds(newest_ms, ordered[:limit])
 
     async def client_ids_above(self, after: int, limit: int) -> list[ClientIdAt]:
         self._require_open()
-        return await self._own.collect(
-            self._read_messages,
-            {},
-            "_id",
-            Bounds(limit, after=after, newest=False),
-            _client_id_at,
-            lambda _: 0,
-            fields={"sender": 1, "client_id": 1},
+        bounds = Bounds(limit, after=after, newest=False)
+        found = await asyncio.gather(
+            *(
+                self._own.collect(
+                    place,
+                    {},
+                    by,
+                    bounds,
+                    partial(_client_id_at, by),
+                    lambda _: 0,
+                    fields={by: 1, "sender": 1, "client_id": 1},
+                )
+                for place, by in self._places()
+            )
         )
+        # What is behind the last of a full part is not in this page either.
+        return sorted(chain.from_iterable(found), key=attrgetter("id"))[:limit]
 
-    async def _find_message(
-        self, key: tuple[str, str, str], after: int
+    def _places(self) -> list[tuple[Collection, str]]:
+        """The collections of records, each with the field that holds a record's id."""
+        return [(self._read_messages, "_id"), (self._read_changes, "id")]
+
+    async def _find_record(
+        self, place: Collection, by: str, key: tuple[str, str, str], after: int
     ) -> tuple[int, bytes] | None:
-        """Id and digest of the first message under this key, above an id."""
+        """Id and digest of the first record under this key in a collection, above an id."""
         sender, channel, client_id = key
         found = await self._own.collect(
-            self._read_messages,
+            place,
             {"sender": sender, "channel": channel, "client_id": client_id},
-            "_id",
+            by,
             Bounds(1, after=after, newest=False),
-            lambda document: (int(document["_id"], 16), bytes(document["digest"])),
+            lambda document: (int(document[by], 16), bytes(document["digest"])),
             lambda _: 0,
         )
         return found[0] if found else None
@@ -86,12 +109,12 @@ class MongoClientIds(MongoDatabase, ClientIdReader):
         return (int(found[0]["_id"], 16), bytes(found[0]["digest"])) if found else None
 
     async def _minted_after(
-        self, place: Collection, minted_ms: int, limit: int
+        self, place: Collection, ours: Document, minted_ms: int, limit: int
     ) -> Sequence[tuple[str, int]]:
-        ours: Document = our_ids() | {"minted_ahead_ms": {"$gt": minted_ms}}
+        ahead = ours | {"minted_ahead_ms": {"$gt": minted_ms}}
         cursor = place.aggregate(
             [
-                {"$match": ours | {"sender": {"$type": "string"}}},
+                {"$match": ahead | {"sender": {"$type": "string"}}},
                 {"$group": {"_id": "$sender", "latest": {"$max": "$minted_ahead_ms"}}},
                 {"$sort": {"latest": -1}},
                 {"$limit": limit},
@@ -102,8 +125,8 @@ class MongoClientIds(MongoDatabase, ClientIdReader):
         return [(one["_id"], int(one["latest"])) for one in found]
 
 
-def _client_id_at(document: Document) -> ClientIdAt:
+def _client_id_at(by: str, document: Document) -> ClientIdAt:
     sender, client_id = document["sender"], document.get("client_id")
     if not isinstance(sender, str) or not isinstance(client_id, str | None):
-        raise TypeError("not a message of chatsvc")
-    return ClientIdAt(int(document["_id"], 16), sender, client_id)
+        raise TypeError("not a record of chatsvc")
+    return ClientIdAt(int(document[by], 16), sender, client_id)

@@ -20,17 +20,27 @@ from chatsvc.storage.mongo.errors import cause_of, unavailable
 STORE: Final = {"_id": "store"}
 """The document of version and identity, in the collection ``meta``."""
 
-_KEY_INDEX: Final = IndexModel(  # the first of a key comes first, without a sort
-    [
-        ("sender", ASCENDING),
-        ("channel", ASCENDING),
-        ("client_id", ASCENDING),
-        ("_id", ASCENDING),
-    ],
-    name="client_id",
-    partialFilterExpression={"client_id": {"$exists": True}},
-    collation=SIMPLE,
-)
+
+def _key_index(by: str) -> IndexModel:
+    """The index of client ids. The first of a key comes first, without a sort.
+
+    Args:
+        by: the field that holds a record's id.
+    """
+    return IndexModel(
+        [
+            ("sender", ASCENDING),
+            ("channel", ASCENDING),
+            ("client_id", ASCENDING),
+            (by, ASCENDING),
+        ],
+        name="client_id",
+        partialFilterExpression={"client_id": {"$exists": True}},
+        collation=SIMPLE,
+    )
+
+
+_KEY_INDEX: Final = _key_index("_id")
 _AHEAD_INDEX: Final = IndexModel(
     [("minted_ahead_ms", ASCENDING)],
     name="minted_ahead",
@@ -57,6 +67,8 @@ _CHANGE_INDEXES: Final = (
         partialFilterExpression=_FOR_SMALL_SETS,
         collation=SIMPLE,
     ),
+    _key_index("id"),
+    _AHEAD_INDEX,
 )
 _LARGE_SET_INDEX: Final = IndexModel(  # all that a reader wants to know of many of them
     [("large", ASCENDING), ("_id", ASCENDING), ("last_record", ASCENDING), ("last_id", ASCENDING)],

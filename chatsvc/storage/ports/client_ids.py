@@ -1,4 +1,7 @@
-"""The port by which messages are found by their ``client_id``."""
+"""The port by which records are found by their ``client_id``, messages and changes.
+
+Of a kind that is ``latest`` (:mod:`chatsvc.core.kinds`) the newest alone is there to be found.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from typing import NamedTuple, Protocol
 class PastClientIds(NamedTuple):
     """What bounds the ``client_id``s in a store, for a log that knows nothing of them.
 
-    ``newest_ms`` is the time (Unix ms) in the highest id of a message or a dead letter, 0 if
+    ``newest_ms`` is the time (Unix ms) in the highest id of a record or a dead letter, 0 if
     there is none. ``ahead`` are senders with the time at which the latest of their ids was
-    minted, where that is more than ``AHEAD_MS`` (``log/key_bounds.py``) after the message's
+    minted, where that is more than ``AHEAD_MS`` (``log/key_bounds.py``) after the record's
     own id and after the time that was asked for; the latest first.
     """
 
@@ -21,7 +24,7 @@ class PastClientIds(NamedTuple):
 
 
 class ClientIdAt(NamedTuple):
-    """Who sent the message of this id, and its ``client_id``, if it has one."""
+    """Who sent the record of this id, and its ``client_id``, if it has one."""
 
     id: int
     sender: str
@@ -29,7 +32,7 @@ class ClientIdAt(NamedTuple):
 
 
 class ClientIdReader(Protocol):
-    """The client ids of messages and dead letters."""
+    """The client ids of messages, changes and dead letters."""
 
     @abc.abstractmethod
     async def find_client_id(
@@ -41,10 +44,10 @@ class ClientIdReader(Protocol):
         after: int = 0,
         dead_letters: bool = True,
     ) -> tuple[int, bytes] | None:
-        """Id and digest of the first message under this key.
+        """Id and digest of the first record under this key.
 
         Args:
-            after: only messages above this id count.
+            after: only records above this id count.
             dead_letters: whether dead letters count. One that is being replayed meanwhile is
                 found in either place.
         """
@@ -55,9 +58,9 @@ class ClientIdReader(Protocol):
 
         Args:
             since_ms: ids minted no later than ``AHEAD_MS`` after this time are not asked for,
-                or than that after the newest message, where that is the earlier one.
+                or than that after the newest record, where that is the earlier one.
         """
 
     @abc.abstractmethod
     async def client_ids_above(self, after: int, limit: int) -> Sequence[ClientIdAt]:
-        """Of the oldest messages above an id, ascending; dead letters do not count."""
+        """Of the oldest records above an id, ascending; dead letters do not count."""

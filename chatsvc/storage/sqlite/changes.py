@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from chatsvc.core.kinds import Kinds
 from chatsvc.core.record import Record
+from chatsvc.storage.client_ids import minted_ahead_ms
 from chatsvc.storage.sqlite import inbox
 from chatsvc.storage.sqlite.conversations import Stored
 from chatsvc.storage.sqlite.inbox import Listed
@@ -21,7 +22,7 @@ def insert(
     in_bulk(
         db,
         "INSERT INTO changes (id, conversation, kind, target, latest, sender, origin, client_id,"
-        " digest, body) SELECT * FROM",
+        " digest, minted_ahead_ms, body) SELECT * FROM",
         [
             (
                 record.id,
@@ -33,11 +34,12 @@ def insert(
                 record.origin,
                 record.client_id,
                 record.digest,
+                minted_ahead_ms(record),
                 record.body,
             )
             for record in records
         ],
-        10,
+        11,
     )
 
 

@@ -67,11 +67,6 @@ def message(db: sqlite3.Connection, message_id: int) -> Entry | None:
     return found[0] if found else None
 
 
-def newest(db: sqlite3.Connection) -> int:
-    """The highest id of a message, 0 if there is none."""
-    return int(db.execute("SELECT max(id) FROM messages").fetchone()[0] or 0)
-
-
 def head(db: sqlite3.Connection) -> int:
     """The highest id of a message or a change, 0 if there is none."""
     row = db.execute(

@@ -76,9 +76,13 @@ CREATE TABLE changes (
     origin TEXT NOT NULL,
     client_id TEXT,
     digest BLOB NOT NULL,
+    minted_ahead_ms INTEGER,
     body BLOB NOT NULL
 );
 CREATE INDEX change_conversation ON changes (conversation);
+CREATE INDEX change_client_id ON changes (client_id, sender, conversation)
+    WHERE client_id IS NOT NULL;
+CREATE INDEX change_ahead ON changes (minted_ahead_ms) WHERE minted_ahead_ms IS NOT NULL;
 CREATE UNIQUE INDEX change_latest ON changes (conversation, kind, target) WHERE latest = 1;
 """
 

@@ -1,14 +1,18 @@
-"""Messages and dead letters are found by their client ids."""
+"""Messages, changes and dead letters are found by their client ids."""
 
 from __future__ import annotations
+
+import msgspec
+import pytest
 
 from chatsvc.core.ids import MAX_ID, STEP, id_at, id_ms
 from chatsvc.core.record import Record, accept
 from chatsvc.log.key_bounds import AHEAD_MS
+from chatsvc.storage.dead_letters import DeadLetterAdmin
 from chatsvc.storage.ports.dead_letters import DeadLetter
 from chatsvc.storage.ports.message_store import MessageStore
 from testkit.client_ids import uuid7_at
-from testkit.records import START, draft, record
+from testkit.records import START, change, draft, record
 from tests.contract.support.stored import letter
 
 FAR_MS = id_ms(MAX_ID)
@@ -136,7 +140,7 @@ async def test_the_newest_under_a_client_id_may_be_a_letter(store: MessageStore)
     assert (newest_ms - id_ms(START), listed) == (11, [])
 
 
-async def test_the_client_ids_of_messages_can_be_read_in_order(store: MessageStore) -> None:
+async def test_client_ids_can_be_read_in_order(store: MessageStore) -> None:
     assert await store.client_ids_above(0, 5) == []
     sent = [record(1, client_id="b"), record(2), record(3, client_id="A", sender="bob")]
     await store.write(sent)
@@ -146,3 +150,75 @@ async def test_the_client_ids_of_messages_can_be_read_in_order(store: MessageSto
     assert await store.client_ids_above(0, 2) == expected[:2]
     assert await store.client_ids_above(sent[0].id, 5) == expected[1:]
     assert await store.client_ids_above(MAX_ID, 5) == []
+
+
+@pytest.mark.parametrize("to", [("alice", "bob"), ("alice", "bob", "carol", "dora", "eve")])
+async def test_a_change_is_found_by_its_client_id(store: MessageStore, to: tuple[str, ...]) -> None:
+    edits = [change(n, to=to, client_id="k", text=f"edit {n}") for n in (1, 4)]
+    message = record(2, to=to, client_id="k")
+    await store.write([edits[0], message, change(3, to=to), edits[1]])
+    first, second, third = ((one.id, one.digest) for one in (edits[0], message, edits[1]))
+    key = "alice", message.channel, "k"
+    assert await store.find_client_id(*key) == first
+    assert await store.find_client_id(*key, dead_letters=False) == first
+    assert await store.find_client_id(*key, after=first[0]) == second
+    assert await store.find_client_id(*key, after=second[0]) == third
+    assert await store.find_client_id(*key, after=third[0]) is None
+    assert await store.find_client_id("bob", message.channel, "k") is None
+    assert await store.find_client_id("alice", "alice,zoe", "k") is None
+    assert await store.find_client_id("alice", message.channel, "j") is None
+
+
+async def test_of_a_latest_kind_the_newest_is_found(store: MessageStore) -> None:
+    older, newer = (change(n, "read", target="alice", client_id=f"k{n}") for n in (1, 2))
+    await store.write([older])
+    assert await store.find_client_id("alice", "alice,bob", "k1") == (older.id, older.digest)
+    await store.write([newer])
+    assert await store.find_client_id("alice", "alice,bob", "k1") is None
+    assert await store.find_client_id("alice", "alice,bob", "k2") == (newer.id, newer.digest)
+
+
+async def test_a_change_is_found_once_its_letter_was_replayed(store: MessageStore) -> None:
+    edit = change(1, client_id=uuid7_at(id_ms(START)))
+    assert edit.client_id is not None
+    key = "alice", "alice,bob", edit.client_id
+    await store.dead_letters.put([letter(edit)])
+    assert await store.find_client_id(*key) == (edit.id, edit.digest)
+    (outcome,) = await DeadLetterAdmin(store).replay()
+    assert outcome.stored
+    assert await store.find_client_id(*key) == (edit.id, edit.digest)
+
+
+async def test_what_a_new_log_must_know_of_the_client_ids_of_changes(store: MessageStore) -> None:
+    far = id_ms(START) + 1_000_000
+    await store.write([record(1, client_id=uuid7_at(far + 2))])
+    edits = [
+        change(2, client_id=uuid7_at(far + 3)),
+        change(3, client_id=uuid7_at(far + 1), sender="bob"),
+        change(4, client_id=uuid7_at(far + 5), to=("carol", "bob")),
+        change(5, "read", client_id=uuid7_at(far + 4), to=("dora", "bob")),
+        msgspec.structs.replace(change(6), id=id_at(id_ms(START) + 9)),
+    ]
+    await store.write(edits)
+    expected = [("carol", far + 5), ("dora", far + 4), ("alice", far + 3), ("bob", far + 1)]
+    newest_ms = id_ms(START) + 9
+    assert await store.past_client_ids(limit=9, since_ms=far) == (newest_ms, expected)
+    assert await store.past_client_ids(limit=2, since_ms=far) == (newest_ms, expected[:2])
+
+
+async def test_the_client_ids_of_changes_are_read_among_those_of_messages(
+    store: MessageStore,
+) -> None:
+    sent = [
+        change(1, client_id="a"),
+        record(2, client_id="b"),
+        change(3, sender="bob"),
+        change(4, "read", client_id="c"),
+        record(5),
+    ]
+    await store.write(sent)
+    expected = [(one.id, one.sender, one.client_id) for one in sent]
+    assert await store.client_ids_above(0, 9) == expected
+    assert await store.client_ids_above(0, 3) == expected[:3]
+    assert await store.client_ids_above(sent[0].id, 2) == expected[1:3]
+    assert await store.client_ids_above(sent[3].id, 9) == expected[4:]

@@ -25,6 +25,7 @@ from chatsvc.storage.ports.messages import Rejection
 from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of
 from testkit.boot import Boot
+from testkit.records import KINDS
 from testkit.waiting import until
 
 MINUTE = 60_000
@@ -37,7 +38,7 @@ class AwayStore(SqliteStore):
     """Answers no lookup while ``away``, counts them, and takes no message while ``refusing``."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
+        super().__init__(path, kinds=KINDS)
         self.away = False
         self.refusing = False
         self.lookups = 0
@@ -101,7 +102,7 @@ class Deployment:
         )
 
     def meet(self) -> None:
-        self.persister = Persister(self.log, self.store, batch_ms=0)
+        self.persister = Persister(self.log, self.store, batch_ms=0, kinds=KINDS)
         self.persister.start()
 
     async def stop(self) -> None:

@@ -38,11 +38,13 @@ def test_pages_walk_an_index_and_sort_nothing(path: Path, newest: bool) -> None:
     sqlite_messages.user_page(db, "alice", bounds)
     sqlite_messages.count_user(db, "alice", bounds)
     sqlite_client_ids.find_client_id(db, ("alice", "alice,bob", "k"))
+    sqlite_client_ids.client_ids_above(db, 1, 2)
     sqlite_messages.message(db, 1)
     sqlite_messages.head(db)
     db.set_trace_callback(None)
     statements += [
         "SELECT sender, minted_ahead_ms FROM messages WHERE minted_ahead_ms > 7",
+        "SELECT sender, minted_ahead_ms FROM changes WHERE minted_ahead_ms > 7",
         "SELECT id FROM dead_letters WHERE client_id = 'k' AND sender = 'a' AND channel = 'a'",
     ]
     for statement in statements:
