@@ -207,6 +207,11 @@ class MemoryStore(MessageStore):
                 del changes[key]
         changes[one.id] = one
 
+    async def get_record(self, record_id: int) -> Entry | None:
+        await self._wait()
+        one = self._everything.get(record_id)
+        return entry_of(one) if one is not None else None
+
     async def user_records(self, user: str, bounds: Bounds) -> list[Entry]:
         return await self._page(lambda one: user in one.audience, bounds, changes=True)
 

@@ -27,7 +27,7 @@ MARGIN: Final = 1_000
 """Records below the watermark that are stored again where log and store agree."""
 WIDE_MARGIN: Final = 100_000
 """The same where one of the two was most likely restored: the store is older than the log,
-or holds messages of another past under the log's ids. A dump of several collections is not
+or holds records of another past under the log's ids. A dump of several collections is not
 one moment: the collection that holds the watermark may have been copied minutes after the
 messages; this many records cover a dump that took twenty minutes under eighty messages a
 second."""
@@ -105,8 +105,8 @@ class LogState(NamedTuple):
 class StoreState(NamedTuple):
     """The store's side.
 
-    Its name, its mark (``None``: nobody has set one), the highest id in it, of a message or of
-    a dead letter, and the JSON of that message.
+    Its name, its mark (``None``: nobody has set one), the highest id in it, of a record or of
+    a dead letter, and the JSON of that record.
     """
 
     identity: str

@@ -9,7 +9,7 @@ from chatsvc.core.record import Record, unpack
 from chatsvc.log.reconcile import equal_json
 from chatsvc.storage.bodies import sameness
 from chatsvc.storage.ports.dead_letters import DeadLetter, DeadLetters
-from chatsvc.storage.ports.messages import MessageReader
+from chatsvc.storage.ports.records import RecordReader
 
 
 def record_of(letter: DeadLetter) -> Record | None:
@@ -21,7 +21,7 @@ def record_of(letter: DeadLetter) -> Record | None:
 
 
 async def taken_by_letters(letters: DeadLetters, records: Sequence[Record]) -> list[Record]:
-    """Those of the records whose id a dead letter of another message has.
+    """Those of the records whose id a dead letter of another record has.
 
     Bytes that are no record are a damaged copy of one, and take no id.
 
@@ -40,11 +40,11 @@ async def taken_by_letters(letters: DeadLetters, records: Sequence[Record]) -> l
     return [one for one in records if sameness(held.get(one.id, one)) != sameness(one)]
 
 
-async def taken_by_messages(store: MessageReader, records: Sequence[Record]) -> list[Record]:
-    """Those of the records whose id another message in the store has."""
+async def taken_by_records(store: RecordReader, records: Sequence[Record]) -> list[Record]:
+    """Those of the records whose id another record in the store has, a message or a change."""
     taken: list[Record] = []
     for record in records:
-        entry = await store.get(record.id)
+        entry = await store.get_record(record.id)
         if entry is not None and not equal_json(record.body, entry.body):
             taken.append(record)
     return taken

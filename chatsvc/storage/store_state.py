@@ -8,10 +8,11 @@ from chatsvc.log.reconcile import StoreState
 from chatsvc.storage.letter_records import record_of
 from chatsvc.storage.ports.dead_letters import HasDeadLetters
 from chatsvc.storage.ports.messages import MessageReader
+from chatsvc.storage.ports.records import RecordReader
 from chatsvc.storage.ports.watermark import StoreWatermark
 
 
-class AttachableStore(StoreWatermark, MessageReader, HasDeadLetters, Protocol):
+class AttachableStore(StoreWatermark, MessageReader, RecordReader, HasDeadLetters, Protocol):
     """A store that a log can be attached to."""
 
 
@@ -26,5 +27,5 @@ async def state_of(store: AttachableStore) -> StoreState:
     if letter is not None and letter.id > head:
         record = record_of(letter)
         return StoreState(identity, mark, letter.id, record.body if record is not None else None)
-    newest = await store.get(head) if head else None
+    newest = await store.get_record(head) if head else None
     return StoreState(identity, mark, head, newest.body if newest is not None else None)

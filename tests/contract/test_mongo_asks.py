@@ -127,6 +127,7 @@ async def everything(script: Script, store: MongoStore) -> None:
     await store.conversations("bob", before=1 << 60, limit=3)
     await store.members("bob", "alice,bob")
     await store.get(5)
+    await store.get_record(5)
     await store.find_client_id("alice", "alice,bob", "k")
     await store.client_ids_above(0, 5)
     await store.past_client_ids(limit=5, since_ms=0)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
+from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds, Entry, take
 from chatsvc.storage.mongo.connection import SIMPLE, Collection
 from chatsvc.storage.mongo.database import MongoDatabase
@@ -35,6 +36,18 @@ class Source(NamedTuple):
 
 class MongoEntries(MongoDatabase):
     """Reads entries from one or more sources."""
+
+    async def _entry(self, source: Source, record_id: int) -> Entry | None:
+        """The one that has this id."""
+        query = {source.by: format_id(record_id)}
+        found = await self._connection.read(
+            lambda: source.collection.find_one(query, collation=SIMPLE)
+        )
+        if not found:
+            return None
+        known: dict[str, People] = {}
+        await self._connection.read(lambda: self._large_sets.look_up([found], known))
+        return self._own.convert(found, partial(_entry, source.entry, known))
 
     async def _channel_entries(
         self, channel: str, bounds: Bounds, sources: Sequence[Source]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds, Entry
 from chatsvc.storage.mongo.collections import newest_id, our_messages
-from chatsvc.storage.mongo.connection import SIMPLE
-from chatsvc.storage.mongo.documents import People, to_entry
+from chatsvc.storage.mongo.documents import to_entry
 from chatsvc.storage.mongo.entries import MongoEntries, Source
 from chatsvc.storage.ports.messages import MessageReader
 
@@ -27,15 +25,7 @@ class MongoMessages(MongoEntries, MessageReader):
 
     async def get(self, message_id: int) -> Entry | None:
         self._require_open()
-        query = {"_id": format_id(message_id)}
-        found = await self._connection.read(
-            lambda: self._read_messages.find_one(query, collation=SIMPLE)
-        )
-        if not found:
-            return None
-        known: dict[str, People] = {}
-        await self._connection.read(lambda: self._large_sets.look_up([found], known))
-        return self._own.convert(found, lambda document: to_entry(document, known))
+        return await self._entry(self._message_source(), message_id)
 
     async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
         return await self._channel_entries(channel, bounds, [self._message_source()])

@@ -12,6 +12,14 @@ from chatsvc.storage.ports.records import RecordReader
 class MongoRecords(MongoMessages, RecordReader):
     """Finds messages, and records of every kind."""
 
+    async def get_record(self, record_id: int) -> Entry | None:
+        self._require_open()
+        for source in self._sources():
+            entry = await self._entry(source, record_id)
+            if entry is not None:
+                return entry
+        return None
+
     async def user_records(self, user: str, bounds: Bounds) -> list[Entry]:
         return await self._user_entries(user, bounds, self._sources())
 

@@ -12,16 +12,17 @@ from chatsvc.core.record import Record, pack
 from chatsvc.log.base import StoreFeed
 from chatsvc.log.reconcile import fingerprint
 from chatsvc.storage.bodies import DIGEST_CONFLICT
-from chatsvc.storage.letter_records import taken_by_messages
+from chatsvc.storage.letter_records import taken_by_records
 from chatsvc.storage.persister.attached_store import AttachedStore
 from chatsvc.storage.persister.events import PersisterEvents
 from chatsvc.storage.ports.dead_letters import DeadLetter, HasDeadLetters
-from chatsvc.storage.ports.messages import MessageReader, MessageWriter, Rejection
+from chatsvc.storage.ports.messages import MessageWriter, Rejection
+from chatsvc.storage.ports.records import RecordReader
 
 _logger = structlog.get_logger("chatsvc.persister")
 
 
-class WritableStore(MessageWriter, MessageReader, HasDeadLetters, Protocol):
+class WritableStore(MessageWriter, RecordReader, HasDeadLetters, Protocol):
     """A store, as far as batches are written to it."""
 
 
@@ -62,7 +63,7 @@ class BatchWriter:
         refused = [one for one in rejections if one.code != DIGEST_CONFLICT]
         # Refused before it was seen that the store has something else there.
         suspects = [one.record for one in refused if one.record.id <= self._log.tail.base]
-        replaced += await taken_by_messages(self._store, suspects)
+        replaced += await taken_by_records(self._store, suspects)
         if replaced:
             await self._log.readmit(replaced)
             refused = [one for one in refused if one.record not in replaced]

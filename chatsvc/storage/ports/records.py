@@ -1,4 +1,6 @@
-"""The port by which a resume finds what it replays: messages, and the changes beside them.
+"""The port by which records of every kind are found: messages, and the changes beside them.
+
+A resume replays them, and a log compares its own with what has their ids in a store.
 
 1. An entry of a message equals that of a page of messages; its ``kind`` is the record's, for a
    change too. A change's body equals, as a JSON value, what was written.
@@ -18,6 +20,10 @@ from chatsvc.core.page import Bounds, Entry
 
 class RecordReader(Protocol):
     """Finding records of every kind; see the module's text."""
+
+    @abc.abstractmethod
+    async def get_record(self, record_id: int) -> Entry | None:
+        """One record."""
 
     @abc.abstractmethod
     async def user_records(self, user: str, bounds: Bounds) -> list[Entry]:

@@ -10,7 +10,7 @@ from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.storage.ports.message_store import MessageStore
 from testkit.records import START, change, record
-from tests.contract.support.stored import ids
+from tests.contract.support.stored import expect, ids
 
 SIZES = [2, 4, 5, 16, 250]
 """Numbers of participants: a row for each up to 4, by conversation above."""
@@ -47,6 +47,22 @@ async def test_messages_and_changes_are_found_in_one_order(store: MessageStore, 
         one.id for one in written
     ]
     assert await store.user_records("mallory", Bounds(100)) == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_record_of_any_kind_is_found_by_its_id(store: MessageStore, size: int) -> None:
+    to = people(size)
+    written = [record(1, to=to), change(2, to=to), change(3, "read", to=to, target="alice")]
+    await store.write(written)
+    for one in written:
+        found = await store.get_record(one.id)
+        assert found is not None
+        expect([found], [one])
+        assert found.kind == one.kind
+    assert await store.get_record(at(4)) is None
+    assert await store.get_record(MAX_ID) is None
+    await store.write([change(5, "read", to=to, target="alice")])
+    assert await store.get_record(at(3)) is None, "a newer one is in its place"
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -74,6 +74,7 @@ def test_records_are_found_by_walks(path: Path, newest: bool) -> None:
     bounds = Bounds(2, 1, 1 << 62, newest)
     sqlite_records.user_records(db, "alice", bounds)
     sqlite_records.channel_records(db, "alice,bob", bounds)
+    sqlite_records.record(db, 1)
     walks.count_user(db, "alice", bounds, changes=True)
     listing.conversations(db, "alice", 1 << 62, 5, 1 << 20)
     listing.members(db, "alice", "alice,bob")
