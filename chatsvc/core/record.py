@@ -25,8 +25,8 @@ RECORD_BYTES: Final = 460
 strings, its entry in the log's order. ``tests/unit/log/test_backlog.py`` measures it."""
 PLACE_BYTES: Final = 10
 """Bytes of each further entry of a record in an existing list: a user's, a channel's."""
-TOUCH_BYTES: Final = 230
-"""Bytes of a key that a record touches: its text, and its entry in ``log/guards.py``."""
+TOUCH_BYTES: Final = 120
+"""Bytes of a key that a record touches, without its text: its entry in ``log/guards.py``."""
 
 _NAMES_PARTICIPANTS: Final = "message"
 """The one kind whose bodies name the participants; of other kinds ``rest`` has what they need."""
@@ -64,8 +64,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def cost(self) -> int:
         """The cost of its record, whatever id it gets."""
         body = _HEAD_BYTES + len(self.kind) + len(self.rest)
-        lists = PLACE_BYTES * places(self.audience)
-        return RECORD_BYTES + body + lists + TOUCH_BYTES * len(self.touches)
+        cost = RECORD_BYTES + body + PLACE_BYTES * places(self.audience)
+        return cost + _names_bytes(self) if self.touches or self.target else cost
 
     @property
     def key(self) -> tuple[str, str, str] | None:
@@ -95,8 +95,24 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         Its audience is shared with the other records of its channel, and a list is made
         for the first record in it: ``log/tail.py`` adds both where they arise.
         """
-        lists = PLACE_BYTES * places(self.audience)
-        return RECORD_BYTES + len(self.body) + lists + TOUCH_BYTES * len(self.touches)
+        cost = RECORD_BYTES + len(self.body) + PLACE_BYTES * places(self.audience)
+        return cost + _names_bytes(self) if self.touches or self.target else cost
+
+
+def _names_bytes(of: Draft | Record) -> int:
+    """Bytes of what most records have not: the keys that they touch, and what they are about."""
+    touched = TOUCH_BYTES * len(of.touches) + sum(map(text_bytes, of.touches))
+    return touched + text_bytes(of.target) if of.target else touched
+
+
+def text_bytes(text: str) -> int:
+    """Bytes of memory of a text, at most, the same before and after it was encoded.
+
+    One that is not ASCII keeps its UTF-8 once it was encoded.
+    """
+    if text.isascii():
+        return 50 + len(text)
+    return 80 + len(text) * (8 if max(text) > "\uffff" else 5)
 
 
 class SharedMembers(msgspec.Struct, omit_defaults=True, gc=False):

@@ -30,7 +30,7 @@ from typing import Final, NamedTuple
 from chatsvc.core.record import Draft, Record
 
 MAX_KEYS: Final = 65_536
-"""How many touched keys are kept at most once their records are stored: about 15 MB."""
+"""How many touched keys are kept at most once their records are stored: 12 MB of short ones."""
 
 
 FORGET_AT_ONCE: Final = 4096

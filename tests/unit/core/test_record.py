@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -22,6 +23,7 @@ from chatsvc.core.record import (
     compose_body,
     pack,
     pack_draft,
+    text_bytes,
     unpack,
 )
 from testkit.records import draft
@@ -274,7 +276,20 @@ def test_the_cost_grows_with_body_and_audience() -> None:
     assert wider.cost > RECORD.cost
     assert longer.cost == RECORD.cost + 10
     touching = msgspec.structs.replace(RECORD, touches=("a", "b"))
-    assert touching.cost == RECORD.cost + 2 * TOUCH_BYTES
+    assert touching.cost == RECORD.cost + 2 * (TOUCH_BYTES + text_bytes("a"))
+    about = msgspec.structs.replace(RECORD, target="x" * 10)
+    assert about.cost == RECORD.cost + text_bytes("x" * 10)
+
+
+@pytest.mark.parametrize("character", ["x", "é", "日", "\U0001f600", "\ud800"], ids=ascii)
+@pytest.mark.parametrize("encoded", [False, True])
+def test_a_text_takes_no_more_than_is_counted(character: str, encoded: bool) -> None:
+    own = character * 90
+    counted = text_bytes(own)
+    if encoded:
+        with suppress(UnicodeEncodeError):
+            msgspec.msgpack.encode(own)
+    assert sys.getsizeof(own) <= counted == text_bytes(own)
 
 
 def test_a_draft_costs_what_its_record_does() -> None:
