@@ -55,7 +55,10 @@ def draft_change(
     members = {"channel": channel, "sender": sender}
     if client_id is not None:
         members["client_id"] = client_id
-    members |= fields
+    # Sorted as for the digest: the answer to a retry is made of the retry, and is the first's.
+    rest = _encode(members)
+    if fields:
+        rest = rest[:-1] + b"," + _canonical(fields)[1:]
     digest = hashlib.blake2b(_canonical([kind.name, target, fields]), digest_size=16)
     return Draft(
         kind=kind.name,
@@ -65,6 +68,6 @@ def draft_change(
         origin=origin,
         client_id=client_id,
         digest=digest.digest(),
-        rest=_encode(members),
+        rest=rest,
         target=target,
     )

@@ -59,6 +59,19 @@ def test_a_retry_has_the_same_digest_whatever_the_order_of_its_fields() -> None:
     assert len({one.digest for one in (again, *others)}) == 4
 
 
+def test_a_retry_has_the_same_body_whatever_the_order_of_its_fields() -> None:
+    first = drafted(fields={"text": "new", "of": {"b": 1, "a": [{"d": 1, "c": 2}]}}, client_id="k")
+    again = drafted(fields={"of": {"a": [{"c": 2, "d": 1}], "b": 1}, "text": "new"}, client_id="k")
+    assert (again.digest, again.rest) == (first.digest, first.rest)
+    assert json.loads(first.rest)["of"] == {"b": 1, "a": [{"d": 1, "c": 2}]}
+    assert json.loads(drafted(fields={}).rest) == {"channel": "alice,bob", "sender": "alice"}
+
+
+def test_a_retry_has_the_same_digest_whoever_receives_it_by_now() -> None:
+    """The conversation names them, and they may be others when it is sent again."""
+    assert drafted(audience=("alice", "bob", "carol")).digest == drafted().digest
+
+
 def test_a_message_is_no_change() -> None:
     with pytest.raises(ValueError, match="'message' must not count"):
         draft_change(MESSAGE, channel="a", audience=("a",), sender="a", fields={})
