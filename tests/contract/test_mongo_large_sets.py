@@ -13,6 +13,7 @@ from chatsvc.core.ids import MAX_ID, format_id
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.storage.mongo import large_set_writes
+from chatsvc.storage.mongo.large_sets import LargeSet
 from chatsvc.storage.mongo.store import MongoStore
 from chatsvc.storage.ports.conversations import Members
 from testkit import mongod
@@ -317,3 +318,27 @@ async def test_no_member_is_taken_for_another(store: MongoStore) -> None:
     await store.write([record(n, to=people) for n, people in enumerate(sets, 1)])
     for n, name in enumerate(names, 1):
         assert ids(await store.user_page(name, Bounds(9))) == [record(n).id], name
+
+
+@pytest.mark.parametrize("moved", [(7,), (8, 7, 6), (8, 7, 6, 5, 4, 3, 2)])
+async def test_a_list_does_not_end_where_conversations_move_on_meanwhile(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch, moved: tuple[int, ...]
+) -> None:
+    """Between the two queries of a list. What has moved is above it, and others follow."""
+
+    def people(number: int) -> tuple[str, ...]:
+        return ("alice", *(f"user{number}x{n}" for n in range(5)))
+
+    written = [record(n, to=people(n)) for n in range(1, 11)]
+    await store.write(written)
+    of = store._large_sets.of
+
+    async def then_some_move(user: str) -> list[LargeSet]:
+        found = await of(user)
+        await store.write([record(10 + n, to=people(n)) for n in sorted(moved)])
+        return found
+
+    monkeypatch.setattr(store._large_sets, "of", then_some_move)
+    listed = await store.conversations("alice", before=written[8].id, limit=3)
+    left = [one.id for number, one in enumerate(written, 1) if number < 9 and number not in moved]
+    assert [one.last_id for one in listed] == left[::-1][:3]

@@ -28,6 +28,8 @@ class MongoConversations(MongoDatabase, ConversationReader):
         self, user: str, *, before: int, limit: int, max_bytes: int = MAX_PAGE_BYTES
     ) -> list[Conversation]:
         self._require_open()
+        if limit < 1:  # to MongoDB, a limit of 0 is none
+            return []
         bounds = Bounds(limit, before=before, max_bytes=max_bytes)
         small, sets = await asyncio.gather(
             self._own.collect(
@@ -43,7 +45,8 @@ class MongoConversations(MongoDatabase, ConversationReader):
         large = [one for one in sets if 0 < one.last_id < before]
         large.sort(key=lambda one: one.last_id, reverse=True)
         found = small
-        for part in in_parts(large[:limit], _DOCUMENTS_AT_ONCE):
+        # More than ``limit`` are needed where one has moved above ``before`` or ended meanwhile.
+        for part in in_parts(large, min(limit, _DOCUMENTS_AT_ONCE)):
             # A list that is full ends with what is older than all that could still come.
             full = _is_full(found, bounds)
             channels = [one.channel for one in part if not full or one.last_id > found[-1].last_id]
