@@ -61,14 +61,14 @@ def replace_latest(
                 about[key] = record
     if not about:
         return list(records)
-    held = db.execute(
-        "SELECT h.id, h.conversation, h.kind, h.target FROM json_each(?) j"
-        " CROSS JOIN changes h ON h.latest = 1"
-        " AND h.conversation = json_extract(j.value, '$[0]')"
-        " AND h.kind = json_extract(j.value, '$[1]')"
-        " AND h.target = json_extract(j.value, '$[2]')",
-        (json_list(about),),
-    ).fetchall()
+    held = in_bulk(  # no JSON: a target may hold a NUL
+        db,
+        "SELECT h.id, h.conversation, h.kind, h.target FROM",
+        about,
+        3,
+        "j CROSS JOIN changes h ON h.latest = 1 AND h.conversation = j.column1"
+        " AND h.kind = j.column2 AND h.target = j.column3",
+    )
     replaced: list[Listed] = []
     for record_id, *key in held:
         newer = about[key[0], key[1], key[2]]

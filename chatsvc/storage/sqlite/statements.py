@@ -54,18 +54,25 @@ def _placeholders(rows: int, width: int) -> str:
 
 def in_bulk(
     db: sqlite3.Connection,
-    insert: str,
+    statement: str,
     rows: Iterable[Sequence[Any]],
     width: int,
     then: str = "",
-) -> None:
-    """Run ``insert (VALUES (…),(…)) then`` over all rows, some thousand values at a time."""
+) -> list[Any]:
+    """Run ``statement (VALUES (…),(…)) then`` over all rows, some thousand values at a time.
+
+    Returns:
+        What it answers, for one that selects.
+    """
+    answered: list[Any] = []
     remaining = iter(rows)
     while part := list(islice(remaining, _MAX_VARIABLES // width)):
         values = _placeholders(len(part), width)
-        db.execute(f"{insert} (VALUES {values}) {then}", list(chain.from_iterable(part)))
+        whole = f"{statement} (VALUES {values}) {then}"
+        answered += db.execute(whole, list(chain.from_iterable(part))).fetchall()
+    return answered
 
 
 def json_list(names: Iterable[Any]) -> str:
-    """A list as a parameter for :data:`NAMED`."""
+    """A list as a parameter for :data:`NAMED`. SQLite reads a string in it up to its first NUL."""
     return _names(list(names)).decode()

@@ -139,6 +139,15 @@ async def test_of_a_latest_kind_the_newest_of_each_target_is_kept(
     assert await store.count_user_records("user001", Bounds(9)) == 4
 
 
+@pytest.mark.parametrize("target", ["a\0b", "\0", '"', "\\", "0", "1e3", "null", "é", "\ufffe"])
+async def test_a_target_is_any_text(store: MessageStore, target: str) -> None:
+    others = ["a", target + "\0", target + "\0b"]
+    await store.write([change(n, "read", target=one) for n, one in enumerate(others, 1)])
+    assert await store.write([change(4, "read", target=target, text="older")]) == []
+    assert await store.write([change(5, "read", target=target, text="newer")]) == []
+    assert ids(await store.user_records("bob", Bounds(9))) == [at(n) for n in (1, 2, 3, 5)]
+
+
 async def test_another_conversation_has_a_latest_of_its_own(store: MessageStore) -> None:
     await store.write(
         [
