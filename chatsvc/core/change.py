@@ -45,12 +45,7 @@ def draft_change(
         ValueError: the kind counts, the audience is not the set that the channel names, or a
             field has the name of a member of every record.
     """
-    if kind.counts:
-        raise ValueError(f"kind {kind.name!r} must not count: it would be read as a message")
-    if channel_key(audience) != channel:
-        raise ValueError("the audience must be the participants of the channel, sorted")
-    if not _RESERVED.isdisjoint(fields):
-        raise ValueError(f"fields must not be named {', '.join(sorted(_RESERVED & set(fields)))}")
+    _check(kind, channel, audience, fields)
     # In the order of SharedMembers: the persisted form leaves out what the envelope says.
     members = {"channel": channel, "sender": sender}
     if client_id is not None:
@@ -71,3 +66,12 @@ def draft_change(
         rest=rest,
         target=target,
     )
+
+
+def _check(kind: Kind, channel: str, audience: tuple[str, ...], fields: Mapping[str, Any]) -> None:
+    if kind.counts:
+        raise ValueError(f"kind {kind.name!r} must not count: it would be read as a message")
+    if channel_key(audience) != channel:
+        raise ValueError("the audience must be the participants of the channel, sorted")
+    if not _RESERVED.isdisjoint(fields):
+        raise ValueError(f"fields must not be named {', '.join(sorted(_RESERVED & set(fields)))}")

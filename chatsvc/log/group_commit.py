@@ -213,8 +213,8 @@ class GroupCommit:
         batch, queue = self._batch, self._queue
         drafts: list[Draft] = []
         size = looked_at = 0
-        most = 1 if self._alone else COMMIT_RECORDS
-        while queue and len(drafts) < most and size < COMMIT_BYTES and looked_at < LOOKED_AT:
+        max_drafts = 1 if self._alone else COMMIT_RECORDS
+        while queue and len(drafts) < max_drafts and size < COMMIT_BYTES and looked_at < LOOKED_AT:
             looked_at += 1
             waiting = queue.popleft()
             together = waiting.together

@@ -63,9 +63,8 @@ class LocalLog(MessageLog):
         observe: Observe | None,
     ) -> None:
         file, tail, keys = opened.file, opened.tail, opened.keys
-        self.tail = tail
+        self.tail, self._file = tail, file
         self._elapsed = opened.elapsed
-        self._file = file
         self._last = opened.head
         self._keys = keys
         self._fair_share = FairShare(tail.backlog, backlog_bytes)
