@@ -67,11 +67,6 @@ def test_a_retry_has_the_same_body_whatever_the_order_of_its_fields() -> None:
     assert json.loads(drafted(fields={}).rest) == {"channel": "alice,bob", "sender": "alice"}
 
 
-def test_a_retry_has_the_same_digest_whoever_receives_it_by_now() -> None:
-    """The conversation names them, and they may be others when it is sent again."""
-    assert drafted(audience=("alice", "bob", "carol")).digest == drafted().digest
-
-
 def test_a_message_is_no_change() -> None:
     with pytest.raises(ValueError, match="'message' must not count"):
         draft_change(MESSAGE, channel="a", audience=("a",), sender="a", fields={})
