@@ -8,13 +8,14 @@ import msgspec
 
 from chatsvc.api import fields
 from chatsvc.api.access import USER, Caller
+from chatsvc.api.conversation_access import NamedConversation, named_by_key
 from chatsvc.api.operation import Operation, Reply
 from chatsvc.core.errors import Forbidden, StoreUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.core.limits import Limits
 from chatsvc.core.lost import LostRange
 from chatsvc.core.page import Bounds, RecordPage
-from chatsvc.features.changes.service import ChangeReader, check_channel
+from chatsvc.features.changes.service import ChangeReader
 
 _DESCRIPTION: Final = (
     "Records of every kind as a resume sends them: messages, and what changed them or their "
@@ -58,7 +59,7 @@ class Changes(msgspec.Struct, kw_only=True):
 
 class _Query(NamedTuple):
     bounds: Bounds
-    channel: str | None
+    conversation: NamedConversation | None
     kinds: frozenset[str] | None
 
 
@@ -68,17 +69,17 @@ def operations(reader: ChangeReader, limits: Limits) -> tuple[Operation, ...]:
     def parse(caller: Caller, request: ChangesRequest) -> _Query:
         fields.check_page_limit(request.limit, limits)
         after = 0 if request.after is None else fields.read_message_id(request.after, "/after")
-        if request.channel is not None:
-            check_channel(caller.user, request.channel)
+        named = request.channel
+        conversation = None if named is None else named_by_key(caller.user, named)
         kinds = None if request.kinds is None else fields.read_kinds(request.kinds)
-        return _Query(Bounds(request.limit, after=after, newest=False), request.channel, kinds)
+        return _Query(Bounds(request.limit, after=after, newest=False), conversation, kinds)
 
     def check(caller: Caller, request: ChangesRequest) -> None:
         parse(caller, request)
 
     async def handle(caller: Caller, request: ChangesRequest) -> Reply:
         query = parse(caller, request)
-        page = await reader.page(caller.user, query.channel, query.bounds, query.kinds)
+        page = await reader.page(caller.user, query.conversation, query.bounds, query.kinds)
         return Reply(200, _body(page))
 
     return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
+from chatsvc.api.conversation_access import ConversationLookup
 from chatsvc.core.page import Bounds, RecordPage
 
 
@@ -27,16 +28,9 @@ class Records(Protocol):
         """Return records of one conversation, for the user who reads; raises the same."""
 
 
-class ChangeHistory(Protocol):
+class ChangeHistory(ConversationLookup, Protocol):
     """The source of records, and of who is in a conversation."""
 
     @property
     def records(self) -> Records:
         """Records of every kind."""
-
-    async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
-        """Return the participants of one of the user's conversations, or ``None``.
-
-        Raises:
-            StoreUnavailable: the store does not answer now.
-        """

@@ -9,6 +9,7 @@ import msgspec
 
 from chatsvc.api import fields
 from chatsvc.api.access import USER, Caller
+from chatsvc.api.conversation_access import NamedConversation
 from chatsvc.api.operation import Operation, Reply
 from chatsvc.core.errors import (
     Conflict,
@@ -40,7 +41,6 @@ from chatsvc.features.messages.model import (
     send_bounds,
 )
 from chatsvc.features.messages.reading import (
-    Conversation,
     MessageReader,
     PageQuery,
 )
@@ -138,7 +138,7 @@ def _one_client_id(in_body: str | None, in_header: str) -> str:
 def _page(
     reader: MessageReader, limits: Limits, name: str, path: str, *, required: bool
 ) -> Operation:
-    def parse(caller: Caller, request: PageRequest) -> tuple[PageQuery, Conversation | None]:
+    def parse(caller: Caller, request: PageRequest) -> tuple[PageQuery, NamedConversation | None]:
         page_query = reader.page_query(request)
         conversation = reader.conversation(caller.user, request)
         if conversation is None and required:

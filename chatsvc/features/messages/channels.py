@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
+from chatsvc.api.conversation_access import ConversationLookup, participants_of
 from chatsvc.core.errors import Invalid, not_a_participant
 from chatsvc.core.limits import Limits
 from chatsvc.core.participants import HASHED_PREFIX, channel_error, user_id_error
@@ -25,20 +26,6 @@ MAX_REMEMBERED_NAMES: Final = 65_536
 """The maximum number of user ids in all cached conversations together."""
 
 _HASHED: Final = re.compile(re.escape(HASHED_PREFIX) + r"[0-9a-f]{64}\Z")
-
-
-class ConversationLookup(Protocol):
-    """The source of the participants of a hashed key."""
-
-    async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
-        """Return the participants of one conversation of the user's, or ``None``.
-
-        ``None``, after the same work, for a conversation that does not exist and for one of
-        other users.
-
-        Raises:
-            StoreUnavailable: the store does not answer now.
-        """
 
 
 class ConversationSender:
@@ -109,9 +96,7 @@ class ConversationSender:
         client_id: str | None,
         metadata: Mapping[str, Any] | None,
     ) -> Appended:
-        found = await self._lookup.participants(sender, channel)
-        if found is None:
-            raise not_a_participant("/channel")
+        found = await participants_of(self._lookup, sender, channel)
         people = self._remember(sender, channel, found)
         return await self._submit(sender, origin, people, content, client_id, metadata)
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from chatsvc.api.conversation_access import (
+    ConversationLookup,
+    NamedConversation,
+    named_by_key,
+    require_participant,
+)
 from chatsvc.api.fields import check_page_limit, read_message_id
 from chatsvc.core.errors import Invalid, NotFound, not_a_participant
 from chatsvc.core.limits import Limits
 from chatsvc.core.page import Bounds, Entry, Page
-from chatsvc.core.participants import channel_error, channel_key, normalize_participants
+from chatsvc.core.participants import channel_key, normalize_participants
 from chatsvc.features.messages.model import PageRequest
 
 
-class History(Protocol):
+class History(ConversationLookup, Protocol):
     """The source of messages: the store up to the watermark, then the log's tail.
 
     Every method may raise :class:`~chatsvc.core.errors.StoreUnavailable` and
@@ -29,8 +35,6 @@ class History(Protocol):
 
     async def user_around(self, user: str, message_id: int, limit: int) -> Page: ...
 
-    async def participants(self, user: str, channel: str) -> tuple[str, ...] | None: ...
-
     async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None: ...
 
 
@@ -43,13 +47,6 @@ class PageQuery(NamedTuple):
     bounds: Bounds
     around: int | None
     given: str | None
-
-
-class Conversation(NamedTuple):
-    """A conversation. ``proven``: the request alone shows that the caller is a participant."""
-
-    channel: str
-    proven: bool
 
 
 class MessageReader:
@@ -91,7 +88,7 @@ class MessageReader:
             return PageQuery(Bounds(request.limit, after=position, newest=False), None, text)
         return PageQuery(Bounds(request.limit), position, text)
 
-    def conversation(self, user: str, request: PageRequest) -> Conversation | None:
+    def conversation(self, user: str, request: PageRequest) -> NamedConversation | None:
         """Return the conversation that the request names, or ``None`` where it names none.
 
         Raises:
@@ -112,20 +109,13 @@ class MessageReader:
             )
             if user not in people:
                 raise not_a_participant("/participants")
-            return Conversation(channel_key(people), True)
+            return NamedConversation(channel_key(people), True)
         if request.channel is None:
             return None
-        error = channel_error(request.channel)
-        if error is not None:
-            raise Invalid.at("/channel", *error)
-        if request.channel.startswith(","):
-            return Conversation(request.channel, False)
-        if user not in request.channel.split(","):
-            raise not_a_participant("/channel")
-        return Conversation(request.channel, True)
+        return named_by_key(user, request.channel)
 
     async def page(
-        self, user: str, conversation: Conversation | None, page_query: PageQuery
+        self, user: str, conversation: NamedConversation | None, page_query: PageQuery
     ) -> Page:
         """Return a page of one conversation, or of all the user's where it is ``None``.
 
@@ -140,9 +130,7 @@ class MessageReader:
                 )
             return await self._history.user_page(user, page_query.bounds)
         channel = conversation.channel
-        # Permission before reading: a read would take longer where there are messages.
-        if not conversation.proven and await self._history.participants(user, channel) is None:
-            raise not_a_participant("/channel")
+        await require_participant(self._history, user, conversation)
         if page_query.around is not None:
             return await self._history.channel_around(
                 channel, page_query.around, page_query.bounds.limit, reader=user

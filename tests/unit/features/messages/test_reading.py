@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from chatsvc.api.conversation_access import NamedConversation
 from chatsvc.core.errors import FieldError, Forbidden, Invalid, NotFound, RequestError
 from chatsvc.core.limits import Limits
 from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.features.messages.api import page_body
 from chatsvc.features.messages.model import PageRequest
-from chatsvc.features.messages.reading import Conversation, MessageReader, PageQuery
+from chatsvc.features.messages.reading import MessageReader, PageQuery
 from tests.unit.support.fake_log import FakeHistory, FakeLog
 
 LIMITS = Limits(page=50, participants=3, user_id_characters=5)
@@ -131,14 +132,14 @@ def test_a_second_bound_is_refused_where_it_is(bounds: dict[str, str], second: s
     ("request_", "conversation"),
     [
         (PageRequest(), None),
-        (PageRequest(participants="bob,alice,bob"), Conversation("alice,bob", True)),
-        (PageRequest(participants="alice"), Conversation("alice", True)),
-        (PageRequest(channel="alice,bob"), Conversation("alice,bob", True)),
-        (PageRequest(channel=HASHED), Conversation(HASHED, False)),
+        (PageRequest(participants="bob,alice,bob"), NamedConversation("alice,bob", True)),
+        (PageRequest(participants="alice"), NamedConversation("alice", True)),
+        (PageRequest(channel="alice,bob"), NamedConversation("alice,bob", True)),
+        (PageRequest(channel=HASHED), NamedConversation(HASHED, False)),
     ],
 )
 def test_the_conversation_of_a_request(
-    request_: PageRequest, conversation: Conversation | None
+    request_: PageRequest, conversation: NamedConversation | None
 ) -> None:
     assert reader().conversation("alice", request_) == conversation
 
@@ -186,19 +187,19 @@ BOUNDS = Bounds(5)
         (None, PageQuery(BOUNDS, None, None), ("user_page", "alice", BOUNDS)),
         (None, PageQuery(BOUNDS, 7, ID), ("user_around", "alice", 7, 5)),
         (
-            Conversation("alice,bob", True),
+            NamedConversation("alice,bob", True),
             PageQuery(BOUNDS, None, None),
             ("channel_page", "alice,bob", BOUNDS, "alice"),
         ),
         (
-            Conversation("alice,bob", True),
+            NamedConversation("alice,bob", True),
             PageQuery(BOUNDS, 7, ID),
             ("channel_around", "alice,bob", 7, 5, "alice"),
         ),
     ],
 )
 async def test_one_read_answers_a_page(
-    conversation: Conversation | None, query: PageQuery, asked: tuple[object, ...]
+    conversation: NamedConversation | None, query: PageQuery, asked: tuple[object, ...]
 ) -> None:
     history = Asked()
     page = await reader(history).page("alice", conversation, query)
@@ -209,12 +210,12 @@ async def test_one_read_answers_a_page(
 async def test_a_conversation_that_is_not_proven_is_looked_up_before_it_is_read() -> None:
     query = PageQuery(BOUNDS, None, None)
     history = Asked("alice")
-    await reader(history).page("alice", Conversation(HASHED, False), query)
+    await reader(history).page("alice", NamedConversation(HASHED, False), query)
     assert [name for name, *_ in history.asked] == ["participants", "channel_page"]
     assert history.asked[0] == ("participants", "alice", HASHED)
     history.asked.clear()
     with pytest.raises(Forbidden) as caught:
-        await reader(history).page("eve", Conversation(HASHED, False), query)
+        await reader(history).page("eve", NamedConversation(HASHED, False), query)
     assert wrong(caught.value).pointer == "/channel"
     assert [name for name, *_ in history.asked] == ["participants"]
 
