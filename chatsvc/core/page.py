@@ -98,7 +98,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     """One message, or one change, as a reader needs it: the JSON of ``body`` is what clients see.
 
     ``rev`` is the id of the last record that changed it (its own, as long as nothing
-    has); replay goes by ``rev``.
+    has). Pages and replay go by ``id``.
     """
 
     id: int

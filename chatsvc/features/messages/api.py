@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -24,7 +23,7 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.limits import Limits
 from chatsvc.core.lost import LostRange
 from chatsvc.core.message import check_client_id, check_device
-from chatsvc.core.page import Entry, Page
+from chatsvc.core.page import Page
 from chatsvc.features.messages.channels import ConversationSender
 from chatsvc.features.messages.model import (
     EXAMPLE_ID,
@@ -153,7 +152,7 @@ def _page(
     async def handle(caller: Caller, request: PageRequest) -> Reply:
         page_query, conversation = parse(caller, request)
         page = await reader.page(caller.user, conversation, page_query)
-        return Reply(200, page_body(page, page_query, by_rev=conversation is None))
+        return Reply(200, page_body(page, page_query))
 
     return Operation(
         name=name,
@@ -201,14 +200,11 @@ def _message(reader: MessageReader) -> Operation:
     )
 
 
-def page_body(page: Page, page_query: PageQuery, *, by_rev: bool) -> bytes:
-    """Return the page as JSON; the bytes of the messages are not encoded again.
-
-    ``by_rev``: positions are those of a user's replay, not those of a conversation's page.
-    """
+def page_body(page: Page, page_query: PageQuery) -> bytes:
+    """Return the page as JSON; the bytes of the messages are not encoded again."""
     entries = page.entries
     if entries:
-        first, last = _position(entries, 0, by_rev), _position(entries, -1, by_rev)
+        first, last = (f'"{format_id(entry.id)}"' for entry in (entries[0], entries[-1]))
     else:
         first = last = "null" if page_query.given is None else f'"{page_query.given}"'
     tail = (
@@ -218,11 +214,6 @@ def page_body(page: Page, page_query: PageQuery, *, by_rev: bool) -> bytes:
     lost = LostRange.of(page.lost)
     tail += f',"lost":{_encode(lost).decode()}}}' if isinstance(lost, LostRange) else "}"
     return b'{"messages":[' + b",".join([entry.body for entry in entries]) + tail.encode()
-
-
-def _position(entries: Sequence[Entry], index: int, by_rev: bool) -> str:
-    entry = entries[index]
-    return f'"{format_id(entry.rev if by_rev else entry.id)}"'
 
 
 def _bool(value: bool) -> str:

@@ -237,24 +237,24 @@ async def test_a_message_of_others_is_unknown_as_one_that_is_not(
 # The bytes of a page
 
 
-def test_a_conversations_page_goes_by_id_and_a_users_by_revision() -> None:
+def test_the_positions_of_a_page_are_ids_also_where_a_message_was_changed_since() -> None:
     entries = [ONE, Entry(4, 7, "alice,bob", "bob", "", ("alice", "bob"), b'{"id":"4"}')]
     query = PageQuery(BOUNDS, None, None)
     messages = b'{"messages":[{"id":"2"},{"id":"4"}],"has_more":'
-    assert page_body(Page(entries, True, True), query, by_rev=False) == messages + (
+    assert page_body(Page(entries, True, True), query) == messages + (
         b'true,"before":"0000000000000002","after":"0000000000000004","complete":true}'
     )
-    assert page_body(Page(entries, False, False), query, by_rev=True) == messages + (
-        b'false,"before":"0000000000000003","after":"0000000000000007","complete":false}'
+    assert page_body(Page(entries, False, False), query) == messages + (
+        b'false,"before":"0000000000000002","after":"0000000000000004","complete":false}'
     )
 
 
 def test_an_empty_page_gives_back_the_bound_and_says_what_is_lost() -> None:
     page = Page([], False, True, (1, 255))
-    assert page_body(page, PageQuery(BOUNDS, None, None), by_rev=False) == (
+    assert page_body(page, PageQuery(BOUNDS, None, None)) == (
         b'{"messages":[],"has_more":false,"before":null,"after":null,"complete":true,'
         b'"lost":{"from":"0000000000000001","to":"00000000000000ff"}}'
     )
-    assert page_body(page, PageQuery(BOUNDS, 1, ID), by_rev=True).startswith(
+    assert page_body(page, PageQuery(BOUNDS, 1, ID)).startswith(
         f'{{"messages":[],"has_more":false,"before":"{ID}","after":"{ID}",'.encode()
     )
