@@ -47,15 +47,15 @@ def kinds_of(features: Iterable[Feature]) -> Kinds:
         ValueError: two kinds have one name, one has that of another frame, or one has no frame.
     """
     features = tuple(features)
-    control = {frame_type(frame) for frame in get_args(ServerFrame)}
+    others = {frame_type(frame) for frame in get_args(ServerFrame)}
     for feature in features:
-        control |= {frame_type(one) for each in feature.commands for one in each.answers}
-        control |= {frame_type(one) for one in feature.frames} - {k.name for k in feature.kinds}
+        others |= {frame_type(one) for each in feature.commands for one in each.answers}
+        others |= {frame_type(one) for one in feature.frames} - {k.name for k in feature.kinds}
     for feature in features:
         frames = {frame_type(frame) for frame in feature.frames}
         for kind in feature.kinds:
-            if kind.name in control:
-                raise ValueError(f"kind {kind.name!r} must not have the name of a control frame")
+            if kind.name in others:
+                raise ValueError(f"kind {kind.name!r} must not have the name of another frame")
             if kind.name not in frames:
                 raise ValueError(f"kind {kind.name!r} must have a frame in feature {feature.name}")
     return Kinds(kind for feature in features for kind in feature.kinds)

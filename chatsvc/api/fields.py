@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from chatsvc.core.errors import Invalid
 from chatsvc.core.ids import parse_id
-from chatsvc.core.kinds import MAX_KINDS, is_kind_name
+from chatsvc.core.kinds import KIND_NAME_PATTERN, MAX_KIND_NAME, MAX_KINDS, is_kind_name
 from chatsvc.core.limits import Limits
 from chatsvc.core.message import MAX_CLIENT_ID, MAX_DEVICE
 from chatsvc.core.participants import MAX_CHANNEL_BYTES, user_id_error
@@ -32,7 +32,7 @@ CLIENT_ID: Final[Keywords] = {
 }
 DEVICE: Final[Keywords] = {"pattern": f"^[A-Za-z0-9_-]{{1,{MAX_DEVICE}}}$"}
 KINDS: Final[Keywords] = {
-    "pattern": f"^[a-z][a-z_]{{0,31}}(,[a-z][a-z_]{{0,31}}){{0,{MAX_KINDS - 1}}}$"
+    "pattern": f"^{KIND_NAME_PATTERN}(,{KIND_NAME_PATTERN}){{0,{MAX_KINDS - 1}}}$"
 }
 CHANNEL: Final[Keywords] = {"minLength": 1, "maxLength": MAX_CHANNEL_BYTES}
 
@@ -85,7 +85,7 @@ def read_kinds(text: str, pointer: str = "/kinds") -> frozenset[str]:
         raise Invalid.at(pointer, "too_many", detail, MAX_KINDS)
     if not all(map(is_kind_name, names)):
         detail = "kinds must be names of 1 to 32 of [a-z_], a letter first, joined by commas"
-        raise Invalid.at(pointer, "bad_kind", detail, 32)
+        raise Invalid.at(pointer, "bad_kind", detail, MAX_KIND_NAME)
     return frozenset(names)
 
 

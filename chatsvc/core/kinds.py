@@ -14,12 +14,16 @@ from typing import Final
 MAX_KINDS: Final = 32
 """The kinds that a client can choose at once."""
 
-_NAME: Final = re.compile(r"[a-z][a-z_]{0,31}\Z")
+MAX_KIND_NAME: Final = 32
+KIND_NAME_PATTERN: Final = f"[a-z][a-z_]{{0,{MAX_KIND_NAME - 1}}}"
+"""Of the whole name; the same in Python and in JSON Schema (ECMA-262)."""
+
+_NAME: Final = re.compile(KIND_NAME_PATTERN)
 
 
 def is_kind_name(text: str) -> bool:
     """Whether this can be the name of a kind, of this version or of another."""
-    return _NAME.match(text) is not None
+    return _NAME.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +52,7 @@ class Kind:
                 f"kind {self.name!r}: a name must be 1 to 32 of [a-z_], a letter first"
             )
         if self.counts and self.latest:
-            raise ValueError(f"kind {self.name!r}: a message must not be replaced by a later")
+            raise ValueError(f"kind {self.name!r}: a kind that counts must not be latest")
 
 
 class Kinds:

@@ -31,8 +31,6 @@ from chatsvc.core.record import Draft, Record
 
 MAX_KEYS: Final = 65_536
 """How many touched keys are kept at most once their records are stored: 12 MB of short ones."""
-
-
 FORGET_AT_ONCE: Final = 4096
 """How many keys are dropped in one call: a millisecond or two of the loop."""
 

@@ -45,7 +45,7 @@ def test_a_kind_must_have_a_frame_in_its_feature() -> None:
 
 @pytest.mark.parametrize("name", ["hello", "gap", "ack", "cursor"])
 def test_a_kind_must_not_have_the_name_of_a_control_frame(name: str) -> None:
-    with pytest.raises(ValueError, match="must not have the name of a control frame"):
+    with pytest.raises(ValueError, match="must not have the name of another frame"):
         kinds_of([Feature(name="odd", kinds=(Kind(name=name),))])
 
 

@@ -34,7 +34,7 @@ def test_the_longest_name_is_taken() -> None:
 
 
 def test_a_message_is_not_replaced_by_a_later_one() -> None:
-    with pytest.raises(ValueError, match="must not be replaced"):
+    with pytest.raises(ValueError, match="a kind that counts must not be latest"):
         Kind(name="message", counts=True, latest=True)
 
 
