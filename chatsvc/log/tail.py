@@ -117,11 +117,14 @@ class Tail:
             self._all.items.append(record)
             cost = record.cost
             channel = channels.get(record.channel)
-            if channel is not None and channel.items[-1].audience is record.audience:
+            if channel is None:
+                channel = self._begin_list(record)
+                cost += channel.cost
+            elif channel.items[-1].audience is record.audience:
                 channel.items.append(record)
             else:
-                cost += self._list_by_channel(record)
-            if not channels[record.channel].readers:
+                cost += self._append_by_value(channel, record)
+            if not channel.readers:
                 cost += users.add(record)
             if record.id > self.watermark:
                 self.unsaved_bytes += cost
@@ -289,16 +292,21 @@ class Tail:
         self._users.forget(listed)
         return listed.cost
 
-    def _list_by_channel(self, record: Record) -> int:
-        """Add to the conversation's list; the bytes that this takes beside the record's."""
-        record_list = self._channels.get(record.channel)
-        if record_list is None:
-            names = audience_bytes(record.channel, record.audience)
-            record_list = self._channels[record.channel] = RecordList(LIST_BYTES + names)
-            record_list.items.append(record)
-            if is_large(record.audience):
-                record_list.cost += self._users.note(record_list, record.audience)
-            return record_list.cost
+    def _begin_list(self, record: Record) -> RecordList:
+        """List the first record of a conversation."""
+        names = audience_bytes(record.channel, record.audience)
+        record_list = self._channels[record.channel] = RecordList(LIST_BYTES + names)
+        record_list.items.append(record)
+        if is_large(record.audience):
+            record_list.cost += self._users.note(record_list, record.audience)
+        return record_list
+
+    def _append_by_value(self, record_list: RecordList, record: Record) -> int:
+        """Add a record whose audience is another object than the last one's; they are compared.
+
+        Returns:
+            The bytes that the list takes for it, beside the record's.
+        """
         before = record_list.items[-1]
         record_list.items.append(record)
         if record.audience == before.audience:
