@@ -46,8 +46,9 @@ def entries_of(
     """
     records = records_of(bounds)
     found = [entry_of(record) for record in records if selects(record.kind)]
-    more = bounds.reached_by(records)
-    rest, looked_at = bounds, len(records)
+    if len(found) == len(records) or not bounds.reached_by(records):
+        return found
+    rest, looked_at, more = bounds, len(records), True
     while more and not bounds.reached_by(found):
         looked_at = max(2 * looked_at, _LOOK_AT)
         rest = rest._replace(limit=looked_at, max_bytes=NO_BYTE_BOUND)
