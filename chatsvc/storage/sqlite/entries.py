@@ -17,10 +17,10 @@ from chatsvc.storage.sqlite.participants import Participants, participants_in, w
 from chatsvc.storage.sqlite.statements import MAX_ROW_ID, json_list
 
 MESSAGE_COLUMNS: Final = (
-    "m.id, coalesce(m.rev, m.id), m.sender, m.origin, m.kind, m.cut, m.body,"
+    "m.id, coalesce(m.rev, m.id), m.sender, m.origin, NULL, m.cut, m.body,"
     " c.number, c.channel, c.participants"
 )
-"""Of a message ``m`` in a conversation ``c``, for :func:`entries_of`."""
+"""Of a message ``m`` in a conversation ``c``, for :func:`entries_of`; the kind is of changes."""
 
 # json_each goes through a list in its order, and CROSS JOIN keeps it the outer loop.
 _MESSAGES: Final = (
@@ -29,7 +29,7 @@ _MESSAGES: Final = (
 )
 _RECORDS: Final = (
     "SELECT coalesce(m.id, h.id), coalesce(m.rev, m.id, h.id), coalesce(m.sender, h.sender),"
-    " coalesce(m.origin, h.origin), coalesce(h.kind, m.kind), m.cut, coalesce(m.body, h.body),"
+    " coalesce(m.origin, h.origin), h.kind, m.cut, coalesce(m.body, h.body),"
     " c.number, c.channel, c.participants FROM json_each(?) j"
     " LEFT JOIN messages m ON m.id = j.value"
     " LEFT JOIN changes h ON h.id = CASE WHEN m.id IS NULL THEN j.value END"

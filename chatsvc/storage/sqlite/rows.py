@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 
 from chatsvc.core.kinds import Kinds
-from chatsvc.core.message import MESSAGE
 from chatsvc.core.record import Record
 from chatsvc.storage.client_ids import minted_ahead_ms
 from chatsvc.storage.sqlite import changes, conversations, inbox
@@ -53,7 +52,7 @@ def _insert_messages(
     in_bulk(
         db,
         "INSERT INTO messages (id, conversation, sender, origin, client_id, digest,"
-        " minted_ahead_ms, kind, cut, body) SELECT * FROM",
+        " minted_ahead_ms, cut, body) SELECT * FROM",
         [
             (
                 record.id,
@@ -63,10 +62,9 @@ def _insert_messages(
                 record.client_id,
                 record.digest,
                 minted_ahead_ms(record),
-                None if record.kind == MESSAGE.name else record.kind,
                 *cut_body(record.body, stored[record.channel].encoded),
             )
             for record in records
         ],
-        10,
+        9,
     )

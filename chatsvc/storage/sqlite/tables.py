@@ -21,8 +21,8 @@ CHANGE_ROW: Final = 1
 #
 # The indexes of messages and changes end in the row id, as every index does: pages of a
 # conversation are one walk along one. client_id comes first in its index because our clients'
-# are UUIDv7: neighbours in time are neighbours in the tree. NULL is the usual case: a rev that is
-# the id, a message's kind "message"; a cut is NULL where the body is whole.
+# are UUIDv7: neighbours in time are neighbours in the tree. A rev is NULL where it is the id, a cut
+# where the body is whole.
 _TABLES: Final = """
 CREATE TABLE conversations (
     number INTEGER PRIMARY KEY,
@@ -58,7 +58,6 @@ CREATE TABLE messages (
     client_id TEXT,
     digest BLOB NOT NULL,
     minted_ahead_ms INTEGER,
-    kind TEXT,
     cut INTEGER,
     body BLOB NOT NULL
 );
