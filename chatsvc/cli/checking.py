@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from chatsvc.auth.authentication import check_authentication
-from chatsvc.core.errors import VersionTooNew
+from chatsvc.core.errors import version_too_new
 from chatsvc.log.local.lock import DataDirLock
 from chatsvc.log.local.versions import log_versions
 from chatsvc.settings.table import Settings
@@ -35,11 +35,9 @@ def check(settings: Settings) -> None:
 async def _check_stores(settings: Settings) -> None:
     from chatsvc.app.backends import check_store_version, open_store
 
-    found, current = log_versions(settings.data_path / "log.db")
+    path = settings.data_path / "log.db"
+    found, current = log_versions(path)
     if found > current:
-        raise VersionTooNew(
-            f"{settings.data_path / 'log.db'} has version {found}; this program knows up to "
-            f"{current}"
-        )
+        raise version_too_new(str(path), found, current)
     await open_store(settings).close()
     await check_store_version(settings)

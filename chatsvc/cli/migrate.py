@@ -9,7 +9,7 @@ from pathlib import Path
 from chatsvc import logs
 from chatsvc.arguments import OneLineParser
 from chatsvc.cli.options import add_data, add_store, print_line, settings_from, warn_of_near_misses
-from chatsvc.core.errors import VersionTooNew
+from chatsvc.core.errors import version_too_new
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.lock import DataDirLock
 from chatsvc.log.local.versions import log_versions
@@ -87,10 +87,7 @@ def _log_path(settings: Settings) -> Path:
 def _report(what: str, found: int, current: int) -> bool:
     """Print the version; return whether it is older than what this program writes."""
     if found > current:
-        raise VersionTooNew(
-            f"the {what} has version {found}; this program knows up to {current}: run the version "
-            "that wrote it, or a newer one"
-        )
+        raise version_too_new(f"the {what}", found, current)
     if found == 0:
         print_line(f"{what}: there is none yet; version {current} will be created")
     elif found < current:

@@ -213,5 +213,13 @@ class VersionTooNew(ChatError):
     """The data was written by a newer program; this one must not change it."""
 
 
+def version_too_new(what: str, found: int, current: int) -> VersionTooNew:
+    """Return the error of a file or a store, named by ``what``, of a version above ``current``."""
+    return VersionTooNew(
+        f"{what} has version {found}; this program knows up to {current}: "
+        "run the version that wrote it, or a newer one"
+    )
+
+
 class ConfigurationError(ChatError):
     """A setting cannot be used. The text is one line and names the variable."""

@@ -16,6 +16,7 @@ from chatsvc.core.errors import ConfigurationError, VersionTooNew
 from chatsvc.core.ids import MAX_ID, format_id
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
+from chatsvc.storage import store_versions
 from chatsvc.storage.mongo import from_version_2, migrations
 from chatsvc.storage.mongo.store import MongoStore
 from testkit import mongod
@@ -187,7 +188,7 @@ async def test_two_processes_that_upgrade_at_once_do_no_harm(
 async def test_a_large_store_is_upgraded_by_the_command_alone(
     old: Database, opened: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrations, "MOVED_AT_OPEN", len(WRITTEN) - 1)
+    monkeypatch.setattr(store_versions, "UPGRADED_AT_OPEN", len(WRITTEN) - 1)
     before = state(old)
     with pytest.raises(ConfigurationError) as refused:
         async with opened():

@@ -16,7 +16,12 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from chatsvc import logs
-from chatsvc.core.errors import ConfigurationError, LogDamaged, LogUnavailable, VersionTooNew
+from chatsvc.core.errors import (
+    ConfigurationError,
+    LogDamaged,
+    LogUnavailable,
+    version_too_new,
+)
 from chatsvc.core.ids import now_ms
 from chatsvc.line_writer import write_within
 from chatsvc.log.local.busy import BUSY, is_busy, primary_code, retry_while_busy
@@ -132,9 +137,7 @@ class LogDatabase:
     def _prepare(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
-            raise VersionTooNew(
-                f"{self.path} has version {version}; this program knows up to {SCHEMA_VERSION}"
-            )
+            raise version_too_new(str(self.path), version, SCHEMA_VERSION)
         if version == 0:
             self._db.execute("BEGIN IMMEDIATE")
             if self._db.execute("PRAGMA user_version").fetchone()[0]:

@@ -9,7 +9,8 @@ from typing import Final
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from chatsvc.core.errors import ConfigurationError, StoreUnavailable, VersionTooNew
+from chatsvc.core.errors import StoreUnavailable, version_too_new
+from chatsvc.storage import store_versions
 from chatsvc.storage.mongo import from_version_2
 from chatsvc.storage.mongo.collections import CollectionNames
 from chatsvc.storage.mongo.connection import SIMPLE, Collection, MongoConnection
@@ -85,10 +86,6 @@ _CONVERSATION_INDEXES: Final = (
 )
 
 
-MOVED_AT_OPEN: Final = 20_000
-"""A store of up to so many messages is upgraded when it is opened: in about a second."""
-
-
 async def bring_up(connection: MongoConnection, names: CollectionNames, *, upgrades: bool) -> str:
     """Make the indexes, or upgrade an older store; return the store's identity.
 
@@ -107,10 +104,7 @@ async def bring_up(connection: MongoConnection, names: CollectionNames, *, upgra
     collection = connection.to_write(names.meta)
     meta = await _claim_meta(connection, collection)
     if int(meta["v"]) > len(STEPS):
-        raise VersionTooNew(
-            f"the store has version {meta['v']}; this program knows up to {len(STEPS)}: "
-            "run the version that wrote it, or a newer one"
-        )
+        raise version_too_new("the store", meta["v"], len(STEPS))
     found = version_of(meta)
     if found == len(STEPS):
         return str(meta["identity"])
@@ -143,14 +137,12 @@ async def _has_conversations(connection: MongoConnection, names: CollectionNames
 
 async def _check_size(connection: MongoConnection, names: CollectionNames, found: int) -> None:
     messages = connection.to_write(names.messages)
+    bound = store_versions.UPGRADED_AT_OPEN
     count = await connection.write(
-        lambda: messages.count_documents({}, limit=MOVED_AT_OPEN + 1, collation=SIMPLE)
+        lambda: messages.count_documents({}, limit=bound + 1, collation=SIMPLE)
     )
-    if count > MOVED_AT_OPEN:
-        raise ConfigurationError(
-            f"the store has version {found} and more than {MOVED_AT_OPEN} messages: it must be "
-            f"upgraded to version {len(STEPS)}, with `chatsvc migrate`, before it is used"
-        )
+    if count > bound:
+        raise store_versions.must_be_migrated(found, len(STEPS))
 
 
 async def _claim_meta(connection: MongoConnection, meta: Collection) -> Document:

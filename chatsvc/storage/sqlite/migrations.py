@@ -8,13 +8,12 @@ from typing import Final
 
 import structlog
 
-from chatsvc.core.errors import ConfigurationError, VersionTooNew
+from chatsvc.core.errors import ConfigurationError, version_too_new
+from chatsvc.storage import store_versions
 from chatsvc.storage.sqlite import from_version_1, from_version_2, tables
 from chatsvc.storage.sqlite.statements import transaction
 from chatsvc.storage.sqlite.tables import VERSION
 
-MOVED_AT_OPEN: Final = 20_000
-"""A store of up to so many messages is upgraded when it is opened: in about a second."""
 LOGGED_EVERY: Final = 100_000
 """Messages of a long upgrade between two lines of the log."""
 _UPGRADE_CACHE_KIB: Final = 64 * 1024
@@ -50,12 +49,9 @@ def check_version(db: sqlite3.Connection) -> int:
             f"the store is partly upgraded to version {VERSION}: it must be upgraded to its end, "
             "with `chatsvc migrate`, before it is used"
         )
-    row = db.execute("SELECT 1 FROM messages LIMIT 1 OFFSET ?", (MOVED_AT_OPEN,)).fetchone()
-    if row is not None:
-        raise ConfigurationError(
-            f"the store has version {found} and more than {MOVED_AT_OPEN} messages: it must be "
-            f"upgraded to version {VERSION}, with `chatsvc migrate`, before it is used"
-        )
+    bound = (store_versions.UPGRADED_AT_OPEN,)
+    if db.execute("SELECT 1 FROM messages LIMIT 1 OFFSET ?", bound).fetchone() is not None:
+        raise store_versions.must_be_migrated(found, VERSION)
     return found
 
 
@@ -114,8 +110,5 @@ def _step(db: sqlite3.Connection) -> int:
 
 def _not_too_new(found: int) -> int:
     if found > VERSION:
-        raise VersionTooNew(
-            f"the store has version {found}; this program knows up to {VERSION}: "
-            "run the version that wrote it, or a newer one"
-        )
+        raise version_too_new("the store", found, VERSION)
     return found

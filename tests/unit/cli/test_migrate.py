@@ -12,6 +12,7 @@ from chatsvc.cli import main
 from chatsvc.core.record import pack
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.lock import DataDirLock
+from chatsvc.storage import store_versions
 from chatsvc.storage.sqlite import client_ids as sqlite_client_ids
 from chatsvc.storage.sqlite import from_version_2, migrations
 from chatsvc.storage.sqlite.store import SqliteStore
@@ -118,7 +119,7 @@ def test_a_large_store_is_upgraded_by_the_command_alone(
     data: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JWT_SECRET", "a secret of at least thirty-two bytes")
-    monkeypatch.setattr(migrations, "MOVED_AT_OPEN", 3)
+    monkeypatch.setattr(store_versions, "UPGRADED_AT_OPEN", 3)
     monkeypatch.setattr(migrations, "LOGGED_EVERY", 2)
     monkeypatch.setattr(from_version_2, "MOVED_AT_ONCE", 3)
     (data / "store.db").unlink()

@@ -11,10 +11,11 @@ import pytest
 from chatsvc.core.errors import ConfigurationError, VersionTooNew
 from chatsvc.core.ids import id_ms
 from chatsvc.core.record import pack
+from chatsvc.storage import store_versions
 from chatsvc.storage.ports.dead_letters import DeadLetter
 from chatsvc.storage.sqlite import client_ids as sqlite_client_ids
 from chatsvc.storage.sqlite import dead_letters as sqlite_dead_letters
-from chatsvc.storage.sqlite import from_version_1, migrations
+from chatsvc.storage.sqlite import from_version_1
 from chatsvc.storage.sqlite.migrations import bring_up, check_version, found_version
 from chatsvc.storage.sqlite.tables import VERSION
 from chatsvc.storage.sqlite.watermark import meta
@@ -105,7 +106,7 @@ def test_letters_of_the_first_version_get_their_keys(
 def test_a_store_of_more_messages_is_left_to_the_command(
     monkeypatch: pytest.MonkeyPatch, version: int
 ) -> None:
-    monkeypatch.setattr(migrations, "MOVED_AT_OPEN", 3)
+    monkeypatch.setattr(store_versions, "UPGRADED_AT_OPEN", 3)
     with old_store(":memory:", version) as db:
         rows = [(one.id, 1, "c", "s", "o", b"", "", b"") for one in records(4)]
         db.executemany(
