@@ -12,17 +12,16 @@ from typing import Final
 
 import msgspec
 
-from chatsvc.core.audience import is_large
 from chatsvc.core.errors import VersionTooNew
 from chatsvc.core.ids import format_id
 from chatsvc.core.page import Entry
 from chatsvc.core.record import Record
-from chatsvc.storage.client_ids import minted_ahead_ms
 from chatsvc.storage.mongo.documents import (
     Document,
     Encoded,
     PeopleOf,
     body_fields,
+    common_fields,
     encode_document,
     kept_body,
     people_of,
@@ -41,25 +40,15 @@ def encode_change(record: Record, *, latest: bool) -> Encoded | Rejection:
 def to_change(record: Record, *, latest: bool) -> Document:
     """The document of a record that is no message."""
     position = format_id(record.id)
-    document: Document = {
+    return {
         "_id": _about(record) if latest else position,
         "v": CHANGE_VERSION,
         "id": position,
-        "channel": record.channel,
         "kind": record.kind,
         "target": record.target,
-        "sender": record.sender,
-        "origin": record.origin,
-        "digest": record.digest,
+        **common_fields(record),
+        **body_fields(record),
     }
-    if not is_large(record.audience):
-        document["audience"] = list(record.audience)
-    if record.client_id is not None:
-        document["client_id"] = record.client_id
-        ahead = minted_ahead_ms(record)
-        if ahead is not None:
-            document["minted_ahead_ms"] = ahead
-    return document | body_fields(record)
 
 
 def change_entry(document: Document, known: PeopleOf) -> Entry | None:

@@ -94,20 +94,10 @@ def to_document(record: Record, body: dict[str, Any]) -> Document:
         "_id": position,
         "v": DOCUMENT_VERSION,
         "rev": position,
-        "channel": record.channel,
-        "sender": record.sender,
-        "origin": record.origin,
+        **common_fields(record),
         "content": body.get("content"),
         "created_at": _EPOCH + timedelta(milliseconds=id_ms(record.id)),
-        "digest": record.digest,
     }
-    if not is_large(record.audience):
-        document["audience"] = list(record.audience)
-    if record.client_id is not None:
-        document["client_id"] = record.client_id
-        ahead = minted_ahead_ms(record)
-        if ahead is not None:
-            document["minted_ahead_ms"] = ahead
     metadata = body.get("metadata")
     if metadata is not None and _carried(metadata):
         document["metadata"] = metadata
@@ -116,6 +106,24 @@ def to_document(record: Record, body: dict[str, Any]) -> Document:
         if not isinstance(document["content"], str):
             del document["content"]
     return document
+
+
+def common_fields(record: Record) -> Document:
+    """What the documents of messages and of changes have alike."""
+    fields: Document = {
+        "channel": record.channel,
+        "sender": record.sender,
+        "origin": record.origin,
+        "digest": record.digest,
+    }
+    if not is_large(record.audience):
+        fields["audience"] = list(record.audience)
+    if record.client_id is not None:
+        fields["client_id"] = record.client_id
+        ahead = minted_ahead_ms(record)
+        if ahead is not None:
+            fields["minted_ahead_ms"] = ahead
+    return fields
 
 
 def body_fields(record: Record) -> Document:
