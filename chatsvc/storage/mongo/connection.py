@@ -141,7 +141,9 @@ class MongoConnection:
 
     async def attempt(self, call: Callable[[], Awaitable[T]]) -> T:
         """As :meth:`write`, for who looks at the driver's error first."""
-        return await asyncio.shield(asyncio.ensure_future(call()))
+        future = asyncio.ensure_future(call())
+        future.add_done_callback(_retrieve)
+        return await asyncio.shield(future)
 
     async def ping(self) -> None:
         """Ask the server whether it answers.
@@ -155,6 +157,12 @@ class MongoConnection:
         """Idempotent."""
         self._reader.close()
         self._writer.close()
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    # Its caller may have gone, with a stop: then its error is nobody's, and no fault.
+    if not future.cancelled():
+        future.exception()
 
 
 def _client(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, InvalidOperation
 
 from chatsvc.core.errors import ConfigurationError, StoreUnavailable
 from chatsvc.storage.mongo import connection as mongo_connection
@@ -126,3 +128,22 @@ def test_a_file_of_certificates_that_is_missing_names_the_setting() -> None:
             uri, "chat", "messages", read_seconds=1, write_seconds=1, selection_seconds=1
         )
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("how", ["read", "write", "attempt"])
+async def test_an_error_that_nobody_waits_for_any_more_is_not_reported(
+    connection: MongoConnection, how: str
+) -> None:
+    """A stop cancels the caller and closes the client; then the driver's call fails."""
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, what: reported.append(what))
+    calls = Calls()
+    caller = asyncio.ensure_future(getattr(connection, how)(calls))
+    await turns()
+    caller.cancel()
+    await turns()
+    assert caller.cancelled()
+    calls.open.pop().set_exception(InvalidOperation("Cannot use MongoClient after close"))
+    await turns()
+    gc.collect()
+    assert reported == []
