@@ -9,12 +9,15 @@ from typing import Any
 import msgspec
 
 from chatsvc.core.kinds import Kind
+from chatsvc.core.membership import MAX_ROWS, StateChange, is_member_channel, personal_channel
 from chatsvc.core.participants import channel_key
 from chatsvc.core.record import Draft
 
 _encode = msgspec.json.Encoder().encode
 _canonical = msgspec.json.Encoder(order="sorted").encode
-_RESERVED = frozenset({"type", "id", "created_at", "channel", "sender", "client_id"})
+_RESERVED = frozenset(
+    {"type", "id", "created_at", "member_count", "channel", "sender", "client_id"}
+)
 
 
 def draft_change(
@@ -27,33 +30,32 @@ def draft_change(
     target: str = "",
     origin: str = "",
     client_id: str | None = None,
+    state: StateChange | None = None,
 ) -> Draft:
     """Return a change for the log. The caller has checked every value.
 
     Args:
         kind: one that does not count: a message is drafted by ``core/message.py``.
         channel: the conversation.
-        audience: sorted: all who receive it, the sender included.
+        audience: sorted: all who receive it, the sender included. Of a group or a room empty,
+            for its members.
         sender: the user who causes it.
         fields: what its frame has beside the members of every record.
         target: what it is about, for a kind that is ``latest``.
         origin: the connection or device that it comes from.
         client_id: recognizes a retry; the same fields under it are the same change. One that a
             newer of a ``latest`` kind has replaced is known for as long as the log remembers it.
+        state: the rows of the log's own state that it changes, at most
+            :data:`~chatsvc.core.membership.MAX_ROWS` of each sort.
 
     Raises:
-        ValueError: the kind counts, the audience is not the set that the channel names, or a
-            field has the name of a member of every record.
+        ValueError: the kind counts, the audience is not the set that the channel names, there
+            are too many rows or some of another channel's sort, or a field has the name of a
+            member of every record.
     """
     _check(kind, channel, audience, fields)
-    # In the order of SharedMembers: the persisted form leaves out what the envelope says.
-    members = {"channel": channel, "sender": sender}
-    if client_id is not None:
-        members["client_id"] = client_id
-    # Sorted as for the digest: the answer to a retry is made of the retry, and is the first's.
-    rest = _encode(members)
-    if fields:
-        rest = rest[:-1] + b"," + _canonical(fields)[1:]
+    if state is not None:
+        _check_state(channel, state)
     digest = hashlib.blake2b(_canonical([kind.name, target, fields]), digest_size=16)
     return Draft(
         kind=kind.name,
@@ -63,15 +65,40 @@ def draft_change(
         origin=origin,
         client_id=client_id,
         digest=digest.digest(),
-        rest=rest,
+        rest=_rest_of(channel, sender, client_id, fields),
         target=target,
+        state=state,
     )
+
+
+def _rest_of(channel: str, sender: str, client_id: str | None, fields: Mapping[str, Any]) -> bytes:
+    # In the order of SharedMembers: the persisted form leaves out what the envelope says.
+    members = {"channel": channel, "sender": sender}
+    if client_id is not None:
+        members["client_id"] = client_id
+    rest = _encode(members)
+    # Sorted as for the digest: the answer to a retry is made of the retry, and is the first's.
+    return rest[:-1] + b"," + _canonical(fields)[1:] if fields else rest
 
 
 def _check(kind: Kind, channel: str, audience: tuple[str, ...], fields: Mapping[str, Any]) -> None:
     if kind.counts:
         raise ValueError(f"kind {kind.name!r} must not count: it would be read as a message")
-    if channel_key(audience) != channel:
+    if is_member_channel(channel):
+        if list(audience) != sorted(set(audience)):
+            raise ValueError("the audience must be sorted, each once")
+    elif channel_key(audience) != channel and (
+        len(audience) != 1 or personal_channel(audience[0]) != channel
+    ):
         raise ValueError("the audience must be the participants of the channel, sorted")
     if not _RESERVED.isdisjoint(fields):
         raise ValueError(f"fields must not be named {', '.join(sorted(_RESERVED & set(fields)))}")
+
+
+def _check_state(channel: str, state: StateChange) -> None:
+    if max(len(state.members), len(state.filters)) > MAX_ROWS:
+        raise ValueError(f"a record must change at most {MAX_ROWS} rows of a sort")
+    if (state.members or state.channel is not None) and not is_member_channel(channel):
+        raise ValueError("only a record of a group or a room must change its members")
+    if len({one.user for one in state.members}) != len(state.members):
+        raise ValueError("a record must change one membership of a person")

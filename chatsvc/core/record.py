@@ -9,24 +9,25 @@ that it does not know: delivery forwards them unchanged, a persister stops.
 from __future__ import annotations
 
 import zlib
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from chatsvc.core.audience import places
 from chatsvc.core.errors import LogDamaged, VersionTooNew
 from chatsvc.core.ids import created_at, format_id
+from chatsvc.core.membership import (
+    Channel,
+    Filter,
+    Member,
+    RequestKey,
+    StateChange,
+    is_member_channel,
+)
+from chatsvc.core.record_size import PLACE_BYTES, RECORD_BYTES, rare_bytes
 
 RECORD_VERSION: Final = 2
 """What :func:`pack` writes. Version 1 is read for ever."""
-
-RECORD_BYTES: Final = 460
-"""Bytes of memory of a record without its body and its audience: the struct, its short
-strings, its entry in the log's order. ``tests/unit/log/test_backlog.py`` measures it."""
-PLACE_BYTES: Final = 10
-"""Bytes of each further entry of a record in an existing list: a user's, a channel's."""
-TOUCH_BYTES: Final = 120
-"""Bytes of a key that a record touches, without its text: its entry in ``log/guards.py``."""
 
 _NAMES_PARTICIPANTS: Final = "message"
 """The one kind whose bodies name the participants; of other kinds ``rest`` has what they need."""
@@ -40,12 +41,14 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     has, in the order of :class:`SharedMembers`; what is behind them begins at ``own_at``, with a
     comma or the closing brace (0: not known, so that :func:`pack_draft` looks for it).
 
-    ``audience`` is sorted and holds the ids of all recipients, the sender included. ``origin``
+    ``audience`` is sorted and holds the ids of all recipients, the sender included; empty: the
+    members of the channel (:mod:`chatsvc.core.membership`). ``origin``
     is the connection that sent it, or the device that a send over HTTP names. ``digest`` is that
     of the content: it distinguishes a retry from another message with the same ``client_id``.
     ``target`` is what a change is about: of a kind that is ``latest`` (:mod:`chatsvc.core.kinds`)
     the newest of each target is kept. ``touches`` are the keys of the state that it changes
-    (``log/guards.py``).
+    (``log/guards.py``); ``state`` are the rows of the log's own state that it changes. ``keys``
+    are those of the requests that became this one record, beside its own.
     """
 
     kind: str
@@ -59,13 +62,15 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     target: str = ""
     touches: tuple[str, ...] = ()
     own_at: int = 0
+    state: StateChange | None = None
+    keys: tuple[RequestKey, ...] = ()
 
     @property
     def cost(self) -> int:
         """The cost of its record, whatever id it gets."""
         body = _HEAD_BYTES + len(self.kind) + len(self.rest)
         cost = RECORD_BYTES + body + PLACE_BYTES * places(self.audience)
-        return cost + _names_bytes(self) if self.touches or self.target else cost
+        return cost + rare_bytes(self) if self.touches or self.target or self.state else cost
 
     @property
     def key(self) -> tuple[str, str, str] | None:
@@ -87,6 +92,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     body: bytes
     target: str = ""
     touches: tuple[str, ...] = ()
+    state: StateChange | None = None
+    keys: tuple[RequestKey, ...] = ()
 
     @property
     def cost(self) -> int:
@@ -96,23 +103,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         for the first record in it: ``log/tail.py`` adds both where they arise.
         """
         cost = RECORD_BYTES + len(self.body) + PLACE_BYTES * places(self.audience)
-        return cost + _names_bytes(self) if self.touches or self.target else cost
-
-
-def _names_bytes(of: Draft | Record) -> int:
-    """Bytes of what most records have not: the keys that they touch, and what they are about."""
-    touched = TOUCH_BYTES * len(of.touches) + sum(map(text_bytes, of.touches))
-    return touched + text_bytes(of.target) if of.target else touched
-
-
-def text_bytes(text: str) -> int:
-    """Bytes of memory of a text, at most, the same before and after it was encoded.
-
-    One that is not ASCII keeps its UTF-8 once it was encoded.
-    """
-    if text.isascii():
-        return 50 + len(text)
-    return 80 + len(text) * (8 if max(text) > "\uffff" else 5)
+        return cost + rare_bytes(self) if self.touches or self.target or self.state else cost
 
 
 class SharedMembers(msgspec.Struct, omit_defaults=True, gc=False):
@@ -143,9 +134,10 @@ class _Form1(msgspec.Struct, array_like=True, tag_field="v", tag=1, gc=False):
 class _Form2(msgspec.Struct, array_like=True, tag_field="v", tag=2, gc=False):
     """The persisted form, version 2: a MessagePack array. New fields go at the end.
 
-    ``to`` is nil where the channel's key lists exactly the audience. ``members``, ``settings``,
-    ``filters`` and ``keys`` are nil: a program that finds something there knows more than this
-    one. ``rest`` are the bytes of the body behind ``type``, ``id``, ``created_at`` and the
+    ``to`` is nil where the channel's key lists exactly the audience, and where the audience are
+    the members of the channel. ``members``, ``settings`` and ``filters`` are the rows of
+    :class:`~chatsvc.core.membership.StateChange`, nil where there is none. ``rest`` are the bytes
+    of the body behind ``type``, ``id``, ``created_at``, the count of the members and the
     :class:`SharedMembers`; or an array with the whole body, as it is, where that does not
     begin with them: it was written in version 1 and gets another place, or is unreadable.
     """
@@ -153,10 +145,10 @@ class _Form2(msgspec.Struct, array_like=True, tag_field="v", tag=2, gc=False):
     kind: str
     channel: str
     to: tuple[str, ...] | None
-    members: Any
-    settings: Any
-    filters: Any
-    keys: Any
+    members: tuple[Member, ...] | None
+    settings: Channel | None
+    filters: tuple[Filter, ...] | None
+    keys: tuple[RequestKey, ...] | None
     sender: str
     origin: str
     client_id: str | None
@@ -174,14 +166,23 @@ _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 without end, are no errors of its own."""
 
 
-def compose_body(kind: str, record_id: int, rest: bytes) -> bytes:
-    """Return the JSON that clients see: ``{"type":kind,"id":…,"created_at":…`` and ``rest``."""
+def compose_body(kind: str, record_id: int, rest: bytes, member_count: int = -1) -> bytes:
+    """Return the JSON that clients see: ``{"type":kind,"id":…,"created_at":…`` and ``rest``.
+
+    Before that the number of members stands as ``member_count``, where it is given.
+    """
     head = f'{{"type":"{kind}","id":"{record_id:016x}","created_at":"{created_at(record_id)}"'
+    if member_count >= 0:
+        head += f',"member_count":{member_count}'
     return head.encode() + (b"," + rest[1:] if len(rest) > 2 else b"}")
 
 
-def _head(kind: str, record_id: int) -> bytes:
-    return compose_body(kind, record_id, b"{}")[:-1]
+def _head(kind: str, record_id: int, member_count: int = -1) -> bytes:
+    return compose_body(kind, record_id, b"{}", member_count)[:-1]
+
+
+def _count_of(state: StateChange | None) -> int:
+    return -1 if state is None or state.channel is None else state.channel.count
 
 
 _HEAD_BYTES: Final = len(_head("", 0))
@@ -189,7 +190,11 @@ _HEAD_BYTES: Final = len(_head("", 0))
 
 
 def accept(draft: Draft, record_id: int) -> Record:
-    """Return the record of a draft and the id that the log gave it."""
+    """Return the record of a draft and the id that the log gave it.
+
+    Of a draft that changes members, the number in its rows is theirs afterwards.
+    """
+    state = None if draft.state is None else draft.state.at(record_id)
     return Record(
         id=record_id,
         kind=draft.kind,
@@ -199,9 +204,11 @@ def accept(draft: Draft, record_id: int) -> Record:
         origin=draft.origin,
         client_id=draft.client_id,
         digest=draft.digest,
-        body=compose_body(draft.kind, record_id, draft.rest),
+        body=compose_body(draft.kind, record_id, draft.rest, _count_of(state)),
         target=draft.target,
         touches=draft.touches,
+        state=state,
+        keys=draft.keys,
     )
 
 
@@ -211,11 +218,12 @@ def moved(record: Record, record_id: int) -> Record:
     Raises:
         LogDamaged: its body was not composed by :func:`compose_body`.
     """
-    head = _head(record.kind, record.id)
+    count = _count_of(record.state)
+    head = _head(record.kind, record.id, count)
     if not record.body.startswith(head):
         raise LogDamaged(f"record {format_id(record.id)} does not begin with its own id")
     return msgspec.structs.replace(
-        record, id=record_id, body=_head(record.kind, record_id) + record.body[len(head) :]
+        record, id=record_id, body=_head(record.kind, record_id, count) + record.body[len(head) :]
     )
 
 
@@ -223,20 +231,26 @@ def pack(record: Record) -> bytes:
     """Return the persisted bytes, without the id, which is the row's key."""
     channel, audience = record.channel, record.audience
     listed = channel[:1] != "," and tuple(channel.split(",")) == audience
-    return _pack(record, None if listed else audience, _own_members(record))
+    listed = listed or (not audience and is_member_channel(channel))
+    return _pack(record, None if listed else audience, _own_members(record), record.state)
 
 
 def pack_draft(draft: Draft) -> bytes:
     """Return what :func:`pack` returns of the draft's record, whatever its id."""
-    if not draft.own_at:
+    if not draft.own_at or draft.state is not None:
         return pack(accept(draft, 0))
     channel, audience = draft.channel, draft.audience
     # As in pack, for less: the ids of those who take part have no commas.
-    listed = channel[0] != "," and channel == ",".join(audience)
+    listed = channel == ",".join(audience) if channel[0] != "," else not audience
     return _pack(draft, None if listed else audience, draft.rest[draft.own_at :])
 
 
-def _pack(of: Draft | Record, to: tuple[str, ...] | None, rest: bytes | tuple[bytes]) -> bytes:
+def _pack(
+    of: Draft | Record,
+    to: tuple[str, ...] | None,
+    rest: bytes | tuple[bytes],
+    state: StateChange | None = None,
+) -> bytes:
     # In the order of _Form2, of which no object is made: every send comes through here.
     return _encode(
         (
@@ -244,10 +258,10 @@ def _pack(of: Draft | Record, to: tuple[str, ...] | None, rest: bytes | tuple[by
             of.kind,
             of.channel,
             to,
-            None,
-            None,
-            None,
-            None,
+            None if state is None else state.members or None,
+            None if state is None else state.channel,
+            None if state is None else state.filters or None,
+            of.keys or None,
             of.sender,
             of.origin,
             of.client_id,
@@ -259,19 +273,16 @@ def _pack(of: Draft | Record, to: tuple[str, ...] | None, rest: bytes | tuple[by
     )
 
 
-_LATER_FIELDS: Final = ("members", "settings", "filters", "keys")
-"""What a program that folds them will write; one that does not must not go on."""
-_NOTHING_LATER: Final = (None, None, None, None)
-
-
-def _first_of(later: tuple[object, ...]) -> str:
-    return next(name for name, value in zip(_LATER_FIELDS, later, strict=True) if value is not None)
-
-
 def _own_members(record: Record) -> bytes | tuple[bytes]:
     """What a body has beyond its envelope, or all of it where it does not begin with that."""
     envelope = _envelope(
-        record.kind, record.id, record.channel, record.sender, record.audience, record.client_id
+        record.kind,
+        record.id,
+        record.channel,
+        record.sender,
+        record.audience,
+        record.client_id,
+        _count_of(record.state),
     )
     return record.body[len(envelope) :] if record.body.startswith(envelope) else (record.body,)
 
@@ -283,11 +294,12 @@ def _envelope(
     sender: str,
     audience: tuple[str, ...],
     client_id: str | None,
+    member_count: int,
 ) -> bytes:
     """What a body begins with, without the brace that would end it."""
     participants = audience if kind == _NAMES_PARTICIPANTS else None
     shared = _encode_json(SharedMembers(channel, sender, participants, client_id))
-    return compose_body(kind, record_id, shared)[:-1]
+    return compose_body(kind, record_id, shared, member_count)[:-1]
 
 
 def unpack(record_id: int, data: bytes) -> Record:
@@ -324,16 +336,22 @@ def unpack(record_id: int, data: bytes) -> Record:
 
 def _of_form_2(record_id: int, packed: _Form2) -> Record:
     channel, audience, kind = packed.channel, packed.to, packed.kind
-    later = packed.members, packed.settings, packed.filters, packed.keys
-    if later != _NOTHING_LATER:
-        raise _too_new(record_id, f"something in {_first_of(later)!r}")
     if audience is None:
-        if channel[:1] == ",":
+        if channel[:1] != ",":
+            audience = tuple(channel.split(","))
+        elif is_member_channel(channel):
+            audience = ()
+        else:
             raise _too_new(record_id, "nobody in 'to', and a channel whose key lists nobody")
-        audience = tuple(channel.split(","))
+    state: StateChange | None = None
+    if packed.members or packed.settings is not None or packed.filters:
+        state = StateChange(packed.members or (), packed.settings, packed.filters or ())
     rest = packed.rest
     if isinstance(rest, bytes):
-        body = _envelope(kind, record_id, channel, packed.sender, audience, packed.client_id) + rest
+        envelope = _envelope(
+            kind, record_id, channel, packed.sender, audience, packed.client_id, _count_of(state)
+        )
+        body = envelope + rest
     else:
         (body,) = rest
     return Record(
@@ -348,6 +366,8 @@ def _of_form_2(record_id: int, packed: _Form2) -> Record:
         body=body,
         target=packed.target,
         touches=packed.touches,
+        state=state,
+        keys=packed.keys or (),
     )
 
 

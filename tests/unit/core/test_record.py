@@ -11,26 +11,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatsvc.core.change import draft_change
 from chatsvc.core.errors import LogDamaged, VersionTooNew
 from chatsvc.core.ids import MAX_ID, id_at
+from chatsvc.core.kinds import Kind
+from chatsvc.core.membership import (
+    THIS_RECORD,
+    Channel,
+    Filter,
+    Member,
+    RequestKey,
+    StateChange,
+)
+from chatsvc.core.message import draft_message
 from chatsvc.core.participants import user_id_error
 from chatsvc.core.record import (
     RECORD_VERSION,
-    TOUCH_BYTES,
     Record,
     accept,
     checksum,
     compose_body,
+    moved,
     pack,
     pack_draft,
-    text_bytes,
     unpack,
 )
+from chatsvc.core.record_size import TOUCH_BYTES, text_bytes
 from testkit.records import draft
 
 TEXT = st.text(max_size=20)
 LAST_ID = id_at(253_402_300_799_999)
 """In the last millisecond of which ``created_at`` can tell."""
+IDS = st.integers(0, LAST_ID)
 RECORDS = st.builds(
     Record,
     id=st.integers(0, LAST_ID),
@@ -44,6 +56,14 @@ RECORDS = st.builds(
     body=st.binary(max_size=100),
     target=TEXT,
     touches=st.lists(TEXT, max_size=2).map(tuple),
+    state=st.none()
+    | st.builds(
+        StateChange,
+        st.lists(st.builds(Member, TEXT, IDS, IDS, TEXT, IDS), max_size=2).map(tuple),
+        st.none() | st.builds(Channel, IDS, st.binary(max_size=9), IDS),
+        st.lists(st.builds(Filter, TEXT, TEXT, TEXT, IDS, IDS), min_size=1, max_size=2).map(tuple),
+    ),
+    keys=st.lists(st.builds(RequestKey, TEXT, TEXT, st.binary()), max_size=2).map(tuple),
 )
 
 
@@ -100,6 +120,9 @@ def test_what_a_change_is_about_and_touches_is_kept() -> None:
         ("a,b", ("a,b",), ["a,b"]),
         ("", (), []),
         (",sha256:00", ("a", "b"), ["a", "b"]),
+        (",g:1", ("a", "b"), ["a", "b"]),
+        (",u:a", ("a",), ["a"]),
+        (",sha256:00", (), []),
         (",a", ("", "a"), ["", "a"]),
     ],
 )
@@ -175,20 +198,80 @@ def test_a_draft_is_packed_alike_whether_it_says_where_its_own_members_begin_or_
 
 
 @pytest.mark.parametrize("number", range(4))
-@pytest.mark.parametrize("found", [0, "", [], {"a": 1}])
-def test_what_only_a_later_program_folds_is_refused_by_name(number: int, found: object) -> None:
+@pytest.mark.parametrize("found", [0, "", ["x"], {"a": 1}])
+def test_rows_of_another_shape_are_damage(number: int, found: object) -> None:
     fields = fields_of(RECORD)
     fields[4 + number] = found
-    name = ("members", "settings", "filters", "keys")[number]
-    with pytest.raises(VersionTooNew, match=f"0000000000050000 has something in '{name}'"):
+    with pytest.raises(LogDamaged, match="0000000000050000 cannot be read"):
         unpack(RECORD.id, msgspec.msgpack.encode(fields))
 
 
-def test_a_record_for_whoever_is_a_member_is_refused() -> None:
+ROWS = StateChange(
+    (Member("a", id_at(5)), Member("b", 1, id_at(5), "admin", 1, 2, 3)),
+    Channel(7, b'{"name":"x"}', 0),
+    (Filter("a", "block", "b", id_at(5)),),
+)
+
+
+@pytest.mark.parametrize("channel", [",g:1", ",r:hall"])
+def test_a_record_for_the_members_of_its_channel_names_nobody(channel: str) -> None:
+    one = accept(
+        draft_message(channel=channel, participants=(), sender="a", content="x", origin=""),
+        id_at(5),
+    )
+    assert msgspec.json.decode(one.body)["participants"] == []
+    assert fields_of(one)[3] is None
+    assert unpack(one.id, pack(one)) == one
+
+
+def test_nobody_and_a_channel_that_lists_nobody_is_of_a_later_program() -> None:
     fields = fields_of(RECORD)
-    fields[2] = ",g:1"
+    fields[2:4] = [",x:1", None]
     with pytest.raises(VersionTooNew, match="has nobody in 'to'"):
         unpack(RECORD.id, msgspec.msgpack.encode(fields))
+
+
+def test_rows_of_state_are_kept_and_their_count_stands_in_the_body() -> None:
+    change = Kind(name="member")
+    drafted = draft_change(
+        change, channel=",g:1", audience=(), sender="a", fields={"user": "b"}, state=ROWS,
+    )  # fmt: skip
+    one = accept(drafted, id_at(5))
+    assert one.body.startswith(
+        b'{"type":"member","id":"0000000000050000","created_at":"1970-01-01T00:00:00.005Z",'
+        b'"member_count":7,"channel":",g:1","sender":"a","user":"b"}'
+    )
+    packed = fields_of(one)
+    assert packed[4] == [["a", one.id, 0, "member", 0, 0, 0], ["b", 1, one.id, "admin", 1, 2, 3]]
+    assert packed[5:8] == [[7, b'{"name":"x"}', 0], [["a", "block", "b", one.id, 0]], None]
+    assert packed[-1] == b',"user":"b"}'
+    assert pack_draft(drafted) == pack(accept(drafted, 0))
+    assert unpack(one.id, pack(one)) == one
+    later = moved(one, id_at(6))
+    assert later.body == one.body.replace(b"50000", b"60000").replace(b"0.005Z", b"0.006Z")
+    assert unpack(later.id, pack(later)) == later
+
+
+def test_the_requests_that_became_one_record_are_kept() -> None:
+    keys = (RequestKey("a", "k", b"d"), RequestKey("b", "k", b"e"))
+    one = msgspec.structs.replace(RECORD, keys=keys)
+    assert fields_of(one)[7] == [["a", "k", b"d"], ["b", "k", b"e"]]
+    assert unpack(one.id, pack(one)) == one
+
+
+def test_a_draft_does_not_know_its_id_and_its_record_does() -> None:
+    rows = StateChange(
+        (Member("a", THIS_RECORD, 0, "member", THIS_RECORD), Member("b", 3, THIS_RECORD)),
+        Channel(1, b"{}", THIS_RECORD),
+        (Filter("a", "left", "a,b", THIS_RECORD), Filter("a", "left", "a,c", 4, THIS_RECORD)),
+    )
+    one = accept(msgspec.structs.replace(draft("x"), state=rows), 9)
+    assert one.state == StateChange(
+        (Member("a", 9, 0, "member", 9), Member("b", 3, 9)),
+        Channel(1, b"{}", 9),
+        (Filter("a", "left", "a,b", 9), Filter("a", "left", "a,c", 4, 9)),
+    )
+    assert one.state.at(10) == one.state
 
 
 def test_a_kind_that_is_not_known_is_read_all_the_same() -> None:

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatsvc.core.errors import LogUnavailable, TooManyRequests
-from chatsvc.core.record import PLACE_BYTES, RECORD_BYTES, Draft, Record, accept, pack, unpack
+from chatsvc.core.record import Draft, Record, accept, pack, unpack
+from chatsvc.core.record_size import PLACE_BYTES, RECORD_BYTES
 from chatsvc.log.backlog import (
     LIST_BYTES,
     Backlog,
