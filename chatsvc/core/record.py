@@ -190,10 +190,7 @@ _HEAD_BYTES: Final = len(_head("", 0))
 
 
 def accept(draft: Draft, record_id: int) -> Record:
-    """Return the record of a draft and the id that the log gave it.
-
-    Of a draft that changes members, the number in its rows is theirs afterwards.
-    """
+    """Return the record of a draft and the id that the log gave it."""
     state = None if draft.state is None else draft.state.at(record_id)
     return Record(
         id=record_id,
@@ -225,6 +222,16 @@ def moved(record: Record, record_id: int) -> Record:
     return msgspec.structs.replace(
         record, id=record_id, body=_head(record.kind, record_id, count) + record.body[len(head) :]
     )
+
+
+def with_state(record: Record, state: StateChange) -> Record:
+    """The same record with other rows; its body says the number of members that is in them."""
+    before, after = _count_of(record.state), _count_of(state)
+    if before == after:
+        return msgspec.structs.replace(record, state=state)
+    head = len(_head(record.kind, record.id, before))
+    body = _head(record.kind, record.id, after) + record.body[head:]
+    return msgspec.structs.replace(record, state=state, body=body)
 
 
 def pack(record: Record) -> bytes:

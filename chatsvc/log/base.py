@@ -20,7 +20,9 @@ Every implementation keeps these promises and those of the docstrings below;
    holds for as long as :meth:`LogAppender.knows_key` is true of the key.
 4. By the time a future resolves, the record is in :attr:`LogReader.tail`.
 5. Nothing above the watermark is ever dropped.
-6. Records enter the tail and their futures resolve inside ``with`` of
+6. The rows of a record's ``state`` are durable with it, with the number of members that the log
+   itself counted, and are read by the time its future resolves (:class:`MessageLog`).
+7. Records enter the tail and their futures resolve inside ``with`` of
    :attr:`LogReader.acknowledgements`, whose contract says what may follow the answers.
 """
 
@@ -37,6 +39,7 @@ from chatsvc.core.record import Draft, Record, compose_body
 from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.guards import Guard
 from chatsvc.log.reconcile import EpochEntry, StoreState
+from chatsvc.log.state import LogState
 from chatsvc.log.tail import Tail
 
 MAX_TOGETHER: Final = 256
@@ -320,6 +323,9 @@ class LogStatus(abc.ABC):
 
 class MessageLog(LogAppender, StoreFeed, LogStatus):
     """A whole log: every port, and its end. Whoever opens one closes it."""
+
+    state: LogState
+    """What is kept beside the records: members, channels, filters."""
 
     @abc.abstractmethod
     async def close(self) -> None:

@@ -298,10 +298,10 @@ class GroupCommit:
         """Let readers have what is durable, and answer for it."""
         keys = self.keys
         for waiting, record in zip(kept.batch, kept.firsts, strict=True):
-            key = waiting.key
-            if key is not None:
-                keys.add(key, record.id, record.digest)
-                self._in_flight.pop(key, None)
+            if waiting.key is not None or record.keys:
+                keys.add_record(record)
+            if waiting.key is not None:
+                self._in_flight.pop(waiting.key, None)
         with self.acknowledgements:
             self._accepted(kept.records, kept.sizes)
             for waiting, record, answer in zip(kept.batch, kept.firsts, kept.answers, strict=True):

@@ -12,6 +12,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from itertools import islice
 from typing import Final, NamedTuple
 
+from chatsvc.core.record import Record
 from chatsvc.log.key_bounds import KeyBounds
 
 Key = tuple[str, str, str]
@@ -116,6 +117,13 @@ class KeyWindow:
             self._ranks[count.bit_length()][name] = sender
         if count > self._max_keys_per_sender:
             self._over[name] = sender
+
+    def add_record(self, record: Record) -> None:
+        """Remember an accepted record's keys: its own, and those of the requests it was made of."""
+        if record.client_id is not None:
+            self.add((record.sender, record.channel, record.client_id), record.id, record.digest)
+        for one in record.keys:
+            self.add((one.sender, record.channel, one.client_id), record.id, one.digest)
 
     def forget(self, up_to: int, stored: int) -> None:
         """Forget keys of records up to ``up_to``, and early what is too many.

@@ -26,8 +26,10 @@ from chatsvc.core.ids import now_ms
 from chatsvc.line_writer import write_within
 from chatsvc.log.local.busy import BUSY, is_busy, primary_code, retry_while_busy
 from chatsvc.log.local.damage import refuse_damage
+from chatsvc.log.local.state_tables import STATEMENTS
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""Version 1 has no tables of the log's own state; they are made when it is opened."""
 EXIT_DISK_FAILED: Final = 74  # EX_IOERR of sysexits.h
 _STANDARD_ERROR: Final = 2
 WAL_BYTES: Final = 16 * 1024 * 1024
@@ -138,11 +140,13 @@ class LogDatabase:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise version_too_new(str(self.path), version, SCHEMA_VERSION)
+        if version == SCHEMA_VERSION:
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        if self._db.execute("PRAGMA user_version").fetchone()[0] != version:
+            self._db.execute("ROLLBACK")  # another process was first
+            return
         if version == 0:
-            self._db.execute("BEGIN IMMEDIATE")
-            if self._db.execute("PRAGMA user_version").fetchone()[0]:
-                self._db.execute("ROLLBACK")  # another process was first
-                return
             self._db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID")
             self._db.execute(
                 "CREATE TABLE records (id INTEGER PRIMARY KEY, crc INTEGER NOT NULL,"
@@ -151,20 +155,25 @@ class LogDatabase:
             self.set_meta("epoch", new_epoch())
             self.set_meta("created_ms", now_ms())
             self.set_meta("trimmed", 0)
-            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-            self._db.execute("COMMIT")
+        for statement in STATEMENTS:
+            self._db.execute(statement)
+        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        self._db.execute("COMMIT")
 
     def _raise_meta(self, key: str, value: int) -> None:
         self.set_meta(key, max(int(str(self.meta(key) or 0)), value))
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, *, patience_ms: int | None = None) -> Iterator[None]:
         """All or nothing.
+
+        Args:
+            patience_ms: how long another process that holds the file is waited for.
 
         Raises:
             LogUnavailable: nothing was changed.
         """
-        self._write("BEGIN IMMEDIATE", ())
+        self._write("BEGIN IMMEDIATE", (), patience_ms=patience_ms)
         try:
             yield
             self._write("COMMIT", ())
@@ -176,7 +185,7 @@ class LogDatabase:
     def _write(
         self,
         statement: str,
-        values: Sequence[str | int | bytes],
+        values: Sequence[str | int | bytes | None],
         *,
         patience_ms: int | None = None,
     ) -> int:

@@ -11,9 +11,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from chatsvc.core.record import Record, checksum, pack
 from chatsvc.log.local.checkpoints import Checkpoints
 from chatsvc.log.local.database import PAGE_BYTES
 from chatsvc.log.local.record_reader import RecordReader, Row
+from chatsvc.log.local.state_rows import StateRows
 
 COMMIT_PATIENCE_MS: Final = 1000
 """How long a commit waits for another process that holds the file."""
@@ -21,7 +23,7 @@ COMMIT_PATIENCE_MS: Final = 1000
 NOTHING_ELSE: Final[Mapping[str, str | int]] = MappingProxyType({})
 
 
-class LogFile(RecordReader, Checkpoints):
+class LogFile(RecordReader, StateRows, Checkpoints):
     """``DATA_DIR/log.db``, opened and verified: what is written to it and taken out of it.
 
     The arguments and errors are those of :class:`~chatsvc.log.local.database.LogDatabase`.
@@ -50,6 +52,22 @@ class LogFile(RecordReader, Checkpoints):
         fields = [field for row in rows for field in row]
         self._write(statement, fields, patience_ms=COMMIT_PATIENCE_MS)
         self._since_checkpoint += 3 * PAGE_BYTES + sum(len(row[2]) for row in rows)
+
+    def insert_changing(self, records: Sequence[Record]) -> list[Record]:
+        """Make records durable together with the rows of state that some of them change.
+
+        Returns:
+            The same records with what the log itself puts in the rows.
+
+        Raises:
+            LogUnavailable: as :meth:`insert`. Nothing was kept.
+            LogDamaged: a row that one of them changes is not what was written. Nothing was kept.
+        """
+        with self._transaction(patience_ms=COMMIT_PATIENCE_MS):
+            kept = [self.changed_by(record) for record in records]
+            self.insert([(one.id, checksum(one.id, data := pack(one)), data) for one in kept])
+        self._since_checkpoint += PAGE_BYTES * sum(_rows_of(one) for one in kept)
+        return kept
 
     def trim(self, up_to: int, max_rows: int) -> int:
         """Delete up to ``max_rows`` of the oldest with ``id <= up_to``; how many went.
@@ -101,3 +119,8 @@ class LogFile(RecordReader, Checkpoints):
         """Fold the write-ahead log into the file, so that the next start reads none."""
         self._checkpoint("TRUNCATE", patience_ms=COMMIT_PATIENCE_MS)
         self._db.close()
+
+
+def _rows_of(record: Record) -> int:
+    state = record.state
+    return 0 if state is None else 1 + len(state.members) + len(state.filters)

@@ -28,6 +28,7 @@ from chatsvc.log.local.maintenance import Maintenance, unless_unavailable
 from chatsvc.log.local.opening import OpenedFile, open_log_file
 from chatsvc.log.local.record_reader import Row
 from chatsvc.log.local.refusals import LOCKED, LockWatch, Refusals
+from chatsvc.log.local.state_reader import LocalState
 from chatsvc.log.local.store_positions import StorePositions
 from chatsvc.log.local.worker import Worker
 from chatsvc.log.new_conversations import NewConversations
@@ -45,9 +46,11 @@ class LocalLog(MessageLog):
 
     Attributes:
         maintenance: what is done once a second.
+        state: what is kept beside the records.
     """
 
     durability = "fsync"
+    state: LocalState
 
     def __init__(
         self,
@@ -63,15 +66,15 @@ class LocalLog(MessageLog):
         observe: Observe | None,
     ) -> None:
         file, tail, keys = opened.file, opened.tail, opened.keys
-        self.tail, self._file = tail, file
+        self.tail, self._file, self._keys = tail, file, keys
         self._elapsed = opened.elapsed
         self._last = opened.head
-        self._keys = keys
         self._fair_share = FairShare(tail.backlog, backlog_bytes)
         self._new_conversations = NewConversations(new_conversations)
         self._observe = observe
         self._loop = asyncio.get_running_loop()
         self._touches = Touches(forgotten=tail.head)
+        self.state = opened.state
         self._commit = GroupCommit(
             self._write, self._accepted, keys, self._admit, tail.backlog, self._touches
         )
@@ -157,6 +160,7 @@ class LocalLog(MessageLog):
         """Make the log of its file, which is closed again where that fails."""
         with ExitStack() as undo:
             undo.callback(opened.file.abandon)
+            undo.callback(opened.state.close)
             worker = Worker("chatsvc-log")
             undo.callback(worker.end)
             log = cls(opened, worker, **options)
@@ -269,8 +273,7 @@ class LocalLog(MessageLog):
             # Whoever sent what the store holds under these ids may send it again.
             self._keys.bounds.past_is_unknown(max(id_ms(record.id) for record in records))
             for one in placed:
-                if one.client_id is not None:
-                    self._keys.add((one.sender, one.channel, one.client_id), one.id, one.digest)
+                self._keys.add_record(one)
                 self._touches.add(one)
             self.tail.extend(placed)
 
@@ -287,6 +290,7 @@ class LocalLog(MessageLog):
         self.maintenance.stop()
         self._lock_watch.stop()
         self.maintenance.save()
+        self.state.close()
         await self._worker.stop()
         await asyncio.to_thread(self._file.close)
 
@@ -318,6 +322,7 @@ class LocalLog(MessageLog):
             return
         records: list[Record] = []
         rows: list[Row] = []
+        changing = False
         now = now_ms()
         last = self._last
         for draft in drafts:
@@ -326,26 +331,33 @@ class LocalLog(MessageLog):
             data = pack_draft(draft)
             records.append(record)
             rows.append((last, checksum(last, data), data))
+            changing = changing or draft.state is not None
         self._last = last
         started = self._loop.time()
 
-        def durable(error: LogUnavailable | None) -> None:
+        def durable(kept: list[Record], error: LogUnavailable | None) -> None:
             if error is not None and error.code == "log_busy":
                 self._lock_watch.found_locked(error)
-            done(records if error is None else [error] * len(records))
+            if changing and error is None:
+                self.state.rows_were_written()
+            done(kept if error is None else [error] * len(records))
             if self._observe is not None:
                 self._observe(len(records), self._loop.time() - started)
 
         def job() -> None:
             error: LogUnavailable | None = None
+            kept = records
             try:
-                self._file.insert(rows)
+                if changing:
+                    kept = self._file.insert_changing(records)
+                else:
+                    self._file.insert(rows)
             except LogUnavailable as exc:
                 error = exc
             except Exception:
                 _logger.exception("commit_failed", records=len(rows))
                 error = LogUnavailable("the log cannot write")
-            self._loop.call_soon_threadsafe(durable, error)
+            self._loop.call_soon_threadsafe(durable, kept, error)
             unless_unavailable(self._file.checkpoint_if_due)
 
         self._worker.commit(job)

@@ -18,6 +18,7 @@ from chatsvc.log.local.store_positions import StorePositions
 from chatsvc.log.local.worker import Worker
 
 _TRIM_ROWS: Final = 1000
+_DROP_MEMBERSHIPS: Final = 1000
 _SECONDS: Final = 1.0
 _SAVE_ELAPSED_SECONDS: Final = 60.0
 
@@ -90,6 +91,10 @@ class Maintenance:
         self._worker.maintain(lambda: unless_unavailable(self._file.shrink_wal))
         self._positions.save()
         self._trim()
+        floor = self._tail.floor
+        self._worker.maintain(
+            lambda: unless_unavailable(self._file.drop_ended, floor, _DROP_MEMBERSHIPS)
+        )
 
     async def _run_each_second(self) -> None:
         while True:

@@ -17,6 +17,7 @@ from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.finishing import finish_in_thread
 from chatsvc.log.local.key_file import open_keys
 from chatsvc.log.local.positions import Positions, head_of, load
+from chatsvc.log.local.state_reader import LocalState, state_of
 from chatsvc.log.reconcile import StoreState
 from chatsvc.log.tail import Tail
 
@@ -30,6 +31,7 @@ class OpenedFile(NamedTuple):
     """The file of a log, and what was read from it. ``head``: the highest id that was given."""
 
     file: LogFile
+    state: LocalState
     attachment: Attachment
     tail: Tail
     keys: KeyWindow
@@ -83,10 +85,10 @@ async def open_log_file(
             head=head,
             confirmed=store is not None,
         )
+        return OpenedFile(file, state_of(file), attachment, tail, keys, elapsed, head)
     except BaseException:
         file.abandon()
         raise
-    return OpenedFile(file, attachment, tail, keys, elapsed, head)
 
 
 async def _open(path: Path) -> LogFile:
@@ -159,8 +161,8 @@ def read_back(file: LogFile, tail: Tail, keys: KeyWindow) -> None:
     batch: list[Record] = []
     floor = tail.floor
     for number, record in enumerate(file.read(min(floor, keys.position))):
-        if record.client_id is not None and record.id > keys.position:
-            keys.add((record.sender, record.channel, record.client_id), record.id, record.digest)
+        if record.id > keys.position:
+            keys.add_record(record)
         if number % 1000 == 0:
             keys.forget(0, MAX_ID)  # too many for the bounds are too many here as well
         if record.id > floor:

@@ -62,6 +62,7 @@ def verify(path: Path) -> Verdict:
         missing = missing_end(positions, head_of(file, positions))
         if missing is not None:
             errors.append(missing)
+        errors += file.bad_state()
         return Verdict(file.count(), tuple(errors), rows)
     finally:
         file.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def test_a_new_file_is_durable_and_moves_pages_when_it_is_told_to(empty: LogFile
     assert pragma("synchronous") == 2, "each commit is on the disk before it is called one"
     assert pragma("wal_autocheckpoint") == 0
     assert pragma("journal_size_limit") == 16 * 1024 * 1024
-    assert pragma("user_version") == 1
+    assert pragma("user_version") == 2
     assert empty.torn_at is None
 
 
@@ -166,12 +167,24 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
 
 
 def test_a_newer_file_is_let_go_of(file: LogFile) -> None:
-    file._db.execute("PRAGMA user_version=2")
+    file._db.execute("PRAGMA user_version=3")
     path = file.path
     file.close()
-    with pytest.raises(VersionTooNew, match=r"has version 2; this program knows up to 1"):
+    with pytest.raises(VersionTooNew, match=r"has version 3; this program knows up to 2"):
         LogFile(path)
     assert not path.with_name("log.db-wal").exists()
+
+
+def test_a_file_of_version_1_gets_the_tables_of_the_state(file: LogFile) -> None:
+    for table in ("members", "channels", "filters"):
+        file._db.execute(f"DROP TABLE {table}")
+    file._db.execute("PRAGMA user_version=1")
+    epoch, path = file.meta("epoch"), file.path
+    file.close()
+    with closing(LogFile(path)) as opened:
+        assert (opened.meta("epoch"), opened.has_state()) == (epoch, False)
+        assert opened._db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert not opened._db.in_transaction
 
 
 def test_a_file_that_another_process_made_meanwhile_is_taken_as_it_is(

@@ -17,7 +17,7 @@ from chatsvc.log.local.versions import log_versions
 
 
 def test_where_there_is_no_file_none_is_made(tmp_path: Path) -> None:
-    assert log_versions(tmp_path / "log.db") == (0, 1)
+    assert log_versions(tmp_path / "log.db") == (0, 2)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -26,11 +26,11 @@ def test_a_log_has_the_version_that_it_was_written_with(
 ) -> None:
     folder = tmp_path / "a folder?mode=rwc#"
     LogFile(folder / "log.db").close()
-    assert log_versions(folder / "log.db") == (1, 1)
+    assert log_versions(folder / "log.db") == (2, 2)
     with closing(sqlite3.connect(folder / "log.db")) as db:
         db.execute("PRAGMA user_version=99")
     monkeypatch.chdir(folder)
-    assert log_versions(Path("log.db")) == (99, 1)
+    assert log_versions(Path("log.db")) == (99, 2)
 
 
 def test_what_is_no_log_is_damage(tmp_path: Path) -> None:
@@ -51,5 +51,5 @@ def test_a_file_that_another_holds_is_waited_for(
         return call()
 
     monkeypatch.setattr(versions, "retry_while_busy", retry)
-    assert log_versions(tmp_path / "log.db") == (1, 1)
+    assert log_versions(tmp_path / "log.db") == (2, 2)
     assert waited == [5.0]

@@ -1,0 +1,135 @@
+"""The log's own state in its file: rows that are written in the transaction of their record.
+
+Each row has the id of the record that changed it last (``rev``) and a CRC over all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from chatsvc.core.errors import LogDamaged
+from chatsvc.core.membership import Channel, Member, StateChange
+from chatsvc.core.record import Record, with_state
+from chatsvc.log.local.database import LogDatabase
+from chatsvc.log.local.state_tables import (
+    CHANNELS,
+    FILTERS,
+    MEMBERS,
+    NEWEST_MEMBER,
+    ONE_CHANNEL,
+    Sort,
+    check_row,
+    decode_channel,
+    decode_member,
+    row_checksum,
+)
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class StateRows(LogDatabase):
+    """Writes the rows. Within a transaction of the caller's, but for :meth:`drop_ended`."""
+
+    def changed_by(self, record: Record) -> Record:
+        """Write the rows of a record; return it with what the log itself puts in them.
+
+        That is the number of members, and the channel's settings where the record leaves them
+        as they are.
+
+        Raises:
+            LogDamaged: a row that it changes is not what was written.
+        """
+        state = record.state
+        if state is None:
+            return record
+        if state.members or state.channel is not None:
+            channel = self._counted(record.channel, state)
+            state = msgspec.structs.replace(state, channel=channel)
+            self._put(CHANNELS, (record.channel,), record.id, channel)
+        for member in state.members:
+            self._put_member(record.channel, record.id, member)
+        for one in state.filters:
+            self._put(FILTERS, (one.user, one.sort, one.of, one.since), record.id, one)
+        return with_state(record, state)
+
+    def drop_ended(self, floor: int, limit: int) -> int:
+        """Delete memberships that ended at or below a position; how many went.
+
+        None that says that its person must not join or write.
+        """
+        rows = self._db.execute(
+            "SELECT user, channel, joined FROM members WHERE droppable <= ?"
+            " ORDER BY droppable LIMIT ?",
+            (floor, limit),
+        ).fetchall()
+        if rows:
+            with self._transaction():
+                for key in rows:
+                    self._write("DELETE FROM members WHERE user=? AND channel=? AND joined=?", key)
+        return len(rows)
+
+    def has_state(self) -> bool:
+        """Whether there is any row."""
+        return any(
+            self._db.execute(f"SELECT EXISTS (SELECT 1 FROM {sort.table})").fetchone()[0]
+            for sort in (MEMBERS, CHANNELS, FILTERS)
+        )
+
+    def bad_state(self) -> Iterator[str]:
+        """What is wrong with the rows, one sentence each."""
+        for sort in (MEMBERS, CHANNELS, FILTERS):
+            columns = ", ".join(sort.key)
+            rows = self._db.execute(f"SELECT {columns}, rev, data, crc FROM {sort.table}")
+            for row in rows:
+                key, (rev, data, crc) = row[: len(sort.key)], row[len(sort.key) :]
+                try:
+                    check_row(sort, key, rev, data, crc)
+                except LogDamaged as exc:
+                    yield str(exc)
+
+    def _counted(self, channel: str, state: StateChange) -> Channel:
+        row = self._db.execute(ONE_CHANNEL, (channel,)).fetchone()
+        before = Channel()
+        if row is not None:
+            check_row(CHANNELS, (channel,), *row)
+            before = decode_channel(row[1])
+        after = before if state.channel is None else state.channel
+        count = 0
+        if not after.dissolved:
+            count = before.count + sum(
+                member.is_present - self._is_present(channel, member.user)
+                for member in state.members
+            )
+        return msgspec.structs.replace(after, count=count)
+
+    def _is_present(self, channel: str, user: str) -> bool:
+        row = self._db.execute(NEWEST_MEMBER, (user, channel)).fetchone()
+        if row is None:
+            return False
+        check_row(MEMBERS, (user, channel, row[3]), *row[:3])
+        return decode_member(row[1]).is_present
+
+    def _put_member(self, channel: str, rev: int, member: Member) -> None:
+        key = (member.user, channel, member.joined)
+        restricts = member.muted_until or member.banned_until
+        droppable = member.left if member.left and not restricts else None
+        data = _encode(member)
+        self._write(
+            "INSERT INTO members (user, channel, joined, droppable, rev, data, crc)"
+            " VALUES (?,?,?,?,?,?,?) ON CONFLICT (user, channel, joined) DO UPDATE SET"
+            " droppable=excluded.droppable, rev=excluded.rev, data=excluded.data, crc=excluded.crc",
+            (*key, droppable, rev, data, row_checksum(MEMBERS, key, rev, data)),
+        )
+
+    def _put(self, sort: Sort, key: tuple[str | int, ...], rev: int, row: object) -> None:
+        data = _encode(row)
+        columns = ", ".join(sort.key)
+        marks = ",".join("?" * (len(key) + 3))
+        self._write(
+            f"INSERT INTO {sort.table} ({columns}, rev, data, crc) VALUES ({marks})"
+            f" ON CONFLICT ({columns}) DO UPDATE SET"
+            " rev=excluded.rev, data=excluded.data, crc=excluded.crc",
+            (*key, rev, data, row_checksum(sort, key, rev, data)),
+        )
