@@ -18,6 +18,7 @@ from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
 from chatsvc.delivery.selection import Selection
+from chatsvc.delivery.subscriptions import Subscriptions
 from chatsvc.features.messages.service import Policy
 from chatsvc.log.base import MessageLog
 from chatsvc.server.http.application import ServerOptions, build_application
@@ -91,7 +92,7 @@ def build(resources: Resources, *, is_ready: Callable[[], bool]) -> Components:
         store, log.tail, expiry=expiry, reads_at_once=store.reads_at_once, kinds=resources.kinds
     )
     persister = _persister(resources)
-    hub = Hub()
+    hub = Hub(Subscriptions(log.state.intervals, lambda: log.tail.head))
     offered = features(_feature_parts(resources, history, hub))
     own = connection_commands(resources.authentication.verifier)
     commands = CommandTable((*commands_of(offered), *own))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -72,7 +72,7 @@ class Fanout:
         try:
             for batch in _batches(records):
                 try:
-                    self._mark(batch)
+                    self._deliver(batch)
                 except Exception:
                     _logger.exception("fanout_failed", channel=batch[0].channel)
                     self._cut_audience(batch)
@@ -82,6 +82,24 @@ class Fanout:
         except Exception:
             self._cut_audience(records)
             raise
+
+    def _deliver(self, records: Sequence[Record]) -> None:
+        first = records[0]
+        if first.state is None:
+            self._mark(records)
+            return
+        # It is for the members before it and for those after it.
+        subscriptions = self._hub.subscriptions
+        subscriptions.begin(first, self._hub.of)
+        try:
+            self._mark(records)
+        finally:
+            subscriptions.end(first)
+            # Who has left must not wait for what follows in the run.
+            self._runs.pop(first.channel, None)
+
+    def _users_of(self, record: Record) -> Iterable[str]:
+        return record.audience or self._hub.subscriptions.of(record.channel)
 
     def _mark(self, records: Sequence[Record]) -> None:
         hub, ready, behind = self._hub, self._ready, BEHIND
@@ -93,7 +111,7 @@ class Fanout:
             if record.sender != sole_sender or not is_message(record.kind):
                 sole_sender = None
         span: Span | None = None
-        for user in audience:
+        for user in self._users_of(first):
             for connection in hub.of(user):
                 if user == sole_sender and not connection.echo:
                     continue
@@ -159,7 +177,7 @@ class Fanout:
     def _cut_audience(self, records: Sequence[Record]) -> None:
         """Cut the connections that these records are for and that may miss them."""
         for record in records:
-            for user in record.audience:
+            for user in list(self._users_of(record)):
                 for connection in list(self._hub.of(user)):
                     if connection.waiting is not BEHIND and (
                         user != record.sender
@@ -216,7 +234,10 @@ class Fanout:
 
 
 def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:
-    """Yield batches of records of one channel and one audience, in order."""
+    """Yield batches of records of one channel and one audience, in order.
+
+    One that changes members is a batch of its own.
+    """
     by_channel: dict[str, list[Record]] = {}
     for record in records:
         known = by_channel.get(record.channel)
@@ -227,6 +248,12 @@ def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:
     for batch in by_channel.values():
         start = 0
         for index in range(1, len(batch) + 1):
-            if index == len(batch) or batch[index].audience != batch[start].audience:
+            if index == len(batch) or _differ(batch[start], batch[index]):
                 yield batch[start:index]
                 start = index
+
+
+def _differ(one: Record, following: Record) -> bool:
+    if one.audience != following.audience:
+        return True
+    return one.state is not None or following.state is not None

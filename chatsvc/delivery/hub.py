@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from chatsvc.delivery.connection import Connection
+import structlog
 
+from chatsvc.core.errors import LogUnavailable
+from chatsvc.delivery.connection import Connection
+from chatsvc.delivery.subscriptions import Subscriptions
+
+_logger = structlog.get_logger("chatsvc.delivery")
 _NONE: tuple[Connection, ...] = ()
 
 
@@ -13,19 +18,32 @@ class Hub:
     """Every open connection, including those that resume.
 
     A user can have any number of connections; adding and removing one takes constant time.
+
+    Args:
+        subscriptions: told of each user's first connection, and that the last is gone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, subscriptions: Subscriptions | None = None) -> None:
+        self.subscriptions = subscriptions or Subscriptions()
         # A single connection is not in a collection: that would cost a tenth of the memory of
         # an idle socket.
         self._users: dict[str, Connection | dict[Connection, None]] = {}
         self.size = 0
 
     def add(self, connection: Connection) -> None:
-        """Add a connection, which is live from now on. Idempotent."""
+        """Add a connection, which is live from now on. Idempotent.
+
+        One whose user's channels cannot be read is cut instead: it would miss what is for it.
+        """
         user = connection.user
         known = self._users.get(user)
         if known is None:
+            try:
+                self.subscriptions.open(user)
+            except LogUnavailable as exc:
+                _logger.error("subscriptions_not_read", user=user, error=str(exc))
+                connection.cut("error")
+                return
             self._users[user] = connection
         elif connection in self.of(user):
             return
@@ -46,6 +64,7 @@ class Hub:
             del known[connection]
         else:
             del self._users[user]
+            self.subscriptions.close(user)
         connection.live = False
         self.size -= 1
         return True

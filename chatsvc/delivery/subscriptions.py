@@ -1,0 +1,102 @@
+"""Which users that are connected here the records of a group or a room are for.
+
+A user's member channels are read from the log's state when the first of their connections opens,
+and followed by the rows in the records from then on. So a delivery costs what those cost who are
+here, however many members there are, and nothing is loaded for anybody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
+
+from chatsvc.core.membership import Interval
+from chatsvc.core.record import Record
+
+IntervalsOf = Callable[[str], Sequence[Interval]]
+"""The intervals of a user that may hold a record of the tail, as the log's state has them."""
+
+_NOBODY: Final[dict[str, None]] = {}
+
+
+def no_intervals(_user: str) -> Sequence[Interval]:
+    """Nobody is a member of anything."""
+    return ()
+
+
+class Subscriptions:
+    """The member channels of connected users; see the module's text.
+
+    Args:
+        intervals_of: may be ahead of what :meth:`begin` and :meth:`end` were told of.
+        head: the highest id of what they were told of.
+    """
+
+    def __init__(
+        self, intervals_of: IntervalsOf = no_intervals, head: Callable[[], int] = lambda: 0
+    ) -> None:
+        self._intervals_of = intervals_of
+        self._head = head
+        self._users: dict[str, dict[str, None]] = {}  # only those who are members of something
+        self._channels: dict[str, dict[str, None]] = {}
+
+    def open(self, user: str) -> None:
+        """Follow the channels of a user, of whom there was no connection.
+
+        Raises:
+            LogUnavailable: they cannot be read.
+        """
+        head = self._head()
+        for interval in self._intervals_of(user):
+            # One that ends ahead of what was delivered still has the record that ends it.
+            if interval.last > head:
+                self._add(interval.channel, user)
+
+    def close(self, user: str) -> None:
+        """Forget a user, who has no connection any more."""
+        for channel in self._users.pop(user, _NOBODY):
+            self._discard_user(channel, user)
+
+    def of(self, channel: str) -> Collection[str]:
+        """Return the connected users who receive the records of a member channel. Not a copy."""
+        return self._channels.get(channel, _NOBODY)
+
+    def begin(self, record: Record, is_here: Callable[[str], object]) -> None:
+        """Add the members that a record brings: it is for them already.
+
+        Args:
+            is_here: whether a user has a connection.
+        """
+        assert record.state is not None
+        for member in record.state.members:
+            if member.is_present and is_here(member.user):
+                self._add(record.channel, member.user)
+
+    def end(self, record: Record) -> None:
+        """Remove the members that a record takes away: it was for them still."""
+        state, channel = record.state, record.channel
+        assert state is not None
+        if state.channel is not None and state.channel.dissolved:
+            for user in list(self.of(channel)):
+                self._remove(channel, user)
+            return
+        for member in state.members:
+            if not member.is_present and member.user in self.of(channel):
+                self._remove(channel, member.user)
+
+    def _add(self, channel: str, user: str) -> None:
+        self._users.setdefault(user, {})[channel] = None
+        self._channels.setdefault(channel, {})[user] = None
+
+    def _remove(self, channel: str, user: str) -> None:
+        channels = self._users[user]
+        del channels[channel]
+        if not channels:
+            del self._users[user]
+        self._discard_user(channel, user)
+
+    def _discard_user(self, channel: str, user: str) -> None:
+        users = self._channels[channel]
+        del users[user]
+        if not users:
+            del self._channels[channel]
