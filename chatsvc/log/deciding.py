@@ -16,21 +16,20 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import Final, NamedTuple, TypeVar
 
-from chatsvc.core.errors import Busy, Stale
+from chatsvc.core.errors import Stale
 from chatsvc.core.record import Draft
 from chatsvc.log.base import Appended, LogAppender
 from chatsvc.log.guards import Guard
+from chatsvc.log.turns import MAX_WAITING, Turns, busy
 
 T = TypeVar("T")
 
 DECIDE_SECONDS: Final = 2.0
 """How long a decision is made again before its request is given up."""
-MAX_WAITING: Final = 16_384
-"""How many requests may wait for their turn."""
 _JITTER_SECONDS: Final = 0.002
 _DOUBLINGS: Final = 5
 
@@ -53,16 +52,6 @@ async def jitter(attempt: int) -> None:
     await asyncio.sleep(random.uniform(0, _JITTER_SECONDS * 2 ** min(attempt, _DOUBLINGS)))
 
 
-class _Turns:
-    """A lock and how many hold it or wait for it."""
-
-    __slots__ = ("lock", "users")
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.users = 0
-
-
 class Deciding:
     """Makes decisions until the log takes them.
 
@@ -82,12 +71,18 @@ class Deciding:
         max_waiting: int = MAX_WAITING,
     ) -> None:
         self._log = log
-        self._clock = clock
-        self._pause = pause
-        self._max_waiting = max_waiting
-        self._turns: dict[str, _Turns] = {}
-        self.waiting = 0
-        """How many requests wait for their turn."""
+        self.clock = clock
+        self.pause = pause
+        self.turns = Turns(max_waiting)
+
+    async def append(self, decision: Decision) -> list[Appended]:
+        """Append what was decided, once.
+
+        Raises:
+            Stale: it has to be decided again.
+            ChatError: what else the log raises.
+        """
+        return await self._log.append_all(decision.drafts, decision.guard)
 
     async def decide_again(
         self, decide: Callable[[], Decision | T], *, seconds: float = DECIDE_SECONDS
@@ -112,53 +107,18 @@ class Deciding:
         async with AsyncExitStack() as turns:
             waited = False
             for key in decision.contended:
-                waited |= await turns.enter_async_context(self._turn(key))
-            until = self._clock() + seconds
+                waited |= await turns.enter_async_context(self.turns.enter(key))
+            until = self.clock() + seconds
             if waited:
                 decision = decide()
             attempt = 0
             while isinstance(decision, Decision):
                 try:
-                    return await self._log.append_all(decision.drafts, decision.guard)
+                    return await self.append(decision)
                 except Stale:
-                    if self._clock() >= until:
-                        raise _busy() from None
-                await self._pause(attempt)
+                    if self.clock() >= until:
+                        raise busy() from None
+                await self.pause(attempt)
                 attempt += 1
                 decision = decide()
             return decision
-
-    @asynccontextmanager
-    async def _turn(self, key: str) -> AsyncIterator[bool]:
-        """Hold a key while no other does. The value: whether that had to be waited for."""
-        turns = self._turns.get(key)
-        if turns is None:
-            turns = self._turns[key] = _Turns()
-        waits = turns.users > 0
-        if waits and self.waiting >= self._max_waiting:
-            raise _busy()
-        turns.users += 1
-        try:
-            if waits:
-                await self._wait_for(turns.lock)
-            else:
-                await turns.lock.acquire()  # nobody holds it: this does not wait
-            try:
-                yield waits
-            finally:
-                turns.lock.release()
-        finally:
-            turns.users -= 1
-            if not turns.users:
-                del self._turns[key]
-
-    async def _wait_for(self, lock: asyncio.Lock) -> None:
-        self.waiting += 1
-        try:
-            await lock.acquire()
-        finally:
-            self.waiting -= 1
-
-
-def _busy() -> Busy:
-    return Busy("what this request goes by is being changed by too many others: try it again")

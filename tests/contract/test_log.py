@@ -12,6 +12,7 @@ import pytest
 
 from chatsvc.log.base import MessageLog
 from chatsvc.log.local.log import LocalLog
+from tests.contract.log_groups_suite import GroupSuite
 from tests.contract.log_guards_suite import GuardSuite
 from tests.contract.log_state_suite import StateSuite
 from tests.contract.log_suite import Backend, LogSuite
@@ -47,7 +48,7 @@ class LocalBackend(Backend):
             await asyncio.to_thread(shutil.copytree, before, self.folder)
 
 
-class TestLocalLog(LogSuite, GuardSuite, StateSuite):
+class TestLocalLog(LogSuite, GuardSuite, StateSuite, GroupSuite):
     @pytest.fixture
     def backend(self, tmp_path: Path) -> Backend:
         return LocalBackend(tmp_path / "data")

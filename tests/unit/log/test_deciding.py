@@ -67,7 +67,7 @@ async def test_what_was_decided_is_appended_at_once() -> None:
     (appended,) = await world.deciding.decide_again(world.count_up("r"))
     assert [one.id for one in world.log.disk.records] == [appended.id]
     assert (world.decided, world.pauses) == (1, [])
-    assert not world.deciding._turns
+    assert not len(world.deciding.turns)
 
 
 async def test_an_answer_is_passed_on_and_nothing_is_appended() -> None:
@@ -119,7 +119,7 @@ async def test_after_its_time_a_request_is_given_up(seconds: float, attempts: in
         await world.deciding.decide_again(world.count_up("r"), seconds=seconds)
     assert (raised.value.code, raised.value.retry_after) == ("busy", 1.0)
     assert world.decided == attempts
-    assert not world.deciding._turns
+    assert not len(world.deciding.turns)
 
 
 def test_the_time_is_two_seconds() -> None:
@@ -143,7 +143,7 @@ async def test_a_thousand_at_once_on_one_key_are_all_decided_in_their_order() ->
     assert world.counted("r") == [str(at) for at in range(1000)]
     assert world.decided == 1999, "once when it was asked for, once when its turn had come"
     assert world.pauses == []
-    assert (world.deciding.waiting, world.deciding._turns) == (0, {})
+    assert (world.deciding.turns.waiting, len(world.deciding.turns)) == (0, 0)
 
 
 async def test_those_who_only_read_a_key_take_no_turns() -> None:
@@ -198,7 +198,7 @@ async def test_the_time_begins_when_the_turn_has_come() -> None:
     await asyncio.sleep(0)
     second = asyncio.ensure_future(world.deciding.decide_again(world.count_up("r")))
     await asyncio.sleep(0)
-    assert world.deciding.waiting == 1
+    assert world.deciding.turns.waiting == 1
     world.now += 1000.0
     assert len(await asyncio.wait_for(first, SOON)) == 1
     assert len(await asyncio.wait_for(second, SOON)) == 1
@@ -212,7 +212,7 @@ async def test_too_many_who_wait_are_refused_at_once() -> None:
     assert isinstance(refused, Busy)
     assert world.counted("r") == ["0", "1", "2"]
     assert not any(isinstance(one, Exception) for one in kept)
-    assert (world.deciding.waiting, world.deciding._turns) == (0, {})
+    assert (world.deciding.turns.waiting, len(world.deciding.turns)) == (0, 0)
 
 
 async def test_who_takes_no_turn_is_not_refused_for_those_who_wait() -> None:
@@ -236,7 +236,7 @@ async def test_who_goes_away_gives_the_turn_to_the_next(gone: int) -> None:
         if at != gone:
             assert len(await asyncio.wait_for(task, SOON)) == 1
     assert world.counted("r") == (["0", "1", "2"] if gone == 0 else ["0", "1"])
-    assert (world.deciding.waiting, world.deciding._turns) == (0, {})
+    assert (world.deciding.turns.waiting, len(world.deciding.turns)) == (0, 0)
 
 
 async def test_the_jitter_grows_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
