@@ -93,6 +93,7 @@ def build(resources: Resources, *, is_ready: Callable[[], bool]) -> Components:
     )
     persister = _persister(resources)
     hub = Hub(Subscriptions(log.state.intervals, lambda: log.tail.head))
+    log.state.on_adopted(hub.resubscribe)
     offered = features(_feature_parts(resources, history, hub))
     own = connection_commands(resources.authentication.verifier)
     commands = CommandTable((*commands_of(offered), *own))

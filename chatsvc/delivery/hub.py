@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Iterator
+from itertools import chain, islice
+from typing import Final
 
 import structlog
 
 from chatsvc.core.errors import LogUnavailable
 from chatsvc.delivery.connection import Connection
 from chatsvc.delivery.subscriptions import Subscriptions
+from chatsvc.log.state import ADOPTING
+
+_SLICE: Final = 100
+"""Users whose channels are read between two turns of the loop."""
 
 _logger = structlog.get_logger("chatsvc.delivery")
 _NONE: tuple[Connection, ...] = ()
@@ -38,10 +45,7 @@ class Hub:
         user = connection.user
         known = self._users.get(user)
         if known is None:
-            try:
-                self.subscriptions.open(user)
-            except LogUnavailable as exc:
-                _logger.error("subscriptions_not_read", user=user, error=str(exc))
+            if not self._subscribe(user):
                 connection.cut("error")
                 return
             self._users[user] = connection
@@ -53,6 +57,33 @@ class Hub:
             self._users[user] = {known: None, connection: None}
         connection.live = True
         self.size += 1
+
+    def resubscribe(self) -> None:
+        """Read the channels of all users anew, some at a time: the log's state is another."""
+        self._resubscribe_some(iter(list(self._users)))
+
+    def _resubscribe_some(self, users: Iterator[str]) -> None:
+        for user in islice(users, _SLICE):
+            if user in self._users:
+                self.subscriptions.close(user)
+                if not self._subscribe(user):
+                    for connection in list(self.of(user)):
+                        connection.cut("error")
+        following = next(users, None)
+        if following is not None:
+            rest = chain([following], users)
+            asyncio.get_running_loop().call_soon(self._resubscribe_some, rest)
+
+    def _subscribe(self, user: str) -> bool:
+        """Return False if the user would miss what is for them."""
+        try:
+            self.subscriptions.open(user)
+        except LogUnavailable as exc:
+            if exc.code != ADOPTING:
+                _logger.error("subscriptions_not_read", user=user, error=str(exc))
+                return False
+            # Nothing is delivered to members before :meth:`resubscribe`.
+        return True
 
     def discard(self, connection: Connection) -> bool:
         """Remove a connection; return whether it was in the hub. Idempotent."""

@@ -39,7 +39,7 @@ from chatsvc.core.record import Draft, Record, compose_body
 from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.guards import Guard
 from chatsvc.log.reconcile import EpochEntry, StoreState
-from chatsvc.log.state import LogState
+from chatsvc.log.state import LogState, StateExchange
 from chatsvc.log.tail import Tail
 
 MAX_TOGETHER: Final = 256
@@ -326,6 +326,9 @@ class MessageLog(LogAppender, StoreFeed, LogStatus):
 
     state: LogState
     """What is kept beside the records: members, channels, filters."""
+
+    exchange: StateExchange
+    """How it and a store's replace each other."""
 
     @abc.abstractmethod
     async def close(self) -> None:

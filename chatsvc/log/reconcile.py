@@ -21,6 +21,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from chatsvc.log.state import StateDue
+
 _decode = msgspec.json.Decoder().decode
 
 MARGIN: Final = 1_000
@@ -78,7 +80,7 @@ def equal_json(body: bytes, other: bytes) -> bool:
         return False
 
 
-class LogState(NamedTuple):
+class LogPositions(NamedTuple):
     """The log's side.
 
     ``store`` names the store that it was filling, ``None`` before it had one; that store
@@ -144,7 +146,7 @@ class Reconciliation(NamedTuple):
     hole: Range | None
 
 
-def reconcile(log: LogState, store: StoreState, *, known: bool) -> Reconciliation:
+def reconcile(log: LogPositions, store: StoreState, *, known: bool) -> Reconciliation:
     """Compare the two.
 
     Args:
@@ -171,7 +173,7 @@ def reconcile(log: LogState, store: StoreState, *, known: bool) -> Reconciliatio
     )
 
 
-def _first(log: LogState, store: StoreState, known: bool) -> Reconciliation:
+def _first(log: LogPositions, store: StoreState, known: bool) -> Reconciliation:
     """The log began while the store was away: what was before is the store's to answer."""
     return Reconciliation(
         another=False,
@@ -184,7 +186,7 @@ def _first(log: LogState, store: StoreState, known: bool) -> Reconciliation:
     )
 
 
-def _another(log: LogState, store: StoreState, known: bool) -> Reconciliation:
+def _another(log: LogPositions, store: StoreState, known: bool) -> Reconciliation:
     """A store that the log was not filling.
 
     Everything that the log still has goes to it. What it says that it holds counts where one
@@ -210,7 +212,7 @@ def _another(log: LogState, store: StoreState, known: bool) -> Reconciliation:
     )
 
 
-def _claimed(log: LogState, store: StoreState) -> int:
+def _claimed(log: LogPositions, store: StoreState) -> int:
     """Up to where the store holds everything of this log, by its mark.
 
     What later epochs have placed below its position is not in there.
@@ -229,7 +231,7 @@ def _claimed(log: LogState, store: StoreState) -> int:
     return min([mark.position, *later])
 
 
-def _is_ahead(log: LogState, store: StoreState, known: bool) -> bool:
+def _is_ahead(log: LogPositions, store: StoreState, known: bool) -> bool:
     if store.extent > max(log.base, log.trimmed) and not known:
         return True
     mark, entry = store.mark, log.epochs[-1]
@@ -238,7 +240,7 @@ def _is_ahead(log: LogState, store: StoreState, known: bool) -> bool:
     return (mark.generation, mark.epoch) != (entry.generation, entry.epoch)
 
 
-def _missing(log: LogState, claimed: int) -> Range | None:
+def _missing(log: LogPositions, claimed: int) -> Range | None:
     """What the store lacks and the log has deleted, by trimming or at an operator's word."""
     trimmed = removed = None
     if claimed < log.trimmed and log.trimmed > log.start:
@@ -253,3 +255,19 @@ def joined(one: Range | None, other: Range | None) -> Range | None:
     if one is None or other is None:
         return one or other
     return min(one[0], other[0]), max(one[1], other[1])
+
+
+def state_due(
+    log: LogPositions, store: StoreState, found: Reconciliation, before: StateDue
+) -> StateDue:
+    """Return what has to be done to the log's own state, where these two were attached.
+
+    Args:
+        before: what was due before that.
+    """
+    if found.ahead or (log.store is None and store.extent):
+        return StateDue.ADOPTION
+    if before is StateDue.ADOPTION:
+        # Of a log that began without a store, this one has nothing; what was begun, goes on.
+        return StateDue.NOTHING if log.store is None else before
+    return StateDue.REWRITING if found.another or found.behind else before

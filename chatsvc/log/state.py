@@ -9,17 +9,45 @@ keys, so the guard finds it (``log/guards.py``).
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
-from typing import Protocol
+import enum
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
+from chatsvc.core.errors import LogUnavailable
 from chatsvc.core.membership import Channel, Filter, Interval, Member
+from chatsvc.core.state_rows import StatePage, StateRow
+
+ADOPTING: Final = "adopting"
+"""The code of :func:`adopting`."""
+
+
+def adopting() -> LogUnavailable:
+    """Return the error of whoever needs a state that is being read from the store."""
+    return LogUnavailable(
+        "who is a member of what is being read from the database", code="adopting", retry_after=1.0
+    )
+
+
+class StateDue(enum.StrEnum):
+    """What has to be done to the state, after the log was attached to a store."""
+
+    NOTHING = ""
+    ADOPTION = "adoption"
+    """The store has seen what this log has not: its rows replace the log's."""
+    REWRITING = "rewriting"
+    """The store may lack what this log has: it gets the log's rows."""
 
 
 class LogState(Protocol):
     """Reading the state. Every method answers at once, from what is on this machine.
 
-    Every method raises :class:`~chatsvc.core.errors.LogUnavailable` where the rows cannot be read.
+    Every method raises :class:`~chatsvc.core.errors.LogUnavailable` where the rows cannot be read;
+    with the code :data:`ADOPTING` until they were read from the store.
     """
+
+    @abc.abstractmethod
+    def on_adopted(self, call: Callable[[], None]) -> None:
+        """Call each time when rows were read from the store: all may be others."""
 
     @abc.abstractmethod
     def member(self, channel: str, user: str) -> Member | None:
@@ -39,3 +67,39 @@ class LogState(Protocol):
     @abc.abstractmethod
     def filters(self, user: str) -> Sequence[Filter]:
         """What a user does not receive."""
+
+
+class StateExchange(abc.ABC):
+    """The state as log and store hand it to each other: see :class:`StateDue`.
+
+    While rows are adopted, nothing is appended that changes any.
+    """
+
+    @property
+    @abc.abstractmethod
+    def state_due(self) -> StateDue:
+        """What is to be done. It is remembered over the end of the process."""
+
+    @abc.abstractmethod
+    async def begin_adoption(self) -> None:
+        """Drop all rows."""
+
+    @abc.abstractmethod
+    async def adopt(self, rows: Sequence[StateRow]) -> None:
+        """Take rows of the store; of two of one key the one with the higher ``rev`` stays."""
+
+    @abc.abstractmethod
+    async def end_adoption(self) -> None:
+        """Fold the log's own records above what the store has on top. Nothing is due then."""
+
+    @abc.abstractmethod
+    async def state_page(self, after: str, limit: int) -> StatePage:
+        """Rows of every sort in a fixed order, at most ``limit``.
+
+        Args:
+            after: ``""``, or that of the page before.
+        """
+
+    @abc.abstractmethod
+    async def end_rewriting(self) -> None:
+        """The store has the rows. Nothing is due then."""

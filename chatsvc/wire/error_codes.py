@@ -134,6 +134,12 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("log_file_missing", 503, _WAIT, "The log's file was removed or replaced."),
     ErrorCode("log_unavailable", 503, _WAIT, "No message can be accepted now."),
     ErrorCode("overload", 503, _WAIT, "The server has its maximum of connections."),
+    ErrorCode(
+        "adopting",
+        503,
+        _WAIT,
+        "Who is a member of what is being read from the database, after a restore.",
+    ),
     ErrorCode("shutting_down", 503, _WAIT, "The server is being stopped."),
     ErrorCode("store_file_missing", 503, _WAIT, "The embedded store's file was removed."),
     ErrorCode(

@@ -40,13 +40,17 @@ class Backend(abc.ABC):
         """As :meth:`opened`; on leaving it is not closed, but lost with its process."""
 
 
-class LogSuite:
+class Opened:
     """Subclasses give the fixture ``backend``."""
 
     @pytest.fixture
     async def log(self, backend: Backend) -> AsyncIterator[MessageLog]:
         async with backend.opened() as log:
             yield log
+
+
+class LogSuite(Opened):
+    """Subclasses give the fixture ``backend``."""
 
     async def test_ids_rise_in_the_order_of_the_calls(self, log: MessageLog) -> None:
         futures = [log.append(draft(str(at))) for at in range(1000)]

@@ -12,17 +12,20 @@ import pytest
 
 from chatsvc.log.base import MessageLog
 from chatsvc.log.local.log import LocalLog
+from chatsvc.log.reconcile import StoreState
 from tests.contract.log_groups_suite import GroupSuite
 from tests.contract.log_guards_suite import GuardSuite
+from tests.contract.log_state_exchange_suite import StateExchangeSuite
 from tests.contract.log_state_suite import StateSuite
-from tests.contract.log_suite import Backend, LogSuite
+from tests.contract.log_suite import EMPTY, Backend, LogSuite, Opened
 
 
 class LocalBackend(Backend):
     """A folder; a death is the folder as it was, copied while the log was open."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: StoreState | None = None) -> None:
         self.folder = folder
+        self.store = store
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[MessageLog]:
@@ -33,6 +36,7 @@ class LocalBackend(Backend):
             idempotency_ms=600_000,
             idempotency_keys=1_000_000,
             retention_ms=86_400_000,
+            store=self.store,
         )
         try:
             yield log
@@ -48,7 +52,15 @@ class LocalBackend(Backend):
             await asyncio.to_thread(shutil.copytree, before, self.folder)
 
 
-class TestLocalLog(LogSuite, GuardSuite, StateSuite, GroupSuite):
+class TestLocalLog(LogSuite, GuardSuite):
     @pytest.fixture
     def backend(self, tmp_path: Path) -> Backend:
         return LocalBackend(tmp_path / "data")
+
+
+class TestLocalState(StateSuite, StateExchangeSuite, GroupSuite, Opened):
+    """With a store: without one it is not known who is a member of what."""
+
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> Backend:
+        return LocalBackend(tmp_path / "data", EMPTY)

@@ -17,12 +17,13 @@ from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.positions import Positions, remembered
 from chatsvc.log.reconcile import (
     EpochEntry,
-    LogState,
+    LogPositions,
     Reconciliation,
     StoreState,
     equal_json,
     fingerprint,
     reconcile,
+    state_due,
 )
 
 _logger = structlog.get_logger("chatsvc.log")
@@ -58,7 +59,7 @@ def attach(
         differ: if a new epoch begins, it may differ from the one before it above this, or
             from where an earlier opening could not be confirmed.
     """
-    log = _log_state(positions, trimmed, empty)
+    log = _log_positions(positions, trimmed, empty)
     found = reconcile(log, store, known=knows(file, store))
     begin = stored = found.stored
     if found.margin:
@@ -79,6 +80,7 @@ def attach(
         hole=found.hole,
         unconfirmed=None,
         marked=positions.marked and not found.another,
+        state_due=state_due(log, store, found, positions.state_due),
     )
     file.set_metas(positions.meta())
     _log_attachment(log, store, positions, found)
@@ -86,8 +88,8 @@ def attach(
     return Attachment(positions, found, min(begin, stored), refill)
 
 
-def _log_state(positions: Positions, trimmed: int, empty: bool) -> LogState:
-    return LogState(
+def _log_positions(positions: Positions, trimmed: int, empty: bool) -> LogPositions:
+    return LogPositions(
         positions.store,
         positions.stored,
         positions.start,
@@ -151,7 +153,7 @@ def begin_epoch(positions: Positions, differ: int, *, above: int = 0) -> Positio
 
 
 def _log_attachment(
-    log: LogState, store: StoreState, positions: Positions, found: Reconciliation
+    log: LogPositions, store: StoreState, positions: Positions, found: Reconciliation
 ) -> None:
     if found.another:
         _logger.warning("store_is_another", stored_again_from=format_id(positions.stored))

@@ -15,7 +15,7 @@ from chatsvc.core.record import Record, checksum, pack
 from chatsvc.log.local.checkpoints import Checkpoints
 from chatsvc.log.local.database import PAGE_BYTES
 from chatsvc.log.local.record_reader import RecordReader, Row
-from chatsvc.log.local.state_rows import StateRows
+from chatsvc.log.local.state_adoption import StateAdoption
 
 COMMIT_PATIENCE_MS: Final = 1000
 """How long a commit waits for another process that holds the file."""
@@ -23,7 +23,7 @@ COMMIT_PATIENCE_MS: Final = 1000
 NOTHING_ELSE: Final[Mapping[str, str | int]] = MappingProxyType({})
 
 
-class LogFile(RecordReader, StateRows, Checkpoints):
+class LogFile(RecordReader, StateAdoption, Checkpoints):
     """``DATA_DIR/log.db``, opened and verified: what is written to it and taken out of it.
 
     The arguments and errors are those of :class:`~chatsvc.log.local.database.LogDatabase`.

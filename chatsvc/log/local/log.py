@@ -28,11 +28,13 @@ from chatsvc.log.local.maintenance import Maintenance, unless_unavailable
 from chatsvc.log.local.opening import OpenedFile, open_log_file
 from chatsvc.log.local.record_reader import Row
 from chatsvc.log.local.refusals import LOCKED, LockWatch, Refusals
+from chatsvc.log.local.state_exchange import LocalStateExchange
 from chatsvc.log.local.state_reader import LocalState
 from chatsvc.log.local.store_positions import StorePositions
 from chatsvc.log.local.worker import Worker
 from chatsvc.log.new_conversations import NewConversations
 from chatsvc.log.reconcile import EpochEntry, StoreState
+from chatsvc.log.state import adopting
 
 Observe = Callable[[int, float], None]
 
@@ -67,14 +69,12 @@ class LocalLog(MessageLog):
     ) -> None:
         file, tail, keys = opened.file, opened.tail, opened.keys
         self.tail, self._file, self._keys = tail, file, keys
-        self._elapsed = opened.elapsed
-        self._last = opened.head
+        self._elapsed, self._last = opened.elapsed, opened.head
         self._fair_share = FairShare(tail.backlog, backlog_bytes)
         self._new_conversations = NewConversations(new_conversations)
         self._observe = observe
         self._loop = asyncio.get_running_loop()
-        self._touches = Touches(forgotten=tail.head)
-        self.state = opened.state
+        self._touches, self.state = Touches(forgotten=tail.head), opened.state
         self._commit = GroupCommit(
             self._write, self._accepted, keys, self._admit, tail.backlog, self._touches
         )
@@ -92,7 +92,9 @@ class LocalLog(MessageLog):
             worker=self._worker,
             reserve=self._reserve,
             unseen=self._touches.may_have_missed,
+            state_due=self.state.is_due,
         )
+        self.exchange = LocalStateExchange(file, self._positions, self.state, worker)
         self.maintenance = Maintenance(
             opened,
             self._positions,
@@ -304,6 +306,8 @@ class LocalLog(MessageLog):
         # Every send comes through here: a check is called only where it may have to refuse.
         if self._closing or self._refusals.first is not None:
             self._check_open()
+        if draft.state is not None and self.state.is_adopting:
+            raise adopting()
         listed = self.tail.lists_channel(draft.channel)
         # That a draft and its record are in memory together while they are written is not
         # counted: a commit has no more than 4 MiB and one draft.

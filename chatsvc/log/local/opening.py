@@ -19,6 +19,7 @@ from chatsvc.log.local.key_file import open_keys
 from chatsvc.log.local.positions import Positions, head_of, load
 from chatsvc.log.local.state_reader import LocalState, state_of
 from chatsvc.log.reconcile import StoreState
+from chatsvc.log.state import StateDue
 from chatsvc.log.tail import Tail
 
 _MIN_COST: Final = 600
@@ -116,6 +117,8 @@ def positions_at_start(file: LogFile, store: StoreState | None) -> Attachment:
         positions = positions._replace(
             epochs=(entry,), stored=start, settled=start, start=start, trimmed=start
         )
+        if store is None:
+            positions = positions._replace(state_due=StateDue.ADOPTION)
     head = head_of(file, positions)
     check_end(file, positions, head)
     file.set_meta("trimmed", positions.trimmed)  # an earlier program kept no such thing

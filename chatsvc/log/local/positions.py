@@ -9,6 +9,7 @@ import msgspec
 from chatsvc.core.ids import MAX_ID, format_id, parse_id
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.reconcile import EpochEntry, Range
+from chatsvc.log.state import StateDue
 
 MAX_EPOCHS: Final = 32
 """How many are remembered. What began before is taken for unknown, which costs only work."""
@@ -35,6 +36,7 @@ class Positions(NamedTuple):
         hole: what is neither in the file nor in the store any more.
         marked: whether the store has had a mark of this log's.
         removed: from where to where an operator took records out that some store held.
+        state_due: what has to be done to the log's own state.
     """
 
     epochs: tuple[EpochEntry, ...]
@@ -49,6 +51,7 @@ class Positions(NamedTuple):
     hole: Range | None
     marked: bool
     removed: Range | None
+    state_due: StateDue = StateDue.NOTHING
 
     @property
     def epoch(self) -> str:
@@ -78,6 +81,7 @@ class Positions(NamedTuple):
             "hole": _range_text(self.hole),
             "marked": int(self.marked),
             "removed": _range_text(self.removed),
+            "state_due": self.state_due,
         }
 
 
@@ -109,6 +113,7 @@ def load(file: LogFile) -> Positions:
         hole=_range(file, "hole"),
         marked=bool(_number(file, "marked")),
         removed=_range(file, "removed"),
+        state_due=StateDue(str(file.meta("state_due") or "")),
     )
 
 

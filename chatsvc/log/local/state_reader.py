@@ -8,7 +8,7 @@ own, so that a checkpoint never waits for it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from chatsvc.log.local.state_tables import (
     decode_filter,
     decode_member,
 )
-from chatsvc.log.state import LogState
+from chatsvc.log.state import LogState, StateDue, adopting
 
 _PATIENCE_SECONDS: Final = 0.1
 _INTERVALS: Final = (
@@ -47,10 +47,13 @@ class LocalState(LogState):
     Args:
         path: the file.
         is_empty: whether no row has ever been written: then nothing is asked of the file.
+        is_adopting: whether the rows have to be read from a store first.
     """
 
-    def __init__(self, path: Path, *, is_empty: bool) -> None:
+    def __init__(self, path: Path, *, is_empty: bool, is_adopting: bool = False) -> None:
         self._is_empty = is_empty
+        self.is_adopting = is_adopting
+        self._listeners: list[Callable[[], None]] = []
         self._db = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro",
             uri=True,
@@ -62,6 +65,23 @@ class LocalState(LogState):
     def rows_were_written(self) -> None:
         """There is something to ask for from now on."""
         self._is_empty = False
+
+    def on_adopted(self, call: Callable[[], None]) -> None:
+        self._listeners.append(call)
+
+    def is_due(self, due: StateDue) -> None:
+        """A store was attached: what has to be done to the rows now."""
+        self.is_adopting = due is StateDue.ADOPTION
+
+    def adopted(self) -> None:
+        """The rows were read from the store."""
+        self.is_adopting = False
+        for call in self._listeners:
+            try:
+                call()
+            except Exception:
+                # The rows are there, and the others must hear of it.
+                _logger.exception("adoption_listener_failed")
 
     def member(self, channel: str, user: str) -> Member | None:
         for rev, data, crc, joined in self._rows(NEWEST_MEMBER, user, channel):
@@ -100,6 +120,8 @@ class LocalState(LogState):
         self._db.close()
 
     def _rows(self, query: str, *key: str) -> list[Any]:
+        if self.is_adopting:
+            raise adopting()
         if self._is_empty:
             return []
         try:
@@ -119,4 +141,7 @@ def _check(*row: Any) -> None:
 
 def state_of(file: StateRows) -> LocalState:
     """Return the state of a file that is open, read through a connection of its own."""
-    return LocalState(file.path, is_empty=not file.has_state())
+    due = StateDue(str(file.meta("state_due") or ""))
+    return LocalState(
+        file.path, is_empty=not file.has_state(), is_adopting=due is StateDue.ADOPTION
+    )

@@ -45,13 +45,13 @@ class StateRows(LogDatabase):
         if state is None:
             return record
         if state.members or state.channel is not None:
-            channel = self._counted(record.channel, state)
+            channel = self.counted(record.channel, state)
             state = msgspec.structs.replace(state, channel=channel)
-            self._put(CHANNELS, (record.channel,), record.id, channel)
+            self.put(CHANNELS, (record.channel,), record.id, channel)
         for member in state.members:
-            self._put_member(record.channel, record.id, member)
+            self.put_member(record.channel, record.id, member)
         for one in state.filters:
-            self._put(FILTERS, (one.user, one.sort, one.of, one.since), record.id, one)
+            self.put(FILTERS, (one.user, one.sort, one.of, one.since), record.id, one)
         return with_state(record, state)
 
     def drop_ended(self, floor: int, limit: int) -> int:
@@ -89,7 +89,8 @@ class StateRows(LogDatabase):
                 except LogDamaged as exc:
                     yield str(exc)
 
-    def _counted(self, channel: str, state: StateChange) -> Channel:
+    def counted(self, channel: str, state: StateChange) -> Channel:
+        """Return a channel's row as a change makes it, with the number of members after that."""
         row = self._db.execute(ONE_CHANNEL, (channel,)).fetchone()
         before = Channel()
         if row is not None:
@@ -111,7 +112,8 @@ class StateRows(LogDatabase):
         check_row(MEMBERS, (user, channel, row[3]), *row[:3])
         return decode_member(row[1]).is_present
 
-    def _put_member(self, channel: str, rev: int, member: Member) -> None:
+    def put_member(self, channel: str, rev: int, member: Member) -> None:
+        """Write a membership, unless the row that is there has a higher ``rev``."""
         key = (member.user, channel, member.joined)
         restricts = member.muted_until or member.banned_until
         droppable = member.left if member.left and not restricts else None
@@ -119,17 +121,19 @@ class StateRows(LogDatabase):
         self._write(
             "INSERT INTO members (user, channel, joined, droppable, rev, data, crc)"
             " VALUES (?,?,?,?,?,?,?) ON CONFLICT (user, channel, joined) DO UPDATE SET"
-            " droppable=excluded.droppable, rev=excluded.rev, data=excluded.data, crc=excluded.crc",
+            " droppable=excluded.droppable, rev=excluded.rev, data=excluded.data,"
+            " crc=excluded.crc WHERE excluded.rev >= rev",
             (*key, droppable, rev, data, row_checksum(MEMBERS, key, rev, data)),
         )
 
-    def _put(self, sort: Sort, key: tuple[str | int, ...], rev: int, row: object) -> None:
+    def put(self, sort: Sort, key: tuple[str | int, ...], rev: int, row: object) -> None:
+        """Write a row of another sort, unless the one that is there has a higher ``rev``."""
         data = _encode(row)
         columns = ", ".join(sort.key)
         marks = ",".join("?" * (len(key) + 3))
         self._write(
             f"INSERT INTO {sort.table} ({columns}, rev, data, crc) VALUES ({marks})"
             f" ON CONFLICT ({columns}) DO UPDATE SET"
-            " rev=excluded.rev, data=excluded.data, crc=excluded.crc",
+            " rev=excluded.rev, data=excluded.data, crc=excluded.crc WHERE excluded.rev >= rev",
             (*key, rev, data, row_checksum(sort, key, rev, data)),
         )

@@ -17,6 +17,7 @@ from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.positions import Positions, trimmed_of
 from chatsvc.log.local.worker import Worker, call_in_thread
 from chatsvc.log.reconcile import EpochEntry, StoreState
+from chatsvc.log.state import StateDue
 from chatsvc.log.tail import Tail
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class StorePositions:
         reserve: no id up to this one may be given to anything any more.
         unseen: up to this position the store may hold what the log does not. Told in the step in
             which the tail is.
+        state_due: told in the same step what has to be done to the log's own state.
         clock: seconds that only go up.
     """
 
@@ -53,6 +55,7 @@ class StorePositions:
         worker: Worker,
         reserve: Callable[[int], None],
         unseen: Callable[[int], None],
+        state_due: Callable[[StateDue], None],
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._file = file
@@ -61,6 +64,7 @@ class StorePositions:
         self._worker = worker
         self._reserve = reserve
         self._unseen = unseen
+        self._on_state_due = state_due
         self._loop = asyncio.get_running_loop()
         self._clock = clock or self._loop.time
         self._saved = attachment.positions  # owned by the log's thread
@@ -86,6 +90,28 @@ class StorePositions:
     def epochs(self) -> tuple[EpochEntry, ...]:
         """The epochs that are remembered, the present one last."""
         return self._positions.epochs
+
+    @property
+    def state_due(self) -> StateDue:
+        """What has to be done to the log's own state."""
+        return self._positions.state_due
+
+    @property
+    def stored_position(self) -> int:
+        """Up to here the store has everything."""
+        return self._tail.stored
+
+    async def state_is_settled(self) -> None:
+        """Nothing has to be done to the log's own state any more."""
+
+        def work() -> None:
+            self._file.set_meta("state_due", StateDue.NOTHING)
+            self._saved = self._saved._replace(state_due=StateDue.NOTHING)
+
+        def apply(_: None) -> None:
+            self._positions = self._positions._replace(state_due=StateDue.NOTHING)
+
+        await self._change(work, apply)
 
     def on_new_epoch(self, call: EpochListener) -> None:
         """Call when a new epoch begins while the log is open."""
@@ -130,6 +156,7 @@ class StorePositions:
                 stored=positions.stored, base=positions.base, hole=positions.hole
             )
             self._unseen(positions.base)
+            self._on_state_due(positions.state_due)
             self.attached_store, self.begin, self.refill = (
                 store,
                 attachment.begin,

@@ -15,6 +15,7 @@ from chatsvc.log.local.positions import head_of, load
 from chatsvc.log.local.syncing import sync
 from chatsvc.log.local.wal import inspect_wal
 from chatsvc.log.reconcile import joined
+from chatsvc.log.state import StateDue
 
 
 class BadRow(NamedTuple):
@@ -79,6 +80,9 @@ def remove(path: Path, rows: tuple[BadRow, ...]) -> None:
     try:
         positions = load(file)
         ids = [row.id for row in rows]
+        if positions.state_due is StateDue.NOTHING:
+            # A store may lack what these records changed in the state; the log has it.
+            positions = positions._replace(state_due=StateDue.REWRITING)
         stored = [one for one in ids if one <= positions.stored]
         unstored = [one for one in ids if one > positions.stored]
         if stored:

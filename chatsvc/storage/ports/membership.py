@@ -20,42 +20,20 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from chatsvc.core.membership import Channel, Filter, Interval, Member
+from chatsvc.core.membership import Interval
+from chatsvc.core.state_rows import ChannelRow, FilterRow, MemberRow, StatePage, StateRow
 
-
-class MemberRow(NamedTuple):
-    """A membership as it is stored."""
-
-    channel: str
-    member: Member
-    rev: int
-
-
-class ChannelRow(NamedTuple):
-    """A member channel as it is stored."""
-
-    channel: str
-    state: Channel
-    rev: int
-
-
-class FilterRow(NamedTuple):
-    """A filter as it is stored; user, sort, ``of`` and ``since`` are its key."""
-
-    filter: Filter
-    rev: int
-
-
-StateRow = MemberRow | ChannelRow | FilterRow
-
-
-class StatePage(NamedTuple):
-    """Rows, and from where to go on; ``after`` is ``""`` where these are the last."""
-
-    rows: Sequence[StateRow]
-    after: str
+__all__ = [
+    "ChannelRow",
+    "FilterRow",
+    "MemberRow",
+    "StatePage",
+    "StateReader",
+    "StateRow",
+    "StateWriter",
+]
 
 
 class StateReader(Protocol):

@@ -14,7 +14,9 @@ from chatsvc.core.membership import THIS_RECORD, Channel, Interval, Member
 from chatsvc.core.record import Draft, Record, accept
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.subscriptions import Subscriptions
+from chatsvc.log.state import adopting
 from testkit.groups import GROUP, joining, leaving, member_change, said
+from testkit.waiting import until
 from tests.unit.support.fanning_out import Harness, got
 from tests.unit.support.sockets import attach, connection
 
@@ -159,6 +161,56 @@ async def test_a_connection_whose_channels_cannot_be_read_is_cut() -> None:
     attach(other)
     hub.add(other)
     assert hub.size == 1
+
+
+async def test_users_who_came_while_the_state_was_adopted_are_subscribed_after_it() -> None:
+    rows: dict[str, list[Interval]] = {}
+    is_adopting = True
+
+    def intervals(user: str) -> Sequence[Interval]:
+        if is_adopting:
+            raise adopting()
+        return rows.get(user, [])
+
+    world = Harness()
+    world.hub.subscriptions = Subscriptions(intervals)
+    users = [f"user {at}" for at in range(250)]
+    transports = {user: world.join(user) for user in users}
+    assert world.hub.size == 250
+    assert not any(one.is_closing() for one in transports.values())
+    is_adopting = False
+    rows = {user: [Interval(GROUP, 1, MAX_ID, 1)] for user in users}
+    world.hub.resubscribe()
+    here = world.hub.subscriptions.of(GROUP)
+    assert 0 < len(here) < 250, "some at a time"
+    await until(lambda: len(world.hub.subscriptions.of(GROUP)) == 250)
+    rows = {}
+    world.hub.resubscribe()
+    await until(lambda: not world.hub.subscriptions.of(GROUP))
+
+
+async def test_who_left_while_all_are_subscribed_anew_is_left_alone() -> None:
+    world = Harness()
+    ones = [connection(f"user {at}") for at in range(150)]
+    transports = [attach(one) for one in ones]
+    for one in ones:
+        world.hub.add(one)
+    asked: list[str] = []
+
+    def intervals(user: str) -> Sequence[Interval]:
+        asked.append(user)
+        if user == "user 149":
+            raise LogUnavailable("away")
+        return [Interval(GROUP, 1, MAX_ID, 1)]
+
+    world.hub.subscriptions = Subscriptions(intervals)
+    world.hub.resubscribe()
+    world.hub.discard(ones[120])
+    await until(lambda: len(asked) == 149)
+    assert "user 120" not in asked
+    assert len(world.hub.subscriptions.of(GROUP)) == 148
+    assert transports[149].is_closing()
+    assert not transports[120].is_closing()
 
 
 USERS = ["a", "b", "c"]

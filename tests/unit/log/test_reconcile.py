@@ -8,17 +8,19 @@ from chatsvc.log.reconcile import (
     MARGIN,
     WIDE_MARGIN,
     EpochEntry,
-    LogState,
+    LogPositions,
     Mark,
     Reconciliation,
     StoreState,
     reconcile,
+    state_due,
 )
+from chatsvc.log.state import StateDue
 
 TRIMMED, WATERMARK, HEAD = 20, 50, 80
 BELOW, BETWEEN, ABOVE = 40, 60, 90
 FIRST, NOW = EpochEntry(1, "first", 0), EpochEntry(2, "now", 30)
-LOG = LogState(
+LOG = LogPositions(
     "ours", stored=WATERMARK, start=1, trimmed=TRIMMED, base=0, empty=False, epochs=(FIRST, NOW)
 )
 AGREED = Reconciliation(
@@ -233,3 +235,37 @@ def test_a_log_that_began_while_the_store_was_away(
     store = StoreState("ours", None, head)
     assert reconcile(log, store, known=False) == expected
     assert reconcile(log, store, known=True) == expected._replace(ahead=False)
+
+
+NEW = LOG._replace(store=None, stored=1, trimmed=1, empty=True)
+NO, ADOPTION, REWRITING = StateDue.NOTHING, StateDue.ADOPTION, StateDue.REWRITING
+
+
+@pytest.mark.parametrize(
+    ("log", "store", "known", "before", "expected"),
+    [
+        # They agree: what was due before that still is.
+        (LOG, StoreState("ours", mark(WATERMARK), HEAD), True, NO, NO),
+        (LOG, StoreState("ours", mark(WATERMARK), HEAD), True, REWRITING, REWRITING),
+        (LOG, StoreState("ours", mark(WATERMARK), HEAD), True, ADOPTION, ADOPTION),
+        # The store is older, or another one: it may lack rows, unless the log's are to go.
+        (LOG, StoreState("ours", mark(BELOW), BELOW), True, NO, REWRITING),
+        (LOG, StoreState("theirs", None, 0), True, NO, REWRITING),
+        (LOG, StoreState("theirs", None, 0), True, ADOPTION, ADOPTION),
+        # The store has seen what the log has not: a restored, shortened or forked log.
+        (LOG, StoreState("ours", mark(ABOVE), ABOVE), False, NO, ADOPTION),
+        (LOG, StoreState("ours", mark(BELOW), BETWEEN), False, REWRITING, ADOPTION),
+        (LOG, StoreState("theirs", mark(ABOVE), ABOVE), False, NO, ADOPTION),
+        # A new log: what was before is the store's, where there is something.
+        (NEW, StoreState("ours", None, 0), False, ADOPTION, NO),
+        (NEW, StoreState("ours", mark(BELOW), BELOW), False, ADOPTION, ADOPTION),
+        (NEW, StoreState("ours", None, BELOW), True, NO, ADOPTION),
+        # ... and one that began without its store, and has accepted something since.
+        (NEW._replace(empty=False), StoreState("ours", None, 0), False, ADOPTION, NO),
+        (NEW._replace(empty=False), StoreState("ours", None, ABOVE), False, ADOPTION, ADOPTION),
+    ],
+)
+def test_whose_rows_of_state_count(
+    log: LogPositions, store: StoreState, known: bool, before: StateDue, expected: StateDue
+) -> None:
+    assert state_due(log, store, reconcile(log, store, known=known), before) is expected

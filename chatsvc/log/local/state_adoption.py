@@ -1,0 +1,126 @@
+"""The log's own state in its file, dropped, taken from a store, and read for one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from chatsvc.core.errors import LogDamaged
+from chatsvc.core.membership import StateChange
+from chatsvc.core.record import Record
+from chatsvc.core.state_rows import ChannelRow, FilterRow, MemberRow, StatePage, StateRow
+from chatsvc.log.local.state_rows import StateRows
+from chatsvc.log.local.state_tables import (
+    CHANNELS,
+    FILTERS,
+    MEMBERS,
+    Sort,
+    check_row,
+    decode_channel,
+    decode_filter,
+    decode_member,
+)
+
+_SORTS = (MEMBERS, CHANNELS, FILTERS)
+_encode_key = msgspec.json.Encoder().encode
+_decode_key = msgspec.json.Decoder(list[Any]).decode
+
+_logger = structlog.get_logger("chatsvc.log")
+
+
+class StateAdoption(StateRows):
+    """What :class:`~chatsvc.log.state.StateExchange` asks of the file. Everything blocks."""
+
+    def drop_state(self) -> None:
+        """Delete all rows."""
+        with self._transaction():
+            for sort in _SORTS:
+                self._write(f"DELETE FROM {sort.table}", ())
+
+    def adopt(self, rows: Sequence[StateRow]) -> None:
+        """Write rows whose ``rev`` is above that of the row that is there, in one transaction."""
+        with self._transaction():
+            for row in rows:
+                match row:
+                    case MemberRow(channel, member, rev):
+                        self.put_member(channel, rev, member)
+                    case ChannelRow(channel, state, rev):
+                        self.put(CHANNELS, (channel,), rev, state)
+                    case FilterRow(one, rev):
+                        self.put(FILTERS, (one.user, one.sort, one.of, one.since), rev, one)
+
+    def fold_again(self, records: Sequence[Record]) -> None:
+        """Fold records that are in the file on top of the rows, in one transaction.
+
+        A row that has been changed since stays as it is, and its member is counted already.
+        """
+        with self._transaction():
+            for record in records:
+                if record.state is not None:
+                    self._fold(record, record.state)
+
+    def _fold(self, record: Record, state: StateChange) -> None:
+        newer = [
+            one
+            for one in state.members
+            if record.id > self._rev(MEMBERS, (one.user, record.channel, one.joined))
+        ]
+        if newer or state.channel is not None:
+            rev = self._rev(CHANNELS, (record.channel,))
+            named = state.channel if record.id > rev else None
+            counted = self.counted(record.channel, StateChange(tuple(newer), named))
+            self.put(CHANNELS, (record.channel,), max(rev, record.id), counted)
+        for member in newer:
+            self.put_member(record.channel, record.id, member)
+        for one in state.filters:
+            self.put(FILTERS, (one.user, one.sort, one.of, one.since), record.id, one)
+
+    def _rev(self, sort: Sort, key: tuple[str | int, ...]) -> int:
+        where = " AND ".join(f"{column}=?" for column in sort.key)
+        row = self._db.execute(f"SELECT rev FROM {sort.table} WHERE {where}", key).fetchone()
+        return int(row[0]) if row is not None else 0
+
+    def state_page(self, after: str, limit: int) -> StatePage:
+        """Rows in the order of their sorts and keys; one that is damaged is left out, and logged.
+
+        Args:
+            after: ``""``, or that of the page before.
+        """
+        start, key = 0, list[Any]()
+        if after:
+            start, *key = _decode_key(after)
+        rows: list[StateRow] = []
+        for number in range(start, len(_SORTS)):
+            left = limit - len(rows)
+            found = self._rows_after(_SORTS[number], key, left)
+            rows += [row for _, row in found if row is not None]
+            if len(found) == left:
+                return StatePage(rows, _encode_key([number, *found[-1][0]]).decode())
+            key = []
+        return StatePage(rows, "")
+
+    def _rows_after(
+        self, sort: Sort, after: list[Any], limit: int
+    ) -> list[tuple[tuple[Any, ...], StateRow | None]]:
+        columns = ", ".join(sort.key)
+        where = f"WHERE ({columns}) > ({','.join('?' * len(after))})" if after else ""
+        query = f"SELECT {columns}, rev, data, crc FROM {sort.table} {where} ORDER BY {columns}"
+        found = self._db.execute(f"{query} LIMIT ?", (*after, limit)).fetchall()
+        width = len(sort.key)
+        return [(row[:width], _row(sort, row[:width], *row[width:])) for row in found]
+
+
+def _row(sort: Sort, key: tuple[Any, ...], rev: int, data: bytes, crc: int) -> StateRow | None:
+    try:
+        check_row(sort, key, rev, data, crc)
+    except LogDamaged as exc:
+        _logger.error("log_state_damaged", error=str(exc))
+        return None
+    if sort is MEMBERS:
+        return MemberRow(key[1], decode_member(data), rev)
+    if sort is CHANNELS:
+        return ChannelRow(key[0], decode_channel(data), rev)
+    return FilterRow(decode_filter(data), rev)

@@ -1,0 +1,80 @@
+"""How the local log's state and a store's replace each other; for the loop's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from chatsvc.core.ids import MAX_ID
+from chatsvc.core.page import MAX_PAGE_BYTES
+from chatsvc.core.state_rows import StatePage, StateRow
+from chatsvc.log.local.file import LogFile
+from chatsvc.log.local.state_reader import LocalState
+from chatsvc.log.local.store_positions import StorePositions
+from chatsvc.log.local.worker import Worker, call_in_thread
+from chatsvc.log.state import StateDue, StateExchange
+
+_FOLDED_AT_ONCE: Final = 500
+"""Records that are read and folded between two commits."""
+
+_logger = structlog.get_logger("chatsvc.log")
+
+
+class LocalStateExchange(StateExchange):
+    """See :class:`~chatsvc.log.state.StateExchange`.
+
+    Args:
+        file: the log's; touched by its thread alone.
+        positions: keep what is due.
+        state: reads the rows.
+        worker: the log's thread. What is done here takes turns with the commits.
+    """
+
+    def __init__(
+        self, file: LogFile, positions: StorePositions, state: LocalState, worker: Worker
+    ) -> None:
+        self._file = file
+        self._positions = positions
+        self._state = state
+        self._worker = worker
+
+    @property
+    def state_due(self) -> StateDue:
+        return self._positions.state_due
+
+    async def begin_adoption(self) -> None:
+        await call_in_thread(self._file.drop_state, self._worker.commit)
+
+    async def adopt(self, rows: Sequence[StateRow]) -> None:
+        await call_in_thread(lambda: self._file.adopt(rows), self._worker.commit)
+
+    async def end_adoption(self) -> None:
+        after = self._positions.stored_position
+        while True:
+            folded = await call_in_thread(lambda: self._fold(after), self._worker.commit)  # noqa: B023
+            if folded is None:
+                break
+            after = folded
+        self._state.rows_were_written()
+        await self._positions.state_is_settled()
+        self._state.adopted()
+        _logger.info("log_state_adopted")
+
+    async def state_page(self, after: str, limit: int) -> StatePage:
+        return await call_in_thread(
+            lambda: self._file.state_page(after, limit), self._worker.maintain
+        )
+
+    async def end_rewriting(self) -> None:
+        await self._positions.state_is_settled()
+        _logger.info("log_state_rewritten")
+
+    def _fold(self, after: int) -> int | None:
+        """Fold the next records above a position; return the last one's id, if there was one."""
+        records = self._file.batch(after, MAX_ID, _FOLDED_AT_ONCE, MAX_PAGE_BYTES)
+        if not records:
+            return None
+        self._file.fold_again(records)
+        return records[-1].id

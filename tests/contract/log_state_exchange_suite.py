@@ -1,0 +1,160 @@
+"""What every log promises of its state where a store has seen something else, as tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+
+import pytest
+
+from chatsvc.core.errors import LogUnavailable
+from chatsvc.core.ids import STEP
+from chatsvc.core.membership import Channel, Filter, Member
+from chatsvc.core.state_rows import ChannelRow, FilterRow, MemberRow, StateRow
+from chatsvc.log.base import MessageLog
+from chatsvc.log.reconcile import Mark, StoreState
+from chatsvc.log.state import StateDue
+from testkit.drafts import draft
+from testkit.groups import GROUP, Group, joining, leaving
+from tests.contract.log_suite import EMPTY, Backend
+
+T = TypeVar("T")
+SOON = 30.0
+
+
+async def soon(future: Awaitable[T]) -> T:
+    return await asyncio.wait_for(future, SOON)
+
+
+def ahead_of(log: MessageLog) -> StoreState:
+    """A store that has seen what this log has not: it was restored to an earlier moment."""
+    position = log.tail.head + 1000 * STEP
+    return StoreState(EMPTY.identity, Mark(position, 9, "another past"), position)
+
+
+def rows_of(*users: str, rev: int = STEP) -> list[StateRow]:
+    return [
+        *(MemberRow(GROUP, Member(user, rev, visible_from=rev), rev) for user in users),
+        ChannelRow(GROUP, Channel(len(users), b'{"name":"x"}'), rev),
+        FilterRow(Filter("alice", "block", "eve", rev), rev),
+    ]
+
+
+async def adopt(log: MessageLog, *pages: Sequence[StateRow]) -> None:
+    await soon(log.exchange.begin_adoption())
+    for page in pages:
+        await soon(log.exchange.adopt(page))
+    await soon(log.exchange.end_adoption())
+
+
+async def all_rows(log: MessageLog, limit: int) -> list[StateRow]:
+    rows: list[StateRow] = []
+    after = ""
+    while True:
+        page = await soon(log.exchange.state_page(after, limit))
+        assert len(page.rows) <= limit
+        rows += page.rows
+        after = page.after
+        if not after:
+            return rows
+
+
+class StateExchangeSuite:
+    """Subclasses give the fixtures ``backend`` and ``log`` of :class:`Opened`."""
+
+    async def test_a_store_that_is_ahead_has_the_state(self, log: MessageLog) -> None:
+        await soon(log.append(joining("bob")))
+        assert log.exchange.state_due is StateDue.NOTHING
+        await soon(log.attach_store(ahead_of(log)))
+        assert log.exchange.state_due is StateDue.ADOPTION
+
+    async def test_until_it_is_adopted_nothing_is_decided(self, log: MessageLog) -> None:
+        await soon(log.attach_store(ahead_of(log)))
+        for call in (
+            lambda: log.state.member(GROUP, "alice"),
+            lambda: log.state.channel(GROUP),
+            lambda: log.state.intervals("alice"),
+            lambda: log.state.filters("alice"),
+        ):
+            with pytest.raises(LogUnavailable) as raised:
+                call()
+            assert (raised.value.code, raised.value.retry_after) == ("adopting", 1.0)
+        with pytest.raises(LogUnavailable, match="being read from the database") as raised:
+            await soon(log.append(joining("bob")))
+        assert raised.value.code == "adopting"
+        await soon(log.append(draft("sets go on")))
+
+    async def test_what_is_adopted_replaces_what_was_there(self, log: MessageLog) -> None:
+        """The store has seen how a membership ended that this log thinks goes on."""
+        old = await soon(log.append(joining("old")))
+        log.advance_watermark(log.tail.head)
+        store = ahead_of(log)
+        await soon(log.attach_store(store))
+        ended = Member("old", old.id, store.extent)
+        rows = [*rows_of("alice", "bob", rev=store.extent), MemberRow(GROUP, ended, store.extent)]
+        told: list[StateDue] = []
+        log.state.on_adopted(lambda: told.append(log.exchange.state_due))
+        await adopt(log, rows[:1], rows[1:])
+        assert told == [StateDue.NOTHING]
+        assert log.state.member(GROUP, "old") == ended
+        at = store.extent
+        assert log.state.member(GROUP, "bob") == Member("bob", at, visible_from=at)
+        assert log.state.channel(GROUP) == Channel(2, b'{"name":"x"}')
+        assert log.state.filters("alice") == [Filter("alice", "block", "eve", at)]
+        assert isinstance(await soon(Group(log).join("carol")), list)
+        assert log.state.channel(GROUP) == Channel(3, b'{"name":"x"}')
+
+    async def test_the_logs_own_records_come_on_top(self, log: MessageLog) -> None:
+        joined = await soon(log.append(joining("carol", "dave")))
+        left = await soon(log.append(leaving(Member("dave", joined.id))))
+        await soon(log.attach_store(ahead_of(log)))
+        await adopt(log, rows_of("alice"))
+        assert log.state.member(GROUP, "carol") == Member(
+            "carol", joined.id, visible_from=joined.id
+        )
+        assert log.state.member(GROUP, "dave") == Member("dave", joined.id, left.id)
+        assert log.state.channel(GROUP) == Channel(2), "the newer row, with a new count"
+
+    async def test_of_two_rows_of_one_key_the_newer_stays(self, log: MessageLog) -> None:
+        await soon(log.attach_store(ahead_of(log)))
+        newer = MemberRow(GROUP, Member("alice", STEP, role="admin"), 9 * STEP)
+        older = MemberRow(GROUP, Member("alice", STEP), 8 * STEP)
+        await adopt(log, [newer], [older])
+        assert log.state.member(GROUP, "alice") == newer.member
+
+    async def test_an_adoption_that_was_broken_off_is_begun_again(self, backend: Backend) -> None:
+        async with backend.died() as log:
+            await soon(log.append(joining("old")))
+            store = ahead_of(log)
+            await soon(log.attach_store(store))
+            await soon(log.exchange.begin_adoption())
+            await soon(log.exchange.adopt(rows_of("half")))
+        async with backend.opened() as log:
+            assert log.exchange.state_due is StateDue.ADOPTION
+            await soon(log.attach_store(store))
+            assert log.exchange.state_due is StateDue.ADOPTION
+            await adopt(log, rows_of("alice"))
+            assert log.state.member(GROUP, "half") is None
+        async with backend.opened() as log:
+            assert log.exchange.state_due is not StateDue.ADOPTION
+            assert log.state.channel(GROUP) == Channel(2)
+
+    async def test_another_store_gets_the_rows(self, log: MessageLog) -> None:
+        await soon(log.append(joining("alice")))
+        log.advance_watermark(log.tail.head)
+        await soon(log.attach_store(StoreState("another", None, 0)))
+        assert log.exchange.state_due is StateDue.REWRITING
+        assert log.state.channel(GROUP) == Channel(1), "it goes on meanwhile"
+        await soon(log.append(joining("bob")))
+        await soon(log.exchange.end_rewriting())
+        assert log.exchange.state_due is StateDue.NOTHING
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 100])
+    async def test_rows_are_read_in_pages(self, log: MessageLog, limit: int) -> None:
+        assert await all_rows(log, limit) == []
+        await soon(log.attach_store(ahead_of(log)))
+        rows = [*rows_of("alice", "bob"), MemberRow(",g:other", Member("bob", 5), 7)]
+        await adopt(log, rows)
+        found = await all_rows(log, limit)
+        assert sorted(map(repr, found)) == sorted(map(repr, rows))
