@@ -1,137 +1,85 @@
-"""Groups: drafts of joins, ends and messages, and decisions as a feature would make them."""
+"""Records of groups and rooms as the log would have accepted them, with the rows they change."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 
 from chatsvc.core.change import draft_change
+from chatsvc.core.ids import STEP
 from chatsvc.core.kinds import Kind
-from chatsvc.core.membership import THIS_RECORD, Channel, Member, StateChange
+from chatsvc.core.membership import Channel, Filter, Member, StateChange
 from chatsvc.core.message import draft_message
-from chatsvc.core.record import Draft
-from chatsvc.log.base import Appended, MessageLog
-from chatsvc.log.deciding import Deciding, Decision
-from chatsvc.log.guards import Guard
-from chatsvc.log.merging import Merged, Merging
+from chatsvc.core.record import Record, accept
+from testkit.records import START
 
-GROUP: Final = ",g:team"
-MEMBER: Final = Kind(name="member")
-"""A change of who is a member."""
+GROUP = ",g:team"
+ROOM = ",r:lobby"
 
 
-def member_change(
-    *members: Member,
+def at(number: int) -> int:
+    """The id of the ``number``-th record of the log."""
+    return START + number * STEP
+
+
+def group_message(
+    number: int,
+    content: str | None = None,
+    *,
     channel: str = GROUP,
+    to: Sequence[str] = (),
     sender: str = "alice",
-    state: Channel | None = None,
-    audience: tuple[str, ...] = (),
     client_id: str | None = None,
-) -> Draft:
-    """A record that changes these rows."""
-    return draft_change(
-        MEMBER,
+) -> Record:
+    """A message to the members of a channel, or to those of ``to`` alone."""
+    draft = draft_message(
         channel=channel,
-        audience=audience,
+        participants=(),
         sender=sender,
-        fields={"users": [one.user for one in members]},
+        content=f"message {number}" if content is None else content,
+        origin="laptop",
         client_id=client_id,
-        state=StateChange(members, state),
     )
+    return accept(msgspec.structs.replace(draft, audience=tuple(sorted(to))), at(number))
 
 
-def joining(*users: str, channel: str = GROUP, role: str = "member") -> Draft:
-    """These users become members, who see what follows."""
-    rows = (Member(user, THIS_RECORD, 0, role, THIS_RECORD) for user in users)
-    return member_change(*rows, channel=channel)
-
-
-def leaving(*members: Member, channel: str = GROUP) -> Draft:
-    """Memberships that go on end."""
-    rows = (Member(one.user, one.joined, THIS_RECORD, "member", 0) for one in members)
-    return member_change(*rows, channel=channel)
-
-
-def said(content: str, *, channel: str = GROUP, sender: str = "alice") -> Draft:
-    """A message to the members of a channel."""
-    return draft_message(
-        channel=channel, participants=(), sender=sender, content=content, origin="laptop"
+def group_change(
+    number: int,
+    kind: str = "edit",
+    *,
+    channel: str = GROUP,
+    to: Sequence[str] = (),
+    sender: str = "alice",
+    target: str = "",
+    text: str = "x",
+    members: Sequence[Member] = (),
+    settings: Channel | None = None,
+    filters: Sequence[Filter] = (),
+) -> Record:
+    """A change for the members of a channel, or for those of ``to`` alone, with rows of state."""
+    state = None
+    if members or settings is not None or filters:
+        state = StateChange(tuple(members), settings, tuple(filters))
+    draft = draft_change(
+        Kind(name=kind),
+        channel=channel,
+        audience=tuple(sorted(to)),
+        sender=sender,
+        fields={"target": target, "text": text},
+        target=target,
+        state=state,
     )
+    return accept(draft, at(number))
 
 
-def member_key(user: str, channel: str = GROUP) -> str:
-    """The key of one person's membership."""
-    return f"m/{channel}/{user}"
+def joined(number: int, *users: str, channel: str = GROUP) -> Record:
+    """The record by which users join; it is in their intervals."""
+    members = [Member(user, at(number)) for user in users]
+    return group_change(number, channel=channel, members=members, settings=Channel(len(users)))
 
 
-def group_key(channel: str = GROUP) -> str:
-    """The key of the number of members, and of who the admins are."""
-    return f"r/{channel}"
-
-
-class Group:
-    """Decisions on a group of a log, as a feature would make them."""
-
-    def __init__(self, log: MessageLog, channel: str = GROUP, *, capacity: int = 1 << 30) -> None:
-        self._log = log
-        self._channel = channel
-        self._capacity = capacity
-        self.deciding = Deciding(log)
-        self.merging = Merging(self.deciding)
-
-    async def join(self, user: str) -> list[Appended] | str:
-        """What a join comes to: its record, or ``member``, or ``full``."""
-        return await self.merging.decide(group_key(self._channel), "join", user, self._join_all)
-
-    def _join_all(self, users: Sequence[str]) -> Merged[str]:
-        channel = self._channel
-        as_of, known = self._log.tail.head, self._log.state.channel(channel)
-        places = self._capacity - (known.count if known is not None else 0)
-        new: dict[str, None] = {}
-        answers: list[str | Exception | None] = []
-        for user in users:
-            member = self._log.state.member(channel, user)
-            if member is not None and member.is_present:
-                answers.append("member")
-            elif user in new or len(new) < places:
-                new[user] = None
-                answers.append(None)
-            else:
-                answers.append("full")
-        if not new:
-            return Merged(None, answers)
-        keys = (group_key(channel), *(member_key(user, channel) for user in new))
-        draft = msgspec.structs.replace(joining(*new, channel=channel), touches=keys)
-        return Merged(Decision([draft], Guard(as_of, keys)), answers)
-
-    async def leave(self, user: str) -> list[Appended] | str:
-        """What a leave comes to; it is always allowed."""
-        own = member_key(user, self._channel)
-
-        def decide() -> Decision | str:
-            as_of = self._log.tail.head
-            member = self._log.state.member(self._channel, user)
-            if member is None or not member.is_present:
-                return "no member"
-            draft = leaving(member, channel=self._channel)
-            touches = (own, group_key(self._channel))
-            draft = msgspec.structs.replace(draft, touches=touches)
-            return Decision([draft], Guard(as_of, (own,)))
-
-        return await self.deciding.decide_again(decide)
-
-    async def say(self, sender: str, content: str = "x") -> list[Appended] | str:
-        """What a message to the group comes to, guarded by its sender's membership."""
-        keys = (member_key(sender, self._channel), f"s/{self._channel}")
-
-        def decide() -> Decision | str:
-            as_of = self._log.tail.head
-            member = self._log.state.member(self._channel, sender)
-            if member is None or not member.is_present:
-                return "no member"
-            draft = said(content, channel=self._channel, sender=sender)
-            return Decision([draft], Guard(as_of, keys))
-
-        return await self.deciding.decide_again(decide)
+def left(number: int, user: str, since: int, *, channel: str = GROUP) -> Record:
+    """The record by which a user leaves who joined by the ``since``-th; it is in the interval."""
+    member = Member(user, at(since), at(number))
+    return group_change(number, channel=channel, members=[member], settings=Channel())

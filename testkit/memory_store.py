@@ -11,6 +11,7 @@ from chatsvc.core.conversation import Conversation
 from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import id_ms
 from chatsvc.core.kinds import Kinds
+from chatsvc.core.membership import Interval, is_member_channel
 from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, take
 from chatsvc.core.record import Record
@@ -23,8 +24,10 @@ from chatsvc.storage.ports.client_ids import ClientIdAt, PastClientIds
 from chatsvc.storage.ports.conversations import Members
 from chatsvc.storage.ports.dead_letters import DeadLetter, DeadLetters
 from chatsvc.storage.ports.lifecycle import Versions
+from chatsvc.storage.ports.membership import StatePage, StateRow
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.ports.messages import Rejection
+from testkit.memory_state import MemoryState, is_for_reader
 
 
 class MemoryLetters(DeadLetters):
@@ -68,6 +71,7 @@ class MemoryDisk:
     records: dict[int, Record] = field(default_factory=dict)
     changes: dict[int, Record] = field(default_factory=dict)
     letters: dict[int, DeadLetter] = field(default_factory=dict)
+    state: MemoryState = field(default_factory=MemoryState)
     mark: Mark | None = None
 
 
@@ -178,6 +182,7 @@ class MemoryStore(MessageStore):
             self.failures -= 1
             raise StoreUnavailable("not now")
         self.batches.append(len(records))
+        self.disk.state.fold(records)
         refused = [one for one in records if self.refuse(one)]
         rejections = [Rejection(one, "refused", "a test says so") for one in refused]
         decoded, unfit = partition_records(
@@ -213,19 +218,25 @@ class MemoryStore(MessageStore):
         return entry_of(one) if one is not None else None
 
     async def user_records(self, user: str, bounds: Bounds) -> list[Entry]:
-        return await self._page(lambda one: user in one.audience, bounds, changes=True)
+        return await self._page(lambda one: self.disk.state.is_for(one, user), bounds, changes=True)
 
-    async def channel_records(self, channel: str, bounds: Bounds) -> list[Entry]:
-        return await self._page(lambda one: one.channel == channel, bounds, changes=True)
+    async def channel_records(self, channel: str, bounds: Bounds, *, reader: str) -> list[Entry]:
+        def ours(one: Record) -> bool:
+            return one.channel == channel and is_for_reader(one, reader)
+
+        return await self._page(ours, bounds, changes=True)
 
     async def count_user_records(self, user: str, bounds: Bounds) -> int:
         return len(await self.user_records(user, bounds._replace(max_bytes=NO_BYTE_BOUND)))
 
     async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
-        return await self._page(lambda one: one.channel == channel, bounds)
+        def ours(one: Record) -> bool:
+            return one.channel == channel and is_for_reader(one, "")
+
+        return await self._page(ours, bounds)
 
     async def user_page(self, user: str, bounds: Bounds) -> list[Entry]:
-        return await self._page(lambda one: user in one.audience, bounds)
+        return await self._page(lambda one: self.disk.state.is_for(one, user), bounds)
 
     async def count_user(self, user: str, bounds: Bounds) -> int:
         return len(await self.user_page(user, bounds._replace(max_bytes=NO_BYTE_BOUND)))
@@ -234,11 +245,12 @@ class MemoryStore(MessageStore):
         self, user: str, *, before: int, limit: int, max_bytes: int = MAX_PAGE_BYTES
     ) -> list[Conversation]:
         await self._wait()
-        newest = {self.records[key].channel: self.records[key] for key in sorted(self.records)}
+        own = [one for one in self.records.values() if self.disk.state.is_listed(one, user)]
+        newest = {one.channel: one for one in sorted(own, key=lambda one: one.id)}
         found = [
             Conversation(one.channel, decode_participants(one.body).participants, one.id, one.body)
             for one in newest.values()
-            if user in one.audience and one.id < before
+            if one.id < before
         ]
         found = sorted(found, key=lambda one: -one.last_id)[:limit]
         return take(found, lambda one: len(one.last_message), max_bytes)
@@ -247,10 +259,26 @@ class MemoryStore(MessageStore):
         await self._wait()
         held = (self.records | self.disk.changes).values()
         found = [one for one in held if one.channel == channel]
+        if is_member_channel(channel):
+            if not self.disk.state.intervals(user, channel):
+                return None
+            return Members((), max([one.id for one in found if not one.audience], default=0))
         newest = max(found, key=lambda one: one.id, default=None)
         if newest is None or user not in newest.audience:
             return None
         return Members(newest.audience, newest.id)
+
+    async def intervals(self, user: str, channel: str) -> list[Interval]:
+        await self._wait()
+        return self.disk.state.intervals(user, channel)
+
+    async def state_page(self, after: str, limit: int) -> StatePage:
+        await self._wait()
+        return self.disk.state.page(after, limit)
+
+    async def put_state(self, rows: Sequence[StateRow]) -> None:
+        self._check()
+        self.disk.state.put(rows)
 
     async def get(self, message_id: int) -> Entry | None:
         await self._wait()

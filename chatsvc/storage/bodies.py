@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from chatsvc.core.kinds import Kinds
+from chatsvc.core.membership import is_member_channel, personal_channel
 from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.participants import channel_key
 from chatsvc.core.record import Record
@@ -70,11 +71,16 @@ def partition_records(
 
 
 def _check_participants(record: Record, body: dict[str, Any]) -> Rejection | None:
-    """Why a message is not one to its participants, if it is not: they are stored once for all."""
+    """Why a message is not one to its participants, if it is not: they are stored once for all.
+
+    Messages of groups and rooms name nobody, whomever they are for.
+    """
     participants = body.get("participants")
     if isinstance(participants, list):
         if tuple(participants) == record.audience:
             return None  # the usual case: none of them is looked at alone
+        if not participants and is_member_channel(record.channel):
+            return None
         if all(isinstance(user, str) for user in participants):
             reason = "a message must be for all its participants, and no others"
             return Rejection(record, AUDIENCE_MISMATCH, reason)
@@ -83,8 +89,14 @@ def _check_participants(record: Record, body: dict[str, Any]) -> Rejection | Non
 
 
 def _check_audience(record: Record, body: dict[str, Any]) -> Rejection | None:
-    """Why a change is not for the people of its conversation, if it is not."""
-    if record.audience and channel_key(record.audience) == record.channel:
+    """Why a change is not for the people of its conversation, if it is not.
+
+    One of a group or a room is for its members, or for those whom it names.
+    """
+    audience, channel = record.audience, record.channel
+    if is_member_channel(channel) or (audience and channel_key(audience) == channel):
+        return None
+    if len(audience) == 1 and personal_channel(audience[0]) == channel:
         return None
     reason = "a change must be for all participants of its conversation, and no others"
     return Rejection(record, AUDIENCE_MISMATCH, reason)

@@ -14,7 +14,7 @@ from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.log.base import MessageLog
 from testkit.drafts import draft
-from testkit.groups import GROUP, Group, member_key
+from testkit.group_drafts import GROUP, Group, member_key
 from tests.contract.log_suite import ALL, Backend
 
 T = TypeVar("T")

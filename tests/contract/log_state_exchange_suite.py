@@ -16,7 +16,7 @@ from chatsvc.log.base import MessageLog
 from chatsvc.log.reconcile import Mark, StoreState
 from chatsvc.log.state import StateDue
 from testkit.drafts import draft
-from testkit.groups import GROUP, Group, joining, leaving
+from testkit.group_drafts import GROUP, Group, joining, leaving
 from tests.contract.log_suite import EMPTY, Backend
 
 T = TypeVar("T")

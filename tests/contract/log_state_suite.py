@@ -23,7 +23,7 @@ from chatsvc.core.page import Bounds
 from chatsvc.core.record import Draft
 from chatsvc.log.base import Appended, MessageLog
 from testkit.drafts import draft
-from testkit.groups import GROUP, joining, leaving, member_change, said
+from testkit.group_drafts import GROUP, joining, leaving, member_change, said
 from tests.contract.log_suite import Backend
 
 T = TypeVar("T")

@@ -121,7 +121,7 @@ async def everything(script: Script, store: MongoStore) -> None:
     await store.channel_page("alice,bob", Bounds(7))
     await store.user_page("bob", Bounds(7, newest=False))
     await store.user_records("bob", Bounds(7))
-    await store.channel_records("alice,bob", Bounds(7))
+    await store.channel_records("alice,bob", Bounds(7), reader="bob")
     await store.count_user("bob", Bounds(7))
     await store.count_user_records("bob", Bounds(7))
     await store.conversations("bob", before=1 << 60, limit=3)

@@ -197,8 +197,13 @@ class RecordHistory:
 
     def _of_channel(self, channel: str, reader: str) -> _Source:
         store, access = self._store, self._access
+
+        async def records(bounds: Bounds) -> list[Entry]:
+            call = partial(store.channel_records, channel, bounds, reader=reader)
+            return await access.ask(reader, call)
+
         return _Source(
             partial(self._tail.channel_page, channel),
-            lambda bounds: access.ask(reader, lambda: store.channel_records(channel, bounds)),
+            records,
             lambda bounds: access.ask(reader, lambda: store.channel_page(channel, bounds)),
         )

@@ -23,7 +23,7 @@ class MongoRecords(MongoMessages, RecordReader):
     async def user_records(self, user: str, bounds: Bounds) -> list[Entry]:
         return await self._user_entries(user, bounds, self._sources())
 
-    async def channel_records(self, channel: str, bounds: Bounds) -> list[Entry]:
+    async def channel_records(self, channel: str, bounds: Bounds, *, reader: str) -> list[Entry]:
         return await self._channel_entries(channel, bounds, self._sources())
 
     async def count_user_records(self, user: str, bounds: Bounds) -> int:

@@ -8,6 +8,7 @@ from chatsvc.storage.mongo.client_ids import MongoClientIds
 from chatsvc.storage.mongo.connection import READS_AT_ONCE
 from chatsvc.storage.mongo.conversations import MongoConversations
 from chatsvc.storage.mongo.dead_letters import MongoDeadLetters
+from chatsvc.storage.mongo.membership import MongoMembership
 from chatsvc.storage.mongo.purging import MongoPurging
 from chatsvc.storage.mongo.records import MongoRecords
 from chatsvc.storage.mongo.watermark import MongoWatermark
@@ -21,6 +22,7 @@ class MongoStore(
     MongoRecords,
     MongoConversations,
     MongoClientIds,
+    MongoMembership,
     MongoWatermark,
     MessageStore,
 ):

@@ -2,6 +2,10 @@
 
 A conversation never goes back: an older record, written again, does not replace a newer
 ``last_message``.
+
+A group or a room is listed for whoever is or was a member, by the newest of its messages that is
+in one of their intervals and not below that one's ``visible_from``; a message that names whom it
+is for moves nothing up. Its participants are none.
 """
 
 from __future__ import annotations
@@ -14,7 +18,11 @@ from chatsvc.core.page import MAX_PAGE_BYTES
 
 
 class Members(NamedTuple):
-    """Who is in a conversation, and the id of its newest record, of whatever kind."""
+    """Who is in a conversation, and the id of its newest record, of whatever kind.
+
+    Of a group or a room nobody is listed, and ``last_record`` is 0 where no record is stored.
+    Records that name whom they are for do not count.
+    """
 
     participants: tuple[str, ...]
     last_record: int
@@ -34,7 +42,7 @@ class ConversationReader(Protocol):
 
     @abc.abstractmethod
     async def members(self, user: str, channel: str) -> Members | None:
-        """The members of one of the user's conversations.
+        """The members of one of the user's conversations; of a group or a room also after it.
 
         ``None``, after the same work, for one that does not exist and for one of others.
         """

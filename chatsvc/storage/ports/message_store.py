@@ -6,6 +6,7 @@ from chatsvc.storage.ports.client_ids import ClientIdReader
 from chatsvc.storage.ports.conversations import ConversationReader
 from chatsvc.storage.ports.dead_letters import HasDeadLetters
 from chatsvc.storage.ports.lifecycle import StoreLifecycle
+from chatsvc.storage.ports.membership import StateReader, StateWriter
 from chatsvc.storage.ports.messages import MessagePurger, MessageReader, MessageWriter
 from chatsvc.storage.ports.records import RecordReader
 from chatsvc.storage.ports.watermark import StoreWatermark
@@ -20,6 +21,8 @@ class MessageStore(
     RecordReader,
     ConversationReader,
     ClientIdReader,
+    StateReader,
+    StateWriter,
     HasDeadLetters,
 ):
     """Every port of the store, for an adapter to inherit."""

@@ -12,6 +12,7 @@
 5. Records of a kind that does not count (:mod:`chatsvc.core.kinds`) are changes: they are
    written in the same batch, and found by :mod:`chatsvc.storage.ports.records` alone. Messages
    and changes share their ids.
+6. Which records of groups and rooms are for a user, :mod:`chatsvc.storage.ports.membership` says.
 """
 
 from __future__ import annotations
@@ -37,7 +38,11 @@ class MessageWriter(Protocol):
 
     @abc.abstractmethod
     async def write(self, records: Sequence[Record]) -> list[Rejection]:
-        """Store a batch, ascending by id, with its conversations."""
+        """Store a batch, ascending by id, with its conversations.
+
+        The rows that the records change (:mod:`chatsvc.storage.ports.membership`) are stored with
+        them, also those of records that are rejected.
+        """
 
 
 class MessageReader(Protocol):
@@ -53,11 +58,11 @@ class MessageReader(Protocol):
 
     @abc.abstractmethod
     async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
-        """Messages of one conversation."""
+        """Messages of one conversation, without those that name whom they are for."""
 
     @abc.abstractmethod
     async def user_page(self, user: str, bounds: Bounds) -> list[Entry]:
-        """Messages whose audience holds the user."""
+        """Messages for the user."""
 
     @abc.abstractmethod
     async def count_user(self, user: str, bounds: Bounds) -> int:

@@ -27,11 +27,14 @@ class RecordReader(Protocol):
 
     @abc.abstractmethod
     async def user_records(self, user: str, bounds: Bounds) -> list[Entry]:
-        """Records whose audience holds the user."""
+        """Records for the user (:mod:`chatsvc.storage.ports.membership`)."""
 
     @abc.abstractmethod
-    async def channel_records(self, channel: str, bounds: Bounds) -> list[Entry]:
-        """Records of one conversation."""
+    async def channel_records(self, channel: str, bounds: Bounds, *, reader: str) -> list[Entry]:
+        """Records of one conversation, without those that name others than ``reader``.
+
+        The caller has looked at whether, and which part of it, ``reader`` may read.
+        """
 
     @abc.abstractmethod
     async def count_user_records(self, user: str, bounds: Bounds) -> int:

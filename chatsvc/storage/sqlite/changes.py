@@ -11,8 +11,9 @@ from chatsvc.storage.client_ids import minted_ahead_ms
 from chatsvc.storage.sqlite import inbox
 from chatsvc.storage.sqlite.conversations import Stored
 from chatsvc.storage.sqlite.inbox import Listed
+from chatsvc.storage.sqlite.participants import decode_names, encode_names
 from chatsvc.storage.sqlite.statements import NAMED, in_bulk, json_list
-from chatsvc.storage.sqlite.tables import CHANGE_ROW
+from chatsvc.storage.sqlite.tables import BY_NAME, CHANGE_ROW
 
 
 def insert(
@@ -22,7 +23,7 @@ def insert(
     in_bulk(
         db,
         "INSERT INTO changes (id, conversation, kind, target, latest, sender, origin, client_id,"
-        " digest, minted_ahead_ms, body) SELECT * FROM",
+        " digest, minted_ahead_ms, named, body) SELECT * FROM",
         [
             (
                 record.id,
@@ -35,11 +36,12 @@ def insert(
                 record.client_id,
                 record.digest,
                 minted_ahead_ms(record),
+                encode_names(stored[record.channel].named_in(record)),
                 record.body,
             )
             for record in records
         ],
-        11,
+        12,
     )
 
 
@@ -63,20 +65,22 @@ def replace_latest(
         return list(records)
     held = in_bulk(  # no JSON: a target may hold a NUL
         db,
-        "SELECT h.id, h.conversation, h.kind, h.target FROM",
+        "SELECT h.id, h.named, h.conversation, h.kind, h.target FROM",
         about,
         3,
         "j CROSS JOIN changes h ON h.latest = 1 AND h.conversation = j.column1"
         " AND h.kind = j.column2 AND h.target = j.column3",
     )
     replaced: list[Listed] = []
-    for record_id, *key in held:
+    for record_id, named, *key in held:
         newer = about[key[0], key[1], key[2]]
         if newer.id < record_id:
             del about[key[0], key[1], key[2]]
         else:
-            users = listed_users(stored[newer.channel])
-            replaced.append(Listed(users, CHANGE_ROW, record_id, key[0]))
+            users, row_class = listed_users(stored[newer.channel]), CHANGE_ROW
+            if named is not None:
+                users, row_class = decode_names(named), CHANGE_ROW + BY_NAME
+            replaced.append(Listed(users, row_class, record_id, key[0]))
     inbox.delete(db, replaced)
     delete(db, [one.id for one in replaced])
     kept = {record.id for record in about.values()}

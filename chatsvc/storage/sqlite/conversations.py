@@ -3,33 +3,60 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from chatsvc.core.audience import is_large
+from chatsvc.core.membership import is_member_channel
 from chatsvc.core.record import Record
 from chatsvc.storage.sqlite.participants import encode_participants, participants_in
 from chatsvc.storage.sqlite.statements import NAMED, in_bulk, json_list
 
 
 class Stored(NamedTuple):
-    """A conversation that has a number. ``encoded`` is its users, as bodies name them."""
+    """A conversation that has a number. ``encoded`` is its users, as bodies name them.
+
+    A group or a room has no users, and is large whatever the number of its members.
+    """
 
     number: int
     large: bool
     users: tuple[str, ...]
     encoded: bytes
 
+    @property
+    def is_of_members(self) -> bool:
+        """Whether it is a group's or a room's. A set is large only with users."""
+        return self.large and not self.users
+
+    def named_in(self, record: Record) -> tuple[str, ...]:
+        """Whom a record of a group or a room is for alone; nobody, where it is for the members."""
+        return record.audience if self.is_of_members else ()
+
 
 def numbered(db: sqlite3.Connection, records: Sequence[Record]) -> dict[str, Stored]:
     """The conversations of the records, by channel; those that are new begin.
 
-    A conversation's participants are the audience of its first record, for good, and so is
-    whether it is large.
+    A set's participants are the audience of its first record, for good, and so is whether it is
+    large.
     """
     audiences: dict[str, tuple[str, ...]] = {}
     for record in records:
-        audiences.setdefault(record.channel, record.audience)
+        if record.channel not in audiences:
+            of_members = is_member_channel(record.channel)
+            audiences[record.channel] = () if of_members else record.audience
+    return _numbered(db, audiences)
+
+
+def numbers_of(db: sqlite3.Connection, channels: Iterable[str]) -> dict[str, int]:
+    """The numbers of groups and rooms; those that are new begin."""
+    found = _numbered(db, dict.fromkeys(channels, ()))
+    return {channel: one.number for channel, one in found.items()}
+
+
+def _numbered(
+    db: sqlite3.Connection, audiences: Mapping[str, tuple[str, ...]]
+) -> dict[str, Stored]:
     known: dict[str, Stored] = {}
     found = db.execute(
         f"SELECT number, large, channel, participants FROM conversations WHERE channel IN {NAMED}",
@@ -48,7 +75,12 @@ def _begin(db: sqlite3.Connection, new: Mapping[str, tuple[str, ...]]) -> dict[s
     """Number conversations, and write who is in them."""
     highest = db.execute("SELECT max(number) FROM conversations").fetchone()[0] or 0
     begun = {
-        channel: Stored(number, is_large(users), users, encode_participants(users))
+        channel: Stored(
+            number,
+            is_large(users) or is_member_channel(channel),
+            users,
+            encode_participants(users),
+        )
         for number, (channel, users) in enumerate(new.items(), highest + 1)
     }
     in_bulk(

@@ -13,11 +13,16 @@ from typing import Any, Final
 
 from chatsvc.core.message import MESSAGE
 from chatsvc.core.page import Bounds, Entry, take
-from chatsvc.storage.sqlite.participants import Participants, participants_in, whole_body
+from chatsvc.storage.sqlite.participants import (
+    Participants,
+    decode_names,
+    participants_in,
+    whole_body,
+)
 from chatsvc.storage.sqlite.statements import MAX_ROW_ID, json_list
 
 MESSAGE_COLUMNS: Final = (
-    "m.id, coalesce(m.rev, m.id), m.sender, m.origin, NULL, m.cut, m.body,"
+    "m.id, coalesce(m.rev, m.id), m.sender, m.origin, NULL, m.named, m.cut, m.body,"
     " c.number, c.channel, c.participants"
 )
 """Of a message ``m`` in a conversation ``c``, for :func:`entries_of`; the kind is of changes."""
@@ -29,7 +34,8 @@ _MESSAGES: Final = (
 )
 _RECORDS: Final = (
     "SELECT coalesce(m.id, h.id), coalesce(m.rev, m.id, h.id), coalesce(m.sender, h.sender),"
-    " coalesce(m.origin, h.origin), h.kind, m.cut, coalesce(m.body, h.body),"
+    " coalesce(m.origin, h.origin), h.kind, coalesce(m.named, h.named), m.cut,"
+    " coalesce(m.body, h.body),"
     " c.number, c.channel, c.participants FROM json_each(?) j"
     " LEFT JOIN messages m ON m.id = j.value"
     " LEFT JOIN changes h ON h.id = CASE WHEN m.id IS NULL THEN j.value END"
@@ -45,7 +51,7 @@ def window(bounds: Bounds) -> tuple[int, int, int]:
 def entries_of(rows: Iterable[tuple[Any, ...]]) -> Iterator[Entry]:
     """One by one; what conversations share is decoded once."""
     known: dict[int, Participants] = {}
-    for record_id, rev, sender, origin, kind, cut, body, number, channel, encoded in rows:
+    for record_id, rev, sender, origin, kind, named, cut, body, number, channel, encoded in rows:
         people = known.get(number)
         if people is None:
             people = known[number] = participants_in(encoded)
@@ -55,7 +61,7 @@ def entries_of(rows: Iterable[tuple[Any, ...]]) -> Iterator[Entry]:
             channel=channel,
             sender=sender,
             origin=origin,
-            audience=people.users,
+            audience=people.users if named is None else decode_names(named),
             body=whole_body(cut, body, people.member),
             kind=kind or MESSAGE.name,
         )

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Final
 
 from chatsvc.core.conversation import Conversation
+from chatsvc.core.membership import is_member_channel
 from chatsvc.core.page import MAX_PAGE_BYTES, take
 from chatsvc.storage.ports.conversations import ConversationReader, Members
 from chatsvc.storage.sqlite.connection import SqliteFile
@@ -14,6 +15,7 @@ from chatsvc.storage.sqlite.entries import entries_of, messages_by_id
 from chatsvc.storage.sqlite.participants import participants_in
 from chatsvc.storage.sqlite.statements import MAX_ROW_ID, snapshot
 from chatsvc.storage.sqlite.tables import MESSAGE_ROW
+from chatsvc.storage.sqlite.walks import INTERVAL_END, INTERVALS
 
 SORTED_AT_ONCE: Final = 250
 """Up to so many conversations of a user are sorted, rather than walked to."""
@@ -34,6 +36,31 @@ _WALKED: Final = (
     f"SELECT i.id FROM ({_INBOX} LIMIT :walked) i"
     " CROSS JOIN conversation_ends e ON e.conversation = i.conversation AND e.last_id = i.id"
     " LIMIT :limit"
+)
+_VISIBLE_FROM: Final = "max(k.joined, k.visible_from)"
+# A message of each interval, and of those the newest of each channel.
+_OF_MEMBER: Final = (
+    f"SELECT max(CASE WHEN e.last_id <= {INTERVAL_END} THEN e.last_id ELSE"
+    " (SELECT max(m.id) FROM messages m WHERE m.conversation = k.conversation"
+    f" AND m.named IS NULL AND m.id >= {_VISIBLE_FROM} AND m.id <= {INTERVAL_END}) END) AS last"
+    f" {INTERVALS} WHERE k.user = :user AND k.joined > 0 AND e.last_id >= {_VISIBLE_FROM}"
+    " GROUP BY k.conversation HAVING last < :before ORDER BY last DESC LIMIT :limit"
+)
+# Whoever asks, the same is looked at, whether or not there is such a channel.
+_NUMBER: Final = (
+    "(SELECT coalesce((SELECT number FROM conversations WHERE channel = ?), 0) AS number) f"
+)
+_SET: Final = (
+    f"SELECT c.participants, e.last_record FROM {_NUMBER}"
+    " CROSS JOIN members k ON k.user = ? AND k.large IN (0, 1) AND k.conversation = f.number"
+    " CROSS JOIN conversations c ON c.number = f.number"
+    " CROSS JOIN conversation_ends e ON e.conversation = f.number"
+)
+_CHANNEL: Final = (
+    f"SELECT c.participants, coalesce(e.last_record, 0) FROM {_NUMBER}"
+    " CROSS JOIN memberships k ON k.user = ? AND k.conversation = f.number AND k.joined > 0"
+    " CROSS JOIN conversations c ON c.number = f.number"
+    " LEFT JOIN conversation_ends e ON e.conversation = f.number LIMIT 1"
 )
 
 
@@ -74,7 +101,8 @@ def _newest(db: sqlite3.Connection, user: str, before: int, limit: int) -> list[
     small = [] if few is None else _ids(db, _WALKED, named)
     if few is None or (len(small) < limit and _goes_on(db, named)):
         small = _ids(db, _SORTED, {**named, "large": 0})
-    return sorted(small + large, reverse=True)[:limit]
+    channels = _ids(db, _OF_MEMBER, named)
+    return sorted(small + large + channels, reverse=True)[:limit]
 
 
 def _goes_on(db: sqlite3.Connection, named: dict[str, str | int]) -> bool:
@@ -87,16 +115,7 @@ def _ids(db: sqlite3.Connection, query: str, named: dict[str, str | int]) -> lis
 
 
 def members(db: sqlite3.Connection, user: str, channel: str) -> Members | None:
-    """Who is in a conversation of the user's.
-
-    A channel that does not exist is looked for among the members all the same.
-    """
-    row = db.execute(
-        "SELECT c.participants, e.last_record FROM"
-        " (SELECT coalesce((SELECT number FROM conversations WHERE channel = ?), 0) AS number) f"
-        " CROSS JOIN members k ON k.user = ? AND k.large IN (0, 1) AND k.conversation = f.number"
-        " CROSS JOIN conversations c ON c.number = f.number"
-        " CROSS JOIN conversation_ends e ON e.conversation = f.number",
-        (channel, user),
-    ).fetchone()
+    """Who is in a conversation of the user's."""
+    query = _CHANNEL if is_member_channel(channel) else _SET
+    row = db.execute(query, (channel, user)).fetchone()
     return Members(participants_in(row[0]).users, row[1]) if row else None

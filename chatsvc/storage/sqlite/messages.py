@@ -43,6 +43,7 @@ def channel_page(db: sqlite3.Connection, channel: str, bounds: Bounds) -> list[E
     found = db.execute(
         f"SELECT {MESSAGE_COLUMNS} FROM conversations c"
         " CROSS JOIN messages m ON m.conversation = c.number"
+        " AND m.named IS NULL"
         f" WHERE c.channel = ? AND m.id > ? AND m.id < ? ORDER BY m.id {order} LIMIT ?",
         (channel, *window(bounds)),
     )

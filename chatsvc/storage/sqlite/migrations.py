@@ -39,9 +39,10 @@ def check_version(db: sqlite3.Connection) -> int:
 
     Raises:
         VersionTooNew: the file was written by a newer program.
-        ConfigurationError: it must be upgraded by ``chatsvc migrate``.
+        ConfigurationError: it must be upgraded by ``chatsvc migrate``, or was written by a
+            program that was never released.
     """
-    found = _not_too_new(found_version(db))
+    found = _supported_version(db)
     if found in (0, VERSION):
         return found
     if from_version_2.is_unfinished(db):
@@ -66,7 +67,7 @@ def bring_up(db: sqlite3.Connection, *, upgrades: bool = False) -> None:
 
     Raises:
         VersionTooNew: the file was written by a newer program; it is not touched.
-        ConfigurationError: it must be upgraded by ``chatsvc migrate``; it is not touched.
+        ConfigurationError: as :func:`check_version`; it is not touched.
     """
     if upgrades:
         _upgrade(db)
@@ -81,7 +82,7 @@ def bring_up(db: sqlite3.Connection, *, upgrades: bool = False) -> None:
 def _upgrade(db: sqlite3.Connection) -> None:
     db.execute(f"PRAGMA cache_size = -{_UPGRADE_CACHE_KIB}")
     moved = logged = 0
-    while _not_too_new(found_version(db)) != VERSION:
+    while _supported_version(db) != VERSION:
         with transaction(db):
             moved += _step(db)
         if moved >= logged + LOGGED_EVERY:
@@ -91,7 +92,7 @@ def _upgrade(db: sqlite3.Connection) -> None:
 
 def _step(db: sqlite3.Connection) -> int:
     """A part of the way to this version, if there is one left; how many messages were moved."""
-    found = _not_too_new(found_version(db))
+    found = _supported_version(db)
     if found == VERSION:
         return 0
     if from_version_2.is_unfinished(db):
@@ -108,7 +109,13 @@ def _step(db: sqlite3.Connection) -> int:
     return 0
 
 
-def _not_too_new(found: int) -> int:
+def _supported_version(db: sqlite3.Connection) -> int:
+    found = found_version(db)
     if found > VERSION:
         raise version_too_new("the store", found, VERSION)
+    if tables.is_of_no_release(db):
+        raise ConfigurationError(
+            "the store was written by a program between two releases, before groups were kept: "
+            "its file must be removed, and the log then stores what it still has"
+        )
     return found

@@ -14,7 +14,7 @@ import msgspec
 _MEMBER: Final = b',"participants":'
 
 encode_participants = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(tuple[str, ...]).decode
+decode_names = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 class Participants(NamedTuple):
@@ -24,9 +24,14 @@ class Participants(NamedTuple):
     member: bytes
 
 
+def encode_names(users: tuple[str, ...]) -> bytes | None:
+    """Whom a record names, for the column ``named``."""
+    return encode_participants(users) if users else None
+
+
 def participants_in(encoded: bytes) -> Participants:
     """Those in the column ``participants``."""
-    return Participants(_decode(encoded), _MEMBER + encoded)
+    return Participants(decode_names(encoded), _MEMBER + encoded)
 
 
 def cut_body(body: bytes, encoded: bytes) -> tuple[int | None, bytes]:

@@ -21,8 +21,8 @@ class SqliteRecords(SqliteFile, RecordReader):
     async def user_records(self, user: str, bounds: Bounds) -> list[Entry]:
         return await self._history.run(lambda db: user_records(db, user, bounds))
 
-    async def channel_records(self, channel: str, bounds: Bounds) -> list[Entry]:
-        return await self._history.run(lambda db: channel_records(db, channel, bounds))
+    async def channel_records(self, channel: str, bounds: Bounds, *, reader: str) -> list[Entry]:
+        return await self._history.run(lambda db: channel_records(db, channel, bounds, reader))
 
     async def count_user_records(self, user: str, bounds: Bounds) -> int:
         return await self._history.run(lambda db: walks.count_user(db, user, bounds, changes=True))
@@ -41,8 +41,10 @@ def user_records(db: sqlite3.Connection, user: str, bounds: Bounds) -> list[Entr
         return page_of(records_by_id(db, ids), bounds)
 
 
-def channel_records(db: sqlite3.Connection, channel: str, bounds: Bounds) -> list[Entry]:
+def channel_records(
+    db: sqlite3.Connection, channel: str, bounds: Bounds, reader: str
+) -> list[Entry]:
     """Records of one conversation, ascending."""
     with snapshot(db):
-        ids = walks.channel_ids(db, channel, bounds)
+        ids = walks.channel_ids(db, channel, bounds, reader)
         return page_of(records_by_id(db, ids), bounds)

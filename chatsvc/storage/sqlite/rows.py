@@ -11,9 +11,9 @@ from chatsvc.storage.client_ids import minted_ahead_ms
 from chatsvc.storage.sqlite import changes, conversations, inbox
 from chatsvc.storage.sqlite.conversations import Stored
 from chatsvc.storage.sqlite.inbox import Listed
-from chatsvc.storage.sqlite.participants import cut_body
+from chatsvc.storage.sqlite.participants import cut_body, encode_names
 from chatsvc.storage.sqlite.statements import in_bulk
-from chatsvc.storage.sqlite.tables import CHANGE_ROW, MESSAGE_ROW
+from chatsvc.storage.sqlite.tables import BY_NAME, CHANGE_ROW, MESSAGE_ROW
 
 
 def insert(
@@ -36,6 +36,9 @@ def insert(
         for record in placed:
             conversation = stored[record.channel]
             number = conversation.number
+            if named := conversation.named_in(record):
+                listed.append(Listed(named, row_class + BY_NAME, record.id, number))
+                continue  # to others it is as if it were not there
             if not conversation.large:
                 listed.append(Listed(conversation.users, row_class, record.id, number))
             last_id, last_record = ends.get(number, (0, 0))
@@ -52,7 +55,7 @@ def _insert_messages(
     in_bulk(
         db,
         "INSERT INTO messages (id, conversation, sender, origin, client_id, digest,"
-        " minted_ahead_ms, cut, body) SELECT * FROM",
+        " minted_ahead_ms, named, cut, body) SELECT * FROM",
         [
             (
                 record.id,
@@ -62,9 +65,10 @@ def _insert_messages(
                 record.client_id,
                 record.digest,
                 minted_ahead_ms(record),
+                encode_names(stored[record.channel].named_in(record)),
                 *cut_body(record.body, stored[record.channel].encoded),
             )
             for record in records
         ],
-        9,
+        10,
     )

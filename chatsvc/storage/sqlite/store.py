@@ -11,6 +11,7 @@ from chatsvc.storage.sqlite.client_ids import SqliteClientIds
 from chatsvc.storage.sqlite.connection import HISTORY_READERS, OPEN_SECONDS
 from chatsvc.storage.sqlite.dead_letters import SqliteDeadLetters
 from chatsvc.storage.sqlite.listing import SqliteListing
+from chatsvc.storage.sqlite.membership import SqliteMembership
 from chatsvc.storage.sqlite.messages import SqliteMessages
 from chatsvc.storage.sqlite.purging import SqlitePurging
 from chatsvc.storage.sqlite.records import SqliteRecords
@@ -25,6 +26,7 @@ class SqliteStore(
     SqliteRecords,
     SqliteListing,
     SqliteClientIds,
+    SqliteMembership,
     SqliteWatermark,
     MessageStore,
 ):

@@ -11,6 +11,8 @@ MESSAGE_ROW: Final = 0
 """The class of a message in the inbox."""
 CHANGE_ROW: Final = 1
 """The class of a change in the inbox."""
+BY_NAME: Final = 2
+"""Added to the class of a record that names whom it is for, in the channel of a group or a room."""
 
 # A record costs a constant, whatever its audience. Conversations have numbers, and their
 # participants are written once, as JSON, with the first record; a body leaves them out
@@ -18,6 +20,12 @@ CHANGE_ROW: Final = 1
 # where there is no message. Inboxes have a row for each participant of a set that is not large
 # (WITHOUT ROWID: the rows are the index), with the conversation, so that a listing needs no
 # message. Large ones are found through their members.
+#
+# Groups and rooms have conversations without participants, which stay for good: rows of
+# memberships and channel_states refer to their numbers. A user's records of them are found through
+# the intervals in memberships (ended and dissolved are NULL where there is no end). A record that
+# names whom it is for is in their inboxes, under classes of its own, and has its audience in
+# named; the indexes by conversation leave it out, so that no walk of others passes over it.
 #
 # The indexes of messages and changes end in the row id, as every index does: pages of a
 # conversation are one walk along one. client_id comes first in its index because our clients'
@@ -49,6 +57,7 @@ CREATE TABLE inbox (
     conversation INTEGER NOT NULL,
     PRIMARY KEY (user, class, id)
 ) WITHOUT ROWID;
+CREATE INDEX inbox_named ON inbox (user, conversation, id) WHERE class >= 2;
 CREATE TABLE messages (
     id INTEGER PRIMARY KEY,
     rev INTEGER,
@@ -58,10 +67,11 @@ CREATE TABLE messages (
     client_id TEXT,
     digest BLOB NOT NULL,
     minted_ahead_ms INTEGER,
+    named BLOB,
     cut INTEGER,
     body BLOB NOT NULL
 );
-CREATE INDEX message_conversation ON messages (conversation);
+CREATE INDEX message_conversation ON messages (conversation) WHERE named IS NULL;
 CREATE INDEX message_client_id ON messages (client_id, sender, conversation)
     WHERE client_id IS NOT NULL;
 CREATE INDEX message_ahead ON messages (minted_ahead_ms) WHERE minted_ahead_ms IS NOT NULL;
@@ -76,13 +86,46 @@ CREATE TABLE changes (
     client_id TEXT,
     digest BLOB NOT NULL,
     minted_ahead_ms INTEGER,
+    named BLOB,
     body BLOB NOT NULL
 );
-CREATE INDEX change_conversation ON changes (conversation);
+CREATE INDEX change_conversation ON changes (conversation) WHERE named IS NULL;
 CREATE INDEX change_client_id ON changes (client_id, sender, conversation)
     WHERE client_id IS NOT NULL;
 CREATE INDEX change_ahead ON changes (minted_ahead_ms) WHERE minted_ahead_ms IS NOT NULL;
 CREATE UNIQUE INDEX change_latest ON changes (conversation, kind, target) WHERE latest = 1;
+"""
+
+# Each row with the id of the record that changed it last (state_rows.py).
+_STATE: Final = """
+CREATE TABLE memberships (
+    user TEXT NOT NULL,
+    conversation INTEGER NOT NULL,
+    joined INTEGER NOT NULL,
+    ended INTEGER,
+    role TEXT NOT NULL,
+    visible_from INTEGER NOT NULL,
+    muted_until INTEGER NOT NULL,
+    banned_until INTEGER NOT NULL,
+    rev INTEGER NOT NULL,
+    PRIMARY KEY (user, conversation, joined)
+) WITHOUT ROWID;
+CREATE TABLE channel_states (
+    conversation INTEGER PRIMARY KEY,
+    count INTEGER NOT NULL,
+    settings BLOB NOT NULL,
+    dissolved INTEGER,
+    rev INTEGER NOT NULL
+);
+CREATE TABLE filters (
+    user TEXT NOT NULL,
+    sort TEXT NOT NULL,
+    about TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    rev INTEGER NOT NULL,
+    PRIMARY KEY (user, sort, about, since)
+) WITHOUT ROWID;
 """
 
 _DEAD_LETTERS: Final = """
@@ -112,6 +155,7 @@ def make_all(db: sqlite3.Connection) -> None:
 def make_record_tables(db: sqlite3.Connection) -> None:
     """Make those that version 3 brought: all but the dead letters'."""
     execute_each(db, _TABLES)
+    execute_each(db, _STATE)
 
 
 def execute_each(db: sqlite3.Connection, statements: str) -> None:
@@ -124,3 +168,8 @@ def has_table(db: sqlite3.Connection, name: str) -> bool:
     """Whether the file has a table."""
     query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
     return db.execute(query, (name,)).fetchone() is not None
+
+
+def is_of_no_release(db: sqlite3.Connection) -> bool:
+    """Whether the tables are those of version 3 as they were before its release."""
+    return has_table(db, "conversation_ends") and not has_table(db, "memberships")

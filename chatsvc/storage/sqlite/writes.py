@@ -16,11 +16,12 @@ from chatsvc.storage.bodies import (
     sameness,
 )
 from chatsvc.storage.ports.messages import MessageWriter, Rejection
-from chatsvc.storage.sqlite import conversations, messages, rows
+from chatsvc.storage.sqlite import conversations, messages, rows, state_rows
 from chatsvc.storage.sqlite.connection import SqliteFile
 from chatsvc.storage.sqlite.conversations import Stored
 from chatsvc.storage.sqlite.errors import UNFIT
 from chatsvc.storage.sqlite.statements import MAX_ROW_ID, NAMED, json_list, transaction
+from chatsvc.storage.state_rows import rows_of
 
 
 class SqliteWrites(SqliteFile, MessageWriter):
@@ -44,6 +45,7 @@ def write_halving(
         return write_records(db, records, kinds)
     except UNFIT as exc:
         if len(records) == 1:
+            _fold_alone(db, records)
             reason = f"SQLite cannot hold it: {type(exc).__name__}"
             return [Rejection(records[0], "unfit", reason)]
     middle = len(records) // 2
@@ -67,8 +69,10 @@ def write_records(
         else:
             rejections.append(Rejection(record, "id_out_of_range", "the id has more than 63 bits"))
     if not fit:
+        _fold_alone(db, records)
         return rejections
     with transaction(db):
+        _fold(db, records)
         known = _known(db, fit)
         fresh = fit
         if known or not _is_ascending(fit):
@@ -77,6 +81,18 @@ def write_records(
             stored = conversations.numbered(db, fresh)
             rows.insert(db, _of_all(fresh, stored, rejections), stored, kinds)
     return rejections
+
+
+def _fold(db: sqlite3.Connection, records: Sequence[Record]) -> None:
+    """Store the rows of members, channels and filters that the records change."""
+    if rows := rows_of(records):
+        state_rows.put(db, rows)
+
+
+def _fold_alone(db: sqlite3.Connection, records: Sequence[Record]) -> None:
+    """The same, of records that are not stored."""
+    with transaction(db):
+        _fold(db, records)
 
 
 def _known(db: sqlite3.Connection, records: Sequence[Record]) -> dict[int, Sameness]:
@@ -123,10 +139,14 @@ def _compare(
 def _of_all(
     records: Sequence[Record], stored: Mapping[str, Stored], rejections: list[Rejection]
 ) -> list[Record]:
-    """Those that are for all participants of their conversation; the others are rejected."""
+    """Those that are for all participants of their set; the others are rejected.
+
+    Any is kept of a group or a room, whose records are for its members or for those they name.
+    """
     kept: list[Record] = []
     for record in records:
-        if record.audience == stored[record.channel].users:
+        conversation = stored[record.channel]
+        if record.audience == conversation.users or conversation.is_of_members:
             kept.append(record)
         else:
             reason = "a record must be for all participants of its conversation, and no others"

@@ -26,3 +26,13 @@ async def store(place: Place) -> AsyncIterator[MessageStore]:
     await store.open()
     yield store
     await store.close()
+
+
+STATE_IS_KEPT_BY = (MemoryPlace, SqlitePlace)
+
+
+@pytest.fixture
+def keeps_state(place: Place) -> None:
+    """Skip what a store cannot do that keeps no members yet."""
+    if not isinstance(place, STATE_IS_KEPT_BY):
+        pytest.skip("this store keeps no members, channels and filters yet")

@@ -84,9 +84,9 @@ class Unsteady(SqliteStore):
         self._check()
         return await super().user_records(user, bounds)
 
-    async def channel_records(self, channel: str, bounds: Bounds) -> list[Entry]:
+    async def channel_records(self, channel: str, bounds: Bounds, *, reader: str) -> list[Entry]:
         self._check()
-        return await super().channel_records(channel, bounds)
+        return await super().channel_records(channel, bounds, reader=reader)
 
     async def count_user_records(self, user: str, bounds: Bounds) -> int:
         self._check()

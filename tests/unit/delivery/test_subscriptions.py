@@ -15,7 +15,7 @@ from chatsvc.core.record import Draft, Record, accept
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.subscriptions import Subscriptions
 from chatsvc.log.state import adopting
-from testkit.groups import GROUP, joining, leaving, member_change, said
+from testkit.group_drafts import GROUP, joining, leaving, member_change, said
 from testkit.waiting import until
 from tests.unit.support.fanning_out import Harness, got
 from tests.unit.support.sockets import attach, connection

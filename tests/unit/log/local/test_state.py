@@ -16,7 +16,7 @@ from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.state_reader import LocalState
 from chatsvc.log.local.verify import verify
 from testkit.drafts import draft
-from testkit.groups import GROUP, joining, leaving, member_change, said
+from testkit.group_drafts import GROUP, joining, leaving, member_change, said
 
 
 @pytest.fixture

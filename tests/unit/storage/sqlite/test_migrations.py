@@ -59,6 +59,21 @@ def test_a_newer_version_is_named(db: sqlite3.Connection, upgrades: bool) -> Non
         bring_up(db, upgrades=upgrades)
 
 
+@pytest.mark.parametrize("upgrades", [True, False])
+@pytest.mark.parametrize("version", ["2", "3"])
+def test_a_file_between_two_releases_is_refused(
+    db: sqlite3.Connection, upgrades: bool, version: str
+) -> None:
+    bring_up(db)
+    for table in ("memberships", "channel_states", "filters"):
+        db.execute(f"DROP TABLE {table}")
+    db.execute("UPDATE meta SET value = ? WHERE name = 'version'", (version,))
+    with pytest.raises(ConfigurationError, match="must be removed"):
+        bring_up(db, upgrades=upgrades)
+    with pytest.raises(ConfigurationError, match="between two releases"):
+        check_version(db)
+
+
 def test_letters_are_put_aside_in_whole_or_not_at_all(db: sqlite3.Connection) -> None:
     bring_up(db)
     good = DeadLetter(record(1).id, "code", "reason", 1, pack(record(1)))

@@ -86,8 +86,8 @@ def test_every_range_of_a_conversation_is_found(db: sqlite3.Connection, newest: 
                 expected = inside[::-1] if newest else inside
                 for limit in (0, 2, 99):
                     bounds = Bounds(limit, after, before, newest)
-                    assert walks.channel_ids(db, channel, bounds) == expected[:limit]
-    assert walks.channel_ids(db, "elsewhere", Bounds(9)) == []
+                    assert walks.channel_ids(db, channel, bounds, "bob") == expected[:limit]
+    assert walks.channel_ids(db, "elsewhere", Bounds(9), "bob") == []
 
 
 @pytest.mark.parametrize("changes", [True, False])
