@@ -27,7 +27,7 @@ class Stored(NamedTuple):
     @property
     def is_of_members(self) -> bool:
         """Whether it is a group's or a room's. A set is large only with users."""
-        return self.large and not self.users
+        return not self.users and self.large
 
     def named_in(self, record: Record) -> tuple[str, ...]:
         """Whom a record of a group or a room is for alone; nobody, where it is for the members."""

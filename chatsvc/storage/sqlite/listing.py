@@ -10,12 +10,12 @@ from chatsvc.core.conversation import Conversation
 from chatsvc.core.membership import is_member_channel
 from chatsvc.core.page import MAX_PAGE_BYTES, take
 from chatsvc.storage.ports.conversations import ConversationReader, Members
+from chatsvc.storage.sqlite.channel_walks import NEWEST_MESSAGES
 from chatsvc.storage.sqlite.connection import SqliteFile
 from chatsvc.storage.sqlite.entries import entries_of, messages_by_id
 from chatsvc.storage.sqlite.participants import participants_in
 from chatsvc.storage.sqlite.statements import MAX_ROW_ID, snapshot
 from chatsvc.storage.sqlite.tables import MESSAGE_ROW
-from chatsvc.storage.sqlite.walks import INTERVAL_END, INTERVALS
 
 SORTED_AT_ONCE: Final = 250
 """Up to so many conversations of a user are sorted, rather than walked to."""
@@ -36,15 +36,6 @@ _WALKED: Final = (
     f"SELECT i.id FROM ({_INBOX} LIMIT :walked) i"
     " CROSS JOIN conversation_ends e ON e.conversation = i.conversation AND e.last_id = i.id"
     " LIMIT :limit"
-)
-_VISIBLE_FROM: Final = "max(k.joined, k.visible_from)"
-# A message of each interval, and of those the newest of each channel.
-_OF_MEMBER: Final = (
-    f"SELECT max(CASE WHEN e.last_id <= {INTERVAL_END} THEN e.last_id ELSE"
-    " (SELECT max(m.id) FROM messages m WHERE m.conversation = k.conversation"
-    f" AND m.named IS NULL AND m.id >= {_VISIBLE_FROM} AND m.id <= {INTERVAL_END}) END) AS last"
-    f" {INTERVALS} WHERE k.user = :user AND k.joined > 0 AND e.last_id >= {_VISIBLE_FROM}"
-    " GROUP BY k.conversation HAVING last < :before ORDER BY last DESC LIMIT :limit"
 )
 # Whoever asks, the same is looked at, whether or not there is such a channel.
 _NUMBER: Final = (
@@ -101,7 +92,7 @@ def _newest(db: sqlite3.Connection, user: str, before: int, limit: int) -> list[
     small = [] if few is None else _ids(db, _WALKED, named)
     if few is None or (len(small) < limit and _goes_on(db, named)):
         small = _ids(db, _SORTED, {**named, "large": 0})
-    channels = _ids(db, _OF_MEMBER, named)
+    channels = _ids(db, NEWEST_MESSAGES, named)
     return sorted(small + large + channels, reverse=True)[:limit]
 
 

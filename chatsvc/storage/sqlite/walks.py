@@ -1,118 +1,62 @@
-"""Ids of a user's records: those of inboxes, of large sets, and of groups and rooms.
+"""Ids of a user's records: of inboxes, of large sets, and of groups and rooms.
 
-An inbox is a range of ids. What is kept by conversation is merged with it by the queue of a
-recursive query (sqlite.org/lang_with.html). The queue holds the next record of each large set, and
-of each interval of a membership, gives the foremost, and takes the next of the same. It is seeded
-with at most as many as the page may have records, and a conversation whose last record is not above
-the range is not looked at.
-
-The intervals of a user in a channel do not overlap: whoever joins again has left before.
+An inbox is a range of ids. Large sets are merged with it
+(:mod:`chatsvc.storage.sqlite.merging`); one whose last record is not above the range is not looked
+at. Groups and rooms are merged as :mod:`chatsvc.storage.sqlite.channel_walks` finds them.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from typing import Final, NamedTuple
+from typing import Final
 
 from chatsvc.core.page import Bounds
+from chatsvc.storage.sqlite.channel_walks import channel_ids as ids_in_channels
+from chatsvc.storage.sqlite.channel_walks import channel_rows
 from chatsvc.storage.sqlite.entries import window
-from chatsvc.storage.sqlite.statements import MAX_ROW_ID
-from chatsvc.storage.sqlite.tables import BY_NAME, CHANGE_ROW, MESSAGE_ROW
+from chatsvc.storage.sqlite.merging import MESSAGES, RECORDS, Sort, merge, order, outermost
+from chatsvc.storage.sqlite.tables import BY_NAME
 
 
-class _Sort(NamedTuple):
-    """What is listed: classes of the inbox, tables, and which end of a conversation tells."""
-
-    classes: tuple[int, ...]
-    tables: tuple[str, ...]
-    last: str
-
-
-_MESSAGES: Final = _Sort((MESSAGE_ROW, MESSAGE_ROW + BY_NAME), ("messages",), "last_id")
-_RECORDS: Final = _Sort(
-    (*_MESSAGES.classes, CHANGE_ROW, CHANGE_ROW + BY_NAME), ("messages", "changes"), "last_record"
-)
-
-INTERVAL_END: Final = f"coalesce(k.ended, s.dissolved, {MAX_ROW_ID})"
-"""The last id of a membership ``k`` in a channel whose state, if there is one, is ``s``."""
-
-_LARGE_SETS: Final = (
-    "FROM members k CROSS JOIN conversation_ends e ON e.conversation = k.conversation"
-)
-INTERVALS: Final = (
-    "FROM memberships k CROSS JOIN conversation_ends e ON e.conversation = k.conversation"
-    " LEFT JOIN channel_states s ON s.conversation = k.conversation"
-)
-"""Memberships ``k`` of channels that have records, with the ``e`` of these and the state ``s``."""
-
-
-class _Source(NamedTuple):
-    """Conversations of the user, each with a range: ids above ``low``, up to ``high``."""
-
-    rows: str
-    low: str
-    high: str
-
-
-def _sources(sort: _Sort) -> tuple[_Source, _Source]:
-    return (
-        _Source(
-            f"{_LARGE_SETS} WHERE k.user = :user AND k.large = 1 AND e.{sort.last} > :after",
-            ":after",
-            ":before - 1",
-        ),
-        _Source(
-            f"{INTERVALS} WHERE k.user = :user AND k.joined > 0 AND k.joined < :before"
-            " AND (k.ended IS NULL OR k.ended > :after)"
-            f" AND e.{sort.last} > :after AND e.{sort.last} >= k.joined",
-            "max(:after, k.joined - 1)",
-            f"min(:before - 1, {INTERVAL_END})",
-        ),
+def _ids_in_large_sets(sort: Sort, *, newest: bool) -> str:
+    first = outermost(sort, "e.conversation", ":after", ":before - 1", newest=newest)
+    if newest:
+        first = f"CASE WHEN e.{sort.last} < :before THEN e.{sort.last} ELSE {first} END"
+    low, high = (":after", "walk.id - 1") if newest else ("walk.id", ":before - 1")
+    return merge(
+        f"SELECT {first}, e.conversation FROM members k"
+        " CROSS JOIN conversation_ends e ON e.conversation = k.conversation"
+        f" WHERE k.user = :user AND k.large = 1 AND e.{sort.last} > :after",
+        outermost(sort, "walk.conversation", low, high, newest=newest),
+        newest=newest,
     )
 
 
-def _outermost(sort: _Sort, conversation: str, low: str, high: str, *, newest: bool) -> str:
-    """The newest or the oldest record of a range, else what sorts behind all."""
-    pick, none = ("max", 0) if newest else ("min", MAX_ROW_ID)
-    found = [
-        f"coalesce((SELECT {pick}(id) FROM {table} WHERE conversation = {conversation}"
-        f" AND named IS NULL AND id > {low} AND id <= {high}), {none})"
-        for table in sort.tables
-    ]
-    return found[0] if len(found) == 1 else f"{pick}({', '.join(found)})"
+def _merged(parts: list[str], *, newest: bool) -> str:
+    """The foremost of several lists of ids."""
+    every = " UNION ALL ".join(f"SELECT id FROM ({part})" for part in parts)
+    return f"SELECT id FROM ({every}) ORDER BY id {order(newest=newest)} LIMIT :limit"
 
 
-def _seed(sort: _Sort, source: _Source, *, newest: bool) -> str:
-    """The first record of each conversation, and where the walk of it ends."""
-    rows, low, high = source
-    first = _outermost(sort, "e.conversation", low, high, newest=newest)
-    if newest and sort is _MESSAGES:  # what was last of another kind may have been replaced
-        last = f"e.{sort.last}"
-        first = f"CASE WHEN {last} > {low} AND {last} <= {high} THEN {last} ELSE {first} END"
-    return f"SELECT {first} AS id, e.conversation, {low if newest else high} {rows}"
+def _ids_within(source: str, *, newest: bool) -> str:
+    """Ids of a table's rows, which are in the order of their ids."""
+    return (
+        f"SELECT id FROM {source} AND id > :after AND id < :before"
+        f" ORDER BY id {order(newest=newest)} LIMIT :limit"
+    )
 
 
-def _user_ids(sort: _Sort, *, newest: bool) -> str:
-    order, none = ("DESC", 0) if newest else ("ASC", MAX_ROW_ID)
-    low, high = ("walk.bound", "walk.id - 1") if newest else ("walk.id", "walk.bound")
-    following = _outermost(sort, "walk.conversation", low, high, newest=newest)
-    seeds = " UNION ALL ".join(_seed(sort, one, newest=newest) for one in _sources(sort))
+def _user_ids(sort: Sort, *, newest: bool) -> str:
     parts = [
-        f"SELECT id FROM (SELECT id FROM inbox WHERE user = :user AND class = {number}"
-        f" AND id > :after AND id < :before ORDER BY id {order} LIMIT :limit)"
+        _ids_within(f"inbox WHERE user = :user AND class = {number}", newest=newest)
         for number in sort.classes
     ]
-    parts.append(
-        "SELECT id FROM (WITH RECURSIVE walk(id, conversation, bound) AS ("
-        f" SELECT * FROM ({seeds} ORDER BY 1 {order} LIMIT :limit)"
-        f" UNION ALL SELECT {following}, walk.conversation, walk.bound FROM walk"
-        f" WHERE walk.id <> {none} ORDER BY 1 {order})"
-        f" SELECT id FROM walk WHERE id <> {none} LIMIT :limit)"
-    )
-    return f"SELECT id FROM ({' UNION ALL '.join(parts)}) ORDER BY id {order} LIMIT :limit"
+    parts.append(_ids_in_large_sets(sort, newest=newest))
+    parts.append(ids_in_channels(sort, newest=newest))
+    return _merged(parts, newest=newest)
 
 
-def _user_count(sort: _Sort) -> str:
+def _user_count(sort: Sort) -> str:
     """Counted without an order, and no further than the limit."""
     parts = [
         f"SELECT 1 FROM inbox WHERE user = :user AND class = {number}"
@@ -120,38 +64,34 @@ def _user_count(sort: _Sort) -> str:
         for number in sort.classes
     ]
     parts += [
-        f"SELECT 1 FROM (SELECT e.conversation, {low} AS low, {high} AS high {rows}) f"
-        f" CROSS JOIN {table} r ON r.conversation = f.conversation AND r.named IS NULL"
-        " AND r.id > f.low AND r.id <= f.high"
-        for rows, low, high in _sources(sort)
+        "SELECT 1 FROM members k CROSS JOIN conversation_ends e ON e.conversation = k.conversation"
+        f" CROSS JOIN {table} r ON r.conversation = k.conversation AND r.named IS NULL"
+        " AND r.id > :after AND r.id < :before"
+        f" WHERE k.user = :user AND k.large = 1 AND e.{sort.last} > :after"
         for table in sort.tables
     ]
+    parts += channel_rows(sort)
     return f"SELECT count(*) FROM ({' UNION ALL '.join(parts)} LIMIT :limit)"
 
 
 def _channel_ids(*, newest: bool) -> str:
-    order = "DESC" if newest else "ASC"
     sources = [
-        f"{table} WHERE conversation = :conversation AND named IS NULL" for table in _RECORDS.tables
+        *(
+            f"{table} WHERE conversation = :conversation AND named IS NULL"
+            for table in RECORDS.tables
+        ),
+        f"inbox WHERE user = :reader AND conversation = :conversation AND class >= {BY_NAME}",
     ]
-    sources.append(
-        f"inbox WHERE user = :reader AND conversation = :conversation AND class >= {BY_NAME}"
-    )
-    parts = (
-        f"SELECT id FROM (SELECT id FROM {source}"
-        f" AND id > :after AND id < :before ORDER BY id {order} LIMIT :limit)"
-        for source in sources
-    )
-    return f"SELECT id FROM ({' UNION ALL '.join(parts)}) ORDER BY id {order} LIMIT :limit"
+    return _merged([_ids_within(one, newest=newest) for one in sources], newest=newest)
 
 
 # By whether changes are listed, and whether the newest are.
 _USER_IDS: Final = {
-    (sort is _RECORDS, newest): _user_ids(sort, newest=newest)
-    for sort in (_MESSAGES, _RECORDS)
+    (sort is RECORDS, newest): _user_ids(sort, newest=newest)
+    for sort in (MESSAGES, RECORDS)
     for newest in (True, False)
 }
-_USER_COUNTS: Final = {sort is _RECORDS: _user_count(sort) for sort in (_MESSAGES, _RECORDS)}
+_USER_COUNTS: Final = {sort is RECORDS: _user_count(sort) for sort in (MESSAGES, RECORDS)}
 _CHANNEL_IDS: Final = {newest: _channel_ids(newest=newest) for newest in (True, False)}
 
 

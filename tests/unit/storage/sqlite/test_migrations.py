@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,13 +16,14 @@ from chatsvc.storage import store_versions
 from chatsvc.storage.ports.dead_letters import DeadLetter
 from chatsvc.storage.sqlite import client_ids as sqlite_client_ids
 from chatsvc.storage.sqlite import dead_letters as sqlite_dead_letters
-from chatsvc.storage.sqlite import from_version_1
+from chatsvc.storage.sqlite import from_version_1, writes
 from chatsvc.storage.sqlite.migrations import bring_up, check_version, found_version
 from chatsvc.storage.sqlite.tables import VERSION
 from chatsvc.storage.sqlite.watermark import meta
 from testkit.client_ids import uuid7_at
+from testkit.groups import group_message, joined
 from testkit.old_stores import IDENTITY, old_store, put_messages
-from testkit.records import record, records
+from testkit.records import KINDS, record, records
 
 
 @pytest.fixture
@@ -72,6 +74,23 @@ def test_a_file_between_two_releases_is_refused(
         bring_up(db, upgrades=upgrades)
     with pytest.raises(ConfigurationError, match="between two releases"):
         check_version(db)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_upgraded_store_has_the_tables_of_a_new_one(
+    db: sqlite3.Connection, tmp_path: Path, version: int
+) -> None:
+    bring_up(db)
+    names = "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
+    made = db.execute(names).fetchall()
+    path = tmp_path / "store.db"
+    with old_store(path, version):
+        pass
+    upgraded = sqlite3.connect(path, isolation_level=None)
+    bring_up(upgraded)
+    assert upgraded.execute(names).fetchall() == made
+    assert writes.write_records(upgraded, [joined(1, "alice"), group_message(2)], KINDS) == []
+    upgraded.close()
 
 
 def test_letters_are_put_aside_in_whole_or_not_at_all(db: sqlite3.Connection) -> None:
