@@ -70,7 +70,9 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """The cost of its record, whatever id it gets."""
         body = _HEAD_BYTES + len(self.kind) + len(self.rest)
         cost = RECORD_BYTES + body + PLACE_BYTES * places(self.audience)
-        return cost + rare_bytes(self) if self.touches or self.target or self.state else cost
+        if self.touches or self.target or self.state or self.channel[:1] == ",":
+            cost += rare_bytes(self)
+        return cost
 
     @property
     def key(self) -> tuple[str, str, str] | None:
@@ -99,11 +101,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def cost(self) -> int:
         """Bytes of memory of the record and of its entries in existing lists.
 
-        Its audience is shared with the other records of its channel, and a list is made
-        for the first record in it: ``log/tail.py`` adds both where they arise.
+        Its audience is shared with the other records of its channel, unless it names readers of
+        a group or a room, and a list is made for the first record in it: ``log/tail.py`` adds
+        both where they arise.
         """
         cost = RECORD_BYTES + len(self.body) + PLACE_BYTES * places(self.audience)
-        return cost + rare_bytes(self) if self.touches or self.target or self.state else cost
+        if self.touches or self.target or self.state or self.channel[:1] == ",":
+            cost += rare_bytes(self)
+        return cost
 
 
 class SharedMembers(msgspec.Struct, omit_defaults=True, gc=False):

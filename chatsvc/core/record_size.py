@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from chatsvc.core.audience import names_readers, places
 from chatsvc.core.membership import RequestKey, StateChange
 
 RECORD_BYTES: Final = 480
@@ -17,8 +18,21 @@ ROW_BYTES: Final = 400
 """Bytes of a row of :class:`~chatsvc.core.membership.StateChange`, at most, without its texts."""
 
 
+_TUPLE_BYTES: Final = 48
+"""Bytes of a tuple without its entries."""
+_POINTER_BYTES: Final = 8
+
+
 class HasRareParts(Protocol):
     """A draft or a record, as far as it may have what most have not."""
+
+    @property
+    def channel(self) -> str:
+        """The conversation."""
+
+    @property
+    def audience(self) -> tuple[str, ...]:
+        """Whom it names."""
 
     @property
     def target(self) -> str:
@@ -46,7 +60,16 @@ def rare_bytes(of: HasRareParts) -> int:
         cost += _state_bytes(of.state)
     for key in of.keys:
         cost += ROW_BYTES + text_bytes(key.sender) + text_bytes(key.client_id)
+    if names_readers(of.channel, of.audience):
+        cost += _named_bytes(of.channel, of.audience)
     return cost
+
+
+def _named_bytes(channel: str, audience: tuple[str, ...]) -> int:
+    """Bytes of a channel and names that no other record shares, and of the entries of each."""
+    each = PLACE_BYTES + _POINTER_BYTES
+    names = sum([each + text_bytes(name) for name in audience])
+    return _TUPLE_BYTES + text_bytes(channel) + names - PLACE_BYTES * places(audience)
 
 
 def _state_bytes(state: StateChange) -> int:

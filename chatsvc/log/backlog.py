@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable
 from typing import Final
 
+from chatsvc.core.audience import names_readers
 from chatsvc.core.errors import LogUnavailable, TooManyRequests
 from chatsvc.core.record import Draft, Record
 
@@ -33,7 +34,12 @@ def audience_bytes(channel: str, audience: tuple[str, ...]) -> int:
 
 
 def lists_bytes(draft: Draft) -> int:
-    """What the lists take at most that a draft of an unlisted channel will begin."""
+    """What the lists take at most that a draft of an unlisted channel will begin.
+
+    One of a group or a room that names readers may begin theirs, listed or not.
+    """
+    if names_readers(draft.channel, draft.audience):
+        return LIST_BYTES * len(draft.audience)
     return LIST_BYTES * (len(draft.audience) + 1) + audience_bytes(draft.channel, draft.audience)
 
 

@@ -1,5 +1,7 @@
 """The log's recent end, in memory, by conversation and by user.
 
+Which records of a group or a room are for a user, the reader says: by the user's intervals.
+
 Above the watermark it holds everything, so history never has a hole while the store
 is behind or away. Below, it keeps what is recent up to a bound of bytes, so that a
 client that was away briefly is served without the store. Beside the records it keeps the
@@ -13,11 +15,12 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 from msgspec.structs import force_setattr
 
-from chatsvc.core.audience import is_large
+from chatsvc.core.audience import is_large, names_readers
+from chatsvc.core.membership import Interval, is_member_channel
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.log.backlog import LIST_BYTES, Backlog, audience_bytes
-from chatsvc.log.record_list import RecordList
+from chatsvc.log.record_list import Part, RecordList, bounded, by_id
 from chatsvc.log.user_lists import UserLists
 
 _logger = structlog.get_logger("chatsvc.log")
@@ -116,16 +119,13 @@ class Tail:
         for index, record in enumerate(records):
             self._all.items.append(record)
             cost = record.cost
-            channel = channels.get(record.channel)
-            if channel is None:
-                channel = self._begin_list(record)
-                cost += channel.cost
-            elif channel.items[-1].audience is record.audience:
-                channel.items.append(record)
+            channel, audience = channels.get(record.channel), record.audience
+            if audience and channel is not None and channel.items[-1].audience is audience:
+                channel.items.append(record)  # the usual case, without a call
+                if not channel.readers:
+                    cost += users.add(record)
             else:
-                cost += self._append_by_value(channel, record)
-            if not channel.readers:
-                cost += users.add(record)
+                cost += self._list(record, channel)
             if record.id > self.watermark:
                 self.unsaved_bytes += cost
                 self.unsaved_count += 1
@@ -190,12 +190,7 @@ class Tail:
             return
         unsaved = self._all.index_above(self.watermark)
         index = self._all.remove(record_id)
-        listed = self._channels[record.channel]
-        listed.remove(record_id)
-        by_user = not listed.readers
-        freed = self._end_if_empty(record.channel, listed)
-        if by_user:
-            freed += self._users.remove(record)
+        freed = self._unlist(record)
         if record_id <= self.watermark:
             self.recent_bytes -= record.cost + freed
             return
@@ -229,7 +224,7 @@ class Tail:
         self._listeners.append(listener)
 
     def lists_channel(self, channel: str) -> bool:
-        """Whether a record of this conversation is here."""
+        """Whether a record of this conversation is here; one that names readers does not count."""
         return channel in self._channels
 
     def get(self, record_id: int) -> Record | None:
@@ -256,13 +251,34 @@ class Tail:
         return record_list.items[start : start + limit]
 
     def channel_page(self, channel: str, bounds: Bounds) -> list[Record]:
-        """Of one conversation, ascending."""
+        """Of one conversation, ascending, without those that name readers."""
         record_list = self._channels.get(channel)
         return record_list.page(bounds) if record_list is not None else []
 
-    def user_page(self, user: str, bounds: Bounds) -> list[Record]:
-        """Of those whose audience holds the user, ascending."""
-        return self._users.page(user, bounds)
+    def channel_records(self, channel: str, bounds: Bounds, *, reader: str) -> list[Record]:
+        """As :meth:`channel_page`, with those that name this reader."""
+        page = self.channel_page(channel, bounds)
+        if not is_member_channel(channel):
+            return page
+        within = bounds
+        if page and bounds.reached_by(page):
+            # Of the others none beyond its end has a place.
+            if bounds.newest:
+                within = bounds._replace(after=page[0].id)
+            else:
+                within = bounds._replace(before=page[-1].id)
+        named = self._users.named_in(channel, reader, within)
+        return bounded(sorted(page + named, key=by_id), bounds) if named else page
+
+    def user_page(
+        self, user: str, bounds: Bounds, intervals: Iterable[Interval] = ()
+    ) -> list[Record]:
+        """Of those whose audience holds the user, and of those in the intervals, ascending.
+
+        Args:
+            intervals: of groups and rooms; no two of one channel share an id.
+        """
+        return self._users.page(user, bounds, self._parts(bounds, intervals) if intervals else ())
 
     def __len__(self) -> int:
         return len(self._all)
@@ -274,15 +290,58 @@ class Tail:
             if record.id > self.watermark:
                 break
             record_list.drop_first()
-            # The record leaving is the oldest of all, so it is the first in every list.
-            listed = self._channels[record.channel]
-            listed.drop_first()
-            by_user = not listed.readers
-            freed = self._end_if_empty(record.channel, listed)
-            if by_user:
-                freed += self._users.drop_first(record)
-            self.recent_bytes -= record.cost + freed
+            self.recent_bytes -= record.cost + self._unlist_first(record)
             self.floor = record.id
+
+    def _list(self, record: Record, listed: RecordList | None) -> int:
+        """Put a record into the lists it belongs to; return the bytes of what is new of them.
+
+        Args:
+            listed: that of its channel, where there is one.
+        """
+        if names_readers(record.channel, record.audience):
+            return self._users.add(record)
+        if listed is None:
+            listed = self._begin_list(record)
+            cost = listed.cost
+        else:
+            cost = self._append_by_value(listed, record)
+        return cost if listed.readers else cost + self._users.add(record)
+
+    def _unlist_first(self, record: Record) -> int:
+        """Take the oldest record of all off its lists; return the bytes of lists that end."""
+        if names_readers(record.channel, record.audience):
+            return self._users.drop_first(record)
+        listed = self._channels[record.channel]
+        listed.drop_first()  # it is the first in every list
+        by_user = not listed.readers
+        freed = self._end_if_empty(record.channel, listed)
+        return freed + self._users.drop_first(record) if by_user else freed
+
+    def _unlist(self, record: Record) -> int:
+        """Take any record off its lists; return the bytes of lists that end."""
+        if names_readers(record.channel, record.audience):
+            return self._users.remove(record)
+        listed = self._channels[record.channel]
+        listed.remove(record.id)
+        by_user = not listed.readers
+        freed = self._end_if_empty(record.channel, listed)
+        return freed + self._users.remove(record) if by_user else freed
+
+    def _parts(self, bounds: Bounds, intervals: Iterable[Interval]) -> list[Part]:
+        """What the intervals hold within the bounds, of the channels that have records here."""
+        _, low, high, _, _ = bounds
+        channels = self._channels
+        parts: list[Part] = []
+        for channel, first, last, _ in intervals:
+            listed = channels.get(channel)
+            if listed is None:
+                continue
+            after = low if low >= first else first - 1
+            before = high if high <= last else last + 1
+            if listed.items[-1].id > after and listed.items[listed.start].id < before:
+                parts.append((listed, after, before))
+        return parts
 
     def _end_if_empty(self, channel: str, listed: RecordList) -> int:
         """The bytes of a conversation's list that is no more."""

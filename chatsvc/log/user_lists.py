@@ -3,17 +3,22 @@
 Records to few have an entry in the list of each. Records to many are in the list of their
 conversation alone, which is noted once with each of its users: a further record costs nothing for
 them, and a page of theirs is a merge.
+
+Records of a group or a room are in the list of their channel alone, and noted with nobody: whoever
+reads says of which ids of which channels. One that names readers has an entry in the list of each.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.log.backlog import LIST_BYTES
-from chatsvc.log.record_list import RecordList, merged_page
+from chatsvc.log.record_list import Part, RecordList, merged_page
 
 NOTE_BYTES: Final = 80
 """Bytes of memory of a note of a conversation with a user: the first of a user takes 112, as
@@ -94,9 +99,26 @@ class UserLists:
         """Whether a record of the user's is here."""
         return user in self._own or user in self._noted
 
-    def page(self, user: str, bounds: Bounds) -> list[Record]:
-        """The user's records, ascending."""
+    def page(self, user: str, bounds: Bounds, parts: Sequence[Part] = ()) -> list[Record]:
+        """The user's records, ascending.
+
+        Args:
+            parts: of other lists what is the user's too, within the bounds.
+        """
         own, noted = self._own.get(user), self._noted.get(user)
-        if noted is None:
+        if noted is None and not parts:
             return own.page(bounds) if own is not None else []
-        return merged_page(user, noted if own is None else [own, *noted], bounds)
+        lists = noted or ()
+        return merged_page(user, lists if own is None else [own, *lists], bounds, parts)
+
+    def named_in(self, channel: str, user: str, bounds: Bounds) -> list[Record]:
+        """Records of a group or a room that name the user, ascending: up to the bounds' limit."""
+        own = self._own.get(user)
+        if own is None:
+            return []
+        low, high = own.range(bounds.after, bounds.before)
+        places = range(high - 1, low - 1, -1) if bounds.newest else range(low, high)
+        records = map(own.items.__getitem__, places)
+        found = (one for one in records if one.channel == channel)
+        page = list(islice(found, max(bounds.limit, 0)))
+        return page[::-1] if bounds.newest else page

@@ -25,6 +25,7 @@ from chatsvc.log.backlog import (
 )
 from chatsvc.log.tail import Tail
 from testkit.records import START, draft
+from tests.unit.support.member_records import group_draft
 
 MIB = 1024 * 1024
 
@@ -45,6 +46,17 @@ def from_disk(number: int, to: tuple[str, ...]) -> Record:
     return unpack(record.id, pack(record))
 
 
+def of_group(number: int, group: int, to: tuple[str, ...] = ()) -> Record:
+    """Its channel is a string of its own each time, too."""
+    text, key = "x" * 100, f"{number:036d}"
+    one = group_draft(text, channel=f",g:a-group-{group:010d}", to=to, client_id=key)
+    return accept(one, START + number * 64)
+
+
+def packed(record: Record) -> Record:
+    return unpack(record.id, pack(record))
+
+
 FORMS: dict[str, tuple[int, Callable[[int], Record]]] = {
     "two people, a thousand conversations": (3000, lambda n: made(n, people(n % 1000, 2))),
     "two people, always new": (3000, lambda n: made(n, people(n, 2))),
@@ -56,6 +68,12 @@ FORMS: dict[str, tuple[int, Callable[[int], Record]]] = {
     ),
     "two people, read from the file": (3000, lambda n: from_disk(n, people(n % 1000, 2))),
     "255 people, read from the file": (200, lambda n: from_disk(n, people(n % 20, 255))),
+    "a hundred groups": (3000, lambda n: of_group(n, n % 100)),
+    "always a new group": (3000, lambda n: of_group(n, n)),
+    "a hundred groups, read from the file": (3000, lambda n: packed(of_group(n, n % 100))),
+    "200 named in one group": (200, lambda n: of_group(n, 1, people(1, 200))),
+    "200 named, never the same": (150, lambda n: of_group(n, n % 7, people(n, 200))),
+    "three named, read from the file": (3000, lambda n: packed(of_group(n, 1, people(n % 50, 3)))),
 }
 
 

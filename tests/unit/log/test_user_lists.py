@@ -134,6 +134,19 @@ def test_a_merged_page_is_that_of_one_list(
     assert merged_page("a", lists, bounds) == cut(everything, bounds)
 
 
+@pytest.mark.parametrize("newest", [True, False])
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_a_list_of_which_not_all_is_the_users_is_looked_through(newest: bool, limit: int) -> None:
+    ends = [record(one, to=MORE) for one in (1, 9)]
+    mixed = RecordList()
+    mixed.items = [ends[0], record(5, to=("a",)), ends[1]]
+    mixed.mixed = True
+    lists = [mixed, listed([2]), listed([3]), listed([7]), listed([8])]
+    page = merged_page("a", lists, Bounds(limit, newest=newest))
+    everything = [2, 3, 5, 7, 8]
+    assert [one.id for one in page] == (everything[-limit:] if newest else everything[:limit])
+
+
 def test_letting_go_of_a_conversation_costs_no_look_at_the_others() -> None:
     looked = 0
 
