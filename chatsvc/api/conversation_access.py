@@ -18,6 +18,8 @@ class ConversationLookup(Protocol):
     async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
         """Return the participants of one conversation of the user's, or ``None``.
 
+        Nobody for a group or a room of which the user is or was a member: it may be read.
+
         ``None``, after the same work, for a conversation that does not exist and for one of
         other users.
 
@@ -66,7 +68,10 @@ async def require_participant(
 
 
 async def participants_of(lookup: ConversationLookup, user: str, channel: str) -> tuple[str, ...]:
-    """Return the participants of a conversation of the user's; raises as the check of it."""
+    """Return the participants of a conversation of the user's; raises as the check of it.
+
+    Those of a group or a room are nobody.
+    """
     found = await lookup.participants(user, channel)
     if found is None:
         raise not_a_participant("/channel")

@@ -13,6 +13,7 @@ from chatsvc.api.conversation_access import (
 from chatsvc.api.fields import check_page_limit, read_message_id
 from chatsvc.core.errors import Invalid, NotFound, not_a_participant
 from chatsvc.core.limits import Limits
+from chatsvc.core.membership import is_member_channel
 from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.core.participants import channel_key, normalize_participants
 from chatsvc.features.messages.model import PageRequest
@@ -35,7 +36,8 @@ class History(ConversationLookup, Protocol):
 
     async def user_around(self, user: str, message_id: int, limit: int) -> Page: ...
 
-    async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None: ...
+    async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None:
+        """Return a message; of a group or a room only one that the reader is shown."""
 
 
 class PageQuery(NamedTuple):
@@ -145,6 +147,11 @@ class MessageReader:
             StoreUnavailable: it is not in the log's tail, and the store is unavailable.
         """
         found = await self._history.get(message_id, reader=user)
-        if found is None or user not in found[0].audience:
+        if found is None or not _may_read(user, found[0]):
             raise NotFound("unknown message: none of yours has this id")
         return found
+
+
+def _may_read(user: str, found: Entry) -> bool:
+    """Whether a message that history returned is the user's."""
+    return user in found.audience or is_member_channel(found.channel)

@@ -8,6 +8,10 @@ from the one to the other meanwhile; and sees what it was just told was accepted
 Up to the tail's base the store may hold what the log does not: there both are read, and
 what is in both is taken once. What may be in neither, because the store is being filled
 up again or lost something for good, makes a page that is not called complete.
+
+Of groups and rooms a reader sees what the reader's memberships say
+(:mod:`chatsvc.storage.history.memberships`): pages over all conversations go by their intervals,
+those of one by what of it is shown.
 """
 
 from __future__ import annotations
@@ -18,12 +22,15 @@ from typing import Final, Protocol
 from chatsvc.core.conversation import ConversationPage
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.kinds import Kinds
+from chatsvc.core.membership import GROUP_PREFIX, is_member_channel
 from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.listing import ConversationListing
-from chatsvc.storage.history.page_reader import FromStore, PageReader
-from chatsvc.storage.history.pages import FromTail, differ, entries_of, entry_of
+from chatsvc.storage.history.memberships import NO_MEMBERSHIPS, Memberships
+from chatsvc.storage.history.page_reader import PageReader, ReadPage
+from chatsvc.storage.history.pages import RecordsOf, Source, differ, entry_of
+from chatsvc.storage.history.ranges import is_within, page_within, ranges_of
 from chatsvc.storage.history.read_queue import ReadQueue
 from chatsvc.storage.history.records import RecordHistory
 from chatsvc.storage.history.store_access import StoreAccess
@@ -34,6 +41,8 @@ from chatsvc.storage.ports.records import RecordReader
 from chatsvc.storage.retention import KEEP_EVERYTHING, Expiry
 
 _NOT_YET: Final = "the store is being filled up again from the log"
+_NO_GROUP: Final = GROUP_PREFIX
+"""The key of none."""
 
 
 class HistoryStore(MessageReader, RecordReader, ConversationReader, ClientIdReader, Protocol):
@@ -45,7 +54,8 @@ class History:
 
     Every method raises :class:`~chatsvc.core.errors.StoreUnavailable` where the store
     is needed and unavailable, and the tail has nothing that would be an answer; and
-    :class:`~chatsvc.core.errors.HistoryBusy` where too many reads wait for it.
+    :class:`~chatsvc.core.errors.HistoryBusy` where too many reads wait for it; and
+    :class:`~chatsvc.core.errors.LogUnavailable` where memberships cannot be read.
 
     ``reader`` is the user who reads: reads of the store take turns by user.
 
@@ -56,6 +66,7 @@ class History:
         expiry: what is too old is not shown, whether or not the store has come to delete it.
         reads_at_once: how many reads the store answers at the same time.
         kinds: those that this program knows; the pages are of the kinds that count.
+        memberships: who is, and was, in which groups and rooms.
 
     ``records`` reads records of every kind.
     """
@@ -69,15 +80,17 @@ class History:
         expiry: Expiry = KEEP_EVERYTHING,
         reads_at_once: int = 3,
         kinds: Kinds = MESSAGES_ONLY,
+        memberships: Memberships = NO_MEMBERSHIPS,
     ) -> None:
         self._counts = kinds.counts
+        self._memberships = memberships
         self._store = store
         self._tail = tail
         self._expiry = expiry
         self._access = StoreAccess(breaker_seconds, reads_at_once)
         self._pages = PageReader(tail, expiry)
-        self._listing = ConversationListing(store, tail, expiry, self._access, kinds)
-        self.records = RecordHistory(store, tail, self._pages, self._access, kinds)
+        self._listing = ConversationListing(store, tail, expiry, self._access, kinds, memberships)
+        self.records = RecordHistory(store, tail, self._pages, self._access, kinds, memberships)
 
     @property
     def queue(self) -> ReadQueue:
@@ -89,12 +102,13 @@ class History:
         return self._expiry.oldest_kept()
 
     async def channel_page(self, channel: str, bounds: Bounds, *, reader: str = "") -> Page:
-        """Messages of one conversation."""
-        return await self._pages.page(*self._channel(channel, reader), bounds)
+        """Messages of one conversation; of a group or a room what of it the reader is shown."""
+        read = await self._channel(channel, reader)
+        return await read(bounds)
 
     async def user_page(self, user: str, bounds: Bounds) -> Page:
-        """Messages whose audience holds the user, over all conversations."""
-        return await self._pages.page(*self._user(user), bounds)
+        """Messages for the user, over all conversations."""
+        return await self._pages.page(self._user(user), bounds)
 
     async def channel_around(
         self, channel: str, message_id: int, limit: int, *, reader: str = ""
@@ -103,16 +117,18 @@ class History:
 
         ``has_more``: there are older ones.
         """
-        return await self._pages.around(*self._channel(channel, reader), message_id, limit)
+        read = await self._channel(channel, reader)
+        return await self._pages.around(read, message_id, limit)
 
     async def user_around(self, user: str, message_id: int, limit: int) -> Page:
         """As :meth:`channel_around`, over all the user's conversations."""
-        return await self._pages.around(*self._user(user), message_id, limit)
+        read = partial(self._pages.page, self._user(user))
+        return await self._pages.around(read, message_id, limit)
 
     async def count_user(self, user: str, bounds: Bounds) -> int:
         """How many messages :meth:`user_page` would find, counted up to the limit."""
         return await self._pages.count(
-            *self._user(user),
+            self._user(user),
             lambda rest: self._access.ask(user, lambda: self._store.count_user(user, rest)),
             bounds,
         )
@@ -124,8 +140,11 @@ class History:
     async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
         """The participants of one of the user's conversations.
 
-        ``None``, after the same work, for one that does not exist and for one of others.
+        Nobody for a group or a room of which the user is or was a member. ``None``, after the
+        same work, for one that does not exist and for one of others.
         """
+        if is_member_channel(channel):
+            return () if await self._memberships.intervals_in(user, channel) else None
         oldest = self._expiry.oldest_kept()
         from_tail = partial(self._tail.channel_page, channel)
         newest = from_tail(Bounds(1, after=max(oldest - 1, 0)))
@@ -138,7 +157,23 @@ class History:
         return found.participants if found is not None and kept else None
 
     async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None:
-        """One message, and ``stored`` or only ``accepted``."""
+        """One message, and ``stored`` or only ``accepted``.
+
+        ``None``, after the same work, for a message of a group or a room that is not shown to
+        the reader, and for one that does not exist.
+        """
+        found = await self._find(message_id, reader)
+        entry = None if found is None else found[0]
+        if entry is not None and reader in entry.audience:
+            return found
+        in_group = entry is not None and is_member_channel(entry.channel)
+        channel = entry.channel if entry is not None and in_group else _NO_GROUP
+        ranges = await ranges_of(self._memberships, self._tail, reader, channel)
+        if entry is None or not in_group:
+            return found
+        return found if not entry.audience and is_within(ranges, message_id) else None
+
+    async def _find(self, message_id: int, reader: str) -> tuple[Entry, str] | None:
         tail = self._tail
         if message_id < self._expiry.oldest_kept():
             return None
@@ -181,16 +216,28 @@ class History:
             sender, lambda: self._store.find_client_id(sender, channel, client_id, after=after)
         )
 
-    def _channel(self, channel: str, reader: str) -> tuple[FromTail, FromStore]:
-        return (
-            partial(entries_of, partial(self._tail.channel_page, channel), self._counts),
-            lambda bounds: self._access.ask(
-                reader, lambda: self._store.channel_page(channel, bounds)
-            ),
-        )
+    async def _channel(self, channel: str, reader: str) -> ReadPage:
+        """What reads pages of a conversation, for the user who reads."""
 
-    def _user(self, user: str) -> tuple[FromTail, FromStore]:
-        return (
-            partial(entries_of, partial(self._tail.user_page, user), self._counts),
-            lambda bounds: self._access.ask(user, lambda: self._store.user_page(user, bounds)),
-        )
+        async def open_tail() -> RecordsOf:
+            return partial(self._tail.channel_page, channel)
+
+        async def from_store(bounds: Bounds) -> list[Entry]:
+            call = partial(self._store.channel_page, channel, bounds)
+            return await self._access.ask(reader, call)
+
+        read = partial(self._pages.page, Source(open_tail, self._counts, from_store))
+        if not is_member_channel(channel):
+            return read
+        ranges = await ranges_of(self._memberships, self._tail, reader, channel)
+        return partial(page_within, ranges, read)
+
+    def _user(self, user: str) -> Source:
+        async def open_tail() -> RecordsOf:
+            intervals = await self._memberships.intervals(user)
+            return partial(self._tail.user_page, user, intervals=intervals)
+
+        async def from_store(bounds: Bounds) -> list[Entry]:
+            return await self._access.ask(user, lambda: self._store.user_page(user, bounds))
+
+        return Source(open_tail, self._counts, from_store)

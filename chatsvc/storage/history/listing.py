@@ -10,11 +10,13 @@ from chatsvc.core.conversation import Conversation, ConversationPage
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.kinds import Kinds
+from chatsvc.core.membership import is_member_channel
 from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, fit
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail, overlap
 from chatsvc.storage.bodies import decode_participants
+from chatsvc.storage.history.memberships import NO_MEMBERSHIPS, Memberships
 from chatsvc.storage.history.pages import lost_in
 from chatsvc.storage.history.store_access import StoreAccess
 from chatsvc.storage.history.tail_conversations import TailConversations, UserConversations
@@ -36,6 +38,7 @@ class ConversationListing:
         expiry: what is too old is not shown.
         access: by which the store is asked.
         kinds: a record of one that counts moves its conversation up.
+        memberships: which ids of groups and rooms are for a user.
     """
 
     def __init__(
@@ -45,12 +48,14 @@ class ConversationListing:
         expiry: Expiry,
         access: StoreAccess,
         kinds: Kinds = MESSAGES_ONLY,
+        memberships: Memberships = NO_MEMBERSHIPS,
     ) -> None:
         self._store = store
         self._tail = tail
         self._expiry = expiry
         self._access = access
-        self._recent = TailConversations(tail, kinds=kinds)
+        self._memberships = memberships
+        self._recent = TailConversations(tail, kinds=kinds, memberships=memberships)
 
     async def page(self, user: str, *, before: int, limit: int) -> ConversationPage:
         """The user's conversations, by their newest message, below ``before``.
@@ -160,16 +165,29 @@ class ConversationListing:
         fresh = newest
         while fresh:
             for record in fresh:
-                if record.id < base:
-                    later = Bounds(1, after=record.id, before=base + 1)
-                    call = partial(self._store.channel_page, record.channel, later)
-                    if await self._access.ask(user, call):
-                        outdated.add(record.channel)
+                if record.id < base and await self._has_later(user, record, base):
+                    outdated.add(record.channel)
             if not outdated:
                 break
             fresh = [one for one in page(wanted + len(outdated)) if one.channel not in held]
             held |= {record.channel: record for record in fresh}
         return [one for one in held.values() if one.channel not in outdated], outdated
+
+    async def _has_later(self, user: str, record: Record, up_to: int) -> bool:
+        """Whether the store has a later message of the record's conversation for the user."""
+        channel, ranges = record.channel, [(record.id, up_to + 1)]
+        if is_member_channel(channel):
+            ranges = [
+                (max(record.id, one.first - 1, one.visible_from - 1), min(up_to, one.last) + 1)
+                for one in await self._memberships.intervals_in(user, channel)
+            ]
+        for after, before in ranges:
+            call = partial(self._store.channel_page, channel, Bounds(1, after, before))
+            if before - after > 1:
+                entries = await self._access.ask(user, call)
+                if entries:
+                    return True
+        return False
 
 
 class _Listed(NamedTuple):

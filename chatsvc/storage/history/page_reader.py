@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, Page, body_bytes
 from chatsvc.log.tail import Tail, overlap
 from chatsvc.storage.history.pages import (
     FromTail,
+    Source,
     covered_by,
     cut,
     differ,
+    entries_of,
     lost_in,
     merge,
 )
 from chatsvc.storage.retention import Expiry
 
-FromStore = Callable[[Bounds], Awaitable[list[Entry]]]
+ReadPage = Callable[[Bounds], Awaitable[Page]]
+"""Reads a page of something."""
 
 
 class PageReader:
@@ -32,7 +36,7 @@ class PageReader:
         self._tail = tail
         self._expiry = expiry
 
-    async def page(self, from_tail: FromTail, from_store: FromStore, bounds: Bounds) -> Page:
+    async def page(self, source: Source, bounds: Bounds) -> Page:
         """Entries within the bounds.
 
         Raises:
@@ -40,6 +44,7 @@ class PageReader:
         """
         bounds = self._visible(bounds)
         tail = self._tail
+        from_tail = await _opened(source)
         floor, complete_above = tail.floor, tail.complete_above
         lacking = tail.lacking()
         one_more = bounds._replace(limit=bounds.limit + 1)
@@ -55,7 +60,7 @@ class PageReader:
         if complete_above > floor:
             both = from_tail(below._replace(after=max(bounds.after, floor)))
         try:
-            stored = await from_store(below)
+            stored = await source.from_store(below)
         except StoreUnavailable:
             # From the other end there would be a hole between ``after`` and the first.
             if not bounds.newest or not (both or here):
@@ -67,12 +72,15 @@ class PageReader:
         complete = not overlap(lacking, *covered) and not differ(stored, both)
         return page._replace(complete=complete, lost=lost_in(tail, *covered))
 
-    async def around(
-        self, from_tail: FromTail, from_store: FromStore, message_id: int, limit: int
-    ) -> Page:
+    async def around(self, read: ReadPage, message_id: int, limit: int) -> Page:
         """Up to half of ``limit`` below the id, the id itself if it exists, the rest above.
 
         ``has_more``: there are older ones.
+
+        Args:
+            read: reads a page of what the message is looked for in.
+            message_id: the id.
+            limit: how many there may be.
 
         Raises:
             StoreUnavailable: as :meth:`page`.
@@ -81,7 +89,7 @@ class PageReader:
         unavailable: StoreUnavailable | None = None
         try:
             bounds = Bounds(limit // 2, before=message_id, max_bytes=MAX_PAGE_BYTES // 2)
-            older = await self.page(from_tail, from_store, bounds)
+            older = await read(bounds)
         except StoreUnavailable as exc:
             unavailable = exc
         rest = Bounds(
@@ -90,7 +98,7 @@ class PageReader:
             newest=False,
             max_bytes=max(MAX_PAGE_BYTES - body_bytes(older.entries), 0),
         )
-        newer = await self.page(from_tail, from_store, rest)
+        newer = await read(rest)
         if unavailable is not None and not newer.entries:
             raise unavailable
         complete = older.complete and newer.complete
@@ -100,14 +108,14 @@ class PageReader:
 
     async def count(
         self,
-        from_tail: FromTail,
-        from_store: FromStore,
+        source: Source,
         count_stored: Callable[[Bounds], Awaitable[int]],
         bounds: Bounds,
     ) -> int:
         """How many entries :meth:`page` would find, counted up to the limit."""
         bounds = self._visible(bounds)._replace(max_bytes=NO_BYTE_BOUND)
         tail = self._tail
+        from_tail = await _opened(source)
         above = max(bounds.after, tail.complete_above)
         here = len(from_tail(bounds._replace(after=above)))
         if here >= bounds.limit or bounds.after >= above:
@@ -115,14 +123,14 @@ class PageReader:
         rest = bounds._replace(limit=bounds.limit - here, before=min(bounds.before, above + 1))
         if tail.base > tail.floor:
             # Some are in both: they have to be looked at.
-            return here + await self._count_both(from_tail, from_store, rest)
+            return here + await self._count_both(source, rest)
         return here + await count_stored(rest)
 
-    async def _count_both(self, from_tail: FromTail, from_store: FromStore, bounds: Bounds) -> int:
+    async def _count_both(self, source: Source, bounds: Bounds) -> int:
         count = 0
         rest = bounds._replace(newest=False, max_bytes=MAX_PAGE_BYTES)
         while count < bounds.limit:
-            page = await self.page(from_tail, from_store, rest)
+            page = await self.page(source, rest)
             count += len(page.entries)
             if not page.has_more:
                 break
@@ -136,3 +144,7 @@ class PageReader:
     def _visible(self, bounds: Bounds) -> Bounds:
         oldest = self._expiry.oldest_kept()
         return bounds._replace(after=max(bounds.after, oldest - 1))
+
+
+async def _opened(source: Source) -> FromTail:
+    return partial(entries_of, await source.open_tail(), source.selects)

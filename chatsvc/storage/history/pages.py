@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -15,6 +15,24 @@ RecordsOf = Callable[[Bounds], list[Record]]
 """Records of the tail: of a user, or of a conversation."""
 FromTail = Callable[[Bounds], list[Entry]]
 """The same, as entries, of those kinds that a page is to have."""
+FromStore = Callable[[Bounds], Awaitable[list[Entry]]]
+"""The same, of the store."""
+
+
+class Source(NamedTuple):
+    """Where pages are read: records of a user or of a conversation, of some kinds.
+
+    Args:
+        open_tail: awaited first of all. What it returns reads the tail, in the step in which it
+            returns: later the reader may be no member any more.
+        selects: whether records of a kind are in the pages.
+        from_store: the store, where its records are of these kinds.
+    """
+
+    open_tail: Callable[[], Awaitable[RecordsOf]]
+    selects: Callable[[str], bool]
+    from_store: FromStore
+
 
 _LOOK_AT: Final = 256
 """Records that are looked at, at least, behind a first look that was not enough."""

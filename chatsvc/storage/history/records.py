@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from chatsvc.core.kinds import Kinds
+from chatsvc.core.membership import is_member_channel
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry, Page, RecordPage
 from chatsvc.log.tail import Tail
-from chatsvc.storage.history.page_reader import FromStore, PageReader
-from chatsvc.storage.history.pages import FromTail, RecordsOf, entries_of
+from chatsvc.storage.history.memberships import NO_MEMBERSHIPS, Memberships
+from chatsvc.storage.history.page_reader import PageReader, ReadPage
+from chatsvc.storage.history.pages import RecordsOf, Source
+from chatsvc.storage.history.ranges import IdRange, page_within, ranges_of
 from chatsvc.storage.history.store_access import StoreAccess
 from chatsvc.storage.ports.messages import MessageReader
 from chatsvc.storage.ports.records import RecordReader
@@ -27,16 +30,17 @@ class RecordStore(MessageReader, RecordReader, Protocol):
     """A store, as far as records are read from it."""
 
 
-class _Source(NamedTuple):
-    """Where records of a user or of a conversation are read."""
+class _Sources(NamedTuple):
+    """Where records of a user or of a conversation are read: those of every kind, and messages.
 
-    records_of: RecordsOf
-    records: FromStore
-    messages: FromStore
+    ``ranges`` are the ids of them that are read; ``None``: all.
+    """
+
+    records: Source
+    messages: Source
+    ranges: Sequence[IdRange] | None = None
 
 
-_Selects = Callable[[str], bool]
-"""Whether records of a kind are read."""
 _Count = Callable[[str, Bounds], Awaitable[int]]
 
 
@@ -57,6 +61,7 @@ class RecordHistory:
         pages: puts pages of both together.
         access: by which the store is asked.
         kinds: those that this program knows.
+        memberships: who is, and was, in which groups and rooms.
     """
 
     def __init__(
@@ -66,12 +71,14 @@ class RecordHistory:
         pages: PageReader,
         access: StoreAccess,
         kinds: Kinds,
+        memberships: Memberships = NO_MEMBERSHIPS,
     ) -> None:
         self._store = store
         self._tail = tail
         self._pages = pages
         self._access = access
         self._kinds = kinds
+        self._memberships = memberships
 
     def oldest_kept(self) -> int:
         """The lowest id that has not expired; 0: none expires."""
@@ -80,37 +87,44 @@ class RecordHistory:
     async def user_page(
         self, user: str, bounds: Bounds, kinds: AbstractSet[str] | None = None
     ) -> RecordPage:
-        """The oldest records whose audience holds the user."""
+        """The oldest records for the user."""
         return await self._page(self._of_user(user), bounds, kinds)
 
     async def channel_page(
         self, channel: str, bounds: Bounds, kinds: AbstractSet[str] | None = None, *, reader: str
     ) -> RecordPage:
-        """The oldest records of one conversation, for the user who reads."""
-        return await self._page(self._of_channel(channel, reader), bounds, kinds)
+        """The oldest records of one conversation, for the user who reads.
+
+        Of a group or a room those that the reader is shown, without those that name others.
+        """
+        sources = self._of_channel(channel, reader)
+        if is_member_channel(channel):
+            ranges = await ranges_of(self._memberships, self._tail, reader, channel)
+            sources = sources._replace(ranges=ranges)
+            # What comes later is not looked at: the reader may be no member any more by then.
+            bounds = bounds._replace(before=min(bounds.before, self._tail.head + 1))
+        return await self._page(sources, bounds, kinds)
 
     async def count_user(
         self, user: str, bounds: Bounds, kinds: AbstractSet[str] | None = None
     ) -> int:
         """How many records :meth:`user_page` would find, counted up to ``bounds.limit``."""
-        source = self._of_user(user)
+        sources = self._of_user(user)
         if kinds is None:
             return await self._pages.count(
-                partial(entries_of, source.records_of, _all),
-                source.records,
+                sources.records,
                 partial(self._ask_count, user, self._store.count_user_records),
                 bounds,
             )
         if self._are_messages(kinds):
             return await self._pages.count(
-                partial(entries_of, source.records_of, self._kinds.counts),
-                source.messages,
+                sources.messages,
                 partial(self._ask_count, user, self._store.count_user),
                 bounds,
             )
-        return await self._count_some(source, bounds, kinds)
+        return await self._count_some(sources, bounds, kinds)
 
-    async def _count_some(self, source: _Source, bounds: Bounds, kinds: AbstractSet[str]) -> int:
+    async def _count_some(self, sources: _Sources, bounds: Bounds, kinds: AbstractSet[str]) -> int:
         """Count by looking at records, at most twice as many as are counted or :data:`LOOKED_AT`.
 
         Beyond that it is the limit: whoever counts does not go on by looking at them one by one.
@@ -121,7 +135,7 @@ class RecordHistory:
         while count < bounds.limit:
             if looked_at >= maximum:
                 return bounds.limit
-            part = await self._part(source, rest, maximum - looked_at)
+            part = await self._part(sources, rest, maximum - looked_at)
             count += sum(entry.kind in kinds for entry in part.entries)
             looked_at += len(part.entries)
             if not part.has_more:
@@ -130,16 +144,16 @@ class RecordHistory:
         return min(count, bounds.limit)
 
     async def _page(
-        self, source: _Source, bounds: Bounds, kinds: AbstractSet[str] | None
+        self, sources: _Sources, bounds: Bounds, kinds: AbstractSet[str] | None
     ) -> RecordPage:
         if kinds is not None and self._are_messages(kinds):
-            return await self._read(source.records_of, self._kinds.counts, source.messages, bounds)
+            return await self._read(sources.messages, sources.ranges, bounds)
         if kinds is None:
-            return await self._read(source.records_of, _all, source.records, bounds)
-        return await self._filtered(source, bounds, kinds)
+            return await self._read(sources.records, sources.ranges, bounds)
+        return await self._filtered(sources, bounds, kinds)
 
     async def _filtered(
-        self, source: _Source, bounds: Bounds, kinds: AbstractSet[str]
+        self, sources: _Sources, bounds: Bounds, kinds: AbstractSet[str]
     ) -> RecordPage:
         """Some kinds of several: a bounded number of records is looked at, part by part."""
         found: list[Entry] = []
@@ -147,7 +161,7 @@ class RecordHistory:
         up_to, complete = bounds.after, True
         lost: tuple[int, int] | None = None
         while True:
-            part = await self._part(source, bounds._replace(after=up_to), LOOKED_AT - looked_at)
+            part = await self._part(sources, bounds._replace(after=up_to), LOOKED_AT - looked_at)
             complete, lost = complete and part.complete, lost or part.lost
             for entry in part.entries:
                 if entry.kind in kinds:
@@ -161,19 +175,21 @@ class RecordHistory:
             if not part.has_more or not complete or looked_at >= LOOKED_AT:
                 return RecordPage(found, up_to, part.has_more, complete, lost)
 
-    async def _part(self, source: _Source, bounds: Bounds, limit: int) -> RecordPage:
+    async def _part(self, sources: _Sources, bounds: Bounds, limit: int) -> RecordPage:
         """The next records of all kinds, not more than may be looked at in one go."""
         await asyncio.sleep(0)  # what is in the tail is looked at without any other wait
         part = bounds._replace(limit=min(limit, _PART), max_bytes=MAX_PAGE_BYTES)
-        return await self._read(source.records_of, _all, source.records, part)
+        return await self._read(sources.records, sources.ranges, part)
 
     async def _read(
-        self, records_of: RecordsOf, selects: _Selects, from_store: FromStore, bounds: Bounds
+        self, source: Source, ranges: Sequence[IdRange] | None, bounds: Bounds
     ) -> RecordPage:
         assert not bounds.newest
         head = self._tail.head  # before any wait: what comes later is not looked at
-        from_tail: FromTail = partial(entries_of, records_of, selects)
-        page: Page = await self._pages.page(from_tail, from_store, bounds)
+        read: ReadPage = partial(self._pages.page, source)
+        if ranges is not None:
+            read = partial(page_within, ranges, read)
+        page: Page = await read(bounds)
         up_to = page.entries[-1].id if page.entries else bounds.after
         if not page.has_more:
             up_to = max(up_to, min(head, bounds.before - 1))
@@ -187,23 +203,39 @@ class RecordHistory:
     async def _ask_count(self, user: str, count: _Count, bounds: Bounds) -> int:
         return await self._access.ask(user, lambda: count(user, bounds))
 
-    def _of_user(self, user: str) -> _Source:
+    def _of_user(self, user: str) -> _Sources:
         store, access = self._store, self._access
-        return _Source(
-            partial(self._tail.user_page, user),
-            lambda bounds: access.ask(user, lambda: store.user_records(user, bounds)),
-            lambda bounds: access.ask(user, lambda: store.user_page(user, bounds)),
+
+        async def open_tail() -> RecordsOf:
+            intervals = await self._memberships.intervals(user)
+            return partial(self._tail.user_page, user, intervals=intervals)
+
+        async def records(bounds: Bounds) -> list[Entry]:
+            return await access.ask(user, lambda: store.user_records(user, bounds))
+
+        async def messages(bounds: Bounds) -> list[Entry]:
+            return await access.ask(user, lambda: store.user_page(user, bounds))
+
+        return _Sources(
+            Source(open_tail, _all, records), Source(open_tail, self._kinds.counts, messages)
         )
 
-    def _of_channel(self, channel: str, reader: str) -> _Source:
-        store, access = self._store, self._access
+    def _of_channel(self, channel: str, reader: str) -> _Sources:
+        store, access, tail = self._store, self._access, self._tail
+
+        async def open_records() -> RecordsOf:
+            return partial(tail.channel_records, channel, reader=reader)
+
+        async def open_messages() -> RecordsOf:
+            return partial(tail.channel_page, channel)
 
         async def records(bounds: Bounds) -> list[Entry]:
             call = partial(store.channel_records, channel, bounds, reader=reader)
             return await access.ask(reader, call)
 
-        return _Source(
-            partial(self._tail.channel_page, channel),
-            records,
-            lambda bounds: access.ask(reader, lambda: store.channel_page(channel, bounds)),
+        async def messages(bounds: Bounds) -> list[Entry]:
+            return await access.ask(reader, lambda: store.channel_page(channel, bounds))
+
+        return _Sources(
+            Source(open_records, _all, records), Source(open_messages, self._kinds.counts, messages)
         )

@@ -9,20 +9,40 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from chatsvc.core.audience import names_readers
 from chatsvc.core.kinds import Kinds
+from chatsvc.core.membership import Interval
 from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.page import NO_BYTE_BOUND, Bounds
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
+from chatsvc.storage.history.memberships import NO_MEMBERSHIPS, Memberships
 
 USERS: Final = 256
 ENTRIES: Final = 500_000
 _SLICE: Final = 1000
 """Records between two turns of the loop."""
+
+
+Hidden = Mapping[str, Sequence[Interval]]
+"""By channel: intervals of a user of which pages do not show the beginning."""
+
+
+def _hidden(intervals: Sequence[Interval]) -> Hidden:
+    hidden: dict[str, list[Interval]] = {}
+    for one in intervals:
+        if one.visible_from > one.first:
+            hidden.setdefault(one.channel, []).append(one)
+    return hidden
+
+
+def _is_hidden(record: Record, hidden: Hidden) -> bool:
+    intervals = hidden.get(record.channel, ())
+    return any(one.holds(record.id) and record.id < one.visible_from for one in intervals)
 
 
 class UserConversations:
@@ -54,11 +74,15 @@ class UserConversations:
                     found.append(record)
         return found
 
-    def add(self, records: list[Record]) -> None:
-        """Newer ones, ascending."""
+    def add(self, records: list[Record], hidden: Hidden) -> None:
+        """Newer ones, ascending. Those that are hidden, or name readers, move nothing up."""
         newest = self.newest
         for record in records:
-            if self._counts(record.kind):
+            if (
+                self._counts(record.kind)
+                and not names_readers(record.channel, record.audience)
+                and not (hidden and _is_hidden(record, hidden))
+            ):
                 newest[record.channel] = record.id
                 newest.move_to_end(record.channel)
         if records:
@@ -79,6 +103,7 @@ class TailConversations:
         users: how many users are kept; the one who listed last stays longest.
         entries: how many conversations are kept, of all of them.
         kinds: records of those that count are messages.
+        memberships: which ids of groups and rooms are for a user.
     """
 
     def __init__(
@@ -88,8 +113,10 @@ class TailConversations:
         users: int = USERS,
         entries: int = ENTRIES,
         kinds: Kinds = MESSAGES_ONLY,
+        memberships: Memberships = NO_MEMBERSHIPS,
     ) -> None:
         self._kinds = kinds
+        self._memberships = memberships
         self._tail = tail
         self._max_users = users
         self._max_entries = entries
@@ -115,10 +142,11 @@ class TailConversations:
         if conversations.readers == 1:
             conversations.forget(tail.floor)
         while True:
+            intervals = await self._memberships.intervals(user)  # as of what is read behind it
             after = max(conversations.up_to, tail.floor)
             bounds = Bounds(_SLICE, after=after, newest=False, max_bytes=NO_BYTE_BOUND)
-            records = tail.user_page(user, bounds)
-            conversations.add(records)
+            records = tail.user_page(user, bounds, intervals)
+            conversations.add(records, _hidden(intervals))
             if len(records) < _SLICE:
                 conversations.up_to = max(conversations.up_to, tail.head)
                 return

@@ -62,6 +62,13 @@ async def test_what_it_does_not_prove_is_looked_up() -> None:
     assert await participants_of(lookup, "alice", HASHED) == ("alice", "bob")
 
 
+async def test_a_group_has_nobody_in_its_list_and_may_be_read() -> None:
+    lookup = Lookup(())
+    await require_participant(lookup, "alice", named_by_key("alice", ",g:team"))
+    assert lookup.asked == [("alice", ",g:team")]
+    assert await participants_of(lookup, "alice", ",g:team") == ()
+
+
 async def test_what_is_not_found_has_the_answer_of_a_conversation_of_others() -> None:
     with pytest.raises(Forbidden) as caught:
         await require_participant(Lookup(None), "alice", NamedConversation(HASHED, False))

@@ -137,6 +137,20 @@ async def test_foreign_unknown_and_impossible_keys_are_refused_alike(world: Worl
     assert len(world.log.records) == 2
 
 
+@pytest.mark.parametrize("channel", [",g:team", ",r:lobby"])
+async def test_a_member_cannot_send_to_a_group_or_a_room_by_its_key(
+    world: World, channel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def everybody_is_a_member(user: str, channel: str) -> tuple[str, ...]:
+        return ()
+
+    monkeypatch.setattr(world.history, "participants", everybody_is_a_member)
+    error = await world.refusal(MANY[0], channel)
+    assert (error.code, error.field_errors[0].pointer) == ("not_a_participant", "/channel")
+    assert len(world.log.records) == 1
+    assert world.lookups == []
+
+
 @pytest.mark.parametrize(
     ("channel", "code", "limit"),
     [

@@ -234,6 +234,17 @@ async def test_a_message_of_others_is_unknown_as_one_that_is_not(
         await reader().message(user, message_id)
 
 
+async def test_a_message_of_a_group_is_the_readers_if_history_returns_it() -> None:
+    class OfGroup(Asked):
+        async def get(self, message_id: int, *, reader: str = "") -> tuple[Entry, str] | None:
+            return (shown, "stored") if reader == "bob" else None
+
+    shown = Entry(2, 2, ",g:team", "alice", "", (), b'{"id":"2"}')
+    assert await reader(OfGroup()).message("bob", 2) == (shown, "stored")
+    with pytest.raises(NotFound, match="unknown message: none of yours has this id"):
+        await reader(OfGroup()).message("eve", 2)
+
+
 # The bytes of a page
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 import pytest
 
 from chatsvc.core.ids import MAX_ID
+from chatsvc.core.membership import Interval
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
@@ -21,8 +23,10 @@ class CountingTail(Tail):
 
     looked_at = 0
 
-    def user_page(self, user: str, bounds: Bounds) -> list[Record]:
-        found = super().user_page(user, bounds)
+    def user_page(
+        self, user: str, bounds: Bounds, intervals: Iterable[Interval] = ()
+    ) -> list[Record]:
+        found = super().user_page(user, bounds, intervals)
         self.looked_at += len(found)
         return found
 

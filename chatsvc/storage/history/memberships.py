@@ -1,0 +1,50 @@
+"""The port by which history learns which ids of groups and rooms are for a user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from chatsvc.core.membership import Interval
+
+
+class Memberships(Protocol):
+    """A user's intervals.
+
+    An answer is as of the step of the loop in which it returns, at least up to the tail's head:
+    whoever asks reads the tail in the same step.
+    """
+
+    async def intervals(self, user: str) -> Sequence[Interval]:
+        """Return every interval of a user that may hold a record of the tail.
+
+        Those that go on, and those that ended above the tail's floor.
+
+        Raises:
+            LogUnavailable: they cannot be read now.
+        """
+
+    async def intervals_in(self, user: str, channel: str) -> Sequence[Interval]:
+        """Return all of a user's intervals in one channel, ascending, also those long ended.
+
+        None, after the same work, for a channel that does not exist and for one of others.
+
+        Raises:
+            LogUnavailable: they cannot be read now.
+            StoreUnavailable: nor those that only the store has.
+            HistoryBusy: too many reads wait for it.
+        """
+
+
+class _NoMemberships:
+    """Nobody is in a group or a room."""
+
+    async def intervals(self, user: str) -> Sequence[Interval]:
+        return ()
+
+    async def intervals_in(self, user: str, channel: str) -> Sequence[Interval]:
+        return ()
+
+
+NO_MEMBERSHIPS: Final[Memberships] = _NoMemberships()
+"""Of a service without groups and rooms."""
