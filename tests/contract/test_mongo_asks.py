@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
+from chatsvc.core.membership import Channel
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import pack
 from chatsvc.log.reconcile import Mark
@@ -20,6 +21,7 @@ from chatsvc.storage.mongo.dead_letters import MongoDeadLetters
 from chatsvc.storage.mongo.documents import to_document
 from chatsvc.storage.mongo.store import MongoStore
 from chatsvc.storage.ports.dead_letters import DeadLetter
+from chatsvc.storage.ports.membership import ChannelRow
 from testkit.records import record, records
 from tests.contract.support.mongo_script import (
     PATIENT_SECONDS,
@@ -126,6 +128,9 @@ async def everything(script: Script, store: MongoStore) -> None:
     await store.count_user_records("bob", Bounds(7))
     await store.conversations("bob", before=1 << 60, limit=3)
     await store.members("bob", "alice,bob")
+    await store.intervals("bob", ",g:team")
+    await store.put_state([ChannelRow(",g:team", Channel(), 1)])
+    await store.state_page("", 7)
     await store.get(5)
     await store.get_record(5)
     await store.find_client_id("alice", "alice,bob", "k")
@@ -276,7 +281,7 @@ async def test_both_ends_of_a_collection_and_its_indexes_are_looked_at(script: S
     with capture_logs() as lines:
         await store.open()
     assert [line.get("index") for line in lines] == ["theirs"]
-    others = ("changes", "conversations", "members", "meta")
+    others = ("changes", "conversations", "members", "state", "meta")
     names = ["messages", *(f"messages_{other}" for other in others)]
     assert script.last("listCollections")["filter"] == {"name": {"$in": names}}
     assert script.last("listIndexes")["listIndexes"] == "messages"

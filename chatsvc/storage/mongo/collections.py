@@ -29,6 +29,7 @@ class CollectionNames(NamedTuple):
     changes: str
     conversations: str
     members: str
+    state: str
     dead_letters: str
     dead_letter_parts: str
     meta: str
@@ -42,6 +43,7 @@ class CollectionNames(NamedTuple):
             changes=f"{messages}_changes",
             conversations=f"{messages}_conversations",
             members=f"{messages}_members",
+            state=f"{messages}_state",
             dead_letters=letters,
             dead_letter_parts=f"{letters}_parts",
             meta=f"{messages}_meta",

@@ -14,6 +14,7 @@ from chatsvc.storage.mongo.connection import SIMPLE, MongoConnection
 from chatsvc.storage.mongo.insertion import Insertion
 from chatsvc.storage.mongo.large_set_writes import LargeSetWrites
 from chatsvc.storage.mongo.large_sets import LargeSets
+from chatsvc.storage.mongo.member_channels import MemberChannels
 from chatsvc.storage.mongo.own_documents import OwnDocuments
 from chatsvc.storage.ports.lifecycle import StoreLifecycle, Versions
 
@@ -62,14 +63,17 @@ class MongoDatabase(StoreLifecycle):
         self._messages = connection.to_write(names.messages)
         self._changes = connection.to_write(names.changes)
         self._conversations = connection.to_write(names.conversations)
+        self._state = connection.to_write(names.state)
         self._meta = connection.to_write(names.meta)
         self._read_messages = connection.to_read(names.messages)
         self._read_changes = connection.to_read(names.changes)
         self._read_conversations = connection.to_read(names.conversations)
+        self._read_state = connection.to_read(names.state)
         self._read_letters = connection.to_read(names.dead_letters)
         self._read_meta = connection.to_read(names.meta)
         self._own = OwnDocuments(connection, self._read_messages)
         self._large_sets = LargeSets(connection, names)
+        self._member_channels = MemberChannels(connection, names, self._large_sets)
         self._large_set_writes = LargeSetWrites(connection, names)
         self._message_insertion = Insertion(connection, self._messages, self._meta, by="_id")
         self._change_insertion = Insertion(connection, self._changes, self._meta, by="id")
@@ -107,7 +111,7 @@ class MongoDatabase(StoreLifecycle):
 
     async def _bring_up(self, connection: MongoConnection) -> str:
         names = self._names
-        others = [names.changes, names.conversations, names.members, names.meta]
+        others = [names.changes, names.conversations, names.members, names.state, names.meta]
         await inspect(
             connection, connection.to_write(names.messages), list(map(connection.to_write, others))
         )

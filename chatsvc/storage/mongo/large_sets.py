@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 from chatsvc.core.ids import format_id
+from chatsvc.core.membership import is_member_channel
 from chatsvc.storage.mongo.collections import CollectionNames
 from chatsvc.storage.mongo.connection import SIMPLE, MongoConnection
 from chatsvc.storage.mongo.documents import Document, People
@@ -60,7 +61,16 @@ class LargeSets:
             {"_id": {"$gte": f"{user},", "$lt": f"{user}-"}}, {"channel": 1}, collation=SIMPLE
         ).batch_size(AT_ONCE)
         members = await self._connection.read(lambda: mine.to_list(None))
-        channels = [member["channel"] for member in members]
+        return await self.reaching([member["channel"] for member in members], after=after)
+
+    async def reaching(self, channels: Sequence[str], *, after: int = 0) -> list[LargeSet]:
+        """Those of the channels that may have a record above an id, in no order.
+
+        Groups and rooms are kept the same way.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
         found: list[LargeSet] = []
         above = {"$gt": format_id(max(after, 0))}
         for part in in_parts(channels):
@@ -88,6 +98,7 @@ class LargeSets:
             if "audience" not in document
             and "participants" not in document
             and isinstance(channel := document.get("channel"), str)
+            and not is_member_channel(channel)
             and channel not in known
         }
         if not wanted:

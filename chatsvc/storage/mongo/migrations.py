@@ -12,7 +12,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from chatsvc.core.errors import StoreUnavailable, version_too_new
 from chatsvc.storage import store_versions
 from chatsvc.storage.mongo import from_version_2
-from chatsvc.storage.mongo.collections import CollectionNames
+from chatsvc.storage.mongo.collections import LOWEST, CollectionNames
 from chatsvc.storage.mongo.connection import SIMPLE, Collection, MongoConnection
 from chatsvc.storage.mongo.dead_letters import MongoDeadLetters
 from chatsvc.storage.mongo.documents import Document
@@ -76,6 +76,26 @@ _LARGE_SET_INDEX: Final = IndexModel(  # all that a reader wants to know of many
     name="large_sets",
     partialFilterExpression={"large": True},
     collation=SIMPLE,
+)
+_STATE_INDEXES: Final = (
+    IndexModel(  # all that a reader wants to know of many of them
+        [
+            ("user", ASCENDING),
+            ("last", ASCENDING),
+            ("channel", ASCENDING),
+            ("joined", ASCENDING),
+            ("visible_from", ASCENDING),
+        ],
+        name="memberships",
+        partialFilterExpression={"joined": {"$gt": LOWEST}},
+        collation=SIMPLE,
+    ),
+    IndexModel(
+        [("_id", ASCENDING), ("dissolved", ASCENDING)],
+        name="dissolved",
+        partialFilterExpression={"dissolved": {"$gt": LOWEST}},
+        collation=SIMPLE,
+    ),
 )
 _CONVERSATION_INDEXES: Final = (
     IndexModel(
@@ -189,6 +209,7 @@ async def _keep_large_sets_by_conversation(
     await _create(connection, names.messages, [_INBOX_INDEX])
     await _create(connection, names.changes, _CHANGE_INDEXES)
     await _create(connection, names.conversations, [_LARGE_SET_INDEX])
+    await _create(connection, names.state, _STATE_INDEXES)
     if old:
         await from_version_2.upgrade(connection, names)
 

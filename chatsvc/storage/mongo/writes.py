@@ -2,7 +2,8 @@
 
 The order of the writes is that of :mod:`chatsvc.storage.mongo.large_set_writes`: what is needed
 to find a record is there before it, and a conversation tells of a message only after it. Of a
-small set nothing has to be there before, because its documents name its people.
+small set nothing has to be there before, because its documents name its people. The rows of the
+log's state come first of all: a reader that finds a record knows who was a member by then.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from typing import Final, NamedTuple
 from chatsvc.core.kinds import Kinds
 from chatsvc.core.record import Record
 from chatsvc.storage.bodies import conflicting, partition_records, sameness
+from chatsvc.storage.mongo.bulk import update_all
 from chatsvc.storage.mongo.changes import encode_change
 from chatsvc.storage.mongo.conversation_updates import BatchConversations
 from chatsvc.storage.mongo.database import MongoDatabase
 from chatsvc.storage.mongo.documents import Encoded, encode
+from chatsvc.storage.mongo.state_documents import updates_of
 from chatsvc.storage.ports.messages import MessageWriter, Rejection
+from chatsvc.storage.state_rows import rows_of
 
 _PART: Final = 1000
 """Records that are encoded and inserted in one go."""
@@ -39,6 +43,7 @@ class MongoWrites(MongoDatabase, MessageWriter):
         self._require_open()
         if not records:
             return []
+        await update_all(self._connection, self._state, updates_of(rows_of(records)))
         conversations = BatchConversations()
         rejections: list[Rejection] = []
         parts = [records[at : at + _PART] for at in range(0, len(records), _PART)]
