@@ -240,17 +240,23 @@ async def test_indexes_are_those_that_the_queries_need(
     key, ahead = (("sender", 1), ("channel", 1), ("client_id", 1)), (("minted_ahead_ms", 1),)
     client_ids = {(*key, ("_id", 1)), ahead}
     expected: dict[str, set[Any]] = {
-        "messages": {(("channel", 1), ("_id", 1)), (("audience", 1), ("_id", 1)), *client_ids},
+        "messages": {
+            *(((name, 1), ("_id", 1)) for name in ("channel", "audience", "for_members")),
+            *client_ids,
+        },
         "messages_changes": {
             (("id", 1),),
-            (("channel", 1), ("id", 1)),
-            (("audience", 1), ("id", 1)),
+            *(((name, 1), ("id", 1)) for name in ("channel", "audience", "for_members")),
             (*key, ("id", 1)),
             ahead,
         },
         "messages_conversations": {
             (("audience", 1), ("last_id", -1)),
             (("large", 1), ("_id", 1), ("last_record", 1), ("last_id", 1)),
+        },
+        "messages_state": {
+            tuple((name, 1) for name in ("user", "last", "channel", "joined", "visible_from")),
+            (("_id", 1), ("dissolved", 1)),
         },
         "messages_dead_letters": client_ids,
     }

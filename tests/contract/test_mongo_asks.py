@@ -19,6 +19,7 @@ from chatsvc.core.record import pack
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.mongo.dead_letters import MongoDeadLetters
 from chatsvc.storage.mongo.documents import to_document
+from chatsvc.storage.mongo.state_documents import INTERVAL_FIELDS
 from chatsvc.storage.mongo.store import MongoStore
 from chatsvc.storage.ports.dead_letters import DeadLetter
 from chatsvc.storage.ports.membership import ChannelRow
@@ -128,7 +129,7 @@ async def everything(script: Script, store: MongoStore) -> None:
     await store.count_user_records("bob", Bounds(7))
     await store.conversations("bob", before=1 << 60, limit=3)
     await store.members("bob", "alice,bob")
-    await store.intervals("bob", ",g:team")
+    await store.members("bob", ",g:team")
     await store.put_state([ChannelRow(",g:team", Channel(), 1)])
     await store.state_page("", 7)
     await store.get(5)
@@ -247,6 +248,7 @@ LEAST: dict[str, tuple[Callable[[MongoStore], Awaitable[object]], Asked]] = {
         [
             ("messages_conversations", None, 7, {"last_id": -1}),
             ("messages_members", {"channel": 1}, None, None),
+            ("messages_state", INTERVAL_FIELDS, None, None),
         ],
     ),
 }

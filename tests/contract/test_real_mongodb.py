@@ -16,11 +16,13 @@ from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import Bounds
 from chatsvc.storage.mongo.store import MongoStore
 from testkit import mongod
+from testkit.groups import at, group_message, joined, left
 from testkit.records import record, records
 
 pytestmark = pytest.mark.real_mongodb
 
 LIMIT = 10
+GROUPS = 40
 Profile = list[dict[str, Any]]
 
 
@@ -79,6 +81,51 @@ async def test_every_read_walks_an_index_and_little_more_than_it_returns(
         assert read["keysExamined"] <= LIMIT + 2, read
         assert not read.get("hasSortStage"), read
         assert any(word in read["planSummary"] for word in ("IXSCAN", "IDHACK")), read
+
+
+def group(number: int) -> str:
+    return f",g:{number:02}"
+
+
+async def test_groups_are_merged_from_ranges_of_an_index_without_a_sort(
+    store: MongoStore, mongo_db: str, other: MongoClient[dict[str, Any]]
+) -> None:
+    await store.write([joined(n, "alice", channel=group(n)) for n in range(GROUPS)])
+    await store.write(
+        [group_message(n, channel=group(n % GROUPS)) for n in range(GROUPS, 20 * GROUPS)]
+    )
+    await store.write([left(20 * GROUPS, "alice", 0, channel=group(0))])
+    database = other[mongo_db]
+    database.command("profile", 2)
+    await store.user_page("alice", Bounds(LIMIT))
+    await store.user_page("alice", Bounds(LIMIT, after=at(300), newest=False))
+    await store.user_records("alice", Bounds(LIMIT, before=at(300)))
+    await store.count_user_records("alice", Bounds(LIMIT))
+    await store.conversations("alice", before=MAX_ID, limit=LIMIT)
+    await store.channel_page(group(7), Bounds(LIMIT))
+    await store.channel_records(group(7), Bounds(LIMIT), reader="alice")
+    await store.members("alice", group(7))
+    await store.state_page("", LIMIT)
+    database.command("profile", 0)
+    places = ["messages", "messages_changes", "messages_conversations", "messages_state"]
+    reads: Profile = list(
+        database["system.profile"].find(
+            {
+                "op": {"$in": ["query", "command"]},
+                "ns": {"$in": [f"{mongo_db}.{one}" for one in places]},
+            }
+        )
+    )
+    assert len(reads) > 30
+    for read in reads:
+        assert not read.get("hasSortStage"), read
+        assert "COLLSCAN" not in read["planSummary"], read
+        assert read["keysExamined"] <= 3 * GROUPS + LIMIT, read
+        assert read["docsExamined"] <= GROUPS + LIMIT + 1, read
+    merged = [one for one in reads if "$or" in one["command"].get("filter", {})]
+    assert {one["ns"].rpartition(".")[2] for one in merged} == {"messages", "messages_changes"}
+    for read in merged:
+        assert read["docsExamined"] <= LIMIT + 1, "what is merged are keys"
 
 
 async def test_the_optional_index_is_used_for_client_ids(

@@ -3,7 +3,7 @@
 ``id`` is the record's. A document's ``_id`` is the same, or, of a kind that is ``latest``, what it
 is about: its channel, kind and target, as a JSON array. So there is one document for each, the
 newest replaces an older one in one step, and an older one that comes later finds the place taken.
-As with messages, ``audience`` is there for small sets alone.
+As with messages, ``audience`` is there for small sets, and where a record of a group names people.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def change_entry(document: Document, known: PeopleOf) -> Entry | None:
         channel=document["channel"],
         sender=document["sender"],
         origin=document["origin"],
-        audience=people,
+        audience=tuple(document.get("audience", people)),
         body=kept_body(document, people),
         kind=document["kind"],
     )

@@ -21,6 +21,9 @@ from chatsvc.storage.mongo.documents import Document
 LOWEST: Final = "0" * 16
 HIGHEST: Final = "f" * 16
 
+MEMBERS_INDEX: Final = "members"
+"""The name of an index that queries name: of records that are for all members of a channel."""
+
 
 class CollectionNames(NamedTuple):
     """The collections of a store; what is not the messages' is named after it."""

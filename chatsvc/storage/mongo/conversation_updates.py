@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from chatsvc.core.audience import is_large
 from chatsvc.core.ids import format_id
+from chatsvc.core.membership import is_member_channel
 from chatsvc.core.record import Record
 from chatsvc.storage.mongo.bulk import Update, update_all
 from chatsvc.storage.mongo.collections import LOWEST
 from chatsvc.storage.mongo.connection import SIMPLE, Collection, MongoConnection
-from chatsvc.storage.mongo.documents import Document, Encoded
+from chatsvc.storage.mongo.documents import Document, Encoded, has_audience
 
 
 class BatchConversations:
     """The newest record of each conversation of a batch, as they come.
 
     Both halves are ``last_record``, which the large sets have beforehand
-    (:mod:`chatsvc.storage.mongo.large_set_writes`), and what a conversation is listed by.
+    (:mod:`chatsvc.storage.mongo.large_set_writes`), and what a conversation is listed by. A group
+    or a room is listed by a message of its members': who is none any more needs another one, so
+    its document names the message and does not hold it.
     """
 
     def __init__(self) -> None:
@@ -26,11 +28,19 @@ class BatchConversations:
 
     def add_messages(self, stored: Iterable[Encoded]) -> None:
         """Messages that were stored, ascending by id."""
-        self._messages |= {one.record.channel: one for one in stored}
+        self._messages |= {
+            one.record.channel: one
+            for one in stored
+            if not (is_member_channel(one.record.channel) and one.record.audience)
+        }
 
     def add_changes(self, stored: Iterable[Record]) -> None:
-        """Changes that were stored, ascending by id; those of large sets change nothing here."""
-        self._changes |= {one.channel: one for one in stored if not is_large(one.audience)}
+        """Changes that were stored, ascending by id; only those of small sets do anything here."""
+        self._changes |= {
+            one.channel: one
+            for one in stored
+            if has_audience(one) and not is_member_channel(one.channel)
+        }
 
     async def write(self, connection: MongoConnection, conversations: Collection) -> None:
         """Make or move on their documents.
@@ -72,8 +82,10 @@ def _listed_by(one: Encoded) -> Update:
     """By a message. A conversation never goes back: only from an older one."""
     position = format_id(one.record.id)
     query = {"_id": one.record.channel, "last_id": {"$lt": position}}
+    if is_member_channel(one.record.channel):
+        return Update(query, {"$set": {"last_id": position}}, upsert=False)
     listed: Document = {"last_id": position, "last_message": one.document}
-    if is_large(one.record.audience):
+    if not has_audience(one.record):
         return Update(query, {"$set": listed}, upsert=False)
     people = list(one.record.audience)
     return Update(

@@ -14,6 +14,7 @@ from chatsvc.storage.mongo.connection import SIMPLE, MongoConnection
 from chatsvc.storage.mongo.insertion import Insertion
 from chatsvc.storage.mongo.large_set_writes import LargeSetWrites
 from chatsvc.storage.mongo.large_sets import LargeSets
+from chatsvc.storage.mongo.listed_channels import ListedChannels
 from chatsvc.storage.mongo.member_channels import MemberChannels
 from chatsvc.storage.mongo.own_documents import OwnDocuments
 from chatsvc.storage.ports.lifecycle import StoreLifecycle, Versions
@@ -74,6 +75,7 @@ class MongoDatabase(StoreLifecycle):
         self._own = OwnDocuments(connection, self._read_messages)
         self._large_sets = LargeSets(connection, names)
         self._member_channels = MemberChannels(connection, names, self._large_sets)
+        self._listed_channels = ListedChannels(connection, self._read_messages, self._own)
         self._large_set_writes = LargeSetWrites(connection, names)
         self._message_insertion = Insertion(connection, self._messages, self._meta, by="_id")
         self._change_insertion = Insertion(connection, self._changes, self._meta, by="id")

@@ -12,6 +12,10 @@ in a collection of their own would be as many documents with two index entries e
 large set stand in its conversation's document alone, and a body is composed with them when it is
 read. Documents of version 1 have both lists, whoever they are for; what a large set had then was
 taken out by the upgrade.
+
+A record of a group or a room (:mod:`chatsvc.core.membership`) has an ``audience`` only where it
+names whom it is for, and otherwise its channel once more, as ``for_members``: an index finds what
+is for all members and nothing else (``docs/decisions/0022``). Messages there name no participants.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ from chatsvc.core.audience import is_large
 from chatsvc.core.conversation import Conversation
 from chatsvc.core.errors import VersionTooNew
 from chatsvc.core.ids import MAX_ID, created_at, format_id, id_ms
+from chatsvc.core.membership import is_member_channel
 from chatsvc.core.message import MESSAGE
 from chatsvc.core.page import Bounds, Entry
 from chatsvc.core.record import Record
@@ -116,8 +121,10 @@ def common_fields(record: Record) -> Document:
         "origin": record.origin,
         "digest": record.digest,
     }
-    if not is_large(record.audience):
+    if has_audience(record):
         fields["audience"] = list(record.audience)
+    elif is_member_channel(record.channel):
+        fields["for_members"] = record.channel
     if record.client_id is not None:
         fields["client_id"] = record.client_id
         ahead = minted_ahead_ms(record)
@@ -126,13 +133,20 @@ def common_fields(record: Record) -> Document:
     return fields
 
 
+def has_audience(record: Record) -> bool:
+    """Whether the people of a record stand in its document, and an index finds it by them."""
+    if is_member_channel(record.channel):
+        return bool(record.audience)
+    return not is_large(record.audience)
+
+
 def body_fields(record: Record) -> Document:
     """The JSON of a record as it was sent; without the list of participants of a large set.
 
     That list is cut out, and ``participants_at`` says where: the same bytes put in there give
     back the same JSON.
     """
-    if is_large(record.audience):
+    if not has_audience(record):
         at = record.body.find(listed := _listed(record.audience))
         if at >= 0:
             rest = record.body[:at] + record.body[at + len(listed) :]
@@ -141,10 +155,12 @@ def body_fields(record: Record) -> Document:
 
 
 def people_of(document: Document, known: PeopleOf) -> People | None:
-    """The participants of a record's conversation.
+    """The participants of a record's conversation; of a group or a room none.
 
     ``None`` where they are not known: the conversation was deleted in the meantime.
     """
+    if is_member_channel(document["channel"]):
+        return ()
     people = document.get("participants", document.get("audience"))
     return tuple(people) if people is not None else known.get(document["channel"])
 
@@ -250,6 +266,7 @@ def _fields_express_body(record: Record, body: dict[str, Any], document: Documen
         and body["channel"] == record.channel
         and body["sender"] == record.sender
         and isinstance(body["content"], str)
+        and not (is_member_channel(record.channel) and body["participants"])
         and body.get("client_id") == record.client_id
         and ("client_id" in body) == ("client_id" in document)
         and ("metadata" in body) == ("metadata" in document)

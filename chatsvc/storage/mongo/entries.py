@@ -1,11 +1,12 @@
 """Entries of messages and changes: of a conversation, and of a user, merged from several reads.
 
-A user's are those of the small sets, by the index of ``audience``, and those of the user's large
-sets, by the index of ``channel``. The server merges up to 200 ranges of an index that a query
-asks to be sorted (``internalQueryMaxScansToExplode``); of more it would sort everything that is
-in them. So large sets are asked for in parts of that many, and what is found bounds the next
-part: a page of the newest begins with the sets that have the newest records, and ends where the
-next one's are older than what was found.
+A user's are those that name the user, by the index of ``audience``, those of the user's large
+sets, by the index of ``channel``, and those of the user's groups and rooms
+(:mod:`chatsvc.storage.mongo.ranges`). The server merges up to 200 ranges of an index that a query
+asks to be sorted (``internalQueryMaxScansToExplode``); of more it would sort everything that is in
+them. So they are asked for in parts of that many, and what is found bounds the next part: a page
+of the newest begins with those that have the newest records, and ends where the next one's are
+older than what was found.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from chatsvc.core.ids import format_id
+from chatsvc.core.membership import is_member_channel
 from chatsvc.core.page import Bounds, Entry, take
+from chatsvc.storage.mongo.collections import MEMBERS_INDEX
 from chatsvc.storage.mongo.connection import SIMPLE, Collection
 from chatsvc.storage.mongo.database import MongoDatabase
 from chatsvc.storage.mongo.documents import Document, People, PeopleOf, id_range
 from chatsvc.storage.mongo.large_sets import in_parts
+from chatsvc.storage.mongo.own_documents import within
+from chatsvc.storage.mongo.ranges import Range, ranges_of, within_ranges
 
 RANGES: Final = 200
 """Ranges of an index that the server merges without sorting what is in them."""
@@ -50,31 +55,40 @@ class MongoEntries(MongoDatabase):
         return self._own.convert(found, partial(_entry, source.entry, known))
 
     async def _channel_entries(
-        self, channel: str, bounds: Bounds, sources: Sequence[Source]
+        self, channel: str, bounds: Bounds, sources: Sequence[Source], reader: str | None = None
     ) -> list[Entry]:
+        """Without those that name people, or with those that name ``reader``."""
         self._require_open()
+        query: Document = {"channel": channel}
+        if is_member_channel(channel):
+            named = {"audience": {"$in": [None, reader]}}
+            query = {"for_members": channel} if reader is None else query | named
         found: list[Entry] = []
         for source in sources:
-            found = await self._add(found, source, {"channel": channel}, bounds)
+            found = await self._add(found, source, query, bounds)
         return found
 
     async def _user_entries(
         self, user: str, bounds: Bounds, sources: Sequence[Source]
     ) -> list[Entry]:
         self._require_open()
-        small, large = await asyncio.gather(
-            self._small_entries(user, bounds, sources),
+        found, sets, channels = await asyncio.gather(
+            self._named_entries(user, bounds, sources),
             self._large_sets.of(user, after=bounds.after),
+            self._member_channels.of(user, after=bounds.after),
         )
         # By ``last_record`` for messages too: ``last_id`` follows what is stored.
-        large.sort(key=lambda one: one.last_record, reverse=bounds.newest)
-        found = small
+        sets.sort(key=lambda one: one.last_record, reverse=bounds.newest)
+        ranges = sorted(ranges_of(channels), key=lambda one: one.last, reverse=bounds.newest)
         for source in sources:
-            for part in in_parts(large, RANGES):
+            for some in in_parts(sets, RANGES):
                 rest = _narrowed(found, bounds)
-                channels = [one.channel for one in part if one.last_record > rest.after]
-                if channels:
-                    query = {"channel": {"$in": channels}}
+                if large := [one.channel for one in some if one.last_record > rest.after]:
+                    query: Document = {"channel": {"$in": large}}
+                    found = await self._add(found, source, query, bounds)
+            for part in in_parts(ranges, RANGES):
+                if wanted := _overlapping(part, _narrowed(found, bounds)):
+                    query = within_ranges(wanted, source.by)
                     found = await self._add(found, source, query, bounds)
         return found
 
@@ -87,15 +101,22 @@ class MongoEntries(MongoDatabase):
         for source in sources:
             counted += await self._count(source, {"audience": user}, bounds, counted)
         if counted < bounds.limit:
-            large = await self._large_sets.of(user, after=bounds.after)
-            channels = [one.channel for one in large]
+            sets, channels = await asyncio.gather(
+                self._large_sets.of(user, after=bounds.after),
+                self._member_channels.of(user, after=bounds.after),
+            )
+            large = [one.channel for one in sets]
+            ranges = _overlapping(ranges_of(channels), bounds)
             for source in sources:
-                for part in in_parts(channels):
-                    query = {"channel": {"$in": part}}
+                for some in in_parts(large):
+                    query: Document = {"channel": {"$in": some}}
+                    counted += await self._count(source, query, bounds, counted)
+                for part in in_parts(ranges):
+                    query = within_ranges(part, source.by)
                     counted += await self._count(source, query, bounds, counted)
         return counted
 
-    async def _small_entries(
+    async def _named_entries(
         self, user: str, bounds: Bounds, sources: Sequence[Source]
     ) -> list[Entry]:
         found: list[Entry] = []
@@ -119,6 +140,7 @@ class MongoEntries(MongoDatabase):
             partial(_entry, source.entry, known),
             _body_size,
             prepare=lambda documents: self._large_sets.look_up(documents, known),
+            index=_index_for(query),
         )
         return _merged(found, part, bounds)
 
@@ -126,9 +148,12 @@ class MongoEntries(MongoDatabase):
         wanted = bounds.limit - counted
         if wanted < 1:  # to MongoDB, a limit of 0 is none
             return 0
-        asked = query | {source.by: id_range(bounds)}
+        asked = within(query, source.by, id_range(bounds))
+        options: dict[str, Any] = {"limit": wanted, "collation": SIMPLE}
+        if (index := _index_for(query)) is not None:
+            options["hint"] = index
         return await self._connection.read(
-            lambda: source.collection.count_documents(asked, limit=wanted, collation=SIMPLE)
+            lambda: source.collection.count_documents(asked, **options)
         )
 
 
@@ -136,6 +161,15 @@ def _entry(
     entry: Callable[[Document, PeopleOf], Entry | None], known: PeopleOf, document: Document
 ) -> Entry | None:
     return entry(document, known)
+
+
+def _index_for(query: Document) -> str | None:
+    """The name of the index that a query must use, if it has to be told."""
+    return MEMBERS_INDEX if "$or" in query else None
+
+
+def _overlapping(ranges: Sequence[Range], bounds: Bounds) -> list[Range]:
+    return [one for one in ranges if one.last > bounds.after and one.first < bounds.before]
 
 
 def _narrowed(found: Sequence[Entry], bounds: Bounds) -> Bounds:

@@ -13,6 +13,10 @@ So at whatever point a process dies, what is stored is found, and nothing is tol
 stored: members without a conversation are passed over, a ``last_record`` that is too high only
 makes a reader look in vain, and what is listed follows what is stored.
 
+Groups and rooms are kept as large sets are, but nobody is listed with them: who is a member, the
+rows of the log's state say. A record of theirs that names whom it is for is found by its own
+document, and changes nothing here.
+
 A set is ended the other way round: its conversation is marked, the members go, and it goes last.
 One that is marked counts as not there when a record is to be written, so its members are written
 again; one that was left marked is found by its ``last_record``. No two of these run at once in a
@@ -28,13 +32,13 @@ from typing import Final
 
 from pymongo import InsertOne
 
-from chatsvc.core.audience import is_large
 from chatsvc.core.ids import format_id
+from chatsvc.core.membership import is_member_channel
 from chatsvc.core.record import Record
 from chatsvc.storage.mongo.bulk import Update, bulk, update_all
 from chatsvc.storage.mongo.collections import LOWEST, CollectionNames
 from chatsvc.storage.mongo.connection import SIMPLE, Collection, MongoConnection
-from chatsvc.storage.mongo.documents import Document
+from chatsvc.storage.mongo.documents import Document, has_audience
 from chatsvc.storage.mongo.large_sets import in_parts, member_id
 
 _SETS_AT_ONCE: Final = 20
@@ -64,7 +68,7 @@ class LargeSetWrites:
         newest: dict[str, Record] = {}
         for one in records:
             held = newest.get(one.channel)
-            if is_large(one.audience) and (held is None or one.id > held.id):
+            if not has_audience(one) and (held is None or one.id > held.id):
                 newest[one.channel] = one
         if not newest:
             return
@@ -118,7 +122,8 @@ class LargeSetWrites:
         ending = which | {"ending": True}
         cursor = self._conversations.find(ending, {"participants": 1}, collation=SIMPLE)
         for document in await self._connection.write(lambda: cursor.to_list(None)):
-            ids = [member_id(user, document["_id"]) for user in document["participants"]]
+            people = document.get("participants", ())
+            ids = [member_id(user, document["_id"]) for user in people]
             members = {"_id": {"$in": ids}}
             await self._connection.write(
                 lambda members=members: self._members.delete_many(members, collation=SIMPLE)  # type: ignore[misc]
@@ -148,14 +153,13 @@ async def add_members(
 
 
 def _begin(newest: Record) -> Update:
+    fresh: Document = {"large": True, "last_id": LOWEST}
+    if not is_member_channel(newest.channel):
+        fresh["participants"] = list(newest.audience)
     return Update(
         {"_id": newest.channel},
         {
-            "$setOnInsert": {
-                "participants": list(newest.audience),
-                "large": True,
-                "last_id": LOWEST,
-            },
+            "$setOnInsert": fresh,
             "$max": {"last_record": format_id(newest.id)},
             "$unset": {"ending": ""},
         },

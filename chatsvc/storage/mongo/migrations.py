@@ -12,7 +12,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from chatsvc.core.errors import StoreUnavailable, version_too_new
 from chatsvc.storage import store_versions
 from chatsvc.storage.mongo import from_version_2
-from chatsvc.storage.mongo.collections import LOWEST, CollectionNames
+from chatsvc.storage.mongo.collections import LOWEST, MEMBERS_INDEX, CollectionNames
 from chatsvc.storage.mongo.connection import SIMPLE, Collection, MongoConnection
 from chatsvc.storage.mongo.dead_letters import MongoDeadLetters
 from chatsvc.storage.mongo.documents import Document
@@ -37,6 +37,16 @@ def _key_index(by: str) -> IndexModel:
         ],
         name="client_id",
         partialFilterExpression={"client_id": {"$exists": True}},
+        collation=SIMPLE,
+    )
+
+
+def _members_index(by: str) -> IndexModel:
+    """The index of records that are for all members of a group or a room."""
+    return IndexModel(
+        [("for_members", ASCENDING), (by, ASCENDING)],
+        name=MEMBERS_INDEX,
+        partialFilterExpression={"for_members": {"$exists": True}},
         collation=SIMPLE,
     )
 
@@ -127,6 +137,7 @@ async def bring_up(connection: MongoConnection, names: CollectionNames, *, upgra
         raise version_too_new("the store", meta["v"], len(STEPS))
     found = version_of(meta)
     if found == len(STEPS):
+        await _make_member_indexes(connection, names)
         return str(meta["identity"])
     # Where its own document was lost, what else is there says that it is no fresh store.
     old = found > 0 or await _has_conversations(connection, names)
@@ -209,9 +220,16 @@ async def _keep_large_sets_by_conversation(
     await _create(connection, names.messages, [_INBOX_INDEX])
     await _create(connection, names.changes, _CHANGE_INDEXES)
     await _create(connection, names.conversations, [_LARGE_SET_INDEX])
-    await _create(connection, names.state, _STATE_INDEXES)
+    await _make_member_indexes(connection, names)
     if old:
         await from_version_2.upgrade(connection, names)
+
+
+async def _make_member_indexes(connection: MongoConnection, names: CollectionNames) -> None:
+    """At every opening: queries name one of them, and fail where it was dropped."""
+    await _create(connection, names.messages, [_members_index("_id")])
+    await _create(connection, names.changes, [_members_index("id")])
+    await _create(connection, names.state, _STATE_INDEXES)
 
 
 async def _create(connection: MongoConnection, name: str, indexes: Sequence[IndexModel]) -> None:

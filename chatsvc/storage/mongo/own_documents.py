@@ -20,6 +20,16 @@ T = TypeVar("T")
 _logger = structlog.get_logger("chatsvc.store")
 
 
+def within(query: Document, by: str, between: Document) -> Document:
+    """The condition, and that ids are between two.
+
+    Of an ``$or`` in each of its parts, each of which is then a range of an index.
+    """
+    if "$or" not in query:
+        return query | {by: between}
+    return {"$or": [part | {by: part.get(by, {}) | between} for part in query["$or"]]}
+
+
 class OwnDocuments:
     """Reads documents that have chatsvc's form; passes over others, and says so once.
 
@@ -43,11 +53,13 @@ class OwnDocuments:
         size: Callable[[T], int],
         fields: Document | None = None,
         prepare: Prepare | None = None,
+        index: str | None = None,
     ) -> list[T]:
         """Documents of chatsvc in the order asked for, as far as the bounds go.
 
         For each document that is not, one more is read, or the page would look like the last
-        one. ``prepare`` is :func:`~chatsvc.storage.mongo.pages.read_page`'s.
+        one. ``prepare`` is :func:`~chatsvc.storage.mongo.pages.read_page`'s, ``index`` the name of
+        the one that must be used.
         """
         found: list[T] = []
         between = id_range(bounds)
@@ -59,7 +71,9 @@ class OwnDocuments:
                 seen.append({by: document[by]})
                 return self.convert(document, convert)
 
-            cursor = collection.find(query | {by: between}, fields, collation=SIMPLE)
+            cursor = collection.find(
+                within(query, by, between), fields, collation=SIMPLE, hint=index
+            )
             ordered = cursor.sort(by, DESCENDING if bounds.newest else ASCENDING)
             bound = max(bytes_left, 0)
             part = await self._connection.read(

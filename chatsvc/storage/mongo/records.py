@@ -24,7 +24,7 @@ class MongoRecords(MongoMessages, RecordReader):
         return await self._user_entries(user, bounds, self._sources())
 
     async def channel_records(self, channel: str, bounds: Bounds, *, reader: str) -> list[Entry]:
-        return await self._channel_entries(channel, bounds, self._sources())
+        return await self._channel_entries(channel, bounds, self._sources(), reader)
 
     async def count_user_records(self, user: str, bounds: Bounds) -> int:
         return await self._count_user_entries(user, bounds, self._sources())

@@ -28,7 +28,7 @@ async def store(place: Place) -> AsyncIterator[MessageStore]:
     await store.close()
 
 
-STATE_IS_KEPT_BY = (MemoryPlace, SqlitePlace)
+STATE_IS_KEPT_BY = (MemoryPlace, SqlitePlace, MongoPlace)
 
 
 @pytest.fixture
