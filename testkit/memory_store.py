@@ -7,6 +7,8 @@ import builtins
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from chatsvc.core.conversation import Conversation
 from chatsvc.core.errors import StoreUnavailable, VersionTooNew
 from chatsvc.core.ids import id_ms
@@ -14,6 +16,7 @@ from chatsvc.core.kinds import Kinds
 from chatsvc.core.membership import Interval, is_member_channel
 from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, take
+from chatsvc.core.projection import NO_PROJECTIONS, Projections
 from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.bodies import conflicting, decode_participants, partition_records, sameness
@@ -27,6 +30,7 @@ from chatsvc.storage.ports.lifecycle import Versions
 from chatsvc.storage.ports.membership import StatePage, StateRow
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.ports.messages import Rejection
+from testkit.memory_projections import MemoryProjections, MemoryRows
 from testkit.memory_state import MemoryState, is_for_reader
 
 
@@ -73,6 +77,7 @@ class MemoryDisk:
     letters: dict[int, DeadLetter] = field(default_factory=dict)
     state: MemoryState = field(default_factory=MemoryState)
     mark: Mark | None = None
+    rows: dict[str, MemoryRows] = field(default_factory=dict)
 
 
 class MemoryStore(MessageStore):
@@ -86,12 +91,23 @@ class MemoryStore(MessageStore):
     ``answers_lost`` makes so many advances of the watermark fail after they were made.
     """
 
-    def __init__(self, disk: MemoryDisk | None = None, *, kinds: Kinds = MESSAGES_ONLY) -> None:
+    def __init__(
+        self,
+        disk: MemoryDisk | None = None,
+        *,
+        kinds: Kinds = MESSAGES_ONLY,
+        projections: Projections = NO_PROJECTIONS,
+    ) -> None:
         self.kinds = kinds
         self.disk = disk or MemoryDisk(version=1)
         self.is_open = disk is None
         self.letters = MemoryLetters(self.disk.letters)
         self.dead_letters = self.letters
+        self.rows = MemoryProjections(
+            projections, self._check, lambda: self.mark.position if self.mark is not None else 0
+        )
+        self.rows.open(self.disk.rows)
+        self.projections = self.rows
         self.answers_lost = 0
         self.opened = 0
         self.away = False
@@ -112,6 +128,7 @@ class MemoryStore(MessageStore):
         self.disk.version = 1
         self.is_open = True
         self._check()
+        self.rows.open(self.disk.rows)
         self.opened += 1
 
     def find(self, disk: MemoryDisk) -> None:
@@ -185,16 +202,17 @@ class MemoryStore(MessageStore):
         self.disk.state.fold(records)
         refused = [one for one in records if self.refuse(one)]
         rejections = [Rejection(one, "refused", "a test says so") for one in refused]
-        decoded, unfit = partition_records(
-            [one for one in records if one not in refused], self.kinds
-        )
-        rejections += unfit
+        folded = self.rows.fold([one for one in records if one not in refused])
+        decoded, unfit = partition_records(folded.records, self.kinds)
+        rejections += [*folded.rejections, *unfit]
         for one, _ in decoded:
             held = self.records.get(one.id) or self.disk.changes.get(one.id)
             if held is None:
                 self._add(one)
             elif sameness(held) != sameness(one):
                 rejections.append(conflicting(one))
+        if records:
+            self.rows.write(folded.without(rejections), records[-1].id)
         return rejections
 
     def _add(self, one: Record) -> None:
@@ -211,6 +229,18 @@ class MemoryStore(MessageStore):
                     return
                 del changes[key]
         changes[one.id] = one
+
+    async def scan(
+        self, after: int, up_to: int, limit: int, max_bytes: int
+    ) -> builtins.list[Record]:
+        await self._wait()
+        held = self._everything
+        found = [
+            msgspec.structs.replace(held[key], touches=(), state=None, keys=())
+            for key in sorted(held)
+            if after < key <= up_to
+        ]
+        return take(found[:limit], lambda one: len(one.body), max_bytes)
 
     async def get_record(self, record_id: int) -> Entry | None:
         await self._wait()

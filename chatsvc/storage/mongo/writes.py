@@ -20,6 +20,7 @@ from chatsvc.storage.mongo.changes import encode_change
 from chatsvc.storage.mongo.conversation_updates import BatchConversations
 from chatsvc.storage.mongo.database import MongoDatabase
 from chatsvc.storage.mongo.documents import Encoded, encode
+from chatsvc.storage.mongo.projections import MongoProjections
 from chatsvc.storage.mongo.state_documents import updates_of
 from chatsvc.storage.ports.messages import MessageWriter, Rejection
 from chatsvc.storage.state_rows import rows_of
@@ -37,15 +38,21 @@ class _Part(NamedTuple):
 
 
 class MongoWrites(MongoDatabase, MessageWriter):
-    """Writes messages and changes with their conversations."""
+    """Writes messages and changes with their conversations, and the rows that they change."""
+
+    _projection_writes: MongoProjections
 
     async def write(self, records: Sequence[Record]) -> list[Rejection]:
         self._require_open()
         if not records:
             return []
         await update_all(self._connection, self._state, updates_of(rows_of(records)))
+        folded = await self._projection_writes.fold(records)
+        rejections = folded.rejections
+        records = folded.records
+        if not records:
+            return rejections
         conversations = BatchConversations()
-        rejections: list[Rejection] = []
         parts = [records[at : at + _PART] for at in range(0, len(records), _PART)]
         encoding = asyncio.ensure_future(asyncio.to_thread(_encode_all, parts[0], self._kinds))
         try:
@@ -61,6 +68,7 @@ class MongoWrites(MongoDatabase, MessageWriter):
         finally:
             await asyncio.wait([encoding])
         await conversations.write(self._connection, self._conversations)
+        await self._projection_writes.write(folded.without(rejections), records[-1].id)
         return rejections
 
     async def _write_part(self, part: _Part, conversations: BatchConversations) -> list[Rejection]:

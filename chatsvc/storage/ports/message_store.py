@@ -8,6 +8,7 @@ from chatsvc.storage.ports.dead_letters import HasDeadLetters
 from chatsvc.storage.ports.lifecycle import StoreLifecycle
 from chatsvc.storage.ports.membership import StateReader, StateWriter
 from chatsvc.storage.ports.messages import MessagePurger, MessageReader, MessageWriter
+from chatsvc.storage.ports.projections import HasProjections, RecordScan
 from chatsvc.storage.ports.records import RecordReader
 from chatsvc.storage.ports.watermark import StoreWatermark
 
@@ -19,11 +20,13 @@ class MessageStore(
     MessageReader,
     MessagePurger,
     RecordReader,
+    RecordScan,
     ConversationReader,
     ClientIdReader,
     StateReader,
     StateWriter,
     HasDeadLetters,
+    HasProjections,
 ):
     """Every port of the store, for an adapter to inherit."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from chatsvc.core.kinds import Kinds
 from chatsvc.core.message import MESSAGES_ONLY
+from chatsvc.core.projection import NO_PROJECTIONS, Projections
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.sqlite.client_ids import SqliteClientIds
 from chatsvc.storage.sqlite.connection import HISTORY_READERS, OPEN_SECONDS
@@ -13,8 +14,10 @@ from chatsvc.storage.sqlite.dead_letters import SqliteDeadLetters
 from chatsvc.storage.sqlite.listing import SqliteListing
 from chatsvc.storage.sqlite.membership import SqliteMembership
 from chatsvc.storage.sqlite.messages import SqliteMessages
+from chatsvc.storage.sqlite.projections import ProjectionWrites, SqliteProjections
 from chatsvc.storage.sqlite.purging import SqlitePurging
 from chatsvc.storage.sqlite.records import SqliteRecords
+from chatsvc.storage.sqlite.scanning import SqliteScan
 from chatsvc.storage.sqlite.watermark import SqliteWatermark
 from chatsvc.storage.sqlite.writes import SqliteWrites
 
@@ -24,6 +27,7 @@ class SqliteStore(
     SqlitePurging,
     SqliteMessages,
     SqliteRecords,
+    SqliteScan,
     SqliteListing,
     SqliteClientIds,
     SqliteMembership,
@@ -34,6 +38,7 @@ class SqliteStore(
 
     Args:
         kinds: those that it stores.
+        projections: whose rows it keeps.
 
     The other arguments are those of :class:`~chatsvc.storage.sqlite.connection.SqliteFile`.
     """
@@ -45,6 +50,7 @@ class SqliteStore(
         path: Path,
         *,
         kinds: Kinds = MESSAGES_ONLY,
+        projections: Projections = NO_PROJECTIONS,
         busy_seconds: float = 2.0,
         open_seconds: float = OPEN_SECONDS,
         upgrades: bool = False,
@@ -54,3 +60,9 @@ class SqliteStore(
         )
         self._kinds = kinds
         self.dead_letters = SqliteDeadLetters(self._writer, self._reader)
+        self._projection_writes = ProjectionWrites(projections)
+        self.projections = SqliteProjections(self._writer, self._history, self._projection_writes)
+
+    async def open(self) -> None:
+        await super().open()
+        await self._writer.run(self._projection_writes.make)

@@ -20,6 +20,7 @@ from chatsvc.storage.sqlite import conversations, messages, rows, state_rows
 from chatsvc.storage.sqlite.connection import SqliteFile
 from chatsvc.storage.sqlite.conversations import Stored
 from chatsvc.storage.sqlite.errors import UNFIT
+from chatsvc.storage.sqlite.projections import ProjectionWrites
 from chatsvc.storage.sqlite.statements import MAX_ROW_ID, NAMED, json_list, transaction
 from chatsvc.storage.state_rows import rows_of
 
@@ -28,21 +29,27 @@ class SqliteWrites(SqliteFile, MessageWriter):
     """Writes records of the kinds that it knows, with their conversations."""
 
     _kinds: Kinds
+    _projection_writes: ProjectionWrites
 
     async def write(self, records: Sequence[Record]) -> list[Rejection]:
         if not records:
             return []
-        rejections = await self._writer.run(lambda db: write_halving(db, records, self._kinds))
+        rejections = await self._writer.run(
+            lambda db: write_halving(db, records, self._kinds, self._projection_writes)
+        )
         self._shrinker.after_write()
         return rejections
 
 
 def write_halving(
-    db: sqlite3.Connection, records: Sequence[Record], kinds: Kinds
+    db: sqlite3.Connection,
+    records: Sequence[Record],
+    kinds: Kinds,
+    projections: ProjectionWrites,
 ) -> list[Rejection]:
     """A batch in one transaction; one that fails for a value is halved until it is found."""
     try:
-        return write_records(db, records, kinds)
+        return write_records(db, records, kinds, projections)
     except UNFIT as exc:
         if len(records) == 1:
             _fold_alone(db, records)
@@ -50,18 +57,27 @@ def write_halving(
             return [Rejection(records[0], "unfit", reason)]
     middle = len(records) // 2
     first, second = records[:middle], records[middle:]
-    return write_halving(db, first, kinds) + write_halving(db, second, kinds)
+    return [
+        *write_halving(db, first, kinds, projections),
+        *write_halving(db, second, kinds, projections),
+    ]
 
 
 def write_records(
-    db: sqlite3.Connection, records: Sequence[Record], kinds: Kinds = MESSAGES_ONLY
+    db: sqlite3.Connection,
+    records: Sequence[Record],
+    kinds: Kinds = MESSAGES_ONLY,
+    projections: ProjectionWrites | None = None,
 ) -> list[Rejection]:
-    """Store a batch, in one transaction.
+    """Store a batch with the rows that it changes, in one transaction.
 
     Raises:
         sqlite3.Error: nothing of the batch was stored.
     """
-    decoded, rejections = partition_records(records, kinds)
+    projections = projections or ProjectionWrites()
+    folded = projections.fold(records)
+    decoded, unfit = partition_records(folded.records, kinds)
+    rejections = [*folded.rejections, *unfit]
     fit: list[Record] = []
     for record, _ in decoded:
         if 0 < record.id <= MAX_ROW_ID:
@@ -80,6 +96,8 @@ def write_records(
         if fresh:
             stored = conversations.numbered(db, fresh)
             rows.insert(db, _of_all(fresh, stored, rejections), stored, kinds)
+        live = projections.write(db, folded.without(rejections), records[-1].id)
+    projections.committed(live)
     return rejections
 
 

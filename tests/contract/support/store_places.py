@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Protocol
 
+from chatsvc.core.projection import NO_PROJECTIONS, Projections
 from chatsvc.storage.mongo.store import MongoStore
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.sqlite.store import SqliteStore
@@ -18,7 +19,7 @@ from testkit.records import KINDS
 class Place(Protocol):
     """Where a store lies."""
 
-    def make(self) -> MessageStore:
+    def make(self, projections: Projections = NO_PROJECTIONS) -> MessageStore:
         """Another store over the same data, not yet open."""
 
     async def set_version(self, version: int) -> None:
@@ -32,8 +33,8 @@ class SqlitePlace:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def make(self) -> SqliteStore:
-        return SqliteStore(self.path, kinds=KINDS)
+    def make(self, projections: Projections = NO_PROJECTIONS) -> SqliteStore:
+        return SqliteStore(self.path, kinds=KINDS, projections=projections)
 
     async def set_version(self, version: int) -> None:
         with sqlite3.connect(self.path) as db:
@@ -53,8 +54,8 @@ class MongoPlace:
         self.uri = uri
         self.db = db
 
-    def make(self) -> MongoStore:
-        return MongoStore(self.uri, self.db, "messages", kinds=KINDS)
+    def make(self, projections: Projections = NO_PROJECTIONS) -> MongoStore:
+        return MongoStore(self.uri, self.db, "messages", kinds=KINDS, projections=projections)
 
     async def set_version(self, version: int) -> None:
         with mongod.client(self.uri) as client:
@@ -71,8 +72,8 @@ class MemoryPlace:
         self.disk = MemoryDisk(secrets.token_hex(16))
         self.made: list[MemoryStore] = []
 
-    def make(self) -> MemoryStore:
-        self.made.append(MemoryStore(self.disk, kinds=KINDS))
+    def make(self, projections: Projections = NO_PROJECTIONS) -> MemoryStore:
+        self.made.append(MemoryStore(self.disk, kinds=KINDS, projections=projections))
         return self.made[-1]
 
     async def set_version(self, version: int) -> None:

@@ -1,0 +1,149 @@
+"""The builder: parts, what it does on failures, and which removals it forgets."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from chatsvc.core.projection import Column, Projection, Projections, Put, Remove, RowChange
+from chatsvc.core.record import Record, pack
+from chatsvc.log.reconcile import Mark
+from chatsvc.storage.ports.dead_letters import DeadLetter
+from chatsvc.storage.projections import builder as builder_module
+from chatsvc.storage.projections.builder import ProjectionBuilder
+from testkit.memory_store import MemoryStore
+from testkit.records import KINDS, START, change
+from tests.unit.support.noted_log import NotedLog
+from tests.unit.support.virtual_time import in_virtual_time
+
+
+class Folding:
+    """Puts a row for each edit and removes it with a reaction; ``broken`` fails instead."""
+
+    broken = False
+
+    def __call__(self, record: Record) -> list[RowChange]:
+        if self.broken:
+            raise ZeroDivisionError
+        change_ = Put if record.kind == "edit" else Remove
+        return [change_((record.channel,), {}) if change_ is Put else Remove((record.channel,))]
+
+
+@pytest.fixture
+def folding() -> Folding:
+    return Folding()
+
+
+@pytest.fixture
+def projections(folding: Folding) -> Projections:
+    key = (Column("channel", "text"),)
+    kinds = ("edit", "reaction")
+    return Projections([Projection(name="one", version=1, kinds=kinds, key=key, fold=folding)])
+
+
+@pytest.fixture
+def store(projections: Projections) -> MemoryStore:
+    return MemoryStore(kinds=KINDS, projections=projections)
+
+
+@pytest.fixture
+def log() -> NotedLog:
+    return NotedLog()
+
+
+async def stored(store: MemoryStore, count: int) -> None:
+    for number in range(1, count + 1):
+        await store.write([change(number, "reaction" if number % 2 == 0 else "edit")])
+    store.mark = Mark(change(count).id, 1, "e", None, "", 0)
+    await store.projections.begin_anew("one")
+
+
+@in_virtual_time
+async def test_it_builds_in_parts_and_tells_of_each(
+    store: MemoryStore, log: NotedLog, projections: Projections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builder_module, "STEP_RECORDS", 2)
+    await stored(store, 5)
+    positions: list[int] = []
+    building = ProjectionBuilder(
+        store, log, projections, moved=lambda: positions.append(store.rows.rows["one"].position)
+    )
+    building.start()
+    await asyncio.sleep(1)
+    assert positions == [change(n).id for n in (2, 4, 5)]
+    await building.stop()
+    await building.stop()
+
+
+@in_virtual_time
+async def test_it_goes_on_after_a_store_that_was_unavailable_or_a_fold_that_failed(
+    store: MemoryStore, log: NotedLog, projections: Projections, folding: Folding
+) -> None:
+    await stored(store, 3)
+    building = ProjectionBuilder(store, log, projections)
+    store.away, folding.broken = True, True
+    with capture_logs() as lines:
+        building.start()
+        await asyncio.sleep(25)
+        store.away = False
+        await asyncio.sleep(10)
+        assert [
+            (line["event"], line["log_level"]) for line in lines if line["log_level"] != "debug"
+        ] == [("projection_not_built", "error")]
+        assert await store.projections.position("one") == 0
+        folding.broken = False
+        await asyncio.sleep(10)
+    assert await store.projections.position("one") == change(3).id
+    await building.stop()
+
+
+async def test_without_a_projection_there_is_nothing_to_do(
+    store: MemoryStore, log: NotedLog
+) -> None:
+    building = ProjectionBuilder(store, log, Projections())
+    building.start()
+    assert "projections" not in {task.get_name() for task in asyncio.all_tasks()}
+    await building.stop()
+
+
+@pytest.mark.parametrize(
+    ("in_log", "letter", "left"),
+    [(None, None, 0), (5, None, 1), (2, None, 3), (5, 3, 2), (None, 3, 2), (3, 5, 2)],
+)
+async def test_removals_are_kept_from_the_oldest_record_on_that_may_come_again(
+    store: MemoryStore,
+    log: NotedLog,
+    projections: Projections,
+    in_log: int | None,
+    letter: int | None,
+    left: int,
+) -> None:
+    channels = [("alice", f"user{n}") for n in range(1, 7)]
+    batch = [change(n, "reaction", to=to) for n, to in zip((2, 4, 6), channels, strict=False)]
+    await store.write(batch)
+    log.tail.head = START + (1 << 40)
+    if in_log is not None:
+        log.records.append(change(in_log))
+    if letter is not None:
+        one = change(letter)
+        await store.dead_letters.put([DeadLetter(one.id, "code", "reason", 1, pack(one))])
+    building = ProjectionBuilder(store, log, projections, pause_seconds=0)
+    assert await building.purge() == 3 - left
+    assert len(store.rows.rows["one"].changes.removed) == left
+
+
+@in_virtual_time
+async def test_removals_are_forgotten_once_an_hour(
+    store: MemoryStore, log: NotedLog, projections: Projections
+) -> None:
+    await store.write([change(1, "reaction")])
+    log.tail.head = change(9).id
+    building = ProjectionBuilder(store, log, projections)
+    building.start()
+    await asyncio.sleep(3590)
+    assert store.rows.rows["one"].changes.removed
+    await asyncio.sleep(30)
+    assert not store.rows.rows["one"].changes.removed
+    await building.stop()
