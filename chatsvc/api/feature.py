@@ -12,6 +12,7 @@ from chatsvc.api.command import Command
 from chatsvc.api.metric import Metric
 from chatsvc.api.operation import Operation
 from chatsvc.core.kinds import Kind, Kinds
+from chatsvc.core.projection import Projection, Projections
 from chatsvc.wire.error_codes import ERROR_CODES, ErrorCode, combine
 from chatsvc.wire.protocol import ServerFrame
 
@@ -23,6 +24,7 @@ class Feature:
     Args:
         name: of its folder.
         kinds: those of the records that it appends.
+        projections: rows that are folded from records, of its kinds and of others.
         operations: its HTTP operations.
         commands: its socket commands.
         frames: what it sends to sockets beside the answers of its commands, the frames of
@@ -33,6 +35,7 @@ class Feature:
 
     name: str
     kinds: tuple[Kind, ...] = ()
+    projections: tuple[Projection, ...] = ()
     operations: tuple[Operation, ...] = ()
     commands: tuple[Command, ...] = ()
     frames: tuple[type[msgspec.Struct], ...] = ()
@@ -59,6 +62,22 @@ def kinds_of(features: Iterable[Feature]) -> Kinds:
             if kind.name not in frames:
                 raise ValueError(f"kind {kind.name!r} must have a frame in feature {feature.name}")
     return Kinds(kind for feature in features for kind in feature.kinds)
+
+
+def projections_of(features: Iterable[Feature]) -> Projections:
+    """Return the projections of the features.
+
+    Raises:
+        ValueError: two have one name, or one folds a kind that no feature has.
+    """
+    features = tuple(features)
+    kinds = {kind.name for feature in features for kind in feature.kinds}
+    for feature in features:
+        for one in feature.projections:
+            for name in one.kinds:
+                if name not in kinds:
+                    raise ValueError(f"projection {one.name!r} must not fold unknown kind {name!r}")
+    return Projections(one for feature in features for one in feature.projections)
 
 
 def frame_type(frame: type[msgspec.Struct]) -> str:

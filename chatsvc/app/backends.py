@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from chatsvc.app.features import known_kinds
+from chatsvc.app.features import known_kinds, known_projections
 from chatsvc.core.errors import ChatError, StoreUnavailable
 from chatsvc.log.base import MessageLog
 from chatsvc.log.local.log import LocalLog
@@ -44,9 +44,12 @@ def open_store(settings: Settings, *, upgrades: bool = False) -> MessageStore:
             settings.mongo_collection,
             upgrades=upgrades,
             kinds=known_kinds(),
+            projections=known_projections(),
         )
     path = settings.data_path / "store.db"
-    return SqliteStore(path, kinds=known_kinds(), upgrades=upgrades)
+    return SqliteStore(
+        path, kinds=known_kinds(), projections=known_projections(), upgrades=upgrades
+    )
 
 
 async def check_store_version(settings: Settings) -> None:

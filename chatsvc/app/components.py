@@ -14,6 +14,7 @@ from chatsvc.app.health import health_report
 from chatsvc.app.metrics import StoreEvents, service_metrics
 from chatsvc.auth.authentication import Authentication
 from chatsvc.core.kinds import Kinds
+from chatsvc.core.projection import Projections
 from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
@@ -36,6 +37,8 @@ from chatsvc.storage.history.history import History
 from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.probe import StoreProbe
+from chatsvc.storage.projections.builder import ProjectionBuilder
+from chatsvc.storage.projections.reader import RowReader
 from chatsvc.storage.retention import Expiry, Retention
 
 
@@ -49,6 +52,7 @@ class Resources:
         authentication: verifies tokens.
         metrics: of the whole service.
         kinds: those of the records that the service knows.
+        projections: whose rows the store keeps.
         store: where messages are kept.
         probe: asks whether the store answers; not started.
         log: where messages are accepted.
@@ -59,6 +63,7 @@ class Resources:
     authentication: Authentication
     metrics: Metrics
     kinds: Kinds
+    projections: Projections
     store: MessageStore
     probe: StoreProbe
     log: MessageLog
@@ -70,6 +75,7 @@ class Components:
 
     persister: Persister
     retention: Retention
+    builder: ProjectionBuilder
     sockets: SocketParts
     monitor: SocketMonitor
     runner: ProblemRunner
@@ -94,7 +100,8 @@ def build(resources: Resources, *, is_ready: Callable[[], bool]) -> Components:
     persister = _persister(resources)
     hub = Hub(Subscriptions(log.state.intervals, lambda: log.tail.head))
     log.state.on_adopted(hub.resubscribe)
-    offered = features(_feature_parts(resources, history, hub))
+    rows = RowReader(store.projections, log.tail, resources.projections, history.access.ask)
+    offered = features(_feature_parts(resources, history, rows, hub))
     own = connection_commands(resources.authentication.verifier)
     commands = CommandTable((*commands_of(offered), *own))
     sockets = _sockets(resources, history, hub, commands)
@@ -114,6 +121,7 @@ def build(resources: Resources, *, is_ready: Callable[[], bool]) -> Components:
     return Components(
         persister=persister,
         retention=Retention(store, log.tail, expiry),
+        builder=ProjectionBuilder(store, log, resources.projections, moved=rows.moved),
         sockets=sockets,
         monitor=SocketMonitor(sockets),
         runner=runner,
@@ -135,11 +143,14 @@ def _persister(resources: Resources) -> Persister:
     return persister
 
 
-def _feature_parts(resources: Resources, history: History, hub: Hub) -> FeatureParts:
+def _feature_parts(
+    resources: Resources, history: History, rows: RowReader, hub: Hub
+) -> FeatureParts:
     settings = resources.settings
     return FeatureParts(
         log=resources.log,
         history=history,
+        rows=rows,
         presence=_Presence(hub),
         policy=resources.policy,
         limits=settings.limits,

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from chatsvc.api.feature import Feature, kinds_of
+from chatsvc.api.feature import Feature, kinds_of, projections_of
 from chatsvc.core.kinds import Kinds
 from chatsvc.core.limits import Limits
+from chatsvc.core.projection import Projections
 from chatsvc.features.changes import feature as changes
 from chatsvc.features.connections import feature as connections
 from chatsvc.features.connections.service import Presence
@@ -18,6 +19,7 @@ from chatsvc.features.messages import feature as messages
 from chatsvc.features.messages.service import Policy
 from chatsvc.log.base import MessageLog
 from chatsvc.storage.history.history import History
+from chatsvc.storage.projections.reader import RowReader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,7 @@ class FeatureParts:
     Args:
         log: where what is accepted goes.
         history: where it is read.
+        rows: the rows of projections.
         presence: who is connected.
         policy: who may send to whom.
         limits: the bounds of requests.
@@ -38,6 +41,7 @@ class FeatureParts:
 
     log: MessageLog
     history: History
+    rows: RowReader
     presence: Presence
     policy: Policy
     limits: Limits
@@ -71,6 +75,11 @@ def known_kinds() -> Kinds:
     return kinds_of(declared_features(Limits()))
 
 
+def known_projections() -> Projections:
+    """Return the projections that this program keeps, whatever its settings."""
+    return projections_of(declared_features(Limits()))
+
+
 def declared_features(limits: Limits) -> tuple[Feature, ...]:
     """Return every feature as documents describe them, the development login included.
 
@@ -81,6 +90,7 @@ def declared_features(limits: Limits) -> tuple[Feature, ...]:
         FeatureParts(
             log=absent,
             history=absent,
+            rows=absent,
             presence=absent,
             policy=absent,
             limits=limits,

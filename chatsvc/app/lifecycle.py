@@ -14,7 +14,7 @@ import structlog
 from chatsvc import __version__
 from chatsvc.app.backends import ask_past, open_log, open_store, read_store_state
 from chatsvc.app.components import Components, Resources, build
-from chatsvc.app.features import known_kinds
+from chatsvc.app.features import known_kinds, known_projections
 from chatsvc.app.metrics import connection_metrics, observe_commit
 from chatsvc.auth.authentication import Authentication, authentication
 from chatsvc.features.messages.service import Policy
@@ -177,6 +177,7 @@ class Service:
             authentication=who,
             metrics=metrics,
             kinds=known_kinds(),
+            projections=known_projections(),
             store=store,
             probe=probe,
             log=log,
@@ -185,9 +186,11 @@ class Service:
     def _run_background(
         self, stack: AsyncExitStack, resources: Resources, parts: Components
     ) -> None:
-        """Start what stores, deletes and asks the store."""
+        """Start what stores, deletes, builds rows and asks the store."""
         parts.retention.start()
         stack.push_async_callback(parts.retention.stop)
+        parts.builder.start()
+        stack.push_async_callback(parts.builder.stop)
         resources.probe.start()
         stack.push_async_callback(resources.probe.stop)
         parts.persister.start()

@@ -53,6 +53,7 @@ def test_every_name_of_the_program_is_there() -> None:
         ("Metrics", "chatsvc/server/observability/metrics.py"),
         ("STATUS", "chatsvc/server/errors.py"),
         ("MessageReader", "chatsvc/storage/ports/messages.py"),
+        ("RowReader", "chatsvc/storage/projections/reader.py"),
     ):
         assert name in TEXT
         assert re.search(rf"\b{name}\b", (ROOT / place).read_text("utf-8")), (name, place)
@@ -167,6 +168,26 @@ async def test_its_records_are_live_replayed_and_in_pages(url: str) -> None:
         assert (await changes(channel="alice,bob"))["frames"] == [frame]
         async with talk(url, "bob", since=hello["cursor"], kinds="message") as bob:
             assert (await bob.next())["type"] == "caught_up"
+
+
+async def test_its_rows_are_read_before_and_after_they_are_stored(url: str) -> None:
+    async with aiohttp.ClientSession() as session:
+
+        async def last(user: str, sender: str) -> Any:
+            query = {"sender": sender}
+            async with session.get(
+                f"{url}/api/greetings", params=query, headers=bearer(user)
+            ) as answer:
+                assert answer.status == 200
+                return (await answer.json())["id"]
+
+        assert await last("bob", "alice") is None
+        async with talk(url, "bob") as bob:
+            for _ in range(3):
+                await greet(session, url, "bob")
+                (frame,) = await bob.take(1, "greeting")
+                assert await last("bob", "alice") == frame["id"]
+        assert await last("alice", "bob") is None
 
 
 async def test_the_feature_is_in_the_documents_and_the_metrics(url: str) -> None:

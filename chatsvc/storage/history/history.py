@@ -93,6 +93,11 @@ class History:
         self.records = RecordHistory(store, tail, self._pages, self._access, kinds, memberships)
 
     @property
+    def access(self) -> StoreAccess:
+        """By which the store is asked, also for what others read of it."""
+        return self._access
+
+    @property
     def queue(self) -> ReadQueue:
         """The reads that wait for their turn."""
         return self._access.queue

@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import pytest
 
 from chatsvc.api.feature import Feature
@@ -15,7 +14,6 @@ from chatsvc.app import features as registered
 from chatsvc.app.features import FeatureParts
 from chatsvc.app.lifecycle import Service
 from chatsvc.core.change import draft_change
-from chatsvc.core.kinds import Kind
 from chatsvc.core.participants import channel_key
 from chatsvc.features.messages.service import AllowAll
 from chatsvc.log.base import Appended, LogAppender
@@ -23,26 +21,16 @@ from chatsvc.server.observability.metrics import RequestStats
 from chatsvc.settings.table import load
 from testkit.records import draft
 from testkit.talking import SECRET
+from tests.integration.support.reaction_rows import REACTION, reactions_feature
 
 PEOPLE: Final = ("alice", "bob")
-REACTION: Final = Kind(name="reaction")
-
-
-class ReactionFrame(msgspec.Struct, tag="reaction", kw_only=True):
-    """Somebody reacts to something."""
-
-    id: str
-    created_at: str
-    channel: str
-    sender: str
-    emoji: str
 
 
 class ReactingService:
     """A service in this process, over any number of its lives.
 
-    Its feature is a kind alone; what a test appends goes to the log itself. ``requests`` are
-    method and route of all that were answered.
+    What a test appends goes to the log itself. ``requests`` are method and route of all that were
+    answered.
     """
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
@@ -63,8 +51,7 @@ class ReactingService:
 
         def with_reactions(parts: FeatureParts) -> tuple[Feature, ...]:
             self._log = parts.log
-            feature = Feature(name="reactions", kinds=(REACTION,), frames=(ReactionFrame,))
-            return (*usual(parts), feature)
+            return (*usual(parts), reactions_feature(parts.log, parts.rows))
 
         def note(stats: RequestStats, method: str, route: str, status: int, took: float) -> None:
             self.requests.append((method, route))

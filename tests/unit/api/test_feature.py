@@ -7,11 +7,12 @@ from typing import Literal
 import msgspec
 import pytest
 
-from chatsvc.api.feature import Feature, frame_type, kinds_of
-from chatsvc.app.features import declared_features, known_kinds
+from chatsvc.api.feature import Feature, frame_type, kinds_of, projections_of
+from chatsvc.app.features import declared_features, known_kinds, known_projections
 from chatsvc.core.kinds import Kind
 from chatsvc.core.limits import Limits
 from chatsvc.core.message import MESSAGE
+from chatsvc.core.projection import Column, Projection
 
 
 class Wave(msgspec.Struct, tag="wave"):
@@ -68,3 +69,23 @@ def test_two_features_must_not_have_one_kind() -> None:
     one = Feature(name="one", kinds=(MESSAGE,), frames=(Message,))
     with pytest.raises(ValueError, match="two kinds"):
         kinds_of([one, one])
+
+
+def test_a_projection_must_fold_kinds_that_there_are() -> None:
+    def waves(*kinds: str) -> Feature:
+        key = (Column("user", "text"),)
+        projection = Projection(name="w", version=1, kinds=kinds, key=key, fold=lambda _: [])
+        return Feature(
+            name="waving", kinds=(Kind(name="wave"),), frames=(Wave,), projections=(projection,)
+        )
+
+    assert projections_of([waves("wave"), Feature(name="other")]).names == {"w"}
+    with pytest.raises(ValueError, match="unknown kind 'other'"):
+        projections_of([waves("wave", "other")])
+    with pytest.raises(ValueError, match="two projections"):
+        projections_of([waves("wave"), waves("wave")])
+
+
+def test_the_projections_of_all_features_are_kept() -> None:
+    declared = {one.name for found in declared_features(Limits()) for one in found.projections}
+    assert known_projections().names == declared

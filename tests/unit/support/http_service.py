@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
@@ -14,18 +14,30 @@ from multidict import CIMultiDict
 from chatsvc.api.feature import commands_of
 from chatsvc.app.features import FeatureParts, features
 from chatsvc.core.limits import Limits
+from chatsvc.core.projection import NO_PROJECTIONS
 from chatsvc.features.messages.service import AllowAll, Policy
 from chatsvc.server.http.application import ServerOptions, build_application
 from chatsvc.server.http.protocol import ProblemRunner, ProblemServer
 from chatsvc.server.observability.health import Check, HealthReport
 from chatsvc.server.observability.metrics import Metrics
 from chatsvc.server.websocket.connection_commands import connection_commands
+from chatsvc.storage.ports.projections import StoredRows
+from chatsvc.storage.projections.reader import RowReader
 from testkit.authenticator import FakeAuthenticator, named_by_token
+from testkit.memory_store import MemoryStore
 from tests.unit.support.fake_log import FakeHistory, FakeLog
 
 
 def _mint(user: str) -> tuple[str, int]:
     return f"token-of-{user}", 4_102_444_800
+
+
+async def _ask_at_once(user: str, call: Callable[[], Awaitable[StoredRows]]) -> StoredRows:
+    return await call()
+
+
+def _no_rows(log: FakeLog) -> RowReader:
+    return RowReader(MemoryStore().projections, log.tail, NO_PROJECTIONS, _ask_at_once)
 
 
 class FakePresence:
@@ -65,6 +77,7 @@ class HttpService:
             FeatureParts(
                 log=self.log,
                 history=self.history,  # type: ignore[arg-type]
+                rows=_no_rows(self.log),
                 presence=self.presence,
                 policy=policy or AllowAll(),
                 limits=self.limits,
