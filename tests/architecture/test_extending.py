@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 import chatsvc.features
@@ -24,7 +25,10 @@ from chatsvc.app.features import FeatureParts, features
 from chatsvc.app.lifecycle import Service
 from chatsvc.features.messages.service import AllowAll
 from chatsvc.settings.table import load
+from testkit.memory_store import MemoryStore
 from testkit.talking import SECRET, bearer, talk
+from testkit.waiting import until
+from tests.unit.support.noted_log import NotedLog
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "extending.md").read_text("utf-8")
@@ -188,6 +192,24 @@ async def test_its_rows_are_read_before_and_after_they_are_stored(url: str) -> N
                 (frame,) = await bob.take(1, "greeting")
                 assert await last("bob", "alice") == frame["id"]
         assert await last("alice", "bob") is None
+
+
+async def test_its_consumer_goes_on_where_it_was(greetings: ModuleType, tmp_path: Path) -> None:
+    consumer = importlib.import_module("chatsvc.features.greetings.consumer")
+    drafts = importlib.import_module("chatsvc.features.greetings.records")
+    log, path = NotedLog(), tmp_path / "greetings.json"
+
+    def counted() -> Any:
+        return msgspec.json.decode(path.read_bytes())
+
+    for count in (3, 2):
+        counter = consumer.GreetingCounter(log, MemoryStore(), path)
+        counter.start()
+        for _ in range(count):
+            await log.append(drafts.draft_greeting("alice", "bob"))
+        await until(lambda: path.exists() and counted()["position"] == log.tail.head)
+        await counter.stop(drain=True)
+    assert counted() == {"greetings": 5, "position": log.tail.head}
 
 
 async def test_the_feature_is_in_the_documents_and_the_metrics(url: str) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-Status = Literal["ok", "degraded", "stopped"]
+from chatsvc.storage.consumer.status import Status
 
 
 class PersisterHealth(NamedTuple):

@@ -40,9 +40,7 @@ async def test_one_that_is_idle_wakes_for_a_single_record(
 async def test_pauses_between_rounds_at_their_default_values(
     log: WatchedLog, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "chatsvc.storage.persister.persister.random.uniform", lambda low, high: high
-    )
+    monkeypatch.setattr("chatsvc.storage.consumer.consumer.random.uniform", lambda low, high: high)
     persister = Persister(log, store, attempts=1)
     rests: list[float] = []
 

@@ -57,11 +57,11 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
         noted.append((low, high))
         return low
 
-    for module in ("persister", "attached_store"):
+    for module in ("consumer.consumer", "persister.attached_store"):
         clock = SimpleNamespace(monotonic=passed)
-        monkeypatch.setattr(f"chatsvc.storage.persister.{module}.time", clock)
+        monkeypatch.setattr(f"chatsvc.storage.{module}.time", clock)
     chance = SimpleNamespace(uniform=uniform)
-    monkeypatch.setattr("chatsvc.storage.persister.persister.random", chance)
+    monkeypatch.setattr("chatsvc.storage.consumer.consumer.random", chance)
     return noted
 
 

@@ -1,47 +1,71 @@
-"""When the persister waits: for records, for a batch to fill, between rounds."""
+"""When a consumer waits: for records, for a batch to fill, between rounds."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from chatsvc.core.record import Record
-from chatsvc.storage.persister.attached_store import AttachedStore
-from chatsvc.storage.persister.batches import BatchSource
-from chatsvc.storage.persister.status import PersisterStatus
+from chatsvc.storage.consumer.status import ConsumerStatus
+
+
+class Source(Protocol):
+    """Which records come next."""
+
+    def has_work(self) -> bool:
+        """Whether there may be a record to be done."""
+
+    def is_full(self) -> bool:
+        """Whether there is enough for a batch."""
+
+    def advance(self, position: int) -> None:
+        """Note that everything up to here is done."""
+
+
+class Target(Protocol):
+    """Where the effects of a consumer go."""
+
+    must_look: bool
+    """Whether it is to be looked at before anything is written."""
+    is_back: bool
+    """Whether it answers again, and was not looked at since."""
+
+    async def answers(self) -> bool:
+        """Whether it answers."""
 
 
 class Pauses:
-    """The waits of one persister, all of which end when it is to stop.
+    """The waits of one consumer, all of which end when it is to stop.
 
     Args:
-        source: tells whether there is something to store, and whether a batch is full.
-        attached: the store.
-        status: tells whether the persister has stopped by itself.
-        batch_seconds: how long a batch waits for company.
-        probe_seconds: how often a store that is gone is asked whether it is back.
-        look_seconds: how long to wait for records before the store is looked at.
+        source: tells whether there is something to do, and whether a batch is full.
+        target: where it goes.
+        status: tells whether the consumer has stopped by itself.
+        batch_seconds: how long a batch waits for more records.
+        probe_seconds: how often a target that is unavailable is asked whether it is back.
+        look_seconds: how long to wait for records before the target is looked at.
     """
 
     def __init__(
         self,
-        source: BatchSource,
-        attached: AttachedStore,
-        status: PersisterStatus,
+        source: Source,
+        target: Target,
+        status: ConsumerStatus,
         *,
         batch_seconds: float,
         probe_seconds: float,
         look_seconds: float,
     ) -> None:
         self._source = source
-        self._attached = attached
+        self._target = target
         self._status = status
         self._batch_seconds = batch_seconds
         self._probe_seconds = probe_seconds
         self._look_seconds = look_seconds
         self._wake = asyncio.Event()
         self.stopping = asyncio.Event()
-        """Set once the persister is to stop."""
+        """Set once the consumer is to stop."""
         self.idle = False
         """Whether it waits for a record."""
 
@@ -67,12 +91,12 @@ class Pauses:
         """Wait for a record, then until a batch is full or its time is over.
 
         Args:
-            look: called when it is time to look at the store, while there is nothing to do.
+            look: called when it is time to look at the target, while there is nothing to do.
         """
         while not self.is_over() and not self._source.has_work():
             self.idle = True
             self._wake.clear()
-            if not self._attached.is_back and await self._woken():
+            if not self._target.is_back and await self._woken():
                 continue
             await look()
         self.idle = False
@@ -86,18 +110,18 @@ class Pauses:
             return
 
     async def until_look(self) -> None:
-        """Wait until it is time to look at the store, whatever there is to store."""
-        pause = self._probe_seconds if self._attached.must_look else self._look_seconds
+        """Wait until it is time to look at the target, whatever there is to do."""
+        pause = self._probe_seconds if self._target.must_look else self._look_seconds
         try:
             async with asyncio.timeout(pause):
-                while not self.stopping.is_set() and not self._attached.is_back:
+                while not self.stopping.is_set() and not self._target.is_back:
                     self._wake.clear()
                     await self._wake.wait()
         except TimeoutError:
             return
 
     async def rest(self, seconds: float) -> None:
-        """Between rounds: until the time is over, or a store that was gone answers again.
+        """Between rounds: until the time is over, or a target that was unavailable answers again.
 
         One that answers, and still takes no writes, is left alone for the whole time.
         """
@@ -105,9 +129,9 @@ class Pauses:
         deadline = now() + seconds
         unavailable = answers = False
         while not self.is_over() and (left := deadline - now()) > 0:
-            if self._attached.is_back:
+            if self._target.is_back:
                 return
-            answers = answers or await self._attached.answers()
+            answers = answers or await self._target.answers()
             if answers and unavailable:
                 return
             unavailable = not answers
@@ -122,8 +146,8 @@ class Pauses:
             return
 
     async def _woken(self) -> bool:
-        """Whether there is a cause to go on before it is time to look at the store."""
-        pause = self._probe_seconds if self._attached.must_look else self._look_seconds
+        """Whether there is a cause to go on before it is time to look at the target."""
+        pause = self._probe_seconds if self._target.must_look else self._look_seconds
         try:
             async with asyncio.timeout(pause):
                 await self._wake.wait()
