@@ -23,9 +23,9 @@ from chatsvc.storage.ports.projections import HasProjections, RecordScan
 from chatsvc.storage.ports.watermark import StoreWatermark
 from chatsvc.storage.projections.folding import FoldFailed, fold
 
-STEP_RECORDS: Final = 1000
+STEP_RECORDS: Final = 500
 STEP_BYTES: Final = 1024 * 1024
-"""Of the records that are folded at once, while batches wait."""
+"""Of the records that are folded at once, on the loop."""
 _PURGED_AT_ONCE: Final = 1000
 
 _logger = structlog.get_logger("chatsvc.projections")
@@ -148,7 +148,7 @@ class ProjectionBuilder:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        purge_at = loop.time() + self._purge_seconds
+        purge_at = loop.time()
         while True:
             try:
                 await self.build()
