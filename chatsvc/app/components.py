@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 
@@ -34,6 +35,8 @@ from chatsvc.server.websocket.parts import SocketParts
 from chatsvc.server.websocket.upgrade import WebSocketEndpoint
 from chatsvc.settings.table import Settings
 from chatsvc.storage.history.history import History
+from chatsvc.storage.history.store_access import StoreAccess
+from chatsvc.storage.memberships import StoredMemberships
 from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.probe import StoreProbe
@@ -69,6 +72,10 @@ class Resources:
     log: MessageLog
 
 
+_BREAKER_SECONDS: Final = 1.0
+"""How long reads fail at once after the store did not answer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Components:
     """The parts that :class:`~chatsvc.app.lifecycle.Service` starts and stops."""
@@ -94,13 +101,19 @@ def build(resources: Resources, *, is_ready: Callable[[], bool]) -> Components:
         resources.metrics,
     )
     expiry = Expiry(settings.message_retention_days, log.older_than)
+    access = StoreAccess(_BREAKER_SECONDS, store.reads_at_once)
     history = History(
-        store, log.tail, expiry=expiry, reads_at_once=store.reads_at_once, kinds=resources.kinds
+        store,
+        log.tail,
+        expiry=expiry,
+        kinds=resources.kinds,
+        memberships=StoredMemberships(log.state, log.tail, store, access),
+        access=access,
     )
     persister = _persister(resources)
     hub = Hub(Subscriptions(log.state.intervals, lambda: log.tail.head))
     log.state.on_adopted(hub.resubscribe)
-    rows = RowReader(store.projections, log.tail, resources.projections, history.access.ask)
+    rows = RowReader(store.projections, log.tail, resources.projections, access.ask)
     offered = features(_feature_parts(resources, history, rows, hub))
     own = connection_commands(resources.authentication.verifier)
     commands = CommandTable((*commands_of(offered), *own))

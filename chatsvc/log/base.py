@@ -260,6 +260,9 @@ class StoreAttachment(abc.ABC):
 class StoreFeed(LogReader, StoreAttachment):
     """The log as the persister sees it: what is to be stored, and how far that has come."""
 
+    exchange: StateExchange
+    """How the log's own state and a store's replace each other."""
+
     @property
     @abc.abstractmethod
     def window_start(self) -> int:
@@ -326,9 +329,6 @@ class MessageLog(LogAppender, StoreFeed, LogStatus):
 
     state: LogState
     """What is kept beside the records: members, channels, filters."""
-
-    exchange: StateExchange
-    """How it and a store's replace each other."""
 
     @abc.abstractmethod
     async def close(self) -> None:

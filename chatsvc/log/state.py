@@ -61,7 +61,8 @@ class LogState(Protocol):
     def intervals(self, user: str) -> Sequence[Interval]:
         """Those of a user that may hold a record of the tail.
 
-        All that go on, and those that ended above the tail's floor.
+        All that go on, and those that ended above the tail's floor. None in a log that has
+        never met a store: nothing in it is for members.
         """
 
     @abc.abstractmethod

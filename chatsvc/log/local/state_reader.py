@@ -48,10 +48,14 @@ class LocalState(LogState):
         path: the file.
         is_empty: whether no row has ever been written: then nothing is asked of the file.
         is_adopting: whether the rows have to be read from a store first.
+        is_new: whether no store was ever attached: then no record of the log is for members.
     """
 
-    def __init__(self, path: Path, *, is_empty: bool, is_adopting: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, is_empty: bool, is_adopting: bool = False, is_new: bool = False
+    ) -> None:
         self._is_empty = is_empty
+        self._is_new = is_new
         self.is_adopting = is_adopting
         self._listeners: list[Callable[[], None]] = []
         self._db = sqlite3.connect(
@@ -71,7 +75,7 @@ class LocalState(LogState):
 
     def is_due(self, due: StateDue) -> None:
         """A store was attached: what has to be done to the rows now."""
-        self.is_adopting = due is StateDue.ADOPTION
+        self.is_adopting, self._is_new = due is StateDue.ADOPTION, False
 
     def adopted(self) -> None:
         """The rows were read from the store."""
@@ -96,6 +100,8 @@ class LocalState(LogState):
         return None
 
     def intervals(self, user: str) -> Sequence[Interval]:
+        if self.is_adopting and self._is_new:
+            return ()
         found: list[Interval] = []
         for channel, joined, rev, data, crc, *of_channel in self._rows(_INTERVALS, user):
             _check(MEMBERS, (user, channel, joined), rev, data, crc)
@@ -109,6 +115,8 @@ class LocalState(LogState):
         return found
 
     def filters(self, user: str) -> Sequence[Filter]:
+        if self.is_adopting and self._is_new:
+            return ()
         found: list[Filter] = []
         for sort, of, since, rev, data, crc in self._rows(_FILTERS, user):
             _check(FILTERS, (user, sort, of, since), rev, data, crc)
@@ -143,5 +151,8 @@ def state_of(file: StateRows) -> LocalState:
     """Return the state of a file that is open, read through a connection of its own."""
     due = StateDue(str(file.meta("state_due") or ""))
     return LocalState(
-        file.path, is_empty=not file.has_state(), is_adopting=due is StateDue.ADOPTION
+        file.path,
+        is_empty=not file.has_state(),
+        is_adopting=due is StateDue.ADOPTION,
+        is_new=not file.meta("store"),
     )

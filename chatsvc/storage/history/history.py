@@ -67,6 +67,7 @@ class History:
         reads_at_once: how many reads the store answers at the same time.
         kinds: those that this program knows; the pages are of the kinds that count.
         memberships: who is, and was, in which groups and rooms.
+        access: by which the store is asked, where it is shared; it has the two bounds then.
 
     ``records`` reads records of every kind.
     """
@@ -81,21 +82,17 @@ class History:
         reads_at_once: int = 3,
         kinds: Kinds = MESSAGES_ONLY,
         memberships: Memberships = NO_MEMBERSHIPS,
+        access: StoreAccess | None = None,
     ) -> None:
         self._counts = kinds.counts
         self._memberships = memberships
         self._store = store
         self._tail = tail
         self._expiry = expiry
-        self._access = StoreAccess(breaker_seconds, reads_at_once)
+        self._access = access or StoreAccess(breaker_seconds, reads_at_once)
         self._pages = PageReader(tail, expiry)
         self._listing = ConversationListing(store, tail, expiry, self._access, kinds, memberships)
         self.records = RecordHistory(store, tail, self._pages, self._access, kinds, memberships)
-
-    @property
-    def access(self) -> StoreAccess:
-        """By which the store is asked, also for what others read of it."""
-        return self._access
 
     @property
     def queue(self) -> ReadQueue:

@@ -18,8 +18,10 @@ import structlog
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.log.base import StoreFeed
 from chatsvc.log.reconcile import Mark
+from chatsvc.log.state import StateDue
 from chatsvc.storage.past import ClientIdHistory, learn_past
 from chatsvc.storage.ports.lifecycle import StoreLifecycle
+from chatsvc.storage.state_exchange import StateStore, settle_state
 from chatsvc.storage.store_state import AttachableStore, state_of
 
 LOOK_SECONDS: Final = 60.0
@@ -32,7 +34,7 @@ class StoreMoved(Exception):
     """The store's watermark is not what was set last."""
 
 
-class LookedAtStore(StoreLifecycle, AttachableStore, ClientIdHistory, Protocol):
+class LookedAtStore(StoreLifecycle, AttachableStore, ClientIdHistory, StateStore, Protocol):
     """A store, as far as log and store meet."""
 
 
@@ -62,7 +64,11 @@ class AttachedStore:
         self._looked_at = time.monotonic()
         self._asked: Mark | None = None
         self._losses = 0
-        self.must_look = log.attached_store is None or log.past_is_unknown
+        self.must_look = (
+            log.attached_store is None
+            or log.past_is_unknown
+            or log.exchange.state_due is not StateDue.NOTHING
+        )
         """Whether it is to be looked at before anything is written."""
         self.is_back = False
         """Whether it answers again, and was not looked at since."""
@@ -102,6 +108,7 @@ class AttachedStore:
         # Lost again meanwhile, it may be another one already.
         self._log.tail.confirmed = losses == self._losses
         await learn_past(self._log, store)
+        await settle_state(self._log.exchange, store)
         self.must_look = losses != self._losses
         self._looked_at = time.monotonic()
 

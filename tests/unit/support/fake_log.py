@@ -18,6 +18,7 @@ from chatsvc.log.guards import Guard, Touches
 from chatsvc.log.reconcile import EpochEntry, StoreState
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.pages import entry_of
+from tests.unit.support.fake_state import FakeExchange, FakeState
 
 
 class FakeLog(MessageLog):
@@ -30,6 +31,8 @@ class FakeLog(MessageLog):
     def __init__(self) -> None:
         self.tail = Tail(recent_bytes=64 * 1024 * 1024)
         self.acknowledgements = Acknowledgements()
+        self.state = FakeState()
+        self.exchange = FakeExchange()
         self.records: list[Record] = []
         self.refusing = False
         self.keys_since = 0

@@ -1,0 +1,49 @@
+"""Who is, and was, in which groups and rooms: from the log's state, and from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.membership import Interval
+from chatsvc.log.state import LogState
+from chatsvc.log.tail import Tail
+from chatsvc.storage.history.store_access import StoreAccess
+from chatsvc.storage.ports.membership import StateReader
+
+
+class StoredMemberships:
+    """The :class:`~chatsvc.storage.history.memberships.Memberships` of a service.
+
+    Args:
+        state: the log's. It has all that matters to the tail.
+        tail: the log's.
+        store: has what ended below the tail's floor.
+        access: by which the store is asked.
+    """
+
+    def __init__(
+        self, state: LogState, tail: Tail, store: StateReader, access: StoreAccess
+    ) -> None:
+        self._state = state
+        self._tail = tail
+        self._store = store
+        self._access = access
+
+    async def intervals(self, user: str) -> Sequence[Interval]:
+        return self._state.intervals(user)
+
+    async def intervals_in(self, user: str, channel: str) -> Sequence[Interval]:
+        stored: list[Interval] = []
+        unavailable: StoreUnavailable | None = None
+        if self._tail.complete_above:  # else the tail holds everything there ever was
+            try:
+                stored = await self._access.ask(user, lambda: self._store.intervals(user, channel))
+            except StoreUnavailable as exc:
+                unavailable = exc
+        # After the wait: what is answered is as of this step.
+        found = {one.first: one for one in stored}
+        found |= {one.first: one for one in self._state.intervals(user) if one.channel == channel}
+        if unavailable is not None and not found:
+            raise unavailable
+        return [found[first] for first in sorted(found)]
