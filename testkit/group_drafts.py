@@ -74,12 +74,19 @@ def group_key(channel: str = GROUP) -> str:
 class Group:
     """Decisions on a group of a log, as a feature would make them."""
 
-    def __init__(self, log: MessageLog, channel: str = GROUP, *, capacity: int = 1 << 30) -> None:
+    def __init__(
+        self,
+        log: MessageLog,
+        channel: str = GROUP,
+        *,
+        capacity: int = 1 << 30,
+        merging: Merging | None = None,
+    ) -> None:
         self._log = log
         self._channel = channel
         self._capacity = capacity
-        self.deciding = Deciding(log)
-        self.merging = Merging(self.deciding)
+        self.merging = merging or Merging(Deciding(log))
+        self.deciding = self.merging.deciding
 
     async def join(self, user: str) -> list[Appended] | str:
         """What a join comes to: its record, or ``member``, or ``full``."""

@@ -23,6 +23,8 @@ from chatsvc.delivery.selection import Selection
 from chatsvc.delivery.subscriptions import Subscriptions
 from chatsvc.features.messages.service import Policy
 from chatsvc.log.base import MessageLog
+from chatsvc.log.deciding import Deciding
+from chatsvc.log.merging import Merging
 from chatsvc.server.http.application import ServerOptions, build_application
 from chatsvc.server.http.protocol import ProblemRunner
 from chatsvc.server.observability.health import HealthReport
@@ -160,8 +162,11 @@ def _feature_parts(
     resources: Resources, history: History, rows: RowReader, hub: Hub
 ) -> FeatureParts:
     settings = resources.settings
+    deciding = Deciding(resources.log)
     return FeatureParts(
         log=resources.log,
+        deciding=deciding,
+        merging=Merging(deciding),
         history=history,
         rows=rows,
         presence=_Presence(hub),
@@ -224,6 +229,7 @@ def _sockets(
         backfill=history.records,
         selection=Selection(resources.kinds),
         max_messages=settings.resume_max,
+        intervals_of=log.state.intervals,
     )
     return SocketParts(
         commands=commands,

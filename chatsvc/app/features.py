@@ -18,6 +18,8 @@ from chatsvc.features.dev_login import feature as dev_login
 from chatsvc.features.messages import feature as messages
 from chatsvc.features.messages.service import Policy
 from chatsvc.log.base import MessageLog
+from chatsvc.log.deciding import Deciding
+from chatsvc.log.merging import Merging
 from chatsvc.storage.history.history import History
 from chatsvc.storage.projections.reader import RowReader
 
@@ -28,6 +30,8 @@ class FeatureParts:
 
     Args:
         log: where what is accepted goes.
+        deciding: makes decisions against the log's state.
+        merging: the same, of requests that wait for one turn together.
         history: where it is read.
         rows: the rows of projections.
         presence: who is connected.
@@ -40,6 +44,8 @@ class FeatureParts:
     """
 
     log: MessageLog
+    deciding: Deciding
+    merging: Merging
     history: History
     rows: RowReader
     presence: Presence
@@ -89,6 +95,8 @@ def declared_features(limits: Limits) -> tuple[Feature, ...]:
     return features(
         FeatureParts(
             log=absent,
+            deciding=absent,
+            merging=absent,
             history=absent,
             rows=absent,
             presence=absent,

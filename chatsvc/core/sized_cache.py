@@ -30,11 +30,21 @@ class SizedCache(Generic[K, V]):
         """Return the number of entries."""
         return len(self._values)
 
-    def add(self, key: K, value: V, size: int) -> None:
-        """Add an entry, or replace it; the oldest give way."""
+    def discard(self, key: K) -> None:
+        """Remove an entry, if it is here."""
         if key in self._values:
             del self._values[key]
             self._size -= self._sizes.pop(key)
+
+    def clear(self) -> None:
+        """Remove all entries."""
+        self._values.clear()
+        self._sizes.clear()
+        self._size = 0
+
+    def add(self, key: K, value: V, size: int) -> None:
+        """Add an entry, or replace it; the oldest give way."""
+        self.discard(key)
         while self._values and self._size + size > self._max_size:
             oldest, _ = self._values.popitem(last=False)
             self._size -= self._sizes.pop(oldest)

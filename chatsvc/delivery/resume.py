@@ -26,6 +26,7 @@ from chatsvc.delivery.connection import HIGH_WATER, Connection
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.selection import Selection, Sent
 from chatsvc.delivery.spans import BEHIND
+from chatsvc.delivery.subscriptions import IntervalsOf, no_intervals
 from chatsvc.log.reconcile import EpochEntry
 from chatsvc.log.tail import Tail, overlap
 from chatsvc.wire.cursor import Cursor, parse_cursor
@@ -93,6 +94,7 @@ class Resumer:
             may be behind; beyond it a gap is announced.
         epochs: the known epochs of the log, the current one last. A client with a cursor of an
             earlier epoch is announced a gap of the ids that may differ since.
+        intervals_of: which ids of groups and rooms are for a user, as the log's state has them.
     """
 
     def __init__(
@@ -105,8 +107,10 @@ class Resumer:
         selection: Selection,
         max_messages: int,
         epochs: Sequence[EpochEntry] = (),
+        intervals_of: IntervalsOf = no_intervals,
     ) -> None:
         self.epoch = epoch
+        self._intervals_of = intervals_of
         self._epochs = epochs
         self._tail = tail
         self._hub = hub
@@ -227,7 +231,14 @@ class Resumer:
             pages += 1
             if position >= self._tail.complete_above:
                 bounds = Bounds(_PAGE, after=position, newest=False, max_bytes=_PAGE_BYTES)
-                records = self._tail.user_page(connection.user, bounds)
+                try:
+                    records = self._in_tail(connection.user, bounds)
+                except Unavailable as exc:
+                    _logger.debug("resume_without_memberships", error=str(exc))
+                    head = self._tail.head
+                    self._announce_gap(connection, position, head)
+                    position = head
+                    continue
                 if not records:
                     connection.waiting = None
                     self._hub.add(connection)
@@ -249,8 +260,18 @@ class Resumer:
         """
         bounds = Bounds(self._max_messages + 1, position, newest=False, max_bytes=NO_BYTE_BOUND)
         if position >= self._tail.complete_above and kinds is None:
-            return len(self._tail.user_page(user, bounds))
+            return len(self._in_tail(user, bounds))
         return await self._backfill.count_user(user, bounds, kinds)
+
+    def _in_tail(self, user: str, bounds: Bounds) -> Sequence[Record]:
+        """Return the user's records in the tail.
+
+        Raises:
+            LogUnavailable: there are some, and which are the user's cannot be read.
+        """
+        if bounds.after >= self._tail.head:
+            return ()
+        return self._tail.user_page(user, bounds, self._intervals_of(user))
 
     async def _skip(self, connection: Connection, position: int) -> int:
         """Return the position to continue from; announce a gap if too much is missed."""

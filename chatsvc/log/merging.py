@@ -69,7 +69,7 @@ class Merging:
     """
 
     def __init__(self, deciding: Deciding) -> None:
-        self._deciding = deciding
+        self.deciding = deciding
         self._open: dict[str, _Batch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -97,7 +97,7 @@ class Merging:
             batch is None
             or batch.sort != sort
             or len(batch.requests) >= MAX_MERGED
-            or not self._deciding.turns.is_last(batch.turn)
+            or not self.deciding.turns.is_last(batch.turn)
         ):
             batch = self._begin(key, sort, decide)
         future: asyncio.Future[list[Appended] | T] = asyncio.get_running_loop().create_future()
@@ -106,7 +106,7 @@ class Merging:
         return await future
 
     def _begin(self, key: str, sort: str, decide: DecideAll[Any, Any]) -> _Batch:
-        batch = _Batch(sort, decide, self._deciding.turns.enter(key))
+        batch = _Batch(sort, decide, self.deciding.turns.enter(key))
         self._open[key] = batch
         task = asyncio.get_running_loop().create_task(self._run(key, batch))
         self._tasks.add(task)
@@ -125,7 +125,7 @@ class Merging:
                         future.set_exception(exc)
 
     async def _decide(self, batch: _Batch) -> None:
-        deciding = self._deciding
+        deciding = self.deciding
         until = deciding.clock() + DECIDE_SECONDS
         attempt = 0
         while True:

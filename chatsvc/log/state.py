@@ -66,6 +66,10 @@ class LogState(Protocol):
         """
 
     @abc.abstractmethod
+    def intervals_in(self, user: str, channel: str) -> Sequence[Interval]:
+        """Those of one channel, ascending."""
+
+    @abc.abstractmethod
     def filters(self, user: str) -> Sequence[Filter]:
         """What a user does not receive."""
 

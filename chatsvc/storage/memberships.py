@@ -34,6 +34,7 @@ class StoredMemberships:
         return self._state.intervals(user)
 
     async def intervals_in(self, user: str, channel: str) -> Sequence[Interval]:
+        before = self._state.intervals_in(user, channel)
         stored: list[Interval] = []
         unavailable: StoreUnavailable | None = None
         if self._tail.complete_above:  # else the tail holds everything there ever was
@@ -41,9 +42,10 @@ class StoredMemberships:
                 stored = await self._access.ask(user, lambda: self._store.intervals(user, channel))
             except StoreUnavailable as exc:
                 unavailable = exc
-        # After the wait: what is answered is as of this step.
-        found = {one.first: one for one in stored}
-        found |= {one.first: one for one in self._state.intervals(user) if one.channel == channel}
+        # The log lets go of what ended once the tail does not need it: that may be meanwhile. What
+        # is answered is as of this step.
+        now = self._state.intervals_in(user, channel)
+        found = {one.first: one for one in (*stored, *before, *now)}
         if unavailable is not None and not found:
             raise unavailable
         return [found[first] for first in sorted(found)]

@@ -59,7 +59,7 @@ class StateSuite:
         assert log.state.member(GROUP, "bob") == Member("bob", made.id, 0, "admin", made.id)
         assert log.state.member(GROUP, "carol") is None
         assert log.state.channel(GROUP) == Channel(2)
-        assert log.state.intervals("bob") == [Interval(GROUP, made.id, MAX_ID, made.id)]
+        assert list(log.state.intervals("bob")) == [Interval(GROUP, made.id, MAX_ID, made.id)]
         (record,) = log.tail.page(Bounds(9))
         assert record.state == StateChange(
             tuple(Member(user, made.id, 0, "admin", made.id) for user in ("alice", "bob")),
@@ -103,7 +103,7 @@ class StateSuite:
         first = await soon(log.append(joining("alice")))
         ended = await soon(log.append(leaving(await member_of(log, "alice"))))
         again = await soon(log.append(joining("alice")))
-        assert log.state.intervals("alice") == [
+        assert list(log.state.intervals("alice")) == [
             Interval(GROUP, first.id, ended.id, 0),
             Interval(GROUP, again.id, MAX_ID, again.id),
         ]

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from chatsvc.core.audience import names_readers
 from chatsvc.core.errors import LogUnavailable
 from chatsvc.core.ids import format_id, id_ms, next_id, now_ms
 from chatsvc.core.record import Draft, Record, accept, checksum, moved, pack_draft
@@ -311,7 +312,9 @@ class LocalLog(MessageLog):
         listed = self.tail.lists_channel(draft.channel)
         # That a draft and its record are in memory together while they are written is not
         # counted: a commit has no more than 4 MiB and one draft.
-        size = draft.cost if listed else draft.cost + lists_bytes(draft)
+        size = draft.cost
+        if not listed or names_readers(draft.channel, draft.audience):
+            size += lists_bytes(draft)
         if self.tail.backlog.total + size > self._fair_share.free_for_all:
             self._fair_share.check(draft.sender, size)
         if not listed:
@@ -343,7 +346,7 @@ class LocalLog(MessageLog):
             if error is not None and error.code == "log_busy":
                 self._lock_watch.found_locked(error)
             if changing and error is None:
-                self.state.rows_were_written()
+                self.state.rows_were_written(kept)
             done(kept if error is None else [error] * len(records))
             if self._observe is not None:
                 self._observe(len(records), self._loop.time() - started)

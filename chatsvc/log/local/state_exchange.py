@@ -57,7 +57,6 @@ class LocalStateExchange(StateExchange):
             if folded is None:
                 break
             after = folded
-        self._state.rows_were_written()
         await self._positions.state_is_settled()
         self._state.adopted()
         _logger.info("log_state_adopted")

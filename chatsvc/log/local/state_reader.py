@@ -16,6 +16,8 @@ import structlog
 
 from chatsvc.core.errors import LogDamaged, LogUnavailable
 from chatsvc.core.membership import Channel, Filter, Interval, Member, interval_of
+from chatsvc.core.record import Record
+from chatsvc.core.sized_cache import SizedCache
 from chatsvc.log.local.busy import primary_code
 from chatsvc.log.local.state_rows import StateRows
 from chatsvc.log.local.state_tables import (
@@ -36,6 +38,8 @@ _INTERVALS: Final = (
     "SELECT m.channel, m.joined, m.rev, m.data, m.crc, c.rev, c.data, c.crc FROM members m"
     " LEFT JOIN channels c ON c.channel = m.channel WHERE m.user = ?"
 )
+_INTERVALS_IN: Final = f"{_INTERVALS} AND m.channel = ? ORDER BY m.joined"
+_CACHED_INTERVALS: Final = 100_000
 _FILTERS: Final = "SELECT sort, target, since, rev, data, crc FROM filters WHERE user=?"
 
 _logger = structlog.get_logger("chatsvc.log")
@@ -58,6 +62,7 @@ class LocalState(LogState):
         self._is_new = is_new
         self.is_adopting = is_adopting
         self._listeners: list[Callable[[], None]] = []
+        self._intervals: SizedCache[str, tuple[Interval, ...]] = SizedCache(_CACHED_INTERVALS)
         self._db = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro",
             uri=True,
@@ -66,9 +71,17 @@ class LocalState(LogState):
             check_same_thread=False,
         )
 
-    def rows_were_written(self) -> None:
-        """There is something to ask for from now on."""
+    def rows_were_written(self, records: Sequence[Record]) -> None:
+        """There is something to ask for from now on, and these records changed some of it."""
         self._is_empty = False
+        for record in records:
+            state = record.state
+            if state is None:
+                continue
+            if state.channel is not None and state.channel.dissolved:
+                self._intervals.clear()  # of whom is not known here
+            for member in state.members:
+                self._intervals.discard(member.user)
 
     def on_adopted(self, call: Callable[[], None]) -> None:
         self._listeners.append(call)
@@ -79,7 +92,8 @@ class LocalState(LogState):
 
     def adopted(self) -> None:
         """The rows were read from the store."""
-        self.is_adopting = False
+        self.is_adopting = self._is_empty = False
+        self._intervals.clear()
         for call in self._listeners:
             try:
                 call()
@@ -100,10 +114,21 @@ class LocalState(LogState):
         return None
 
     def intervals(self, user: str) -> Sequence[Interval]:
+        known = self._intervals.get(user)
+        if known is None or self.is_adopting:
+            known = self._read_intervals(user, _INTERVALS, user)
+            if not self.is_adopting:
+                self._intervals.add(user, known, 1 + len(known))
+        return known
+
+    def intervals_in(self, user: str, channel: str) -> Sequence[Interval]:
+        return self._read_intervals(user, _INTERVALS_IN, user, channel)
+
+    def _read_intervals(self, user: str, query: str, *key: str) -> tuple[Interval, ...]:
         if self.is_adopting and self._is_new:
             return ()
         found: list[Interval] = []
-        for channel, joined, rev, data, crc, *of_channel in self._rows(_INTERVALS, user):
+        for channel, joined, rev, data, crc, *of_channel in self._rows(query, *key):
             _check(MEMBERS, (user, channel, joined), rev, data, crc)
             dissolved = 0
             if of_channel[0] is not None:
@@ -112,7 +137,7 @@ class LocalState(LogState):
             interval = interval_of(channel, decode_member(data), dissolved)
             if interval is not None:
                 found.append(interval)
-        return found
+        return tuple(found)
 
     def filters(self, user: str) -> Sequence[Filter]:
         if self.is_adopting and self._is_new:

@@ -44,3 +44,15 @@ def test_one_that_is_larger_alone_is_kept_alone() -> None:
     assert kept(cache, "ab") == "b"
     cache.add("c", 1, 6)
     assert kept(cache, "abc") == "c"
+
+
+def test_what_is_removed_makes_room_for_others() -> None:
+    cache = SizedCache[str, int](10)
+    cache.add("a", 1, 6)
+    cache.discard("a")
+    cache.discard("a")
+    cache.add("b", 2, 10)
+    assert (cache.get("a"), cache.get("b")) == (None, 2)
+    cache.clear()
+    cache.add("c", 3, 10)
+    assert (len(cache), cache.get("b"), cache.get("c")) == (1, None, 3)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
+from chatsvc.core.membership import Interval
 from chatsvc.core.page import NO_BYTE_BOUND, Bounds, RecordPage
 from chatsvc.core.record import Record
 from chatsvc.delivery.connection import HIGH_WATER, Connection
@@ -31,9 +33,11 @@ class Asking(Resumption):
         from_tail, from_store = self.tail.user_page, self.store.user_page
         count = self.store.count_user
 
-        def tail_page(user: str, bounds: Bounds) -> list[Record]:
+        def tail_page(
+            user: str, bounds: Bounds, intervals: Sequence[Interval] = ()
+        ) -> list[Record]:
             self.asked.append(("tail", user, bounds))
-            return from_tail(user, bounds)
+            return from_tail(user, bounds, intervals)
 
         async def store_page(
             user: str, bounds: Bounds, kinds: frozenset[str] | None = None

@@ -31,6 +31,9 @@ class FakeState(LogState):
     def intervals(self, user: str) -> Sequence[Interval]:
         return self.of_user.get(user, [])
 
+    def intervals_in(self, user: str, channel: str) -> Sequence[Interval]:
+        return [one for one in self.intervals(user) if one.channel == channel]
+
     def filters(self, user: str) -> Sequence[Filter]:
         return self.filters_of.get(user, [])
 

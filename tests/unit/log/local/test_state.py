@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from chatsvc.core.errors import LogDamaged, LogUnavailable
+from chatsvc.core.ids import MAX_ID
 from chatsvc.core.membership import THIS_RECORD, Channel, Filter, Interval, Member, StateChange
 from chatsvc.core.record import Draft, Record, accept
 from chatsvc.log.local.file import LogFile
@@ -40,7 +41,7 @@ def test_what_is_kept_is_the_record_with_its_count(empty: LogFile, state: LocalS
     assert [empty.get(10), empty.get(11)] == [plain, joined]
     assert b'"member_count":2,"channel"' in joined.body
     assert list(empty.read(0)) == [plain, joined]
-    assert state.intervals("alice") == [Interval(GROUP, 11, (1 << 64) - 1, 11)]
+    assert state.intervals("alice") == (Interval(GROUP, 11, MAX_ID, 11),)
 
 
 def test_what_fails_leaves_no_row(empty: LogFile, state: LocalState) -> None:
@@ -92,12 +93,12 @@ def test_a_return_is_a_row_beside_the_one_that_ended(empty: LogFile, state: Loca
     assert [one[1] for one in state.intervals("alice")] == [10, 30]
     assert state.member(GROUP, "alice") == Member("alice", 30, visible_from=30)
     assert empty.drop_ended(30, 100) == 1
-    assert [one[1] for one in state.intervals("alice")] == [30]
+    assert [one[1] for one in state.intervals_in("alice", GROUP)] == [30]
 
 
 def test_who_only_may_not_join_has_no_interval(empty: LogFile, state: LocalState) -> None:
     insert(empty, 10, member_change(Member("eve", 0, banned_until=5)))
-    assert state.intervals("eve") == []
+    assert state.intervals("eve") == ()
     assert state.member(GROUP, "eve") == Member("eve", 0, banned_until=5)
     assert state.channel(GROUP) == Channel(0)
 
@@ -151,8 +152,36 @@ def test_nothing_is_asked_of_a_file_without_state(empty: LogFile) -> None:
     state = LocalState(empty.path, is_empty=True)
     state.close()
     assert state.member(GROUP, "alice") is None, "the connection is closed and was not used"
-    state.rows_were_written()
+    state.rows_were_written(())
     with pytest.raises(LogUnavailable, match="the log's state cannot be read"):
         state.member(GROUP, "alice")
     insert(empty, 10, block())
     assert empty.has_state()
+
+
+def test_the_intervals_of_a_user_are_read_once(empty: LogFile, state: LocalState) -> None:
+    joined = insert(empty, 10, joining("alice"))
+    state.rows_were_written(joined)
+    first = state.intervals("alice")
+    assert state.intervals("alice") is first
+    left = insert(empty, 20, leaving(Member("alice", 10)))
+    assert state.intervals("alice") is first, "what is written is told when it is published"
+    state.rows_were_written(left)
+    assert state.intervals("alice") == (Interval(GROUP, 10, 20, 0),)
+    state.rows_were_written(insert(empty, 30, joining("bob")))
+    bob = state.intervals("bob")
+    state.rows_were_written(insert(empty, 40, said("x"), block()))
+    assert state.intervals("bob") is bob
+    ended = member_change(state=Channel(dissolved=THIS_RECORD))
+    state.rows_were_written(insert(empty, 50, ended))
+    assert state.intervals("bob") == (Interval(GROUP, 30, 50, 30),)
+    state.adopted()
+    assert state.intervals("bob") is not bob
+
+
+def test_the_intervals_in_one_channel_ascend(empty: LogFile, state: LocalState) -> None:
+    insert(empty, 10, joining("alice"), joining("alice", channel=",g:other"))
+    insert(empty, 20, leaving(Member("alice", 10)))
+    insert(empty, 30, joining("alice"))
+    assert [one[1:3] for one in state.intervals_in("alice", GROUP)] == [(10, 20), (30, MAX_ID)]
+    assert state.intervals_in("bob", GROUP) == ()

@@ -1,0 +1,256 @@
+"""Groups by the public interface, over both stores: live, replayed, in pages, after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from testkit.records import draft
+from testkit.talking import Talk, bearer, talk
+from testkit.waiting import until
+from tests.integration.support.clubs import ClubService
+
+TEAM = ",g:team"
+Build = Callable[..., ClubService]
+
+
+@pytest.fixture(params=["sqlite", "mongodb"])
+def settings(request: pytest.FixtureRequest) -> dict[str, str]:
+    if request.param == "sqlite":
+        return {}
+    return {
+        "STORE": "mongodb",
+        "MONGO_URI": request.getfixturevalue("mongo_uri"),
+        "MONGO_DB": request.getfixturevalue("mongo_db"),
+    }
+
+
+@pytest.fixture
+async def build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
+) -> AsyncIterator[Build]:
+    made: list[ClubService] = []
+
+    def one(**more: str) -> ClubService:
+        # It keeps little in memory once it is stored.
+        made.append(ClubService(tmp_path, monkeypatch, RECENT_BYTES="1MiB", **settings, **more))
+        return made[-1]
+
+    yield one
+    for service in made:
+        await service.stop()
+
+
+@pytest.fixture
+async def service(build: Build) -> ClubService:
+    made = build()
+    await made.start()
+    await adopted(made)
+    return made
+
+
+async def adopted(service: ClubService) -> None:
+    """Wait until a new log has met its store."""
+    await until(lambda: not service.log.exchange.state_due)
+
+
+async def stored(service: ClubService) -> None:
+    """Wait until all is stored, and the tail has let go of it for what others wrote."""
+    tail = service.log.tail
+    head = tail.head
+    for _ in range(20):
+        await service.log.append(draft("x" * 100_000, to=("dave", "erin")))
+    await until(lambda: tail.floor >= head)
+
+
+async def post(service: ClubService, user: str, what: str, **given: str) -> tuple[int, Any]:
+    body = {"channel": TEAM, **given}
+    url = f"{service.url}/api/clubs/{what}"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, json=body, headers=bearer(user)) as answer,
+    ):
+        return answer.status, await answer.json()
+
+
+async def done(service: ClubService, user: str, what: str, **given: str) -> str:
+    """The id of the record that it came to."""
+    status, body = await post(service, user, what, **given)
+    assert status == 201, body
+    return str(body["id"])
+
+
+async def get(service: ClubService, user: str, path: str, **query: str) -> tuple[int, Any]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{service.url}{path}", params=query, headers=bearer(user)) as answer,
+    ):
+        return answer.status, await answer.json()
+
+
+async def contents(service: ClubService, user: str, **query: str) -> list[str]:
+    status, page = await get(service, user, "/api/messages", **query)
+    assert (status, page["complete"]) == (200, True), page
+    return [one["content"] for one in page["messages"]]
+
+
+async def frames(service: ClubService, user: str, **query: str) -> list[str]:
+    """What a page of changes has: contents of messages, and users of other records."""
+    status, page = await get(service, user, "/api/changes", **query)
+    assert status == 200, page
+    return [one.get("content") or " ".join(one["users"]) for one in page["frames"]]
+
+
+async def received(one: Talk, count: int) -> list[str]:
+    """So many frames of records."""
+    found = [await one.next("cursor") for _ in range(count)]
+    return [frame.get("content") or " ".join(frame["users"]) for frame in found]
+
+
+async def test_members_receive_what_is_said_between_their_join_and_their_leave(
+    service: ClubService,
+) -> None:
+    await done(service, "alice", "join")
+    async with talk(service.url, "alice") as alice, talk(service.url, "bob") as bob:
+        await done(service, "alice", "say", content="before")
+        await bob.put({"type": "club_join", "channel": TEAM, "ref": "r"})
+        joined = await bob.next("cursor", "member")
+        assert (joined["type"], joined["ref"]) == ("club_joined", "r")
+        await done(service, "alice", "say", content="between")
+        await done(service, "bob", "say", content="hello")
+        await done(service, "bob", "leave")
+        await done(service, "alice", "say", content="after")
+        await done(service, "carol", "join")
+        assert await received(alice, 4) == ["bob", "hello", "bob", "carol"]
+        assert [one.get("content") for one in await bob.ping() if one["type"] == "message"] == [
+            "between"
+        ]
+
+
+async def test_a_frame_says_how_many_members_there_are(service: ClubService) -> None:
+    async with talk(service.url, "alice") as alice:
+        await done(service, "alice", "join")
+        await done(service, "bob", "join")
+        first, second = [await alice.next("cursor") for _ in range(2)]
+    assert [first["member_count"], second["member_count"]] == [1, 2]
+    assert (second["type"], second["channel"], second["users"]) == ("member", TEAM, ["bob"])
+
+
+async def test_who_is_no_member_is_refused(service: ClubService) -> None:
+    await done(service, "alice", "join")
+    assert (await post(service, "bob", "say", content="x"))[0] == 403
+    for channel in (TEAM, ",g:unknown"):
+        for path in ("/api/messages", "/api/changes"):
+            status, problem = await get(service, "bob", path, channel=channel)
+            assert (status, problem["code"]) == (403, "not_a_participant")
+    async with talk(service.url, "bob") as bob:
+        await bob.put({"type": "send", "channel": TEAM, "content": "x", "ref": "r"})
+        assert (await bob.next("cursor"))["code"] == "not_a_participant"
+
+
+@pytest.mark.parametrize("is_stored", [False, True], ids=["tail", "store"])
+async def test_a_resume_has_what_was_missed_and_nothing_else(
+    service: ClubService, is_stored: bool
+) -> None:
+    await done(service, "alice", "join")
+    async with talk(service.url, "bob") as bob:
+        cursor = bob.hello["cursor"]
+    await done(service, "alice", "say", content="before")
+    await done(service, "bob", "join")
+    await done(service, "alice", "say", content="between")
+    await done(service, "bob", "leave")
+    await done(service, "alice", "say", content="after")
+    if is_stored:
+        await stored(service)
+    async with talk(service.url, "bob", since=cursor) as bob:
+        assert bob.hello["recovered"] is True
+        assert await received(bob, 3) == ["bob", "between", "bob"]
+        assert (await bob.next("cursor"))["type"] == "caught_up"
+        await done(service, "alice", "say", content="later")
+        assert [one["type"] for one in await bob.ping() if one["type"] == "message"] == []
+
+
+@pytest.mark.parametrize("is_stored", [False, True], ids=["tail", "store"])
+async def test_pages_have_what_a_member_may_see(service: ClubService, is_stored: bool) -> None:
+    await done(service, "alice", "join")
+    await done(service, "alice", "say", content="before")
+    await done(service, "bob", "join")
+    await done(service, "alice", "say", content="between")
+    await done(service, "bob", "leave")
+    await done(service, "alice", "say", content="after")
+    if is_stored:
+        await stored(service)
+    everything = ["before", "between", "after"]
+    assert await contents(service, "alice") == everything
+    assert await contents(service, "alice", channel=TEAM) == everything
+    assert await contents(service, "bob") == ["between"]
+    assert await contents(service, "bob", channel=TEAM) == ["between"]
+    assert await contents(service, "carol") == []
+    assert await frames(service, "bob") == ["bob", "between", "bob"]
+    assert await frames(service, "bob", channel=TEAM) == ["bob", "between", "bob"]
+    for user, last in (("alice", "after"), ("bob", "between")):
+        _, page = await get(service, user, "/api/conversations")
+        (entry,) = page["conversations"]
+        assert (entry["channel"], entry["participants"]) == (TEAM, [])
+        assert entry["last_message"]["content"] == last
+
+
+async def test_a_message_of_others_is_unknown(service: ClubService) -> None:
+    await done(service, "alice", "join")
+    secret = await done(service, "alice", "say", content="secret")
+    await done(service, "bob", "join")
+    await stored(service)
+    assert (await get(service, "alice", f"/api/messages/{secret}"))[0] == 200
+    foreign = await get(service, "bob", f"/api/messages/{secret}")
+    unknown = await get(service, "bob", f"/api/messages/{int(secret, 16) + 1:016x}")
+    assert foreign[0] == unknown[0] == 404
+    assert foreign[1]["code"] == unknown[1]["code"]
+
+
+async def test_a_group_survives_restarts_and_a_death_of_the_log(
+    build: Build, tmp_path: Path
+) -> None:
+    first = build()
+    await first.start()
+    await adopted(first)
+    await done(first, "alice", "join")
+    await done(first, "alice", "say", content="1")
+    await first.stop()
+    second = build()
+    await second.start()
+    assert (await post(second, "alice", "join"))[1]["answer"] == "member"
+    await done(second, "alice", "say", content="2")
+    await stored(second)
+    await second.stop()
+    # The log is lost: who is a member is read from the store.
+    for file in (tmp_path / "data").glob("log.db*"):
+        file.unlink()
+    third = build()
+    await third.start()
+    async with talk(third.url, "alice") as alice:
+        await adopted(third)
+        assert (await post(third, "alice", "join"))[1]["answer"] == "member"
+        await done(third, "bob", "join")
+        await done(third, "bob", "say", content="3")
+        assert await received(alice, 2) == ["bob", "3"]
+    assert await contents(third, "alice", channel=TEAM) == ["1", "2", "3"]
+    assert (await get(third, "carol", "/api/messages", channel=TEAM))[0] == 403
+
+
+async def test_two_hundred_join_at_once_by_socket_and_http(service: ClubService) -> None:
+    await done(service, "alice", "join")
+    async with talk(service.url, "alice") as alice:
+        ids = await asyncio.gather(
+            *(done(service, f"user {at}", "join") for at in range(200)),
+        )
+        records = set(ids)
+        assert len(records) < 200
+        seen = [await alice.next("cursor") for _ in records]
+    users = [user for frame in seen for user in frame["users"]]
+    assert sorted(users) == sorted(f"user {at}" for at in range(200))
+    assert seen[-1]["member_count"] == 201
