@@ -37,6 +37,11 @@ def is_member_channel(channel: str) -> bool:
     return channel.startswith((GROUP_PREFIX, ROOM_PREFIX))
 
 
+def is_personal_channel(channel: str) -> bool:
+    """Whether a channel is a user's own."""
+    return channel.startswith((PERSONAL_PREFIX, _HASHED_PERSONAL_PREFIX))
+
+
 def personal_channel(user: str) -> str:
     """Return the key of a user's own channel; a long id stands in it as its SHA-256 in hex."""
     channel = PERSONAL_PREFIX + user

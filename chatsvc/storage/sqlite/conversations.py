@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from chatsvc.core.audience import is_large
-from chatsvc.core.membership import is_member_channel
+from chatsvc.core.membership import is_member_channel, is_personal_channel
 from chatsvc.core.record import Record
 from chatsvc.storage.sqlite.participants import encode_participants, participants_in
 from chatsvc.storage.sqlite.statements import NAMED, in_bulk, json_list
@@ -16,7 +16,8 @@ from chatsvc.storage.sqlite.statements import NAMED, in_bulk, json_list
 class Stored(NamedTuple):
     """A conversation that has a number. ``encoded`` is its users, as bodies name them.
 
-    A group or a room has no users, and is large whatever the number of its members.
+    A group or a room has no users, and is large whatever the number of its members. So is a user's
+    own channel: most of its records are of ``latest`` kinds, and would move in the inbox.
     """
 
     number: int
@@ -77,7 +78,7 @@ def _begin(db: sqlite3.Connection, new: Mapping[str, tuple[str, ...]]) -> dict[s
     begun = {
         channel: Stored(
             number,
-            is_large(users) or is_member_channel(channel),
+            is_large(users) or is_member_channel(channel) or is_personal_channel(channel),
             users,
             encode_participants(users),
         )

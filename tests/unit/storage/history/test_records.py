@@ -19,6 +19,7 @@ from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history import records as module
 from chatsvc.storage.history.history import History
+from testkit.groups import GROUP, group_change, group_message
 from testkit.memory_store import MemoryStore
 from testkit.records import KINDS, START, change, record
 from tests.unit.support.history_worlds import at, ids
@@ -220,3 +221,14 @@ async def test_the_participants_of_a_conversation_of_changes_are_known(in_tail: 
     history = History(store, tail, kinds=KINDS)
     assert await history.participants(people[0], made.channel) == people
     assert await history.participants("mallory", made.channel) is None
+
+
+async def test_a_record_that_names_people_is_read_by_them_alone() -> None:
+    store = MemoryStore(kinds=KINDS)
+    written = [group_message(1), group_change(2, to=("bob", "carol")), group_change(3)]
+    assert await store.write(written) == []
+    last = written[-1].id
+    reading = History(store, Tail(recent_bytes=1 << 30, watermark=last, floor=last), kinds=KINDS)
+    for reader, expected in (("alice", written[::2]), ("bob", written)):
+        page = await reading.records.channel_page(GROUP, oldest(), reader=reader)
+        assert ids(page.entries) == [one.id for one in expected]

@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from chatsvc.core.ids import MAX_ID
-from chatsvc.core.membership import Channel, Filter, Member
+from chatsvc.core.membership import Channel, Filter, Member, personal_channel
 from chatsvc.core.page import Bounds
+from chatsvc.storage.ports.conversations import Members
 from chatsvc.storage.ports.membership import FilterRow, MemberRow
-from chatsvc.storage.sqlite import membership, messages, purging, writes
+from chatsvc.storage.sqlite import listing, membership, messages, purging, records, writes
 from chatsvc.storage.sqlite.migrations import bring_up
 from chatsvc.storage.sqlite.statements import MAX_ROW_ID
 from testkit.groups import GROUP, at, group_change, group_message, joined
@@ -82,6 +83,21 @@ def test_a_conversation_of_a_group_stays_with_its_number(db: sqlite3.Connection)
     assert counts(db) == [0, 0, 0, 1, 0, 0]
     writes.write_records(db, [record(4), group_message(5)])
     assert [one.id for one in messages.user_page(db, "alice", Bounds(9))] == [at(4), at(5)]
+
+
+@pytest.mark.parametrize("user", ["alice", "a" * 255])
+def test_a_users_own_channel_has_no_inbox(db: sqlite3.Connection, user: str) -> None:
+    own = personal_channel(user)
+    made = [group_change(n, "read", channel=own, to=(user,), sender=user) for n in (1, 2)]
+    for one in made:
+        assert writes.write_records(db, [one], KINDS) == []
+        assert counts(db) == [0, 1, 0, 1, 1, 1]
+        (found,) = records.user_records(db, user, Bounds(9))
+        assert (found.id, found.audience, found.body) == (one.id, (user,), one.body)
+    assert listing.conversations(db, user, MAX_ID, 9, 1) == []
+    assert listing.members(db, user, own) == Members((user,), at(2))
+    assert purging.purge(db, MAX_ID, 9) == 1
+    assert counts(db) == [0] * 6
 
 
 def test_rows_of_state_are_written_in_few_statements(db: sqlite3.Connection) -> None:
