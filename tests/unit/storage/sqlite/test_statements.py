@@ -89,6 +89,7 @@ def test_records_are_found_by_walks(path: Path, newest: bool) -> None:
         sqlite_messages.channel_page(db, channel, bounds)
         listing.members(db, "alice", channel)
     membership.intervals(db, "alice", GROUP)
+    membership.state_page(db, "", 9)
     sqlite_records.record(db, 1)
     walks.count_user(db, "alice", bounds, changes=True)
     listing.conversations(db, "alice", 1 << 62, 5, 1 << 20)
