@@ -271,7 +271,7 @@ class Tail:
         return bounded(sorted(page + named, key=by_id), bounds) if named else page
 
     def user_page(
-        self, user: str, bounds: Bounds, intervals: Iterable[Interval] = ()
+        self, user: str, bounds: Bounds, intervals: Sequence[Interval] = ()
     ) -> list[Record]:
         """Of those whose audience holds the user, and of those in the intervals, ascending.
 

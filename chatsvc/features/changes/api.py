@@ -10,7 +10,7 @@ from chatsvc.api import fields
 from chatsvc.api.access import USER, Caller
 from chatsvc.api.conversation_access import NamedConversation, named_by_key
 from chatsvc.api.operation import Operation, Reply
-from chatsvc.core.errors import Forbidden, StoreUnavailable
+from chatsvc.core.errors import Forbidden, LogUnavailable, StoreUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.core.limits import Limits
 from chatsvc.core.lost import LostRange
@@ -92,7 +92,7 @@ def operations(reader: ChangeReader, limits: Limits) -> tuple[Operation, ...]:
             access=USER,
             request=ChangesRequest,
             responses={200: ("The page, oldest first.", Changes)},
-            errors=(Forbidden, StoreUnavailable),
+            errors=(Forbidden, LogUnavailable, StoreUnavailable),
             handler=handle,
             check=check,
             tag="changes",

@@ -10,7 +10,7 @@ from chatsvc.api import fields
 from chatsvc.api.access import USER, Caller
 from chatsvc.api.operation import Operation, Reply
 from chatsvc.core.conversation import ConversationPage
-from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.errors import LogUnavailable, StoreUnavailable
 from chatsvc.core.ids import MAX_ID, format_id
 from chatsvc.core.limits import Limits
 from chatsvc.core.lost import LostRange
@@ -75,7 +75,7 @@ def operations(history: ConversationHistory, limits: Limits) -> tuple[Operation,
             access=USER,
             request=ConversationsRequest,
             responses={200: ("The page, newest first.", Conversations)},
-            errors=(StoreUnavailable,),
+            errors=(LogUnavailable, StoreUnavailable),
             handler=handle,
             check=check,
             tag="conversations",

@@ -23,7 +23,8 @@ class History(ConversationLookup, Protocol):
     """The source of messages: the store up to the watermark, then the log's tail.
 
     Every method may raise :class:`~chatsvc.core.errors.StoreUnavailable` and
-    :class:`~chatsvc.core.errors.HistoryBusy`. Reads take turns by ``reader``, the user.
+    :class:`~chatsvc.core.errors.HistoryBusy`, and :class:`~chatsvc.core.errors.LogUnavailable`
+    where it cannot be told who is in which groups. Reads take turns by ``reader``, the user.
     """
 
     async def channel_page(self, channel: str, bounds: Bounds, *, reader: str = "") -> Page: ...

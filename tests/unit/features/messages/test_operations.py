@@ -106,12 +106,12 @@ def test_what_each_answers() -> None:
 
 
 def test_the_errors_that_each_can_raise() -> None:
-    reads = (Forbidden, StoreUnavailable)
+    reads = (Forbidden, LogUnavailable, StoreUnavailable)
     assert {name: one.errors for name, one in declared().items()} == {
         "send_message": (Forbidden, Conflict, TooManyRequests, LogUnavailable, StoreUnavailable),
         "get_conversation": reads,
         "list_messages": reads,
-        "get_message": (NotFound, StoreUnavailable),
+        "get_message": (NotFound, LogUnavailable, StoreUnavailable),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import pytest
 
@@ -24,7 +24,7 @@ class CountingTail(Tail):
     looked_at = 0
 
     def user_page(
-        self, user: str, bounds: Bounds, intervals: Iterable[Interval] = ()
+        self, user: str, bounds: Bounds, intervals: Sequence[Interval] = ()
     ) -> list[Record]:
         found = super().user_page(user, bounds, intervals)
         self.looked_at += len(found)
