@@ -251,19 +251,17 @@ class MemoryStore(MessageStore):
         return await self._page(lambda one: self.disk.state.is_for(one, user), bounds, changes=True)
 
     async def channel_records(self, channel: str, bounds: Bounds, *, reader: str) -> list[Entry]:
-        def ours(one: Record) -> bool:
-            return one.channel == channel and is_for_reader(one, reader)
-
-        return await self._page(ours, bounds, changes=True)
+        return await self._page(
+            lambda one: one.channel == channel and is_for_reader(one, reader), bounds, changes=True
+        )
 
     async def count_user_records(self, user: str, bounds: Bounds) -> int:
         return len(await self.user_records(user, bounds._replace(max_bytes=NO_BYTE_BOUND)))
 
     async def channel_page(self, channel: str, bounds: Bounds) -> list[Entry]:
-        def ours(one: Record) -> bool:
-            return one.channel == channel and is_for_reader(one, "")
-
-        return await self._page(ours, bounds)
+        return await self._page(
+            lambda one: one.channel == channel and is_for_reader(one, ""), bounds
+        )
 
     async def user_page(self, user: str, bounds: Bounds) -> list[Entry]:
         return await self._page(lambda one: self.disk.state.is_for(one, user), bounds)

@@ -42,13 +42,12 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     comma or the closing brace (0: not known, so that :func:`pack_draft` looks for it).
 
     ``audience`` is sorted and holds the ids of all recipients, the sender included; empty: the
-    members of the channel (:mod:`chatsvc.core.membership`). ``origin``
-    is the connection that sent it, or the device that a send over HTTP names. ``digest`` is that
-    of the content: it distinguishes a retry from another message with the same ``client_id``.
-    ``target`` is what a change is about: of a kind that is ``latest`` (:mod:`chatsvc.core.kinds`)
-    the newest of each target is kept. ``touches`` are the keys of the state that it changes
-    (``log/guards.py``); ``state`` are the rows of the log's own state that it changes. ``keys``
-    are those of the requests that became this one record, beside its own.
+    members of the channel (:mod:`chatsvc.core.membership`). ``origin`` is the connection that sent
+    it, or the device that a send over HTTP names. ``digest`` is that of the content: it tells a
+    retry from another message with the same ``client_id``. ``target`` is what a change is about:
+    of a kind that is ``latest`` (:mod:`chatsvc.core.kinds`) the newest of each target is kept.
+    ``touches`` are the keys of the state that it changes (``log/guards.py``); ``state`` are the
+    rows of the log's own state that it changes. ``keys`` are those of the further requests in it.
     """
 
     kind: str
@@ -101,9 +100,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def cost(self) -> int:
         """Bytes of memory of the record and of its entries in existing lists.
 
-        Its audience is shared with the other records of its channel, unless it names readers of
-        a group or a room, and a list is made for the first record in it: ``log/tail.py`` adds
-        both where they arise.
+        What it shares with others of its channel, and lists that it begins, ``log/tail.py`` adds.
         """
         cost = RECORD_BYTES + len(self.body) + PLACE_BYTES * places(self.audience)
         if self.touches or self.target or self.state or self.channel[:1] == ",":
