@@ -69,7 +69,6 @@ async def test_what_is_asked_of_the_store_and_then_of_the_tail() -> None:
         ("store", "bob", store._replace(after=110)),
         ("tail", "bob", tail),
         ("tail", "bob", tail._replace(after=220)),
-        ("tail", "bob", tail._replace(after=250)),
     ]
 
 
