@@ -313,6 +313,22 @@ async def test_a_list_looks_for_no_more_messages_of_the_past_than_it_needs(
     assert set(looked_for.channels) == {room(0), room(1), room(2)}, "but those that began later"
 
 
+async def test_a_channel_that_was_left_twice_is_listed_by_the_later_time(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_for = LookedFor(monkeypatch)
+    await store.write([joined(1, "alice"), group_message(2), left(3, "alice", 1)])
+    await store.write([joined(4, "alice", channel=ROOM), group_message(5, channel=ROOM)])
+    await store.write([left(6, "alice", 4, channel=ROOM), group_message(7, channel=ROOM)])
+    await store.write([joined(8, "alice"), group_message(9), left(10, "alice", 8)])
+    await store.write([group_message(11)])
+    (found,) = await store.conversations("alice", before=MAX_ID, limit=1)
+    assert (found.channel, found.last_id) == (GROUP, at(9))
+    assert looked_for.channels == [GROUP]
+    both = await store.conversations("alice", before=at(9), limit=9)
+    assert [one.last_id for one in both] == [at(5)], "its newest is not below that"
+
+
 async def test_nothing_is_looked_for_where_the_newest_message_is_a_members(
     store: MongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

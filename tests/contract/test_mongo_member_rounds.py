@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chatsvc.core.ids import MAX_ID, STEP, format_id
-from chatsvc.core.membership import Channel
+from chatsvc.core.membership import Channel, Member
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.storage.mongo import conversations, entries, large_sets, listed_channels
@@ -64,7 +64,9 @@ class Story:
             if since:
                 return left(number, user, since, channel=channel)
             self.since[channel, user] = number
-            return joined(number, user, channel=channel)
+            shown_from = at(max(number + dice.choice((-20, 0, 0, 15)), 0))
+            member = Member(user, at(number), visible_from=shown_from)
+            return group_change(number, channel=channel, members=[member], settings=Channel())
         if chance < 0.6:
             return group_message(number, "x" * dice.choice((1, 300)), channel=channel, to=named)
         if chance < 0.7:
