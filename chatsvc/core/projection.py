@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal, NamedTuple
 
 from chatsvc.core.record import Record
@@ -100,7 +101,7 @@ class Column:
         return not isinstance(value, int) or -_MAX_INTEGER - 1 <= value <= _MAX_INTEGER
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Projection:
     """Rows folded from records.
 
@@ -146,12 +147,12 @@ class Projection:
         indexed = {name for index in self.indexes for name in index}
         self._require(indexed <= {*names, "rev"}, "an index must be of its columns")
 
-    @property
+    @cached_property
     def puts(self) -> tuple[Column, ...]:
         """The columns that :class:`Put` sets."""
         return tuple(one for one in self.columns if not one.maximum)
 
-    @property
+    @cached_property
     def maxima(self) -> tuple[Column, ...]:
         """The columns that :class:`Max` raises."""
         return tuple(one for one in self.columns if one.maximum)
@@ -169,8 +170,8 @@ class Projection:
             ValueError: it is none.
         """
         self._require(len(key) == len(self.key) if whole else 0 < len(key) <= len(self.key), "key")
-        fit = all(column.takes(value) for column, value in zip(self.key, key, strict=False))
-        self._require(fit, "a value of a key must be of its column's type")
+        for column, value in zip(self.key, key, strict=False):
+            self._require(column.takes(value), "a value of a key must be of its column's type")
 
     def check(self, change: RowChange) -> None:
         """Check a change of its rows.
@@ -181,16 +182,20 @@ class Projection:
         match change:
             case Put(key, values):
                 self.check_key(key, whole=True)
-                columns = {one.name: one for one in self.puts}
-                self._require(values.keys() <= columns.keys(), "a put must be of its columns")
-                fit = all(v is None or columns[name].takes(v) for name, v in values.items())
-                self._require(fit, "a value must be of its column's type")
+                for name, value in values.items():
+                    column = self._put_columns.get(name)
+                    fit = column is not None and (value is None or column.takes(value))
+                    self._require(fit, "a put must be of its columns, each value of their type")
             case Max(key, name, value):
                 self.check_key(key, whole=True)
                 fit = any(one.name == name and one.takes(value) for one in self.maxima)
                 self._require(fit, "a maximum must be of a column that is one, and of its type")
             case Remove(prefix):
                 self.check_key(prefix, whole=False)
+
+    @cached_property
+    def _put_columns(self) -> dict[str, Column]:
+        return {one.name: one for one in self.puts}
 
     def _require(self, holds: bool, what: str) -> None:
         if not holds:

@@ -95,6 +95,8 @@ class Changes:
 
     def left(self, removed: Mapping[Key, int]) -> dict[Key, RowState]:
         """Return the states that are not empty after removals, those of its own included."""
+        if not removed and not self.removed:
+            return self.states  # the usual case
         found: dict[Key, RowState] = {}
         for key, held in self.states.items():
             rev = max(

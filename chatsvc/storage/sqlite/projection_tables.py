@@ -133,11 +133,15 @@ class ProjectionTable:
 
     def _removals(self, db: sqlite3.Connection, changes: Changes) -> dict[Key, int]:
         """The removals that are known of the rows that are written."""
+        name = self.projection.name
+        any_at_all = "SELECT 1 FROM projection_removals WHERE projection = ? LIMIT 1"
+        if db.execute(any_at_all, (name,)).fetchone() is None:
+            return {}  # their texts are not made for nothing
         wanted = {key_text(one): one for key in changes.states for one in prefixes(key)}
         found = db.execute(
             "SELECT prefix, rev FROM projection_removals"
             f" WHERE projection = ? AND prefix IN {NAMED}",
-            (self.projection.name, json_list(wanted)),
+            (name, json_list(wanted)),
         )
         return {wanted[prefix]: rev for prefix, rev in found}
 
