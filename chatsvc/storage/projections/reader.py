@@ -23,6 +23,8 @@ from chatsvc.storage.projections.row_state import Changes, RowState
 
 WAIT_SECONDS: Final = 1.0
 """How long a read waits for what is stored."""
+MAX_ROWS: Final = 1000
+"""Of a page."""
 OVERLAID: Final = 2000
 """Records of the tail that are folded on top of one read."""
 _READS_AGAIN: Final = 3
@@ -110,7 +112,12 @@ class RowReader:
         limit: int = 100,
         as_of: int = 0,
     ) -> Rows:
-        """Rows whose keys begin with a prefix, as they are stored, like :meth:`get`."""
+        """Rows whose keys begin with a prefix, as they are stored, like :meth:`get`.
+
+        Args:
+            limit: how many at most, and no more than :data:`MAX_ROWS`.
+        """
+        limit = min(limit, MAX_ROWS)
         await self.wait_until(name, as_of)
         found = await self._stored_page(name, prefix, after, limit, reader)
         return self._rows(name, found, _end(found, limit))
@@ -118,10 +125,13 @@ class RowReader:
     async def get_overlaid(self, name: str, key: Key, *, reader: str, channel: str) -> Rows:
         """One row, with what the tail's records of a conversation change in it."""
         for _ in range(_READS_AGAIN):
+            floor = self._tail.floor
             found = await self._stored(name, key, reader)
             position, changes = self._changes(name, found.position, channel)
             if changes is not None:
                 return self._overlaid(name, found, changes, position, lambda one: one == key)
+            if self._tail.floor == floor:
+                break  # it is being built
         return self._rows(name, found, None)
 
     async def page_overlaid(
@@ -140,11 +150,16 @@ class RowReader:
 
         Args:
             channel: the conversation whose records change these rows, and no others' do.
+            limit: as for :meth:`page`.
         """
+        limit = min(limit, MAX_ROWS)
         for _ in range(_READS_AGAIN):
+            floor = self._tail.floor
             found = await self._stored_page(name, prefix, after, limit, reader)
             position, changes = self._changes(name, found.position, channel)
             if changes is None:
+                if self._tail.floor == floor:
+                    break  # it is being built
                 continue
             last = _end(found, limit)
 

@@ -276,6 +276,7 @@ async def test_below_the_tail_rows_are_as_they_are_stored(at: Setting) -> None:
         await at.reader.get_overlaid("one", ("a", "2"), reader="alice", channel=CHANNEL),
     ):
         assert (found.rows, found.position) == ([], 0), "it is being built, and says so"
+    assert len(at.asked) == 2, "it is not read again for nothing"
 
 
 async def test_a_bounded_number_of_records_is_folded(
@@ -285,6 +286,15 @@ async def test_a_bounded_number_of_records_is_folded(
     at.accept("+a1", "+a2", "+a3")
     found = await at.page("a")
     assert (keys(found), found.position) == (["a1", "a2"], change(2).id)
+
+
+async def test_a_page_is_bounded(at: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader_module, "MAX_ROWS", 2)
+    at.accept("+a1 +a2 +a3")
+    assert keys(await at.page("a", limit=9)) == ["a1", "a2"]
+    await at.persist()
+    found = await at.reader.page("one", ("a",), reader="alice", limit=9)
+    assert (keys(found), found.after) == (["a1", "a2"], ("a", "2"))
 
 
 async def test_a_record_that_cannot_be_folded_changes_nothing(at: Setting) -> None:
