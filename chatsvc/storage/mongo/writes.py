@@ -49,7 +49,7 @@ class MongoWrites(MongoDatabase, MessageWriter):
         await update_all(self._connection, self._state, updates_of(rows_of(records)))
         folded = await self._projection_writes.fold(records)
         rejections = folded.rejections
-        records = folded.records
+        records, last = folded.records, records[-1].id
         if not records:
             return rejections
         conversations = BatchConversations()
@@ -68,7 +68,7 @@ class MongoWrites(MongoDatabase, MessageWriter):
         finally:
             await asyncio.wait([encoding])
         await conversations.write(self._connection, self._conversations)
-        await self._projection_writes.write(folded.without(rejections), records[-1].id)
+        await self._projection_writes.write(folded.without(rejections), last)
         return rejections
 
     async def _write_part(self, part: _Part, conversations: BatchConversations) -> list[Rejection]:

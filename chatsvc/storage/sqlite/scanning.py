@@ -12,17 +12,23 @@ from chatsvc.core.page import take
 from chatsvc.core.record import Record
 from chatsvc.storage.ports.projections import RecordScan
 from chatsvc.storage.sqlite.connection import SqliteFile
-from chatsvc.storage.sqlite.participants import Participants, participants_in, whole_body
+from chatsvc.storage.sqlite.participants import (
+    Participants,
+    decode_names,
+    participants_in,
+    whole_body,
+)
 from chatsvc.storage.sqlite.statements import MAX_ROW_ID
 
 _SCAN: Final = (
-    "SELECT r.id, r.kind, r.target, r.sender, r.origin, r.client_id, r.digest, r.cut, r.body,"
+    "SELECT r.id, r.kind, r.target, r.sender, r.origin, r.client_id, r.digest, r.named, r.cut,"
+    " r.body,"
     " c.number, c.channel, c.participants FROM ("
     " SELECT * FROM (SELECT id, NULL AS kind, '' AS target, conversation, sender, origin,"
-    " client_id, digest, cut, body FROM messages WHERE id > :after AND id <= :up_to"
+    " client_id, digest, named, cut, body FROM messages WHERE id > :after AND id <= :up_to"
     " ORDER BY id LIMIT :limit)"
     " UNION ALL SELECT * FROM (SELECT id, kind, target, conversation, sender, origin,"
-    " client_id, digest, NULL, body FROM changes WHERE id > :after AND id <= :up_to"
+    " client_id, digest, named, NULL, body FROM changes WHERE id > :after AND id <= :up_to"
     " ORDER BY id LIMIT :limit)"
     ") r CROSS JOIN conversations c ON c.number = r.conversation ORDER BY r.id LIMIT :limit"
 )
@@ -44,8 +50,8 @@ class SqliteScan(SqliteFile, RecordScan):
 def _records(rows: Iterable[tuple[Any, ...]]) -> Iterator[Record]:
     known: dict[int, Participants] = {}
     for row in rows:
-        record_id, kind, target, sender, origin, client_id, digest, cut, body = row[:9]
-        number, channel, encoded = row[9:]
+        record_id, kind, target, sender, origin, client_id, digest, named, cut, body = row[:10]
+        number, channel, encoded = row[10:]
         people = known.get(number)
         if people is None:
             people = known[number] = participants_in(encoded)
@@ -53,7 +59,7 @@ def _records(rows: Iterable[tuple[Any, ...]]) -> Iterator[Record]:
             id=record_id,
             kind=kind or MESSAGE.name,
             channel=channel,
-            audience=people.users,
+            audience=people.users if named is None else decode_names(named),
             sender=sender,
             origin=origin,
             client_id=client_id,

@@ -15,6 +15,7 @@ from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.projections.builder import ProjectionBuilder
+from testkit.groups import group_change, group_message, joined
 from testkit.records import START, change, record
 from tests.contract.support import projected
 from tests.contract.support.projected import BOTH, SENDERS, THINGS, edit, expected, rows_of
@@ -176,6 +177,8 @@ async def test_a_record_that_a_projection_cannot_fold_is_rejected(
     assert (rejected.record, rejected.code) == (batch[1], "fold_failed")
     assert [row.key for row in await rows_of(store)] == [("a", 1), ("a", 3)]
     assert await store.get_record(at(2)) is None
+    assert [one.code for one in await store.write([edit(4), edit(5, op)])] == ["fold_failed"]
+    assert await store.projections.position("things") == at(5)
 
 
 # --- reading
@@ -338,6 +341,10 @@ async def test_messages_are_folded_from_the_store_as_they_came(open_with: Open) 
         record(2, to=crowd),
         change(3, "read", to=crowd, target="user1", client_id="k3"),
         change(4),
+        joined(5, "alice", "bob"),
+        group_message(6),
+        group_change(7, to=("alice", "carol")),
+        group_message(8, to=("bob",)),
     ]
     store = await open_with(Projections([everything]))
     await persist(store, *batch)
@@ -347,6 +354,7 @@ async def test_messages_are_folded_from_the_store_as_they_came(open_with: Open) 
     await builder(store, Projections([everything])).build()
     assert [one.body for one in live] == [one.body for one in batch]
     projected.same_records(seen, live)
+    assert [one.state for one in (*seen, *live)] == [None] * 16, "no store keeps it with a record"
 
 
 # --- removals that are forgotten
