@@ -104,17 +104,9 @@ def build(resources: Resources, *, is_ready: Callable[[], bool]) -> Components:
     )
     expiry = Expiry(settings.message_retention_days, log.older_than)
     access = StoreAccess(_BREAKER_SECONDS, store.reads_at_once)
-    history = History(
-        store,
-        log.tail,
-        expiry=expiry,
-        kinds=resources.kinds,
-        memberships=StoredMemberships(log.state, log.tail, store, access),
-        access=access,
-    )
+    history = _history(resources, expiry, access)
     persister = _persister(resources)
-    hub = Hub(Subscriptions(log.state.intervals, lambda: log.tail.head))
-    log.state.on_adopted(hub.resubscribe)
+    hub = _hub(log)
     rows = RowReader(store.projections, log.tail, resources.projections, access.ask)
     offered = features(_feature_parts(resources, history, rows, hub))
     own = connection_commands(resources.authentication.verifier)
@@ -141,6 +133,24 @@ def build(resources: Resources, *, is_ready: Callable[[], bool]) -> Components:
         monitor=SocketMonitor(sockets),
         runner=runner,
     )
+
+
+def _history(resources: Resources, expiry: Expiry, access: StoreAccess) -> History:
+    log, store = resources.log, resources.store
+    return History(
+        store,
+        log.tail,
+        expiry=expiry,
+        kinds=resources.kinds,
+        memberships=StoredMemberships(log.state, log.tail, store, access),
+        access=access,
+    )
+
+
+def _hub(log: MessageLog) -> Hub:
+    hub = Hub(Subscriptions(log.state.intervals, lambda: log.tail.head))
+    log.state.on_adopted(hub.resubscribe)
+    return hub
 
 
 def _persister(resources: Resources) -> Persister:
