@@ -19,6 +19,7 @@ from bench.report import Figures, tables
 from bench.scenarios import (
     durable,
     fanout,
+    groups,
     history,
     hostile,
     hostile_sockets,
@@ -36,6 +37,7 @@ SCENARIOS: dict[str, Callable[[Options, Figures], Coroutine[Any, Any, None]]] = 
     "history": history.run,
     "restart": restart.run,
     "store": store.run,
+    "groups": groups.run,
     "hostile": hostile.run,
     "hostile-sockets": hostile_sockets.run,
     "hostile-store": hostile_store.run,

@@ -104,21 +104,33 @@ class Deciding:
         decision = decide()
         if not isinstance(decision, Decision):
             return decision
+        contended = decision.contended
+        if not contended:
+            return await self._append_again(decision, decide, seconds)
         async with AsyncExitStack() as turns:
             waited = False
-            for key in decision.contended:
+            for key in contended:
                 waited |= await turns.enter_async_context(self.turns.enter(key))
-            until = self.clock() + seconds
-            if waited:
-                decision = decide()
-            attempt = 0
-            while isinstance(decision, Decision):
-                try:
-                    return await self.append(decision)
-                except Stale:
-                    if self.clock() >= until:
-                        raise busy() from None
-                await self.pause(attempt)
-                attempt += 1
-                decision = decide()
-            return decision
+            again = decide() if waited else decision
+            if not isinstance(again, Decision):
+                return again
+            return await self._append_again(again, decide, seconds)
+
+    async def _append_again(
+        self, decision: Decision, decide: Callable[[], Decision | T], seconds: float
+    ) -> list[Appended] | T:
+        """Append what was decided, and what is decided again where it is stale."""
+        until = self.clock() + seconds
+        attempt = 0
+        while True:
+            try:
+                return await self.append(decision)
+            except Stale:
+                if self.clock() >= until:
+                    raise busy() from None
+            await self.pause(attempt)
+            attempt += 1
+            again = decide()
+            if not isinstance(again, Decision):
+                return again
+            decision = again

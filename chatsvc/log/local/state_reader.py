@@ -39,7 +39,8 @@ _INTERVALS: Final = (
     " LEFT JOIN channels c ON c.channel = m.channel WHERE m.user = ?"
 )
 _INTERVALS_IN: Final = f"{_INTERVALS} AND m.channel = ? ORDER BY m.joined"
-_CACHED_INTERVALS: Final = 100_000
+_CACHED: Final = 100_000
+"""Intervals of users, and memberships of senders, that are kept in memory: 30 MB of each."""
 _FILTERS: Final = "SELECT sort, target, since, rev, data, crc FROM filters WHERE user=?"
 
 _logger = structlog.get_logger("chatsvc.log")
@@ -62,7 +63,8 @@ class LocalState(LogState):
         self._is_new = is_new
         self.is_adopting = is_adopting
         self._listeners: list[Callable[[], None]] = []
-        self._intervals: SizedCache[str, tuple[Interval, ...]] = SizedCache(_CACHED_INTERVALS)
+        self._intervals: SizedCache[str, tuple[Interval, ...]] = SizedCache(_CACHED)
+        self._members: SizedCache[tuple[str, str], Member] = SizedCache(_CACHED)
         self._db = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro",
             uri=True,
@@ -82,6 +84,7 @@ class LocalState(LogState):
                 self._intervals.clear()  # of whom is not known here
             for member in state.members:
                 self._intervals.discard(member.user)
+                self._members.discard((record.channel, member.user))
 
     def on_adopted(self, call: Callable[[], None]) -> None:
         self._listeners.append(call)
@@ -94,6 +97,7 @@ class LocalState(LogState):
         """The rows were read from the store."""
         self.is_adopting = self._is_empty = False
         self._intervals.clear()
+        self._members.clear()
         for call in self._listeners:
             try:
                 call()
@@ -102,9 +106,14 @@ class LocalState(LogState):
                 _logger.exception("adoption_listener_failed")
 
     def member(self, channel: str, user: str) -> Member | None:
+        known = self._members.get((channel, user))
+        if known is not None and not self.is_adopting:
+            return known
         for rev, data, crc, joined in self._rows(NEWEST_MEMBER, user, channel):
             _check(MEMBERS, (user, channel, joined), rev, data, crc)
-            return decode_member(data)
+            found = decode_member(data)
+            self._members.add((channel, user), found, 1)
+            return found
         return None
 
     def channel(self, channel: str) -> Channel | None:

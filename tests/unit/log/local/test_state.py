@@ -185,3 +185,16 @@ def test_the_intervals_in_one_channel_ascend(empty: LogFile, state: LocalState) 
     insert(empty, 30, joining("alice"))
     assert [one[1:3] for one in state.intervals_in("alice", GROUP)] == [(10, 20), (30, MAX_ID)]
     assert state.intervals_in("bob", GROUP) == ()
+
+
+def test_a_membership_is_read_once(empty: LogFile, state: LocalState) -> None:
+    state.rows_were_written(insert(empty, 10, joining("alice")))
+    first = state.member(GROUP, "alice")
+    left = insert(empty, 20, leaving(Member("alice", 10)))
+    assert state.member(GROUP, "alice") is first
+    state.rows_were_written(left)
+    assert state.member(GROUP, "alice") == Member("alice", 10, 20)
+    assert state.member(",g:other", "alice") is None
+    empty.drop_state()
+    state.adopted()
+    assert state.member(GROUP, "alice") is None
