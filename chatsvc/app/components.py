@@ -120,11 +120,9 @@ def build(resources: Resources, *, is_ready: Callable[[], bool]) -> Components:
         stall_seconds=settings.socket_stall_seconds,
         keep_alive_seconds=settings.keep_alive_seconds,
     )
-    for metric in service_metrics(log, sockets, resources.probe, history):
+    own_metrics = service_metrics(log, sockets, resources.probe, history)
+    for metric in (*own_metrics, *(one for feature in offered for one in feature.metrics)):
         metrics.watch(metric)
-    for feature in offered:
-        for metric in feature.metrics:
-            metrics.watch(metric)
     return Components(
         persister=persister,
         retention=Retention(store, log.tail, expiry),

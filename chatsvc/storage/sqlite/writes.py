@@ -45,7 +45,7 @@ def write_halving(
     db: sqlite3.Connection,
     records: Sequence[Record],
     kinds: Kinds,
-    projections: ProjectionWrites,
+    projections: ProjectionWrites | None = None,
 ) -> list[Rejection]:
     """A batch in one transaction; one that fails for a value is halved until it is found."""
     try:
