@@ -54,6 +54,9 @@ def main() -> int:
     )
     parser.add_argument("--sockets", type=positive, default=Options.sockets, help="in a fan-out")
     parser.add_argument("--people", type=positive, default=Options.people, help="who share them")
+    parser.add_argument(
+        "--frame-bytes", type=positive, default=0, help="of a frame of a fan-out, at least"
+    )
     parser.add_argument("--idle", type=positive, default=Options.idle, help="idle sockets")
     parser.add_argument("--entries", type=positive, default=Options.entries, help="in the long log")
     parser.add_argument("--scale", type=float, default=1.0, help="times as many requests")
@@ -92,6 +95,7 @@ def _options(arguments: argparse.Namespace) -> Options:
     return Options(
         sockets=arguments.sockets,
         people=arguments.people,
+        frame_bytes=arguments.frame_bytes,
         publishes=_scaled(usual.publishes, scale),
         sends=_scaled(usual.sends, scale),
         idle=arguments.idle,

@@ -39,7 +39,7 @@ def people(count: int) -> list[str]:
     return [f"u{number:05}" for number in range(count)]
 
 
-def sample(names: Sequence[str]) -> bytes:
+def sample(names: Sequence[str], content: str = CONTENT) -> bytes:
     """Return a message of exactly the size that chatsvc makes; the peers send it."""
     everybody = sorted({"sender", *names})
     message = {
@@ -48,7 +48,7 @@ def sample(names: Sequence[str]) -> bytes:
         "created_at": "2026-01-01T00:00:00.000Z",
         "channel": ",".join(everybody),
         "sender": "sender",
-        "content": CONTENT,
+        "content": content,
         "participants": everybody,
     }
     return json.dumps(message, separators=(",", ":")).encode()
@@ -56,14 +56,17 @@ def sample(names: Sequence[str]) -> bytes:
 
 @dataclass(frozen=True)
 class Contender:
-    """A server to measure. ``share`` is its part of the publishes, less than 1 if it is slow."""
+    """A server to measure. ``share`` is its part of the publishes, less than 1 if it is slow.
+
+    ``publishing`` makes the request that sends a text to listeners.
+    """
 
     name: str
     note: str
     command: Sequence[str]
     sends_hello: bool
     opening: Callable[[str], bytes]
-    publishing: Callable[[Sequence[str]], bytes]
+    publishing: Callable[[Sequence[str], str], bytes]
     environment: dict[str, str] = field(default_factory=dict)
     share: float = 1.0
 
@@ -98,7 +101,7 @@ def chatsvc(log_level: str = "info", checkout: Path | None = None) -> Contender:
         command=(sys.executable, "-P", "-m", "chatsvc", "serve"),
         sends_hello=True,
         opening=lambda user: handshake("/ws", {"Authorization": f"Bearer {token(user)}"}),
-        publishing=send_request,
+        publishing=lambda names, content: send_request(names, content=content),
         environment={
             "HOST": "127.0.0.1",
             "JWT_SECRET": SECRET,
@@ -125,7 +128,7 @@ def _peer(name: str, note: str, command: Sequence[str], share: float = 1.0) -> C
         command=command,
         sends_hello=False,
         opening=lambda _user: handshake("/ws", {}),
-        publishing=lambda names: request("POST", "/publish", {}, sample(names)),
+        publishing=lambda names, content: request("POST", "/publish", {}, sample(names, content)),
         share=share,
     )
 

@@ -16,14 +16,16 @@ from bench.processes import Cores, cores
 class Options:
     """The options of a run.
 
-    ``publishes`` and ``sends`` are numbers by concurrency; ``stored`` messages are in a store
-    before it is measured. ``settle_seconds`` is the wait
-    before memory is read, so that freed memory is returned. ``against`` is another checkout
-    whose chatsvc is measured beside this one.
+    ``frame_bytes`` is what the frames of a fan-out have at least: a longer text makes up for
+    fewer names. ``publishes`` and ``sends`` are numbers by concurrency; ``stored`` messages are in
+    a store before it is measured. ``settle_seconds`` is the wait before memory is read, so that
+    freed memory is returned. ``against`` is another checkout whose chatsvc is measured beside
+    this one.
     """
 
     sockets: int = 500
     people: int = 10
+    frame_bytes: int = 0
     publishes: dict[int, int] = field(default_factory=lambda: {1: 400, 8: 1600, 64: 6400})
     sends: dict[int, int] = field(default_factory=lambda: {1: 2000, 8: 8000, 64: 20_000})
     idle: int = 5000

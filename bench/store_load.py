@@ -28,7 +28,7 @@ CONTENT: Final = "The quick brown fox jumps over the lazy dog. " * 2
 START: Final = id_at(1_795_000_000_000)
 BATCH: Final = 500
 PEOPLE: Final = (2, 4, 5, 16, 64, 250)
-CONVERSATIONS: Final = (10, 1000, 15_000)
+CONVERSATIONS: Final = (10, 1000, 18_000)
 LARGE: Final = 20
 READS: Final = 30
 

@@ -32,7 +32,7 @@ async def run(options: Options, figures: Figures) -> None:
             options.temporary() as folder,
             contender.run(folder, options.cores.server) as server,
         ):
-            publish = contender.publishing(people(1))
+            publish = contender.publishing(people(1), CONTENT)
             await http_load.run(server.port, repeat(publish, 200), at_once=8)
             for at_once, count in options.sends.items():
                 if own:

@@ -6,7 +6,7 @@ from functools import partial
 from itertools import repeat
 
 from bench import http_load
-from bench.contenders import Contender, people
+from bench.contenders import CONTENT, Contender, people
 from bench.listeners import Listeners
 from bench.options import Options
 from bench.processes import Server
@@ -35,9 +35,11 @@ async def _levels(
     listeners: Listeners,
 ) -> None:
     names = people(options.people)
-    publish = contender.publishing(names)
-    first = await http_load.run(server.port, repeat(publish, 1), at_once=1)
-    frame = len(text_frame(b"x" * first.size)) - _MASK_BYTES
+    publish = contender.publishing(names, CONTENT)
+    frame = await _frame_of(server, publish)
+    if frame < options.frame_bytes:
+        publish = contender.publishing(names, CONTENT + "x" * (options.frame_bytes - frame))
+        frame = await _frame_of(server, publish)
     openings = [contender.opening(names[n % len(names)]) for n in range(options.sockets)]
     await listeners.open(server.port, openings, sends_hello=contender.sends_hello)
     await listeners.reset(frame)
@@ -52,3 +54,9 @@ async def _levels(
         await listeners.wait(count)
         spent = micros_per(server.cpu() - before, load.requests * options.sockets)
         figures.add(scenario, contender.name, f"{at_once} at once", "µs", spent)
+
+
+async def _frame_of(server: Server, publish: bytes) -> int:
+    """Return the bytes of the frame that a listener gets."""
+    first = await http_load.run(server.port, repeat(publish, 1), at_once=1)
+    return len(text_frame(b"x" * first.size)) - _MASK_BYTES

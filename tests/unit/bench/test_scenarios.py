@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench import http_load
-from bench.contenders import bare, people
+from bench.contenders import CONTENT, bare, people
 from bench.listeners import Listeners
 from bench.options import Options
 from bench.processes import Failed, cores, started
@@ -67,7 +67,7 @@ async def test_a_delivery_too_many_is_noticed(tmp_path: Path) -> None:
     peer = bare()
     with peer.run(tmp_path, cores().server) as server:
         async with Listeners(cores().load) as listeners:
-            publish = peer.publishing(people(1))
+            publish = peer.publishing(people(1), CONTENT)
             await listeners.open(server.port, [peer.opening("u")] * 2, sends_hello=False)
             done = await http_load.run(server.port, repeat(publish, 3), at_once=1)
             assert (done.requests, done.size > 0) == (3, True)
