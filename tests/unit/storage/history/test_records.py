@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from chatsvc.core.ids import STEP
+from chatsvc.core.ids import MAX_ID, STEP
+from chatsvc.core.membership import Interval
 from chatsvc.core.page import (
     MAX_PAGE_BYTES,
     NO_BYTE_BOUND,
@@ -19,9 +20,12 @@ from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history import records as module
 from chatsvc.storage.history.history import History
+from chatsvc.storage.history.store_access import StoreAccess
+from chatsvc.storage.memberships import StoredMemberships
 from testkit.groups import GROUP, group_change, group_message
 from testkit.memory_store import MemoryStore
 from testkit.records import KINDS, START, change, record
+from tests.unit.support.fake_state import FakeState
 from tests.unit.support.history_worlds import at, ids
 
 
@@ -228,7 +232,12 @@ async def test_a_record_that_names_people_is_read_by_them_alone() -> None:
     written = [group_message(1), group_change(2, to=("bob", "carol")), group_change(3)]
     assert await store.write(written) == []
     last = written[-1].id
-    reading = History(store, Tail(recent_bytes=1 << 30, watermark=last, floor=last), kinds=KINDS)
+    tail = Tail(recent_bytes=1 << 30, watermark=last, floor=last)
+    state = FakeState()
+    for user in ("alice", "bob"):
+        state.of_user[user] = [Interval(GROUP, written[0].id, MAX_ID, 0)]
+    memberships = StoredMemberships(state, tail, store, StoreAccess(1.0, 3))
+    reading = History(store, tail, kinds=KINDS, memberships=memberships)
     for reader, expected in (("alice", written[::2]), ("bob", written)):
         page = await reading.records.channel_page(GROUP, oldest(), reader=reader)
         assert ids(page.entries) == [one.id for one in expected]
