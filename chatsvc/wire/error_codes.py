@@ -126,6 +126,12 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("too_many_requests", 429, _WAIT, "The caller exceeds a rate."),
     ErrorCode("headers_too_large", 431, _FIX, "The head, or a header of it, is too large."),
     ErrorCode("internal_error", 500, Action.LATER, "A server error; its log names the cause."),
+    ErrorCode(
+        "adopting",
+        503,
+        _WAIT,
+        "Who is a member of what is being read from the database, after a restore.",
+    ),
     ErrorCode("backlog_full", 503, _WAIT, "Too many bytes wait to be stored."),
     ErrorCode("busy", 503, _WAIT, "What the request goes by is being changed by too many others."),
     ErrorCode("disk_full", 503, _WAIT, "The disk of the log is nearly full."),
@@ -134,12 +140,6 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("log_file_missing", 503, _WAIT, "The log's file was removed or replaced."),
     ErrorCode("log_unavailable", 503, _WAIT, "No message can be accepted now."),
     ErrorCode("overload", 503, _WAIT, "The server has its maximum of connections."),
-    ErrorCode(
-        "adopting",
-        503,
-        _WAIT,
-        "Who is a member of what is being read from the database, after a restore.",
-    ),
     ErrorCode("shutting_down", 503, _WAIT, "The server is being stopped."),
     ErrorCode("store_file_missing", 503, _WAIT, "The embedded store's file was removed."),
     ErrorCode(

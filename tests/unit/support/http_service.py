@@ -16,6 +16,8 @@ from chatsvc.app.features import FeatureParts, features
 from chatsvc.core.limits import Limits
 from chatsvc.core.projection import NO_PROJECTIONS
 from chatsvc.features.messages.service import AllowAll, Policy
+from chatsvc.log.deciding import Deciding
+from chatsvc.log.merging import Merging
 from chatsvc.server.http.application import ServerOptions, build_application
 from chatsvc.server.http.protocol import ProblemRunner, ProblemServer
 from chatsvc.server.observability.health import Check, HealthReport
@@ -69,6 +71,7 @@ class HttpService:
         self.log = FakeLog()
         self.history = FakeHistory(self.log)
         self.metrics = Metrics()
+        deciding = Deciding(self.log)
         self.presence = FakePresence()
         self.health = HealthReport(
             status="ok", durability="none", checks={"log": Check(status="ok")}, ready=True
@@ -76,6 +79,8 @@ class HttpService:
         self.features = features(
             FeatureParts(
                 log=self.log,
+                deciding=deciding,
+                merging=Merging(deciding),
                 history=self.history,  # type: ignore[arg-type]
                 rows=_no_rows(self.log),
                 presence=self.presence,
