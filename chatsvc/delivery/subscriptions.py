@@ -48,8 +48,9 @@ class Subscriptions:
         """
         head = self._head()
         for interval in self._intervals_of(user):
-            # One that ends ahead of what was delivered still has the record that ends it.
-            if interval.last > head:
+            # One that ends ahead of what was delivered still has the record that ends it. One that
+            # begins there comes with the record that begins it: what is before that is not in it.
+            if interval.first <= head < interval.last:
                 self._add(interval.channel, user)
 
     def close(self, user: str) -> None:

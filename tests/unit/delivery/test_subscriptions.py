@@ -26,7 +26,7 @@ class State:
 
     def __init__(self) -> None:
         self.rows: dict[str, list[Interval]] = {}
-        self.head = 0
+        self.head = 1
         self.asked: list[str] = []
 
     def intervals(self, user: str) -> Sequence[Interval]:
@@ -120,6 +120,7 @@ async def test_who_has_no_connection_is_not_followed(world: World) -> None:
     assert list(world.hub.subscriptions.of(GROUP)) == []
     one = connection("bob")
     world.member("bob", 2)
+    world.state.head = 2
     world.hub.add(one)
     assert list(world.hub.subscriptions.of(GROUP)) == ["bob"]
     world.hub.discard(one)
@@ -173,7 +174,7 @@ async def test_users_who_came_while_the_state_was_adopted_are_subscribed_after_i
         return rows.get(user, [])
 
     world = Harness()
-    world.hub.subscriptions = Subscriptions(intervals)
+    world.hub.subscriptions = Subscriptions(intervals, lambda: 1)
     users = [f"user {at}" for at in range(250)]
     transports = {user: world.join(user) for user in users}
     assert world.hub.size == 250
@@ -203,7 +204,7 @@ async def test_who_left_while_all_are_subscribed_anew_is_left_alone() -> None:
             raise LogUnavailable("away")
         return [Interval(GROUP, 1, MAX_ID, 1)]
 
-    world.hub.subscriptions = Subscriptions(intervals)
+    world.hub.subscriptions = Subscriptions(intervals, lambda: 1)
     world.hub.resubscribe()
     world.hub.discard(ones[120])
     await until(lambda: len(asked) == 149)
@@ -211,6 +212,29 @@ async def test_who_left_while_all_are_subscribed_anew_is_left_alone() -> None:
     assert len(world.hub.subscriptions.of(GROUP)) == 148
     assert transports[149].is_closing()
     assert not transports[120].is_closing()
+
+
+async def test_a_join_that_was_read_ahead_brings_nothing_before_it(world: World) -> None:
+    world.state.head = 5
+    world.member("bob", 7)
+    bob = world.join("bob")
+    await world.send(
+        at(6, said("before", sender="x")), at(7, joining("bob")), at(8, said("x", sender="x"))
+    )
+    assert got(bob) == [7, 8]
+
+
+async def test_a_return_that_was_read_ahead_brings_nothing_before_it(world: World) -> None:
+    world.state.head = 5
+    world.member("bob", 1, 6)
+    world.member("bob", 8)
+    bob = world.join("bob")
+    await world.send(
+        at(6, leaving(Member("bob", 1))),
+        at(7, said("between", sender="x")),
+        at(8, joining("bob")),
+    )
+    assert got(bob) == [6, 8]
 
 
 USERS = ["a", "b", "c"]
