@@ -222,13 +222,17 @@ def _claimed(log: LogPositions, store: StoreState) -> int:
     mark = store.mark
     if mark is None:
         return 0 if log.marked else min(log.stored, store.head)
-    later = [
+    return min([mark.position, *_begun_since(log, mark)])
+
+
+def _begun_since(log: LogPositions, mark: Mark) -> list[int]:
+    """Above which positions this log differs from the one that set the mark, or may differ."""
+    return [
         entry.begun
         for entry in log.epochs
         if entry.generation > mark.generation
         or (entry.generation == mark.generation and entry.epoch != mark.epoch)
     ]
-    return min([mark.position, *later])
 
 
 def _is_ahead(log: LogPositions, store: StoreState, known: bool) -> bool:
@@ -270,4 +274,18 @@ def state_due(
     if before is StateDue.ADOPTION:
         # Of a log that began without a store, this one has nothing; what was begun, goes on.
         return StateDue.NOTHING if log.store is None else before
-    return StateDue.REWRITING if found.another or found.behind else before
+    if found.another or found.behind:
+        return StateDue.REWRITING
+    if before is StateDue.NOTHING and _has_seen_more(log, store):
+        return StateDue.ADOPTION
+    return before
+
+
+def _has_seen_more(log: LogPositions, store: StoreState) -> bool:
+    """Whether the store has records of an epoch that this log has only the beginning of.
+
+    So it is with a log that ``chatsvc restore`` or ``log verify --accept-loss`` has put in order:
+    that the store may hold more is known to it by its base, so the store is not ahead of it.
+    """
+    since = [] if store.mark is None else _begun_since(log, store.mark)
+    return bool(since) and store.extent > min(since)

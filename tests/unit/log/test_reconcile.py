@@ -238,6 +238,7 @@ def test_a_log_that_began_while_the_store_was_away(
 
 
 NEW = LOG._replace(store=None, stored=1, trimmed=1, empty=True)
+PUT_BACK = LOG._replace(stored=20, base=1000)
 NO, ADOPTION, REWRITING = StateDue.NOTHING, StateDue.ADOPTION, StateDue.REWRITING
 
 
@@ -256,6 +257,15 @@ NO, ADOPTION, REWRITING = StateDue.NOTHING, StateDue.ADOPTION, StateDue.REWRITIN
         (LOG, StoreState("ours", mark(ABOVE), ABOVE), False, NO, ADOPTION),
         (LOG, StoreState("ours", mark(BELOW), BETWEEN), False, REWRITING, ADOPTION),
         (LOG, StoreState("theirs", mark(ABOVE), ABOVE), False, NO, ADOPTION),
+        # So has it where the log was put back by a command, and knows that by its base.
+        (PUT_BACK, StoreState("ours", mark(ABOVE, FIRST), ABOVE), False, NO, ADOPTION),
+        (PUT_BACK, StoreState("ours", mark(BELOW, FIRST), BETWEEN), False, NO, ADOPTION),
+        # ... but not where the store was put back with it, or something is due that adds to it.
+        (PUT_BACK, StoreState("ours", mark(20, FIRST), 30), True, NO, NO),
+        (PUT_BACK, StoreState("ours", mark(ABOVE, FIRST), ABOVE), False, REWRITING, REWRITING),
+        (PUT_BACK, StoreState("ours", mark(20, FIRST), 20), True, ADOPTION, ADOPTION),
+        # ... nor where it was the store, long after.
+        (LOG, StoreState("ours", mark(BELOW, FIRST), BELOW), True, NO, REWRITING),
         # A new log: what was before is the store's, where there is something.
         (NEW, StoreState("ours", None, 0), False, ADOPTION, NO),
         (NEW, StoreState("ours", mark(BELOW), BELOW), False, ADOPTION, ADOPTION),

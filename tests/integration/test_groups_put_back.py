@@ -1,0 +1,102 @@
+"""Groups where a log is put back while the store has seen more: who is a member is the store's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from chatsvc.core.kinds import Kinds
+from chatsvc.core.message import MESSAGE
+from chatsvc.log.local.log import LocalLog
+from chatsvc.log.local.snapshot import copy_database
+from chatsvc.log.local.verify import begin_restored_epoch
+from chatsvc.storage.persister.persister import Persister
+from chatsvc.storage.sqlite.store import SqliteStore
+from chatsvc.storage.store_state import state_of
+from testkit.group_drafts import GROUP, MEMBER, Group
+from testkit.waiting import until
+
+KINDS = Kinds((MESSAGE, MEMBER))
+
+
+class Deployment:
+    """Opens logs over one store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = SqliteStore(folder / "store.db", kinds=KINDS)
+        self._log: LocalLog | None = None
+
+    @property
+    def log(self) -> LocalLog:
+        assert self._log is not None
+        return self._log
+
+    async def open(self, name: str, *, met: bool = True) -> Group:
+        await self.close()
+        self._log = await LocalLog.open(
+            self.folder / name,
+            recent_bytes=0,
+            backlog_bytes=1 << 30,
+            idempotency_ms=600_000,
+            idempotency_keys=1000,
+            retention_ms=3_600_000,
+            store=await state_of(self.store) if met else None,
+        )
+        return Group(self._log)
+
+    async def store_all(self) -> None:
+        """Let log and store meet, and store the rest."""
+        log = self.log
+        persister = Persister(log, self.store, batch_ms=0, kinds=KINDS)
+        persister.start()
+        await until(lambda: log.tail.confirmed and not log.exchange.state_due)
+        await until(lambda: not log.tail.unsaved_count and not log.tail.refilling)
+        await persister.stop(drain=True)
+
+    def copy(self, name: str) -> None:
+        """Copy the log as it is now, while it is open."""
+        (self.folder / name).mkdir()
+        copy_database(self.folder / "log" / "log.db", self.folder / name / "log.db")
+
+    async def close(self) -> None:
+        if self._log is not None:
+            await self._log.close()
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Deployment]:
+    site = Deployment(tmp_path)
+    await site.store.open()
+    yield site
+    await site.close()
+    await site.store.close()
+
+
+def as_it_was(_path: Path) -> None:
+    """Put a file back without a word."""
+
+
+@pytest.mark.parametrize("restore", [begin_restored_epoch, as_it_was])
+async def test_who_joined_and_left_after_a_backup_of_the_log_did_so(
+    site: Deployment, restore: Callable[[Path], None]
+) -> None:
+    group = await site.open("log")
+    await group.join("alice")
+    await group.join("bob")
+    await site.store_all()
+    site.copy("backup")
+    await group.leave("bob")
+    await group.join("carol")
+    await site.store_all()
+    await site.close()
+    restore(site.folder / "backup" / "log.db")
+    group = await site.open("backup")
+    await site.store_all()
+    assert await group.join("carol") == "member"
+    assert await group.leave("bob") == "no member"
+    channel = site.log.state.channel(GROUP)
+    assert channel is not None
+    assert channel.count == 2
