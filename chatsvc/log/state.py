@@ -95,7 +95,11 @@ class StateExchange(abc.ABC):
 
     @abc.abstractmethod
     async def end_adoption(self) -> None:
-        """Fold the log's own records above what the store has on top. Nothing is due then."""
+        """Fold the log's own records above what the store has on top.
+
+        Where that changes a row, the store is to get the rows: of a membership that was begun in
+        both pasts, the log ends the earlier one before the later begins. Else nothing is due then.
+        """
 
     @abc.abstractmethod
     async def state_page(self, after: str, limit: int) -> StatePage:

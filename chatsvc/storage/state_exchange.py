@@ -26,7 +26,7 @@ async def settle_state(log: StateExchange, store: StateStore) -> None:
     """
     if log.state_due is StateDue.ADOPTION:
         await _adopt(log, store)
-    elif log.state_due is StateDue.REWRITING:
+    if log.state_due is StateDue.REWRITING:
         await _rewrite(log, store)
 
 

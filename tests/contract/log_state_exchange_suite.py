@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from chatsvc.core.errors import LogUnavailable
-from chatsvc.core.ids import STEP
+from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.membership import Channel, Filter, Member
 from chatsvc.core.state_rows import ChannelRow, FilterRow, MemberRow, StateRow
 from chatsvc.log.base import MessageLog
@@ -115,6 +115,38 @@ class StateExchangeSuite:
         )
         assert log.state.member(GROUP, "dave") == Member("dave", joined.id, left.id)
         assert log.state.channel(GROUP) == Channel(2), "the newer row, with a new count"
+
+    @pytest.mark.parametrize("later", [False, True])
+    async def test_who_joined_in_both_pasts_leaves_once(self, log: MessageLog, later: bool) -> None:
+        mine = (await soon(log.append(joining("bob")))).id
+        store = ahead_of(log)
+        theirs = store.extent - STEP if later else STEP
+        await soon(log.attach_store(store))
+        await adopt(log, rows_of("bob", rev=theirs))
+        first, second = sorted((mine, theirs))
+        assert sorted(one[1:3] for one in log.state.intervals("bob")) == [
+            (first, second - 1),
+            (second, MAX_ID),
+        ]
+        assert log.exchange.state_due is StateDue.REWRITING, "the store has them side by side"
+        assert log.state.channel(GROUP) == Channel(1, b"{}" if mine > theirs else b'{"name":"x"}')
+        await soon(log.exchange.end_rewriting())
+        await soon(Group(log).leave("bob"))
+        assert all(one.last < MAX_ID for one in log.state.intervals("bob"))
+        known = log.state.channel(GROUP)
+        assert known is not None
+        assert known.count == 0
+
+    async def test_a_channel_that_ended_in_one_past_stays_ended(self, log: MessageLog) -> None:
+        await soon(log.append(joining("bob")))
+        await soon(log.attach_store(ahead_of(log)))
+        rows = [
+            MemberRow(GROUP, Member("eve", STEP), STEP),
+            ChannelRow(GROUP, Channel(0, b"{}", 2 * STEP), 2 * STEP),
+        ]
+        await adopt(log, rows)
+        assert log.state.channel(GROUP) == Channel(0, b"{}", 2 * STEP)
+        assert [one[1:3] for one in log.state.intervals("eve")] == [(STEP, 2 * STEP)]
 
     async def test_of_two_rows_of_one_key_the_newer_stays(self, log: MessageLog) -> None:
         await soon(log.attach_store(ahead_of(log)))

@@ -79,6 +79,17 @@ class StateSuite:
         assert count_in(await soon(log.append(joining("bob", "eve")))) == 5
         assert log.state.channel(GROUP) == Channel(5)
 
+    async def test_a_change_of_a_membership_that_was_followed_by_another_counts_nobody(
+        self, log: MessageLog
+    ) -> None:
+        first = await soon(log.append(joining("bob")))
+        banned = Member("bob", first.id, THIS_RECORD, banned_until=5)
+        left = await soon(log.append(member_change(banned)))
+        await soon(log.append(joining("bob")))
+        assert (
+            count_in(await soon(log.append(member_change(Member("bob", first.id, left.id))))) == 1
+        )
+
     async def test_records_of_one_commit_are_counted_one_after_another(
         self, log: MessageLog
     ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chatsvc.core.ids import MAX_ID
 from chatsvc.core.kinds import Kinds
 from chatsvc.core.message import MESSAGE
 from chatsvc.log.local.log import LocalLog
@@ -100,3 +101,28 @@ async def test_who_joined_and_left_after_a_backup_of_the_log_did_so(
     channel = site.log.state.channel(GROUP)
     assert channel is not None
     assert channel.count == 2
+
+
+async def test_who_joined_before_and_after_a_backup_leaves_once(site: Deployment) -> None:
+    """The log was put back to before the join, and took another while the store was away."""
+    group = await site.open("log")
+    await group.join("alice")
+    await site.store_all()
+    site.copy("backup")
+    await group.join("bob")
+    await site.store_all()
+    group = await site.open("backup", met=False)
+    await group.join("bob")
+    await site.store_all()
+    first, second = await site.store.intervals("bob", GROUP)
+    assert first.last < second.first
+    await group.leave("bob")
+    await site.store_all()
+    assert [one.last < MAX_ID for one in await site.store.intervals("bob", GROUP)] == [True, True]
+    # What the log made of it is in the store: a new log has the same.
+    await site.open("new")
+    await site.store_all()
+    channel = site.log.state.channel(GROUP)
+    assert channel is not None
+    assert channel.count == 1
+    assert [one.last < MAX_ID for one in site.log.state.intervals("bob")] == [True, True]

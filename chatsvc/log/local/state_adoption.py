@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 import structlog
 
 from chatsvc.core.errors import LogDamaged
-from chatsvc.core.membership import StateChange
+from chatsvc.core.membership import Channel, StateChange
 from chatsvc.core.record import Record
 from chatsvc.core.state_rows import ChannelRow, FilterRow, MemberRow, StatePage, StateRow
 from chatsvc.log.local.state_rows import StateRows
@@ -17,6 +18,7 @@ from chatsvc.log.local.state_tables import (
     CHANNELS,
     FILTERS,
     MEMBERS,
+    ONE_CHANNEL,
     Sort,
     check_row,
     decode_channel,
@@ -52,31 +54,71 @@ class StateAdoption(StateRows):
                     case FilterRow(one, rev):
                         self.put(FILTERS, (one.user, one.sort, one.of, one.since), rev, one)
 
-    def fold_again(self, records: Sequence[Record]) -> None:
+    def fold_again(self, records: Sequence[Record]) -> bool:
         """Fold records that are in the file on top of the rows, in one transaction.
 
         A row that has been changed since stays as it is, and its member is counted already.
+
+        Returns:
+            Whether a row is another now.
         """
+        changed = False
         with self._transaction():
             for record in records:
                 if record.state is not None:
-                    self._fold(record, record.state)
+                    changed |= self._fold(record, record.state)
+        return changed
 
-    def _fold(self, record: Record, state: StateChange) -> None:
-        newer = [
+    def _fold(self, record: Record, state: StateChange) -> bool:
+        channel = record.channel
+        members = [
             one
             for one in state.members
-            if record.id > self._rev(MEMBERS, (one.user, record.channel, one.joined))
+            if record.id > self._rev(MEMBERS, (one.user, channel, one.joined))
         ]
-        if newer or state.channel is not None:
-            rev = self._rev(CHANNELS, (record.channel,))
-            named = state.channel if record.id > rev else None
-            counted = self.counted(record.channel, StateChange(tuple(newer), named))
-            self.put(CHANNELS, (record.channel,), max(rev, record.id), counted)
-        for member in newer:
-            self.put_member(record.channel, record.id, member)
-        for one in state.filters:
-            self.put(FILTERS, (one.user, one.sort, one.of, one.since), record.id, one)
+        rev = self._rev(CHANNELS, (channel,))
+        named = self._named(channel, state.channel) if record.id > rev else None
+        if members or named is not None:
+            counted = self.counted(channel, StateChange(tuple(members), named))
+            self.put(CHANNELS, (channel,), max(rev, record.id), counted)
+        for member in members:
+            self.put_member(channel, record.id, member)
+            self._separate(channel, member.user)
+        filters = [
+            (key, one)
+            for one in state.filters
+            if record.id > self._rev(FILTERS, key := (one.user, one.sort, one.of, one.since))
+        ]
+        for key, one in filters:
+            self.put(FILTERS, key, record.id, one)
+        return bool(members or filters) or named is not None
+
+    def _named(self, channel: str, named: Channel | None) -> Channel | None:
+        """A channel's row as a record names it: one that has ended anywhere stays ended."""
+        row = self._db.execute(ONE_CHANNEL, (channel,)).fetchone()
+        if named is None or named.dissolved or row is None:
+            return named
+        check_row(CHANNELS, (channel,), *row)
+        return msgspec.structs.replace(named, dissolved=decode_channel(row[1]).dissolved)
+
+    def _separate(self, channel: str, user: str) -> None:
+        """End each membership of a person in a channel before the next begins.
+
+        The store's past and the log's may each have begun one. The one end that follows would
+        end only one of them.
+        """
+        rows = self._db.execute(
+            "SELECT joined, rev, data, crc FROM members WHERE user=? AND channel=? AND joined>0"
+            " ORDER BY joined",
+            (user, channel),
+        ).fetchall()
+        for (joined, *row), (following, later, *_) in pairwise(rows):
+            check_row(MEMBERS, (user, channel, joined), *row)
+            member = decode_member(row[1])
+            if not member.left or member.left >= following:
+                # No record has this rev: it is above what the store has of either.
+                rev = max(row[0], later) + 1
+                self.put_member(channel, rev, msgspec.structs.replace(member, left=following - 1))
 
     def _rev(self, sort: Sort, key: tuple[str | int, ...]) -> int:
         where = " AND ".join(f"{column}=?" for column in sort.key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -51,13 +52,13 @@ class LocalStateExchange(StateExchange):
         await call_in_thread(lambda: self._file.adopt(rows), self._worker.commit)
 
     async def end_adoption(self) -> None:
-        after = self._positions.stored_position
-        while True:
-            folded = await call_in_thread(lambda: self._fold(after), self._worker.commit)  # noqa: B023
-            if folded is None:
-                break
-            after = folded
-        await self._positions.state_is_settled()
+        after: int | None = self._positions.stored_position
+        changed = False
+        while after is not None:
+            folded = await call_in_thread(partial(self._fold, after), self._worker.commit)
+            after, changed = folded[0], changed or folded[1]
+        due = StateDue.REWRITING if changed else StateDue.NOTHING
+        await self._positions.state_is_settled(due)
         self._state.adopted()
         _logger.info("log_state_adopted")
 
@@ -70,10 +71,13 @@ class LocalStateExchange(StateExchange):
         await self._positions.state_is_settled()
         _logger.info("log_state_rewritten")
 
-    def _fold(self, after: int) -> int | None:
-        """Fold the next records above a position; return the last one's id, if there was one."""
+    def _fold(self, after: int) -> tuple[int | None, bool]:
+        """Fold the next records above a position.
+
+        Returns:
+            The last one's id, if there was one, and whether any changed a row.
+        """
         records = self._file.batch(after, MAX_ID, _FOLDED_AT_ONCE, MAX_PAGE_BYTES)
         if not records:
-            return None
-        self._file.fold_again(records)
-        return records[-1].id
+            return None, False
+        return records[-1].id, self._file.fold_again(records)

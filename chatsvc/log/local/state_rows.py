@@ -99,18 +99,19 @@ class StateRows(LogDatabase):
         after = before if state.channel is None else state.channel
         count = 0
         if not after.dissolved:
-            count = before.count + sum(
-                member.is_present - self._is_present(channel, member.user)
-                for member in state.members
-            )
+            count = before.count + sum(self._added(channel, member) for member in state.members)
         return msgspec.structs.replace(after, count=count)
 
-    def _is_present(self, channel: str, user: str) -> bool:
-        row = self._db.execute(NEWEST_MEMBER, (user, channel)).fetchone()
+    def _added(self, channel: str, member: Member) -> int:
+        """By how many a row changes the number of members: that is what the newest of each say."""
+        row = self._db.execute(NEWEST_MEMBER, (member.user, channel)).fetchone()
         if row is None:
-            return False
-        check_row(MEMBERS, (user, channel, row[3]), *row[:3])
-        return decode_member(row[1]).is_present
+            return int(member.is_present)
+        joined = row[3]
+        check_row(MEMBERS, (member.user, channel, joined), *row[:3])
+        if member.joined < joined:
+            return 0
+        return member.is_present - decode_member(row[1]).is_present
 
     def put_member(self, channel: str, rev: int, member: Member) -> None:
         """Write a membership, unless the row that is there has a higher ``rev``."""

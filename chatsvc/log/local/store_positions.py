@@ -101,15 +101,15 @@ class StorePositions:
         """Up to here the store has everything."""
         return self._tail.stored
 
-    async def state_is_settled(self) -> None:
-        """Nothing has to be done to the log's own state any more."""
+    async def state_is_settled(self, due: StateDue = StateDue.NOTHING) -> None:
+        """What had to be done to the log's own state is done; ``due`` is what follows."""
 
         def work() -> None:
-            self._file.set_meta("state_due", StateDue.NOTHING)
-            self._saved = self._saved._replace(state_due=StateDue.NOTHING)
+            self._file.set_meta("state_due", due)
+            self._saved = self._saved._replace(state_due=due)
 
         def apply(_: None) -> None:
-            self._positions = self._positions._replace(state_due=StateDue.NOTHING)
+            self._positions = self._positions._replace(state_due=due)
 
         await self._change(work, apply)
 
