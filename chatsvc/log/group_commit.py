@@ -61,7 +61,8 @@ class GroupCommit:
     Args:
         write: makes a batch durable and calls back, on the loop, with one outcome for each
             draft, in their order. That a draft is refused says nothing of the others, but of
-            those that were appended together. A batch has all of these.
+            those that were appended together. A batch has all of these. Instead it may raise, or
+            call :meth:`not_written`.
         accepted: told of the durable records of a batch, and of the sizes with which they count
             in the backlog, before their futures resolve.
         keys: the memory that tells a retry from something new.
@@ -188,18 +189,21 @@ class GroupCommit:
             except Exception:
                 # Whatever it is, it must not leave this batch in flight for ever.
                 _logger.exception("commit_not_started", records=len(drafts))
-                self._not_started(drafts)
+                self.not_written(LogUnavailable("the log cannot write"))
         elif self._queue:
             self._start_soon()  # all that was looked at is refused: the others in a later step
         elif self._idle is not None:
             self._idle.set_result(None)
             self._idle = None
 
-    def _not_started(self, drafts: Sequence[Draft]) -> None:
-        """Answer the one append of a batch; of more, try each alone: it is the fault of one."""
+    def not_written(self, error: ChatError) -> None:
+        """Nothing of the batch was written, and it may be the fault of one append of it.
+
+        Each of several is tried alone; the error answers one that was.
+        """
         if len(self._batch) == 1:
-            error = LogUnavailable("the log cannot write")
-            self._loop.call_soon(self._done, [error] * len(drafts))
+            count = len(self._batch[0].drafts)
+            self._loop.call_soon(self._done, [error] * count)
             return
         batch, self._batch = self._batch, []
         self._alone = len(batch)

@@ -13,6 +13,7 @@ from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.membership import Channel, Filter, Member
 from chatsvc.core.state_rows import ChannelRow, FilterRow, MemberRow, StateRow
 from chatsvc.log.base import MessageLog
+from chatsvc.log.group_commit import COMMIT_RECORDS
 from chatsvc.log.reconcile import Mark, StoreState
 from chatsvc.log.state import StateDue
 from testkit.drafts import draft
@@ -171,6 +172,27 @@ class StateExchangeSuite:
         async with backend.opened() as log:
             assert log.exchange.state_due is not StateDue.ADOPTION
             assert log.state.channel(GROUP) == Channel(2)
+
+    async def test_what_waited_when_rows_were_dropped_is_refused(self, log: MessageLog) -> None:
+        """It would be counted without them. The sends of others go on."""
+        first = (await soon(log.append(joining("alice", "bob")))).id
+        sends = [log.append(draft(str(at))) for at in range(5 * COMMIT_RECORDS)]
+        late = log.append(joining("carol"))
+        # The log went on beyond what the store has seen, so a guard would not be stale.
+        extent = log.tail.head
+        await soon(log.attach_store(StoreState(EMPTY.identity, Mark(extent, 9, "other"), extent)))
+        await soon(log.exchange.begin_adoption())
+        with pytest.raises(LogUnavailable) as raised:
+            await soon(late)
+        assert raised.value.code == "adopting"
+        assert len(await soon(asyncio.gather(*sends))) == len(sends)
+        rows: list[StateRow] = [
+            *(MemberRow(GROUP, Member(user, first), first) for user in ("alice", "bob")),
+            ChannelRow(GROUP, Channel(2, b'{"name":"x"}'), first + STEP),
+        ]
+        await soon(log.exchange.adopt(rows))
+        await soon(log.exchange.end_adoption())
+        assert log.state.channel(GROUP) == Channel(2, b'{"name":"x"}')
 
     async def test_another_store_gets_the_rows(self, log: MessageLog) -> None:
         await soon(log.append(joining("alice")))

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from chatsvc.core.audience import names_readers
-from chatsvc.core.errors import LogUnavailable
+from chatsvc.core.errors import LogDamaged, LogUnavailable
 from chatsvc.core.ids import format_id, id_ms, next_id, now_ms
 from chatsvc.core.record import Draft, Record, accept, checksum, moved, pack_draft
 from chatsvc.log.backlog import FairShare, lists_bytes
@@ -327,9 +327,13 @@ class LocalLog(MessageLog):
             # These were queued behind the commit that found it so.
             self._loop.call_soon(done, [refusal] * len(drafts))
             return
+        changing = any(draft.state is not None for draft in drafts)
+        if changing and self.state.is_adopting:
+            # It was taken before that began, and the rows that it would be counted by are gone.
+            self._loop.call_soon(self._commit.not_written, adopting())
+            return
         records: list[Record] = []
         rows: list[Row] = []
-        changing = False
         now = now_ms()
         last = self._last
         for draft in drafts:
@@ -338,36 +342,50 @@ class LocalLog(MessageLog):
             data = pack_draft(draft)
             records.append(record)
             rows.append((last, checksum(last, data), data))
-            changing = changing or draft.state is not None
         self._last = last
         started = self._loop.time()
 
-        def durable(kept: list[Record], error: LogUnavailable | None) -> None:
+        def durable(kept: list[Record], error: LogUnavailable | None, is_ours: bool) -> None:
             if error is not None and error.code == "log_busy":
                 self._lock_watch.found_locked(error)
             if changing and error is None:
                 self.state.rows_were_written(kept)
-            done(kept if error is None else [error] * len(records))
+            if error is not None and not is_ours:
+                self._commit.not_written(error)
+            else:
+                done(kept if error is None else [error] * len(records))
             if self._observe is not None:
                 self._observe(len(records), self._loop.time() - started)
 
         def job() -> None:
-            error: LogUnavailable | None = None
-            kept = records
-            try:
-                if changing:
-                    kept = self._file.insert_changing(records)
-                else:
-                    self._file.insert(rows)
-            except LogUnavailable as exc:
-                error = exc
-            except Exception:
-                _logger.exception("commit_failed", records=len(rows))
-                error = LogUnavailable("the log cannot write")
-            self._loop.call_soon_threadsafe(durable, kept, error)
+            kept, error, is_ours = self._insert(records, rows if not changing else None)
+            self._loop.call_soon_threadsafe(durable, kept, error, is_ours)
             unless_unavailable(self._file.checkpoint_if_due)
 
         self._worker.commit(job)
+
+    def _insert(
+        self, records: list[Record], rows: list[Row] | None
+    ) -> tuple[list[Record], LogUnavailable | None, bool]:
+        """Write records; return what is kept, or the error and whether it is of the whole log.
+
+        Args:
+            rows: of the records, where none of them changes the state.
+        """
+        try:
+            if rows is None:
+                return self._file.insert_changing(records), None, True
+            self._file.insert(rows)
+        except LogUnavailable as exc:
+            return records, exc, True
+        except LogDamaged as exc:
+            _logger.error("log_state_damaged", error=str(exc))
+            damaged = LogUnavailable("the log's state is damaged", retry_after=60.0)
+            return records, damaged, False
+        except Exception:
+            _logger.exception("commit_failed", records=len(records))
+            return records, LogUnavailable("the log cannot write"), False
+        return records, None, True
 
     def _accepted(self, records: Sequence[Record], sizes: Sequence[int]) -> None:
         self.tail.extend(records, counted=sizes)
