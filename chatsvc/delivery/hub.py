@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Iterator
-from itertools import chain, islice
 from typing import Final
 
 import structlog
@@ -58,21 +57,16 @@ class Hub:
         connection.live = True
         self.size += 1
 
-    def resubscribe(self) -> None:
+    async def resubscribe(self) -> None:
         """Read the channels of all users anew, some at a time: the log's state is another."""
-        self._resubscribe_some(iter(list(self._users)))
-
-    def _resubscribe_some(self, users: Iterator[str]) -> None:
-        for user in islice(users, _SLICE):
+        for at, user in enumerate(list(self._users), 1):
             if user in self._users:
                 self.subscriptions.close(user)
                 if not self._subscribe(user):
                     for connection in list(self.of(user)):
                         connection.cut("error")
-        following = next(users, None)
-        if following is not None:
-            rest = chain([following], users)
-            asyncio.get_running_loop().call_soon(self._resubscribe_some, rest)
+            if at % _SLICE == 0:
+                await asyncio.sleep(0)
 
     def _subscribe(self, user: str) -> bool:
         """Return False if the user would miss what is for them."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import abc
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from chatsvc.core.errors import LogUnavailable
@@ -46,8 +46,12 @@ class LogState(Protocol):
     """
 
     @abc.abstractmethod
-    def on_adopted(self, call: Callable[[], None]) -> None:
-        """Call each time when rows were read from the store: all may be others."""
+    def on_adopted(self, call: Callable[[], Awaitable[None]]) -> None:
+        """Call each time when rows were read from the store: all may be others.
+
+        Until it has returned, intervals and filters are read, and nothing is decided: no record
+        for members is accepted that the caller would miss.
+        """
 
     @abc.abstractmethod
     def member(self, channel: str, user: str) -> Member | None:

@@ -95,7 +95,18 @@ class StateExchangeSuite:
         ended = Member("old", old.id, store.extent)
         rows = [*rows_of("alice", "bob", rev=store.extent), MemberRow(GROUP, ended, store.extent)]
         told: list[StateDue] = []
-        log.state.on_adopted(lambda: told.append(log.exchange.state_due))
+
+        async def listener() -> None:
+            told.append(log.exchange.state_due)
+            assert log.state.intervals("bob"), "read by whoever follows them"
+            for call in (log.state.member, lambda *_: log.state.channel(GROUP)):
+                with pytest.raises(LogUnavailable):
+                    call(GROUP, "bob")
+            with pytest.raises(LogUnavailable) as raised:
+                await soon(log.append(joining("eve")))
+            assert raised.value.code == "adopting"
+
+        log.state.on_adopted(listener)
         await adopt(log, rows[:1], rows[1:])
         assert told == [StateDue.NOTHING]
         assert log.state.member(GROUP, "old") == ended

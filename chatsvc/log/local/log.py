@@ -307,8 +307,8 @@ class LocalLog(MessageLog):
         # Every send comes through here: a check is called only where it may have to refuse.
         if self._closing or self._refusals.first is not None:
             self._check_open()
-        if draft.state is not None and self.state.is_adopting:
-            raise adopting()
+        if draft.state is not None:
+            self.state.check_adopted()
         listed = self.tail.lists_channel(draft.channel)
         # That a draft and its record are in memory together while they are written is not
         # counted: a commit has no more than 4 MiB and one draft.

@@ -59,7 +59,7 @@ class LocalStateExchange(StateExchange):
             after, changed = folded[0], changed or folded[1]
         due = StateDue.REWRITING if changed else StateDue.NOTHING
         await self._positions.state_is_settled(due)
-        self._state.adopted()
+        await self._state.adopted()
         _logger.info("log_state_adopted")
 
     async def state_page(self, after: str, limit: int) -> StatePage:

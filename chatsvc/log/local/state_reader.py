@@ -8,7 +8,7 @@ own, so that a checkpoint never waits for it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,7 +62,8 @@ class LocalState(LogState):
         self._is_empty = is_empty
         self._is_new = is_new
         self.is_adopting = is_adopting
-        self._listeners: list[Callable[[], None]] = []
+        self._is_notifying = False
+        self._listeners: list[Callable[[], Awaitable[None]]] = []
         self._intervals: SizedCache[str, tuple[Interval, ...]] = SizedCache(_CACHED)
         self._members: SizedCache[tuple[str, str], Member] = SizedCache(_CACHED)
         self._db = sqlite3.connect(
@@ -86,28 +87,45 @@ class LocalState(LogState):
                 self._intervals.discard(member.user)
                 self._members.discard((record.channel, member.user))
 
-    def on_adopted(self, call: Callable[[], None]) -> None:
+    def on_adopted(self, call: Callable[[], Awaitable[None]]) -> None:
         self._listeners.append(call)
 
     def is_due(self, due: StateDue) -> None:
         """A store was attached: what has to be done to the rows now."""
         self.is_adopting, self._is_new = due is StateDue.ADOPTION, False
 
-    def adopted(self) -> None:
+    async def adopted(self) -> None:
         """The rows were read from the store."""
         self.is_adopting = self._is_empty = False
         self._intervals.clear()
         self._members.clear()
-        for call in self._listeners:
-            try:
-                call()
-            except Exception:
-                # The rows are there, and the others must hear of it.
-                _logger.exception("adoption_listener_failed")
+        self._is_notifying = True
+        try:
+            for call in self._listeners:
+                await self._notify(call)
+        finally:
+            self._is_notifying = False
+
+    async def _notify(self, call: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await call()
+        except Exception:
+            # The rows are there, and the others must hear of it.
+            _logger.exception("adoption_listener_failed")
+
+    def check_adopted(self) -> None:
+        """Check that rows may be changed, and decided by.
+
+        Raises:
+            LogUnavailable: they are being read from the store, or who follows them reads them.
+        """
+        if self.is_adopting or self._is_notifying:
+            raise adopting()
 
     def member(self, channel: str, user: str) -> Member | None:
+        self.check_adopted()
         known = self._members.get((channel, user))
-        if known is not None and not self.is_adopting:
+        if known is not None:
             return known
         for rev, data, crc, joined in self._rows(NEWEST_MEMBER, user, channel):
             _check(MEMBERS, (user, channel, joined), rev, data, crc)
@@ -117,6 +135,7 @@ class LocalState(LogState):
         return None
 
     def channel(self, channel: str) -> Channel | None:
+        self.check_adopted()
         for rev, data, crc in self._rows(ONE_CHANNEL, channel):
             _check(CHANNELS, (channel,), rev, data, crc)
             return decode_channel(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -16,7 +17,6 @@ from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.subscriptions import Subscriptions
 from chatsvc.log.state import adopting
 from testkit.group_drafts import GROUP, joining, leaving, member_change, said
-from testkit.waiting import until
 from tests.unit.support.fanning_out import Harness, got
 from tests.unit.support.sockets import attach, connection
 
@@ -181,13 +181,14 @@ async def test_users_who_came_while_the_state_was_adopted_are_subscribed_after_i
     assert not any(one.is_closing() for one in transports.values())
     is_adopting = False
     rows = {user: [Interval(GROUP, 1, MAX_ID, 1)] for user in users}
-    world.hub.resubscribe()
-    here = world.hub.subscriptions.of(GROUP)
-    assert 0 < len(here) < 250, "some at a time"
-    await until(lambda: len(world.hub.subscriptions.of(GROUP)) == 250)
+    following = asyncio.create_task(world.hub.resubscribe())
+    await asyncio.sleep(0)  # a step of the loop
+    assert len(world.hub.subscriptions.of(GROUP)) == 100, "some at a time"
+    await following
+    assert len(world.hub.subscriptions.of(GROUP)) == 250
     rows = {}
-    world.hub.resubscribe()
-    await until(lambda: not world.hub.subscriptions.of(GROUP))
+    await world.hub.resubscribe()
+    assert not world.hub.subscriptions.of(GROUP)
 
 
 async def test_who_left_while_all_are_subscribed_anew_is_left_alone() -> None:
@@ -205,9 +206,12 @@ async def test_who_left_while_all_are_subscribed_anew_is_left_alone() -> None:
         return [Interval(GROUP, 1, MAX_ID, 1)]
 
     world.hub.subscriptions = Subscriptions(intervals, lambda: 1)
-    world.hub.resubscribe()
+    following = asyncio.create_task(world.hub.resubscribe())
+    await asyncio.sleep(0)  # a step of the loop
+    assert len(asked) == 100
     world.hub.discard(ones[120])
-    await until(lambda: len(asked) == 149)
+    await following
+    assert len(asked) == 149
     assert "user 120" not in asked
     assert len(world.hub.subscriptions.of(GROUP)) == 148
     assert transports[149].is_closing()

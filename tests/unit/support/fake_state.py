@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from chatsvc.core.membership import Channel, Filter, Interval, Member
 from chatsvc.core.state_rows import StatePage, StateRow
@@ -17,9 +17,9 @@ class FakeState(LogState):
         self.channels: dict[str, Channel] = {}
         self.of_user: dict[str, list[Interval]] = {}
         self.filters_of: dict[str, list[Filter]] = {}
-        self.listeners: list[Callable[[], None]] = []
+        self.listeners: list[Callable[[], Awaitable[None]]] = []
 
-    def on_adopted(self, call: Callable[[], None]) -> None:
+    def on_adopted(self, call: Callable[[], Awaitable[None]]) -> None:
         self.listeners.append(call)
 
     def member(self, channel: str, user: str) -> Member | None:

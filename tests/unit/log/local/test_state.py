@@ -159,7 +159,7 @@ def test_nothing_is_asked_of_a_file_without_state(empty: LogFile) -> None:
     assert empty.has_state()
 
 
-def test_the_intervals_of_a_user_are_read_once(empty: LogFile, state: LocalState) -> None:
+async def test_the_intervals_of_a_user_are_read_once(empty: LogFile, state: LocalState) -> None:
     joined = insert(empty, 10, joining("alice"))
     state.rows_were_written(joined)
     first = state.intervals("alice")
@@ -175,7 +175,7 @@ def test_the_intervals_of_a_user_are_read_once(empty: LogFile, state: LocalState
     ended = member_change(state=Channel(dissolved=THIS_RECORD))
     state.rows_were_written(insert(empty, 50, ended))
     assert state.intervals("bob") == (Interval(GROUP, 30, 50, 30),)
-    state.adopted()
+    await state.adopted()
     assert state.intervals("bob") is not bob
 
 
@@ -187,7 +187,7 @@ def test_the_intervals_in_one_channel_ascend(empty: LogFile, state: LocalState) 
     assert state.intervals_in("bob", GROUP) == ()
 
 
-def test_a_membership_is_read_once(empty: LogFile, state: LocalState) -> None:
+async def test_a_membership_is_read_once(empty: LogFile, state: LocalState) -> None:
     state.rows_were_written(insert(empty, 10, joining("alice")))
     first = state.member(GROUP, "alice")
     left = insert(empty, 20, leaving(Member("alice", 10)))
@@ -196,5 +196,5 @@ def test_a_membership_is_read_once(empty: LogFile, state: LocalState) -> None:
     assert state.member(GROUP, "alice") == Member("alice", 10, 20)
     assert state.member(",g:other", "alice") is None
     empty.drop_state()
-    state.adopted()
+    await state.adopted()
     assert state.member(GROUP, "alice") is None
