@@ -17,6 +17,7 @@ IntervalsOf = Callable[[str], Sequence[Interval]]
 """The intervals of a user that may hold a record of the tail, as the log's state has them."""
 
 _NOBODY: Final[dict[str, None]] = {}
+_NOTHING: Final[dict[str, int]] = {}
 
 
 def no_intervals(_user: str) -> Sequence[Interval]:
@@ -37,7 +38,8 @@ class Subscriptions:
     ) -> None:
         self._intervals_of = intervals_of
         self._head = head
-        self._users: dict[str, dict[str, None]] = {}  # only those who are members of something
+        # Only those who are members of something; by channel, with which record that began.
+        self._users: dict[str, dict[str, int]] = {}
         self._channels: dict[str, dict[str, None]] = {}
 
     def open(self, user: str) -> None:
@@ -51,11 +53,11 @@ class Subscriptions:
             # One that ends ahead of what was delivered still has the record that ends it. One that
             # begins there comes with the record that begins it: what is before that is not in it.
             if interval.first <= head < interval.last:
-                self._add(interval.channel, user)
+                self._add(interval.channel, user, interval.first)
 
     def close(self, user: str) -> None:
         """Forget a user, who has no connection any more."""
-        for channel in self._users.pop(user, _NOBODY):
+        for channel in self._users.pop(user, _NOTHING):
             self._discard_user(channel, user)
 
     def of(self, channel: str) -> Collection[str]:
@@ -71,7 +73,7 @@ class Subscriptions:
         assert record.state is not None
         for member in record.state.members:
             if member.is_present and is_here(member.user):
-                self._add(record.channel, member.user)
+                self._add(record.channel, member.user, member.joined)
 
     def end(self, record: Record) -> None:
         """Remove the members that a record takes away: it was for them still."""
@@ -82,11 +84,14 @@ class Subscriptions:
                 self._remove(channel, user)
             return
         for member in state.members:
-            if not member.is_present and member.user in self.of(channel):
+            began = self._users.get(member.user, _NOTHING).get(channel)
+            # A record that got another place may say how an earlier membership ended.
+            if began is not None and not member.is_present and member.joined >= began:
                 self._remove(channel, member.user)
 
-    def _add(self, channel: str, user: str) -> None:
-        self._users.setdefault(user, {})[channel] = None
+    def _add(self, channel: str, user: str, began: int) -> None:
+        channels = self._users.setdefault(user, {})
+        channels[channel] = max(channels.get(channel, 0), began)
         self._channels.setdefault(channel, {})[user] = None
 
     def _remove(self, channel: str, user: str) -> None:

@@ -9,7 +9,13 @@ import pytest
 
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.kinds import Kinds
+from chatsvc.core.membership import Channel
 from chatsvc.core.message import MESSAGE
+from chatsvc.core.page import Bounds
+from chatsvc.delivery.fanout import Fanout
+from chatsvc.delivery.hub import Hub
+from chatsvc.delivery.subscriptions import Subscriptions
+from chatsvc.log.base import Appended
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.local.snapshot import copy_database
 from chatsvc.log.local.verify import begin_restored_epoch
@@ -17,7 +23,9 @@ from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of
 from testkit.group_drafts import GROUP, MEMBER, Group
+from testkit.selecting import SELECTION
 from testkit.waiting import until
+from tests.unit.support.sockets import attach, connection
 
 KINDS = Kinds((MESSAGE, MEMBER))
 
@@ -76,6 +84,11 @@ async def site(tmp_path: Path) -> AsyncIterator[Deployment]:
     await site.store.close()
 
 
+def id_of(answer: list[Appended] | str) -> int:
+    assert isinstance(answer, list)
+    return answer[0].id
+
+
 def as_it_was(_path: Path) -> None:
     """Put a file back without a word."""
 
@@ -126,3 +139,52 @@ async def test_who_joined_before_and_after_a_backup_leaves_once(site: Deployment
     assert channel is not None
     assert channel.count == 1
     assert [one.last < MAX_ID for one in site.log.state.intervals("bob")] == [True, True]
+
+
+async def test_who_left_stays_away_where_the_join_gets_another_id(site: Deployment) -> None:
+    """The store has another record under the join's id; the leave keeps its own."""
+    group = await site.open("log")
+    await group.join("alice")
+    await site.store_all()
+    log = site.log
+    join = await group.join("bob")
+    await group.leave("bob")
+    again = await group.join("carol")
+    hub = Hub(Subscriptions(log.state.intervals, lambda: log.tail.head))
+    fanout = Fanout(hub, SELECTION, log.acknowledgements, lambda _connection, _position: None)
+    log.tail.listen(fanout.accept)
+    for user in ("bob", "carol"):
+        one = connection(user)
+        attach(one)
+        hub.add(one)
+    records = {record.id: record for record in log.tail.page(Bounds(9))}
+    await log.readmit([records[id_of(answer)] for answer in (join, again)])
+    bob, carol = log.tail.page(Bounds(2))
+    assert list(hub.subscriptions.of(GROUP)) == ["carol"]
+    await site.store_all()
+    (interval,) = await site.store.intervals("bob", GROUP)
+    assert interval.last < MAX_ID
+    assert bob.state is not None
+    assert not bob.state.members[0].is_present
+    assert carol.state is not None
+    assert carol.state.channel == log.state.channel(GROUP) == Channel(2)
+
+
+async def test_who_returned_stays_where_the_leave_gets_another_id(site: Deployment) -> None:
+    group = await site.open("log")
+    await group.join("bob")
+    log = site.log
+    hub = Hub(Subscriptions(log.state.intervals, lambda: log.tail.head))
+    fanout = Fanout(hub, SELECTION, log.acknowledgements, lambda _connection, _position: None)
+    log.tail.listen(fanout.accept)
+    await group.leave("bob")
+    leave = log.tail.page(Bounds(1))
+    await group.join("bob")
+    one = connection("bob")
+    attach(one)
+    hub.add(one)
+    await log.readmit(leave)
+    assert list(hub.subscriptions.of(GROUP)) == ["bob"]
+    channel = log.state.channel(GROUP)
+    assert channel is not None
+    assert channel.count == 1

@@ -105,15 +105,21 @@ class LogFile(RecordReader, StateAdoption, Checkpoints):
             self._raise_meta("base", max(ids, default=0))
 
     def replace(
-        self, ids: Sequence[int], rows: Sequence[Row], values: Mapping[str, str | int]
-    ) -> None:
-        """Put ``rows`` in the place of those with ``ids``, and set meta; all or nothing."""
+        self, ids: Sequence[int], records: Sequence[Record], values: Mapping[str, str | int]
+    ) -> list[Record]:
+        """Put records in the place of those with ``ids``, and set meta; all or nothing.
+
+        Returns:
+            The same records with the rows of state as they are now.
+        """
         with self._transaction():
             for record_id in ids:
                 self._write("DELETE FROM records WHERE id=?", (record_id,))
-            self.insert(rows)
+            kept = [self.with_rows_of_now(record) for record in records]
+            self.insert([(one.id, checksum(one.id, data := pack(one)), data) for one in kept])
             for key, value in values.items():
                 self.set_meta(key, value)
+        return kept
 
     def close(self) -> None:
         """Fold the write-ahead log into the file, so that the next start reads none."""

@@ -272,7 +272,7 @@ class LocalLog(MessageLog):
             self._last = next_id(self._last, now)
             placed.append(moved(record, self._last))
 
-        def added() -> None:
+        def added(placed: Sequence[Record]) -> None:
             # Whoever sent what the store holds under these ids may send it again.
             self._keys.bounds.past_is_unknown(max(id_ms(record.id) for record in records))
             for one in placed:

@@ -22,6 +22,7 @@ from chatsvc.log.local.state_tables import (
     Sort,
     check_row,
     decode_channel,
+    decode_filter,
     decode_member,
     row_checksum,
 )
@@ -53,6 +54,46 @@ class StateRows(LogDatabase):
         for one in state.filters:
             self.put(FILTERS, (one.user, one.sort, one.of, one.since), record.id, one)
         return with_state(record, state)
+
+    def with_rows_of_now(self, record: Record) -> Record:
+        """Return a record that gets another place with its rows as later records have left them.
+
+        They are written as its own: in the order of ids it is behind those. A row that is no more
+        has ended, and is none of the record's.
+
+        Raises:
+            LogDamaged: a row is not what was written.
+        """
+        state = record.state
+        if state is None:
+            return record
+        channel = record.channel
+        members = [
+            decode_member(data)
+            for one in state.members
+            if (data := self._data(MEMBERS, (one.user, channel, one.joined))) is not None
+        ]
+        filters = [
+            decode_filter(data)
+            for one in state.filters
+            if (data := self._data(FILTERS, (one.user, one.sort, one.of, one.since))) is not None
+        ]
+        known = None if state.channel is None else self._data(CHANNELS, (channel,))
+        named = state.channel if known is None else decode_channel(known)
+        return self.changed_by(
+            with_state(record, StateChange(tuple(members), named, tuple(filters)))
+        )
+
+    def _data(self, sort: Sort, key: tuple[str | int, ...]) -> bytes | None:
+        where = " AND ".join(f"{column}=?" for column in sort.key)
+        row = self._db.execute(
+            f"SELECT rev, data, crc FROM {sort.table} WHERE {where}", key
+        ).fetchone()
+        if row is None:
+            return None
+        check_row(sort, key, *row)
+        data: bytes = row[1]
+        return data
 
     def drop_ended(self, floor: int, limit: int) -> int:
         """Delete memberships that ended at or below a position; how many went.

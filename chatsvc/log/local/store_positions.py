@@ -10,7 +10,7 @@ import structlog
 
 from chatsvc.core.errors import LogUnavailable, StoreUnavailable
 from chatsvc.core.ids import format_id
-from chatsvc.core.record import Record, checksum, pack
+from chatsvc.core.record import Record
 from chatsvc.log.base import EpochListener
 from chatsvc.log.local.attachment import Attachment, attach, begin_epoch, knows
 from chatsvc.log.local.file import LogFile
@@ -168,7 +168,10 @@ class StorePositions:
         await self._change(work, apply)
 
     async def readmit(
-        self, records: Sequence[Record], placed: Sequence[Record], added: Callable[[], None]
+        self,
+        records: Sequence[Record],
+        placed: Sequence[Record],
+        added: Callable[[Sequence[Record]], None],
     ) -> None:
         """Give records another place: the store holds something else under their ids.
 
@@ -179,19 +182,19 @@ class StorePositions:
 
         Args:
             placed: the same records with ids that were reserved for them.
-            added: called once they are durable, before anything that is appended later.
+            added: called with them once they are durable, before anything that is appended later.
         """
         tail = self._tail
         ids = [record.id for record in records]
         positions = begin_epoch(self._now(), min(ids) - 1)
         positions = positions._replace(base=max(positions.base, *ids))
-        rows = [(one.id, checksum(one.id, data := pack(one)), data) for one in placed]
 
-        def work() -> None:
-            self._file.replace(ids, rows, positions.meta())
+        def work() -> list[Record]:
+            kept = self._file.replace(ids, placed, positions.meta())
             self._saved = positions
+            return kept
 
-        def apply(_: None) -> None:
+        def apply(kept: list[Record]) -> None:
             self._positions = positions
             for record_id in ids:
                 tail.drop(record_id)
@@ -202,7 +205,7 @@ class StorePositions:
                 confirmed=tail.confirmed,
             )
             self._unseen(positions.base)
-            added()
+            added(kept)
             self._announce()
 
         await self._change(work, apply)

@@ -14,6 +14,7 @@ from chatsvc.core.errors import ConfigurationError, LogUnavailable, VersionTooNe
 from chatsvc.log.local import database
 from chatsvc.log.local.database import new_epoch
 from chatsvc.log.local.file import LogFile
+from testkit.drafts import record
 from tests.unit.support.failing_sqlite import Failing, error, locked
 
 
@@ -118,7 +119,7 @@ def test_a_disk_that_fails_ends_the_process_at_once_and_says_so(
 
 def test_a_transaction_that_fails_is_rolled_back(file: LogFile) -> None:
     with pytest.raises(LogUnavailable):
-        file.replace([10], [(20, 0, b"x")], {})
+        file.replace([10], [record(20)], {})
     assert not file._db.in_transaction
     assert file.count() == 3
 

@@ -49,10 +49,10 @@ def test_where_nothing_is_taken_out_the_base_stays_at_the_beginning(empty: LogFi
 def test_rows_are_put_in_the_place_of_others_with_what_follows_or_not_at_all(
     file: LogFile,
 ) -> None:
-    file.replace([20, 30], [row(record(60)), row(record(70))], {"a": 1})
+    file.replace([20, 30], [record(60), record(70)], {"a": 1})
     assert (ids(file), file.meta("a")) == ([10, 40, 50, 60, 70], 1)
     with pytest.raises(LogUnavailable, match=r"cannot write \(SQLITE_CONSTRAINT_PRIMARYKEY\)"):
-        file.replace([10], [row(record(50))], {"a": 2})
+        file.replace([10], [record(50)], {"a": 2})
     assert (ids(file), file.meta("a")) == ([10, 40, 50, 60, 70], 1)
 
 
