@@ -8,6 +8,7 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.membership import Interval
 from chatsvc.log.state import LogState
 from chatsvc.log.tail import Tail
+from chatsvc.storage.history.memberships import ChannelIntervals
 from chatsvc.storage.history.store_access import StoreAccess
 from chatsvc.storage.ports.membership import StateReader
 
@@ -33,8 +34,9 @@ class StoredMemberships:
     async def intervals(self, user: str) -> Sequence[Interval]:
         return self._state.intervals(user)
 
-    async def intervals_in(self, user: str, channel: str) -> Sequence[Interval]:
+    async def intervals_in(self, user: str, channel: str) -> ChannelIntervals:
         before = self._state.intervals_in(user, channel)
+        relied_on = self._tail.relied_on
         stored: list[Interval] = []
         unavailable: StoreUnavailable | None = None
         if self._tail.complete_above:  # else the tail holds everything there ever was
@@ -45,7 +47,16 @@ class StoredMemberships:
         # The log lets go of what ended once the tail does not need it: that may be meanwhile. What
         # is answered is as of this step.
         now = self._state.intervals_in(user, channel)
-        found = {one.first: one for one in (*stored, *before, *now)}
+        found = {one.first: one for one in (*before, *now)}
         if unavailable is not None and not found:
             raise unavailable
-        return [found[first] for first in sorted(found)]
+        floor = self._tail.floor
+        unknown = (0, floor) if unavailable is not None and floor else None
+        for one in stored:
+            held = found.setdefault(one.first, one)
+            if held is one and one.last > floor:
+                # The log has all that reach above the floor: this one ended there, and the store
+                # was put back to before that.
+                unknown = (min(relied_on, floor), floor)
+                found[one.first] = one._replace(last=unknown[0])
+        return ChannelIntervals([found[first] for first in sorted(found)], unknown)

@@ -30,7 +30,7 @@ from chatsvc.storage.history.listing import ConversationListing
 from chatsvc.storage.history.memberships import NO_MEMBERSHIPS, Memberships
 from chatsvc.storage.history.page_reader import PageReader, ReadPage
 from chatsvc.storage.history.pages import RecordsOf, Source, differ, entry_of
-from chatsvc.storage.history.ranges import is_within, page_within, ranges_of
+from chatsvc.storage.history.ranges import page_within, shown_to
 from chatsvc.storage.history.read_queue import ReadQueue
 from chatsvc.storage.history.records import RecordHistory
 from chatsvc.storage.history.store_access import StoreAccess
@@ -146,7 +146,7 @@ class History:
         same work, for one that does not exist and for one of others.
         """
         if is_member_channel(channel):
-            return () if await self._memberships.intervals_in(user, channel) else None
+            return () if (await self._memberships.intervals_in(user, channel)).known else None
         oldest = self._expiry.oldest_kept()
         from_tail = partial(self._tail.channel_page, channel)
         newest = from_tail(Bounds(1, after=max(oldest - 1, 0)))
@@ -170,10 +170,10 @@ class History:
             return found
         in_group = entry is not None and is_member_channel(entry.channel)
         channel = entry.channel if entry is not None and in_group else _NO_GROUP
-        ranges = await ranges_of(self._memberships, self._tail, reader, channel)
+        shown = await shown_to(self._memberships, self._tail, reader, channel)
         if entry is None or not in_group:
             return found
-        return found if not entry.audience and is_within(ranges, message_id) else None
+        return found if not entry.audience and shown.holds(message_id) else None
 
     async def _find(self, message_id: int, reader: str) -> tuple[Entry, str] | None:
         tail = self._tail
@@ -231,8 +231,8 @@ class History:
         read = partial(self._pages.page, Source(open_tail, self._counts, from_store))
         if not is_member_channel(channel):
             return read
-        ranges = await ranges_of(self._memberships, self._tail, reader, channel)
-        return partial(page_within, ranges, read)
+        shown = await shown_to(self._memberships, self._tail, reader, channel)
+        return partial(page_within, shown, read)
 
     def _user(self, user: str) -> Source:
         async def open_tail() -> RecordsOf:

@@ -179,7 +179,7 @@ class ConversationListing:
         if is_member_channel(channel):
             ranges = [
                 (max(record.id, one.first - 1, one.visible_from - 1), min(up_to, one.last) + 1)
-                for one in await self._memberships.intervals_in(user, channel)
+                for one in (await self._memberships.intervals_in(user, channel)).known
             ]
         for after, before in ranges:
             call = partial(self._store.channel_page, channel, Bounds(1, after, before))

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from chatsvc.core.membership import Interval
+
+
+class ChannelIntervals(NamedTuple):
+    """A user's intervals in one channel.
+
+    Args:
+        known: ascending.
+        unknown: ``(after, up_to)`` of ids that may be in others, which only the store has, and
+            does not answer now, or has yet to be given again.
+    """
+
+    known: Sequence[Interval]
+    unknown: tuple[int, int] | None = None
 
 
 class Memberships(Protocol):
@@ -24,14 +37,14 @@ class Memberships(Protocol):
             LogUnavailable: they cannot be read now.
         """
 
-    async def intervals_in(self, user: str, channel: str) -> Sequence[Interval]:
-        """Return all of a user's intervals in one channel, ascending, also those long ended.
+    async def intervals_in(self, user: str, channel: str) -> ChannelIntervals:
+        """Return all of a user's intervals in one channel, also those long ended.
 
         None, after the same work, for a channel that does not exist and for one of others.
 
         Raises:
             LogUnavailable: they cannot be read now.
-            StoreUnavailable: nor those that only the store has.
+            StoreUnavailable: nor those that only the store has, and there are no others.
             HistoryBusy: too many reads wait for it.
         """
 
@@ -42,8 +55,8 @@ class _NoMemberships:
     async def intervals(self, user: str) -> Sequence[Interval]:
         return ()
 
-    async def intervals_in(self, user: str, channel: str) -> Sequence[Interval]:
-        return ()
+    async def intervals_in(self, user: str, channel: str) -> ChannelIntervals:
+        return ChannelIntervals(())
 
 
 NO_MEMBERSHIPS: Final[Memberships] = _NoMemberships()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Final, NamedTuple, Protocol
@@ -15,7 +15,7 @@ from chatsvc.log.tail import Tail
 from chatsvc.storage.history.memberships import NO_MEMBERSHIPS, Memberships
 from chatsvc.storage.history.page_reader import PageReader, ReadPage
 from chatsvc.storage.history.pages import RecordsOf, Source
-from chatsvc.storage.history.ranges import IdRange, page_within, ranges_of
+from chatsvc.storage.history.ranges import Shown, page_within, shown_to
 from chatsvc.storage.history.store_access import StoreAccess
 from chatsvc.storage.ports.messages import MessageReader
 from chatsvc.storage.ports.records import RecordReader
@@ -33,12 +33,12 @@ class RecordStore(MessageReader, RecordReader, Protocol):
 class _Sources(NamedTuple):
     """Where records of a user or of a conversation are read: those of every kind, and messages.
 
-    ``ranges`` are the ids of them that are read; ``None``: all.
+    ``shown`` are the ids of them that are read; ``None``: all.
     """
 
     records: Source
     messages: Source
-    ranges: Sequence[IdRange] | None = None
+    shown: Shown | None = None
 
 
 _Count = Callable[[str, Bounds], Awaitable[int]]
@@ -99,8 +99,8 @@ class RecordHistory:
         """
         sources = self._of_channel(channel, reader)
         if is_member_channel(channel):
-            ranges = await ranges_of(self._memberships, self._tail, reader, channel)
-            sources = sources._replace(ranges=ranges)
+            shown = await shown_to(self._memberships, self._tail, reader, channel)
+            sources = sources._replace(shown=shown)
             # What comes later is not looked at: the reader may be no member any more by then.
             bounds = bounds._replace(before=min(bounds.before, self._tail.head + 1))
         return await self._page(sources, bounds, kinds)
@@ -147,9 +147,9 @@ class RecordHistory:
         self, sources: _Sources, bounds: Bounds, kinds: AbstractSet[str] | None
     ) -> RecordPage:
         if kinds is not None and self._are_messages(kinds):
-            return await self._read(sources.messages, sources.ranges, bounds)
+            return await self._read(sources.messages, sources.shown, bounds)
         if kinds is None:
-            return await self._read(sources.records, sources.ranges, bounds)
+            return await self._read(sources.records, sources.shown, bounds)
         return await self._filtered(sources, bounds, kinds)
 
     async def _filtered(
@@ -179,16 +179,14 @@ class RecordHistory:
         """The next records of all kinds, not more than may be looked at in one go."""
         await asyncio.sleep(0)  # what is in the tail is looked at without any other wait
         part = bounds._replace(limit=min(limit, _PART), max_bytes=MAX_PAGE_BYTES)
-        return await self._read(sources.records, sources.ranges, part)
+        return await self._read(sources.records, sources.shown, part)
 
-    async def _read(
-        self, source: Source, ranges: Sequence[IdRange] | None, bounds: Bounds
-    ) -> RecordPage:
+    async def _read(self, source: Source, shown: Shown | None, bounds: Bounds) -> RecordPage:
         assert not bounds.newest
         head = self._tail.head  # before any wait: what comes later is not looked at
         read: ReadPage = partial(self._pages.page, source)
-        if ranges is not None:
-            read = partial(page_within, ranges, read)
+        if shown is not None:
+            read = partial(page_within, shown, read)
         page: Page = await read(bounds)
         up_to = page.entries[-1].id if page.entries else bounds.after
         if not page.has_more:

@@ -14,7 +14,7 @@ from chatsvc.core.membership import Interval, is_member_channel
 from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, take
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
-from chatsvc.storage.history.memberships import Memberships
+from chatsvc.storage.history.memberships import ChannelIntervals, Memberships
 from testkit.memory_store import MemoryStore
 from testkit.records import KINDS, START, change, record
 from tests.unit.support.member_records import group_record
@@ -109,10 +109,10 @@ class TrueMemberships(Memberships):
         await self._moment(user)
         return [one for one in self._truth.of(user) if one.last > self._tail.floor]
 
-    async def intervals_in(self, user: str, channel: str) -> Sequence[Interval]:
+    async def intervals_in(self, user: str, channel: str) -> ChannelIntervals:
         """All of one channel."""
         await self._moment(user, channel)
-        return self._truth.of(user, channel)
+        return ChannelIntervals(self._truth.of(user, channel))
 
     async def _moment(self, *asked: str) -> None:
         await asyncio.sleep(0)

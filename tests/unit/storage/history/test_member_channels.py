@@ -14,8 +14,8 @@ from chatsvc.core.page import Bounds, Page
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.history import History
-from chatsvc.storage.history.memberships import NO_MEMBERSHIPS, Memberships
-from chatsvc.storage.history.ranges import IdRange, page_within, visible_ranges
+from chatsvc.storage.history.memberships import NO_MEMBERSHIPS, ChannelIntervals, Memberships
+from chatsvc.storage.history.ranges import IdRange, Shown, page_within, visible_ranges
 from testkit.records import KINDS, record
 from tests.unit.support.history_worlds import ids
 from tests.unit.support.member_records import GROUP, group_record
@@ -207,16 +207,39 @@ async def test_a_full_page_is_complete_whatever_the_next_range_lacks() -> None:
     world = World(0)
     world.joins("ada", interval(1))
     made = (await world.history.channel_page(GROUP, EVERYTHING, reader="ada")).entries
-    ranges = [IdRange(at(1), at(3)), IdRange(at(8), at(9))]
-    page = await page_within(ranges, read, Bounds(2))
+    shown = Shown([IdRange(at(1), at(3)), IdRange(at(8), at(9))])
+    page = await page_within(shown, read, Bounds(2))
     assert (numbers(page), page.has_more, page.complete, page.lost) == ([8, 9], True, True, None)
-    page = await page_within(ranges, read, Bounds(3))
+    page = await page_within(shown, read, Bounds(3))
     assert (numbers(page), page.has_more, page.complete, page.lost) == (
         [8, 9],
         False,
         False,
         (1, 2),
     )
+
+
+async def test_nothing_is_complete_where_it_is_not_known_what_is_shown() -> None:
+    async def read(bounds: Bounds) -> Page:
+        found = [one for one in made if bounds.after < one.id < bounds.before]
+        return Page(found[-bounds.limit :], len(found) > bounds.limit, complete=True)
+
+    world = World(0)
+    world.joins("ada", interval(1))
+    made = (await world.history.channel_page(GROUP, EVERYTHING, reader="ada")).entries
+    shown = Shown([IdRange(at(7), at(9))], unknown=(at(2), at(5)))
+    page = await page_within(shown, read, EVERYTHING)
+    assert (numbers(page), page.has_more, page.complete) == ([7, 8, 9], True, False)
+    page = await page_within(shown, read, Bounds(2))
+    assert (numbers(page), page.has_more, page.complete) == ([8, 9], True, True)
+    page = await page_within(shown, read, EVERYTHING._replace(after=at(5), newest=False))
+    assert (numbers(page), page.has_more, page.complete) == ([7, 8, 9], False, True)
+    for bounds in (EVERYTHING._replace(newest=False), EVERYTHING._replace(before=at(6))):
+        with pytest.raises(StoreUnavailable):
+            await page_within(shown, read, bounds)
+    assert [shown.holds(at(number)) for number in (2, 6, 7)] == [False, False, True]
+    with pytest.raises(StoreUnavailable):
+        shown.holds(at(3))
 
 
 async def test_a_page_over_ranges_is_bounded_in_bytes() -> None:
@@ -298,7 +321,7 @@ class Unreadable(Memberships):
     async def intervals(self, user: str) -> Sequence[Interval]:
         raise LogUnavailable("its rows cannot be read")
 
-    async def intervals_in(self, user: str, channel: str) -> Sequence[Interval]:
+    async def intervals_in(self, user: str, channel: str) -> ChannelIntervals:
         raise LogUnavailable("its rows cannot be read")
 
 
