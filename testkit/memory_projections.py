@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from chatsvc.core.projection import Key, Projections
@@ -65,11 +65,16 @@ class MemoryProjections(ProjectionStore):
     def fold(self, records: Sequence[Record]) -> FoldedBatch:
         return FoldedBatch(self._projections, records)
 
-    def write(self, changes: dict[str, Changes], last: int) -> None:
+    def write(
+        self, changes: dict[str, Changes], records: Sequence[Record], stored: Iterable[int]
+    ) -> None:
+        """``stored`` are the ids of all records in the store."""
+        first, last = records[0].id, records[-1].id
+        begin = max([self._watermark(), *(one for one in stored if one < first)])
         for one in self._projections:
             rows = self.rows[one.name]
             rows.join(changes.get(one.name, Changes()))
-            rows.live = extended(rows.live, self._watermark(), last)
+            rows.live = extended(rows.live, begin, last)
             rows.settle(rows.live)
 
     async def position(self, name: str) -> int:

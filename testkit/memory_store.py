@@ -212,7 +212,7 @@ class MemoryStore(MessageStore):
             elif sameness(held) != sameness(one):
                 rejections.append(conflicting(one))
         if records:
-            self.rows.write(folded.without(rejections), records[-1].id)
+            self.rows.write(folded.without(rejections), records, self._everything)
         return rejections
 
     def _add(self, one: Record) -> None:

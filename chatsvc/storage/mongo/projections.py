@@ -13,17 +13,17 @@ from typing import Final, NamedTuple
 
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from chatsvc.core.ids import parse_id
+from chatsvc.core.ids import format_id, parse_id
 from chatsvc.core.projection import Key, Projections
 from chatsvc.core.record import Record
-from chatsvc.storage.mongo.collections import CollectionNames
+from chatsvc.storage.mongo.collections import CollectionNames, newest_id, our_messages
 from chatsvc.storage.mongo.connection import SIMPLE, MongoConnection
 from chatsvc.storage.mongo.documents import Document
 from chatsvc.storage.mongo.errors import cause_of, unavailable
 from chatsvc.storage.mongo.projection_rows import ProjectionRows
 from chatsvc.storage.ports.projections import ProjectionStore, StoredRows
 from chatsvc.storage.projections.folding import FoldedBatch
-from chatsvc.storage.projections.live_range import LiveRange, extended
+from chatsvc.storage.projections.live_range import LiveRange, begins_at_once, extended
 from chatsvc.storage.projections.row_state import Changes
 
 _WATERMARK: Final = "watermark"
@@ -53,6 +53,8 @@ class MongoProjections(ProjectionStore):
         self._name = f"{names.messages}_projection"
         self._meta = connection.to_write(names.meta)
         self._read_meta = connection.to_read(names.meta)
+        self._messages = connection.to_read(names.messages)
+        self._changes = connection.to_read(names.changes)
         self._live: dict[str, tuple[int, LiveRange]] = {}
 
     async def open(self) -> None:
@@ -74,12 +76,12 @@ class MongoProjections(ProjectionStore):
             return FoldedBatch(self._projections, records)
         return await asyncio.to_thread(FoldedBatch, self._projections, records)
 
-    async def write(self, changes: Mapping[str, Changes], last: int) -> None:
+    async def write(self, changes: Mapping[str, Changes], records: Sequence[Record]) -> None:
         """Write what a batch changes, then move positions.
 
         Args:
             changes: by projection.
-            last: the id of the batch's last record.
+            records: the batch.
 
         Raises:
             StoreUnavailable: any part of it may have been written.
@@ -87,6 +89,7 @@ class MongoProjections(ProjectionStore):
         if not self._projections:
             return
         documents, watermark = await self._documents()
+        below: int | None = None
         for one in self._projections:
             found = self._mine(one.name, documents)
             if found is None:
@@ -94,7 +97,10 @@ class MongoProjections(ProjectionStore):
             if one.name in changes:
                 await self._rows(one.name, found.generation).write(changes[one.name])
             generation, live = self._live.get(one.name, (0, None))
-            live = extended(live if generation == found.generation else None, watermark, last)
+            live = live if generation == found.generation else None
+            if below is None and not begins_at_once(live, watermark, records[0].id):
+                below = await self._newest_below(records[0].id)
+            live = extended(live, max(watermark, below or 0), records[-1].id)
             self._live[one.name] = found.generation, live
             await self._settle(one.name, found.generation, live)
 
@@ -166,6 +172,14 @@ class MongoProjections(ProjectionStore):
             return
         except PyMongoError as exc:
             raise unavailable(exc) from cause_of(exc)
+
+    async def _newest_below(self, record_id: int) -> int:
+        """The highest id of a record in the store below this one, 0 if there is none."""
+        position = format_id(record_id)
+        return max(
+            await newest_id(self._connection, self._messages, our_messages(below=position)),
+            await newest_id(self._connection, self._changes, {"id": {"$lt": position}}, by="id"),
+        )
 
     async def _documents(self) -> tuple[dict[str, Document], int]:
         """The documents of the projections by name, and the position of the store's watermark."""

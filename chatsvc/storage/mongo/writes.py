@@ -49,8 +49,9 @@ class MongoWrites(MongoDatabase, MessageWriter):
         await update_all(self._connection, self._state, updates_of(rows_of(records)))
         folded = await self._projection_writes.fold(records)
         rejections = folded.rejections
-        records, last = folded.records, records[-1].id
+        batch, records = records, folded.records
         if not records:
+            await self._projection_writes.write({}, batch)
             return rejections
         conversations = BatchConversations()
         parts = [records[at : at + _PART] for at in range(0, len(records), _PART)]
@@ -68,7 +69,7 @@ class MongoWrites(MongoDatabase, MessageWriter):
         finally:
             await asyncio.wait([encoding])
         await conversations.write(self._connection, self._conversations)
-        await self._projection_writes.write(folded.without(rejections), last)
+        await self._projection_writes.write(folded.without(rejections), batch)
         return rejections
 
     async def _write_part(self, part: _Part, conversations: BatchConversations) -> list[Rejection]:

@@ -6,8 +6,9 @@
 2. Rows are the same whatever the order, the repetition and the batches in which records came, and
    whether one process wrote them or two did (:mod:`chatsvc.core.projection`).
 3. A projection has a *position*: every record up to it is folded. It is stored with the rows, or
-   after them, and moves with each write unless it is below the store's watermark: then the
-   records up to there are yet to be folded from the store's own
+   after them, and moves with each write, also of records that are rejected, unless it is below
+   the store's watermark or below another record that the store has beneath the batch: then
+   the records up to there are yet to be folded from the store's own
    (:mod:`chatsvc.storage.projections.builder`), while new ones are folded as they come.
 4. A projection that is not there, or was declared otherwise, begins anew at position 0 when the
    store is opened.

@@ -22,6 +22,7 @@ from chatsvc.storage.ports.dead_letters import HasDeadLetters
 from chatsvc.storage.ports.projections import HasProjections, RecordScan
 from chatsvc.storage.ports.watermark import StoreWatermark
 from chatsvc.storage.projections.folding import FoldFailed, fold
+from chatsvc.storage.projections.live_range import LAST_POSITION
 
 STEP_RECORDS: Final = 500
 STEP_BYTES: Final = 1024 * 1024
@@ -113,12 +114,13 @@ class ProjectionBuilder:
         """
         store = self._store
         mark = await store.watermark()
+        end = min(mark.position, LAST_POSITION) if mark is not None else 0
         position = await store.projections.position(name)
-        if mark is None or position >= mark.position:
+        if position >= end:
             return False
-        records = await store.scan(position, mark.position, STEP_RECORDS, STEP_BYTES)
+        records = await store.scan(position, end, STEP_RECORDS, STEP_BYTES)
         changes = fold(self._projections[name], records)
-        up_to = records[-1].id if records else mark.position
+        up_to = records[-1].id if records else end
         await store.projections.catch_up(name, changes, position, up_to)
         self._moved()
         return True

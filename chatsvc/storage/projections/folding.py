@@ -11,6 +11,7 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.projection import Projection, Projections, RowChange
 from chatsvc.core.record import Record
 from chatsvc.storage.ports.messages import Rejection
+from chatsvc.storage.projections.live_range import LAST_POSITION
 from chatsvc.storage.projections.row_state import Changes
 
 FOLD_FAILED: Final = "fold_failed"
@@ -33,6 +34,8 @@ def changes_of(projection: Projection, record: Record) -> list[RowChange]:
         # No store keeps these: rows that are built from its records must be the same.
         record = msgspec.structs.replace(record, touches=(), state=None, keys=())
     try:
+        if record.id > LAST_POSITION:
+            raise ValueError("the id has more than 63 bits")
         changes = list(projection.fold(record))
         for change in changes:
             projection.check(change)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+LAST_POSITION: Final = (1 << 63) - 1
+"""Columns of integers have 63 bits, ids 64: none above it is folded."""
 
 
 class LiveRange(NamedTuple):
@@ -15,16 +18,29 @@ class LiveRange(NamedTuple):
     up_to: int
 
 
-def extended(live: LiveRange | None, watermark: int, last: int) -> LiveRange:
+def extended(live: LiveRange | None, begin: int, last: int) -> LiveRange:
     """Return the range after a batch.
 
-    A batch begins at the store's watermark or below it. Where that is not the end of the batch
-    before, the store was put back, or another process wrote to it.
+    Where it does not begin at the end of the batch before, the store was put back, or another
+    process wrote to it.
+
+    Args:
+        live: the range before.
+        begin: the store has nothing between it and the batch: its watermark, or what it has above
+            that and below the batch. So it is where nobody set a watermark yet.
+        last: the id of the batch's last record.
+    """
+    begin = min(begin, LAST_POSITION)
+    after = live.after if live is not None and live.up_to == begin else begin
+    return LiveRange(after, min(max(last, begin), LAST_POSITION))
+
+
+def begins_at_once(live: LiveRange | None, watermark: int, first: int) -> bool:
+    """Whether a batch is known to begin at the store's watermark, or below it.
 
     Args:
         live: the range before.
         watermark: of the store, before the batch.
-        last: the id of its last record.
+        first: the id of the batch's first record.
     """
-    after = live.after if live is not None and live.up_to == watermark else watermark
-    return LiveRange(after, max(last, watermark))
+    return first <= watermark or (live is not None and live.up_to == watermark)

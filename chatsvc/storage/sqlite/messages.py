@@ -70,8 +70,14 @@ def message(db: sqlite3.Connection, message_id: int) -> Entry | None:
 
 def head(db: sqlite3.Connection) -> int:
     """The highest id of a message or a change, 0 if there is none."""
+    return newest_up_to(db, MAX_ROW_ID)
+
+
+def newest_up_to(db: sqlite3.Connection, record_id: int) -> int:
+    """The highest id of a message or a change that is not above this one, 0 if there is none."""
     row = db.execute(
-        "SELECT max(coalesce((SELECT max(id) FROM messages), 0),"
-        " coalesce((SELECT max(id) FROM changes), 0))"
+        "SELECT max(coalesce((SELECT max(id) FROM messages WHERE id <= :id), 0),"
+        " coalesce((SELECT max(id) FROM changes WHERE id <= :id), 0))",
+        {"id": min(record_id, MAX_ROW_ID)},
     ).fetchone()
     return int(row[0])

@@ -9,8 +9,9 @@ from chatsvc.core.projection import NO_PROJECTIONS, Key, Projections
 from chatsvc.core.record import Record
 from chatsvc.storage.ports.projections import ProjectionStore, StoredRows
 from chatsvc.storage.projections.folding import FoldedBatch
-from chatsvc.storage.projections.live_range import LiveRange, extended
+from chatsvc.storage.projections.live_range import LiveRange, begins_at_once, extended
 from chatsvc.storage.projections.row_state import Changes, RowState
+from chatsvc.storage.sqlite import messages
 from chatsvc.storage.sqlite.projection_tables import ProjectionTable, make_shared
 from chatsvc.storage.sqlite.statements import (
     MAX_ROW_ID,
@@ -53,13 +54,13 @@ class ProjectionWrites:
         return FoldedBatch(self._projections, records)
 
     def write(
-        self, db: sqlite3.Connection, changes: Mapping[str, Changes], last: int
+        self, db: sqlite3.Connection, changes: Mapping[str, Changes], records: Sequence[Record]
     ) -> LiveRange | None:
         """Write what a batch changes and move positions, in the transaction of its records.
 
         Args:
             changes: by projection.
-            last: the id of the batch's last record.
+            records: the batch.
 
         Returns:
             What :meth:`committed` is called with afterwards.
@@ -68,7 +69,10 @@ class ProjectionWrites:
             return None
         for name, changed in changes.items():
             self.tables[name].write(db, changed)
-        live = extended(self._live, _watermark(db), last)
+        begin, first = _watermark(db), records[0].id
+        if not begins_at_once(self._live, begin, first):
+            begin = max(begin, messages.newest_up_to(db, first - 1))
+        live = extended(self._live, begin, records[-1].id)
         self._settle(db, live)
         return live
 

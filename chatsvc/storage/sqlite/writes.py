@@ -52,7 +52,7 @@ def write_halving(
         return write_records(db, records, kinds, projections)
     except UNFIT as exc:
         if len(records) == 1:
-            _fold_alone(db, records)
+            _pass(db, records, projections)
             reason = f"SQLite cannot hold it: {type(exc).__name__}"
             return [Rejection(records[0], "unfit", reason)]
     middle = len(records) // 2
@@ -85,7 +85,7 @@ def write_records(
         else:
             rejections.append(Rejection(record, "id_out_of_range", "the id has more than 63 bits"))
     if not fit:
-        _fold_alone(db, records)
+        _pass(db, records, projections)
         return rejections
     with transaction(db):
         _fold(db, records)
@@ -96,7 +96,7 @@ def write_records(
         if fresh:
             stored = conversations.numbered(db, fresh)
             rows.insert(db, _of_all(fresh, stored, rejections), stored, kinds)
-        live = projections.write(db, folded.without(rejections), records[-1].id)
+        live = projections.write(db, folded.without(rejections), records)
     projections.committed(live)
     return rejections
 
@@ -107,10 +107,12 @@ def _fold(db: sqlite3.Connection, records: Sequence[Record]) -> None:
         state_rows.put(db, rows)
 
 
-def _fold_alone(db: sqlite3.Connection, records: Sequence[Record]) -> None:
-    """The same, of records that are not stored."""
+def _pass(db: sqlite3.Connection, records: Sequence[Record], projections: ProjectionWrites) -> None:
+    """The same, of records none of which is stored; projections have nothing of them to fold."""
     with transaction(db):
         _fold(db, records)
+        live = projections.write(db, {}, records)
+    projections.committed(live)
 
 
 def _known(db: sqlite3.Connection, records: Sequence[Record]) -> dict[int, Sameness]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 
 import pytest
 
@@ -19,24 +17,8 @@ from testkit.groups import group_change, group_message, joined
 from testkit.records import START, change, record
 from tests.contract.support import projected
 from tests.contract.support.projected import BOTH, SENDERS, THINGS, edit, expected, rows_of
-from tests.contract.support.store_places import Place
+from tests.contract.support.store_places import Open
 from tests.unit.support.noted_log import NotedLog
-
-Open = Callable[[Projections], Awaitable[MessageStore]]
-
-
-@pytest.fixture
-async def open_with(place: Place) -> AsyncIterator[Open]:
-    """Opens another store over the same data."""
-    async with AsyncExitStack() as stack:
-
-        async def open_one(projections: Projections) -> MessageStore:
-            store = place.make(projections)
-            await store.open()
-            stack.push_async_callback(store.close)
-            return store
-
-        yield open_one
 
 
 @pytest.fixture

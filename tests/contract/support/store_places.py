@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,9 @@ from chatsvc.storage.sqlite.store import SqliteStore
 from testkit import mongod
 from testkit.memory_store import MemoryDisk, MemoryStore
 from testkit.records import KINDS
+
+Open = Callable[[Projections], Awaitable[MessageStore]]
+"""Opens a store with the rows of these."""
 
 
 class Place(Protocol):

@@ -15,6 +15,7 @@ from chatsvc.storage.ports.conversations import Members
 from chatsvc.storage.ports.membership import FilterRow, MemberRow
 from chatsvc.storage.sqlite import listing, membership, messages, purging, records, writes
 from chatsvc.storage.sqlite.migrations import bring_up
+from chatsvc.storage.sqlite.projections import ProjectionWrites
 from chatsvc.storage.sqlite.statements import MAX_ROW_ID
 from testkit.groups import GROUP, at, group_change, group_message, joined
 from testkit.records import KINDS, record
@@ -113,7 +114,9 @@ def test_a_record_that_does_not_fit_changes_its_rows(db: sqlite3.Connection) -> 
     twice = msgspec.structs.replace(joined(1, "alice"), audience=("bob", "bob"))
     unfit = msgspec.structs.replace(joined(2, "bob"), sender="\ud800")
     beyond = msgspec.structs.replace(joined(3, "carol"), id=MAX_ROW_ID + 1)
-    rejected = writes.write_halving(db, [twice, unfit, group_message(4), beyond], KINDS)
+    rejected = writes.write_halving(
+        db, [twice, unfit, group_message(4), beyond], KINDS, ProjectionWrites()
+    )
     assert [(one.record, one.code) for one in rejected] == [
         (twice, "unfit"),
         (unfit, "unfit"),
