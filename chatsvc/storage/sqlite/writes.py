@@ -52,7 +52,8 @@ def write_halving(
         return write_records(db, records, kinds, projections)
     except UNFIT as exc:
         if len(records) == 1:
-            _pass(db, records, projections)
+            if projections is not None:
+                _pass(db, records, projections)
             reason = f"SQLite cannot hold it: {type(exc).__name__}"
             return [Rejection(records[0], "unfit", reason)]
     middle = len(records) // 2

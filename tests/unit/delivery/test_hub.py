@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -51,11 +52,13 @@ def steps(work: Callable[[], object]) -> int:
     def note(frame: Any, event: str, argument: Any) -> None:
         events.append(event)
 
+    gc.disable()  # a collection in between would run finalizers and others' callbacks
     sys.setprofile(note)
     try:
         work()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return len(events)
 
 

@@ -71,25 +71,12 @@ class HttpService:
         self.log = FakeLog()
         self.history = FakeHistory(self.log)
         self.metrics = Metrics()
-        deciding = Deciding(self.log)
         self.presence = FakePresence()
         self.health = HealthReport(
             status="ok", durability="none", checks={"log": Check(status="ok")}, ready=True
         )
         self.features = features(
-            FeatureParts(
-                log=self.log,
-                deciding=deciding,
-                merging=Merging(deciding),
-                history=self.history,  # type: ignore[arg-type]
-                rows=_no_rows(self.log),
-                presence=self.presence,
-                policy=policy or AllowAll(),
-                limits=self.limits,
-                mint_dev_token=_mint if dev_login else None,
-                dev_login_local_only=True,
-                connections_require_auth=connections_need_token,
-            )
+            self._parts(policy, dev_login=dev_login, public_connections=not connections_need_token)
         )
         self.commands = (
             *commands_of(self.features),
@@ -107,6 +94,24 @@ class HttpService:
         )
         self.port = 0
         self.server: ProblemServer | None = None
+
+    def _parts(
+        self, policy: Policy | None, *, dev_login: bool, public_connections: bool
+    ) -> FeatureParts:
+        deciding = Deciding(self.log)
+        return FeatureParts(
+            log=self.log,
+            deciding=deciding,
+            merging=Merging(deciding),
+            history=self.history,  # type: ignore[arg-type]
+            rows=_no_rows(self.log),
+            presence=self.presence,
+            policy=policy or AllowAll(),
+            limits=self.limits,
+            mint_dev_token=_mint if dev_login else None,
+            dev_login_local_only=True,
+            connections_require_auth=not public_connections,
+        )
 
     @property
     def url(self) -> str:
