@@ -63,7 +63,8 @@ class AttachedStore:
         self._found = log.attached_store
         self._looked_at = time.monotonic()
         self._asked: Mark | None = None
-        self._losses = 0
+        self.losses = 0
+        """How often it did not answer."""
         self.must_look = (
             log.attached_store is None
             or log.past_is_unknown
@@ -75,7 +76,7 @@ class AttachedStore:
 
     def lost(self) -> None:
         """It did not answer: until it was looked at again, it is not relied on."""
-        self._losses += 1
+        self.losses += 1
         self.must_look = True
         self._log.tail.confirmed = False
 
@@ -94,7 +95,7 @@ class AttachedStore:
         self.is_back = False
         if not await self.answers():
             self.lost()  # opening it may let readers into another file
-        losses = self._losses
+        losses = self.losses
         store = self._store
         await store.open()
         found = await state_of(store)
@@ -106,10 +107,10 @@ class AttachedStore:
             self._attached()
         self._found = found
         # Lost again meanwhile, it may be another one already.
-        self._log.tail.confirmed = losses == self._losses
+        self._log.tail.confirmed = losses == self.losses
         await learn_past(self._log, store)
         await settle_state(self._log.exchange, store)
-        self.must_look = losses != self._losses
+        self.must_look = losses != self.losses
         self._looked_at = time.monotonic()
 
     async def answers(self) -> bool:

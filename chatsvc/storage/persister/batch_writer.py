@@ -7,6 +7,7 @@ from typing import Protocol
 
 import structlog
 
+from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id, now_ms
 from chatsvc.core.record import Record, pack
 from chatsvc.log.base import StoreFeed
@@ -47,6 +48,7 @@ class BatchWriter:
         self._store = store
         self._attached = attached
         self._events = events
+        self._doubted = 0  # the first id of a batch that is stored again
 
     async def write(self, records: Sequence[Record]) -> int:
         """Store a batch; return how many of it were not stored as they are.
@@ -55,6 +57,16 @@ class BatchWriter:
             StoreMoved: the store's watermark is not what was set last.
             StoreUnavailable: any part of the batch may have been stored.
         """
+        losses = self._attached.losses
+        rejected = await self._write(records)
+        if losses != self._attached.losses and self._doubted != records[0].id:
+            # It may be an older copy since then, which has the mark and not all of the batch.
+            # Once is enough: a store that is slow to answer would never be done.
+            self._doubted = records[0].id
+            raise StoreUnavailable("the store did not answer while a batch was stored")
+        return rejected
+
+    async def _write(self, records: Sequence[Record]) -> int:
         rejections = await self._store.write(records)
         stored = self._log.tail.stored
         # Stored again for good measure, at or below it: what was refused then was put aside.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from structlog.testing import capture_logs
 
 from chatsvc.core.ids import STEP
+from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark, fingerprint
+from chatsvc.storage.ports.messages import Rejection
 from testkit.memory_store import MemoryStore
 from testkit.records import START, record, records
 from testkit.waiting import until
@@ -251,3 +254,26 @@ async def test_a_return_ends_the_rest_after_a_failed_round(
     persister.store_back()
     await until(lambda: log.tail.watermark == log.tail.head)
     assert log.tail.confirmed
+
+
+async def test_a_batch_during_which_the_store_was_lost_is_stored_again(
+    make: Make, log: WatchedLog, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older copy may be there since, whose mark is the one before the batch."""
+    persister = make()
+    persister.start()
+    log.tail.extend(records(3))
+    await until(lambda: log.tail.watermark == log.tail.head)
+    written: list[list[int]] = []
+    write = store.write
+
+    async def lost(batch: Sequence[Record]) -> list[Rejection]:
+        rejections = await write(batch)
+        written.append([one.id for one in batch])
+        persister.store_lost()  # each time: a store that is slow to answer is no other
+        return rejections
+
+    monkeypatch.setattr(store, "write", lost)
+    log.tail.extend(records(2, first=4))
+    await until(lambda: log.tail.watermark == log.tail.head)
+    assert written == [[one.id for one in records(2, first=4)]] * 2
