@@ -169,6 +169,7 @@ class Projection:
         Raises:
             ValueError: it is none.
         """
+        self._require(isinstance(key, tuple), "a key must be a tuple")
         self._require(len(key) == len(self.key) if whole else 0 < len(key) <= len(self.key), "key")
         for column, value in zip(self.key, key, strict=False):
             self._require(column.takes(value), "a value of a key must be of its column's type")
@@ -179,6 +180,8 @@ class Projection:
         Raises:
             ValueError: it is not one.
         """
+        fit = isinstance(change, (Put, Max, Remove))
+        self._require(fit, "a change must be a put, a maximum or a removal")
         match change:
             case Put(key, values):
                 self.check_key(key, whole=True)

@@ -59,7 +59,7 @@ class ProjectionRows:
         """
         indexes = [
             IndexModel(
-                [(name, ASCENDING) for name in index], name="_".join(index), collation=SIMPLE
+                [(name, ASCENDING) for name in index], name=",".join(index), collation=SIMPLE
             )
             for index in self._projection.indexes
         ]
@@ -108,7 +108,8 @@ class ProjectionRows:
         above = {"$gte": key_text(prefix)} if after is None else {"$gt": key_text(after)}
         if after is not None and key_text(after) < key_text(prefix):
             above = {"$gte": key_text(prefix)}
-        return await self._found({"_id": above | {"$lt": end_of(prefix)}}, limit)
+        below = {"$lt": end_of(prefix)} if prefix else {}
+        return await self._found({"_id": above | below}, limit)
 
     async def purge(self, before_id: int, limit: int) -> int:
         """Forget old removals; how many went.

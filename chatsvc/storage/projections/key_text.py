@@ -24,5 +24,8 @@ def key_text(key: Key) -> str:
 
 
 def end_of(prefix: Key) -> str:
-    """Return a text above that of every key with this prefix, and below all that follow."""
-    return key_text(prefix)[:-1] + "\x02" if prefix else "\U0010ffff"
+    """Return a text above that of every key with this prefix, and below all that follow.
+
+    The prefix must not be empty: no text is above all others.
+    """
+    return key_text(prefix)[:-1] + "\x02"

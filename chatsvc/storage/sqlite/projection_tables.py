@@ -16,7 +16,7 @@ from chatsvc.core.projection import Column, Key, Projection
 from chatsvc.storage.projections.key_text import key_text
 from chatsvc.storage.projections.row_state import Changes, RowState, prefixes
 from chatsvc.storage.sqlite.statements import NAMED, in_bulk, json_list
-from chatsvc.storage.sqlite.tables import execute_each
+from chatsvc.storage.sqlite.tables import execute_each, has_table
 
 _TYPES: Final = {"text": "TEXT", "integer": "INTEGER", "bytes": "BLOB", "boolean": "INTEGER"}
 
@@ -50,11 +50,16 @@ class ProjectionTable:
 
     def __init__(self, projection: Projection) -> None:
         self.projection = projection
-        self._name = f"projection_{projection.name}"
+        # With what no name of a projection has: tables and indexes share their names.
+        self._name = f'"projection:{projection.name}"'
         self._key = [f'"{one.name}"' for one in projection.key]
         self._puts = [f'"{one.name}"' for one in projection.puts]
         self._maxima = [f'"{one.name}"' for one in projection.maxima]
         self._columns = [*self._key, "rev", "put_rev", *self._puts, *self._maxima]
+
+    def is_there(self, db: sqlite3.Connection) -> bool:
+        """Whether it was made."""
+        return has_table(db, f"projection:{self.projection.name}")
 
     def make_anew(self, db: sqlite3.Connection) -> None:
         """Drop what there is, and begin at position 0."""
@@ -72,7 +77,8 @@ class ProjectionTable:
         )
         for number, index in enumerate(projection.indexes):
             names = ", ".join(f'"{name}"' for name in index)
-            db.execute(f"CREATE INDEX {self._name}_{number} ON {self._name} ({names})")
+            index_name = f'"projection:{projection.name}:{number}"'
+            db.execute(f"CREATE INDEX {index_name} ON {self._name} ({names})")
         db.execute("DELETE FROM projection_removals WHERE projection = ?", (projection.name,))
         row = projection.name, projection.declared
         db.execute("INSERT OR REPLACE INTO projections VALUES (?, ?, 0)", row)

@@ -45,7 +45,7 @@ class ProjectionWrites:
             make_shared(db)
             held = dict(db.execute("SELECT name, declared FROM projections").fetchall())
             for name, table in self.tables.items():
-                if held.get(name) != table.projection.declared:
+                if held.get(name) != table.projection.declared or not table.is_there(db):
                     table.make_anew(db)
                     self._live = None
 
