@@ -58,10 +58,17 @@ def _next(sort: Sort, conversation: str, bound: str, *, newest: bool) -> str:
     """The record of a channel that comes after ``bound``, in whichever interval."""
     none = behind_all(newest=newest)
     low, high = (":after", bound) if newest else (bound, ":before")
+    begun = "0"
+    if not newest:  # those that ended before it are not looked at one by one
+        begun = (
+            "coalesce((SELECT max(p.joined) FROM memberships p WHERE p.user = :user"
+            f" AND p.conversation = {conversation} AND p.joined <= {bound}), 0)"
+        )
     return (
         f"coalesce((SELECT id FROM (SELECT {_in_interval(sort, 'k', bound, newest=newest)} AS id"
         f" FROM memberships k WHERE k.user = :user AND k.conversation = {conversation}"
-        f" AND k.joined > 0 AND k.joined < {high} AND (k.ended IS NULL OR k.ended > {low})"
+        f" AND k.joined >= {begun} AND k.joined > 0 AND k.joined < {high}"
+        f" AND (k.ended IS NULL OR k.ended > {low})"
         f" ORDER BY k.joined {order(newest=newest)}) WHERE id <> {none} LIMIT 1), {none})"
     )
 
