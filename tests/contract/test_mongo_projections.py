@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.projection import Projections
 from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.mongo.connection import MongoConnection
@@ -18,7 +19,16 @@ from chatsvc.storage.projections.builder import ProjectionBuilder
 from testkit import mongod
 from testkit.records import KINDS
 from tests.contract.support.mongo_killing import Killed, Killer
-from tests.contract.support.projected import BOTH, THINGS, any_edit, edit, expected, rows_of
+from tests.contract.support.projected import (
+    BOTH,
+    THINGS,
+    any_edit,
+    edit,
+    expected,
+    one_version,
+    rows_of,
+)
+from tests.contract.support.store_places import MongoPlace
 from tests.unit.support.noted_log import NotedLog
 
 T = TypeVar("T")
@@ -183,6 +193,27 @@ async def test_a_row_that_is_removed_between_two_updates_is_written_again(
     assert await rows_of(first) == expected(
         THINGS, [*batch, removal, edit(3, ["put", ["a", 1], {}])]
     )
+
+
+async def test_rows_of_a_past_that_a_dump_ended_are_passed_over(
+    mongo_uri: str, mongo_db: str, other: Database
+) -> None:
+    """A restore drops the collections that are in the dump, and leaves those made since."""
+    place = MongoPlace(mongo_uri, mongo_db)
+    newer = Projections([one_version(2)])
+    for projections in (Projections([THINGS]), newer):
+        store = place.make(projections)
+        await store.open()
+        await store.write([edit(1, ["put", ["a", 1], {}])])
+        await store.close()
+    then = {"declared": THINGS.declared, "generation": 1, "before": 0, "position": 0}
+    other.messages_meta.update_one({"_id": "projection:things"}, {"$set": then})
+    store = place.make(newer)
+    await store.open()
+    assert await rows_of(store) == []
+    await store.write([edit(2, ["put", ["a", 2], {}])])
+    assert [row.key for row in await rows_of(store)] == [("a", 2)]
+    await store.close()
 
 
 async def test_rows_are_begun_anew_once_by_two(stores: list[MongoStore], other: Database) -> None:

@@ -67,6 +67,20 @@ class ProjectionRows:
             await self._connection.write(lambda: self._rows.create_indexes(indexes))
         await self._connection.write(lambda: self._removals.create_indexes([_REV_INDEX]))
 
+    async def is_empty(self) -> bool:
+        """Whether it has neither rows nor removals.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        for collection in (self._rows, self._removals):
+            found = await self._connection.write(
+                lambda collection=collection: collection.find_one({}, {"_id": 1}, collation=SIMPLE)  # type: ignore[misc]
+            )
+            if found is not None:
+                return False
+        return True
+
     async def drop(self) -> None:
         """Remove it; again does no harm.
 

@@ -2,7 +2,8 @@
 
 A projection's document says by which declaration its rows are made, in which collections
 (``generation``) and up to where they are folded. Whoever begins the rows anew makes collections of
-the next generation first, and names them in the document in one step; those before go later.
+the next generation first, and names them in the document in one step; those before go later. Rows
+of a generation above the document's are of a past that a dump ended: it is passed over.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class _Found(NamedTuple):
     """The document of a projection that is made by the declaration of this program."""
 
     generation: int
+    before: int
     position: int
 
 
@@ -142,21 +144,25 @@ class MongoProjections(ProjectionStore):
         for one in self._projections:
             found = self._mine(one.name, documents)
             if found is not None and found.position >= watermark and deleted < limit:
-                if found.generation > 1:
-                    await self._rows(one.name, found.generation - 1).drop()
+                if found.before:
+                    await self._rows(one.name, found.before).drop()
                 rows = self._rows(one.name, found.generation)
                 deleted += await rows.purge(before_id, limit - deleted)
         return deleted
 
     async def _begin(self, name: str, found: Document | None) -> None:
         """The next generation, unless another process was first."""
-        generation = int(found["generation"]) + 1 if found is not None else 1
-        if generation > 2:
-            await self._rows(name, generation - 2).drop()
+        held = int(found["generation"]) if found is not None else 0
+        if found is not None and (before := _before(found)):
+            await self._rows(name, before).drop()
+        generation = held + 1
+        while not await self._rows(name, generation).is_empty():
+            generation += 1
         await self._rows(name, generation).make()
         new = {
             "declared": self._projections[name].declared,
             "generation": generation,
+            "before": held,
             "position": 0,
         }
         this = {"_id": _document_id(name)}
@@ -201,7 +207,7 @@ class MongoProjections(ProjectionStore):
         found = documents.get(name)
         if found is None or found["declared"] != self._projections[name].declared:
             return None
-        return _Found(int(found["generation"]), int(found["position"]))
+        return _Found(int(found["generation"]), _before(found), int(found["position"]))
 
     async def _look(self, name: str) -> _Found | None:
         this = {"_id": _document_id(name)}
@@ -221,6 +227,11 @@ class MongoProjections(ProjectionStore):
 
     def _rows(self, name: str, generation: int) -> ProjectionRows:
         return ProjectionRows(self._connection, self._projections[name], self._name, generation)
+
+
+def _before(found: Document) -> int:
+    """The generation that was named before; 0: none."""
+    return int(found.get("before", found["generation"] - 1))
 
 
 def _document_id(name: str) -> str:
