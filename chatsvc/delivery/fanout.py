@@ -93,6 +93,9 @@ class Fanout:
         subscriptions.begin(first, self._hub.of)
         try:
             self._mark(records)
+        except Exception:
+            self._cut_audience(records)  # those too whom the record takes away
+            raise
         finally:
             subscriptions.end(first)
             # Who has left must not wait for what follows in the run.

@@ -96,6 +96,22 @@ async def test_a_leave_is_for_who_leaves_and_nothing_after_it(world: World) -> N
     assert got(bob) == [2, 3, 5, 6]
 
 
+async def test_who_leaves_is_cut_too_where_delivery_fails(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.member("alice", 1)
+    world.member("bob", 1)
+    alice, bob = world.join("alice"), world.join("bob")
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("a test says so")
+
+    monkeypatch.setattr(world.fanout, "_extend", fails)
+    await world.send(at(2, leaving(Member("bob", 1))))
+    assert alice.is_closing()
+    assert bob.is_closing()
+
+
 async def test_a_record_that_names_people_is_for_them_alone(world: World) -> None:
     for user in ("alice", "bob", "carol"):
         world.member(user, 1)
