@@ -13,7 +13,7 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from chatsvc import logs
 from chatsvc.core.errors import (
@@ -192,6 +192,13 @@ class LogDatabase:
         try:
             self._wait_up_to(self._patience_ms if patience_ms is None else patience_ms)
             return self._db.execute(statement, values).rowcount
+        except sqlite3.Error as exc:
+            raise_write_error(exc)
+
+    def _read(self, query: str, values: Sequence[str | int]) -> list[Any]:
+        """The rows that maintenance goes by; what fails is translated as of :meth:`_write`."""
+        try:
+            return self._db.execute(query, values).fetchall()
         except sqlite3.Error as exc:
             raise_write_error(exc)
 

@@ -76,11 +76,11 @@ class LogFile(RecordReader, StateAdoption, Checkpoints):
         known to belong to this file. How far it went is kept with it (``trimmed``): what is
         deleted here must never be claimed by who reads the rest.
         """
-        deleted, last = self._db.execute(
+        ((deleted, last),) = self._read(
             "SELECT count(*), max(id) FROM (SELECT id FROM records WHERE id <= ?"
             " AND id < (SELECT max(id) FROM records) ORDER BY id LIMIT ?)",
             (up_to, max_rows),
-        ).fetchone()
+        )
         if not deleted:
             return 0
         with self._transaction():

@@ -100,11 +100,11 @@ class StateRows(LogDatabase):
 
         None that says that its person must not join or write.
         """
-        rows = self._db.execute(
+        rows = self._read(
             "SELECT user, channel, joined FROM members WHERE droppable <= ?"
             " ORDER BY droppable LIMIT ?",
             (floor, limit),
-        ).fetchall()
+        )
         if rows:
             with self._transaction():
                 for key in rows:

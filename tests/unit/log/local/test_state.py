@@ -18,6 +18,7 @@ from chatsvc.log.local.state_reader import LocalState
 from chatsvc.log.local.verify import verify
 from testkit.drafts import draft
 from testkit.group_drafts import GROUP, joining, leaving, member_change, said
+from tests.unit.support.failing_sqlite import Failing, error
 
 
 @pytest.fixture
@@ -72,6 +73,16 @@ def test_a_membership_that_ended_goes_with_the_tails_floor(
         insert(empty, 30, member_change(Member("bob", 10, 20)))
         assert empty.drop_ended(20, 100) == 1
     assert empty.drop_ended(20, 100) == 0
+
+
+def test_what_housekeeping_cannot_read_is_said_as_what_cannot_be_written(
+    empty: LogFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs in the log's thread, which any other error would end."""
+    monkeypatch.setattr(empty, "_db", Failing(error(sqlite3.SQLITE_BUSY_RECOVERY)))
+    for call in (empty.drop_ended, empty.trim):
+        with pytest.raises(LogUnavailable):
+            call(10, 10)
 
 
 def test_so_many_are_dropped_at_once_and_the_oldest_first(
