@@ -107,7 +107,8 @@ def check_copies(folder: Path, names: Sequence[str]) -> int:
         LogDamaged: names the file and the first error.
     """
     verdict = verify(folder / LOG)
-    errors = [*verdict.errors, *(f"a record is damaged: {row.reason}" for row in verdict.rows)]
+    errors = [*verdict.errors, *verdict.state]
+    errors += [f"a record is damaged: {row.reason}" for row in verdict.rows]
     if errors:
         raise LogDamaged(f"{folder / LOG} is damaged: {errors[0]}")
     if STORE in names and (errors := page_errors(folder / STORE)):

@@ -12,7 +12,14 @@ from chatsvc.cli.options import add_data, add_store, print_line, settings_from, 
 from chatsvc.core.errors import ConfigurationError
 from chatsvc.core.ids import format_id, now_ms
 from chatsvc.log.local.lock import DataDirLock
-from chatsvc.log.local.verify import BadRow, Verdict, accept_loss, remove, verify
+from chatsvc.log.local.verify import (
+    BadRow,
+    Verdict,
+    accept_loss,
+    adopt_state,
+    remove,
+    verify,
+)
 from chatsvc.settings.table import Settings
 from chatsvc.storage.dead_letters import DAMAGED
 from chatsvc.storage.ports.dead_letters import DeadLetter
@@ -27,7 +34,9 @@ def add_arguments(parser: OneLineParser) -> None:
     add_data(action)
     add_store(action)
     action.add_argument(
-        "--quarantine", action="store_true", help="move bad records to the dead letters"
+        "--quarantine",
+        action="store_true",
+        help="move bad records to the dead letters, and read bad memberships from the store",
     )
     action.add_argument(
         "--accept-loss",
@@ -62,23 +71,38 @@ def log_verify(arguments: argparse.Namespace) -> int:
             _report(verdict)
         if verdict.rows and arguments.quarantine:
             asyncio.run(_move_to_dead_letters(settings, path, verdict.rows))
-            return 1 if verdict.errors else 0
+            verdict = verdict._replace(rows=())
+        if verdict.state and arguments.quarantine and not verdict.errors:
+            verdict = verdict._replace(state=_adopt_state(path, verdict.state))
     finally:
         lock.release()
     return 0 if verdict.good else 1
 
 
 def _report(verdict: Verdict) -> None:
-    for error in verdict.errors:
+    for error in (*verdict.errors, *verdict.state):
         print_line(f"bad: {error}")
     for row in verdict.rows:
         print_line(f"bad: record {format_id(row.id)}: {row.reason}")
     if verdict.good:
         print_line(f"good: {verdict.records} records")
-    elif verdict.rows and not verdict.errors:
+    elif verdict.errors:
+        return
+    if verdict.rows:
         print_line(
             "--quarantine moves these records to the dead letters; then the service can start"
         )
+    if verdict.state:
+        print_line("--quarantine lets the next start read members and filters from the store")
+
+
+def _adopt_state(path: Path, found: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what is still wrong with the log's own state."""
+    if adopt_state(path):
+        print_line("the next start reads members and filters from the store")
+        return ()
+    print_line("the store has yet to get rows of this log: start the service, then verify again")
+    return found
 
 
 async def _move_to_dead_letters(settings: Settings, path: Path, rows: tuple[BadRow, ...]) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from chatsvc.cli import main
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.kinds import Kinds
 from chatsvc.core.membership import Channel
@@ -19,6 +23,7 @@ from chatsvc.log.base import Appended
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.local.snapshot import copy_database
 from chatsvc.log.local.verify import begin_restored_epoch
+from chatsvc.log.reconcile import StoreState
 from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of
@@ -188,3 +193,40 @@ async def test_who_returned_stays_where_the_leave_gets_another_id(site: Deployme
     channel = log.state.channel(GROUP)
     assert channel is not None
     assert channel.count == 1
+
+
+def damage(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE channels SET crc = crc + 1")
+
+
+async def test_a_damaged_row_is_read_from_the_store(
+    site: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    group = await site.open("log")
+    await group.join("alice")
+    await site.store_all()
+    await group.join("bob")
+    await site.close()
+    damage(site.folder / "log" / "log.db")
+    # The command runs an event loop of its own.
+    command = ["log", "verify", "--data-dir", str(site.folder / "log")]
+    assert await asyncio.to_thread(main, command) == 1
+    assert "--quarantine lets the next start read" in capsys.readouterr().out
+    assert await asyncio.to_thread(main, [*command, "--quarantine"]) == 0
+    group = await site.open("log")
+    await site.store_all()
+    assert site.log.state.channel(GROUP) == Channel(2)
+    assert await group.join("bob") == "member"
+
+
+async def test_a_damaged_row_stays_while_the_store_lacks_what_the_log_has(
+    site: Deployment,
+) -> None:
+    group = await site.open("log")
+    await group.join("alice")
+    await site.log.attach_store(StoreState("another", None, 0))
+    await site.close()
+    damage(site.folder / "log" / "log.db")
+    command = ["log", "verify", "--data-dir", str(site.folder / "log"), "--quarantine"]
+    assert await asyncio.to_thread(main, command) == 1

@@ -27,16 +27,20 @@ class BadRow(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What was found. ``errors`` are sentences; ``rows`` can be put aside one by one."""
+    """What was found. ``errors`` are sentences; ``rows`` can be put aside one by one.
+
+    ``state``: what is wrong with the log's own state, in sentences. A store has it too.
+    """
 
     records: int
     errors: tuple[str, ...]
     rows: tuple[BadRow, ...]
+    state: tuple[str, ...] = ()
 
     @property
     def good(self) -> bool:
         """Nothing is wrong."""
-        return not self.errors and not self.rows
+        return not self.errors and not self.rows and not self.state
 
 
 def verify(path: Path) -> Verdict:
@@ -63,8 +67,7 @@ def verify(path: Path) -> Verdict:
         missing = missing_end(positions, head_of(file, positions))
         if missing is not None:
             errors.append(missing)
-        errors += file.bad_state()
-        return Verdict(file.count(), tuple(errors), rows)
+        return Verdict(file.count(), tuple(errors), rows, tuple(file.bad_state()))
     finally:
         file.close()
 
@@ -93,6 +96,23 @@ def remove(path: Path, rows: tuple[BadRow, ...]) -> None:
             positions = begin_epoch(positions, lost[0])
             positions = positions._replace(hole=joined(positions.hole, lost))
         file.remove(ids, {**KEYS_FORGOTTEN, **positions.meta()})
+    finally:
+        file.close()
+
+
+def adopt_state(path: Path) -> bool:
+    """Let the next start read the log's own state anew, from the store.
+
+    Returns:
+        False, and nothing is changed, where the store has yet to get rows of this log.
+    """
+    file = LogFile(path)
+    try:
+        positions = load(file)
+        if positions.state_due is StateDue.REWRITING or positions.store is None:
+            return False
+        file.set_meta("state_due", StateDue.ADOPTION)
+        return True
     finally:
         file.close()
 

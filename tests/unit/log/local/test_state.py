@@ -155,7 +155,8 @@ def test_verification_names_a_bad_row(tmp_path: Path) -> None:
         db.execute("UPDATE members SET joined = 9")
     db.close()
     verdict = verify(tmp_path / "log.db")
-    assert verdict.errors == ("a row of members, ('alice', ',g:team', 9), fails its checksum",)
+    assert verdict.state == ("a row of members, ('alice', ',g:team', 9), fails its checksum",)
+    assert not verdict.good
 
 
 def test_nothing_is_asked_of_a_file_without_state(empty: LogFile) -> None:

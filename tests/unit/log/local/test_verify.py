@@ -109,7 +109,7 @@ def test_a_row_that_changed_is_named_and_can_be_removed(crashed: Path) -> None:
         list(file.read(0))
     file.close()
     remove(crashed, verdict.rows)
-    assert verify(crashed) == (39, (), ())
+    assert verify(crashed) == (39, (), (), ())
 
 
 class CutOff(Exception):
