@@ -215,6 +215,24 @@ class StateExchangeSuite:
         await soon(log.exchange.end_rewriting())
         assert log.exchange.state_due is StateDue.NOTHING
 
+    @pytest.mark.parametrize("is_begun", [False, True])
+    async def test_another_store_gets_the_rows_that_are_not_dropped_yet(
+        self, log: MessageLog, is_begun: bool
+    ) -> None:
+        """The store whose rows were to be adopted is lost for good: these are all that is left."""
+        await soon(log.append(joining("alice", "bob")))
+        log.advance_watermark(log.tail.head)
+        await soon(log.attach_store(ahead_of(log)))
+        if is_begun:
+            await soon(log.exchange.begin_adoption())
+        await soon(log.attach_store(StoreState("another", None, 0)))
+        if is_begun:
+            assert log.exchange.state_due is StateDue.ADOPTION
+            await adopt(log)  # what its own records tell
+        else:
+            assert log.exchange.state_due is StateDue.REWRITING
+        assert log.state.channel(GROUP) == Channel(2)
+
     @pytest.mark.parametrize("limit", [1, 2, 3, 100])
     async def test_rows_are_read_in_pages(self, log: MessageLog, limit: int) -> None:
         assert await all_rows(log, limit) == []

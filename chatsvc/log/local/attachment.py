@@ -25,6 +25,7 @@ from chatsvc.log.reconcile import (
     reconcile,
     state_due,
 )
+from chatsvc.log.state import StateDue
 
 _logger = structlog.get_logger("chatsvc.log")
 
@@ -73,6 +74,9 @@ def attach(
         # Nothing was stored of this epoch yet: it is counted from the store's.
         entry = positions.epochs[-1]._replace(generation=generation + 1)
         positions = positions._replace(epochs=(*positions.epochs[:-1], entry))
+    due_before = positions.state_due
+    if found.another and not file.meta("state_dropped"):
+        due_before = StateDue.NOTHING  # the rows that were to come from the store before are here
     positions = positions._replace(
         store=store.identity,
         stored=stored,
@@ -80,7 +84,7 @@ def attach(
         hole=found.hole,
         unconfirmed=None,
         marked=positions.marked and not found.another,
-        state_due=state_due(log, store, found, positions.state_due),
+        state_due=state_due(log, store, found, due_before),
     )
     file.set_metas(positions.meta())
     _log_attachment(log, store, positions, found)

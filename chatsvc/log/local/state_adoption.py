@@ -37,8 +37,9 @@ class StateAdoption(StateRows):
     """What :class:`~chatsvc.log.state.StateExchange` asks of the file. Everything blocks."""
 
     def drop_state(self) -> None:
-        """Delete all rows."""
+        """Delete all rows. Until others are settled the file says so (``state_dropped``)."""
         with self._transaction():
+            self.set_meta("state_dropped", 1)
             for sort in _SORTS:
                 self._write(f"DELETE FROM {sort.table}", ())
 

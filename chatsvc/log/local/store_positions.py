@@ -105,7 +105,7 @@ class StorePositions:
         """What had to be done to the log's own state is done; ``due`` is what follows."""
 
         def work() -> None:
-            self._file.set_meta("state_due", due)
+            self._file.set_metas({"state_due": due, "state_dropped": 0})
             self._saved = self._saved._replace(state_due=due)
 
         def apply(_: None) -> None:
