@@ -1,0 +1,1 @@
+"""The model of groups, rows of state and projections, under what befalls log and stores."""
