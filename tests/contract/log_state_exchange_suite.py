@@ -241,3 +241,43 @@ class StateExchangeSuite:
         await adopt(log, rows)
         found = await all_rows(log, limit)
         assert sorted(map(repr, found)) == sorted(map(repr, rows))
+
+    async def test_who_joined_in_both_pasts_is_a_member_once(self, log: MessageLog) -> None:
+        """Of two memberships that go on no id is in both, and the store is told."""
+        again = await soon(log.append(joining("alice", "bob")))
+        left = await soon(log.append(leaving(Member("bob", again.id))))
+        await soon(log.attach_store(ahead_of(log)))
+        await adopt(log, rows_of("alice", "bob"))
+        for user, last in (("alice", MAX_ID), ("bob", left.id)):
+            intervals = [(one.first, one.last) for one in log.state.intervals_in(user, GROUP)]
+            assert intervals == [(STEP, again.id - 1), (again.id, last)]
+        assert log.state.channel(GROUP) == Channel(1)
+        assert log.exchange.state_due is StateDue.REWRITING
+        await soon(log.exchange.end_rewriting())
+        assert log.exchange.state_due is StateDue.NOTHING
+
+    async def test_an_end_of_what_another_past_ended_counts_nobody_less(
+        self, log: MessageLog
+    ) -> None:
+        """The store has seen that the person came back since."""
+        first = await soon(log.append(joining("alice")))
+        await soon(log.append(leaving(Member("alice", first.id))))
+        store = ahead_of(log)
+        await soon(log.attach_store(store))
+        back = Member("alice", store.extent, visible_from=store.extent)
+        row = MemberRow(GROUP, back, store.extent)
+        await adopt(log, [row, ChannelRow(GROUP, Channel(1), store.extent)])
+        assert log.state.member(GROUP, "alice") == back
+        assert log.state.channel(GROUP) == Channel(1)
+
+    async def test_a_count_that_is_new_replaces_that_of_the_store(self, log: MessageLog) -> None:
+        """The log's records may be older than the store's row, which has not counted them."""
+        await soon(log.append(joining("carol")))
+        await soon(log.append(joining("dave")))
+        store = ahead_of(log)
+        await soon(log.attach_store(store))
+        row = MemberRow(GROUP, Member("alice", store.extent), store.extent)
+        await adopt(log, [row, ChannelRow(GROUP, Channel(1), store.extent)])
+        (counted,) = [one for one in await all_rows(log, 100) if isinstance(one, ChannelRow)]
+        assert counted.state == Channel(3)
+        assert store.extent < counted.rev < store.extent + STEP

@@ -36,8 +36,12 @@ _logger = structlog.get_logger("chatsvc.log")
 class StateAdoption(StateRows):
     """What :class:`~chatsvc.log.state.StateExchange` asks of the file. Everything blocks."""
 
+    _recounted: frozenset[str] = frozenset()
+    """Channels whose members were counted anew since the rows were dropped."""
+
     def drop_state(self) -> None:
         """Delete all rows. Until others are settled the file says so (``state_dropped``)."""
+        self._recounted = frozenset()
         with self._transaction():
             self.set_meta("state_dropped", 1)
             for sort in _SORTS:
@@ -81,7 +85,7 @@ class StateAdoption(StateRows):
         named = self._named(channel, state.channel) if record.id > rev else None
         if members or named is not None:
             counted = self.counted(channel, StateChange(tuple(members), named))
-            self.put(CHANNELS, (channel,), max(rev, record.id), counted)
+            self.put(CHANNELS, (channel,), self._recounted_at(channel, rev, record.id), counted)
         for member in members:
             self.put_member(channel, record.id, member)
             self._separate(channel, member.user)
@@ -93,6 +97,18 @@ class StateAdoption(StateRows):
         for key, one in filters:
             self.put(FILTERS, key, record.id, one)
         return bool(members or filters) or named is not None
+
+    def _recounted_at(self, channel: str, rev: int, record_id: int) -> int:
+        """The ``rev`` of a channel that is counted anew: above that of the store's row.
+
+        A row of the same ``rev`` replaces none. Between two ids there is room for some.
+        """
+        if record_id > rev:
+            return record_id
+        if channel in self._recounted:
+            return rev
+        self._recounted |= {channel}
+        return rev + 1
 
     def _named(self, channel: str, named: Channel | None) -> Channel | None:
         """A channel's row as a record names it: one that has ended anywhere stays ended."""
