@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from chatsvc.core.errors import Unavailable
+from chatsvc.core.ids import MAX_ID
 from chatsvc.core.membership import is_member_channel
 from chatsvc.core.record import Record
 from chatsvc.delivery.fanout import Fanout
@@ -167,7 +168,7 @@ class World:
         except Unavailable:
             self.members = {channel: set() for channel in CHANNELS}
 
-    def _merge_pasts(self) -> None:
+    async def _merge_pasts(self) -> None:
         """Whoever was a member of the store's past receives what this log accepted meanwhile."""
         self._read_members()
         for user in USERS:
@@ -181,10 +182,7 @@ class World:
                             self.entitled[content].add(user)
 
     def _is_member(self, channel: str, user: str) -> bool:
-        state = self.log.state
-        known, member = state.channel(channel), state.member(channel, user)
-        ended = known is not None and known.dissolved
-        return member is not None and member.is_present and not ended
+        return any(one.last == MAX_ID for one in self.log.state.intervals_in(user, channel))
 
     def _note(self, records: Sequence[Record]) -> None:
         for record in records:
