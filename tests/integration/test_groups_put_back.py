@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from chatsvc.cli import main
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.kinds import Kinds
 from chatsvc.core.membership import Channel
@@ -28,6 +28,7 @@ from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.sqlite.store import SqliteStore
 from chatsvc.storage.store_state import state_of
 from testkit.group_drafts import GROUP, MEMBER, Group
+from testkit.process import command
 from testkit.selecting import SELECTION
 from testkit.waiting import until
 from tests.unit.support.sockets import attach, connection
@@ -200,20 +201,21 @@ def damage(path: Path) -> None:
         db.execute("UPDATE channels SET crc = crc + 1")
 
 
-async def test_a_damaged_row_is_read_from_the_store(
-    site: Deployment, capsys: pytest.CaptureFixture[str]
-) -> None:
+def verify_log(site: Deployment, *options: str) -> subprocess.CompletedProcess[str]:
+    return command(site.folder, "log", "verify", "--data-dir", str(site.folder / "log"), *options)
+
+
+async def test_a_damaged_row_is_read_from_the_store(site: Deployment) -> None:
     group = await site.open("log")
     await group.join("alice")
     await site.store_all()
     await group.join("bob")
     await site.close()
     damage(site.folder / "log" / "log.db")
-    # The command runs an event loop of its own.
-    command = ["log", "verify", "--data-dir", str(site.folder / "log")]
-    assert await asyncio.to_thread(main, command) == 1
-    assert "--quarantine lets the next start read" in capsys.readouterr().out
-    assert await asyncio.to_thread(main, [*command, "--quarantine"]) == 0
+    found = await asyncio.to_thread(verify_log, site)
+    assert found.returncode == 1
+    assert "--quarantine lets the next start read" in found.stdout
+    assert (await asyncio.to_thread(verify_log, site, "--quarantine")).returncode == 0
     group = await site.open("log")
     await site.store_all()
     assert site.log.state.channel(GROUP) == Channel(2)
@@ -228,5 +230,4 @@ async def test_a_damaged_row_stays_while_the_store_lacks_what_the_log_has(
     await site.log.attach_store(StoreState("another", None, 0))
     await site.close()
     damage(site.folder / "log" / "log.db")
-    command = ["log", "verify", "--data-dir", str(site.folder / "log"), "--quarantine"]
-    assert await asyncio.to_thread(main, command) == 1
+    assert (await asyncio.to_thread(verify_log, site, "--quarantine")).returncode == 1
