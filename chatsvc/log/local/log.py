@@ -93,7 +93,7 @@ class LocalLog(MessageLog):
             worker=self._worker,
             reserve=self._reserve,
             unseen=self._touches.may_have_missed,
-            state_due=self.state.is_due,
+            state_due=self.state.set_due,
         )
         self.exchange = LocalStateExchange(file, self._positions, self.state, worker)
         self.maintenance = Maintenance(
@@ -338,10 +338,10 @@ class LocalLog(MessageLog):
         last = self._last
         for draft in drafts:
             last = next_id(last, now)
-            record = accept(draft, last)
-            data = pack_draft(draft)
-            records.append(record)
-            rows.append((last, checksum(last, data), data))
+            records.append(accept(draft, last))
+            if not changing:  # what changes the state is packed with its rows, in the thread
+                data = pack_draft(draft)
+                rows.append((last, checksum(last, data), data))
         self._last = last
         started = self._loop.time()
 

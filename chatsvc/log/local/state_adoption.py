@@ -18,15 +18,17 @@ from chatsvc.log.local.state_tables import (
     CHANNELS,
     FILTERS,
     MEMBERS,
-    ONE_CHANNEL,
+    SORTS,
+    Key,
     Sort,
     check_row,
     decode_channel,
     decode_filter,
     decode_member,
+    filter_key,
+    member_key,
 )
 
-_SORTS = (MEMBERS, CHANNELS, FILTERS)
 _encode_key = msgspec.json.Encoder().encode
 _decode_key = msgspec.json.Decoder(list[Any]).decode
 
@@ -44,7 +46,7 @@ class StateAdoption(StateRows):
         self._recounted = frozenset()
         with self._transaction():
             self.set_meta("state_dropped", 1)
-            for sort in _SORTS:
+            for sort in SORTS:
                 self._write(f"DELETE FROM {sort.table}", ())
 
     def adopt(self, rows: Sequence[StateRow]) -> None:
@@ -57,7 +59,7 @@ class StateAdoption(StateRows):
                     case ChannelRow(channel, state, rev):
                         self.put(CHANNELS, (channel,), rev, state)
                     case FilterRow(one, rev):
-                        self.put(FILTERS, (one.user, one.sort, one.of, one.since), rev, one)
+                        self.put(FILTERS, filter_key(one), rev, one)
 
     def fold_again(self, records: Sequence[Record]) -> bool:
         """Fold records that are in the file on top of the rows, in one transaction.
@@ -77,9 +79,7 @@ class StateAdoption(StateRows):
     def _fold(self, record: Record, state: StateChange) -> bool:
         channel = record.channel
         members = [
-            one
-            for one in state.members
-            if record.id > self._rev(MEMBERS, (one.user, channel, one.joined))
+            one for one in state.members if record.id > self._rev(MEMBERS, member_key(channel, one))
         ]
         rev = self._rev(CHANNELS, (channel,))
         named = self._named(channel, state.channel) if record.id > rev else None
@@ -89,13 +89,9 @@ class StateAdoption(StateRows):
         for member in members:
             self.put_member(channel, record.id, member)
             self._separate(channel, member.user)
-        filters = [
-            (key, one)
-            for one in state.filters
-            if record.id > self._rev(FILTERS, key := (one.user, one.sort, one.of, one.since))
-        ]
-        for key, one in filters:
-            self.put(FILTERS, key, record.id, one)
+        filters = [one for one in state.filters if record.id > self._rev(FILTERS, filter_key(one))]
+        for one in filters:
+            self.put(FILTERS, filter_key(one), record.id, one)
         return bool(members or filters) or named is not None
 
     def _recounted_at(self, channel: str, rev: int, record_id: int) -> int:
@@ -112,11 +108,12 @@ class StateAdoption(StateRows):
 
     def _named(self, channel: str, named: Channel | None) -> Channel | None:
         """A channel's row as a record names it: one that has ended anywhere stays ended."""
-        row = self._db.execute(ONE_CHANNEL, (channel,)).fetchone()
-        if named is None or named.dissolved or row is None:
+        if named is None or named.dissolved:
             return named
-        check_row(CHANNELS, (channel,), *row)
-        return msgspec.structs.replace(named, dissolved=decode_channel(row[1]).dissolved)
+        row = self._stored(CHANNELS, (channel,))
+        if row is None:
+            return named
+        return msgspec.structs.replace(named, dissolved=decode_channel(row.data).dissolved)
 
     def _separate(self, channel: str, user: str) -> None:
         """End each membership of a person in a channel before the next begins.
@@ -137,10 +134,9 @@ class StateAdoption(StateRows):
                 rev = max(row[0], later) + 1
                 self.put_member(channel, rev, msgspec.structs.replace(member, left=following - 1))
 
-    def _rev(self, sort: Sort, key: tuple[str | int, ...]) -> int:
-        where = " AND ".join(f"{column}=?" for column in sort.key)
-        row = self._db.execute(f"SELECT rev FROM {sort.table} WHERE {where}", key).fetchone()
-        return int(row[0]) if row is not None else 0
+    def _rev(self, sort: Sort, key: Key) -> int:
+        row = self._stored(sort, key)
+        return 0 if row is None else row.rev
 
     def state_page(self, after: str, limit: int) -> StatePage:
         """Rows in the order of their sorts and keys; one that is damaged is left out, and logged.
@@ -152,9 +148,9 @@ class StateAdoption(StateRows):
         if after:
             start, *key = _decode_key(after)
         rows: list[StateRow] = []
-        for number in range(start, len(_SORTS)):
+        for number in range(start, len(SORTS)):
             left = limit - len(rows)
-            found = self._rows_after(_SORTS[number], key, left)
+            found = self._rows_after(SORTS[number], key, left)
             rows += [row for _, row in found if row is not None]
             if len(found) == left:
                 return StatePage(rows, _encode_key([number, *found[-1][0]]).decode())

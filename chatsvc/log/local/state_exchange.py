@@ -58,8 +58,9 @@ class LocalStateExchange(StateExchange):
             folded = await call_in_thread(partial(self._fold, after), self._worker.commit)
             after, changed = folded[0], changed or folded[1]
         due = StateDue.REWRITING if changed else StateDue.NOTHING
-        await self._positions.state_is_settled(due)
-        await self._state.adopted()
+        has_rows = await call_in_thread(self._file.has_state, self._worker.commit)
+        await self._positions.set_state_due(due)
+        await self._state.adopted(is_empty=not has_rows)
         _logger.info("log_state_adopted")
 
     async def state_page(self, after: str, limit: int) -> StatePage:
@@ -68,7 +69,7 @@ class LocalStateExchange(StateExchange):
         )
 
     async def end_rewriting(self) -> None:
-        await self._positions.state_is_settled()
+        await self._positions.set_state_due(StateDue.NOTHING)
         _logger.info("log_state_rewritten")
 
     def _fold(self, after: int) -> tuple[int | None, bool]:

@@ -51,7 +51,7 @@ class LocalState(LogState):
 
     Args:
         path: the file.
-        is_empty: whether no row has ever been written: then nothing is asked of the file.
+        is_empty: whether there is no row: then nothing is asked of the file.
         is_adopting: whether the rows have to be read from a store first.
         is_new: whether no store was ever attached: then no record of the log is for members.
     """
@@ -90,21 +90,29 @@ class LocalState(LogState):
     def on_adopted(self, call: Callable[[], Awaitable[None]]) -> None:
         self._listeners.append(call)
 
-    def is_due(self, due: StateDue) -> None:
+    def set_due(self, due: StateDue) -> None:
         """A store was attached: what has to be done to the rows now."""
         self.is_adopting, self._is_new = due is StateDue.ADOPTION, False
+        self._forget()
 
-    async def adopted(self) -> None:
-        """The rows were read from the store."""
-        self.is_adopting = self._is_empty = False
-        self._intervals.clear()
-        self._members.clear()
+    async def adopted(self, *, is_empty: bool) -> None:
+        """The rows were read from the store.
+
+        Args:
+            is_empty: whether it had none.
+        """
+        self.is_adopting, self._is_empty = False, is_empty
+        self._forget()
         self._is_notifying = True
         try:
             for call in self._listeners:
                 await self._notify(call)
         finally:
             self._is_notifying = False
+
+    def _forget(self) -> None:
+        self._intervals.clear()
+        self._members.clear()
 
     async def _notify(self, call: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -143,10 +151,9 @@ class LocalState(LogState):
 
     def intervals(self, user: str) -> Sequence[Interval]:
         known = self._intervals.get(user)
-        if known is None or self.is_adopting:
+        if known is None:
             known = self._read_intervals(user, _INTERVALS, user)
-            if not self.is_adopting:
-                self._intervals.add(user, known, 1 + len(known))
+            self._intervals.add(user, known, 1 + len(known))
         return known
 
     def intervals_in(self, user: str, channel: str) -> Sequence[Interval]:

@@ -6,6 +6,7 @@ Each row has the id of the record that changed it last (``rev``) and a CRC over 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,16 +19,26 @@ from chatsvc.log.local.state_tables import (
     FILTERS,
     MEMBERS,
     NEWEST_MEMBER,
-    ONE_CHANNEL,
+    SORTS,
+    Key,
     Sort,
     check_row,
     decode_channel,
     decode_filter,
     decode_member,
+    filter_key,
+    member_key,
     row_checksum,
 )
 
 _encode = msgspec.msgpack.Encoder().encode
+
+
+class StoredRow(NamedTuple):
+    """A row whose checksum holds: the id of the record that changed it last, and its columns."""
+
+    rev: int
+    data: bytes
 
 
 class StateRows(LogDatabase):
@@ -52,7 +63,7 @@ class StateRows(LogDatabase):
         for member in state.members:
             self.put_member(record.channel, record.id, member)
         for one in state.filters:
-            self.put(FILTERS, (one.user, one.sort, one.of, one.since), record.id, one)
+            self.put(FILTERS, filter_key(one), record.id, one)
         return with_state(record, state)
 
     def with_rows_of_now(self, record: Record) -> Record:
@@ -69,22 +80,24 @@ class StateRows(LogDatabase):
             return record
         channel = record.channel
         members = [
-            decode_member(data)
+            decode_member(row.data)
             for one in state.members
-            if (data := self._data(MEMBERS, (one.user, channel, one.joined))) is not None
+            if (row := self._stored(MEMBERS, member_key(channel, one))) is not None
         ]
         filters = [
-            decode_filter(data)
+            decode_filter(row.data)
             for one in state.filters
-            if (data := self._data(FILTERS, (one.user, one.sort, one.of, one.since))) is not None
+            if (row := self._stored(FILTERS, filter_key(one))) is not None
         ]
-        known = None if state.channel is None else self._data(CHANNELS, (channel,))
-        named = state.channel if known is None else decode_channel(known)
+        named = state.channel
+        if named is not None and (known := self._stored(CHANNELS, (channel,))) is not None:
+            named = decode_channel(known.data)
         return self.changed_by(
             with_state(record, StateChange(tuple(members), named, tuple(filters)))
         )
 
-    def _data(self, sort: Sort, key: tuple[str | int, ...]) -> bytes | None:
+    def _stored(self, sort: Sort, key: Key) -> StoredRow | None:
+        """Read a row and check it; ``None`` if there is none."""
         where = " AND ".join(f"{column}=?" for column in sort.key)
         row = self._db.execute(
             f"SELECT rev, data, crc FROM {sort.table} WHERE {where}", key
@@ -92,8 +105,7 @@ class StateRows(LogDatabase):
         if row is None:
             return None
         check_row(sort, key, *row)
-        data: bytes = row[1]
-        return data
+        return StoredRow(*row[:2])
 
     def drop_ended(self, floor: int, limit: int) -> int:
         """Delete memberships that ended at or below a position; how many went.
@@ -115,12 +127,12 @@ class StateRows(LogDatabase):
         """Whether there is any row."""
         return any(
             self._db.execute(f"SELECT EXISTS (SELECT 1 FROM {sort.table})").fetchone()[0]
-            for sort in (MEMBERS, CHANNELS, FILTERS)
+            for sort in SORTS
         )
 
     def bad_state(self) -> Iterator[str]:
         """What is wrong with the rows, one sentence each."""
-        for sort in (MEMBERS, CHANNELS, FILTERS):
+        for sort in SORTS:
             columns = ", ".join(sort.key)
             rows = self._db.execute(f"SELECT {columns}, rev, data, crc FROM {sort.table}")
             for row in rows:
@@ -132,11 +144,8 @@ class StateRows(LogDatabase):
 
     def counted(self, channel: str, state: StateChange) -> Channel:
         """Return a channel's row as a change makes it, with the number of members after that."""
-        row = self._db.execute(ONE_CHANNEL, (channel,)).fetchone()
-        before = Channel()
-        if row is not None:
-            check_row(CHANNELS, (channel,), *row)
-            before = decode_channel(row[1])
+        row = self._stored(CHANNELS, (channel,))
+        before = Channel() if row is None else decode_channel(row.data)
         after = before if state.channel is None else state.channel
         count = 0
         if not after.dissolved:
@@ -156,7 +165,7 @@ class StateRows(LogDatabase):
 
     def put_member(self, channel: str, rev: int, member: Member) -> None:
         """Write a membership, unless the row that is there has a higher ``rev``."""
-        key = (member.user, channel, member.joined)
+        key = member_key(channel, member)
         restricts = member.muted_until or member.banned_until
         droppable = member.left if member.left and not restricts else None
         data = _encode(member)
@@ -168,7 +177,7 @@ class StateRows(LogDatabase):
             (*key, droppable, rev, data, row_checksum(MEMBERS, key, rev, data)),
         )
 
-    def put(self, sort: Sort, key: tuple[str | int, ...], rev: int, row: object) -> None:
+    def put(self, sort: Sort, key: Key, rev: int, row: object) -> None:
         """Write a row of another sort, unless the one that is there has a higher ``rev``."""
         data = _encode(row)
         columns = ", ".join(sort.key)

@@ -58,6 +58,10 @@ class Sort(NamedTuple):
 MEMBERS: Final = Sort("members", ("user", "channel", "joined"))
 CHANNELS: Final = Sort("channels", ("channel",))
 FILTERS: Final = Sort("filters", ("user", "sort", "target", "since"))
+SORTS: Final = (MEMBERS, CHANNELS, FILTERS)
+
+Key = tuple[str | int, ...]
+"""The values of a row's key, in the order of its sort's columns."""
 
 NEWEST_MEMBER: Final = (
     "SELECT rev, data, crc, joined FROM members WHERE user=? AND channel=?"
@@ -66,12 +70,22 @@ NEWEST_MEMBER: Final = (
 ONE_CHANNEL: Final = "SELECT rev, data, crc FROM channels WHERE channel=?"
 
 
-def row_checksum(sort: Sort, key: tuple[str | int, ...], rev: int, data: bytes) -> int:
+def member_key(channel: str, member: Member) -> Key:
+    """Return the key of a membership's row."""
+    return member.user, channel, member.joined
+
+
+def filter_key(one: Filter) -> Key:
+    """Return the key of a filter's row."""
+    return one.user, one.sort, one.of, one.since
+
+
+def row_checksum(sort: Sort, key: Key, rev: int, data: bytes) -> int:
     """Return the CRC-32 of a row and of its key: it detects changed rows and moved ones."""
     return zlib.crc32(data, zlib.crc32(_encode((sort.table, key, rev))))
 
 
-def check_row(sort: Sort, key: tuple[str | int, ...], rev: int, data: bytes, crc: int) -> None:
+def check_row(sort: Sort, key: Key, rev: int, data: bytes, crc: int) -> None:
     """Check that a row is what was written.
 
     Raises:

@@ -101,7 +101,7 @@ class StorePositions:
         """Up to here the store has everything."""
         return self._tail.stored
 
-    async def state_is_settled(self, due: StateDue = StateDue.NOTHING) -> None:
+    async def set_state_due(self, due: StateDue) -> None:
         """What had to be done to the log's own state is done; ``due`` is what follows."""
 
         def work() -> None:

@@ -16,6 +16,7 @@ from chatsvc.core.record import Draft, Record, accept
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.state_reader import LocalState
 from chatsvc.log.local.verify import verify
+from chatsvc.log.state import StateDue
 from testkit.drafts import draft
 from testkit.group_drafts import GROUP, joining, leaving, member_change, said
 from tests.unit.support.failing_sqlite import Failing, error
@@ -187,8 +188,25 @@ async def test_the_intervals_of_a_user_are_read_once(empty: LogFile, state: Loca
     ended = member_change(state=Channel(dissolved=THIS_RECORD))
     state.rows_were_written(insert(empty, 50, ended))
     assert state.intervals("bob") == (Interval(GROUP, 30, 50, 30),)
-    await state.adopted()
+    await state.adopted(is_empty=False)
     assert state.intervals("bob") is not bob
+
+
+async def test_nothing_is_asked_of_a_file_for_which_the_store_had_no_rows(empty: LogFile) -> None:
+    state = LocalState(empty.path, is_empty=False, is_adopting=True)
+    await state.adopted(is_empty=True)
+    state.close()
+    assert state.intervals("alice") == (), "the connection is closed and was not used"
+
+
+async def test_what_was_read_of_one_store_is_not_told_of_another(
+    empty: LogFile, state: LocalState
+) -> None:
+    state.rows_were_written(insert(empty, 10, joining("alice")))
+    assert state.intervals("alice")
+    state.set_due(StateDue.ADOPTION)
+    with pytest.raises(LogUnavailable, match="is being read from the database"):
+        state.intervals("alice")
 
 
 def test_the_intervals_in_one_channel_ascend(empty: LogFile, state: LocalState) -> None:
@@ -208,5 +226,5 @@ async def test_a_membership_is_read_once(empty: LogFile, state: LocalState) -> N
     assert state.member(GROUP, "alice") == Member("alice", 10, 20)
     assert state.member(",g:other", "alice") is None
     empty.drop_state()
-    await state.adopted()
+    await state.adopted(is_empty=False)
     assert state.member(GROUP, "alice") is None
