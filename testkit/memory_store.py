@@ -301,7 +301,7 @@ class MemoryStore(MessageStore):
         return self.disk.state.intervals(user, channel)
 
     async def state_page(self, after: str, limit: int) -> StatePage:
-        await self._wait()
+        self._check()
         return self.disk.state.page(after, limit)
 
     async def put_state(self, rows: Sequence[StateRow]) -> None:

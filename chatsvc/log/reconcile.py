@@ -108,13 +108,15 @@ class StoreState(NamedTuple):
     """The store's side.
 
     Its name, its mark (``None``: nobody has set one), the highest id in it, of a record or of
-    a dead letter, and the JSON of that record.
+    a dead letter, and the JSON of that record. ``only_rows``: it has rows of members, channels
+    or filters, and nothing else, as an empty one to which a log gave its rows.
     """
 
     identity: str
     mark: Mark | None
     head: int
     newest: bytes | None = None
+    only_rows: bool = False
 
     @property
     def window_start(self) -> int:
@@ -269,7 +271,7 @@ def state_due(
     Args:
         before: what was due before that.
     """
-    if found.ahead or (log.store is None and store.extent):
+    if found.ahead or (log.store is None and (store.extent or store.only_rows)):
         return StateDue.ADOPTION
     if before is StateDue.ADOPTION:
         # Of a log that began without a store, this one has nothing; what was begun, goes on.

@@ -156,6 +156,20 @@ def test_everybody_has_the_same_once_all_is_quiet(chosen: Options, taken: list[S
     run(chosen, taken)
 
 
+def test_a_new_log_takes_rows_from_a_store_without_records() -> None:
+    """An empty store was given the rows of the log, which was lost before its next record."""
+    taken = [
+        Step("join", (",g:one", ["alice"])),
+        Step("persist", (1, "")),
+        Step("lose_log", (False,)),
+        Step("persist", (1, "")),
+        Step("put_store_back", (-1, "stopped")),  # an empty one
+        Step("persist", (1, "")),
+        Step("lose_log", (False,)),
+    ]
+    run(Options(), taken)
+
+
 @pytest.mark.xfail(
     strict=True, raises=AssertionError, reason="a log does not learn the rows of an older store"
 )

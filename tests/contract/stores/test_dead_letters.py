@@ -6,6 +6,7 @@ import json
 
 from chatsvc.core.ids import STEP
 from chatsvc.core.record import pack, unpack
+from chatsvc.log.reconcile import StoreState
 from chatsvc.storage.ports.dead_letters import DeadLetter
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.store_state import state_of
@@ -17,15 +18,15 @@ from tests.contract.support.stored import letter
 async def test_the_newest_that_a_store_knows_may_be_a_dead_letter(store: MessageStore) -> None:
     identity = await store.identity()
     assert await store.dead_letters.newest() is None
-    assert await state_of(store) == (identity, None, 0, None)
+    assert await state_of(store) == StoreState(identity, None, 0)
     put = [letter(record(3, "third")), letter(record(1, "first"))]
     await store.dead_letters.put(put)
     assert await store.dead_letters.newest() == put[0]
     await store.write([record(2, "second")])
-    assert await state_of(store) == (identity, None, put[0].id, record(3, "third").body)
+    assert await state_of(store) == StoreState(identity, None, put[0].id, record(3, "third").body)
     damaged = DeadLetter(START + 4 * STEP, "damaged", "why", 1, b"no record")
     await store.dead_letters.put([damaged])
-    assert await state_of(store) == (identity, None, damaged.id, None)
+    assert await state_of(store) == StoreState(identity, None, damaged.id)
     await store.write([record(5, "fifth")])
     found = await state_of(store)
     assert found.head == START + 5 * STEP

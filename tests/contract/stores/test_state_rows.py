@@ -14,6 +14,7 @@ from chatsvc.core.record import Record
 from chatsvc.storage.ports.membership import ChannelRow, FilterRow, MemberRow, StateRow
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.state_rows import rows_of
+from chatsvc.storage.store_state import state_of
 from testkit.groups import GROUP, ROOM, at, group_change, group_message, joined, left
 from testkit.memory_state import MemoryState, in_order
 from testkit.records import record
@@ -72,6 +73,15 @@ async def test_a_store_of_no_records_has_no_rows(store: MessageStore) -> None:
     page = await store.state_page("", 10)
     assert (list(page.rows), page.after) == ([], "")
     assert await store.intervals("alice", GROUP) == []
+
+
+async def test_a_store_says_that_it_has_rows_and_no_records(store: MessageStore) -> None:
+    """As one that a log gave its rows after the store before was lost."""
+    empty = await state_of(store)
+    assert not empty.only_rows
+    row = FilterRow(Filter("alice", "block", "eve", at(1)), at(1))
+    await store.put_state([row])
+    assert await state_of(store) == empty._replace(only_rows=True)
 
 
 async def test_rows_are_those_of_the_newest_record(store: MessageStore) -> None:

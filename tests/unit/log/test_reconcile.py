@@ -268,6 +268,8 @@ NO, ADOPTION, REWRITING = StateDue.NOTHING, StateDue.ADOPTION, StateDue.REWRITIN
         (LOG, StoreState("ours", mark(BELOW, FIRST), BELOW), True, NO, REWRITING),
         # A new log: what was before is the store's, where there is something.
         (NEW, StoreState("ours", None, 0), False, ADOPTION, NO),
+        (NEW, StoreState("ours", None, 0, only_rows=True), False, ADOPTION, ADOPTION),
+        (NEW, StoreState("ours", None, 0, only_rows=True), False, NO, ADOPTION),
         (NEW, StoreState("ours", mark(BELOW), BELOW), False, ADOPTION, ADOPTION),
         (NEW, StoreState("ours", None, BELOW), True, NO, ADOPTION),
         # ... and one that began without its store, and has accepted something since.
