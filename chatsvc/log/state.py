@@ -101,8 +101,8 @@ class StateExchange(abc.ABC):
     async def end_adoption(self) -> None:
         """Fold the log's own records above what the store has on top.
 
-        Where that changes a row, the store is to get the rows: of a membership that was begun in
-        both pasts, the log ends the earlier one before the later begins. Else nothing is due then.
+        Rows that contradict each other then are replaced (``log/state_repair.py``). Where any of
+        this changes a row, the store is to get the rows. Else nothing is due then.
         """
 
     @abc.abstractmethod

@@ -237,7 +237,8 @@ class StateExchangeSuite:
     async def test_rows_are_read_in_pages(self, log: MessageLog, limit: int) -> None:
         assert await all_rows(log, limit) == []
         await soon(log.attach_store(ahead_of(log)))
-        rows = [*rows_of("alice", "bob"), MemberRow(",g:other", Member("bob", 5), 7)]
+        other = [MemberRow(",g:other", Member("bob", 5), 7), ChannelRow(",g:other", Channel(1), 7)]
+        rows = [*rows_of("alice", "bob"), *other]
         await adopt(log, rows)
         found = await all_rows(log, limit)
         assert sorted(map(repr, found)) == sorted(map(repr, rows))
@@ -255,6 +256,22 @@ class StateExchangeSuite:
         assert log.exchange.state_due is StateDue.REWRITING
         await soon(log.exchange.end_rewriting())
         assert log.exchange.state_due is StateDue.NOTHING
+
+    async def test_rows_that_were_stored_in_part_agree(self, log: MessageLog) -> None:
+        """A store without transactions took a part of a batch; the rest went with the log."""
+        await soon(log.attach_store(ahead_of(log)))
+        rows: list[StateRow] = [
+            MemberRow(GROUP, Member("alice", STEP), STEP),  # its end is not in the store
+            MemberRow(GROUP, Member("alice", 3 * STEP), 3 * STEP),
+            ChannelRow(GROUP, Channel(2, b'{"name":"x"}'), 3 * STEP),  # nor is bob's beginning
+        ]
+        await adopt(log, rows)
+        assert log.state.channel(GROUP) == Channel(1, b'{"name":"x"}')
+        assert [one[1:3] for one in log.state.intervals_in("alice", GROUP)] == [
+            (STEP, 3 * STEP - 1),
+            (3 * STEP, MAX_ID),
+        ]
+        assert log.exchange.state_due is StateDue.REWRITING
 
     async def test_an_end_of_what_another_past_ended_counts_nobody_less(
         self, log: MessageLog

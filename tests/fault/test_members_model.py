@@ -113,7 +113,7 @@ def small_parts(world: World) -> Iterator[None]:
         for module in (local, opening, attachment):
             stack.enter_context(mock.patch.object(module, "now_ms", clock))
         stack.enter_context(mock.patch.object(maintenance, "_SECONDS", 3600.0))
-        stack.enter_context(mock.patch.object(state_exchange, "_FOLDED_AT_ONCE", 2))
+        stack.enter_context(mock.patch.object(state_exchange, "_AT_ONCE", 2))
         stack.enter_context(mock.patch.object(exchange, "ROWS_AT_ONCE", 2))
         stack.enter_context(mock.patch.object(batches, "BEHIND_BATCH", world.options.batch))
         stack.enter_context(capture_logs())
@@ -154,6 +154,19 @@ def run(chosen: Options, taken: list[Step]) -> None:
 @given(chosen=options, taken=walks)
 def test_everybody_has_the_same_once_all_is_quiet(chosen: Options, taken: list[Step]) -> None:
     run(chosen, taken)
+
+
+def test_members_are_counted_of_rows_that_were_stored_in_part() -> None:
+    """The log was lost after the store had taken a part of a batch."""
+    taken = [
+        Step("join", (",g:one", ["alice", "bob"])),
+        Step("leave", (",g:one", "alice")),
+        Step("join", (",g:one", ["alice"])),
+        Step("persist", (1, "partly")),
+        Step("lose_log", (False,)),
+    ]
+    for seed in range(10):
+        run(Options(seed=seed), taken)
 
 
 def test_a_new_log_takes_rows_from_a_store_without_records() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -38,12 +37,8 @@ _logger = structlog.get_logger("chatsvc.log")
 class StateAdoption(StateRows):
     """What :class:`~chatsvc.log.state.StateExchange` asks of the file. Everything blocks."""
 
-    _recounted: frozenset[str] = frozenset()
-    """Channels whose members were counted anew since the rows were dropped."""
-
     def drop_state(self) -> None:
         """Delete all rows. Until others are settled the file says so (``state_dropped``)."""
-        self._recounted = frozenset()
         with self._transaction():
             self.set_meta("state_dropped", 1)
             for sort in SORTS:
@@ -64,7 +59,8 @@ class StateAdoption(StateRows):
     def fold_again(self, records: Sequence[Record]) -> bool:
         """Fold records that are in the file on top of the rows, in one transaction.
 
-        A row that has been changed since stays as it is, and its member is counted already.
+        A row that has been changed since stays as it is. What comes of it is not counted again,
+        and rows of two pasts may contradict each other (``log/state_repair.py``).
 
         Returns:
             Whether a row is another now.
@@ -81,58 +77,25 @@ class StateAdoption(StateRows):
         members = [
             one for one in state.members if record.id > self._rev(MEMBERS, member_key(channel, one))
         ]
-        rev = self._rev(CHANNELS, (channel,))
-        named = self._named(channel, state.channel) if record.id > rev else None
-        if members or named is not None:
-            counted = self.counted(channel, StateChange(tuple(members), named))
-            self.put(CHANNELS, (channel,), self._recounted_at(channel, rev, record.id), counted)
         for member in members:
             self.put_member(channel, record.id, member)
-            self._separate(channel, member.user)
+        named = state.channel
+        if named is not None:
+            if record.id > self._rev(CHANNELS, (channel,)):
+                self.put(CHANNELS, (channel,), record.id, self._ended(channel, named))
+            else:
+                named = None
         filters = [one for one in state.filters if record.id > self._rev(FILTERS, filter_key(one))]
         for one in filters:
             self.put(FILTERS, filter_key(one), record.id, one)
         return bool(members or filters) or named is not None
 
-    def _recounted_at(self, channel: str, rev: int, record_id: int) -> int:
-        """The ``rev`` of a channel that is counted anew: above that of the store's row.
-
-        A row of the same ``rev`` replaces none. Between two ids there is room for some.
-        """
-        if record_id > rev:
-            return record_id
-        if channel in self._recounted:
-            return rev
-        self._recounted |= {channel}
-        return rev + 1
-
-    def _named(self, channel: str, named: Channel | None) -> Channel | None:
+    def _ended(self, channel: str, named: Channel) -> Channel:
         """A channel's row as a record names it: one that has ended anywhere stays ended."""
-        if named is None or named.dissolved:
-            return named
         row = self._stored(CHANNELS, (channel,))
-        if row is None:
+        if named.dissolved or row is None:
             return named
         return msgspec.structs.replace(named, dissolved=decode_channel(row.data).dissolved)
-
-    def _separate(self, channel: str, user: str) -> None:
-        """End each membership of a person in a channel before the next begins.
-
-        The store's past and the log's may each have begun one. The one end that follows would
-        end only one of them.
-        """
-        rows = self._db.execute(
-            "SELECT joined, rev, data, crc FROM members WHERE user=? AND channel=? AND joined>0"
-            " ORDER BY joined",
-            (user, channel),
-        ).fetchall()
-        for (joined, *row), (following, later, *_) in pairwise(rows):
-            check_row(MEMBERS, (user, channel, joined), *row)
-            member = decode_member(row[1])
-            if not member.left or member.left >= following:
-                # No record has this rev: it is above what the store has of either.
-                rev = max(row[0], later) + 1
-                self.put_member(channel, rev, msgspec.structs.replace(member, left=following - 1))
 
     def _rev(self, sort: Sort, key: Key) -> int:
         row = self._stored(sort, key)

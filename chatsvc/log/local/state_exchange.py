@@ -16,9 +16,10 @@ from chatsvc.log.local.state_reader import LocalState
 from chatsvc.log.local.store_positions import StorePositions
 from chatsvc.log.local.worker import Worker, call_in_thread
 from chatsvc.log.state import StateDue, StateExchange
+from chatsvc.log.state_repair import StateRepair
 
-_FOLDED_AT_ONCE: Final = 500
-"""Records that are read and folded between two commits."""
+_AT_ONCE: Final = 500
+"""Records, or rows, that are gone through between two commits."""
 
 _logger = structlog.get_logger("chatsvc.log")
 
@@ -57,11 +58,27 @@ class LocalStateExchange(StateExchange):
         while after is not None:
             folded = await call_in_thread(partial(self._fold, after), self._worker.commit)
             after, changed = folded[0], changed or folded[1]
+        changed |= await self._repair()
         due = StateDue.REWRITING if changed else StateDue.NOTHING
         has_rows = await call_in_thread(self._file.has_state, self._worker.commit)
         await self._positions.set_state_due(due)
         await self._state.adopted(is_empty=not has_rows)
         _logger.info("log_state_adopted")
+
+    async def _repair(self) -> bool:
+        """Replace rows that contradict each other; whether there were any."""
+        repair, after, changed = StateRepair(), "", False
+        while True:
+            page = await self.state_page(after, _AT_ONCE)
+            rows = repair.repaired(page.rows)
+            after = page.after
+            if not after:
+                rows += repair.missing()
+            if rows:
+                await self.adopt(rows)
+                changed = True
+            if not after:
+                return changed
 
     async def state_page(self, after: str, limit: int) -> StatePage:
         return await call_in_thread(
@@ -78,7 +95,7 @@ class LocalStateExchange(StateExchange):
         Returns:
             The last one's id, if there was one, and whether any changed a row.
         """
-        records = self._file.batch(after, MAX_ID, _FOLDED_AT_ONCE, MAX_PAGE_BYTES)
+        records = self._file.batch(after, MAX_ID, _AT_ONCE, MAX_PAGE_BYTES)
         if not records:
             return None, False
         return records[-1].id, self._file.fold_again(records)
