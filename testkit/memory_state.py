@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from chatsvc.core.membership import Interval, interval_of, is_member_channel
 from chatsvc.core.record import Record
-from chatsvc.storage.ports.membership import ChannelRow, MemberRow, StatePage, StateRow
+from chatsvc.core.state_rows import ChannelRow, MemberRow, StatePage, StateRow
 from chatsvc.storage.state_rows import RowKey, newest_rows, row_key, rows_of
 
 

@@ -18,6 +18,7 @@ from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, take
 from chatsvc.core.projection import NO_PROJECTIONS, Projections
 from chatsvc.core.record import Record
+from chatsvc.core.state_rows import StatePage, StateRow
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.bodies import conflicting, decode_participants, partition_records, sameness
 from chatsvc.storage.client_ids import letter_key, listed_above_ms, minted_ahead_ms
@@ -27,7 +28,6 @@ from chatsvc.storage.ports.client_ids import ClientIdAt, PastClientIds
 from chatsvc.storage.ports.conversations import Members
 from chatsvc.storage.ports.dead_letters import DeadLetter, DeadLetters
 from chatsvc.storage.ports.lifecycle import Versions
-from chatsvc.storage.ports.membership import StatePage, StateRow
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.ports.messages import Rejection
 from testkit.memory_projections import MemoryProjections, MemoryRows

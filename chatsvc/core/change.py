@@ -9,8 +9,7 @@ from typing import Any
 import msgspec
 
 from chatsvc.core.kinds import Kind
-from chatsvc.core.membership import MAX_ROWS, StateChange, is_member_channel, personal_channel
-from chatsvc.core.participants import channel_key
+from chatsvc.core.membership import MAX_ROWS, StateChange, is_audience_of, is_member_channel
 from chatsvc.core.record import Draft
 
 _encode = msgspec.json.Encoder().encode
@@ -50,8 +49,8 @@ def draft_change(
 
     Raises:
         ValueError: the kind counts, the audience is not the set that the channel names, there
-            are too many rows or some of another channel's sort, or a field has the name of a
-            member of every record.
+            are too many rows, members of what is no group or room, or several memberships of one
+            person, or a field has the name of a member of every record.
     """
     _check(kind, channel, audience, fields)
     if state is not None:
@@ -87,9 +86,7 @@ def _check(kind: Kind, channel: str, audience: tuple[str, ...], fields: Mapping[
     if is_member_channel(channel):
         if list(audience) != sorted(set(audience)):
             raise ValueError("the audience must be sorted, each once")
-    elif channel_key(audience) != channel and (
-        len(audience) != 1 or personal_channel(audience[0]) != channel
-    ):
+    elif not is_audience_of(channel, audience):
         raise ValueError("the audience must be the participants of the channel, sorted")
     if not _RESERVED.isdisjoint(fields):
         raise ValueError(f"fields must not be named {', '.join(sorted(_RESERVED & set(fields)))}")
@@ -99,6 +96,6 @@ def _check_state(channel: str, state: StateChange) -> None:
     if max(len(state.members), len(state.filters)) > MAX_ROWS:
         raise ValueError(f"a record must change at most {MAX_ROWS} rows of a sort")
     if (state.members or state.channel is not None) and not is_member_channel(channel):
-        raise ValueError("only a record of a group or a room must change its members")
+        raise ValueError("members and a channel must be changed by a record of their group or room")
     if len({one.user for one in state.members}) != len(state.members):
-        raise ValueError("a record must change one membership of a person")
+        raise ValueError("a record must change at most one membership of a person")

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from chatsvc.core.ids import MAX_ID
-from chatsvc.core.participants import MAX_CHANNEL_BYTES
+from chatsvc.core.participants import channel_key
 
 MAX_ROWS: Final = 100
 """How many rows of each sort one record may change."""
@@ -30,6 +30,8 @@ GROUP_PREFIX: Final = ",g:"
 ROOM_PREFIX: Final = ",r:"
 PERSONAL_PREFIX: Final = ",u:"
 _HASHED_PERSONAL_PREFIX: Final = ",u,"
+_MAX_PERSONAL_BYTES: Final = len(PERSONAL_PREFIX) + 250
+"""Above, the key has the id's hash. The longest user id gives a key that fits without it."""
 
 
 def is_member_channel(channel: str) -> bool:
@@ -46,9 +48,16 @@ def personal_channel(user: str) -> str:
     """Return the key of a user's own channel; a long id stands in it as its SHA-256 in hex."""
     channel = PERSONAL_PREFIX + user
     raw = channel.encode()
-    if len(raw) <= MAX_CHANNEL_BYTES - 2:
+    if len(raw) <= _MAX_PERSONAL_BYTES:
         return channel
     return _HASHED_PERSONAL_PREFIX + hashlib.sha256(user.encode()).hexdigest()
+
+
+def is_audience_of(channel: str, audience: tuple[str, ...]) -> bool:
+    """Whether these are the people of a set, or the person of a channel of one's own."""
+    if len(audience) == 1 and personal_channel(audience[0]) == channel:
+        return True
+    return bool(audience) and channel_key(audience) == channel
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True, gc=False):

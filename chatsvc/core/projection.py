@@ -131,7 +131,10 @@ class Projection:
 
     def __post_init__(self) -> None:
         names = [column.name for column in (*self.key, *self.columns)]
-        self._require(all(map(_NAME.fullmatch, (self.name, *names))), "a name must be a name")
+        self._require(
+            all(map(_NAME.fullmatch, (self.name, *names))),
+            "a name must be 1 to 32 of a-z, 0-9 and _, a letter first",
+        )
         self._require(self.version >= 1, "the version must be at least 1")
         self._require(bool(self.kinds), "it must fold a kind")
         self._require(bool(self.key), "it must have a key")

@@ -71,18 +71,9 @@ class Deciding:
         max_waiting: int = MAX_WAITING,
     ) -> None:
         self._log = log
-        self.clock = clock
-        self.pause = pause
+        self._clock = clock
+        self._pause = pause
         self.turns = Turns(max_waiting)
-
-    async def append(self, decision: Decision) -> list[Appended]:
-        """Append what was decided, once.
-
-        Raises:
-            Stale: it has to be decided again.
-            ChatError: what else the log raises.
-        """
-        return await self._log.append_all(decision.drafts, decision.guard)
 
     async def decide_again(
         self, decide: Callable[[], Decision | T], *, seconds: float = DECIDE_SECONDS
@@ -102,35 +93,34 @@ class Deciding:
             ChatError: what the log raises, but ``Stale``.
         """
         decision = decide()
-        if not isinstance(decision, Decision):
-            return decision
-        contended = decision.contended
+        contended = decision.contended if isinstance(decision, Decision) else ()
         if not contended:
-            return await self._append_again(decision, decide, seconds)
+            return await self.append_again(decision, decide, seconds)
         async with AsyncExitStack() as turns:
             waited = False
             for key in contended:
                 waited |= await turns.enter_async_context(self.turns.enter(key))
-            again = decide() if waited else decision
-            if not isinstance(again, Decision):
-                return again
-            return await self._append_again(again, decide, seconds)
+            return await self.append_again(decide() if waited else decision, decide, seconds)
 
-    async def _append_again(
-        self, decision: Decision, decide: Callable[[], Decision | T], seconds: float
+    async def append_again(
+        self,
+        decision: Decision | T,
+        decide: Callable[[], Decision | T],
+        seconds: float = DECIDE_SECONDS,
     ) -> list[Appended] | T:
-        """Append what was decided, and what is decided again where it is stale."""
-        until = self.clock() + seconds
+        """Append what was decided, and what is decided again where it is stale; without turns.
+
+        The arguments, results and errors are those of :meth:`decide_again`.
+        """
+        until = self._clock() + seconds
         attempt = 0
-        while True:
+        while isinstance(decision, Decision):
             try:
-                return await self.append(decision)
+                return await self._log.append_all(decision.drafts, decision.guard)
             except Stale:
-                if self.clock() >= until:
+                if self._clock() >= until:
                     raise busy() from None
-            await self.pause(attempt)
+            await self._pause(attempt)
             attempt += 1
-            again = decide()
-            if not isinstance(again, Decision):
-                return again
-            decision = again
+            decision = decide()
+        return decision

@@ -11,11 +11,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from chatsvc.core.errors import Stale
 from chatsvc.core.membership import MAX_ROWS
 from chatsvc.log.base import Appended
-from chatsvc.log.deciding import DECIDE_SECONDS, Deciding, Decision
-from chatsvc.log.turns import Turn, busy
+from chatsvc.log.deciding import Deciding, Decision
+from chatsvc.log.turns import Turn
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -125,25 +124,15 @@ class Merging:
                         future.set_exception(exc)
 
     async def _decide(self, batch: _Batch) -> None:
-        deciding = self.deciding
-        until = deciding.clock() + DECIDE_SECONDS
-        attempt = 0
-        while True:
+        merged: Merged[Any] = Merged(None, ())
+
+        def decide() -> Decision | None:
+            nonlocal merged
             batch.drop_those_who_left()
-            if not batch.requests:
-                return
-            merged = batch.decide(batch.requests)
-            appended: list[Appended] = []
-            if merged.decision is None:
-                break
-            try:
-                appended = await deciding.append(merged.decision)
-                break
-            except Stale:
-                if deciding.clock() >= until:
-                    raise busy() from None
-            await deciding.pause(attempt)
-            attempt += 1
+            merged = batch.decide(batch.requests) if batch.requests else Merged(None, ())
+            return merged.decision
+
+        appended = await self.deciding.append_again(decide(), decide)
         for future, answer in zip(batch.futures, merged.answers, strict=True):
             if future.done():
                 continue

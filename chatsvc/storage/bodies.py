@@ -8,9 +8,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from chatsvc.core.kinds import Kinds
-from chatsvc.core.membership import is_member_channel, personal_channel
+from chatsvc.core.membership import is_audience_of, is_member_channel
 from chatsvc.core.message import MESSAGES_ONLY
-from chatsvc.core.participants import channel_key
 from chatsvc.core.record import Record
 from chatsvc.storage.ports.messages import Rejection
 
@@ -93,10 +92,7 @@ def _check_audience(record: Record, body: dict[str, Any]) -> Rejection | None:
 
     One of a group or a room is for its members, or for those whom it names.
     """
-    audience, channel = record.audience, record.channel
-    if is_member_channel(channel) or (audience and channel_key(audience) == channel):
-        return None
-    if len(audience) == 1 and personal_channel(audience[0]) == channel:
+    if is_member_channel(record.channel) or is_audience_of(record.channel, record.audience):
         return None
     reason = "a change must be for all participants of its conversation, and no others"
     return Rejection(record, AUDIENCE_MISMATCH, reason)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
+from chatsvc.core.state_rows import StatePage, StateRow
 from chatsvc.log.state import StateDue, StateExchange
 from chatsvc.storage.ports.membership import StateReader, StateWriter
 
@@ -32,24 +34,25 @@ async def settle_state(log: StateExchange, store: StateStore) -> None:
 
 async def _adopt(log: StateExchange, store: StateStore) -> None:
     await log.begin_adoption()
-    after = ""
-    while True:
-        page = await store.state_page(after, ROWS_AT_ONCE)
-        if page.rows:
-            await log.adopt(page.rows)
-        after = page.after
-        if not after:
-            break
+    async for rows in _pages(store.state_page):
+        await log.adopt(rows)
     await log.end_adoption()
 
 
 async def _rewrite(log: StateExchange, store: StateStore) -> None:
+    async for rows in _pages(log.state_page):
+        await store.put_state(rows)
+    await log.end_rewriting()
+
+
+async def _pages(
+    read: Callable[[str, int], Awaitable[StatePage]],
+) -> AsyncIterator[Sequence[StateRow]]:
     after = ""
     while True:
-        page = await log.state_page(after, ROWS_AT_ONCE)
+        page = await read(after, ROWS_AT_ONCE)
         if page.rows:
-            await store.put_state(page.rows)
+            yield page.rows
         after = page.after
         if not after:
-            break
-    await log.end_rewriting()
+            return

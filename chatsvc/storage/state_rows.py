@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chatsvc.core.record import Record
-from chatsvc.storage.ports.membership import ChannelRow, FilterRow, MemberRow, StateRow
+from chatsvc.core.state_rows import ChannelRow, FilterRow, MemberRow, StateRow
 
 RowKey = tuple[str | int, ...]
 

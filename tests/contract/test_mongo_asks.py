@@ -16,13 +16,13 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.membership import Channel
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import pack
+from chatsvc.core.state_rows import ChannelRow
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.mongo.dead_letters import MongoDeadLetters
 from chatsvc.storage.mongo.documents import to_document
 from chatsvc.storage.mongo.state_documents import INTERVAL_FIELDS
 from chatsvc.storage.mongo.store import MongoStore
 from chatsvc.storage.ports.dead_letters import DeadLetter
-from chatsvc.storage.ports.membership import ChannelRow
 from testkit.records import record, records
 from tests.contract.support.mongo_script import (
     PATIENT_SECONDS,

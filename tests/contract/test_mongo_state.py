@@ -15,8 +15,8 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID, format_id
 from chatsvc.core.membership import Channel, Filter, Interval, Member, personal_channel
 from chatsvc.core.record import Record
+from chatsvc.core.state_rows import MemberRow, StateRow
 from chatsvc.storage.mongo.store import MongoStore
-from chatsvc.storage.ports.membership import MemberRow, StateRow
 from testkit import mongod
 from testkit.groups import GROUP, ROOM, at, group_change, group_message, joined, left
 from testkit.memory_state import MemoryState, in_order

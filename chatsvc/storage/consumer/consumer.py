@@ -67,7 +67,7 @@ class Consumer(abc.ABC):
         look_seconds: how often to look at a target that gives no cause.
     """
 
-    passing: ClassVar[tuple[type[Exception], ...]] = (StoreUnavailable,)
+    expected_errors: ClassVar[tuple[type[Exception], ...]] = (StoreUnavailable,)
     """Errors that are no fault of the program."""
 
     def __init__(
@@ -203,7 +203,7 @@ class Consumer(abc.ABC):
             records: Sequence[Record] = await self._retrying(self._attempt)
         except Exception as exc:  # noqa: BLE001 - it is logged; the batch is tried again
             if not self._halt(exc):
-                if not isinstance(exc, self.passing):
+                if not isinstance(exc, self.expected_errors):
                     self._progress.broken(exc, self._tried)
                 self._failed(exc)
         else:

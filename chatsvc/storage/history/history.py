@@ -29,10 +29,11 @@ from chatsvc.log.tail import Tail
 from chatsvc.storage.history.listing import ConversationListing
 from chatsvc.storage.history.memberships import NO_MEMBERSHIPS, Memberships
 from chatsvc.storage.history.page_reader import PageReader, ReadPage
-from chatsvc.storage.history.pages import RecordsOf, Source, differ, entry_of
+from chatsvc.storage.history.pages import differ, entry_of
 from chatsvc.storage.history.ranges import page_within, shown_to
 from chatsvc.storage.history.read_queue import ReadQueue
 from chatsvc.storage.history.records import RecordHistory
+from chatsvc.storage.history.sources import Sources
 from chatsvc.storage.history.store_access import StoreAccess
 from chatsvc.storage.ports.client_ids import ClientIdReader
 from chatsvc.storage.ports.conversations import ConversationReader
@@ -92,7 +93,10 @@ class History:
         self._access = access or StoreAccess(breaker_seconds, reads_at_once)
         self._pages = PageReader(tail, expiry)
         self._listing = ConversationListing(store, tail, expiry, self._access, kinds, memberships)
-        self.records = RecordHistory(store, tail, self._pages, self._access, kinds, memberships)
+        self._sources = sources = Sources(store, tail, self._access, kinds, memberships)
+        self.records = RecordHistory(
+            store, tail, self._pages, self._access, kinds, memberships, sources
+        )
 
     @property
     def queue(self) -> ReadQueue:
@@ -110,7 +114,7 @@ class History:
 
     async def user_page(self, user: str, bounds: Bounds) -> Page:
         """Messages for the user, over all conversations."""
-        return await self._pages.page(self._user(user), bounds)
+        return await self._pages.page(self._sources.user_messages(user), bounds)
 
     async def channel_around(
         self, channel: str, message_id: int, limit: int, *, reader: str = ""
@@ -124,13 +128,13 @@ class History:
 
     async def user_around(self, user: str, message_id: int, limit: int) -> Page:
         """As :meth:`channel_around`, over all the user's conversations."""
-        read = partial(self._pages.page, self._user(user))
+        read = partial(self._pages.page, self._sources.user_messages(user))
         return await self._pages.around(read, message_id, limit)
 
     async def count_user(self, user: str, bounds: Bounds) -> int:
         """How many messages :meth:`user_page` would find, counted up to the limit."""
         return await self._pages.count(
-            self._user(user),
+            self._sources.user_messages(user),
             lambda rest: self._access.ask(user, lambda: self._store.count_user(user, rest)),
             bounds,
         )
@@ -220,26 +224,9 @@ class History:
 
     async def _channel(self, channel: str, reader: str) -> ReadPage:
         """What reads pages of a conversation, for the user who reads."""
-
-        async def open_tail() -> RecordsOf:
-            return partial(self._tail.channel_page, channel)
-
-        async def from_store(bounds: Bounds) -> list[Entry]:
-            call = partial(self._store.channel_page, channel, bounds)
-            return await self._access.ask(reader, call)
-
-        read = partial(self._pages.page, Source(open_tail, self._counts, from_store))
+        source = self._sources.channel_messages(channel, reader)
+        read = partial(self._pages.page, source)
         if not is_member_channel(channel):
             return read
         shown = await shown_to(self._memberships, self._tail, reader, channel)
         return partial(page_within, shown, read)
-
-    def _user(self, user: str) -> Source:
-        async def open_tail() -> RecordsOf:
-            intervals = await self._memberships.intervals(user)
-            return partial(self._tail.user_page, user, intervals=intervals)
-
-        async def from_store(bounds: Bounds) -> list[Entry]:
-            return await self._access.ask(user, lambda: self._store.user_page(user, bounds))
-
-        return Source(open_tail, self._counts, from_store)

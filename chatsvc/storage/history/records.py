@@ -6,28 +6,23 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from chatsvc.core.kinds import Kinds
 from chatsvc.core.membership import is_member_channel
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry, Page, RecordPage
 from chatsvc.log.tail import Tail
-from chatsvc.storage.history.memberships import NO_MEMBERSHIPS, Memberships
+from chatsvc.storage.history.memberships import Memberships
 from chatsvc.storage.history.page_reader import PageReader, ReadPage
-from chatsvc.storage.history.pages import RecordsOf, Source
+from chatsvc.storage.history.pages import Source
 from chatsvc.storage.history.ranges import Shown, page_within, shown_to
+from chatsvc.storage.history.sources import RecordStore, Sources
 from chatsvc.storage.history.store_access import StoreAccess
-from chatsvc.storage.ports.messages import MessageReader
-from chatsvc.storage.ports.records import RecordReader
 
 LOOKED_AT: Final = 2000
 """Records that one page looks at, of which it may have few, or none."""
 _PART: Final = 250
 """Records that are looked at between two turns of the loop."""
-
-
-class RecordStore(MessageReader, RecordReader, Protocol):
-    """A store, as far as records are read from it."""
 
 
 class _Sources(NamedTuple):
@@ -44,10 +39,6 @@ class _Sources(NamedTuple):
 _Count = Callable[[str, Bounds], Awaitable[int]]
 
 
-def _all(kind: str) -> bool:
-    return True
-
-
 class RecordHistory:
     """Reads over store and tail.
 
@@ -62,6 +53,7 @@ class RecordHistory:
         access: by which the store is asked.
         kinds: those that this program knows.
         memberships: who is, and was, in which groups and rooms.
+        sources: of the records, over both.
     """
 
     def __init__(
@@ -71,7 +63,8 @@ class RecordHistory:
         pages: PageReader,
         access: StoreAccess,
         kinds: Kinds,
-        memberships: Memberships = NO_MEMBERSHIPS,
+        memberships: Memberships,
+        sources: Sources,
     ) -> None:
         self._store = store
         self._tail = tail
@@ -79,6 +72,7 @@ class RecordHistory:
         self._access = access
         self._kinds = kinds
         self._memberships = memberships
+        self._sources = sources
 
     def oldest_kept(self) -> int:
         """The lowest id that has not expired; 0: none expires."""
@@ -97,13 +91,14 @@ class RecordHistory:
 
         Of a group or a room those that the reader is shown, without those that name others.
         """
-        sources = self._of_channel(channel, reader)
+        shown: Shown | None = None
         if is_member_channel(channel):
             shown = await shown_to(self._memberships, self._tail, reader, channel)
-            sources = sources._replace(shown=shown)
             # What comes later is not looked at: the reader may be no member any more by then.
             bounds = bounds._replace(before=min(bounds.before, self._tail.head + 1))
-        return await self._page(sources, bounds, kinds)
+        records = self._sources.channel_records(channel, reader)
+        messages = self._sources.channel_messages(channel, reader)
+        return await self._page(_Sources(records, messages, shown), bounds, kinds)
 
     async def count_user(
         self, user: str, bounds: Bounds, kinds: AbstractSet[str] | None = None
@@ -202,38 +197,4 @@ class RecordHistory:
         return await self._access.ask(user, lambda: count(user, bounds))
 
     def _of_user(self, user: str) -> _Sources:
-        store, access = self._store, self._access
-
-        async def open_tail() -> RecordsOf:
-            intervals = await self._memberships.intervals(user)
-            return partial(self._tail.user_page, user, intervals=intervals)
-
-        async def records(bounds: Bounds) -> list[Entry]:
-            return await access.ask(user, lambda: store.user_records(user, bounds))
-
-        async def messages(bounds: Bounds) -> list[Entry]:
-            return await access.ask(user, lambda: store.user_page(user, bounds))
-
-        return _Sources(
-            Source(open_tail, _all, records), Source(open_tail, self._kinds.counts, messages)
-        )
-
-    def _of_channel(self, channel: str, reader: str) -> _Sources:
-        store, access, tail = self._store, self._access, self._tail
-
-        async def open_records() -> RecordsOf:
-            return partial(tail.channel_records, channel, reader=reader)
-
-        async def open_messages() -> RecordsOf:
-            return partial(tail.channel_page, channel)
-
-        async def records(bounds: Bounds) -> list[Entry]:
-            call = partial(store.channel_records, channel, bounds, reader=reader)
-            return await access.ask(reader, call)
-
-        async def messages(bounds: Bounds) -> list[Entry]:
-            return await access.ask(reader, lambda: store.channel_page(channel, bounds))
-
-        return _Sources(
-            Source(open_records, _all, records), Source(open_messages, self._kinds.counts, messages)
-        )
+        return _Sources(self._sources.user_records(user), self._sources.user_messages(user))

@@ -15,7 +15,7 @@ taken out by the upgrade.
 
 A record of a group or a room (:mod:`chatsvc.core.membership`) has an ``audience`` only where it
 names whom it is for, and otherwise its channel once more, as ``for_members``: an index finds what
-is for all members and nothing else (``docs/decisions/0022``). Messages there name no participants.
+is for all members and nothing else (``docs/decisions/0023``). Messages there name no participants.
 """
 
 from __future__ import annotations

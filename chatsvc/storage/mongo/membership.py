@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pymongo import ASCENDING
 
 from chatsvc.core.membership import Interval
+from chatsvc.core.state_rows import StatePage, StateRow
 from chatsvc.storage.mongo.bulk import update_all
 from chatsvc.storage.mongo.connection import SIMPLE
 from chatsvc.storage.mongo.database import MongoDatabase
 from chatsvc.storage.mongo.documents import Document
 from chatsvc.storage.mongo.state_documents import to_row, updates_of
-from chatsvc.storage.ports.membership import StatePage, StateReader, StateRow, StateWriter
+from chatsvc.storage.ports.membership import StateReader, StateWriter
 
 
 class MongoMembership(MongoDatabase, StateReader, StateWriter):

@@ -13,10 +13,10 @@ from typing import Final
 
 from chatsvc.core.ids import MAX_ID, format_id
 from chatsvc.core.membership import Channel, Filter, Member
+from chatsvc.core.state_rows import ChannelRow, FilterRow, MemberRow, StateRow
 from chatsvc.storage.mongo.bulk import Update
 from chatsvc.storage.mongo.collections import HIGHEST, LOWEST
 from chatsvc.storage.mongo.documents import Document
-from chatsvc.storage.ports.membership import ChannelRow, FilterRow, MemberRow, StateRow
 from chatsvc.storage.state_rows import newest_rows
 
 _LATEST_MS: Final = (1 << 63) - 1

@@ -51,7 +51,7 @@ class Persister(Consumer):
     The other arguments are those of :class:`~chatsvc.storage.consumer.consumer.Consumer`.
     """
 
-    passing: ClassVar[tuple[type[Exception], ...]] = (StoreUnavailable, StoreMoved)
+    expected_errors: ClassVar[tuple[type[Exception], ...]] = (StoreUnavailable, StoreMoved)
 
     def __init__(
         self,

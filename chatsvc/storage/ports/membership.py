@@ -23,17 +23,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from chatsvc.core.membership import Interval
-from chatsvc.core.state_rows import ChannelRow, FilterRow, MemberRow, StatePage, StateRow
-
-__all__ = [
-    "ChannelRow",
-    "FilterRow",
-    "MemberRow",
-    "StatePage",
-    "StateReader",
-    "StateRow",
-    "StateWriter",
-]
+from chatsvc.core.state_rows import StatePage, StateRow
 
 
 class StateReader(Protocol):

@@ -9,15 +9,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from chatsvc.core.membership import Channel, Filter, Interval, Member, interval_of
-from chatsvc.storage.ports.membership import (
-    ChannelRow,
-    FilterRow,
-    MemberRow,
-    StatePage,
-    StateReader,
-    StateRow,
-    StateWriter,
-)
+from chatsvc.core.state_rows import ChannelRow, FilterRow, MemberRow, StatePage, StateRow
+from chatsvc.storage.ports.membership import StateReader, StateWriter
 from chatsvc.storage.sqlite import state_rows
 from chatsvc.storage.sqlite.connection import SqliteFile
 from chatsvc.storage.sqlite.statements import snapshot, transaction

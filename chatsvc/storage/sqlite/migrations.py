@@ -113,7 +113,7 @@ def _supported_version(db: sqlite3.Connection) -> int:
     found = found_version(db)
     if found > VERSION:
         raise version_too_new("the store", found, VERSION)
-    if tables.is_of_no_release(db):
+    if tables.is_before_release(db):
         raise ConfigurationError(
             "the store was written by a program between two releases, before groups were kept: "
             "its file must be removed, and the log then stores what it still has"

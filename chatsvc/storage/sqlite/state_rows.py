@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
-from chatsvc.storage.ports.membership import ChannelRow, FilterRow, MemberRow, StateRow
+from chatsvc.core.state_rows import ChannelRow, FilterRow, MemberRow, StateRow
 from chatsvc.storage.sqlite import conversations
 from chatsvc.storage.sqlite.statements import MAX_ROW_ID, in_bulk
 from chatsvc.storage.state_rows import newest_rows

@@ -170,6 +170,6 @@ def has_table(db: sqlite3.Connection, name: str) -> bool:
     return db.execute(query, (name,)).fetchone() is not None
 
 
-def is_of_no_release(db: sqlite3.Connection) -> bool:
+def is_before_release(db: sqlite3.Connection) -> bool:
     """Whether the tables are those of version 3 as they were before its release."""
     return has_table(db, "conversation_ends") and not has_table(db, "memberships")

@@ -53,7 +53,7 @@ def write_halving(
     except UNFIT as exc:
         if len(records) == 1:
             if projections is not None:
-                _pass(db, records, projections)
+                _fold_unstored(db, records, projections)
             reason = f"SQLite cannot hold it: {type(exc).__name__}"
             return [Rejection(records[0], "unfit", reason)]
     middle = len(records) // 2
@@ -86,7 +86,7 @@ def write_records(
         else:
             rejections.append(Rejection(record, "id_out_of_range", "the id has more than 63 bits"))
     if not fit:
-        _pass(db, records, projections)
+        _fold_unstored(db, records, projections)
         return rejections
     with transaction(db):
         _fold(db, records)
@@ -108,8 +108,10 @@ def _fold(db: sqlite3.Connection, records: Sequence[Record]) -> None:
         state_rows.put(db, rows)
 
 
-def _pass(db: sqlite3.Connection, records: Sequence[Record], projections: ProjectionWrites) -> None:
-    """The same, of records none of which is stored; projections have nothing of them to fold."""
+def _fold_unstored(
+    db: sqlite3.Connection, records: Sequence[Record], projections: ProjectionWrites
+) -> None:
+    """The same, of records none of which is stored; projections fold nothing of them."""
     with transaction(db):
         _fold(db, records)
         live = projections.write(db, {}, records)

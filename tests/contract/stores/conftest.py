@@ -42,13 +42,3 @@ async def open_with(place: Place) -> AsyncIterator[Open]:
             return store
 
         yield open_one
-
-
-STATE_IS_KEPT_BY = (MemoryPlace, SqlitePlace, MongoPlace)
-
-
-@pytest.fixture
-def keeps_state(place: Place) -> None:
-    """Skip what a store cannot do that keeps no members yet."""
-    if not isinstance(place, STATE_IS_KEPT_BY):
-        pytest.skip("this store keeps no members, channels and filters yet")

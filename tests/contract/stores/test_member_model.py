@@ -16,8 +16,6 @@ from testkit.memory_state import MemoryState, in_order, is_for_reader
 from testkit.records import change, record
 from tests.contract.support.stored import expect, ids
 
-pytestmark = pytest.mark.usefixtures("keeps_state")
-
 USERS = ("alice", "bob", "carol", "dave")
 CHANNELS = (",g:one", ",g:two", ",r:three")
 SETS = (("alice", "bob"), ("alice", "bob", "carol", "dave", "eve"))

@@ -14,8 +14,6 @@ from testkit.groups import GROUP, ROOM, at, group_change, group_message, joined,
 from testkit.records import change, record
 from tests.contract.support.stored import expect, ids
 
-pytestmark = pytest.mark.usefixtures("keeps_state")
-
 EVERYTHING = Bounds(100)
 
 

@@ -11,15 +11,13 @@ from chatsvc.core.ids import MAX_ID
 from chatsvc.core.membership import Channel, Filter, Interval, Member, personal_channel
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
-from chatsvc.storage.ports.membership import ChannelRow, FilterRow, MemberRow, StateRow
+from chatsvc.core.state_rows import ChannelRow, FilterRow, MemberRow, StateRow
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.state_rows import rows_of
 from chatsvc.storage.store_state import state_of
 from testkit.groups import GROUP, ROOM, at, group_change, group_message, joined, left
 from testkit.memory_state import MemoryState, in_order
 from testkit.records import record
-
-pytestmark = pytest.mark.usefixtures("keeps_state")
 
 
 def expected(records: list[Record]) -> list[StateRow]:

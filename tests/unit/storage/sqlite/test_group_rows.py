@@ -11,8 +11,8 @@ import pytest
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.membership import Channel, Filter, Member, personal_channel
 from chatsvc.core.page import Bounds
+from chatsvc.core.state_rows import FilterRow, MemberRow
 from chatsvc.storage.ports.conversations import Members
-from chatsvc.storage.ports.membership import FilterRow, MemberRow
 from chatsvc.storage.sqlite import listing, membership, messages, purging, records, writes
 from chatsvc.storage.sqlite.migrations import bring_up
 from chatsvc.storage.sqlite.projections import ProjectionWrites
