@@ -18,7 +18,7 @@ from chatsvc.log.guards import Guard
 from chatsvc.log.merging import Merged, Merging
 
 GROUP: Final = ",g:team"
-MEMBER: Final = Kind(name="member")
+MEMBER: Final = Kind(name="member", blockable=False)
 """A change of who is a member."""
 
 

@@ -62,7 +62,7 @@ def group_change(
     if members or settings is not None or filters:
         state = StateChange(tuple(members), settings, tuple(filters))
     draft = draft_change(
-        Kind(name=kind),
+        Kind(name=kind, blockable=not (members or settings)),
         channel=channel,
         audience=tuple(sorted(to)),
         sender=sender,

@@ -14,6 +14,9 @@ from chatsvc.core.message import MESSAGE, draft_message
 from chatsvc.core.participants import channel_key, normalize_participants
 from chatsvc.core.record import Draft, Record, accept
 
+MESSAGES_ALONE: Final = frozenset({"message"})
+"""The kinds that count."""
+
 KINDS: Final = Kinds(
     [MESSAGE, Kind(name="edit"), Kind(name="reaction"), Kind(name="read", latest=True)]
 )

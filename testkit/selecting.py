@@ -7,4 +7,4 @@ from typing import Final
 from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.delivery.selection import Selection
 
-SELECTION: Final = Selection(MESSAGES_ONLY)
+SELECTION: Final = Selection(MESSAGES_ONLY, {})

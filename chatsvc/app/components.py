@@ -146,7 +146,8 @@ def _history(resources: Resources, expiry: Expiry, access: StoreAccess) -> Histo
 
 
 def _hub(log: MessageLog) -> Hub:
-    hub = Hub(Subscriptions(log.state.intervals, lambda: log.tail.head))
+    state, tail = log.state, log.tail
+    hub = Hub(Subscriptions(state.intervals, lambda: tail.head, state.filters))
     log.state.on_adopted(hub.resubscribe)
     return hub
 
@@ -215,7 +216,7 @@ def _connect_log(resources: Resources, sockets: SocketParts, hub: Hub) -> None:
     """Deliver what the log accepts, and tell sockets what is stored and of new epochs."""
     fanout = Fanout(
         hub,
-        Selection(resources.kinds),
+        Selection(resources.kinds, hub.subscriptions.filters),
         resources.log.acknowledgements,
         sockets.resumer.take_over,
         resources.metrics.delivered.inc,
@@ -235,9 +236,10 @@ def _sockets(
         tail=log.tail,
         hub=hub,
         backfill=history.records,
-        selection=Selection(resources.kinds),
+        selection=Selection(resources.kinds, hub.subscriptions.filters),
         max_messages=settings.resume_max,
         intervals_of=log.state.intervals,
+        filters_of=log.state.filters,
     )
     return SocketParts(
         commands=commands,

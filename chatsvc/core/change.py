@@ -49,12 +49,13 @@ def draft_change(
 
     Raises:
         ValueError: the kind counts, the audience is not the set that the channel names, there
-            are too many rows, members of what is no group or room, or several memberships of one
+            are too many rows, members of what is no group or room or by a kind that is
+            blockable, or several memberships of one
             person, or a field has the name of a member of every record.
     """
     _check(kind, channel, audience, fields)
     if state is not None:
-        _check_state(channel, state)
+        _check_state(kind, channel, state)
     digest = hashlib.blake2b(_canonical([kind.name, target, fields]), digest_size=16)
     return Draft(
         kind=kind.name,
@@ -92,10 +93,12 @@ def _check(kind: Kind, channel: str, audience: tuple[str, ...], fields: Mapping[
         raise ValueError(f"fields must not be named {', '.join(sorted(_RESERVED & set(fields)))}")
 
 
-def _check_state(channel: str, state: StateChange) -> None:
+def _check_state(kind: Kind, channel: str, state: StateChange) -> None:
     if max(len(state.members), len(state.filters)) > MAX_ROWS:
         raise ValueError(f"a record must change at most {MAX_ROWS} rows of a sort")
     if (state.members or state.channel is not None) and not is_member_channel(channel):
         raise ValueError("members and a channel must be changed by a record of their group or room")
+    if kind.blockable and (state.members or state.channel is not None):
+        raise ValueError(f"kind {kind.name!r} must not be blockable: it changes members")
     if len({one.user for one in state.members}) != len(state.members):
         raise ValueError("a record must change at most one membership of a person")

@@ -37,6 +37,8 @@ class Kind:
             ``GET /api/changes`` have.
         latest: whether only the newest record of a conversation, kind and target matters, as
             with read positions. The store keeps that one alone.
+        blockable: whether who has blocked the sender does not receive it. Not so for changes of
+            membership, which are of more people than the sender.
 
     Raises:
         ValueError: the name is not one, or a kind both counts and is ``latest``.
@@ -45,6 +47,7 @@ class Kind:
     name: str
     counts: bool = False
     latest: bool = False
+    blockable: bool = True
 
     def __post_init__(self) -> None:
         if not is_kind_name(self.name):
@@ -72,6 +75,7 @@ class Kinds:
         if len(counted) > 1:
             raise ValueError(f"only one kind may count, and here do {', '.join(counted)}")
         self._counted = frozenset(one.name for one in self._kinds.values() if one.counts)
+        self._blockable = frozenset(one.name for one in self._kinds.values() if one.blockable)
         self._latest = frozenset(one.name for one in self._kinds.values() if one.latest)
 
     def __contains__(self, name: str) -> bool:
@@ -89,3 +93,7 @@ class Kinds:
     def is_latest(self, name: str) -> bool:
         """Whether only the newest record of this kind and one target is kept."""
         return name in self._latest
+
+    def is_blockable(self, name: str) -> bool:
+        """Whether a block of the sender hides this kind; ``False`` for an unknown kind."""
+        return name in self._blockable

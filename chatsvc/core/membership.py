@@ -60,6 +60,11 @@ def is_audience_of(channel: str, audience: tuple[str, ...]) -> bool:
     return bool(audience) and channel_key(audience) == channel
 
 
+BLOCK: Final = "block"
+LEFT: Final = "left"
+"""The sorts of :class:`Filter`."""
+
+
 class Member(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One person's membership of a channel, from one join on.
 
@@ -117,7 +122,7 @@ class Filter(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     Args:
         user: who does not receive it.
-        sort: ``block`` of a sender, or ``left`` of a set.
+        sort: :data:`BLOCK` of a sender, or :data:`LEFT` of a set.
         of: the sender's id, or the channel's key.
         since: an id.
         until: an id, or 0.

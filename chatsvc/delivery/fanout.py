@@ -205,6 +205,7 @@ class Fanout:
             len(spans) == 1
             and connection.kinds is None
             and connection.user not in spans[0].run.senders
+            and connection.user not in self._selection.filters
         ):
             joined, count = spans[0].joined(limit)
             if not count or len(joined) > available:

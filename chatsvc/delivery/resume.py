@@ -26,7 +26,7 @@ from chatsvc.delivery.connection import HIGH_WATER, Connection
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.selection import Selection, Sent
 from chatsvc.delivery.spans import BEHIND
-from chatsvc.delivery.subscriptions import IntervalsOf, no_intervals
+from chatsvc.delivery.subscriptions import FiltersOf, IntervalsOf, no_filters, no_intervals
 from chatsvc.log.reconcile import EpochEntry
 from chatsvc.log.tail import Tail, overlap
 from chatsvc.wire.cursor import Cursor, parse_cursor
@@ -95,6 +95,7 @@ class Resumer:
         epochs: the known epochs of the log, the current one last. A client with a cursor of an
             earlier epoch is announced a gap of the ids that may differ since.
         intervals_of: which ids of groups and rooms are for a user, as the log's state has them.
+        filters_of: what a user does not receive: it is not counted either.
     """
 
     def __init__(
@@ -108,9 +109,11 @@ class Resumer:
         max_messages: int,
         epochs: Sequence[EpochEntry] = (),
         intervals_of: IntervalsOf = no_intervals,
+        filters_of: FiltersOf = no_filters,
     ) -> None:
         self.epoch = epoch
         self._intervals_of = intervals_of
+        self._filters_of = filters_of
         self._epochs = epochs
         self._tail = tail
         self._hub = hub
@@ -259,7 +262,8 @@ class Resumer:
             Unavailable: the store is needed and does not answer.
         """
         bounds = Bounds(self._max_messages + 1, position, newest=False, max_bytes=NO_BYTE_BOUND)
-        if position >= self._tail.complete_above and kinds is None:
+        is_all = kinds is None and not self._filters_of(user)
+        if position >= self._tail.complete_above and is_all:
             return len(self._in_tail(user, bounds))
         return await self._backfill.count_user(user, bounds, kinds)
 

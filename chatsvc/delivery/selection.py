@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
+from chatsvc.core.filters import Filtered, Filters
 from chatsvc.core.kinds import Kinds
 from chatsvc.delivery.connection import Connection
 
 
-class Sent(Protocol):
+class Sent(Filtered, Protocol):
     """A record, or an entry of a page, as far as it decides who receives it."""
-
-    @property
-    def kind(self) -> str:
-        """Its kind."""
-
-    @property
-    def sender(self) -> str:
-        """The user who caused it."""
 
     @property
     def origin(self) -> str:
@@ -25,7 +19,7 @@ class Sent(Protocol):
 
 
 class Selection:
-    """Decides by kind, sender and origin.
+    """Decides by kind, sender and origin, and by the user's filters.
 
     Messages of a connection's own user are for it only with ``echo``. Every other record is
     for all connections of its sender, the one that caused it included: it says what the state
@@ -33,19 +27,28 @@ class Selection:
 
     Args:
         kinds: those that count are messages; a kind that is not known is none.
+        filters: of the connected users who have any; it changes with them.
     """
 
-    def __init__(self, kinds: Kinds) -> None:
+    def __init__(self, kinds: Kinds, filters: Mapping[str, Filters]) -> None:
         self.is_message = kinds.counts
+        self._is_blockable = kinds.is_blockable
+        self.filters = filters
 
     def live(self, connection: Connection, sent: Sent) -> bool:
         """Return whether a live record is delivered to the connection."""
-        if connection.kinds is not None and sent.kind not in connection.kinds:
-            return False
-        return not self.is_message(sent.kind) or connection.wants(sent.sender, sent.origin)
+        return self._is_for(connection, sent) and (
+            not self.is_message(sent.kind) or connection.wants(sent.sender, sent.origin)
+        )
 
     def missed(self, connection: Connection, sent: Sent) -> bool:
         """Return whether a missed record is replayed to the connection."""
+        return self._is_for(connection, sent) and (
+            not self.is_message(sent.kind) or connection.wants_missed(sent.sender, sent.origin)
+        )
+
+    def _is_for(self, connection: Connection, sent: Sent) -> bool:
         if connection.kinds is not None and sent.kind not in connection.kinds:
             return False
-        return not self.is_message(sent.kind) or connection.wants_missed(sent.sender, sent.origin)
+        filters = self.filters.get(connection.user)
+        return filters is None or not filters.hides(sent, self._is_blockable)

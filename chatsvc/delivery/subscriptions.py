@@ -1,8 +1,8 @@
-"""Which users that are connected here the records of a group or a room are for.
+"""Which users that are connected here the records of a group or a room are for, and their filters.
 
-A user's member channels are read from the log's state when the first of their connections opens,
-and followed by the rows in the records from then on. So a delivery costs what those cost who are
-here, however many members there are, and nothing is loaded for anybody else.
+A user's member channels and filters are read from the log's state when the first of their
+connections opens, and followed by the rows in the records from then on. So a delivery costs what
+those cost who are here, however many members there are, and nothing is loaded for anybody else.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
+from chatsvc.core.filters import NO_FILTERS, Filters
 from chatsvc.core.membership import Interval
 from chatsvc.core.record import Record
 
 IntervalsOf = Callable[[str], Sequence[Interval]]
 """The intervals of a user that may hold a record of the tail, as the log's state has them."""
+
+FiltersOf = Callable[[str], Filters]
+"""The filters of a user, as the log's state has them."""
 
 _NOBODY: Final[dict[str, None]] = {}
 _NOTHING: Final[dict[str, int]] = {}
@@ -25,19 +29,32 @@ def no_intervals(_user: str) -> Sequence[Interval]:
     return ()
 
 
+def no_filters(_user: str) -> Filters:
+    """Everybody receives everything."""
+    return NO_FILTERS
+
+
 class Subscriptions:
-    """The member channels of connected users; see the module's text.
+    """The member channels and filters of connected users; see the module's text.
+
+    ``filters`` has those of the users who have any.
 
     Args:
         intervals_of: may be ahead of what :meth:`begin` and :meth:`end` were told of.
+        filters_of: the same.
         head: the highest id of what they were told of.
     """
 
     def __init__(
-        self, intervals_of: IntervalsOf = no_intervals, head: Callable[[], int] = lambda: 0
+        self,
+        intervals_of: IntervalsOf = no_intervals,
+        head: Callable[[], int] = lambda: 0,
+        filters_of: FiltersOf = no_filters,
     ) -> None:
         self._intervals_of = intervals_of
+        self._filters_of = filters_of
         self._head = head
+        self.filters: dict[str, Filters] = {}
         # Only those who are members of something; by channel, with which record that began.
         self._users: dict[str, dict[str, int]] = {}
         self._channels: dict[str, dict[str, None]] = {}
@@ -49,7 +66,10 @@ class Subscriptions:
             LogUnavailable: they cannot be read.
         """
         head = self._head()
-        for interval in self._intervals_of(user):
+        filters, intervals = self._filters_of(user), self._intervals_of(user)
+        if filters:
+            self.filters[user] = filters
+        for interval in intervals:
             # One that ends ahead of what was delivered still has the record that ends it. One that
             # begins there comes with the record that begins it: what is before that is not in it.
             if interval.first <= head < interval.last:
@@ -57,6 +77,7 @@ class Subscriptions:
 
     def close(self, user: str) -> None:
         """Forget a user, who has no connection any more."""
+        self.filters.pop(user, None)
         for channel in self._users.pop(user, _NOTHING):
             self._discard_user(channel, user)
 
@@ -65,7 +86,7 @@ class Subscriptions:
         return self._channels.get(channel, _NOBODY)
 
     def begin(self, record: Record, is_here: Callable[[str], object]) -> None:
-        """Add the members that a record brings: it is for them already.
+        """Add the members that a record brings, for whom it is already, and follow its filters.
 
         Args:
             is_here: whether a user has a connection.
@@ -74,6 +95,10 @@ class Subscriptions:
         for member in record.state.members:
             if member.is_present and is_here(member.user):
                 self._add(record.channel, member.user, member.joined)
+        for one in record.state.filters:
+            if is_here(one.user):
+                known = self.filters.get(one.user, NO_FILTERS)
+                self.filters[one.user] = known.with_rows([one])
 
     def end(self, record: Record) -> None:
         """Remove the members that a record takes away: it was for them still."""

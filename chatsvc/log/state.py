@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from chatsvc.core.errors import LogUnavailable
-from chatsvc.core.membership import Channel, Filter, Interval, Member
+from chatsvc.core.filters import Filters
+from chatsvc.core.membership import Channel, Interval, Member
 from chatsvc.core.state_rows import StatePage, StateRow
 
 ADOPTING: Final = "adopting"
@@ -74,8 +75,11 @@ class LogState(Protocol):
         """Those of one channel, ascending."""
 
     @abc.abstractmethod
-    def filters(self, user: str) -> Sequence[Filter]:
-        """What a user does not receive."""
+    def filters(self, user: str) -> Filters:
+        """What a user does not receive.
+
+        By ids: a row that is ahead of the head hides nothing below its own id.
+        """
 
 
 class StateExchange(abc.ABC):

@@ -1,10 +1,14 @@
-"""Who is, and was, in which groups and rooms: from the log's state, and from the store."""
+"""Who is, and was, in which groups and rooms, and what a user does not receive.
+
+From the log's state, and what ended long ago from the store.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.filters import Filters
 from chatsvc.core.membership import Interval
 from chatsvc.log.state import LogState
 from chatsvc.log.tail import Tail
@@ -33,6 +37,9 @@ class StoredMemberships:
 
     async def intervals(self, user: str) -> Sequence[Interval]:
         return self._state.intervals(user)
+
+    async def filters(self, user: str) -> Filters:
+        return self._state.filters(user)
 
     async def intervals_in(self, user: str, channel: str) -> ChannelIntervals:
         before = self._state.intervals_in(user, channel)

@@ -113,7 +113,7 @@ class StateExchangeSuite:
         at = store.extent
         assert log.state.member(GROUP, "bob") == Member("bob", at, visible_from=at)
         assert log.state.channel(GROUP) == Channel(2, b'{"name":"x"}')
-        assert log.state.filters("alice") == [Filter("alice", "block", "eve", at)]
+        assert log.state.filters("alice").rows == (Filter("alice", "block", "eve", at),)
         assert isinstance(await soon(Group(log).join("carol")), list)
         assert log.state.channel(GROUP) == Channel(3, b'{"name":"x"}')
 

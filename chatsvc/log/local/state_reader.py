@@ -15,7 +15,8 @@ from typing import Any, Final
 import structlog
 
 from chatsvc.core.errors import LogDamaged, LogUnavailable
-from chatsvc.core.membership import Channel, Filter, Interval, Member, interval_of
+from chatsvc.core.filters import NO_FILTERS, Filters
+from chatsvc.core.membership import Channel, Interval, Member, interval_of
 from chatsvc.core.record import Record
 from chatsvc.core.sized_cache import SizedCache
 from chatsvc.log.local.busy import primary_code
@@ -40,7 +41,7 @@ _INTERVALS: Final = (
 )
 _INTERVALS_IN: Final = f"{_INTERVALS} AND m.channel = ? ORDER BY m.joined"
 _CACHED: Final = 100_000
-"""Intervals of users, and memberships of senders, that are kept in memory: 30 MB of each."""
+"""Intervals, filters and memberships that are kept in memory: 30 MB of each."""
 _FILTERS: Final = "SELECT sort, target, since, rev, data, crc FROM filters WHERE user=?"
 
 _logger = structlog.get_logger("chatsvc.log")
@@ -65,6 +66,7 @@ class LocalState(LogState):
         self._is_notifying = False
         self._listeners: list[Callable[[], Awaitable[None]]] = []
         self._intervals: SizedCache[str, tuple[Interval, ...]] = SizedCache(_CACHED)
+        self._filters: SizedCache[str, Filters] = SizedCache(_CACHED)
         self._members: SizedCache[tuple[str, str], Member] = SizedCache(_CACHED)
         self._db = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro",
@@ -86,6 +88,8 @@ class LocalState(LogState):
             for member in state.members:
                 self._intervals.discard(member.user)
                 self._members.discard((record.channel, member.user))
+            for one in state.filters:
+                self._filters.discard(one.user)
 
     def on_adopted(self, call: Callable[[], Awaitable[None]]) -> None:
         self._listeners.append(call)
@@ -112,6 +116,7 @@ class LocalState(LogState):
 
     def _forget(self) -> None:
         self._intervals.clear()
+        self._filters.clear()
         self._members.clear()
 
     async def _notify(self, call: Callable[[], Awaitable[None]]) -> None:
@@ -174,14 +179,17 @@ class LocalState(LogState):
                 found.append(interval)
         return tuple(found)
 
-    def filters(self, user: str) -> Sequence[Filter]:
+    def filters(self, user: str) -> Filters:
         if self.is_adopting and self._is_new:
-            return ()
-        found: list[Filter] = []
-        for sort, of, since, rev, data, crc in self._rows(_FILTERS, user):
-            _check(FILTERS, (user, sort, of, since), rev, data, crc)
-            found.append(decode_filter(data))
-        return found
+            return NO_FILTERS
+        known = self._filters.get(user)
+        if known is None:
+            rows = self._rows(_FILTERS, user)
+            for sort, of, since, *row in rows:
+                _check(FILTERS, (user, sort, of, since), *row)
+            known = Filters(decode_filter(data) for *_, data, _ in rows) if rows else NO_FILTERS
+            self._filters.add(user, known, 1 + len(rows))
+        return known
 
     def close(self) -> None:
         """Idempotent."""

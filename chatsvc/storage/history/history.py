@@ -26,6 +26,8 @@ from chatsvc.core.membership import GROUP_PREFIX, is_member_channel
 from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.log.tail import Tail
+from chatsvc.storage.history.filtered import ReaderFilters, reading
+from chatsvc.storage.history.filtered_listing import listed_without
 from chatsvc.storage.history.listing import ConversationListing
 from chatsvc.storage.history.memberships import NO_MEMBERSHIPS, Memberships
 from chatsvc.storage.history.page_reader import PageReader, ReadPage
@@ -92,10 +94,11 @@ class History:
         self._expiry = expiry
         self._access = access or StoreAccess(breaker_seconds, reads_at_once)
         self._pages = PageReader(tail, expiry)
+        self._filters = filters = ReaderFilters(memberships, kinds)
         self._listing = ConversationListing(store, tail, expiry, self._access, kinds, memberships)
         self._sources = sources = Sources(store, tail, self._access, kinds, memberships)
         self.records = RecordHistory(
-            store, tail, self._pages, self._access, kinds, memberships, sources
+            store, tail, self._pages, self._access, kinds, memberships, sources, filters
         )
 
     @property
@@ -114,7 +117,8 @@ class History:
 
     async def user_page(self, user: str, bounds: Bounds) -> Page:
         """Messages for the user, over all conversations."""
-        return await self._pages.page(self._sources.user_messages(user), bounds)
+        read = await self._over_all(user)
+        return await read(bounds)
 
     async def channel_around(
         self, channel: str, message_id: int, limit: int, *, reader: str = ""
@@ -128,20 +132,20 @@ class History:
 
     async def user_around(self, user: str, message_id: int, limit: int) -> Page:
         """As :meth:`channel_around`, over all the user's conversations."""
-        read = partial(self._pages.page, self._sources.user_messages(user))
+        read = await self._over_all(user)
         return await self._pages.around(read, message_id, limit)
 
-    async def count_user(self, user: str, bounds: Bounds) -> int:
-        """How many messages :meth:`user_page` would find, counted up to the limit."""
-        return await self._pages.count(
-            self._sources.user_messages(user),
-            lambda rest: self._access.ask(user, lambda: self._store.count_user(user, rest)),
-            bounds,
-        )
-
     async def conversations(self, user: str, *, before: int, limit: int) -> ConversationPage:
-        """The user's conversations, by their newest message, below ``before``."""
-        return await self._listing.page(user, before=before, limit=limit)
+        """The user's conversations, by their newest message, below ``before``.
+
+        Without sets that the user has left, and without those of which nothing is shown.
+        """
+        filters = await self._filters.of(user)
+        read = partial(self._listing.page, user)
+        if not filters:
+            return await read(before=before, limit=limit)
+        shown = partial(self.channel_page, reader=user)
+        return await listed_without(filters, read, shown, before=before, limit=limit)
 
     async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
         """The participants of one of the user's conversations.
@@ -166,10 +170,14 @@ class History:
         """One message, and ``stored`` or only ``accepted``.
 
         ``None``, after the same work, for a message of a group or a room that is not shown to
-        the reader, and for one that does not exist.
+        the reader, for one that is hidden from the reader, and for one that does not exist.
         """
         found = await self._find(message_id, reader)
         entry = None if found is None else found[0]
+        if entry is not None:
+            is_hidden = await self._filters.in_channel(reader, entry.channel)
+            if is_hidden is not None and is_hidden(entry):
+                found = entry = None
         if entry is not None and reader in entry.audience:
             return found
         in_group = entry is not None and is_member_channel(entry.channel)
@@ -224,9 +232,15 @@ class History:
 
     async def _channel(self, channel: str, reader: str) -> ReadPage:
         """What reads pages of a conversation, for the user who reads."""
+        is_hidden = await self._filters.in_channel(reader, channel)
         source = self._sources.channel_messages(channel, reader)
-        read = partial(self._pages.page, source)
-        if not is_member_channel(channel):
-            return read
-        shown = await shown_to(self._memberships, self._tail, reader, channel)
-        return partial(page_within, shown, read)
+        read: ReadPage = partial(self._pages.page, source)
+        if is_member_channel(channel):
+            shown = await shown_to(self._memberships, self._tail, reader, channel)
+            read = partial(page_within, shown, read)
+        return reading(read, is_hidden)
+
+    async def _over_all(self, user: str) -> ReadPage:
+        """What reads pages of all the user's conversations."""
+        is_hidden = await self._filters.over_all(user)
+        return reading(partial(self._pages.page, self._sources.user_messages(user)), is_hidden)

@@ -1,10 +1,11 @@
-"""The port by which history learns which ids of groups and rooms are for a user."""
+"""The port by which history learns which ids are for a user: memberships and filters."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
+from chatsvc.core.filters import NO_FILTERS, Filters
 from chatsvc.core.membership import Interval
 
 
@@ -48,15 +49,25 @@ class Memberships(Protocol):
             HistoryBusy: too many reads wait for it.
         """
 
+    async def filters(self, user: str) -> Filters:
+        """Return what a user does not receive.
+
+        Raises:
+            LogUnavailable: it cannot be read now.
+        """
+
 
 class _NoMemberships:
-    """Nobody is in a group or a room."""
+    """Nobody is in a group or a room, and everybody receives everything."""
 
     async def intervals(self, user: str) -> Sequence[Interval]:
         return ()
 
     async def intervals_in(self, user: str, channel: str) -> ChannelIntervals:
         return ChannelIntervals(())
+
+    async def filters(self, user: str) -> Filters:
+        return NO_FILTERS
 
 
 NO_MEMBERSHIPS: Final[Memberships] = _NoMemberships()

@@ -12,6 +12,7 @@ from chatsvc.core.kinds import Kinds
 from chatsvc.core.membership import is_member_channel
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry, Page, RecordPage
 from chatsvc.log.tail import Tail
+from chatsvc.storage.history.filtered import LOOKED_AT, IsHidden, ReaderFilters
 from chatsvc.storage.history.memberships import Memberships
 from chatsvc.storage.history.page_reader import PageReader, ReadPage
 from chatsvc.storage.history.pages import Source
@@ -19,8 +20,6 @@ from chatsvc.storage.history.ranges import Shown, page_within, shown_to
 from chatsvc.storage.history.sources import RecordStore, Sources
 from chatsvc.storage.history.store_access import StoreAccess
 
-LOOKED_AT: Final = 2000
-"""Records that one page looks at, of which it may have few, or none."""
 _PART: Final = 250
 """Records that are looked at between two turns of the loop."""
 
@@ -28,12 +27,19 @@ _PART: Final = 250
 class _Sources(NamedTuple):
     """Where records of a user or of a conversation are read: those of every kind, and messages.
 
-    ``shown`` are the ids of them that are read; ``None``: all.
+    ``shown`` are the ids of them that are read; ``None``: all. What ``is_hidden`` is left out.
     """
 
     records: Source
     messages: Source
     shown: Shown | None = None
+    is_hidden: IsHidden | None = None
+
+    def wants(self, kinds: AbstractSet[str] | None, entry: Entry) -> bool:
+        """Whether a page of some kinds has an entry."""
+        if kinds is not None and entry.kind not in kinds:
+            return False
+        return self.is_hidden is None or not self.is_hidden(entry)
 
 
 _Count = Callable[[str, Bounds], Awaitable[int]]
@@ -54,6 +60,7 @@ class RecordHistory:
         kinds: those that this program knows.
         memberships: who is, and was, in which groups and rooms.
         sources: of the records, over both.
+        filters: what a page leaves out for its reader.
     """
 
     def __init__(
@@ -65,6 +72,7 @@ class RecordHistory:
         kinds: Kinds,
         memberships: Memberships,
         sources: Sources,
+        filters: ReaderFilters,
     ) -> None:
         self._store = store
         self._tail = tail
@@ -73,6 +81,7 @@ class RecordHistory:
         self._kinds = kinds
         self._memberships = memberships
         self._sources = sources
+        self._filters = filters
 
     def oldest_kept(self) -> int:
         """The lowest id that has not expired; 0: none expires."""
@@ -82,7 +91,7 @@ class RecordHistory:
         self, user: str, bounds: Bounds, kinds: AbstractSet[str] | None = None
     ) -> RecordPage:
         """The oldest records for the user."""
-        return await self._page(self._of_user(user), bounds, kinds)
+        return await self._page(await self._of_user(user), bounds, kinds)
 
     async def channel_page(
         self, channel: str, bounds: Bounds, kinds: AbstractSet[str] | None = None, *, reader: str
@@ -91,6 +100,7 @@ class RecordHistory:
 
         Of a group or a room those that the reader is shown, without those that name others.
         """
+        is_hidden = await self._filters.in_channel(reader, channel)
         shown: Shown | None = None
         if is_member_channel(channel):
             shown = await shown_to(self._memberships, self._tail, reader, channel)
@@ -98,13 +108,15 @@ class RecordHistory:
             bounds = bounds._replace(before=min(bounds.before, self._tail.head + 1))
         records = self._sources.channel_records(channel, reader)
         messages = self._sources.channel_messages(channel, reader)
-        return await self._page(_Sources(records, messages, shown), bounds, kinds)
+        return await self._page(_Sources(records, messages, shown, is_hidden), bounds, kinds)
 
     async def count_user(
         self, user: str, bounds: Bounds, kinds: AbstractSet[str] | None = None
     ) -> int:
         """How many records :meth:`user_page` would find, counted up to ``bounds.limit``."""
-        sources = self._of_user(user)
+        sources = await self._of_user(user)
+        if sources.is_hidden is not None:
+            return await self._count_some(sources, bounds, kinds)
         if kinds is None:
             return await self._pages.count(
                 sources.records,
@@ -119,7 +131,9 @@ class RecordHistory:
             )
         return await self._count_some(sources, bounds, kinds)
 
-    async def _count_some(self, sources: _Sources, bounds: Bounds, kinds: AbstractSet[str]) -> int:
+    async def _count_some(
+        self, sources: _Sources, bounds: Bounds, kinds: AbstractSet[str] | None
+    ) -> int:
         """Count by looking at records, at most twice as many as are counted or :data:`LOOKED_AT`.
 
         Beyond that it is the limit: whoever counts does not go on by looking at them one by one.
@@ -131,7 +145,7 @@ class RecordHistory:
             if looked_at >= maximum:
                 return bounds.limit
             part = await self._part(sources, rest, maximum - looked_at)
-            count += sum(entry.kind in kinds for entry in part.entries)
+            count += sum(sources.wants(kinds, entry) for entry in part.entries)
             looked_at += len(part.entries)
             if not part.has_more:
                 break
@@ -141,6 +155,8 @@ class RecordHistory:
     async def _page(
         self, sources: _Sources, bounds: Bounds, kinds: AbstractSet[str] | None
     ) -> RecordPage:
+        if sources.is_hidden is not None:
+            return await self._filtered(sources, bounds, kinds)
         if kinds is not None and self._are_messages(kinds):
             return await self._read(sources.messages, sources.shown, bounds)
         if kinds is None:
@@ -148,9 +164,9 @@ class RecordHistory:
         return await self._filtered(sources, bounds, kinds)
 
     async def _filtered(
-        self, sources: _Sources, bounds: Bounds, kinds: AbstractSet[str]
+        self, sources: _Sources, bounds: Bounds, kinds: AbstractSet[str] | None
     ) -> RecordPage:
-        """Some kinds of several: a bounded number of records is looked at, part by part."""
+        """Some of all records: a bounded number of records is looked at, part by part."""
         found: list[Entry] = []
         size = looked_at = 0
         up_to, complete = bounds.after, True
@@ -159,7 +175,7 @@ class RecordHistory:
             part = await self._part(sources, bounds._replace(after=up_to), LOOKED_AT - looked_at)
             complete, lost = complete and part.complete, lost or part.lost
             for entry in part.entries:
-                if entry.kind in kinds:
+                if sources.wants(kinds, entry):
                     size += len(entry.body)
                     if len(found) == bounds.limit or (found and size > bounds.max_bytes):
                         return RecordPage(found, up_to, True, complete, lost)
@@ -196,5 +212,9 @@ class RecordHistory:
     async def _ask_count(self, user: str, count: _Count, bounds: Bounds) -> int:
         return await self._access.ask(user, lambda: count(user, bounds))
 
-    def _of_user(self, user: str) -> _Sources:
-        return _Sources(self._sources.user_records(user), self._sources.user_messages(user))
+    async def _of_user(self, user: str) -> _Sources:
+        return _Sources(
+            self._sources.user_records(user),
+            self._sources.user_messages(user),
+            is_hidden=await self._filters.over_all(user),
+        )

@@ -110,7 +110,7 @@ class World:
             tail=self.log.tail,
             hub=self.hub,
             backfill=self.history.records,
-            selection=Selection(KINDS),
+            selection=Selection(KINDS, {}),
             max_messages=10_000,
         )
         self.log.on_new_epoch(self._epoch_listeners)

@@ -46,3 +46,8 @@ def test_two_kinds_of_one_name_are_refused() -> None:
 def test_only_one_kind_counts() -> None:
     with pytest.raises(ValueError, match="only one kind may count, and here do message, notice"):
         Kinds([Kind(name="message", counts=True), Kind(name="notice", counts=True)])
+
+
+def test_a_block_hides_kinds_that_say_so_and_are_known() -> None:
+    kinds = Kinds([Kind(name="edit"), Kind(name="member", blockable=False)])
+    assert [kinds.is_blockable(one) for one in ("edit", "member", "vote")] == [True, False, False]

@@ -232,7 +232,7 @@ def test_nobody_and_a_channel_that_lists_nobody_is_of_a_later_program() -> None:
 
 
 def test_rows_of_state_are_kept_and_their_count_stands_in_the_body() -> None:
-    change = Kind(name="member")
+    change = Kind(name="member", blockable=False)
     drafted = draft_change(
         change, channel=",g:1", audience=(), sender="a", fields={"user": "b"}, state=ROWS,
     )  # fmt: skip

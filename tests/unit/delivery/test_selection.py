@@ -13,7 +13,7 @@ from tests.unit.support.fanning_out import Harness, got
 from tests.unit.support.resuming import Resumption, turns
 from tests.unit.support.sockets import connection, texts
 
-SELECTION = Selection(KINDS)
+SELECTION = Selection(KINDS, {})
 
 
 @pytest.mark.parametrize("sent", [change(1), other_kind(1, "vote")], ids=["known", "unknown"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from chatsvc.core.filters import Filters
 from chatsvc.core.membership import Channel, Filter, Interval, Member
 from chatsvc.core.state_rows import StatePage, StateRow
 from chatsvc.log.state import LogState, StateDue, StateExchange
@@ -34,8 +35,8 @@ class FakeState(LogState):
     def intervals_in(self, user: str, channel: str) -> Sequence[Interval]:
         return [one for one in self.intervals(user) if one.channel == channel]
 
-    def filters(self, user: str) -> Sequence[Filter]:
-        return self.filters_of.get(user, [])
+    def filters(self, user: str) -> Filters:
+        return Filters(self.filters_of.get(user, []))
 
 
 class FakeExchange(StateExchange):

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from chatsvc.core.errors import StoreUnavailable
+from chatsvc.core.filters import NO_FILTERS
 from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds, RecordPage, take
 from chatsvc.core.record import Record
@@ -92,6 +93,7 @@ class Resumption:
             backfill=self.store,
             selection=selection,
             max_messages=max_messages,
+            filters_of=lambda user: selection.filters.get(user, NO_FILTERS),
         )
         self.tail.listen(
             Fanout(self.hub, selection, Acknowledgements(), self.resumer.take_over).accept

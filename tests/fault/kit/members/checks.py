@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from chatsvc.core.filters import Filters
 from chatsvc.core.ids import STEP
 from chatsvc.core.membership import is_member_channel
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record, unpack
-from chatsvc.core.state_rows import ChannelRow, MemberRow, StatePage, StateRow
+from chatsvc.core.state_rows import ChannelRow, FilterRow, MemberRow, StatePage, StateRow
 from chatsvc.storage.state_rows import RowKey, newest_rows, row_key, rows_of
 from tests.contract.support.projected import BOTH, expected
 from tests.contract.support.projected import rows_of as stored_rows
@@ -133,7 +134,12 @@ def _is_for(record: Record, user: str, stored: Rows) -> bool:
 
 
 def of_user(records: list[Record], user: str, stored: Rows) -> list[Record]:
-    """What is the user's of them; of a ``latest`` kind the newest."""
+    """What is the user's of them, without what is hidden; of a ``latest`` kind the newest."""
+    filters = Filters(
+        row.filter
+        for row in stored.values()
+        if isinstance(row, FilterRow) and row.filter.user == user
+    )
     newest = {
         (one.channel, one.kind, one.target): one.id for one in records if KINDS.is_latest(one.kind)
     }
@@ -141,6 +147,7 @@ def of_user(records: list[Record], user: str, stored: Rows) -> list[Record]:
         one
         for one in records
         if _is_for(one, user, stored)
+        and not filters.hides(one, KINDS.is_blockable)
         and newest.get((one.channel, one.kind, one.target), one.id) == one.id
     ]
 

@@ -26,7 +26,7 @@ from chatsvc.log.guards import Guard
 from chatsvc.log.merging import Merged, Merging
 from testkit.group_drafts import group_key, member_key
 
-MEMBER: Final = Kind(name="member")
+MEMBER: Final = Kind(name="member", blockable=False)
 READ: Final = Kind(name="read", latest=True)
 EDIT: Final = Kind(name="edit")
 BLOCK: Final = Kind(name="block")

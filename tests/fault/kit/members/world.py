@@ -133,9 +133,9 @@ class World:
         access = StoreAccess(0.0, store.reads_at_once)
         memberships = StoredMemberships(log.state, log.tail, store, access)
         self.history = History(store, log.tail, kinds=KINDS, memberships=memberships, access=access)
-        self.hub = Hub(Subscriptions(log.state.intervals, lambda: log.tail.head))
+        self.hub = Hub(Subscriptions(log.state.intervals, lambda: log.tail.head, log.state.filters))
         log.state.on_adopted(self.hub.resubscribe)
-        selection = Selection(KINDS)
+        selection = Selection(KINDS, self.hub.subscriptions.filters)
         self.resumer = Resumer(
             epoch=log.epoch,
             epochs=log.epochs,
@@ -145,6 +145,7 @@ class World:
             selection=selection,
             max_messages=10_000,
             intervals_of=log.state.intervals,
+            filters_of=log.state.filters,
         )
         fanout = Fanout(self.hub, selection, log.acknowledgements, self.resumer.take_over)
         log.tail.listen(fanout.accept)

@@ -18,7 +18,7 @@ from chatsvc.storage.history.history import History
 from chatsvc.storage.history.read_queue import ReadQueue
 from chatsvc.storage.retention import Expiry
 from testkit.memory_store import MemoryStore
-from testkit.records import START, record
+from testkit.records import MESSAGES_ALONE, START, record
 from tests.unit.support.history_worlds import World, at, ids
 
 
@@ -98,7 +98,7 @@ async def test_what_is_too_old_is_not_shown_wherever_it_lies() -> None:
     history = History(store, tail, expiry=expiry)
     assert ids((await history.user_page("alice", Bounds(9))).entries) == at(3)
     assert ids((await history.channel_page("alice,zoe", Bounds(9))).entries) == []
-    assert await history.count_user("alice", Bounds(9)) == 1
+    assert await history.records.count_user("alice", Bounds(9), MESSAGES_ALONE) == 1
     assert await history.get(ancient.id) is None
     assert await history.get(START + 2 * STEP) is None
     shown = (await history.conversations("alice", before=MAX_ID, limit=9)).conversations

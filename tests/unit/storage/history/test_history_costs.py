@@ -13,7 +13,7 @@ from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.history import History
 from testkit.memory_store import MemoryStore
-from testkit.records import record
+from testkit.records import MESSAGES_ALONE, record
 from tests.unit.support.history_worlds import Merged, World, at, ids
 
 SIZE = len(record(1).body)
@@ -67,9 +67,9 @@ async def test_a_catch_up_asks_for_the_whole_page_below_the_tail() -> None:
 
 async def test_a_count_that_the_tail_fills_asks_no_store() -> None:
     store, history = watched(World(6, 6, 9))
-    assert await history.count_user("bob", Bounds(3)) == 3
+    assert await history.records.count_user("bob", Bounds(3), MESSAGES_ALONE) == 3
     assert (store.counts, store.pages) == ([], [])
-    assert await history.count_user("bob", Bounds(5)) == 5
+    assert await history.records.count_user("bob", Bounds(5), MESSAGES_ALONE) == 5
     assert [(asked.limit, asked.before) for asked in store.counts] == [(2, at(6)[0] + 1)]
 
 
@@ -78,7 +78,7 @@ async def test_only_what_may_be_in_both_is_looked_at_to_be_counted(
     base: int, counts: int, pages: int
 ) -> None:
     store, history = watched(Merged(6, 6, set(), base))
-    assert await history.count_user("bob", Bounds(20)) == 12
+    assert await history.records.count_user("bob", Bounds(20), MESSAGES_ALONE) == 12
     assert (len(store.counts), len(store.pages)) == (counts, pages)
     assert all(asked.max_bytes <= MAX_PAGE_BYTES for asked in store.pages)
 
@@ -126,7 +126,7 @@ async def test_reads_of_one_user_take_turns_whatever_they_are(what: str) -> None
 
     async def read(user: str) -> object:
         if what == "count":
-            return await world.history.count_user(user, Bounds(20))
+            return await world.history.records.count_user(user, Bounds(20), MESSAGES_ALONE)
         if what == "members":
             return await world.history.participants(user, "alice,bob")
         return await world.history.get(at(8)[0], reader=user)

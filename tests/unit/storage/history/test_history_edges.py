@@ -14,7 +14,7 @@ from chatsvc.log.tail import Tail
 from chatsvc.storage.history.history import History
 from chatsvc.storage.retention import Expiry
 from testkit.memory_store import MemoryStore
-from testkit.records import START, draft, record, records
+from testkit.records import MESSAGES_ALONE, START, draft, record, records
 from tests.unit.support.history_worlds import Merged, Refilling, World, at, ids
 from tests.unit.support.virtual_time import in_virtual_time, passed
 
@@ -36,7 +36,7 @@ async def test_ids_side_by_side_over_the_seam_are_seen_once() -> None:
     for newest in (True, False):
         bounds = Bounds(5, newest=newest)
         assert ids((await history.user_page("bob", bounds)).entries) == [START, START + 1]
-        assert await history.count_user("bob", bounds) == 2
+        assert await history.records.count_user("bob", bounds, MESSAGES_ALONE) == 2
 
 
 @pytest.mark.parametrize("floor", [0, 1])
@@ -57,7 +57,7 @@ async def test_the_oldest_that_is_kept_is_shown(evicted: int) -> None:
     expiry = Expiry(1, lambda seconds: oldest - 1)
     history = History(world.store, world.tail, expiry=expiry)
     assert ids((await history.user_page("bob", EVERYTHING)).entries) == at(6, 7, 8, 9)
-    assert await history.count_user("bob", EVERYTHING) == 4
+    assert await history.records.count_user("bob", EVERYTHING, MESSAGES_ALONE) == 4
     assert await history.get(oldest) is not None
     assert await history.get(at(5)[0]) is None
     assert history.oldest_kept() == oldest
@@ -125,7 +125,7 @@ async def test_a_count_of_more_than_a_page_of_bytes(limit: int, newest: bool) ->
 
     world = Large(4, 6, {5, 7, 9}, 9)
     bounds = Bounds(limit, after=at(2)[0], before=at(12)[0], newest=newest)
-    assert await world.history.count_user("bob", bounds) == min(limit, 9)
+    assert await world.history.records.count_user("bob", bounds, MESSAGES_ALONE) == min(limit, 9)
 
 
 async def test_a_client_id_is_found_under_its_whole_key() -> None:

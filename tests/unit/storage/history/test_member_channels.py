@@ -16,7 +16,7 @@ from chatsvc.log.tail import Tail
 from chatsvc.storage.history.history import History
 from chatsvc.storage.history.memberships import NO_MEMBERSHIPS, ChannelIntervals, Memberships
 from chatsvc.storage.history.ranges import IdRange, Shown, page_within, visible_ranges
-from testkit.records import KINDS, record
+from testkit.records import KINDS, MESSAGES_ALONE, record
 from tests.unit.support.history_worlds import ids
 from tests.unit.support.member_records import GROUP, group_record
 from tests.unit.support.member_world import MemberStore, TrueMemberships, Truth, at
@@ -332,7 +332,7 @@ async def test_where_memberships_cannot_be_read_nothing_is_answered() -> None:
         lambda: history.user_page("ada", EVERYTHING),
         lambda: history.channel_page(GROUP, EVERYTHING, reader="ada"),
         lambda: history.user_around("ada", at(3), 5),
-        lambda: history.count_user("ada", EVERYTHING),
+        lambda: history.records.count_user("ada", EVERYTHING, MESSAGES_ALONE),
         lambda: history.conversations("ada", before=MAX_ID, limit=5),
         lambda: history.participants("ada", GROUP),
         lambda: history.get(at(3), reader="ada"),

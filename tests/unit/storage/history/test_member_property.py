@@ -15,7 +15,7 @@ from chatsvc.core.page import NO_BYTE_BOUND, Bounds, Page, RecordPage, fit
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.history import History
-from testkit.records import KINDS
+from testkit.records import KINDS, MESSAGES_ALONE
 from tests.unit.support.history_worlds import ids
 from tests.unit.support.member_world import (
     GROUPS,
@@ -89,7 +89,7 @@ class World:
         page = await self.history.channel_page(channel, bounds, reader=user)
         self._expect(page, messages(self.of_group(user, channel)), bounds)
         await self._check_records(user, channel)
-        count = await self.history.count_user(user, bounds)
+        count = await self.history.records.count_user(user, bounds, MESSAGES_ALONE)
         everything = bounds._replace(max_bytes=NO_BYTE_BOUND)
         assert count == len(page_of(messages(self.of_user(user)), everything)[0])
         may = await self.history.participants(user, channel)

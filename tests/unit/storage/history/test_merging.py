@@ -8,7 +8,7 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
-from testkit.records import START, record
+from testkit.records import MESSAGES_ALONE, START, record
 from tests.unit.support.history_worlds import Merged, Refilling, at, ids
 
 SEAMS = [
@@ -36,7 +36,9 @@ async def test_up_to_the_base_store_and_log_are_read_as_one(
             page = await world.history.user_page("bob", bounds)
             assert (ids(page.entries), page.complete) == (kept, True)
             assert page.has_more == (len(inside) > limit)
-            assert await world.history.count_user("bob", bounds) == len(kept)
+            assert await world.history.records.count_user("bob", bounds, MESSAGES_ALONE) == len(
+                kept
+            )
             around = await world.history.channel_around("alice,bob", START + after * STEP, limit)
             assert around.complete
 

@@ -7,7 +7,7 @@ import pytest
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.page import Bounds
-from testkit.records import START, other_kind, record, records
+from testkit.records import MESSAGES_ALONE, START, other_kind, record, records
 from tests.unit.support.history_worlds import World, at, ids
 
 
@@ -28,7 +28,9 @@ async def test_every_stretch_over_every_seam(evicted: int, stored: int, newest: 
                     assert ids(page.entries) == kept
                     assert page.has_more == (len(inside) > limit)
                     assert page.complete
-                assert await world.history.count_user("bob", bounds) == len(kept)
+                assert await world.history.records.count_user("bob", bounds, MESSAGES_ALONE) == len(
+                    kept
+                )
 
 
 @pytest.mark.parametrize(("evicted", "stored"), [(0, 0), (0, 5), (3, 3), (3, 6), (9, 9), (6, 9)])
@@ -92,7 +94,7 @@ async def test_what_lies_in_the_tail_never_touches_the_store() -> None:
         history.channel_page("alice,bob", Bounds(3, before=START + 8 * STEP)),
         history.channel_page("alice,bob", Bounds(50, after=START + 3 * STEP, newest=False)),
         history.user_page("alice", Bounds(50, after=START + 4 * STEP, newest=False)),
-        history.count_user("alice", Bounds(50, after=START + 4 * STEP)),
+        history.records.count_user("alice", Bounds(50, after=START + 4 * STEP), MESSAGES_ALONE),
         history.get(START + 4 * STEP),
         history.get(START + 99 * STEP),
     ):
@@ -109,7 +111,7 @@ async def test_records_of_other_kinds_are_no_messages() -> None:
     assert ids((await history.channel_page("alice,bob", Bounds(3))).entries) == at(2, 8, 9)
     oldest = await history.user_page("alice", Bounds(3, newest=False))
     assert (ids(oldest.entries), oldest.has_more) == (at(1, 2, 8), True)
-    assert await history.count_user("alice", Bounds(50)) == 4
+    assert await history.records.count_user("alice", Bounds(50), MESSAGES_ALONE) == 4
     assert await history.get(START + 4 * STEP) is None
     (conversation,) = (await history.conversations("bob", before=MAX_ID, limit=5)).conversations
     assert conversation.last_id == START + 9 * STEP
@@ -146,7 +148,7 @@ async def test_older_pages_and_pages_with_a_hole_are_refused() -> None:
         history.channel_page("alice,bob", Bounds(50, after=START + 2 * STEP, newest=False)),
         history.channel_page("alice,carol", Bounds(5)),
         history.user_around("alice", START + 2 * STEP, 9),
-        history.count_user("alice", Bounds(50)),
+        history.records.count_user("alice", Bounds(50), MESSAGES_ALONE),
         history.get(START + STEP),
         history.conversations("carol", before=MAX_ID, limit=5),
         history.find_client_id("alice", "alice,bob", "k"),

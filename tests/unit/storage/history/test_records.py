@@ -24,7 +24,7 @@ from chatsvc.storage.history.store_access import StoreAccess
 from chatsvc.storage.memberships import StoredMemberships
 from testkit.groups import GROUP, group_change, group_message
 from testkit.memory_store import MemoryStore
-from testkit.records import KINDS, START, change, record
+from testkit.records import KINDS, MESSAGES_ALONE, START, change, record
 from tests.unit.support.fake_state import FakeState
 from tests.unit.support.history_worlds import at, ids
 
@@ -149,7 +149,9 @@ async def test_pages_of_messages_have_no_changes_of_the_tail_either() -> None:
     messages = [one.id for one in world.everything if one.kind == "message"]
     assert ids((await world.history.user_page("bob", Bounds(50))).entries) == messages
     assert ids((await world.history.channel_page("alice,bob", Bounds(2))).entries) == messages[-2:]
-    assert await world.history.count_user("bob", Bounds(50)) == len(messages)
+    assert await world.history.records.count_user("bob", Bounds(50), MESSAGES_ALONE) == len(
+        messages
+    )
     assert await world.history.get(at(2)[0]) is None
     assert await world.history.get(at(11)[0]) is None
     listed = await world.history.conversations("bob", before=1 << 62, limit=9)
