@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from chatsvc.core.errors import Unavailable
+from chatsvc.core.errors import StoreUnavailable, Unavailable
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.membership import is_member_channel
 from chatsvc.core.record import Record
@@ -96,8 +97,9 @@ class World:
     async def open_log(self, *, store_there: bool) -> None:
         state: StoreState | None = None
         if store_there and not self.store.unavailable:
-            await self.store.open()
-            state = await state_of(self.store)
+            with suppress(StoreUnavailable):  # a start does not need it
+                await self.store.open()
+                state = await state_of(self.store)
         self.log = log = await LocalLog.open(
             self.log_folder,
             recent_bytes=self.options.recent_bytes,
