@@ -194,7 +194,9 @@ async def test_one_page_looks_at_a_bounded_number_of_records() -> None:
 
 @pytest.mark.parametrize("newest", [True, False])
 async def test_a_store_that_is_away_behind_what_is_shown(newest: bool) -> None:
-    world = World([record(n, sender=("alice", "bob")[n % 2]) for n in range(1, 11)], evicted=5)
+    people = ("alice", "bob", "carol")
+    sent = [record(n, to=people, sender=("alice", "carol")[n % 2]) for n in range(1, 11)]
+    world = World(sent, evicted=5)
     world.filtering.rows = [Filter("bob", BLOCK, "alice", 0)]
     world.store.away = True
     bounds = Bounds(5, newest=newest)
@@ -204,7 +206,7 @@ async def test_a_store_that_is_away_behind_what_is_shown(newest: bool) -> None:
         return
     page = await world.history.user_page("bob", bounds)
     assert (ids(page.entries), page.has_more, page.complete) == (at(7, 9), True, False)
-    world.filtering.rows = [Filter("bob", BLOCK, one, 0) for one in ("alice", "bob")]
+    world.filtering.rows = [Filter("bob", BLOCK, one, 0) for one in ("alice", "carol")]
     with pytest.raises(StoreUnavailable):
         await world.history.user_page("bob", bounds)
 
