@@ -21,7 +21,7 @@ from chatsvc.core.record import Record
 from chatsvc.core.state_rows import StatePage, StateRow
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.bodies import conflicting, decode_participants, partition_records, sameness
-from chatsvc.storage.client_ids import letter_key, listed_above_ms, minted_ahead_ms
+from chatsvc.storage.client_ids import client_ids_of, listed_above_ms
 from chatsvc.storage.history.pages import entry_of
 from chatsvc.storage.letter_records import record_of
 from chatsvc.storage.ports.client_ids import ClientIdAt, PastClientIds
@@ -30,6 +30,7 @@ from chatsvc.storage.ports.dead_letters import DeadLetter, DeadLetters
 from chatsvc.storage.ports.lifecycle import Versions
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.ports.messages import Rejection
+from testkit.memory_client_ids import first_use, latest_ahead
 from testkit.memory_projections import MemoryProjections, MemoryRows
 from testkit.memory_state import MemoryState, is_for_reader
 
@@ -61,6 +62,10 @@ class MemoryLetters(DeadLetters):
 
     async def count(self) -> int:
         return len(self.held)
+
+    def records(self) -> builtins.list[Record]:
+        """Those of the letters that are records."""
+        return [one for one in map(record_of, self.held.values()) if one is not None]
 
 
 @dataclass
@@ -323,37 +328,21 @@ class MemoryStore(MessageStore):
         dead_letters: bool = True,
     ) -> tuple[int, bytes] | None:
         await self._wait()
-        found = [
-            (one.id, one.digest)
-            for one in self._everything.values()
-            if (one.sender, one.channel, one.client_id) == (sender, channel, client_id)
-        ]
-        if dead_letters:
-            keys = {letter.id: letter_key(letter) for letter in self.letters.held.values()}
-            found += [
-                (key, one.digest or b"")
-                for key, one in keys.items()
-                if (one.sender, one.channel, one.client_id) == (sender, channel, client_id)
-            ]
-        return min((one for one in found if one[0] > after), default=None)
+        held = [*self._everything.values(), *(self.letters.records() if dead_letters else ())]
+        return first_use(held, (sender, channel, client_id), after)
 
     async def client_ids_above(self, after: int, limit: int) -> Sequence[ClientIdAt]:
         await self._wait()
         held = self._everything
         found = [held[key] for key in sorted(held) if key > after][:limit]
-        return [ClientIdAt(one.id, one.sender, one.client_id) for one in found]
+        return [of for one in found for of in client_ids_of(one)]
 
     async def past_client_ids(self, *, limit: int, since_ms: int) -> PastClientIds:
         await self._wait()
-        held = [one for one in map(record_of, self.letters.held.values()) if one is not None]
-        put_aside = [one for one in held if one.client_id is not None]
+        put_aside = [one for one in self.letters.records() if one.client_id or one.keys]
         newest_ms = id_ms(max([*self._everything, *(one.id for one in put_aside)], default=0))
         bound = listed_above_ms(newest_ms, since_ms)
-        latest: dict[str, int] = {}
-        for one in [*self._everything.values(), *put_aside]:
-            minted_ms = minted_ahead_ms(one)
-            if minted_ms is not None and minted_ms > bound:
-                latest[one.sender] = max(minted_ms, latest.get(one.sender, 0))
+        latest = latest_ahead([*self._everything.values(), *put_aside], bound)
         ordered = sorted(latest.items(), key=lambda one: (-one[1], one[0]))
         return PastClientIds(newest_ms, ordered[:limit])
 

@@ -10,13 +10,13 @@ import structlog
 from chatsvc.core.ids import MAX_ID, id_at, id_ms, now_ms, uuid7_ms
 from chatsvc.log.base import StoreAttachment
 from chatsvc.log.key_bounds import SENDERS
-from chatsvc.storage.client_ids import listed_above_ms
+from chatsvc.storage.client_ids import client_ids_of, listed_above_ms
 from chatsvc.storage.letter_records import record_of
 from chatsvc.storage.ports.client_ids import ClientIdAt, ClientIdReader
 from chatsvc.storage.ports.dead_letters import HasDeadLetters
 
 MAX_READ: Final = 500_000
-"""Records whose client ids are read one by one."""
+"""Client ids that are read one by one, those of records that have none included."""
 _AT_ONCE: Final = 1000
 _ANY_TIME: Final = id_ms(MAX_ID)
 
@@ -81,8 +81,8 @@ async def _above(store: ClientIdHistory, after: int) -> AsyncIterator[ClientIdAt
     while letters := await store.dead_letters.list(after=last):
         for letter in letters:
             record = record_of(letter)
-            if record is not None:
-                yield ClientIdAt(record.id, record.sender, record.client_id)
+            for one in client_ids_of(record) if record is not None else ():
+                yield one
         last = letters[-1].id
 
 

@@ -237,8 +237,10 @@ async def test_indexes_are_those_that_the_queries_need(
     store: MongoStore, mongo_db: str, other: MongoClient[dict[str, Any]]
 ) -> None:
     await store.open()
-    key, ahead = (("sender", 1), ("channel", 1), ("client_id", 1)), (("minted_ahead_ms", 1),)
-    client_ids = {(*key, ("_id", 1)), ahead}
+    key = ("sender", 1), ("channel", 1), ("client_id", 1)
+    ahead, requests_ahead = (((f"{of}minted_ahead_ms", 1),) for of in ("", "requests."))
+    request = (("channel", 1), ("requests.client_id", 1), ("requests.sender", 1))
+    client_ids = {(*key, ("_id", 1)), ahead, (*request, ("_id", 1)), requests_ahead}
     expected: dict[str, set[Any]] = {
         "messages": {
             *(((name, 1), ("_id", 1)) for name in ("channel", "audience", "for_members")),
@@ -247,8 +249,8 @@ async def test_indexes_are_those_that_the_queries_need(
         "messages_changes": {
             (("id", 1),),
             *(((name, 1), ("id", 1)) for name in ("channel", "audience", "for_members")),
-            (*key, ("id", 1)),
-            ahead,
+            *((*of, ("id", 1)) for of in (key, request)),
+            *(ahead, requests_ahead),
         },
         "messages_conversations": {
             (("audience", 1), ("last_id", -1)),

@@ -12,7 +12,6 @@ from bson.int64 import Int64
 from structlog.testing import capture_logs
 
 from chatsvc.core.errors import StoreUnavailable
-from chatsvc.core.ids import format_id
 from chatsvc.core.membership import Channel
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import pack
@@ -198,6 +197,7 @@ async def test_reads_see_what_the_majority_has_whatever_the_uri_says(
 
 
 Asked = list[tuple[str, dict[str, int] | None, int | None, dict[str, int] | None]]
+CLIENT_IDS = {"sender": 1, "client_id": 1, "requests.sender": 1, "requests.client_id": 1}
 LEAST: dict[str, tuple[Callable[[MongoStore], Awaitable[object]], Asked]] = {
     "the newest record": (
         lambda store: store.head(),
@@ -212,20 +212,24 @@ LEAST: dict[str, tuple[Callable[[MongoStore], Awaitable[object]], Asked]] = {
         lambda store: store.find_client_id("alice", "alice,bob", "k"),
         [
             ("messages_dead_letters", {"digest": 1}, 1, OLDEST),
+            ("messages_dead_letters", {"requests": 1}, 1, OLDEST),
             ("messages", None, 1, OLDEST),
+            ("messages", {"_id": 1, "requests": 1}, 1, OLDEST),
             ("messages_changes", None, 1, {"id": 1}),
+            ("messages_changes", {"id": 1, "requests": 1}, 1, {"id": 1}),
         ],
     ),
     "client ids in order": (
         lambda store: store.client_ids_above(0, 7),
         [
-            ("messages", {"_id": 1, "sender": 1, "client_id": 1}, 7, OLDEST),
-            ("messages_changes", {"id": 1, "sender": 1, "client_id": 1}, 7, {"id": 1}),
+            ("messages", {"_id": 1, **CLIENT_IDS}, 7, OLDEST),
+            ("messages_changes", {"id": 1, **CLIENT_IDS}, 7, {"id": 1}),
         ],
     ),
     "the past": (
         lambda store: store.past_client_ids(limit=7, since_ms=1),
         [
+            ("messages_dead_letters", {"_id": 1}, 1, NEWEST),
             ("messages_dead_letters", {"_id": 1}, 1, NEWEST),
             ("messages", {"_id": 1}, 1, NEWEST),
             ("messages_changes", {"id": 1}, 1, {"id": -1}),
@@ -307,25 +311,6 @@ async def test_the_stores_own_documents_are_named(script: Script, store: MongoSt
         await store.identity()
     asked = script.last("find")
     assert (asked["find"], asked["filter"]) == ("messages_meta", {"_id": "store"})
-
-
-async def test_the_latest_of_each_sender_are_grouped_by_the_server(
-    script: Script, store: MongoStore
-) -> None:
-    newest = format_id(5 << 16)
-    script.answers["find"] = lambda ask: found({"_id": newest, "id": newest})
-    script.answers["aggregate"] = lambda _: found({"_id": "zoe", "latest": Int64(9_000)})
-    assert await store.past_client_ids(limit=7, since_ms=3) == (5, [("zoe", 9_000)])
-    pipelines = [ask["pipeline"] for name, ask in script.asked if name == "aggregate"]
-    for match, *rest in pipelines:
-        assert match["$match"]["minted_ahead_ms"] == {"$gt": 5_003}
-        assert match["$match"]["sender"] == {"$type": "string"}
-        assert rest == [
-            {"$group": {"_id": "$sender", "latest": {"$max": "$minted_ahead_ms"}}},
-            {"$sort": {"latest": -1}},
-            {"$limit": 7},
-        ]
-    assert len(pipelines) == 3, "of the letters, of the messages and of the changes"
 
 
 async def test_all_letters_get_their_keys_whatever_becomes_of_one(

@@ -107,14 +107,20 @@ async def test_a_message_to_its_own_participants_keeps_its_body(store: MongoStor
 async def test_an_index_that_was_dropped_is_there_after_the_next_opening(
     mongo_uri: str, mongo_db: str, store: MongoStore, other: Database
 ) -> None:
-    places = {other.messages: "members", other.messages_changes: "members"}
-    places[other.messages_state] = "memberships"
-    for place, index in places.items():
-        place.drop_index(index)
+    requests = ["requests", "requests_minted_ahead"]
+    places = {
+        other.messages: ["members", *requests],
+        other.messages_changes: ["members", *requests],
+        other.messages_state: ["memberships"],
+        other.messages_dead_letters: requests,
+    }
+    for place, indexes in places.items():
+        for index in indexes:
+            place.drop_index(index)
     again = MongoStore(mongo_uri, mongo_db, "messages", kinds=KINDS)
     await again.open()
-    for place, index in places.items():
-        assert index in place.index_information()
+    for place, indexes in places.items():
+        assert place.index_information().keys() >= set(indexes)
     await again.close()
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect
@@ -13,10 +14,11 @@ from pymongo.read_concern import ReadConcern
 
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID
+from chatsvc.core.membership import RequestKey
 from chatsvc.core.page import Bounds
 from chatsvc.storage.mongo.store import MongoStore
 from testkit import mongod
-from testkit.groups import at, group_message, joined, left
+from testkit.groups import GROUP, at, group_message, joined, left
 from testkit.records import record, records
 
 pytestmark = pytest.mark.real_mongodb
@@ -75,7 +77,7 @@ async def test_every_read_walks_an_index_and_little_more_than_it_returns(
         database["system.profile"].find({"op": {"$in": ["query", "command"]}, "ns": {
             "$in": [f"{mongo_db}.messages", f"{mongo_db}.messages_conversations"]}})
     )  # fmt: skip
-    assert len(reads) == 8
+    assert len(reads) == 9
     for read in reads:
         assert read["docsExamined"] <= LIMIT + 1, read
         assert read["keysExamined"] <= LIMIT + 2, read
@@ -136,6 +138,34 @@ async def test_the_optional_index_is_used_for_client_ids(
     explained = other[mongo_db]["messages"].find(query).sort("_id", 1).limit(1).explain()
     assert "client_id" in str(explained["queryPlanner"]["winningPlan"])
     assert "COLLSCAN" not in winning_stages(explained["queryPlanner"]["winningPlan"])
+
+
+async def test_requests_are_found_by_their_index_and_others_are_not_in_it(
+    store: MongoStore, mongo_db: str, other: MongoClient[dict[str, Any]]
+) -> None:
+    users = [f"user{number}" for number in range(100)]
+    keys = tuple(RequestKey(user, "k", b"digest") for user in users)
+    merged = [msgspec.structs.replace(group_message(n), keys=keys) for n in range(1, 30)]
+    await store.write([*merged, *(group_message(n) for n in range(30, 500))])
+    database = other[mongo_db]
+    database.command("profile", 2)
+    assert await store.find_client_id("user7", GROUP, "k") == (at(1), b"digest")
+    assert await store.find_client_id("user7", GROUP, "other") is None
+    database.command("profile", 0)
+    asked = {
+        "op": {"$in": ["query", "command"]},
+        "ns": f"{mongo_db}.messages",
+        "command.filter.requests": {"$exists": True},
+    }
+    reads: Profile = list(database["system.profile"].find(asked))
+    assert len(reads) == 2
+    for read in reads:
+        assert read["docsExamined"] <= 1, read
+        assert read["keysExamined"] <= 2, "by client_id and sender together"
+        assert not read.get("hasSortStage"), read
+    checked = database.command("validate", "messages")
+    assert checked["keysPerIndex"]["requests"] == 29 * len(users)
+    assert checked["keysPerIndex"]["requests_minted_ahead"] == 0
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Client ids in MongoDB: of records and of dead letters, found by their key."""
+"""Client ids in MongoDB: of records, requests in them, and dead letters, found by their key."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 from itertools import chain
-from operator import attrgetter
+from typing import Final
 
 from pymongo import ASCENDING
 
@@ -18,6 +18,9 @@ from chatsvc.storage.mongo.connection import SIMPLE, Collection
 from chatsvc.storage.mongo.database import MongoDatabase
 from chatsvc.storage.mongo.documents import Document
 from chatsvc.storage.ports.client_ids import ClientIdAt, ClientIdReader, PastClientIds
+
+Found = tuple[int, bytes] | None
+_REQUEST_FIELDS: Final = ("requests.sender", "requests.client_id")
 
 
 class MongoClientIds(MongoDatabase, ClientIdReader):
@@ -35,16 +38,23 @@ class MongoClientIds(MongoDatabase, ClientIdReader):
         self._require_open()
         key = sender, channel, client_id
         # The letters first: what is replayed in between is then found among the records.
-        found = [await self._find_letter(key, after)] if dead_letters else []
+        found: list[Found] = []
+        if dead_letters:
+            found += await asyncio.gather(
+                self._find_letter(key, after), self._find_letter_request(key, after)
+            )
+        finds = [self._find_record, self._find_request]
         found += await asyncio.gather(
-            *(self._find_record(place, by, key, after) for place, by in self._places())
+            *(find(place, by, key, after) for place, by in self._places() for find in finds)
         )
         return min((one for one in found if one is not None), default=None)
 
     async def past_client_ids(self, *, limit: int, since_ms: int) -> PastClientIds:
         self._require_open()
-        letters = our_ids() | {"client_id": {"$exists": True}}
-        letter = await newest_id(self._connection, self._read_letters, letters)
+        letter = 0
+        for field in ("client_id", "requests"):
+            letters = our_ids() | {field: {"$exists": True}}
+            letter = max(letter, await newest_id(self._connection, self._read_letters, letters))
         message = await newest_id(self._connection, self._read_messages, our_messages())
         change = await newest_id(self._connection, self._read_changes, {}, by="id")
         newest_ms = id_ms(max(letter, message, change))
@@ -55,8 +65,11 @@ class MongoClientIds(MongoDatabase, ClientIdReader):
             (self._read_messages, our_ids()),
             (self._read_changes, {}),
         ):
-            for sender, minted_ms in await self._minted_after(place, ours, bound, limit):
-                latest[sender] = max(minted_ms, latest.get(sender, 0))
+            for within in ("", "requests."):
+                for sender, minted_ms in await self._minted_after(
+                    place, ours, bound, limit, within
+                ):
+                    latest[sender] = max(minted_ms, latest.get(sender, 0))
         ordered = sorted(latest.items(), key=lambda item: (-item[1], item[0]))
         return PastClientIds(newest_ms, ordered[:limit])
 
@@ -70,15 +83,16 @@ class MongoClientIds(MongoDatabase, ClientIdReader):
                     {},
                     by,
                     bounds,
-                    partial(_client_id_at, by),
+                    partial(_client_ids_at, by),
                     lambda _: 0,
-                    fields={by: 1, "sender": 1, "client_id": 1},
+                    fields=dict.fromkeys((by, "sender", "client_id", *_REQUEST_FIELDS), 1),
                 )
                 for place, by in self._places()
             )
         )
         # What is behind the last of a full part is not in this page either.
-        return sorted(chain.from_iterable(found), key=attrgetter("id"))[:limit]
+        records = sorted(chain.from_iterable(found), key=lambda one: one[0].id)[:limit]
+        return list(chain.from_iterable(records))
 
     def _places(self) -> list[tuple[Collection, str]]:
         """The collections of records, each with the field that holds a record's id."""
@@ -86,7 +100,7 @@ class MongoClientIds(MongoDatabase, ClientIdReader):
 
     async def _find_record(
         self, place: Collection, by: str, key: tuple[str, str, str], after: int
-    ) -> tuple[int, bytes] | None:
+    ) -> Found:
         """Id and digest of the first record under this key in a collection, above an id."""
         sender, channel, client_id = key
         found = await self._own.collect(
@@ -99,23 +113,59 @@ class MongoClientIds(MongoDatabase, ClientIdReader):
         )
         return found[0] if found else None
 
-    async def _find_letter(self, key: tuple[str, str, str], after: int) -> tuple[int, bytes] | None:
+    async def _find_request(
+        self, place: Collection, by: str, key: tuple[str, str, str], after: int
+    ) -> Found:
+        """The same, of the requests that became a record."""
+        found = await self._own.collect(
+            place,
+            _of_request(key),
+            by,
+            Bounds(1, after=after, newest=False),
+            lambda document: (int(document[by], 16), _request_digest(document, key)),
+            lambda _: 0,
+            fields={by: 1, "requests": 1},
+        )
+        return found[0] if found else None
+
+    async def _find_letter(self, key: tuple[str, str, str], after: int) -> Found:
         sender, channel, client_id = key
-        above = our_ids(above=format_id(after))
-        query = above | {"sender": sender, "channel": channel, "client_id": client_id}
-        cursor = self._read_letters.find(query, {"digest": 1}, collation=SIMPLE)
+        query = {"sender": sender, "channel": channel, "client_id": client_id}
+        found = await self._first_letter(query, "digest", after)
+        return (int(found["_id"], 16), bytes(found["digest"])) if found else None
+
+    async def _find_letter_request(self, key: tuple[str, str, str], after: int) -> Found:
+        found = await self._first_letter(_of_request(key), "requests", after)
+        return (int(found["_id"], 16), _request_digest(found, key)) if found else None
+
+    async def _first_letter(self, query: Document, field: str, after: int) -> Document | None:
+        query = our_ids(above=format_id(after)) | query
+        cursor = self._read_letters.find(query, {field: 1}, collation=SIMPLE)
         first = cursor.sort("_id", ASCENDING).limit(1)
         found = await self._connection.read(lambda: first.to_list(None))
-        return (int(found[0]["_id"], 16), bytes(found[0]["digest"])) if found else None
+        return found[0] if found else None
 
     async def _minted_after(
-        self, place: Collection, ours: Document, minted_ms: int, limit: int
+        self, place: Collection, ours: Document, minted_ms: int, limit: int, within: str
     ) -> Sequence[tuple[str, int]]:
-        ahead = ours | {"minted_ahead_ms": {"$gt": minted_ms}}
+        """Senders with the latest; ``within`` is the path to where both stand: their document."""
+        ahead: Document = {
+            f"{within}minted_ahead_ms": {"$gt": minted_ms},
+            f"{within}sender": {"$type": "string"},
+        }
+        each: list[Document] = []
+        if within:
+            each = [{"$unwind": f"${within[:-1]}"}, {"$match": ahead}]
         cursor = place.aggregate(
             [
-                {"$match": ahead | {"sender": {"$type": "string"}}},
-                {"$group": {"_id": "$sender", "latest": {"$max": "$minted_ahead_ms"}}},
+                {"$match": ours | ahead},
+                *each,
+                {
+                    "$group": {
+                        "_id": f"${within}sender",
+                        "latest": {"$max": f"${within}minted_ahead_ms"},
+                    }
+                },
                 {"$sort": {"latest": -1}},
                 {"$limit": limit},
             ],
@@ -125,8 +175,31 @@ class MongoClientIds(MongoDatabase, ClientIdReader):
         return [(one["_id"], int(one["latest"])) for one in found]
 
 
-def _client_id_at(by: str, document: Document) -> ClientIdAt:
-    sender, client_id = document["sender"], document.get("client_id")
-    if not isinstance(sender, str) or not isinstance(client_id, str | None):
-        raise TypeError("not a record of chatsvc")
-    return ClientIdAt(int(document[by], 16), sender, client_id)
+def _of_request(key: tuple[str, str, str]) -> Document:
+    """The condition that one of a document's requests has this key."""
+    sender, channel, client_id = key
+    # As one element: else the index would be searched by one of the two alone.
+    return {
+        "channel": channel,
+        "requests": {"$elemMatch": {"client_id": client_id, "sender": sender}},
+    }
+
+
+def _request_digest(document: Document, key: tuple[str, str, str]) -> bytes:
+    sender, _, client_id = key
+    return next(
+        bytes(one["digest"])
+        for one in document["requests"]
+        if (one["sender"], one["client_id"]) == (sender, client_id)
+    )
+
+
+def _client_ids_at(by: str, document: Document) -> list[ClientIdAt]:
+    """What a record was sent under, and each of the requests that became it."""
+    position = int(document[by], 16)
+    sent = [(document["sender"], document.get("client_id"))]
+    sent += [(one["sender"], one["client_id"]) for one in document.get("requests", ())]
+    for sender, client_id in sent:
+        if not isinstance(sender, str) or not isinstance(client_id, str | None):
+            raise TypeError("not a record of chatsvc")
+    return [ClientIdAt(position, *one) for one in sent]

@@ -12,9 +12,10 @@ from pymongo import ASCENDING, DESCENDING, ReplaceOne, UpdateOne
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.storage.client_ids import letter_key
+from chatsvc.storage.letter_records import record_of
 from chatsvc.storage.mongo.collections import CollectionNames, our_ids
 from chatsvc.storage.mongo.connection import SIMPLE, Collection, MongoConnection
-from chatsvc.storage.mongo.documents import Document
+from chatsvc.storage.mongo.documents import Document, request_documents
 from chatsvc.storage.ports.dead_letters import DeadLetter, DeadLetters
 
 _PART_BYTES: Final = 8 * 1024 * 1024
@@ -28,7 +29,7 @@ class MongoDeadLetters(DeadLetters):
 
     A document has ``_id``, ``code``, ``reason``, ``at``, ``size`` and ``data``, or the number
     of ``parts`` that are found as ``<_id>:<n>`` beside it; and the key of the record, as
-    :class:`~chatsvc.storage.client_ids.LetterKey` names it.
+    :class:`~chatsvc.storage.client_ids.LetterKey` names it, with the ``requests`` in it.
     """
 
     def __init__(self, connection: MongoConnection, names: CollectionNames) -> None:
@@ -145,4 +146,8 @@ class MongoDeadLetters(DeadLetters):
 
 def _key_fields(letter: DeadLetter) -> Document:
     key = letter_key(letter)._asdict()
-    return {name: value for name, value in key.items() if value is not None}
+    fields: Document = {name: value for name, value in key.items() if value is not None}
+    record = record_of(letter)
+    if record is not None and record.keys:
+        fields |= {"channel": record.channel, "requests": request_documents(record)}
+    return fields

@@ -13,6 +13,11 @@ large set stand in its conversation's document alone, and a body is composed wit
 read. Documents of version 1 have both lists, whoever they are for; what a large set had then was
 taken out by the upgrade.
 
+A record that several requests became (``Record.keys``) has their keys as ``requests``. In a
+collection of their own they would be a hundred documents with three index entries each, written
+before the record or after it; here they are a hundred entries of one index, in the same write. Only
+such documents are in that index, so that it costs the others nothing.
+
 A record of a group or a room (:mod:`chatsvc.core.membership`) has an ``audience`` only where it
 names whom it is for, and otherwise its channel once more, as ``for_members``: an index finds what
 is for all members and nothing else (``docs/decisions/0023``). Messages there name no participants.
@@ -39,7 +44,7 @@ from chatsvc.core.message import MESSAGE
 from chatsvc.core.page import Bounds, Entry
 from chatsvc.core.record import Record
 from chatsvc.storage.bodies import DecodedRecord
-from chatsvc.storage.client_ids import minted_ahead_ms
+from chatsvc.storage.client_ids import minted_ahead_ms, requests_in
 from chatsvc.storage.ports.messages import Rejection
 
 Document = dict[str, Any]
@@ -130,7 +135,17 @@ def common_fields(record: Record) -> Document:
         ahead = minted_ahead_ms(record)
         if ahead is not None:
             fields["minted_ahead_ms"] = ahead
+    if record.keys:
+        fields["requests"] = request_documents(record)
     return fields
+
+
+def request_documents(record: Record) -> list[Document]:
+    """The requests that became a record, in its document: one write, and they go with it."""
+    return [
+        {name: value for name, value in one._asdict().items() if value is not None}
+        for one in requests_in(record)
+    ]
 
 
 def has_audience(record: Record) -> bool:

@@ -32,11 +32,15 @@ RANGES: Final = 200
 
 
 class Source(NamedTuple):
-    """A collection of records, the field of their ids, and what a document of it holds."""
+    """A collection of records, the field of their ids, and what a document of it holds.
+
+    ``fields`` are those that are read; ``None``: all.
+    """
 
     collection: Collection
     by: str
     entry: Callable[[Document, PeopleOf], Entry | None]
+    fields: Document | None = None
 
 
 class MongoEntries(MongoDatabase):
@@ -46,7 +50,7 @@ class MongoEntries(MongoDatabase):
         """The one that has this id."""
         query = {source.by: format_id(record_id)}
         found = await self._connection.read(
-            lambda: source.collection.find_one(query, collation=SIMPLE)
+            lambda: source.collection.find_one(query, source.fields, collation=SIMPLE)
         )
         if not found:
             return None
@@ -139,6 +143,7 @@ class MongoEntries(MongoDatabase):
             rest,
             partial(_entry, source.entry, known),
             _body_size,
+            fields=source.fields,
             prepare=lambda documents: self._large_sets.look_up(documents, known),
             index=_index_for(query),
         )

@@ -41,6 +41,32 @@ def _key_index(by: str) -> IndexModel:
     )
 
 
+def _request_indexes(by: str) -> tuple[IndexModel, IndexModel]:
+    """Those of the requests that became one record; only such documents are in them.
+
+    All fields but ``requests`` are single values, so that the first of a key comes first here, too.
+    """
+    return (
+        IndexModel(
+            [
+                ("channel", ASCENDING),
+                ("requests.client_id", ASCENDING),
+                ("requests.sender", ASCENDING),
+                (by, ASCENDING),
+            ],
+            name="requests",
+            partialFilterExpression={"requests": {"$exists": True}},
+            collation=SIMPLE,
+        ),
+        IndexModel(
+            [("requests.minted_ahead_ms", ASCENDING)],
+            name="requests_minted_ahead",
+            partialFilterExpression={"requests.minted_ahead_ms": {"$exists": True}},
+            collation=SIMPLE,
+        ),
+    )
+
+
 def _members_index(by: str) -> IndexModel:
     """The index of records that are for all members of a group or a room."""
     return IndexModel(
@@ -137,7 +163,7 @@ async def bring_up(connection: MongoConnection, names: CollectionNames, *, upgra
         raise version_too_new("the store", meta["v"], len(STEPS))
     found = version_of(meta)
     if found == len(STEPS):
-        await _make_member_indexes(connection, names)
+        await _make_latest_indexes(connection, names)
         return str(meta["identity"])
     # Where its own document was lost, what else is there says that it is no fresh store.
     old = found > 0 or await _has_conversations(connection, names)
@@ -220,16 +246,20 @@ async def _keep_large_sets_by_conversation(
     await _create(connection, names.messages, [_INBOX_INDEX])
     await _create(connection, names.changes, _CHANGE_INDEXES)
     await _create(connection, names.conversations, [_LARGE_SET_INDEX])
-    await _make_member_indexes(connection, names)
+    await _make_latest_indexes(connection, names)
     if old:
         await from_version_2.upgrade(connection, names)
 
 
-async def _make_member_indexes(connection: MongoConnection, names: CollectionNames) -> None:
-    """At every opening: queries name one of them, and fail where it was dropped."""
-    await _create(connection, names.messages, [_members_index("_id")])
-    await _create(connection, names.changes, [_members_index("id")])
+async def _make_latest_indexes(connection: MongoConnection, names: CollectionNames) -> None:
+    """At every opening: queries name one of them, and fail where it was dropped.
+
+    A store of this version from before its release lacks the others.
+    """
+    await _create(connection, names.messages, [_members_index("_id"), *_request_indexes("_id")])
+    await _create(connection, names.changes, [_members_index("id"), *_request_indexes("id")])
     await _create(connection, names.state, _STATE_INDEXES)
+    await _create(connection, names.dead_letters, _request_indexes("_id"))
 
 
 async def _create(connection: MongoConnection, name: str, indexes: Sequence[IndexModel]) -> None:

@@ -30,5 +30,6 @@ class MongoRecords(MongoMessages, RecordReader):
         return await self._count_user_entries(user, bounds, self._sources())
 
     def _sources(self) -> list[Source]:
-        changes = Source(self._read_changes, "id", change_entry)
+        # Of a hundred requests the keys are larger than the body that a page is bounded by.
+        changes = Source(self._read_changes, "id", change_entry, {"requests": 0})
         return [self._message_source(), changes]

@@ -42,6 +42,7 @@ class MongoScan(MongoRecords, RecordScan):
             bounds,
             convert,
             lambda one: len(one.body),
+            fields=source.fields,
             prepare=partial(self._large_sets.look_up, known=known),
         )
 

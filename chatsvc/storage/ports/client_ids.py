@@ -1,5 +1,8 @@
 """The port by which records are found by their ``client_id``, messages and changes.
 
+A record that several requests became (``Record.keys``) is found by the key of each, as by its own:
+for as long as it is there, and as a dead letter. They are there when the record is.
+
 Of a kind that is ``latest`` (:mod:`chatsvc.core.kinds`) the newest alone is there to be found.
 """
 
@@ -24,7 +27,10 @@ class PastClientIds(NamedTuple):
 
 
 class ClientIdAt(NamedTuple):
-    """Who sent the record of this id, and its ``client_id``, if it has one."""
+    """Who sent the record of this id, and its ``client_id``, if it has one.
+
+    Or who sent one of the requests that became it, and that request's.
+    """
 
     id: int
     sender: str
@@ -44,7 +50,7 @@ class ClientIdReader(Protocol):
         after: int = 0,
         dead_letters: bool = True,
     ) -> tuple[int, bytes] | None:
-        """Id and digest of the first record under this key.
+        """Id of the first record under this key, and the digest that it has of it.
 
         Args:
             after: only records above this id count.
@@ -63,4 +69,7 @@ class ClientIdReader(Protocol):
 
     @abc.abstractmethod
     async def client_ids_above(self, after: int, limit: int) -> Sequence[ClientIdAt]:
-        """Of the oldest records above an id, ascending; dead letters do not count."""
+        """Of the oldest ``limit`` records above an id, ascending; dead letters do not count.
+
+        Each has an entry, and one for each request that became it.
+        """

@@ -31,7 +31,7 @@ def changes_of(projection: Projection, record: Record) -> list[RowChange]:
     if record.kind not in projection.kinds:
         return []
     if record.touches or record.state is not None or record.keys:
-        # No store keeps these: rows that are built from its records must be the same.
+        # No store gives these back: rows that are built from its records must be the same.
         record = msgspec.structs.replace(record, touches=(), state=None, keys=())
     try:
         if record.id > LAST_POSITION:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from chatsvc.core.kinds import Kinds
 from chatsvc.core.record import Record
 from chatsvc.storage.client_ids import minted_ahead_ms
-from chatsvc.storage.sqlite import inbox
+from chatsvc.storage.sqlite import inbox, requests
 from chatsvc.storage.sqlite.conversations import Stored
 from chatsvc.storage.sqlite.inbox import Listed
 from chatsvc.storage.sqlite.participants import decode_names, encode_names
@@ -93,5 +93,6 @@ def listed_users(conversation: Stored) -> tuple[str, ...]:
 
 
 def delete(db: sqlite3.Connection, ids: Sequence[int]) -> None:
-    """Remove rows of changes."""
+    """Remove rows of changes, with the requests that became them."""
+    requests.delete(db, ids)
     db.execute(f"DELETE FROM changes WHERE id IN {NAMED}", (json_list(ids),))

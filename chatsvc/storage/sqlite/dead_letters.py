@@ -9,6 +9,7 @@ from typing import Final
 
 from chatsvc.storage.client_ids import letter_key
 from chatsvc.storage.ports.dead_letters import DeadLetter, DeadLetters
+from chatsvc.storage.sqlite import requests
 from chatsvc.storage.sqlite.statements import MAX_ROW_ID, NAMED, json_list, transaction
 from chatsvc.storage.sqlite.threads import SqliteThreads
 
@@ -50,6 +51,7 @@ def put(db: sqlite3.Connection, letters: Sequence[DeadLetter]) -> None:
             " client_id, digest, minted_ahead_ms) VALUES (?,?,?,?,?,?,?,?,?,?)",
             [(*letter, *letter_key(letter)) for letter in letters],
         )
+        requests.put_letters(db, letters)
 
 
 def above(db: sqlite3.Connection, after: int, limit: int) -> list[DeadLetter]:
@@ -68,7 +70,10 @@ def newest(db: sqlite3.Connection) -> DeadLetter | None:
 
 def delete(db: sqlite3.Connection, ids: Sequence[int]) -> int:
     """Remove letters; how many there were."""
-    return db.execute(f"DELETE FROM dead_letters WHERE id IN {NAMED}", (json_list(ids),)).rowcount
+    with transaction(db):
+        requests.delete_letters(db, ids)
+        dropped = db.execute(f"DELETE FROM dead_letters WHERE id IN {NAMED}", (json_list(ids),))
+    return dropped.rowcount
 
 
 def count(db: sqlite3.Connection) -> int:

@@ -59,6 +59,8 @@ def check_version(db: sqlite3.Connection) -> int:
 def bring_up(db: sqlite3.Connection, *, upgrades: bool = False) -> None:
     """Make the tables, or upgrade older ones.
 
+    A file of this version from before its release gets the tables that it lacks.
+
     In one transaction where the store is small. A large one is upgraded in many, and an upgrade
     that was ended halfway goes on where it was.
 
@@ -77,6 +79,10 @@ def bring_up(db: sqlite3.Connection, *, upgrades: bool = False) -> None:
             if check_version(db) != VERSION:
                 while found_version(db) != VERSION:
                     _step(db)
+    if tables.lacks_requests(db):
+        with transaction(db):
+            if tables.lacks_requests(db):
+                tables.make_requests(db)
 
 
 def _upgrade(db: sqlite3.Connection) -> None:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from chatsvc.core.membership import is_member_channel
 from chatsvc.storage.ports.messages import MessagePurger
-from chatsvc.storage.sqlite import changes, inbox
+from chatsvc.storage.sqlite import changes, inbox, requests
 from chatsvc.storage.sqlite.connection import SqliteFile
 from chatsvc.storage.sqlite.inbox import Listed
 from chatsvc.storage.sqlite.participants import decode_names, participants_in
@@ -33,6 +33,7 @@ class _Old(NamedTuple):
     row_class: int
     conversation: int
     named: tuple[str, ...]
+    requests: int
 
 
 class _Conversation(NamedTuple):
@@ -65,7 +66,8 @@ def purge(db: sqlite3.Connection, before_id: int, limit: int) -> int:
 
 def _oldest(db: sqlite3.Connection, before_id: int, limit: int) -> list[_Old]:
     query = " UNION ALL ".join(
-        f"SELECT * FROM (SELECT id, {row_class}, conversation, named FROM {table}"
+        f"SELECT * FROM (SELECT id, {row_class}, conversation, named,"
+        f" (SELECT count(*) FROM requests q WHERE q.id = r.id) FROM {table} r"
         " WHERE id < :before ORDER BY id LIMIT :limit)"
         for row_class, table in ((MESSAGE_ROW, "messages"), (CHANGE_ROW, "changes"))
     )
@@ -74,8 +76,8 @@ def _oldest(db: sqlite3.Connection, before_id: int, limit: int) -> list[_Old]:
         {"before": min(before_id, MAX_ROW_ID), "limit": limit},
     )
     return [
-        _Old(record_id, row_class, conversation, decode_names(named) if named else ())
-        for record_id, row_class, conversation, named in found
+        _Old(record_id, row_class, conversation, decode_names(named) if named else (), requests)
+        for record_id, row_class, conversation, named, requests in found
     ]
 
 
@@ -103,6 +105,7 @@ def _bounded(old: Sequence[_Old], held: Mapping[int, _Conversation]) -> list[_Ol
         conversation = held[one.conversation]
         ends = one.id == conversation.last_record
         rows += 1 + len(conversation.listed(one).users) + len(conversation.users) * ends
+        rows += one.requests
         if taken and rows > PURGED_ROWS:
             break
         taken.append(one)
@@ -113,8 +116,9 @@ def _delete_records(
     db: sqlite3.Connection, old: Sequence[_Old], held: Mapping[int, _Conversation]
 ) -> None:
     inbox.delete(db, [held[one.conversation].listed(one) for one in old])
-    ids = json_list(one.id for one in old if one.row_class == MESSAGE_ROW)
-    db.execute(f"DELETE FROM messages WHERE id IN {NAMED}", (ids,))
+    ids = [one.id for one in old if one.row_class == MESSAGE_ROW]
+    requests.delete(db, ids)
+    db.execute(f"DELETE FROM messages WHERE id IN {NAMED}", (json_list(ids),))
     changes.delete(db, [one.id for one in old if one.row_class == CHANGE_ROW])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from chatsvc.core.kinds import Kinds
 from chatsvc.core.record import Record
 from chatsvc.storage.client_ids import minted_ahead_ms
-from chatsvc.storage.sqlite import changes, conversations, inbox
+from chatsvc.storage.sqlite import changes, conversations, inbox, requests
 from chatsvc.storage.sqlite.conversations import Stored
 from chatsvc.storage.sqlite.inbox import Listed
 from chatsvc.storage.sqlite.participants import cut_body, encode_names
@@ -30,6 +30,7 @@ def insert(
         others = changes.replace_latest(db, others, stored, kinds)
         changes.insert(db, others, stored, kinds)
     _insert_messages(db, counted, stored)
+    requests.insert(db, [*counted, *others] if others else counted, stored)
     listed: list[Listed] = []
     ends: dict[int, tuple[int, int]] = {}
     for row_class, placed in ((MESSAGE_ROW, counted), (CHANGE_ROW, others)):

@@ -128,6 +128,33 @@ CREATE TABLE filters (
 ) WITHOUT ROWID;
 """
 
+# The requests that became one record, each under its key, by the record's id and by the key. As the
+# rows are the primary key's, the index by key ends in the record's id. Those of a dead letter have
+# the channel's key: its conversation may not be there.
+_REQUESTS: Final = """
+CREATE TABLE requests (
+    id INTEGER NOT NULL,
+    client_id TEXT NOT NULL,
+    sender TEXT NOT NULL,
+    conversation INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    minted_ahead_ms INTEGER,
+    PRIMARY KEY (id, client_id, sender)
+) WITHOUT ROWID;
+CREATE INDEX request_key ON requests (client_id, sender, conversation);
+CREATE INDEX request_ahead ON requests (minted_ahead_ms) WHERE minted_ahead_ms IS NOT NULL;
+CREATE TABLE dead_letter_requests (
+    id INTEGER NOT NULL,
+    client_id TEXT NOT NULL,
+    sender TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    minted_ahead_ms INTEGER,
+    PRIMARY KEY (id, client_id, sender)
+) WITHOUT ROWID;
+CREATE INDEX dead_letter_request_key ON dead_letter_requests (client_id, sender, channel);
+"""
+
 _DEAD_LETTERS: Final = """
 CREATE TABLE dead_letters (
     id INTEGER PRIMARY KEY,
@@ -156,6 +183,12 @@ def make_record_tables(db: sqlite3.Connection) -> None:
     """Make those that version 3 brought: all but the dead letters'."""
     execute_each(db, _TABLES)
     execute_each(db, _STATE)
+    make_requests(db)
+
+
+def make_requests(db: sqlite3.Connection) -> None:
+    """Make those of the requests that became one record."""
+    execute_each(db, _REQUESTS)
 
 
 def execute_each(db: sqlite3.Connection, statements: str) -> None:
@@ -173,3 +206,8 @@ def has_table(db: sqlite3.Connection, name: str) -> bool:
 def is_before_release(db: sqlite3.Connection) -> bool:
     """Whether the tables are those of version 3 as they were before its release."""
     return has_table(db, "conversation_ends") and not has_table(db, "memberships")
+
+
+def lacks_requests(db: sqlite3.Connection) -> bool:
+    """Whether the tables are those of version 3 without the requests that became one record."""
+    return has_table(db, "memberships") and not has_table(db, "requests")

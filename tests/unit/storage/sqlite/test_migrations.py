@@ -7,10 +7,12 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chatsvc.core.errors import ConfigurationError, VersionTooNew
 from chatsvc.core.ids import id_ms
+from chatsvc.core.membership import RequestKey
 from chatsvc.core.record import pack
 from chatsvc.storage import store_versions
 from chatsvc.storage.ports.dead_letters import DeadLetter
@@ -21,9 +23,11 @@ from chatsvc.storage.sqlite.migrations import bring_up, check_version, found_ver
 from chatsvc.storage.sqlite.tables import VERSION
 from chatsvc.storage.sqlite.watermark import meta
 from testkit.client_ids import uuid7_at
-from testkit.groups import group_message, joined
+from testkit.groups import GROUP, group_message, joined
 from testkit.old_stores import IDENTITY, old_store, put_messages
 from testkit.records import KINDS, record, records
+
+NAMES = "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
 
 
 @pytest.fixture
@@ -76,19 +80,35 @@ def test_a_file_between_two_releases_is_refused(
         check_version(db)
 
 
+@pytest.mark.parametrize("upgrades", [True, False])
+def test_a_file_without_the_tables_of_requests_gets_them(
+    db: sqlite3.Connection, upgrades: bool
+) -> None:
+    bring_up(db)
+    writes.write_records(db, [joined(1, "alice")], KINDS)
+    made = db.execute(NAMES).fetchall()
+    for table in ("requests", "dead_letter_requests"):
+        db.execute(f"DROP TABLE {table}")
+    bring_up(db, upgrades=upgrades)
+    assert db.execute(NAMES).fetchall() == made
+    keys = (RequestKey("bob", "k", b"digest"),)
+    late = msgspec.structs.replace(joined(2, "bob"), keys=keys)
+    assert writes.write_records(db, [late], KINDS) == []
+    assert sqlite_client_ids.find_client_id(db, ("bob", GROUP, "k")) == (late.id, b"digest")
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_an_upgraded_store_has_the_tables_of_a_new_one(
     db: sqlite3.Connection, tmp_path: Path, version: int
 ) -> None:
     bring_up(db)
-    names = "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
-    made = db.execute(names).fetchall()
+    made = db.execute(NAMES).fetchall()
     path = tmp_path / "store.db"
     with old_store(path, version):
         pass
     upgraded = sqlite3.connect(path, isolation_level=None)
     bring_up(upgraded)
-    assert upgraded.execute(names).fetchall() == made
+    assert upgraded.execute(NAMES).fetchall() == made
     assert writes.write_records(upgraded, [joined(1, "alice"), group_message(2)], KINDS) == []
     upgraded.close()
 

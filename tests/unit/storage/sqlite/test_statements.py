@@ -12,6 +12,7 @@ from chatsvc.storage.sqlite import client_ids as sqlite_client_ids
 from chatsvc.storage.sqlite import listing, membership, walks
 from chatsvc.storage.sqlite import messages as sqlite_messages
 from chatsvc.storage.sqlite import records as sqlite_records
+from chatsvc.storage.sqlite import requests as sqlite_requests
 from chatsvc.storage.sqlite import writes as sqlite_writes
 from chatsvc.storage.sqlite.migrations import bring_up
 from testkit.groups import GROUP, group_message, joined
@@ -40,13 +41,18 @@ def test_pages_walk_an_index_and_sort_nothing(path: Path, newest: bool) -> None:
     sqlite_messages.count_user(db, "alice", bounds)
     sqlite_client_ids.find_client_id(db, ("alice", "alice,bob", "k"))
     sqlite_client_ids.client_ids_above(db, 1, 2)
+    sqlite_requests.delete(db, [1])
+    sqlite_requests.delete_letters(db, [1])
     sqlite_messages.message(db, 1)
     sqlite_messages.head(db)
     db.set_trace_callback(None)
+    statements = [one for one in statements if one not in ("BEGIN", "COMMIT")]
+    assert any("dead_letter_requests" in one for one in statements)
     statements += [
         "SELECT sender, minted_ahead_ms FROM messages WHERE minted_ahead_ms > 7",
         "SELECT sender, minted_ahead_ms FROM changes WHERE minted_ahead_ms > 7",
         "SELECT id FROM dead_letters WHERE client_id = 'k' AND sender = 'a' AND channel = 'a'",
+        "SELECT sender, minted_ahead_ms FROM requests WHERE minted_ahead_ms > 7",
     ]
     for statement in statements:
         expect_walk(db, statement, sorts="inbox" in statement)
@@ -63,6 +69,8 @@ TABLES = (
     "memberships",
     "channel_states",
     "filters",
+    "requests",
+    "dead_letter_requests",
 )
 
 
