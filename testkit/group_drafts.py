@@ -9,13 +9,14 @@ import msgspec
 
 from chatsvc.core.change import draft_change
 from chatsvc.core.kinds import Kind
-from chatsvc.core.membership import THIS_RECORD, Channel, Member, StateChange
+from chatsvc.core.membership import THIS_RECORD, Channel, Member, RequestKey, StateChange
 from chatsvc.core.message import draft_message
 from chatsvc.core.record import Draft
 from chatsvc.log.base import Appended, MessageLog
 from chatsvc.log.deciding import Deciding, Decision
 from chatsvc.log.guards import Guard
 from chatsvc.log.merging import Merged, Merging
+from chatsvc.storage.history.repeats import Repeats
 
 GROUP: Final = ",g:team"
 MEMBER: Final = Kind(name="member", blockable=False)
@@ -46,6 +47,12 @@ def joining(*users: str, channel: str = GROUP, role: str = "member") -> Draft:
     """These users become members, who see what follows."""
     rows = (Member(user, THIS_RECORD, 0, role, THIS_RECORD) for user in users)
     return member_change(*rows, channel=channel)
+
+
+def wish_to_join(user: str, client_id: str | None = None, *, channel: str = GROUP) -> Draft:
+    """One user's join, as it would be without others."""
+    row = Member(user, THIS_RECORD, 0, "member", THIS_RECORD)
+    return member_change(row, channel=channel, sender=user, client_id=client_id)
 
 
 def leaving(*members: Member, channel: str = GROUP) -> Draft:
@@ -81,36 +88,51 @@ class Group:
         *,
         capacity: int = 1 << 30,
         merging: Merging | None = None,
+        repeats: Repeats | None = None,
     ) -> None:
         self._log = log
         self._channel = channel
         self._capacity = capacity
         self.merging = merging or Merging(Deciding(log))
         self.deciding = self.merging.deciding
+        self._repeats = repeats
 
-    async def join(self, user: str) -> list[Appended] | str:
+    async def join(self, user: str, client_id: str | None = None) -> list[Appended] | str:
         """What a join comes to: its record, or ``member``, or ``full``."""
-        return await self.merging.decide(group_key(self._channel), "join", user, self._join_all)
+        wish = wish_to_join(user, client_id, channel=self._channel)
+        first = await self._repeats.find(wish) if self._repeats is not None else None
+        if first is not None:
+            return [first]
+        return await self.merging.decide(group_key(self._channel), "join", wish, self._join_all)
 
-    def _join_all(self, users: Sequence[str]) -> Merged[str]:
+    def _join_all(self, wishes: Sequence[Draft]) -> Merged[list[Appended] | str]:
         channel = self._channel
         as_of, known = self._log.tail.head, self._log.state.channel(channel)
         places = self._capacity - (known.count if known is not None else 0)
         new: dict[str, None] = {}
-        answers: list[str | Exception | None] = []
-        for user in users:
+        requests: list[RequestKey] = []
+        answers: list[list[Appended] | str | Exception | None] = []
+        for wish in wishes:
+            user = wish.sender
             member = self._log.state.member(channel, user)
-            if member is not None and member.is_present:
+            first = self._repeats.remembered(wish) if self._repeats is not None else None
+            if first is not None:
+                answers.append([first] if isinstance(first, Appended) else first)
+            elif member is not None and member.is_present:
                 answers.append("member")
             elif user in new or len(new) < places:
                 new[user] = None
                 answers.append(None)
+                if wish.client_id is not None:
+                    requests.append(RequestKey(user, wish.client_id, wish.digest))
             else:
                 answers.append("full")
         if not new:
             return Merged(None, answers)
         keys = (group_key(channel), *(member_key(user, channel) for user in new))
-        draft = msgspec.structs.replace(joining(*new, channel=channel), touches=keys)
+        draft = msgspec.structs.replace(
+            joining(*new, channel=channel), touches=keys, keys=tuple(requests)
+        )
         return Merged(Decision([draft], Guard(as_of, keys)), answers)
 
     async def leave(self, user: str) -> list[Appended] | str:

@@ -38,6 +38,7 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.record import Draft, Record, compose_body
 from chatsvc.log.acknowledgements import Acknowledgements
 from chatsvc.log.guards import Guard
+from chatsvc.log.idempotency import Known
 from chatsvc.log.reconcile import EpochEntry, StoreState
 from chatsvc.log.state import LogState, StateExchange
 from chatsvc.log.tail import Tail
@@ -77,11 +78,14 @@ def check_together(drafts: Sequence[Draft]) -> None:
         raise ValueError("only the first draft of an append may have a client_id")
 
 
-def repeat_of(draft: Draft, first_id: int, first_digest: bytes) -> Appended:
+def repeat_of(
+    draft: Draft, first_id: int, first_digest: bytes, body: bytes | None = None
+) -> Appended:
     """Return what became of a draft whose key was used before.
 
-    The body is made anew: the same digest is the same content, and everything else in it
-    is the key or the id.
+    Without the first one's body it is made anew: the same digest is the same content, and
+    everything else in it is the key or the id. It lacks the number of members, which the log put
+    into the first, and what else stands in a record that several requests became.
 
     Raises:
         Conflict: the first message under this key has another content.
@@ -91,7 +95,9 @@ def repeat_of(draft: Draft, first_id: int, first_digest: bytes) -> Appended:
             "client_id must not be used again for another message in this conversation",
             extra={"id": format_id(first_id)},
         )
-    return Appended(first_id, compose_body(draft.kind, first_id, draft.rest), True)
+    if body is None:
+        body = compose_body(draft.kind, first_id, draft.rest)
+    return Appended(first_id, body, True)
 
 
 class LogCounts(NamedTuple):
@@ -156,6 +162,15 @@ class LogAppender(abc.ABC):
         If not, the record of an earlier use may be in the store alone: who appends under the
         key asks there first. Any other ``client_id`` than a UUIDv7 is asked about only for a
         window after the log has lost something; else one that is forgotten is a new one.
+        """
+
+    @abc.abstractmethod
+    def first_use(self, key: tuple[str, str, str]) -> Known | None:
+        """What the log itself remembers under a key, durable; ``None``: nothing.
+
+        Also under that of a request that became a record together with others, for which
+        :meth:`append_all` looks at no key but the record's own. Whoever decides on such requests
+        looks here in the step in which the decision is made.
         """
 
     @abc.abstractmethod

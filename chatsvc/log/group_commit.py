@@ -71,6 +71,7 @@ class GroupCommit:
             nothing may be taken of this sender.
         backlog: told of what waits.
         touches: what guards are compared with.
+        find: the record of an id, where it is in memory.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class GroupCommit:
         admit: Callable[[Draft], int],
         backlog: Backlog,
         touches: Touches,
+        find: Callable[[int], Record | None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._write = write
@@ -88,6 +90,7 @@ class GroupCommit:
         self._admit = admit
         self._backlog = backlog
         self._touches = touches
+        self._find = find
         self.keys = keys
         self.acknowledgements = Acknowledgements()
         self._queue: deque[Waiting] = deque()
@@ -160,7 +163,8 @@ class GroupCommit:
         self.repeats += 1
         known = self.keys.get(key)
         if known is not None:
-            follower.repeat(known.id, known.digest)
+            first = self._find(known.id)
+            follower.repeat(known.id, known.digest, first.body if first is not None else None)
         else:
             self._in_flight[key].followers.append(follower)
 
@@ -312,7 +316,7 @@ class GroupCommit:
                 if not waiting.future.done():  # its caller may have gone away meanwhile
                     waiting.future.set_result(answer)
                 for follower in waiting.followers:
-                    follower.repeat(record.id, record.digest)
+                    follower.repeat(record.id, record.digest, record.body)
 
     def _answer_failed(self, batch: Sequence[Waiting]) -> None:
         """Answer what has no answer yet: it is durable, and perhaps not published.

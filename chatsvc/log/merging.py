@@ -3,6 +3,11 @@
 Each join of a group reads and changes the group's key, so joins take turns. A thousand that wait
 would be a thousand commits; neighbours in the queue are decided together instead, and become one
 record.
+
+That record has the key of each request (``Record.keys``), so that a retry of any is found. Whoever
+decides looks for it twice (:mod:`chatsvc.storage.history.repeats`): before the request waits, where
+the store may have to be asked, and in the step in which it is decided, when what was in flight is
+known.
 """
 
 from __future__ import annotations

@@ -34,12 +34,12 @@ class Follower(NamedTuple):
     together: Together | None
     future: asyncio.Future[Any]
 
-    def repeat(self, first_id: int, first_digest: bytes) -> None:
-        """Resolve a retry of what is durable already."""
+    def repeat(self, first_id: int, first_digest: bytes, body: bytes | None) -> None:
+        """Resolve a retry of what is durable already; ``body`` is that of the first, if known."""
         if self.future.done():
             return
         try:
-            appended = repeat_of(self.draft, first_id, first_digest)
+            appended = repeat_of(self.draft, first_id, first_digest, body)
         except Conflict as exc:
             self.future.set_exception(exc)
         else:

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from chatsvc.core.ids import now_ms
+from chatsvc.log.local import maintenance
+from testkit.client_ids import uuid7_at
 from testkit.talking import Talk, talk
+from testkit.waiting import until
 from tests.integration.support.clubs import ClubService
 from tests.integration.support.clubs_http import (
     TEAM,
@@ -207,3 +211,50 @@ async def test_two_hundred_join_at_once_by_socket_and_http(service: ClubService)
     users = [user for frame in seen for user in frame["users"]]
     assert sorted(users) == sorted(f"user {at}" for at in range(200))
     assert seen[-1]["member_count"] == 201
+
+
+CLIENT_IDS = {f"user {at}": uuid7_at(now_ms(), at + 1) for at in range(60)}
+
+
+@pytest.mark.parametrize("since", ["at once", "not in memory", "the window is over", "a new log"])
+async def test_a_join_of_many_in_one_record_is_known_for_ever(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, since: str
+) -> None:
+    monkeypatch.setattr(maintenance, "_SECONDS", 0.05)
+    service = build(IDEMPOTENCY_SECONDS="1" if since == "the window is over" else "600")
+    await service.start()
+    await adopted(service)
+    posts = (post(service, user, "join", client_id=known) for user, known in CLIENT_IDS.items())
+    answers = dict(zip(CLIENT_IDS, await asyncio.gather(*posts), strict=True))
+    user, first = next(
+        (user, answer) for user, answer in answers.items() if len(answer[1]["record"]["users"]) > 2
+    )
+    assert first[1]["record"]["member_count"] > 2
+    await done(service, user, "leave")
+    key = (user, TEAM, CLIENT_IDS[user])
+    if since != "at once":
+        await stored(service)
+    if since == "the window is over":
+        await until(lambda: service.log.first_use(key) is None)
+    if since == "a new log":
+        await service.stop()
+        for file in (tmp_path / "data").glob("log.db*"):
+            file.unlink()
+        await service.start()
+        await adopted(service)
+        await until(lambda: not service.log.past_is_unknown)
+    head = service.log.tail.head
+    for _ in range(2):
+        assert await post(service, user, "join", client_id=CLIENT_IDS[user]) == first
+    assert service.log.tail.head == head
+    assert (await post(service, user, "say", content="x"))[0] == 403
+    other = uuid7_at(now_ms(), 99)
+    assert await done(service, user, "join", client_id=other) != first[1]["id"]
+
+
+async def test_a_join_that_is_sent_twice_at_once_is_one(service: ClubService) -> None:
+    client_id = uuid7_at(now_ms())
+    posts = (post(service, "alice", "join", client_id=client_id) for _ in range(20))
+    answers = await asyncio.gather(*posts)
+    assert [one == answers[0] for one in answers] == [True] * 20
+    assert answers[0][1]["record"]["member_count"] == 1

@@ -14,8 +14,9 @@ from chatsvc.features.messages.error_codes import ERROR_CODES
 from chatsvc.features.messages.metrics import metrics
 from chatsvc.features.messages.model import Message
 from chatsvc.features.messages.reading import History, MessageReader
-from chatsvc.features.messages.service import ClientIds, MessageService, Policy
+from chatsvc.features.messages.service import MessageService, Policy
 from chatsvc.log.base import MessageLog
+from chatsvc.storage.history.repeats import ClientIds
 
 
 class Reads(History, ClientIds, Protocol):

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
-from chatsvc.core.errors import FieldError, Forbidden, StoreUnavailable
+from chatsvc.core.errors import FieldError, Forbidden
 from chatsvc.core.limits import Limits
 from chatsvc.core.message import (
     check_client_id,
@@ -22,6 +22,7 @@ from chatsvc.core.participants import channel_key, normalize_participants
 from chatsvc.core.record import Draft
 from chatsvc.core.sized_cache import SizedCache
 from chatsvc.log.base import Appended, LogAppender, repeat_of
+from chatsvc.storage.history.repeats import ClientIds, forgotten_use
 
 KNOWN_NAMES: Final = 65_536
 """How many user ids the remembered sets of participants hold together."""
@@ -43,21 +44,6 @@ class AllowAll:
 
     def check(self, sender: str, participants: tuple[str, ...]) -> None:
         """Yes."""
-
-
-class ClientIds(Protocol):
-    """What the store knows of ``client_id``s that the log has forgotten."""
-
-    async def find_client_id(
-        self, sender: str, channel: str, client_id: str, *, after: int
-    ) -> tuple[int, bytes] | None:
-        """Id and digest of the first message under this key above an id.
-
-        Stored, or a dead letter.
-
-        Raises:
-            StoreUnavailable: it cannot be told now.
-        """
 
 
 class MessageService:
@@ -166,16 +152,8 @@ class MessageService:
         return await self._log.append(draft)
 
     async def _after_asking_store(self, draft: Draft, key: tuple[str, str, str]) -> Appended:
-        found = await self._client_ids.find_client_id(*key, after=self._log.used_above(key))
-        if found is None:
-            if not self._log.forgotten_are_stored:
-                raise StoreUnavailable(
-                    "the store is being filled again from the log: whether this client_id was "
-                    "used cannot be answered yet",
-                    retry_after=2.0,
-                )
-            return await self._log.append(draft)
-        return repeat_of(draft, *found)
+        found = await forgotten_use(self._log, self._client_ids, key)
+        return await self._log.append(draft) if found is None else repeat_of(draft, *found)
 
 
 def _not_a_participant() -> Forbidden:

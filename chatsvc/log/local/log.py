@@ -22,6 +22,7 @@ from chatsvc.log.backlog import FairShare, lists_bytes
 from chatsvc.log.base import AHEAD_SECONDS, Appended, EpochListener, LogCounts, MessageLog
 from chatsvc.log.group_commit import Done, GroupCommit
 from chatsvc.log.guards import Guard, Touches
+from chatsvc.log.idempotency import Known
 from chatsvc.log.local.elapsed import Instant
 from chatsvc.log.local.elapsed import now as elapsed_now
 from chatsvc.log.local.finishing import to_the_end
@@ -77,7 +78,7 @@ class LocalLog(MessageLog):
         self._loop = asyncio.get_running_loop()
         self._touches, self.state = Touches(forgotten=tail.head), opened.state
         self._commit = GroupCommit(
-            self._write, self._accepted, keys, self._admit, tail.backlog, self._touches
+            self._write, self._accepted, keys, self._admit, tail.backlog, self._touches, tail.get
         )
         self.acknowledgements = self._commit.acknowledgements
         self._closing = False
@@ -229,6 +230,9 @@ class LocalLog(MessageLog):
     def remembers(self, key: tuple[str, str, str]) -> bool:
         """Whether a record of this key is known, or being written."""
         return self._keys.get(key) is not None or self._commit.in_flight(key)
+
+    def first_use(self, key: tuple[str, str, str]) -> Known | None:
+        return self._keys.get(key)
 
     def used_above(self, key: tuple[str, str, str]) -> int:
         return self._keys.bounds.used_above(key[2])

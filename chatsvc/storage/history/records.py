@@ -110,6 +110,17 @@ class RecordHistory:
         messages = self._sources.channel_messages(channel, reader)
         return await self._page(_Sources(records, messages, shown, is_hidden), bounds, kinds)
 
+    async def body(self, record_id: int, *, reader: str) -> bytes | None:
+        """The JSON of one record, for a reader whom it is known to be for.
+
+        ``None`` where there is none, and while the store has yet to get it.
+        """
+        record = self._tail.get(record_id)
+        if record is not None:
+            return record.body
+        entry = await self._access.ask(reader, lambda: self._store.get_record(record_id))
+        return entry.body if entry is not None else None
+
     async def count_user(
         self, user: str, bounds: Bounds, kinds: AbstractSet[str] | None = None
     ) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from chatsvc.app.features import FeatureParts
 from chatsvc.core.errors import not_a_participant
 from chatsvc.core.ids import format_id
 from chatsvc.log.base import Appended
+from chatsvc.storage.history.repeats import Repeats
 from testkit.group_drafts import MEMBER, Group
 from tests.integration.support.extended_service import ExtendedService
 
@@ -39,13 +41,15 @@ class ClubRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     channel: str
     content: str = ""
+    client_id: str | None = None
 
 
 class Done(msgspec.Struct, kw_only=True):
-    """What it came to: the id of its record, or why there is none."""
+    """What it came to: its record and the id of that, or why there is none."""
 
     id: str = ""
     answer: str = ""
+    record: dict[str, Any] = {}
 
 
 class ClubJoin(msgspec.Struct, tag="club_join", forbid_unknown_fields=True, kw_only=True):
@@ -66,10 +70,11 @@ def clubs_feature(parts: FeatureParts) -> Feature:
     """Return the feature."""
 
     def group(channel: str) -> Group:
-        return Group(parts.log, channel, capacity=1000, merging=parts.merging)
+        repeats = Repeats(parts.log, parts.history, parts.history.records)
+        return Group(parts.log, channel, capacity=1000, merging=parts.merging, repeats=repeats)
 
     calls: dict[str, Callable[[Caller, ClubRequest], Awaitable[Outcome]]] = {
-        "join": lambda caller, request: group(request.channel).join(caller.user),
+        "join": lambda caller, request: group(request.channel).join(caller.user, request.client_id),
         "leave": lambda caller, request: group(request.channel).leave(caller.user),
         "say": lambda caller, request: group(request.channel).say(caller.user, request.content),
     }
@@ -118,7 +123,9 @@ def _operation(
 
 
 def _done(outcome: Outcome) -> Done:
-    return Done(answer=outcome) if isinstance(outcome, str) else Done(id=format_id(outcome[0].id))
+    if isinstance(outcome, str):
+        return Done(answer=outcome)
+    return Done(id=format_id(outcome[0].id), record=msgspec.json.decode(outcome[0].body))
 
 
 class ClubService(ExtendedService):

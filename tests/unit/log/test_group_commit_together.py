@@ -9,11 +9,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from chatsvc.core.errors import Conflict, LogUnavailable, Stale, TooManyRequests
+from chatsvc.core.membership import THIS_RECORD, Channel, Member
 from chatsvc.core.record import Draft
 from chatsvc.log import group_commit as commit
 from chatsvc.log.base import MAX_TOGETHER, Appended
 from chatsvc.log.guards import Guard
 from testkit.drafts import draft
+from testkit.group_drafts import member_change
 from tests.unit.support.commit_disk import Disk, turn
 
 
@@ -149,6 +151,21 @@ async def test_a_repeat_is_answered_with_the_first(disk: Disk) -> None:
         await disk.commit.append_all([draft("other", client_id="k")])
     assert [len(batch) for batch in disk.batches] == [2]
     assert disk.commit.repeats == 5
+
+
+async def test_a_repeat_has_what_the_log_put_into_the_first_while_that_is_in_memory(
+    disk: Disk,
+) -> None:
+    one = member_change(Member("alice", THIS_RECORD), state=Channel(3), client_id="k")
+    first, follower = disk.commit.append(one), disk.commit.append(one)
+    await turn()
+    disk.finish()
+    assert b'"member_count":3' in (await first).body
+    assert await follower == await disk.commit.append(one) == (await first)._replace(duplicate=True)
+    disk.records.clear()
+    again = await disk.commit.append(one)
+    assert (again.id, again.duplicate) == ((await first).id, True)
+    assert b"member_count" not in again.body
 
 
 async def test_a_repeat_of_a_plain_append_in_flight_is_answered_as_a_list(disk: Disk) -> None:

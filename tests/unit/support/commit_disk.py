@@ -35,8 +35,11 @@ class Disk:
         self.backlog = Backlog()
         self.touches = Touches(forgotten=0)
         self.commit = GroupCommit(
-            self.write, self.accepted, keys, self.admit, self.backlog, self.touches
+            self.write, self.accepted, keys, self.admit, self.backlog, self.touches, self.find
         )
+
+    def find(self, record_id: int) -> Record | None:
+        return next((one for one in self.records if one.id == record_id), None)
 
     def admit(self, draft: Draft) -> int:
         if self.refusal is not None:

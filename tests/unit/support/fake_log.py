@@ -9,12 +9,20 @@ from collections.abc import Set as AbstractSet
 
 from chatsvc.core.conversation import Conversation, ConversationPage
 from chatsvc.core.errors import Conflict, LogUnavailable, Stale, StoreUnavailable
-from chatsvc.core.ids import MAX_ID, format_id, next_id, now_ms, uuid7_ms
+from chatsvc.core.ids import MAX_ID, next_id, now_ms, uuid7_ms
 from chatsvc.core.page import Bounds, Entry, Page, RecordPage
 from chatsvc.core.record import Draft, Record, accept, moved
 from chatsvc.log.acknowledgements import Acknowledgements
-from chatsvc.log.base import Appended, EpochListener, LogCounts, MessageLog, check_together
+from chatsvc.log.base import (
+    Appended,
+    EpochListener,
+    LogCounts,
+    MessageLog,
+    check_together,
+    repeat_of,
+)
 from chatsvc.log.guards import Guard, Touches
+from chatsvc.log.idempotency import Known
 from chatsvc.log.reconcile import EpochEntry, StoreState
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.pages import entry_of
@@ -80,17 +88,18 @@ class FakeLog(MessageLog):
 
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
         future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-        known = self._keys.get(draft.key) if draft.key is not None else None
+        known = self.first_use(draft.key) if draft.key is not None else None
         self._repeats += known is not None
         refusal = self.refusal
         if refusal is not None:
             future.set_exception(refusal)
-        elif known is not None and known.digest != draft.digest:
-            future.set_exception(
-                Conflict("used for another content", extra={"id": format_id(known.id)})
-            )
         elif known is not None:
-            future.set_result(Appended(known.id, known.body, True))
+            first = self.tail.get(known.id)
+            body = first.body if first is not None else None
+            try:
+                future.set_result(repeat_of(draft, *known, body))
+            except Conflict as exc:
+                future.set_exception(exc)
         else:
             with self.acknowledgements:
                 future.set_result(self._accept([draft])[0])
@@ -120,6 +129,8 @@ class FakeLog(MessageLog):
             placed.append(accept(draft, next_id(last, now_ms())))
             if draft.key is not None:
                 self._keys[draft.key] = placed[-1]
+            for one in draft.keys:
+                self._keys[one.sender, draft.channel, one.client_id] = placed[-1]
         self.records += placed
         self.touches.settle(placed)
         self.tail.extend(placed)
@@ -128,6 +139,13 @@ class FakeLog(MessageLog):
     def knows_key(self, key: tuple[str, str, str]) -> bool:
         minted_ms = uuid7_ms(key[2])
         return key in self._keys or minted_ms is None or minted_ms >= self.keys_since
+
+    def first_use(self, key: tuple[str, str, str]) -> Known | None:
+        known = self._keys.get(key)
+        if known is None:
+            return None
+        merged = [one.digest for one in known.keys if (one.sender, one.client_id) == key[::2]]
+        return Known(known.id, merged[-1] if merged else known.digest)
 
     @property
     def window_start(self) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from chatsvc.core.record import Draft
 from chatsvc.log.base import Appended, LogAppender
 from chatsvc.log.guards import Guard
+from chatsvc.log.idempotency import Known
 from tests.unit.support.commit_disk import Disk, turn
 
 
@@ -44,6 +45,9 @@ class PumpedLog(LogAppender):
 
     def knows_key(self, key: tuple[str, str, str]) -> bool:
         return True
+
+    def first_use(self, key: tuple[str, str, str]) -> Known | None:
+        return self.disk.commit.keys.get(key)
 
     def used_above(self, key: tuple[str, str, str]) -> int:
         return 0
