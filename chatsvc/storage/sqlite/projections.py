@@ -1,9 +1,15 @@
-"""Rows of projections in the embedded store, written in the transaction of their records."""
+"""Rows of projections in the embedded store, written in the transaction of their records.
+
+Another process may begin a projection anew. It makes the table again, by which the version of the
+file's schema changes, also for whoever has the file open: what was folded under another schema is
+not counted for the rows that are there now.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from chatsvc.core.projection import NO_PROJECTIONS, Key, Projections
 from chatsvc.core.record import Record
@@ -24,6 +30,13 @@ from chatsvc.storage.sqlite.threads import SqliteThreads
 from chatsvc.storage.sqlite.watermark import watermark
 
 
+class LiveRows(NamedTuple):
+    """What was folded as it was stored, and the version of the schema under which it was."""
+
+    schema: int
+    range: LiveRange
+
+
 class ProjectionWrites:
     """Writes rows, each time within a transaction of the thread that writes.
 
@@ -35,10 +48,11 @@ class ProjectionWrites:
         self._projections = projections
         self.tables = {one.name: ProjectionTable(one) for one in projections}
         self._names = json_list(sorted(self.tables))
-        self._live: LiveRange | None = None
+        self._live: LiveRows | None = None
 
     def make(self, db: sqlite3.Connection) -> None:
         """Make the tables that are not there yet, or were declared otherwise."""
+        self._live = None  # it may be another file
         if not self.tables:
             return
         with transaction(db):
@@ -47,7 +61,6 @@ class ProjectionWrites:
             for name, table in self.tables.items():
                 if held.get(name) != table.projection.declared or not table.is_there(db):
                     table.make_anew(db)
-                    self._live = None
 
     def fold(self, records: Sequence[Record]) -> FoldedBatch:
         """Fold records that are about to be written."""
@@ -55,7 +68,7 @@ class ProjectionWrites:
 
     def write(
         self, db: sqlite3.Connection, changes: Mapping[str, Changes], records: Sequence[Record]
-    ) -> LiveRange | None:
+    ) -> LiveRows | None:
         """Write what a batch changes and move positions, in the transaction of its records.
 
         Args:
@@ -70,13 +83,14 @@ class ProjectionWrites:
         for name, changed in changes.items():
             self.tables[name].write(db, changed)
         begin, first = _watermark(db), records[0].id
-        if not begins_at_once(self._live, begin, first):
+        before = self._live_of_these_rows(db)
+        if not begins_at_once(before, begin, first):
             begin = max(begin, messages.newest_up_to(db, first - 1))
-        live = extended(self._live, begin, records[-1].id)
+        live = extended(before, begin, records[-1].id)
         self._settle(db, live)
-        return live
+        return LiveRows(_schema(db), live)
 
-    def committed(self, live: LiveRange | None) -> None:
+    def committed(self, live: LiveRows | None) -> None:
         """Note that the transaction was committed."""
         self._live = live
 
@@ -91,7 +105,7 @@ class ProjectionWrites:
                 " WHERE name = ? AND position >= ?",
                 (up_to, name, after),
             )
-            live = self._live
+            live = self._live_of_these_rows(db)
             if live is not None and _watermark(db) >= live.up_to:
                 self._settle(db, live)  # not where the store was put back
 
@@ -99,7 +113,6 @@ class ProjectionWrites:
         """See :meth:`~chatsvc.storage.ports.projections.ProjectionBuilding.begin_anew`."""
         with transaction(db):
             self.tables[name].make_anew(db)
-        self._live = None
 
     def purge(self, db: sqlite3.Connection, before_id: int, limit: int) -> int:
         """See :meth:`~chatsvc.storage.ports.projections.ProjectionBuilding.purge`."""
@@ -111,6 +124,10 @@ class ProjectionWrites:
             (self._names, _watermark(db), min(before_id, MAX_ROW_ID), limit),
         )
         return done.rowcount
+
+    def _live_of_these_rows(self, db: sqlite3.Connection) -> LiveRange | None:
+        live = self._live
+        return live.range if live is not None and live.schema == _schema(db) else None
 
     def _settle(self, db: sqlite3.Connection, live: LiveRange) -> None:
         db.execute(
@@ -165,6 +182,11 @@ class SqliteProjections(ProjectionStore):
 def _watermark(db: sqlite3.Connection) -> int:
     mark = watermark(db)
     return mark.position if mark is not None else 0
+
+
+def _schema(db: sqlite3.Connection) -> int:
+    (version,) = db.execute("PRAGMA schema_version").fetchone()
+    return int(version)
 
 
 def _position(db: sqlite3.Connection, name: str) -> int:

@@ -8,6 +8,7 @@ from chatsvc.core.projection import Projections
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.projections.builder import ProjectionBuilder
+from chatsvc.storage.projections.folding import fold
 from testkit.records import record
 from tests.contract.support.projected import BOTH, edit, rows_of
 from tests.contract.support.store_places import Open
@@ -66,3 +67,37 @@ async def test_what_a_store_has_above_its_watermark_is_folded(open_with: Open) -
     await move(store, edit(3).id)
     await ProjectionBuilder(store, NotedLog(), BOTH, pause_seconds=0).build()
     assert [row.key[1] for row in await rows_of(store)] == [2, 3]
+
+
+async def test_rows_that_another_process_began_anew_are_built_whole(open_with: Open) -> None:
+    """The one that writes has folded everything, from the first record on, and is not told."""
+    service, other = await open_with(BOTH), await open_with(BOTH)
+    for number in (1, 2):
+        await service.write([edit(number, ["put", ["a", number], {}])])
+        await move(service, edit(number).id)
+    await other.projections.begin_anew("things")
+    await service.write([edit(3, ["put", ["a", 3], {}])])
+    await move(service, edit(3).id)
+    assert await service.projections.position("things") == 0
+    assert await service.projections.position("senders") == edit(3).id
+    await ProjectionBuilder(service, NotedLog(), BOTH, pause_seconds=0).build()
+    assert await service.projections.position("things") == edit(3).id
+    assert [row.key[1] for row in await rows_of(service)] == [1, 2, 3]
+
+
+async def test_a_part_of_rows_that_another_process_drops_meanwhile_moves_no_position(
+    open_with: Open,
+) -> None:
+    """The builder has read its part, from the beginning or from further on."""
+    service, other = await open_with(BOTH), await open_with(BOTH)
+    for number in (1, 2):
+        await service.write([edit(number, ["put", ["a", number], {}])])
+        await move(service, edit(number).id)
+    await other.projections.begin_anew("things")
+    changes = fold(BOTH["things"], await service.scan(edit(1).id, edit(2).id, 9, 1 << 20))
+    await service.projections.catch_up("things", changes, edit(1).id, edit(2).id)
+    assert await service.projections.position("things") == 0
+    await service.write([edit(3, ["put", ["a", 3], {}])])
+    await move(service, edit(3).id)
+    await ProjectionBuilder(service, NotedLog(), BOTH, pause_seconds=0).build()
+    assert [row.key[1] for row in await rows_of(service)] == [1, 2, 3]
