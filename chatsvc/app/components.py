@@ -108,25 +108,26 @@ def build(resources: Resources, *, is_ready: Callable[[], bool]) -> Components:
     persister = _persister(resources)
     hub = _hub(log)
     rows = RowReader(store.projections, log.tail, resources.projections, access.ask)
+    builder = ProjectionBuilder(store, log, resources.projections, moved=rows.moved)
     offered = features(_feature_parts(resources, history, rows, hub))
     own = connection_commands(resources.authentication.verifier)
     commands = CommandTable((*commands_of(offered), *own))
     sockets = _sockets(resources, history, hub, commands)
     _connect_log(resources, sockets, hub)
-    report = health_report(log, persister, resources.probe, is_ready=is_ready)
+    report = health_report(log, persister, resources.probe, builder.status, is_ready=is_ready)
     runner = ProblemRunner(
         _application(resources, offered, sockets, commands, report),
         observe=metrics.requests.observe,
         stall_seconds=settings.socket_stall_seconds,
         keep_alive_seconds=settings.keep_alive_seconds,
     )
-    own_metrics = service_metrics(log, sockets, resources.probe, history)
+    own_metrics = service_metrics(log, sockets, resources.probe, history, builder.status)
     for metric in (*own_metrics, *(one for feature in offered for one in feature.metrics)):
         metrics.watch(metric)
     return Components(
         persister=persister,
         retention=Retention(store, log.tail, expiry),
-        builder=ProjectionBuilder(store, log, resources.projections, moved=rows.moved),
+        builder=builder,
         sockets=sockets,
         monitor=SocketMonitor(sockets),
         runner=runner,

@@ -8,12 +8,18 @@ from chatsvc.log.base import AHEAD_SECONDS, LogStatus
 from chatsvc.server.observability.health import Check, HealthReport
 from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.probe import StoreProbe
+from chatsvc.storage.projections.status import BuildingStatus
 
 _SEVERITY = ("ok", "degraded", "down")
 
 
 def health_report(
-    log: LogStatus, persister: Persister, probe: StoreProbe, *, is_ready: Callable[[], bool]
+    log: LogStatus,
+    persister: Persister,
+    probe: StoreProbe,
+    building: BuildingStatus,
+    *,
+    is_ready: Callable[[], bool],
 ) -> Callable[[], HealthReport]:
     """Return a function that asks each part; fast, and never waits.
 
@@ -27,6 +33,8 @@ def health_report(
             "store": _store_check(persister, probe),
             "clock": _clock_check(log.ahead_seconds),
         }
+        if building:
+            checks["projections"] = _projections_check(building)
         worst = max((check.status for check in checks.values()), key=_SEVERITY.index)
         return HealthReport(
             status=worst, durability=log.durability, checks=checks, ready=is_ready()
@@ -47,6 +55,11 @@ def _store_check(persister: Persister, probe: StoreProbe) -> Check:
     if probe.error is not None:
         return Check(status="degraded", detail=probe.error)
     return Check(status="ok")
+
+
+def _projections_check(building: BuildingStatus) -> Check:
+    trouble = building.trouble
+    return Check(status="degraded", detail=trouble) if trouble else Check(status="ok")
 
 
 def _clock_check(ahead_seconds: float) -> Check:

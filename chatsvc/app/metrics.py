@@ -14,15 +14,21 @@ from chatsvc.server.websocket.parts import SocketParts
 from chatsvc.storage.history.history import History
 from chatsvc.storage.persister.events import PersisterEvents
 from chatsvc.storage.probe import StoreProbe
+from chatsvc.storage.projections.status import BuildingStatus
 
 
 def service_metrics(
-    log: LogStatus, sockets: SocketParts, probe: StoreProbe, history: History
+    log: LogStatus,
+    sockets: SocketParts,
+    probe: StoreProbe,
+    history: History,
+    building: BuildingStatus,
 ) -> tuple[Metric, ...]:
-    """Return the metrics of the log, the store, the history and the sockets."""
+    """Return the metrics of the log, the store, projections, the history and the sockets."""
     return (
         *_log_metrics(log),
         Metric("store_up", "1 while the store answers, otherwise 0.", lambda: float(probe.up)),
+        *_projection_metrics(building),
         *_history_metrics(history),
         *_socket_metrics(sockets),
         Metric(
@@ -56,6 +62,29 @@ def _log_metrics(log: LogStatus) -> tuple[Metric, ...]:
             "client_ids removed before their time, because there were too many.",
             lambda: log.counts.keys_forgotten_early,
             "counter",
+        ),
+    )
+
+
+def _projection_metrics(building: BuildingStatus) -> tuple[Metric, ...]:
+    return (
+        Metric(
+            "projection_building",
+            "1 while a projection is behind the store's watermark, otherwise 0.",
+            lambda: building.building,
+            label="projection",
+        ),
+        Metric(
+            "projection_behind_seconds",
+            "Seconds from the oldest record that is not folded to the store's watermark.",
+            lambda: building.seconds_behind,
+            label="projection",
+        ),
+        Metric(
+            "projection_failing",
+            "1 while a projection cannot be built, otherwise 0.",
+            lambda: building.failing,
+            label="projection",
         ),
     )
 

@@ -7,7 +7,7 @@ functions, or registers their own counters with :meth:`Metrics.watch`.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from prometheus_client import (
@@ -78,8 +78,16 @@ class _Watched(Collector):
 
     def collect(self) -> Iterable[Metric]:
         for metric in self.metrics:
-            family = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-            yield family(f"chatsvc_{metric.name}", metric.text, value=metric.read())
+            kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+            labels = () if metric.label is None else (metric.label,)
+            family = kind(f"chatsvc_{metric.name}", metric.text, labels=labels)
+            found = metric.read()
+            if isinstance(found, Mapping):
+                for value, number in found.items():
+                    family.add_metric([value], number)
+            else:
+                family.add_metric([], found)
+            yield family
 
 
 class Metrics:

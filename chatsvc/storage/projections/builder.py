@@ -22,7 +22,8 @@ from chatsvc.storage.ports.dead_letters import HasDeadLetters
 from chatsvc.storage.ports.projections import HasProjections, RecordScan
 from chatsvc.storage.ports.watermark import StoreWatermark
 from chatsvc.storage.projections.folding import FoldFailed, fold
-from chatsvc.storage.projections.live_range import LAST_POSITION
+from chatsvc.storage.projections.progress import Progress, end_of
+from chatsvc.storage.projections.status import BuildingStatus
 
 STEP_RECORDS: Final = 500
 STEP_BYTES: Final = 1024 * 1024
@@ -67,7 +68,7 @@ class ProjectionBuilder:
         self._look_seconds = look_seconds
         self._purge_seconds = purge_seconds
         self._pause = pause_seconds
-        self._failed: dict[str, str] = {}
+        self.status = BuildingStatus(projections.names)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -85,25 +86,36 @@ class ProjectionBuilder:
     async def build(self) -> None:
         """Fold whatever the projections lack of what the store has.
 
-        One that cannot fold a record stays below it.
+        One that cannot fold a record stays below it, and holds up no other.
 
         Raises:
             StoreUnavailable: what is left is folded by the next call.
         """
         for one in self._projections:
-            steps = 0
             try:
-                while await self.step(one.name):
-                    steps += 1
-                    await asyncio.sleep(self._pause)
-            except FoldFailed as exc:
-                if self._failed.get(one.name) != str(exc):
-                    self._failed[one.name] = str(exc)
-                    _logger.error("projection_not_built", error=str(exc))
-                continue
-            self._failed.pop(one.name, None)
-            if steps:
-                _logger.info("projection_built", projection=one.name)
+                await self._build(one.name)
+            except StoreUnavailable:
+                raise
+            except Exception as exc:  # whatever it is, it is about this projection
+                foreseen = isinstance(exc, FoldFailed)
+                error = str(exc) if foreseen else type(exc).__name__
+                if self.status.failed(one.name, error):
+                    _logger.error(
+                        "projection_not_built",
+                        projection=one.name,
+                        error=error,
+                        exc_info=None if foreseen else exc,
+                    )
+
+    async def _build(self, name: str) -> None:
+        steps = 0
+        while await self.step(name):
+            self.status.succeeded(name)
+            steps += 1
+            await asyncio.sleep(self._pause)
+        self.status.succeeded(name)
+        if steps:
+            _logger.info("projection_built", projection=name)
 
     async def step(self, name: str) -> bool:
         """Fold the next part that a projection lacks; whether it lacked one.
@@ -113,12 +125,13 @@ class ProjectionBuilder:
             FoldFailed: it cannot fold a record.
         """
         store = self._store
-        mark = await store.watermark()
-        end = min(mark.position, LAST_POSITION) if mark is not None else 0
+        end = await end_of(store)
         position = await store.projections.position(name)
+        self.status.saw(name, Progress(position, end))
         if position >= end:
             return False
         records = await store.scan(position, end, STEP_RECORDS, STEP_BYTES)
+        self.status.saw(name, Progress(position, end, records[0].id if records else None))
         changes = fold(self._projections[name], records)
         up_to = records[-1].id if records else end
         await store.projections.catch_up(name, changes, position, up_to)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -33,6 +35,18 @@ def test_requests_are_a_histogram_with_cumulative_buckets() -> None:
         with_bound = tuple(sorted((*labels, ("le", bound))))
         assert found[f"{name}_bucket", with_bound] == count
     assert found[f"{name}_count", (*labels[:2], ("status", "404"))] == 1
+
+
+@pytest.mark.parametrize("kind", ["gauge", "counter"])
+def test_a_number_for_each_value_of_a_label(kind: Literal["gauge", "counter"]) -> None:
+    metrics = Metrics()
+    found = {"one": 1.0, "two": 2.0}
+    metrics.watch(Metric("rows", "Rows.", lambda: found, kind, label="projection"))
+    metrics.watch(Metric("none", "None.", dict, kind, label="projection"))
+    shown = {labels: value for (name, labels), value in samples(metrics.render()).items()
+             if name.startswith("chatsvc_rows")}  # fmt: skip
+    assert shown == {(("projection", "one"),): 1, (("projection", "two"),): 2}
+    assert "# TYPE chatsvc_none" in metrics.render().decode()
 
 
 def test_numbers_that_live_elsewhere_are_read_when_asked_for() -> None:

@@ -99,6 +99,69 @@ async def test_it_goes_on_after_a_store_that_was_unavailable_or_a_fold_that_fail
     await building.stop()
 
 
+@in_virtual_time
+async def test_what_it_sees_is_kept_for_operators(
+    store: MemoryStore,
+    log: NotedLog,
+    projections: Projections,
+    folding: Folding,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(builder_module, "STEP_RECORDS", 2)
+    building = ProjectionBuilder(store, log, projections)
+    status = building.status
+    await building.build()
+    assert (status.building, status.seconds_behind) == ({"one": 0}, {"one": 0})
+    assert status.trouble is None
+    await stored(store, 5)
+    assert await building.step("one")
+    assert (status.building, status.failing, status.lowest) == ({"one": 1}, {"one": 0}, 0)
+    assert status.trouble == "projection 'one' is being built, and its rows lack older records"
+    folding.broken = True
+    await building.build()
+    assert (status.building, status.failing) == ({"one": 1}, {"one": 1})
+    assert status.lowest == change(2).id
+    assert status.trouble is not None
+    assert status.trouble.startswith("projection 'one' cannot be built: projection 'one' cannot")
+    folding.broken = False
+    await building.build()
+    assert (status.building, status.failing, status.trouble) == ({"one": 0}, {"one": 0}, None)
+    assert status.lowest is None
+
+
+async def test_one_that_cannot_be_built_holds_up_no_other(
+    store: MemoryStore, log: NotedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever prevents it: here what nobody foresaw."""
+    key = (Column("channel", "text"),)
+    both = Projections(
+        Projection(name=name, version=1, kinds=("edit",), key=key, fold=lambda _: [])
+        for name in ("one", "two")
+    )
+    store = MemoryStore(kinds=KINDS, projections=both)
+    await store.write([change(1)])
+    store.mark = Mark(change(1).id, 1, "e", None, "", 0)
+    for one in both:
+        await store.projections.begin_anew(one.name)
+    position = store.projections.position
+
+    async def broken(name: str) -> int:
+        if name == "one":
+            raise ZeroDivisionError
+        return await position(name)
+
+    monkeypatch.setattr(store.projections, "position", broken)
+    building = ProjectionBuilder(store, log, both, pause_seconds=0)
+    with capture_logs() as lines:
+        await building.build()
+        await building.build()
+    assert [line["error"] for line in lines if line["log_level"] == "error"] == [
+        "ZeroDivisionError"
+    ]
+    assert building.status.failing == {"one": 1, "two": 0}
+    assert await position("two") == change(1).id
+
+
 async def test_without_a_projection_there_is_nothing_to_do(
     store: MemoryStore, log: NotedLog
 ) -> None:
