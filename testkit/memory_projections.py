@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chatsvc.core.projection import Key, Projections
 from chatsvc.core.record import Record
-from chatsvc.storage.ports.projections import ProjectionStore, StoredRows
+from chatsvc.storage.ports.projections import KeptProjection, ProjectionStore, StoredRows
 from chatsvc.storage.projections.folding import FoldedBatch
 from chatsvc.storage.projections.live_range import LiveRange, extended
 from chatsvc.storage.projections.row_state import Changes, RowState
@@ -108,6 +108,12 @@ class MemoryProjections(ProjectionStore):
     async def begin_anew(self, name: str) -> None:
         self._check()
         self.rows[name] = MemoryRows(self._projections[name].declared)
+
+    async def kept(self) -> Mapping[str, KeptProjection]:
+        self._check()
+        return {
+            name: KeptProjection(rows.declared, rows.position) for name, rows in self.rows.items()
+        }
 
     async def purge(self, before_id: int, limit: int) -> int:
         self._check()

@@ -10,6 +10,7 @@ import structlog
 
 from chatsvc.app.features import known_kinds, known_projections
 from chatsvc.core.errors import ChatError, StoreUnavailable
+from chatsvc.core.projection import Projections
 from chatsvc.log.base import MessageLog
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.reconcile import StoreState
@@ -25,16 +26,20 @@ STORE_START_SECONDS: Final = 5.0
 _logger = structlog.get_logger("chatsvc")
 
 
-def open_store(settings: Settings, *, upgrades: bool = False) -> MessageStore:
+def open_store(
+    settings: Settings, *, upgrades: bool = False, projections: Projections | None = None
+) -> MessageStore:
     """Return the store that the settings name, not opened yet. It takes every known kind.
 
     Args:
         settings: the settings.
         upgrades: whether opening it upgrades a store of any size, for as long as it takes.
+        projections: whose rows it keeps; ``None``: those of every feature.
 
     Raises:
         ConfigurationError: the MongoDB URI cannot be used.
     """
+    kept = known_projections() if projections is None else projections
     if settings.chosen_store == "mongodb":
         from chatsvc.storage.mongo.store import MongoStore  # a quarter of a second to import
 
@@ -44,12 +49,10 @@ def open_store(settings: Settings, *, upgrades: bool = False) -> MessageStore:
             settings.mongo_collection,
             upgrades=upgrades,
             kinds=known_kinds(),
-            projections=known_projections(),
+            projections=kept,
         )
     path = settings.data_path / "store.db"
-    return SqliteStore(
-        path, kinds=known_kinds(), projections=known_projections(), upgrades=upgrades
-    )
+    return SqliteStore(path, kinds=known_kinds(), projections=kept, upgrades=upgrades)
 
 
 async def check_store_version(settings: Settings) -> None:

@@ -35,6 +35,7 @@ _COMMANDS: Final = {
     "backup": "copy log and store; the service may be running",
     "restore": "restore a backup; the service must be stopped",
     "dead-letters": "messages that could not be stored; the service may be running",
+    "projections": "rows that are folded from records; the service may be running",
     "log": "the log on disk; the service must be stopped",
     "schema": "write openapi.json and asyncapi.json, the documents of the interface",
     "healthcheck": "check whether a running service answers",

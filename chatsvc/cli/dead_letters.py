@@ -14,6 +14,7 @@ import msgspec
 from chatsvc import logs
 from chatsvc.arguments import OneLineParser
 from chatsvc.cli.options import add_data, add_store, print_line, settings_from, warn_of_near_misses
+from chatsvc.cli.stores import existing_store
 from chatsvc.core.errors import ConfigurationError, LogDamaged, VersionTooNew
 from chatsvc.core.ids import format_id, parse_id
 from chatsvc.core.record import unpack
@@ -71,14 +72,7 @@ def _id(text: str) -> int:
 
 
 async def _act(settings: Settings, action: str, ids: Sequence[int]) -> int:
-    from chatsvc.app.backends import open_store
-
-    store = open_store(settings)
-    try:
-        if (await store.versions()).found == 0:
-            # A command that only reads must not create the store.
-            raise ConfigurationError(_no_store(settings))
-        await store.open()
+    async with existing_store(settings) as store:
         admin = DeadLetterAdmin(store)
         if action == "list":
             return await _list(admin)
@@ -87,8 +81,6 @@ async def _act(settings: Settings, action: str, ids: Sequence[int]) -> int:
         if action == "replay":
             return await _replay(admin, ids)
         return await _drop(admin, ids)
-    finally:
-        await store.close()
 
 
 async def _list(admin: DeadLetterAdmin) -> int:
@@ -159,12 +151,6 @@ async def _drop(admin: DeadLetterAdmin, ids: Sequence[int]) -> int:
     dropped = await admin.drop(ids)
     print_line(f"{dropped} dropped")
     return _missing(missing)
-
-
-def _no_store(settings: Settings) -> str:
-    if settings.chosen_store == "sqlite":
-        return f"DATA_DIR: there is no store in {settings.data_path}"
-    return f"MONGO_DB: there is no store in the database {settings.mongo_db}"
 
 
 def _missing(ids: Sequence[int]) -> int:

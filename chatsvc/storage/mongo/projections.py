@@ -22,12 +22,14 @@ from chatsvc.storage.mongo.connection import SIMPLE, MongoConnection
 from chatsvc.storage.mongo.documents import Document
 from chatsvc.storage.mongo.errors import cause_of, unavailable
 from chatsvc.storage.mongo.projection_rows import ProjectionRows
-from chatsvc.storage.ports.projections import ProjectionStore, StoredRows
+from chatsvc.storage.ports.projections import KeptProjection, ProjectionStore, StoredRows
 from chatsvc.storage.projections.folding import FoldedBatch
 from chatsvc.storage.projections.live_range import LiveRange, begins_at_once, extended
 from chatsvc.storage.projections.row_state import Changes
 
 _WATERMARK: Final = "watermark"
+_PREFIX: Final = "projection:"
+_AFTER_PREFIX: Final = "projection;"
 
 
 class _Found(NamedTuple):
@@ -138,6 +140,16 @@ class MongoProjections(ProjectionStore):
         documents, _ = await self._documents()
         await self._begin(name, documents.get(name))
 
+    async def kept(self) -> Mapping[str, KeptProjection]:
+        query = {"_id": {"$gte": _PREFIX, "$lt": _AFTER_PREFIX}}
+        found = await self._connection.read(
+            lambda: self._read_meta.find(query, collation=SIMPLE).to_list(None)
+        )
+        return {
+            one["_id"].removeprefix(_PREFIX): KeptProjection(one["declared"], int(one["position"]))
+            for one in found
+        }
+
     async def purge(self, before_id: int, limit: int) -> int:
         deleted = 0
         documents, watermark = await self._documents()
@@ -235,4 +247,4 @@ def _before(found: Document) -> int:
 
 
 def _document_id(name: str) -> str:
-    return f"projection:{name}"
+    return f"{_PREFIX}{name}"

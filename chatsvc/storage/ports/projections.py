@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from chatsvc.core.projection import Key
@@ -33,6 +33,13 @@ class StoredRows(NamedTuple):
 
     position: int
     rows: list[tuple[Key, RowState]]
+
+
+class KeptProjection(NamedTuple):
+    """What a store has of a projection: by which declaration, and folded up to where."""
+
+    declared: str
+    position: int
 
 
 class ProjectionReader(Protocol):
@@ -86,6 +93,13 @@ class ProjectionBuilding(Protocol):
 
 class ProjectionStore(ProjectionReader, ProjectionBuilding, Protocol):
     """Everything that an adapter does with projections beside writing records."""
+
+    @abc.abstractmethod
+    async def kept(self) -> Mapping[str, KeptProjection]:
+        """What the store has of every projection, by name.
+
+        Also of those of other programs, and of those that the store was opened without.
+        """
 
 
 class HasProjections(Protocol):

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from chatsvc.core.projection import Column, Key, Projection
+from chatsvc.storage.ports.projections import KeptProjection
 from chatsvc.storage.projections.key_text import key_text
 from chatsvc.storage.projections.row_state import Changes, RowState, prefixes
 from chatsvc.storage.sqlite.statements import NAMED, in_bulk, json_list
@@ -39,6 +40,14 @@ CREATE INDEX IF NOT EXISTS projection_removal_rev ON projection_removals (projec
 def make_shared(db: sqlite3.Connection) -> None:
     """Make the tables of positions and of removals."""
     execute_each(db, _SHARED)
+
+
+def kept(db: sqlite3.Connection) -> dict[str, KeptProjection]:
+    """Return what there is of each projection."""
+    if not has_table(db, "projections"):
+        return {}
+    found = db.execute("SELECT name, declared, position FROM projections")
+    return {name: KeptProjection(declared, position) for name, declared, position in found}
 
 
 class ProjectionTable:

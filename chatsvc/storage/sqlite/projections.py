@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from chatsvc.core.projection import NO_PROJECTIONS, Key, Projections
 from chatsvc.core.record import Record
-from chatsvc.storage.ports.projections import ProjectionStore, StoredRows
+from chatsvc.storage.ports.projections import KeptProjection, ProjectionStore, StoredRows
 from chatsvc.storage.projections.folding import FoldedBatch
 from chatsvc.storage.projections.live_range import LiveRange, begins_at_once, extended
 from chatsvc.storage.projections.row_state import Changes, RowState
 from chatsvc.storage.sqlite import messages
-from chatsvc.storage.sqlite.projection_tables import ProjectionTable, make_shared
+from chatsvc.storage.sqlite.projection_tables import ProjectionTable, kept, make_shared
 from chatsvc.storage.sqlite.statements import (
     MAX_ROW_ID,
     NAMED,
@@ -172,6 +172,9 @@ class SqliteProjections(ProjectionStore):
 
     async def begin_anew(self, name: str) -> None:
         await self._writer.run(lambda db: self._writes.begin_anew(db, name))
+
+    async def kept(self) -> Mapping[str, KeptProjection]:
+        return await self._readers.run(kept)
 
     async def purge(self, before_id: int, limit: int) -> int:
         if not self._tables:

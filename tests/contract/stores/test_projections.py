@@ -15,6 +15,7 @@ from chatsvc.core.record import Record
 from chatsvc.log.reconcile import Mark
 from chatsvc.storage.ports.message_store import MessageStore
 from chatsvc.storage.ports.messages import Rejection
+from chatsvc.storage.ports.projections import KeptProjection
 from chatsvc.storage.projections.builder import ProjectionBuilder
 from testkit.groups import group_change, group_message, joined
 from testkit.records import START, change, record
@@ -301,6 +302,19 @@ async def test_what_a_program_without_it_stored_is_folded_afterwards(open_with: 
     await builder(store).build()
     assert await store.projections.position("things") == at(3)
     assert [row.key[1] for row in await rows_of(store)] == [1, 2, 3]
+
+
+async def test_what_there_is_of_projections_is_told_to_a_program_without_them(
+    open_with: Open,
+) -> None:
+    none = await open_with(Projections())
+    assert await none.projections.kept() == {}
+    await persist(await open_with(BOTH), edit(1))
+    await open_with(Projections([projected.one_version(2)]))
+    assert await none.projections.kept() == {
+        "things": KeptProjection(projected.one_version(2).declared, 0),
+        "senders": KeptProjection(SENDERS.declared, at(1)),
+    }
 
 
 async def test_another_version_is_built_anew(open_with: Open) -> None:

@@ -89,7 +89,8 @@ def test_a_wrong_argument_is_one_line_that_names_it(
 
 
 @pytest.mark.parametrize(
-    "command", ["serve", "dev", "token", "config", "migrate", "dead-letters", "healthcheck"]
+    "command",
+    ["serve", "dev", "token", "config", "migrate", "dead-letters", "projections", "healthcheck"],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
