@@ -292,6 +292,14 @@ class StoreFeed(LogReader, StoreAttachment):
         """
 
     @abc.abstractmethod
+    def hold_touches(self, above: int | None) -> None:
+        """Rows of the store are folded only up to here; ``None``: up to what is stored.
+
+        What is decided by them is compared with what was touched since, so that is not
+        forgotten, as far as a bound goes (:mod:`chatsvc.log.guards`).
+        """
+
+    @abc.abstractmethod
     async def readmit(self, records: Sequence[Record]) -> None:
         """Place records anew, at the log's end: the store holds others under their ids.
 

@@ -31,6 +31,8 @@ from chatsvc.core.record import Draft, Record
 
 MAX_KEYS: Final = 65_536
 """How many touched keys are kept at most once their records are stored: 12 MB of short ones."""
+MAX_HELD_KEYS: Final = 4 * MAX_KEYS
+"""The same while a projection is behind what is stored: 48 MB of short ones."""
 FORGET_AT_ONCE: Final = 4096
 """How many keys are dropped in one call: a millisecond or two of the loop."""
 
@@ -49,12 +51,17 @@ class Touches:
         forgotten: the highest touch that is not known here: at a start the tail's head, so that
             a decision as of the head is not stale.
         max_keys: how many keys are kept of records that are stored.
+        max_held_keys: the same of those that are held.
     """
 
-    def __init__(self, forgotten: int, max_keys: int = MAX_KEYS) -> None:
+    def __init__(
+        self, forgotten: int, max_keys: int = MAX_KEYS, max_held_keys: int = MAX_HELD_KEYS
+    ) -> None:
         self.forgotten = forgotten
         """The highest touch that is not known any more, or never was."""
         self._max_keys = max_keys
+        self._max_held_keys = max_held_keys
+        self._held_above: int | None = None
         self._last: OrderedDict[str, int] = OrderedDict()  # the last touched at the end
         self._undecided: set[str] = set()
 
@@ -92,21 +99,33 @@ class Touches:
                 last[key] = record.id
                 last.move_to_end(key)
 
+    def hold(self, above: int | None) -> None:
+        """Hold the keys that were touched above a position, up to their own bound; ``None``: none.
+
+        Beyond that bound the oldest of them go, too: what is decided as of a position below is
+        stale then, whatever its keys are.
+        """
+        self._held_above = above
+
     def forget(self, stored: int) -> None:
         """Drop the keys beyond the bound that were touched the longest ago.
 
         None that was touched above ``stored``: what was decided from a store that is folded to
-        there must be found stale for it, and not for its age.
+        there must be found stale for it, and not for its age. And none that is held.
 
         A bounded number a call: call again.
         """
         last = self._last
         for _ in range(min(len(last) - self._max_keys, FORGET_AT_ONCE)):
             key, touched = next(iter(last.items()))
-            if touched > stored:
+            if touched > stored or self._is_held(touched):
                 return
             del last[key]
             self.may_have_missed(touched)
+
+    def _is_held(self, touched: int) -> bool:
+        above = self._held_above
+        return above is not None and touched > above and len(self._last) <= self._max_held_keys
 
     def __len__(self) -> int:
         """How many keys are known."""

@@ -15,7 +15,7 @@ from chatsvc.core.page import Bounds
 from chatsvc.core.record import Draft
 from chatsvc.log.base import MAX_TOGETHER, Appended, MessageLog
 from chatsvc.log.deciding import Deciding, Decision
-from chatsvc.log.guards import Guard
+from chatsvc.log.guards import FORGET_AT_ONCE, MAX_KEYS, Guard
 from testkit.drafts import draft
 from tests.contract.log_suite import ALL, EMPTY, Backend
 
@@ -142,6 +142,29 @@ class GuardSuite:
         await soon(log.append_all([draft("b")], Guard(touched.id, ("r",))))
         await soon(log.append_all([touching("c", "r")], Guard(log.tail.head, ("r",))))
         assert log.tail.page(Bounds(1))[0].touches == ("r",)
+
+    @pytest.mark.parametrize("held", [True, False])
+    async def test_rows_that_are_behind_are_decided_by_where_touches_are_held_for_them(
+        self, log: MessageLog, held: bool
+    ) -> None:
+        """Otherwise whatever is decided by them is stale until they are folded further."""
+        await log.attach_store(EMPTY)
+        folded_to = (await soon(log.append(draft("a")))).id
+        log.hold_touches(folded_to if held else None)
+        many = [tuple(f"m/{at}/{n}" for n in range(512)) for at in range(MAX_KEYS // 512 + 9)]
+        touched = await soon(log.append_all([touching("b", *keys) for keys in many]))
+        for _ in range(MAX_KEYS // FORGET_AT_ONCE):
+            log.advance_watermark(log.tail.head)
+        untouched, first = (Guard(folded_to, (key,)) for key in ("m/0/512", "m/0/511"))
+        with pytest.raises(Stale) as raised:
+            await soon(log.append_all([draft("c")], first))
+        assert raised.value.by == touched[0 if held else 8].id
+        if held:
+            await soon(log.append_all([draft("d")], untouched))
+            log.hold_touches(None)
+            log.advance_watermark(log.tail.head)
+        with pytest.raises(Stale):
+            await soon(log.append_all([draft("e")], untouched))
 
     async def test_what_a_record_touches_is_kept_with_it(self, backend: Backend) -> None:
         async with backend.died() as log:

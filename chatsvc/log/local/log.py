@@ -257,6 +257,9 @@ class LocalLog(MessageLog):
         self.tail.advance(watermark)
         self._touches.forget(self.tail.stored)
 
+    def hold_touches(self, above: int | None) -> None:
+        self._touches.hold(above)
+
     async def attach_store(self, store: StoreState) -> None:
         before = self.epoch, self._positions.store
         await self._positions.attach(store)

@@ -17,7 +17,7 @@ import structlog
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.core.projection import Projections
-from chatsvc.log.base import LogReader
+from chatsvc.log.base import StoreFeed
 from chatsvc.storage.ports.dead_letters import HasDeadLetters
 from chatsvc.storage.ports.projections import HasProjections, RecordScan
 from chatsvc.storage.ports.watermark import StoreWatermark
@@ -42,7 +42,8 @@ class ProjectionBuilder:
 
     Args:
         store: the store.
-        log: what it holds may be stored again, so the removals of that are kept.
+        log: what it holds may be stored again, so the removals of that are kept. It is told
+            from where on it has to know what was touched.
         projections: their declarations.
         moved: called when a position may have moved.
         look_seconds: how often to look whether one is behind.
@@ -53,7 +54,7 @@ class ProjectionBuilder:
     def __init__(
         self,
         store: BuildingStore,
-        log: LogReader,
+        log: StoreFeed,
         projections: Projections,
         *,
         moved: Callable[[], None] = lambda: None,
@@ -128,6 +129,7 @@ class ProjectionBuilder:
         end = await end_of(store)
         position = await store.projections.position(name)
         self.status.saw(name, Progress(position, end))
+        self._log.hold_touches(self.status.lowest)
         if position >= end:
             return False
         records = await store.scan(position, end, STEP_RECORDS, STEP_BYTES)

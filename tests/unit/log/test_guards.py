@@ -100,6 +100,37 @@ def test_none_goes_that_was_touched_above_what_is_stored(
     assert (len(touches), touches.forgotten) == (kept, forgotten)
 
 
+@pytest.mark.parametrize(
+    ("above", "kept", "forgotten"),
+    [(0, 4, 0), (9, 4, 0), (10, 3, 10), (19, 3, 10), (20, 2, 20), (99, 2, 20), (None, 2, 20)],
+)
+def test_none_goes_that_is_held_for_rows_that_are_behind(
+    above: int | None, kept: int, forgotten: int
+) -> None:
+    touches = Touches(forgotten=0, max_keys=2, max_held_keys=4)
+    settled(touches, record(10, "a"), record(20, "b"), record(30, "c"), record(40, "d"))
+    touches.hold(above)
+    touches.forget(stored=99)
+    assert (len(touches), touches.forgotten) == (kept, forgotten)
+    if above is not None:
+        assert touches.stale_by(Guard(max(above, forgotten), ("never touched",))) is None
+        touches.hold(None)
+        touches.forget(stored=99)
+        assert (len(touches), touches.forgotten) == (2, 20)
+
+
+@pytest.mark.parametrize(("stored", "kept", "forgotten"), [(9, 4, 0), (10, 3, 10), (99, 3, 10)])
+def test_beyond_their_bound_those_go_that_are_held_but_none_that_is_not_stored(
+    stored: int, kept: int, forgotten: int
+) -> None:
+    touches = Touches(forgotten=0, max_keys=2, max_held_keys=3)
+    settled(touches, record(10, "a"), record(20, "b"), record(30, "c"), record(40, "d"))
+    touches.hold(0)
+    touches.forget(stored)
+    assert (len(touches), touches.forgotten) == (kept, forgotten)
+    assert touches.stale_by(Guard(0, ("never touched",))) == (forgotten or None)
+
+
 def test_within_the_bound_all_are_kept() -> None:
     touches = Touches(forgotten=3, max_keys=2)
     settled(touches, record(10, "a"), record(20, "b"))

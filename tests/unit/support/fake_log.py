@@ -187,6 +187,9 @@ class FakeLog(MessageLog):
     async def read(self, after: int, up_to: int, limit: int, max_bytes: int) -> list[Record]:
         return [one for one in self.records if after < one.id <= up_to][:limit]
 
+    def hold_touches(self, above: int | None) -> None:
+        self.touches.hold(above)
+
     async def readmit(self, records: Sequence[Record]) -> None:
         placed: list[Record] = []
         for one in records:

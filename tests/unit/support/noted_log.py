@@ -10,7 +10,8 @@ from tests.unit.support.fake_log import FakeLog
 
 
 class NotedLog(FakeLog):
-    """``begin_at``: from where on is stored; what is read, attached and learnt is noted."""
+    """``begin_at``: from where on is stored; what is read, attached, held and learnt is
+    noted."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,6 +20,7 @@ class NotedLog(FakeLog):
         self.attachments = 0
         self.learnt: list[tuple[int, Sequence[tuple[str, int]]]] = []
         self.unknown = False
+        self.held: list[int | None] = []
 
     @property
     def store_from(self) -> int:
@@ -32,6 +34,10 @@ class NotedLog(FakeLog):
         assert self.unknown, "nothing is unknown"
         self.unknown = False
         self.learnt.append((newest, ahead))
+
+    def hold_touches(self, above: int | None) -> None:
+        self.held.append(above)
+        super().hold_touches(above)
 
     async def attach_store(self, store: StoreState) -> None:
         self.attachments += 1

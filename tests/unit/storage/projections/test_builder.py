@@ -129,6 +129,31 @@ async def test_what_it_sees_is_kept_for_operators(
     assert status.lowest is None
 
 
+@in_virtual_time
+async def test_the_log_holds_what_was_touched_since_the_one_that_is_furthest_behind(
+    store: MemoryStore,
+    log: NotedLog,
+    projections: Projections,
+    folding: Folding,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(builder_module, "STEP_RECORDS", 2)
+    await stored(store, 5)
+    building = ProjectionBuilder(store, log, projections)
+    await building.build()
+    assert log.held == [0, change(2).id, change(4).id, None]
+    await store.projections.begin_anew("one")
+    folding.broken = True
+    log.held.clear()
+    building.start()
+    await asyncio.sleep(15)
+    assert log.held == [0, 0]
+    folding.broken = False
+    await asyncio.sleep(10)
+    assert log.held[2:] == [0, change(2).id, change(4).id, None]
+    await building.stop()
+
+
 async def test_one_that_cannot_be_built_holds_up_no_other(
     store: MemoryStore, log: NotedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
