@@ -124,6 +124,25 @@ class AttachedStore:
             return False
         return True
 
+    async def mark_rest(self) -> None:
+        """Tell the store that it has everything, where nothing of the log is left to store.
+
+        One that an older program filled has no watermark, and one whose log was lost may have
+        records above it. The next batch may be far away, and until then no projection would be
+        built from what lies above the watermark.
+
+        Raises:
+            StoreMoved: its watermark is not what was set last.
+            StoreUnavailable: it does not answer.
+        """
+        tail, found = self._log.tail, self._found
+        if found is None or self.must_look:
+            return
+        marked = found.mark.position if found.mark is not None else 0
+        position = max(tail.stored, tail.base)
+        if position > marked:
+            await self.advance(position, "")
+
     async def advance(self, position: int, content: str) -> None:
         """Tell the store that it has everything up to here, of this epoch of the log.
 

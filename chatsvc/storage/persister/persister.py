@@ -111,14 +111,18 @@ class Persister(Consumer):
             await self._attached.look()
         records = self._tried = await self._source.next()
         self._rejected = await self._writer.write(records) if records else 0
+        if not records:
+            await self._attached.mark_rest()
         return records
 
     async def _look(self) -> None:
         try:
             await self._attached.look()
+            if not self._source.has_work():
+                await self._attached.mark_rest()
         except VersionTooNew as exc:
             self._halt(exc)
-        except StoreUnavailable as exc:
+        except (StoreUnavailable, StoreMoved) as exc:
             _logger.debug("store_not_seen", error=str(exc), cause=cause(exc))
         except Exception as exc:
             _logger.exception("persister_error")

@@ -28,6 +28,49 @@ async def test_the_store_is_told_after_each_batch(
     assert store.mark == Mark(last.id, 1, "fake", content=fingerprint(last.body))
 
 
+@pytest.mark.parametrize("mark", [None, Mark(START, 1, "other", content="theirs")])
+async def test_a_store_is_told_without_a_batch_where_nothing_is_left_to_store(
+    make: Make, log: WatchedLog, store: MemoryStore, mark: Mark | None
+) -> None:
+    """An older program filled it, or a log that was lost before it set its last watermark."""
+    last = record(3)
+    store.records, store.mark = {last.id: last}, mark
+    log.tail.base = last.id
+    make(look_seconds=0.001).start()
+    await until(lambda: store.mark is not None and store.mark.position == last.id)
+    assert store.mark == Mark(last.id, 1, "fake")
+    assert log.tail.stored < last.id, "what the store has from others is not the log's"
+
+
+async def test_a_store_of_nothing_is_told_nothing(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    persister = make()
+    await persister._look()
+    assert store.mark is None
+
+
+async def test_a_store_that_another_writes_to_meanwhile_is_told_with_the_next_look(
+    make: Make, log: WatchedLog, store: MemoryStore
+) -> None:
+    log.tail.base = record(3).id
+    persister = make()
+    real, theirs = store.set_watermark, Mark(record(2).id, 1, "other")
+
+    async def set_watermark(expected: Mark | None, new: Mark) -> bool:
+        store.set_watermark = real  # type: ignore[method-assign]
+        store.mark = theirs
+        return await real(expected, new)
+
+    store.set_watermark = set_watermark  # type: ignore[method-assign]
+    with capture_logs() as lines:
+        await persister._look()
+    assert store.mark == theirs
+    assert "persister_error" not in {one["event"] for one in lines}
+    await persister._look()
+    assert store.mark == Mark(record(3).id, 1, "fake")
+
+
 async def test_a_mark_that_stays_where_it_was_names_what_it_named(
     make: Make, log: WatchedLog, store: MemoryStore
 ) -> None:
@@ -188,11 +231,11 @@ async def test_a_store_that_was_lost_is_not_relied_on_until_it_was_looked_at(
     assert stored == log.tail.head
     persister.store_lost()
     assert log.tail.relied_on == 0
-    store.mark = Mark(START, 1, "fake")  # an older copy
+    older = store.mark = Mark(START, 1, "fake")  # an older copy
     persister.store_back()
     await until(lambda: log.tail.confirmed)
     assert log.attached_store is not None
-    assert log.attached_store.mark == store.mark, "it was attached before it was relied on"
+    assert log.attached_store.mark == older, "it was attached before it was relied on"
 
 
 async def test_a_short_outage_of_the_same_store_costs_a_look_and_no_meeting(
