@@ -155,6 +155,10 @@ class LogDatabase:
             self.set_meta("epoch", new_epoch())
             self.set_meta("created_ms", now_ms())
             self.set_meta("trimmed", 0)
+        elif self.meta("trimmed"):
+            # The released program may have trimmed since, and does not say how far.
+            lowest = self._db.execute("SELECT min(id) FROM records").fetchone()[0]
+            self._raise_meta("trimmed", (lowest or 1) - 1)
         for statement in STATEMENTS:
             self._db.execute(statement)
         self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")

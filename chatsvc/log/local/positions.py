@@ -97,8 +97,6 @@ def load(file: LogFile) -> Positions:
     lowest = file.lowest()
     if trimmed is None:
         trimmed = lowest - 1 if lowest else max(watermark, base)
-    elif trimmed and lowest:
-        trimmed = max(trimmed, lowest - 1)
     stored = max(watermark, trimmed)
     return Positions(
         epochs=_epochs(file, base),

@@ -188,6 +188,26 @@ def test_a_file_of_version_1_gets_the_tables_of_the_state(file: LogFile) -> None
         assert not opened._db.in_transaction
 
 
+@pytest.mark.parametrize(("trimmed", "known"), [(10, 29), (40, 40), (0, 0)])
+def test_what_is_gone_from_a_file_of_version_1_was_trimmed(
+    file: LogFile, trimmed: int, known: int
+) -> None:
+    """The program of that version may have trimmed, and does not say how far."""
+    file._db.execute("DELETE FROM records")
+    file.insert([(30, 0, b"")])
+    file.set_meta("trimmed", trimmed)
+    for table in ("members", "channels", "filters"):
+        file._db.execute(f"DROP TABLE {table}")
+    file._db.execute("PRAGMA user_version=1")
+    path = file.path
+    file.close()
+    with closing(LogFile(path)) as opened:
+        assert opened.meta("trimmed") == known
+        opened.set_meta("trimmed", 10)
+    with closing(LogFile(path)) as opened:
+        assert opened.meta("trimmed") == 10, "of this version it says so itself"
+
+
 def test_a_file_that_another_process_made_meanwhile_is_taken_as_it_is(
     file: LogFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
