@@ -145,7 +145,7 @@ def _epochs(file: LogFile, base: int) -> tuple[EpochEntry, ...]:
     epoch = str(file.meta("epoch"))
     saved = file.meta("epochs")
     if saved is None:
-        return (EpochEntry(0, epoch, MAX_ID),)
+        return (EpochEntry(0, epoch, 0),)  # of what was before it, nothing is known
     epochs = _decode(str(saved))
     if epochs[-1].epoch == epoch:
         return epochs

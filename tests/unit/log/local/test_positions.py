@@ -28,7 +28,8 @@ def test_few_lives_are_remembered_as_they_are() -> None:
 
 def test_the_oldest_epoch_that_stays_stands_for_those_that_go(tmp_path: Path) -> None:
     file = LogFile(tmp_path / "log.db")
-    positions = begin_epoch(load(file), 50)
+    first = EpochEntry(0, "first", 60)
+    positions = begin_epoch(load(file)._replace(epochs=(first,)), 50)
     for at in range(MAX_EPOCHS + 5):
         positions = begin_epoch(positions, 200 + at)
     assert len(positions.epochs) == MAX_EPOCHS
@@ -99,7 +100,7 @@ def test_what_is_written_is_what_is_read(file: LogFile, positions: Positions) ->
 def test_a_file_that_says_nothing_stands_at_the_beginning(file: LogFile) -> None:
     unset(file, "trimmed", "created_ms")
     assert load(file) == Positions(
-        epochs=(EpochEntry(0, str(file.meta("epoch")), MAX_ID),),
+        epochs=(EpochEntry(0, str(file.meta("epoch")), 0),),
         created_ms=0,
         store=None,
         stored=0,
