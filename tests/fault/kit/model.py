@@ -49,7 +49,7 @@ from tests.fault.kit.model_data import (
     read_rows,
     read_store,
 )
-from tests.fault.kit.unsteady_store import Unsteady
+from tests.fault.kit.unsteady_store import UnsteadySqlite
 
 
 @dataclass
@@ -75,7 +75,7 @@ class World:
 
     async def begin(self) -> None:
         self.log_folder = self.folder / "log-0"
-        self.store = Unsteady(self.folder / "store.db", self.dice)
+        self.store = UnsteadySqlite(self.folder / "store.db", self.dice)
         self.serial = 0
         self.log_is_older = False
         await self.store.open()
@@ -83,7 +83,7 @@ class World:
 
     async def open_log(self, store_there: bool) -> None:
         state: StoreState | None = None
-        if store_there and not self.store.away:
+        if store_there and not self.store.unavailable:
             await self.store.open()
             state = await state_of(self.store)
         self.log = await LocalLog.open(
@@ -263,7 +263,7 @@ class World:
 
     async def drain(self) -> None:
         """Store all there is, with a store that answers."""
-        self.store.away = False
+        self.store.unavailable = False
         await self.store.open()
         for _ in range(400):
             if not self.persister._source.has_work() and not self.persister._attached.must_look:

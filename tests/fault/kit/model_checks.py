@@ -99,7 +99,7 @@ async def check_pages(
                 else await history.channel_page(channel, bounds)
             )
         except StoreUnavailable:
-            assert world.store.away, "nothing is away"
+            assert world.store.unavailable, "nothing is away"
             continue
         inside = [one for one in mine if bounds.after < one.id < bounds.before]
         kept = inside[-limit:] if bounds.newest else inside[:limit]
@@ -142,7 +142,7 @@ async def check_conversations(world: World, mine: list[Held], user: str, must: b
                 user, before=before, limit=world.dice.randint(1, 2)
             )
         except StoreUnavailable:
-            assert world.store.away
+            assert world.store.unavailable
             return
         found += [(one.channel, one.last_id) for one in page.conversations]
         complete = complete and page.complete
@@ -175,7 +175,7 @@ async def check_single(world: World, present: list[Held], must: bool) -> None:
         entry, state = found
         content = json.loads(entry.body)["content"]
         # Two may have one id until the store is there to tell.
-        assert content == one.content or (world.store.away and content in world.sent)
+        assert content == one.content or (world.store.unavailable and content in world.sent)
         if state == "stored" and world.confirmed:
             assert one.id in stored, f"{one} is not stored"
 
@@ -269,7 +269,7 @@ async def check_records(world: World, mine: list[Held], user: str, must: bool) -
         try:
             page = await world.history.records.user_page(user, bounds, kinds)
         except StoreUnavailable:
-            assert world.store.away, "nothing is away"
+            assert world.store.unavailable, "nothing is away"
             return
         found += [json.loads(entry.body)["content"] for entry in page.entries]
         complete = complete and page.complete

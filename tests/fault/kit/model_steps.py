@@ -12,7 +12,7 @@ from chatsvc.core.errors import LogUnavailable, StoreUnavailable
 from chatsvc.log.local.verify import BadRow, remove
 from tests.fault.kit.model import World
 from tests.fault.kit.model_data import CONVERSATIONS, HOUR_MS, Sent, copy
-from tests.fault.kit.unsteady_store import REFUSED, Unsteady
+from tests.fault.kit.unsteady_store import REFUSED, UnsteadySqlite
 
 
 async def send(world: World) -> None:
@@ -106,8 +106,8 @@ async def fail_to_save(world: World) -> None:
 
 
 async def store_goes_or_comes(world: World) -> None:
-    world.store.away = not world.store.away
-    if not world.store.away:
+    world.store.unavailable = not world.store.unavailable
+    if not world.store.unavailable:
         await world.store.open()  # as the service does for its readers
 
 
@@ -178,13 +178,13 @@ async def another_epoch_of_the_store(world: World, *, running: bool = False) -> 
             path.unlink()
     if running:
         world.persister._attached.must_look = True  # a minute has passed
-        away, world.store.away = world.store.away, False
+        away, world.store.unavailable = world.store.unavailable, False
         await world.round()
-        world.store.away = away
+        world.store.unavailable = away
     else:
-        away = world.store.away
-        world.store = Unsteady(world.store.path, world.dice)
-        world.store.away = away
+        away = world.store.unavailable
+        world.store = UnsteadySqlite(world.store.path, world.dice)
+        world.store.unavailable = away
         if not away:
             await world.store.open()
 

@@ -11,7 +11,6 @@ import msgspec
 
 from chatsvc.core.errors import ChatError, Unavailable
 from tests.fault.kit.members.feature import EDIT, READ
-from tests.fault.kit.members.store import MemberStore
 from tests.fault.kit.members.world import World
 from tests.fault.kit.model_data import copy
 
@@ -232,7 +231,7 @@ async def _swap(world: World, back: int, *, running: bool = False) -> None:
         put.rename(store.path)
     elif world.options.same_store:
         world.store_backups.clear()
-    world.store = MemberStore(store.path, world.dice)
+    world.store = world.make_store()
     world.store.unavailable = store.unavailable
     if not store.unavailable:
         await world.store.open()

@@ -33,7 +33,7 @@ from chatsvc.storage.store_state import state_of
 from tests.contract.support.projected import BOTH
 from tests.fault.kit.members.feature import KINDS, Groups, content_of
 from tests.fault.kit.members.readers import Followed, Paged, Reader
-from tests.fault.kit.members.store import MemberStore
+from tests.fault.kit.unsteady_store import UnsteadySqlite
 
 USERS: Final = ("alice", "bob", "carol")
 CHANNELS: Final = (",g:one", ",r:two")
@@ -87,17 +87,22 @@ class World:
     async def begin(self) -> None:
         self.log_folder = self.folder / "log-0"
         self.dice = random.Random(self.options.seed)
-        self.store = MemberStore(self.folder / "store.db", self.dice)
+        self.store = self.make_store()
         await self.store.open()
         self.readers: list[Reader] = [kind(user) for user in USERS for kind in (Followed, Paged)]
         await self.open_log(store_there=True)
         for reader in self.readers:
             reader.epoch = self.log.epoch
 
+    def make_store(self) -> UnsteadySqlite:
+        """Another object over the same store."""
+        path = self.folder / "store.db"
+        return UnsteadySqlite(path, self.dice, kinds=KINDS, projections=BOTH)
+
     async def open_log(self, *, store_there: bool) -> None:
         state: StoreState | None = None
         if store_there and not self.store.unavailable:
-            with suppress(StoreUnavailable):  # a start does not need it
+            with suppress(StoreUnavailable):  # the start does not need it
                 await self.store.open()
                 state = await state_of(self.store)
         self.log = log = await LocalLog.open(
@@ -227,10 +232,8 @@ class World:
 
     async def drain(self) -> None:
         """Store all there is, with a store that answers."""
-        store = self.store
-        store.unavailable = store.partly = store.answer_lost = False
-        store.between = store.before_mark = store.exchanges_left = None
-        await store.open()
+        self.store.make_steady()
+        await self.store.open()
         self.persister._attached.must_look = True  # a minute has passed
         for _ in range(400):
             if self.is_quiet:
