@@ -280,6 +280,8 @@ def state_due(
         return StateDue.REWRITING
     if before is StateDue.NOTHING and _has_seen_more(log, store):
         return StateDue.ADOPTION
+    if store.extent < log.base:
+        return StateDue.REWRITING  # the log may have rows from it that it has no more
     return before
 
 

@@ -260,8 +260,10 @@ NO, ADOPTION, REWRITING = StateDue.NOTHING, StateDue.ADOPTION, StateDue.REWRITIN
         # So has it where the log was put back by a command, and knows that by its base.
         (PUT_BACK, StoreState("ours", mark(ABOVE, FIRST), ABOVE), False, NO, ADOPTION),
         (PUT_BACK, StoreState("ours", mark(BELOW, FIRST), BETWEEN), False, NO, ADOPTION),
-        # ... but not where the store was put back with it, or something is due that adds to it.
-        (PUT_BACK, StoreState("ours", mark(20, FIRST), 30), True, NO, NO),
+        # ... but not where the store was put back with it, which may lack rows that came from it,
+        # or something is due that adds to it.
+        (PUT_BACK, StoreState("ours", mark(20, FIRST), 30), True, NO, REWRITING),
+        (PUT_BACK, StoreState("ours", mark(1000), 1000), True, NO, NO),
         (PUT_BACK, StoreState("ours", mark(ABOVE, FIRST), ABOVE), False, REWRITING, REWRITING),
         (PUT_BACK, StoreState("ours", mark(20, FIRST), 20), True, ADOPTION, ADOPTION),
         # ... nor where it was the store, long after.
