@@ -79,11 +79,14 @@ def old_store(path: Path | str, version: int) -> Iterator[sqlite3.Connection]:
 
 
 def put_messages(db: sqlite3.Connection, records: Iterable[Record]) -> None:
-    """Write messages, which ascend, as version 2 did."""
+    """Write messages, which ascend, as the version of the store did."""
+    version = db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()[0]
+    minted = (lambda one: ()) if version == "1" else (lambda one: (minted_ahead_ms(one),))
+    columns = 9 if version == "1" else 10
     db.execute("BEGIN")
     for one in records:
         db.execute(
-            "INSERT INTO messages VALUES (?,?,?,?,?,?,?,?,?,?)",
+            f"INSERT INTO messages VALUES ({','.join('?' * columns)})",
             (
                 one.id,
                 one.id,
@@ -94,7 +97,7 @@ def put_messages(db: sqlite3.Connection, records: Iterable[Record]) -> None:
                 one.digest,
                 ",".join(one.audience),
                 one.body,
-                minted_ahead_ms(one),
+                *minted(one),
             ),
         )
         rows = [(user, one.id, one.id) for user in one.audience]

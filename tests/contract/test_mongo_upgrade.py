@@ -19,9 +19,8 @@ from chatsvc.core.record import Record
 from chatsvc.storage import store_versions
 from chatsvc.storage.mongo import from_version_2, migrations
 from chatsvc.storage.mongo.store import MongoStore
-from testkit import mongod
+from testkit import mongo_version_2, mongod
 from testkit.records import KINDS, record, with_body
-from tests.contract.support import mongo_version_2
 from tests.contract.support.mongo_killing import Killed, Killer
 from tests.contract.support.stored import expect, ids
 

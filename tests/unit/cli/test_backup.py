@@ -20,9 +20,9 @@ from chatsvc.log.local.damage import unfinished_loss
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.lock import DataDirLock
 from chatsvc.storage.sqlite.store import SqliteStore
+from testkit import record_form_1
 from testkit.process import command
 from testkit.records import record
-from tests.unit.support import record_form_1
 
 Captured = pytest.CaptureFixture[str]
 RECORDS = [record(number, f"message {number}") for number in range(1, 6)]

@@ -14,8 +14,8 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.record import checksum, pack
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.lock import DataDirLock
+from testkit import record_form_1
 from testkit.records import records
-from tests.unit.support import record_form_1
 
 Captured = pytest.CaptureFixture[str]
 RECORDS = records(20, first=1)

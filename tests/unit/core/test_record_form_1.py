@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from chatsvc.core.errors import LogDamaged, VersionTooNew
 from chatsvc.core.ids import MAX_ID, id_at
 from chatsvc.core.record import Record, accept, moved, pack, pack_draft, unpack
+from testkit import record_form_1
 from testkit.records import draft, record
-from tests.unit.support import record_form_1
 
 TEXT = st.text(max_size=20)
 RECORDS = st.builds(

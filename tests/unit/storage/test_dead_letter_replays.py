@@ -12,10 +12,10 @@ from chatsvc.core.ids import format_id
 from chatsvc.core.record import Record, pack
 from chatsvc.storage.dead_letters import DeadLetterAdmin
 from chatsvc.storage.ports.dead_letters import DeadLetter
+from testkit import record_form_1
 from testkit.client_ids import uuid7_at
 from testkit.memory_store import MemoryLetters, MemoryStore
 from testkit.records import record
-from tests.unit.support import record_form_1
 
 
 class Letters(MemoryLetters):

@@ -13,8 +13,8 @@ from chatsvc.core.record import Record, accept, checksum
 from chatsvc.log.local.file import LogFile
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.reconcile import StoreState, fingerprint
+from testkit import record_form_1
 from testkit.drafts import draft
-from tests.unit.support import record_form_1
 from tests.unit.support.local_logs import (
     ALL,
     NOTHING,
