@@ -6,16 +6,19 @@ import json
 from collections.abc import Iterable
 
 from chatsvc.core.filters import Filters
-from chatsvc.core.ids import STEP
+from chatsvc.core.ids import MAX_ID, STEP
 from chatsvc.core.membership import is_member_channel
 from chatsvc.core.page import Bounds
+from chatsvc.core.participants import channel_key
 from chatsvc.core.record import Record, unpack
 from chatsvc.core.state_rows import ChannelRow, FilterRow, MemberRow, StatePage, StateRow
 from chatsvc.storage.state_rows import RowKey, newest_rows, row_key, rows_of
 from tests.contract.support.projected import BOTH, expected
 from tests.contract.support.projected import rows_of as stored_rows
 from tests.fault.kit.members.feature import KINDS, content_of
-from tests.fault.kit.members.readers import not_received
+from tests.fault.kit.members.old import SETS
+from tests.fault.kit.members.readers import Reader, not_received
+from tests.fault.kit.members.steps import deploy
 from tests.fault.kit.members.world import CHANNELS, USERS, World
 from tests.fault.kit.model_data import read_rows
 
@@ -23,7 +26,9 @@ Rows = dict[RowKey, StateRow]
 
 
 async def check(world: World) -> None:
-    """Drain, and compare everything."""
+    """Drain, and compare everything, with a program that knows every projection."""
+    world.store.make_steady()
+    await deploy(world, "both")
     await world.drain()
     logged, stored = await _log_rows(world), await _store_rows(world)
     check_state(world, logged, stored)
@@ -171,6 +176,29 @@ async def check_pages(world: World, records: list[Record], stored: Rows) -> None
                 if one.channel == channel and one.kind == "message" and not one.audience
             ]
             assert [one.id for one in shown.entries] == wanted, f"{channel} of {user}"
+        await check_listing(world, mine, user)
+    for people in SETS:
+        await check_set(world, records, people)
+
+
+async def check_set(world: World, records: list[Record], people: tuple[str, ...]) -> None:
+    """A page of a conversation has every message in it."""
+    channel = channel_key(people)
+    shown = await world.history.channel_page(channel, Bounds(1000), reader=people[0])
+    wanted = [one.id for one in records if one.channel == channel and one.kind == "message"]
+    assert [one.id for one in shown.entries] == wanted, f"{people}"
+
+
+async def check_listing(world: World, mine: list[Record], user: str) -> None:
+    """Conversations are in the order of the newest message in them that is the user's."""
+    newest = {
+        one.channel: one.id
+        for one in mine
+        if one.kind == "message" and (one.audience == () or not is_member_channel(one.channel))
+    }
+    listed = await world.history.conversations(user, before=MAX_ID, limit=100)
+    found = [(one.channel, one.last_id) for one in listed.conversations]
+    assert found == sorted(newest.items(), key=lambda one: -one[1]), f"conversations of {user}"
 
 
 async def check_readers(world: World, records: list[Record], stored: Rows) -> None:
@@ -183,6 +211,23 @@ async def check_readers(world: World, records: list[Record], stored: Rows) -> No
         mine = of_user(records, reader.user, stored)
         lacking = not_received(reader, [(content_of(one.body), one.id) for one in mine])
         assert not lacking, f"{reader} never received {lacking}"
+    for user in USERS:
+        both = [one for one in world.readers if one.user == user]
+        if any(one.cannot_know for one in both):
+            continue
+        mine = of_user(records, user, stored)
+        states = [state_of(one, mine) for one in both]
+        assert states[0] == states[1], f"{user}: frames {states[0]}, pages {states[1]}"
+
+
+def state_of(reader: Reader, mine: Iterable[Record]) -> dict[tuple[str, str, str], list[str]]:
+    """What a client shows that was told of nothing else: records, by conversation and kind."""
+    shown: dict[tuple[str, str, str], list[str]] = {}
+    for one in mine:
+        content = content_of(one.body)
+        if content in reader.received:
+            shown.setdefault((one.channel, one.kind, one.target), []).append(content)
+    return shown
 
 
 async def check_projections(world: World) -> None:

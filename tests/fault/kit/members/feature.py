@@ -19,6 +19,7 @@ from chatsvc.core.membership import (
     personal_channel,
 )
 from chatsvc.core.message import MESSAGE, draft_message
+from chatsvc.core.participants import channel_key
 from chatsvc.core.record import Draft
 from chatsvc.log.base import MessageLog
 from chatsvc.log.deciding import Deciding, Decision
@@ -30,7 +31,9 @@ MEMBER: Final = Kind(name="member", blockable=False)
 READ: Final = Kind(name="read", latest=True)
 EDIT: Final = Kind(name="edit")
 BLOCK: Final = Kind(name="block")
-KINDS: Final = Kinds([MESSAGE, MEMBER, EDIT, READ, BLOCK, Kind(name="reaction")])
+OTHERS: Final = ("reaction", "pin", "call")
+"""Kinds of which nothing is known but the names."""
+KINDS: Final = Kinds([MESSAGE, MEMBER, EDIT, READ, BLOCK, *(Kind(name=one) for one in OTHERS)])
 
 
 async def _at_once(_attempt: int) -> None:
@@ -155,7 +158,7 @@ class Groups:
 
     async def say_to_set(self, people: tuple[str, ...], text: str | None) -> None:
         """A message to a set of participants, or a change with rows."""
-        channel, sender, content = ",".join(people), people[0], self._next()
+        channel, sender, content = channel_key(people), people[0], self._next()
         if text is None:
             draft = draft_message(
                 channel=channel, participants=people, sender=sender, content=content, origin="x"

@@ -10,11 +10,21 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from chatsvc.core.errors import ChatError, Unavailable
+from chatsvc.core.kinds import Kind
+from chatsvc.core.projection import NO_PROJECTIONS, Projections
+from tests.contract.support.projected import BOTH, SENDERS, one_version
 from tests.fault.kit.members.feature import EDIT, READ
+from tests.fault.kit.members.old import SETS
 from tests.fault.kit.members.world import World
 from tests.fault.kit.model_data import copy
 
-SETS: Final = (("alice", "bob"), ("alice", "bob", "carol"))
+PROGRAMS: Final = {
+    "none": NO_PROJECTIONS,
+    "one": Projections([SENDERS]),
+    "both": BOTH,
+    "newer": Projections([one_version(2), SENDERS]),
+}
+"""The projections that a program may know."""
 
 
 class Step(NamedTuple):
@@ -76,6 +86,11 @@ async def say_to_set(world: World, number: int, ops: list[Any] | None) -> None:
     await world.groups.say_to_set(SETS[number], text)
 
 
+async def tell(world: World, channel: str, user: str, kind: str) -> None:
+    """A change of some kind to the members."""
+    await world.groups.change(channel, user, Kind(name=kind))
+
+
 async def block(world: World, user: str, other: str, ends: bool) -> None:
     await world.groups.block(user, other, ends=ends)
 
@@ -106,7 +121,7 @@ async def build(world: World) -> None:
 
 async def begin_anew(world: World, name: str) -> None:
     """The rows of a projection are built anew, as after a new version of it."""
-    if not world.store.unavailable:
+    if not world.store.unavailable and name in {one.name for one in world.projections}:
         await world.store.projections.begin_anew(name)
 
 
@@ -156,11 +171,21 @@ async def back_up_log(world: World) -> None:
 
 
 async def back_up_store(world: World) -> None:
-    world.store_backups.append(copy(world.store.path, world.folder, "store-backup"))
+    if not await _has_rows_to_lose(world):
+        world.store_backups.append(world.place.back_up())
+
+
+async def _has_rows_to_lose(world: World) -> bool:
+    """Whether the store has rows of records that the log alone has, and may not lose."""
+    if world.options.lose_rows or world.store.unavailable:
+        return False
+    return await world.store.has_rows_above()
 
 
 async def put_log_back(world: World, back: int, store_there: bool) -> None:
     """An older log, or none where there is no backup."""
+    if await _has_rows_to_lose(world):
+        return
     await world.close_log()
     for reader in world.readers:
         reader.log_is_lost(world.log.epoch, was_older=world.is_older)
@@ -211,30 +236,40 @@ async def put_store_back(world: World, back: int, when: str) -> None:
 
 
 async def _swap(world: World, back: int, *, running: bool = False) -> None:
-    store = world.store
-    world.store_backups.append(copy(store.path, world.folder, "store-backup"))
-    put = world.folder / f"put-{world.next_serial()}"
-    backups = world.store_backups[:-1]
+    store, backups = world.store, list(world.store_backups)
+    await back_up_store(world)
     empty = back < 0 or not backups
     if empty and running:
         return  # the one that is gone is not made anew under a service
     store.batches.clear()
-    if not empty:
-        shutil.copy(backups[-1 - back % len(backups)], put)
+    backup = None if empty else backups[-1 - back % len(backups)]
     if running:
-        put.rename(store.path)
+        world.place.replace(backup)
         return
     await store.close()
-    for path in world.folder.glob("store.db*"):
-        path.unlink()
-    if not empty:
-        put.rename(store.path)
-    elif world.options.same_store:
+    world.place.put(backup)
+    if empty and world.options.same_store:
         world.store_backups.clear()
-    world.store = world.make_store()
-    world.store.unavailable = store.unavailable
-    if not store.unavailable:
+    await _open_another(world)
+
+
+async def _open_another(world: World) -> None:
+    """Another object over the same store."""
+    before, world.store = world.store, world.make_store()
+    world.store.unavailable = before.unavailable
+    if not before.unavailable:
         await world.store.open()
+
+
+async def deploy(world: World, program: str) -> None:
+    """Another program, which knows other projections, or another version of them."""
+    if world.projections is PROGRAMS[program]:
+        return
+    await world.close_log()
+    await world.store.close()
+    world.projections = PROGRAMS[program]
+    await _open_another(world)
+    await world.open_log(store_there=not world.store.unavailable)
 
 
 def _pass_time(world: World) -> None:
@@ -269,6 +304,7 @@ STEPS: Final = {
         change,
         mark_read,
         say_to_set,
+        tell,
         block,
         persist,
         break_exchange,
@@ -277,6 +313,7 @@ STEPS: Final = {
         begin_anew,
         purge,
         live_on,
+        deploy,
         restart,
         crash,
         lose_store,

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from chatsvc.core.errors import StoreUnavailable, Unavailable
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.membership import is_member_channel
+from chatsvc.core.projection import NO_PROJECTIONS
 from chatsvc.core.record import Record
 from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
@@ -32,8 +33,10 @@ from chatsvc.storage.projections.builder import ProjectionBuilder
 from chatsvc.storage.store_state import state_of
 from tests.contract.support.projected import BOTH
 from tests.fault.kit.members.feature import KINDS, Groups, content_of
+from tests.fault.kit.members.old import Past
+from tests.fault.kit.members.places import Place, Store
 from tests.fault.kit.members.readers import Followed, Paged, Reader
-from tests.fault.kit.unsteady_store import UnsteadySqlite
+from tests.fault.kit.model_data import copy
 
 USERS: Final = ("alice", "bob", "carol")
 CHANNELS: Final = (",g:one", ",r:two")
@@ -53,6 +56,10 @@ class Options:
         seed: of what the store takes of a part of a batch.
         same_store: whether no store is put back that was filled before an empty one took its
             place.
+        lose_rows: whether a log is put back, or a store copied, while the store has rows of records
+            that the log alone has.
+        past: what the released version left there; ``None``: nothing.
+        knows: whether the program knows the projections from the beginning.
     """
 
     recent_bytes: int = 0
@@ -61,6 +68,9 @@ class Options:
     collide: bool = False
     seed: int = 0
     same_store: bool = True
+    lose_rows: bool = False
+    past: Past | None = None
+    knows: bool = True
 
 
 @dataclass
@@ -70,23 +80,28 @@ class World:
     ``accepted`` has every record that the log ever accepted, by its content, under each id that
     it had; ``entitled`` to whom it was when it was accepted. ``members`` are those of the present
     past, by channel. ``is_older``: the log was put back, and has met no store since.
+    ``projections`` are those that the program knows at present.
     """
 
     folder: Path
     options: Options
+    place: Place
     clock_ms: int = 1_795_000_000_000
     lived: float = 1000.0
     accepted: dict[str, list[Record]] = field(default_factory=dict)
     entitled: dict[str, set[str]] = field(default_factory=dict)
     members: dict[str, set[str]] = field(default_factory=dict)
     log_backups: list[Path] = field(default_factory=list)
-    store_backups: list[Path] = field(default_factory=list)
+    store_backups: list[Any] = field(default_factory=list)
     is_older: bool = False
     serial: int = 0
 
     async def begin(self) -> None:
         self.log_folder = self.folder / "log-0"
         self.dice = random.Random(self.options.seed)
+        self.projections = BOTH if self.options.knows else NO_PROJECTIONS
+        if self.options.past is not None:
+            self._begin_with(self.options.past)
         self.store = self.make_store()
         await self.store.open()
         self.readers: list[Reader] = [kind(user) for user in USERS for kind in (Followed, Paged)]
@@ -94,14 +109,21 @@ class World:
         for reader in self.readers:
             reader.epoch = self.log.epoch
 
-    def make_store(self) -> UnsteadySqlite:
-        """Another object over the same store."""
-        path = self.folder / "store.db"
-        return UnsteadySqlite(path, self.dice, kinds=KINDS, projections=BOTH)
+    def _begin_with(self, past: Past) -> None:
+        for record in past.write(self.log_folder, self.place):
+            content = content_of(record.body)
+            self.accepted[content], self.entitled[content] = [record], set(record.audience)
+        self.clock_ms += 60_000
+        # Either may be put back, and is upgraded again then.
+        self.log_backups.append(copy(self.log_folder / "log.db", self.folder, "log-backup"))
+        self.store_backups.append(self.place.back_up())
+
+    def make_store(self) -> Store:
+        return self.place.make(self.projections, self.dice)
 
     async def open_log(self, *, store_there: bool) -> None:
         state: StoreState | None = None
-        if store_there and not self.store.unavailable:
+        if store_there:
             with suppress(StoreUnavailable):  # the start does not need it
                 await self.store.open()
                 state = await state_of(self.store)
@@ -123,7 +145,7 @@ class World:
         log.tail.listen(self._note)
         self._build_readers_side()
         self.groups = Groups(log, self.next_content)
-        self.builder = ProjectionBuilder(self.store, log, BOTH, pause_seconds=0.0)
+        self.builder = ProjectionBuilder(self.store, log, self.projections, pause_seconds=0.0)
         self.persister = Persister(
             log,
             self.store,
