@@ -103,6 +103,8 @@ class SqliteFile(StoreLifecycle):
             self._closed = True
             await self._shrinker.stop()
             await self._close_threads()
+            if self._place is not None:
+                await asyncio.to_thread(self._place.drop_left_wal)
 
     async def _close_threads(self) -> None:
         threads = (self._history, self._reader, self._writer)

@@ -54,6 +54,26 @@ async def test_a_file_that_is_replaced_is_refused_until_it_is_opened(
     assert await store.write(records(1, first=10)) == []
 
 
+async def test_a_file_that_is_replaced_before_a_stop_is_whole_at_the_next_start(
+    store: SqliteStore, path: Path, tmp_path: Path
+) -> None:
+    """As by an operator who puts a copy in its place, and restarts the service."""
+    await store.write(records(2))
+    copied = sqlite3.connect(tmp_path / "copy.db")
+    with sqlite3.connect(path) as source:
+        source.backup(copied)
+    source.close()
+    copied.close()
+    await store.write(records(9, first=3, to=("alice", "carol")))
+    (tmp_path / "copy.db").rename(path)
+    await store.close()
+    again = SqliteStore(path)
+    await again.open()
+    assert await again.head() == record(2).id
+    assert len(await again.user_page("alice", Bounds(99))) == 2
+    await again.close()
+
+
 async def test_a_file_that_comes_back_needs_no_second_opening(
     store: SqliteStore, path: Path, tmp_path: Path
 ) -> None:
