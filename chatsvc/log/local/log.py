@@ -225,11 +225,9 @@ class LocalLog(MessageLog):
         return self._commit.append_all(drafts, guard)
 
     def knows_key(self, key: tuple[str, str, str]) -> bool:
-        return not self._keys.may_have_forgotten(key) or self.remembers(key)
-
-    def remembers(self, key: tuple[str, str, str]) -> bool:
-        """Whether a record of this key is known, or being written."""
-        return self._keys.get(key) is not None or self._commit.in_flight(key)
+        if self._keys.may_have_forgotten(key):
+            return self._keys.get(key) is not None or self._commit.in_flight(key)
+        return True
 
     def first_use(self, key: tuple[str, str, str]) -> Known | None:
         return self._keys.get(key)
@@ -387,8 +385,7 @@ class LocalLog(MessageLog):
             return records, exc, True
         except LogDamaged as exc:
             _logger.error("log_state_damaged", error=str(exc))
-            damaged = LogUnavailable("the log's state is damaged", retry_after=60.0)
-            return records, damaged, False
+            return records, LogUnavailable("the log's state is damaged", retry_after=60.0), False
         except Exception:
             _logger.exception("commit_failed", records=len(records))
             return records, LogUnavailable("the log cannot write"), False

@@ -113,7 +113,8 @@ def positions_at_start(file: LogFile, store: StoreState | None) -> Attachment:
     if empty and positions.store is None and not head_of(file, positions):
         # What was before is the store's to answer; where it is away, any beginning will do.
         start = store.extent if store is not None else id_at(now_ms())
-        entry = positions.epochs[-1]._replace(begun=start)
+        begun = store.whole_up_to if store is not None else start
+        entry = positions.epochs[-1]._replace(begun=begun)
         positions = positions._replace(
             epochs=(entry,), stored=start, settled=start, start=start, trimmed=start
         )
@@ -124,7 +125,12 @@ def positions_at_start(file: LogFile, store: StoreState | None) -> Attachment:
     file.set_meta("trimmed", positions.trimmed)  # an earlier program kept no such thing
     if store is not None:
         return attach(
-            file, positions, store, trimmed=positions.trimmed, empty=empty, differ=store.extent
+            file,
+            positions,
+            store,
+            trimmed=positions.trimmed,
+            empty=empty,
+            differ=store.whole_up_to,
         )
     if positions.unconfirmed is None:
         positions = positions._replace(unconfirmed=head)

@@ -76,6 +76,10 @@ class Reader:
         if was_older and self.epoch == epoch:
             self.forked_at = _FOR_EVER
 
+    def cannot_be_told(self) -> None:
+        """A part of a batch is in the store, whose log was lost: where that is away, who knows?"""
+        self.forked_at = _FOR_EVER
+
     def sees_epoch(self, world: World) -> None:
         """It is about to give its cursor to the log of now."""
         if self.logs_ago > 1 and world.options.collide:

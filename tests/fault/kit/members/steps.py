@@ -188,6 +188,8 @@ async def put_log_back(world: World, back: int, store_there: bool) -> None:
         return
     await world.close_log()
     for reader in world.readers:
+        if world.store_is_partial and not store_there:
+            reader.cannot_be_told()
         reader.log_is_lost(world.log.epoch, was_older=world.is_older)
     world.is_older = True
     _pass_time(world)
@@ -227,6 +229,7 @@ async def put_store_back(world: World, back: int, when: str) -> None:
     if when == "running":
         await swap()
     elif when == "in a batch":
+        world.store_is_partial = True
         world.store.between = swap
         await world.round()
     else:

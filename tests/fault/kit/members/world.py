@@ -80,6 +80,7 @@ class World:
     ``accepted`` has every record that the log ever accepted, by its content, under each id that
     it had; ``entitled`` to whom it was when it was accepted. ``members`` are those of the present
     past, by channel. ``is_older``: the log was put back, and has met no store since.
+    ``store_is_partial``: the store was put back in the middle of a batch.
     ``projections`` are those that the program knows at present.
     """
 
@@ -94,6 +95,7 @@ class World:
     log_backups: list[Path] = field(default_factory=list)
     store_backups: list[Any] = field(default_factory=list)
     is_older: bool = False
+    store_is_partial: bool = False
     serial: int = 0
 
     async def begin(self) -> None:

@@ -130,3 +130,10 @@ async def test_an_accepted_loss_begins_a_new_epoch_above_it(tmp_path: Path, open
     assert log.tail.base > sent.id
     assert log.tail.missing() == ((sent.id, log.tail.base),), "what was above it is lost"
     assert (await send(log)).id > log.tail.base
+
+
+async def test_a_new_log_believes_no_cursor_above_the_mark_of_its_store(open_log: Open) -> None:
+    """Above it the store may have a part of a batch, and not what came before."""
+    log = await open_log(store=StoreState("s", Mark(100, 7, "before"), 160))
+    assert [one.begun for one in log.epochs] == [100]
+    assert log.tail.head >= 160

@@ -99,7 +99,7 @@ async def test_what_was_forgotten_stays_the_stores_to_tell_over_a_restart(
     sent = await send(log, uuid7_at(minted))
     await pass_window(log, boot)
     for _ in range(2):
-        assert not log.remembers(key(uuid7_at(minted)))
+        assert not log.first_use(key(uuid7_at(minted)))
         assert not log.knows_key(key(uuid7_at(minted)))
         assert log.knows_key(key(uuid7_at(minted + 1)))
         assert log.knows_key(key(uuid7_at(minted), "carol"))
@@ -195,7 +195,7 @@ async def test_more_keys_than_the_bounds_are_not_read_back(opened: Open) -> None
     await log.close()
     log = await opened(idempotency_keys_per_sender=10, retention_ms=HOUR)
     assert len(log._keys) == 10
-    assert log.remembers(key(uuid7_at(1049)))
+    assert log.first_use(key(uuid7_at(1049)))
     assert not log.knows_key(key(uuid7_at(1039)))
     assert not log.forgotten_are_stored, "they are not stored yet"
     log.advance_watermark(sent[-1].id)
@@ -211,7 +211,7 @@ async def test_one_that_floods_pushes_out_nobody_elses(opened: Open) -> None:
         await send(log, uuid7_at(now_ms() + 10 * HOUR, at), "flood")
         log.advance_watermark(log.tail.head)
     await send(log, "another commit")
-    assert [log.remembers(key(client_id, "honest")) for client_id in honest] == [True] * 5
+    assert all(log.first_use(key(client_id, "honest")) for client_id in honest)
     assert len(log._keys) <= 60
     assert log.counts.keys_forgotten_early >= 145
     assert log.knows_key(key(uuid7_at(now_ms(), 77), "honest"))
@@ -322,7 +322,7 @@ async def test_a_log_that_lost_a_record_does_not_know_its_key(
     assert log.past_is_unknown
     log.learn_past(id_ms(last.id) + AHEAD_MS, [])
     assert not log.knows_key(key(used))
-    assert log.remembers(key("the last"))
+    assert log.first_use(key("the last"))
 
 
 async def test_a_log_of_an_older_version_is_read_back_and_its_past_is_asked_for(

@@ -194,13 +194,18 @@ async def test_a_file_that_cannot_be_read_is_let_go_of(tmp_path: Path, open_log:
     assert not (tmp_path / "log.db-wal").exists(), "the last connection takes it along"
 
 
-async def test_a_key_in_flight_is_remembered(open_log: Open) -> None:
+async def test_a_key_in_flight_is_known(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     log = await open_log()
+    monkeypatch.setattr(log._keys, "may_have_forgotten", lambda key: True)
     future = log.append(draft(client_id="k"))
-    assert log.remembers(key("k"))
-    assert not log.remembers(key("other"))
-    await future
-    assert log.remembers(key("k"))
+    assert log.knows_key(key("k"))
+    assert log.first_use(key("k")) is None, "it is not durable"
+    assert not log.knows_key(key("other"))
+    sent = await future
+    assert log.knows_key(key("k"))
+    known = log.first_use(key("k"))
+    assert known is not None
+    assert known.id == sent.id
 
 
 async def test_to_meet_the_same_store_again_raises_no_question(open_log: Open) -> None:

@@ -100,7 +100,7 @@ async def test_keys_outlive_a_restart_and_unstored_ones_the_window(
     log = await open_log()
     assert (await send(log, "old 1", client_id="unstored")).id == rows[1][0]
     assert (await send(log, "old 2", client_id="lately")).id == rows[2][0]
-    assert not log.remembers(("alice", "alice,bob", "stored long ago"))
+    assert not log.first_use(("alice", "alice,bob", "stored long ago"))
 
 
 async def test_a_log_that_holds_a_key_twice_opens_and_goes_on(
@@ -113,9 +113,9 @@ async def test_a_log_that_holds_a_key_twice_opens_and_goes_on(
     log = await open_log(elapsed_clock=boot)
     log.advance_watermark(rows[-1][0])
     await until(lambda: log.older_than(0) == rows[-1][0])
-    assert log.remembers(("alice", "alice,bob", "k"))
+    assert log.first_use(("alice", "alice,bob", "k"))
     boot.seconds += WINDOW / 1000
-    await until(lambda: not log.remembers(("alice", "alice,bob", "k")))
+    await until(lambda: not log.first_use(("alice", "alice,bob", "k")))
     assert len(log._keys) == 0
 
 
