@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,7 +12,6 @@ from chatsvc.core.membership import Channel, Member
 from chatsvc.core.page import NO_BYTE_BOUND, Bounds
 from chatsvc.core.record import Record
 from chatsvc.storage.sqlite import listing, messages, records, walks, writes
-from chatsvc.storage.sqlite.migrations import bring_up
 from testkit.groups import at, group_change, group_message
 from testkit.memory_state import MemoryState, is_for_reader
 from testkit.records import KINDS, change, record
@@ -22,14 +20,6 @@ USERS = ("alice", "bob", "carol")
 CHANNELS = (",g:one", ",g:two", ",r:three")
 SETS = (("alice", "bob"), ("alice", "bob", "carol", "dave", "eve"))
 LAST = 40
-
-
-@pytest.fixture
-def db() -> Iterator[sqlite3.Connection]:
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    bring_up(db)
-    yield db
-    db.close()
 
 
 class Story:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -14,33 +13,21 @@ from chatsvc.core.page import Bounds
 from chatsvc.core.state_rows import FilterRow, MemberRow
 from chatsvc.storage.ports.conversations import Members
 from chatsvc.storage.sqlite import listing, membership, messages, purging, records, writes
-from chatsvc.storage.sqlite.migrations import bring_up
 from chatsvc.storage.sqlite.projections import ProjectionWrites
 from chatsvc.storage.sqlite.statements import MAX_ROW_ID
 from testkit.groups import GROUP, at, group_change, group_message, joined
 from testkit.records import KINDS, record
+from tests.unit.support.sqlite_rows import counts
 
 TABLES = ("messages", "changes", "inbox", "conversations", "conversation_ends", "members")
-
-
-@pytest.fixture
-def db() -> Iterator[sqlite3.Connection]:
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    bring_up(db)
-    yield db
-    db.close()
-
-
-def counts(db: sqlite3.Connection) -> list[int]:
-    return [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES]
 
 
 def test_a_record_to_the_members_is_one_row(db: sqlite3.Connection) -> None:
     for first in range(0, 300, 100):
         writes.write_records(db, [joined(first + 1, *(f"u{first + n}" for n in range(100)))], KINDS)
-    assert counts(db) == [0, 3, 0, 1, 1, 0]
+    assert counts(db, TABLES) == [0, 3, 0, 1, 1, 0]
     writes.write_records(db, [group_message(400), group_change(401)], KINDS)
-    assert counts(db) == [1, 4, 0, 1, 1, 0]
+    assert counts(db, TABLES) == [1, 4, 0, 1, 1, 0]
     ((body, cut),) = db.execute("SELECT body, cut FROM messages").fetchall()
     assert cut is not None
     assert b"participants" not in body
@@ -53,17 +40,17 @@ def test_a_record_to_the_members_is_one_row(db: sqlite3.Connection) -> None:
 def test_a_record_that_names_people_is_in_their_inboxes(db: sqlite3.Connection, count: int) -> None:
     names = [f"u{n}" for n in range(count)]
     writes.write_records(db, [group_change(1, to=names), group_message(2, to=names)], KINDS)
-    assert counts(db) == [1, 1, 2 * count, 1, 0, 0]
+    assert counts(db, TABLES) == [1, 1, 2 * count, 1, 0, 0]
     assert purging.purge(db, at(2), 9) == 1
-    assert counts(db) == [1, 0, count, 1, 0, 0]
+    assert counts(db, TABLES) == [1, 0, count, 1, 0, 0]
     assert purging.purge(db, MAX_ID, 9) == 1
-    assert counts(db) == [0, 0, 0, 1, 0, 0]
+    assert counts(db, TABLES) == [0, 0, 0, 1, 0, 0]
 
 
 def test_a_replaced_latest_leaves_the_inboxes(db: sqlite3.Connection) -> None:
     for number, to in enumerate(((), ("alice", "bob"), ("bob",), (), ("carol",)), 1):
         writes.write_records(db, [group_change(number, "read", to=to)], KINDS)
-        assert counts(db)[:3] == [0, 1, len(to)]
+        assert counts(db, TABLES)[:3] == [0, 1, len(to)]
     writes.write_records(db, [group_change(2, "read", to=("alice", "bob"))], KINDS)
     assert db.execute("SELECT user FROM inbox").fetchall() == [("carol",)]
 
@@ -81,7 +68,7 @@ def test_a_purge_is_bounded_by_the_names_that_it_deletes(
 def test_a_conversation_of_a_group_stays_with_its_number(db: sqlite3.Connection) -> None:
     writes.write_records(db, [joined(1, "alice"), record(2), group_message(3)], KINDS)
     assert purging.purge(db, MAX_ID, 9) == 3
-    assert counts(db) == [0, 0, 0, 1, 0, 0]
+    assert counts(db, TABLES) == [0, 0, 0, 1, 0, 0]
     writes.write_records(db, [record(4), group_message(5)])
     assert [one.id for one in messages.user_page(db, "alice", Bounds(9))] == [at(4), at(5)]
 
@@ -92,13 +79,13 @@ def test_a_users_own_channel_has_no_inbox(db: sqlite3.Connection, user: str) -> 
     made = [group_change(n, "read", channel=own, to=(user,), sender=user) for n in (1, 2)]
     for one in made:
         assert writes.write_records(db, [one], KINDS) == []
-        assert counts(db) == [0, 1, 0, 1, 1, 1]
+        assert counts(db, TABLES) == [0, 1, 0, 1, 1, 1]
         (found,) = records.user_records(db, user, Bounds(9))
         assert (found.id, found.audience, found.body) == (one.id, (user,), one.body)
     assert listing.conversations(db, user, MAX_ID, 9, 1) == []
     assert listing.members(db, user, own) == Members((user,), at(2))
     assert purging.purge(db, MAX_ID, 9) == 1
-    assert counts(db) == [0] * 6
+    assert counts(db, TABLES) == [0] * 6
 
 
 def test_rows_of_state_are_written_in_few_statements(db: sqlite3.Connection) -> None:
@@ -122,7 +109,7 @@ def test_a_record_that_does_not_fit_changes_its_rows(db: sqlite3.Connection) -> 
         (unfit, "unfit"),
         (beyond, "id_out_of_range"),
     ]
-    assert counts(db)[:3] == [1, 0, 0]
+    assert counts(db, TABLES)[:3] == [1, 0, 0]
     for user in ("alice", "bob", "carol"):
         assert len(membership.intervals(db, user, GROUP)) == 1
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,18 +11,9 @@ from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import NO_BYTE_BOUND
 from chatsvc.storage.ports.conversations import Members
 from chatsvc.storage.sqlite import listing, purging, writes
-from chatsvc.storage.sqlite.migrations import bring_up
 from testkit.records import KINDS, change, record
 
 CROWD = ("bob", "carol", "dave", "eve")
-
-
-@pytest.fixture
-def db() -> Iterator[sqlite3.Connection]:
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    bring_up(db)
-    yield db
-    db.close()
 
 
 def listed(db: sqlite3.Connection, user: str, limit: int, before: int = MAX_ID) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,23 +11,11 @@ from chatsvc.core.page import Bounds
 from chatsvc.storage.ports.conversations import Members
 from chatsvc.storage.sqlite import listing, purging, writes
 from chatsvc.storage.sqlite import records as sqlite_records
-from chatsvc.storage.sqlite.migrations import bring_up
 from testkit.records import KINDS, change, record
+from tests.unit.support.sqlite_rows import counts
 
 TABLES = ("messages", "changes", "inbox", "conversations", "conversation_ends", "members")
 CROWD = ("alice", *(f"user{n}" for n in range(9)))
-
-
-@pytest.fixture
-def db() -> Iterator[sqlite3.Connection]:
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    bring_up(db)
-    yield db
-    db.close()
-
-
-def counts(db: sqlite3.Connection) -> list[int]:
-    return [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES]
 
 
 @pytest.mark.parametrize("to", [("alice", "bob"), CROWD])
@@ -38,21 +25,21 @@ def test_a_conversation_stays_while_it_has_a_change(
     writes.write_records(db, [record(1, to=to), change(2, to=to), change(3, to=to)], KINDS)
     listed = 0 if len(to) > 4 else len(to)
     assert purging.purge(db, record(3).id, 9) == 2
-    assert counts(db) == [0, 1, listed, 1, 1, len(to)]
+    assert counts(db, TABLES) == [0, 1, listed, 1, 1, len(to)]
     assert listing.conversations(db, "alice", MAX_ID, 9, 1 << 20) == []
     assert listing.members(db, "alice", record(1, to=to).channel) == Members(to, record(3).id)
     assert [one.id for one in sqlite_records.user_records(db, to[-1], Bounds(9))] == [record(3).id]
     writes.write_records(db, [record(4, to=to)], KINDS)
     assert len(listing.conversations(db, "alice", MAX_ID, 9, 1 << 20)) == 1
     assert purging.purge(db, MAX_ID, 9) == 2
-    assert counts(db) == [0] * 6
+    assert counts(db, TABLES) == [0] * 6
 
 
 def test_what_is_left_is_untouched(db: sqlite3.Connection) -> None:
     writes.write_records(db, [record(1), change(2), record(3), change(4), record(5)], KINDS)
     writes.write_records(db, [record(6, to=CROWD), change(7, to=CROWD)], KINDS)
     assert purging.purge(db, record(4).id, 9) == 3
-    assert counts(db) == [2, 2, 4, 2, 2, 12]
+    assert counts(db, TABLES) == [2, 2, 4, 2, 2, 12]
     found = sqlite_records.user_records(db, "alice", Bounds(9))
     assert [one.id for one in found] == [record(n).id for n in (4, 5, 6, 7)]
 
@@ -66,7 +53,7 @@ def test_a_step_is_bounded_by_the_rows_that_it_deletes(
     batch += [record(n) for n in range(4, 9)]
     writes.write_records(db, batch, KINDS)
     assert [purging.purge(db, MAX_ID, 99) for _ in range(6)] == [1, 1, 1, 3, 2, 0]
-    assert counts(db) == [0] * 6
+    assert counts(db, TABLES) == [0] * 6
 
 
 def test_messages_of_a_large_conversation_are_a_row_each(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,7 +11,6 @@ from chatsvc.core.ids import MAX_ID
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
 from chatsvc.storage.sqlite import walks, writes
-from chatsvc.storage.sqlite.migrations import bring_up
 from testkit.records import KINDS, START, change, record
 
 CROWD = ("dave", "eve", "frank", "grace", "heidi")
@@ -24,14 +22,6 @@ AUDIENCES = (
     ("alice", "carol", *CROWD),
     ("bob", "carol", *CROWD),
 )
-
-
-@pytest.fixture
-def db() -> Iterator[sqlite3.Connection]:
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    bring_up(db)
-    yield db
-    db.close()
 
 
 def written(db: sqlite3.Connection, seed: int) -> list[Record]:

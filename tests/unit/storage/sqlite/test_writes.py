@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -14,23 +13,11 @@ from chatsvc.core.page import Bounds
 from chatsvc.core.record import accept
 from chatsvc.storage.sqlite import listing, messages, purging, writes
 from chatsvc.storage.sqlite import records as sqlite_records
-from chatsvc.storage.sqlite.migrations import bring_up
 from chatsvc.storage.sqlite.statements import MAX_ROW_ID
 from testkit.records import KINDS, change, draft, record, records
+from tests.unit.support.sqlite_rows import counts
 
 TABLES = ("messages", "inbox", "conversations", "members", "conversation_ends", "changes")
-
-
-@pytest.fixture
-def db() -> Iterator[sqlite3.Connection]:
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    bring_up(db)
-    yield db
-    db.close()
-
-
-def counts(db: sqlite3.Connection) -> list[int]:
-    return [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES]
 
 
 def test_the_lowest_and_the_highest_id_that_a_row_can_have(db: sqlite3.Connection) -> None:
@@ -45,15 +32,15 @@ def test_the_lowest_and_the_highest_id_that_a_row_can_have(db: sqlite3.Connectio
 
 def test_the_newest_message_alone_is_written_again(db: sqlite3.Connection) -> None:
     writes.write_records(db, records(2))
-    before = counts(db)
+    before = counts(db, TABLES)
     assert writes.write_records(db, [record(2)]) == []
-    assert counts(db) == before
+    assert counts(db, TABLES) == before
 
 
 def test_no_statement_has_more_than_six_thousand_values(db: sqlite3.Connection) -> None:
     db.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 6000)
     assert writes.write_records(db, records(1300)) == []
-    assert counts(db) == [1300, 2600, 1, 2, 1, 0]
+    assert counts(db, TABLES) == [1300, 2600, 1, 2, 1, 0]
 
 
 def test_a_conversation_has_the_newest_of_a_batch(db: sqlite3.Connection) -> None:
@@ -67,9 +54,9 @@ def test_a_purge_leaves_no_rows(db: sqlite3.Connection) -> None:
     writes.write_records(db, [record(1, to=crowd), *records(2, first=2)])
     assert record(1, to=crowd).channel.startswith(",sha256:")
     assert purging.purge(db, record(2).id, 10) == 1
-    assert counts(db) == [2, 4, 1, 2, 1, 0]
+    assert counts(db, TABLES) == [2, 4, 1, 2, 1, 0]
     assert purging.purge(db, MAX_ID, 10) == 2
-    assert counts(db) == [0] * 6
+    assert counts(db, TABLES) == [0] * 6
 
 
 def test_rows_whose_revision_is_not_their_id(db: sqlite3.Connection) -> None:
@@ -90,7 +77,7 @@ def test_an_id_that_is_twice_in_a_batch_is_compared(db: sqlite3.Connection) -> N
     twice, another = record(2), record(2, "another")
     rejections = writes.write_records(db, [record(1), twice, twice, another, record(3)])
     assert [(one.record, one.code) for one in rejections] == [(another, "digest_conflict")]
-    assert counts(db) == [3, 6, 1, 2, 1, 0]
+    assert counts(db, TABLES) == [3, 6, 1, 2, 1, 0]
 
 
 def test_a_conversation_of_nobody_is_one(db: sqlite3.Connection) -> None:
@@ -114,7 +101,7 @@ def test_a_conversation_keeps_its_participants(db: sqlite3.Connection) -> None:
     )
     (rejected,) = writes.write_records(db, [other, record(5)], KINDS)
     assert (rejected.record, rejected.code) == (other, "audience_mismatch")
-    assert counts(db) == [2, 6, 1, 2, 1, 1]
+    assert counts(db, TABLES) == [2, 6, 1, 2, 1, 1]
     found = sqlite_records.user_records(db, "alice", Bounds(9))
     assert [(entry.id, entry.audience) for entry in found] == [
         (record(n).id, both) for n in (1, 3, 5)
@@ -126,9 +113,9 @@ def test_a_large_audience_costs_no_rows_after_the_first(db: sqlite3.Connection, 
     to = tuple(f"user{n:03}" for n in range(size))
     writes.write_records(db, [record(1, to=to), change(2, to=to)], KINDS)
     listed = 0 if is_large(to) else size
-    assert counts(db) == [1, 2 * listed, 1, size, 1, 1]
+    assert counts(db, TABLES) == [1, 2 * listed, 1, size, 1, 1]
     writes.write_records(db, [record(3, to=to), change(4, to=to)], KINDS)
-    assert counts(db) == [2, 4 * listed, 1, size, 1, 2]
+    assert counts(db, TABLES) == [2, 4 * listed, 1, size, 1, 2]
     (body,) = db.execute("SELECT body FROM messages WHERE id = ?", (record(3).id,)).fetchone()
     assert b"participants" not in body
 
@@ -164,6 +151,6 @@ def test_an_outdated_latest_leaves_no_row(db: sqlite3.Connection, size: int) -> 
     read = {n: change(n, "read", to=to, target="user000") for n in range(1, 6)}
     for numbers, newest in (([2], 2), ([3, 4], 4), ([1, 2], 4), ([4, 5], 5), ([3], 5)):
         assert writes.write_records(db, [read[n] for n in numbers], KINDS) == []
-        assert counts(db) == [0, listed, 1, size, 1, 1]
+        assert counts(db, TABLES) == [0, listed, 1, size, 1, 1]
         (kept,) = sqlite_records.user_records(db, "user000", Bounds(9))
         assert kept.id == read[newest].id
