@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -11,7 +12,7 @@ from chatsvc.core.ids import STEP
 from chatsvc.core.kinds import Kind
 from chatsvc.core.membership import Channel, Filter, Member, StateChange
 from chatsvc.core.message import draft_message
-from chatsvc.core.record import Record, accept
+from chatsvc.core.record import Draft, Record, accept
 from testkit.records import START
 
 GROUP = ",g:team"
@@ -23,25 +24,30 @@ def at(number: int) -> int:
     return START + number * STEP
 
 
-def group_message(
-    number: int,
-    content: str | None = None,
+def group_draft(
+    content: str = "hello",
     *,
     channel: str = GROUP,
     to: Sequence[str] = (),
     sender: str = "alice",
     client_id: str | None = None,
-) -> Record:
+) -> Draft:
     """A message to the members of a channel, or to those of ``to`` alone."""
     draft = draft_message(
         channel=channel,
         participants=(),
         sender=sender,
-        content=f"message {number}" if content is None else content,
+        content=content,
         origin="laptop",
         client_id=client_id,
     )
-    return accept(msgspec.structs.replace(draft, audience=tuple(sorted(to))), at(number))
+    return msgspec.structs.replace(draft, audience=tuple(sorted(to)))
+
+
+def group_message(number: int, content: str | None = None, **options: Any) -> Record:
+    """The ``number``-th of the log; see :func:`group_draft`."""
+    text = f"message {number}" if content is None else content
+    return accept(group_draft(text, **options), at(number))
 
 
 def group_change(

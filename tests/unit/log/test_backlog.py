@@ -24,8 +24,8 @@ from chatsvc.log.backlog import (
     share_of,
 )
 from chatsvc.log.tail import Tail
+from testkit.groups import group_draft
 from testkit.records import START, draft
-from tests.unit.support.member_records import group_draft
 
 MIB = 1024 * 1024
 

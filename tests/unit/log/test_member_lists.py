@@ -17,8 +17,8 @@ from chatsvc.core.record import Record
 from chatsvc.core.record_size import PLACE_BYTES, text_bytes
 from chatsvc.log.backlog import LIST_BYTES, audience_bytes, lists_bytes
 from chatsvc.log.tail import Tail
+from testkit.groups import GROUP, group_draft, group_message
 from testkit.records import START, record
-from tests.unit.support.member_records import GROUP, group_draft, group_record
 
 ROOM = ",r:lobby"
 CHANNELS = (GROUP, ROOM, ",g:other")
@@ -52,7 +52,7 @@ def test_what_names_readers() -> None:
 
 def test_a_record_for_members_costs_one_entry_and_its_channel_once() -> None:
     tail = Tail(recent_bytes=1 << 20)
-    first, second = group_record(1), group_record(2)
+    first, second = group_message(1), group_message(2)
     tail.extend([first])
     assert tail.unsaved_bytes == first.cost + LIST_BYTES + audience_bytes(GROUP, ())
     before = tail.unsaved_bytes
@@ -62,7 +62,7 @@ def test_a_record_for_members_costs_one_entry_and_its_channel_once() -> None:
 
 
 def test_a_record_that_names_readers_costs_an_entry_and_a_name_for_each() -> None:
-    few, more = group_record(1, to=USERS[:2]), group_record(1, to=USERS)
+    few, more = group_message(1, to=USERS[:2]), group_message(1, to=USERS)
     each = PLACE_BYTES + 8  # an entry, and a place in the tuple
     assert more.cost - few.cost == sum(each + text_bytes(one) for one in USERS[2:])
     tail = Tail(recent_bytes=0)
@@ -77,13 +77,13 @@ def test_everybody_reads_what_the_intervals_and_names_give() -> None:
     tail = Tail(recent_bytes=1 << 20)
     tail.extend(
         [
-            group_record(1),
+            group_message(1),
             record(2, to=("ada", "bob")),
-            group_record(3, to=("ada", "cleo")),
-            group_record(4),
+            group_message(3, to=("ada", "cleo")),
+            group_message(4),
             record(5, to=USERS),
-            group_record(6, channel=ROOM),
-            group_record(7),
+            group_message(6, channel=ROOM),
+            group_message(7),
         ]
     )
     twice = [interval(1, 1), interval(4, 6), interval(2, channel=ROOM)]
@@ -122,7 +122,7 @@ class Model:
         if dice.random() < 0.4:
             return record(number, text, to=people)
         named = people if dice.random() < 0.4 else ()
-        return group_record(number, text, channel=dice.choice(CHANNELS), to=named)
+        return group_message(number, text, channel=dice.choice(CHANNELS), to=named)
 
     def of_user(self, user: str) -> list[Record]:
         def ours(one: Record) -> bool:
@@ -205,10 +205,10 @@ def test_a_draft_counts_for_at_least_what_its_record_takes(
 ) -> None:
     tail = Tail(recent_bytes=0)
     if listed:
-        tail.extend([group_record(1)])
+        tail.extend([group_message(1)])
     before = tail.unsaved_bytes
     one = group_draft("x" * 100, to=to)
-    tail.extend([group_record(2, "x" * 100, to=to)])
+    tail.extend([group_message(2, "x" * 100, to=to)])
     taken = tail.unsaved_bytes - before
     assert taken <= one.cost + lists_bytes(one)
     assert taken >= one.cost
@@ -224,7 +224,7 @@ def test_a_page_steps_through_as_many_records_as_it_has(newest: bool) -> None:
     channels = [f",g:{number}" for number in range(1000)]
     for turn in range(3):
         tail.extend(
-            [group_record(1000 * turn + n, channel=one) for n, one in enumerate(channels, 1)]
+            [group_message(1000 * turn + n, channel=one) for n, one in enumerate(channels, 1)]
         )
     steps = 0
 

@@ -15,9 +15,9 @@ from chatsvc.core.page import MAX_PAGE_BYTES, NO_BYTE_BOUND, Bounds, Entry, take
 from chatsvc.core.record import Record
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history.memberships import ChannelIntervals, Memberships
+from testkit.groups import group_change, group_message
 from testkit.memory_store import MemoryStore
 from testkit.records import KINDS, START, change, record
-from tests.unit.support.member_records import group_record
 
 USERS: Final = ("ada", "bob", "cleo", "dan", "eve", "finn")
 GROUPS: Final = (",g:team", ",g:other", ",r:lobby")
@@ -170,6 +170,13 @@ class MemberStore(MemoryStore):
         return take(found, lambda one: len(one.last_message), max_bytes)
 
 
+def in_group(number: int, text: str, channel: str, kind: str, to: Sequence[str] = ()) -> Record:
+    """A message to members, or a change."""
+    if kind == "message":
+        return group_message(number, text, channel=channel, to=to)
+    return group_change(number, kind, channel=channel, to=to, text=text)
+
+
 class Story:
     """People who join, leave and write, as dice have it."""
 
@@ -190,14 +197,14 @@ class Story:
         elif what in ("join", "leave") and self._change(
             user, channel, number, joins=what == "join"
         ):
-            made = group_record(number, text, channel=channel, kind="edit")
+            made = group_change(number, channel=channel, text=text)
         elif what == "named":
             kind = dice.choice(["edit", "reaction", "message"])
             named = dice.sample(USERS, dice.randrange(1, 6))
-            made = group_record(number, text, channel=channel, to=named, kind=kind)
+            made = in_group(number, text, channel, kind, named)
         else:
             kind = "reaction" if what == "change" else "message"
-            made = group_record(number, text, channel=channel, kind=kind)
+            made = in_group(number, text, channel, kind)
         self.truth.records.append(made)
         return made
 

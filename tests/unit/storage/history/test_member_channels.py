@@ -16,9 +16,9 @@ from chatsvc.log.tail import Tail
 from chatsvc.storage.history.history import History
 from chatsvc.storage.history.memberships import NO_MEMBERSHIPS, ChannelIntervals, Memberships
 from chatsvc.storage.history.ranges import IdRange, Shown, page_within, visible_ranges
+from testkit.groups import GROUP, group_change, group_message
 from testkit.records import KINDS, MESSAGES_ALONE, record
 from tests.unit.support.history_worlds import ids
-from tests.unit.support.member_records import GROUP, group_record
 from tests.unit.support.member_world import MemberStore, TrueMemberships, Truth, at
 
 
@@ -32,7 +32,7 @@ class World:
 
     def __init__(self, evicted: int = 5, *, made: Sequence[Record] = ()) -> None:
         self.truth = Truth()
-        everything = list(made) or [group_record(number) for number in range(1, 11)]
+        everything = list(made) or [group_message(number) for number in range(1, 11)]
         self.truth.records = everything
         self.store = MemberStore(self.truth)
         for one in everything[:evicted]:
@@ -122,7 +122,7 @@ async def test_what_was_said_after_a_reader_left_is_not_shown_though_the_page_be
     def leave_and_speak() -> None:
         world.store.before_read = None
         world.joins("ada", interval(1, 2), interval(4, 11))
-        made = [group_record(11, kind="edit"), group_record(12)]
+        made = [group_change(11), group_message(12)]
         world.truth.records += made
         world.tail.extend(made)
 
@@ -138,7 +138,7 @@ async def test_changes_of_a_group_end_where_memberships_were_known() -> None:
 
     def join_and_speak() -> None:
         world.joins("ada", interval(1, 8), interval(11))
-        made = [group_record(11), group_record(12)]
+        made = [group_message(11), group_message(12)]
         world.truth.records += made
         world.tail.extend(made)
 
@@ -155,10 +155,10 @@ async def test_changes_of_a_group_end_where_memberships_were_known() -> None:
 
 async def test_records_that_name_readers_are_in_changes_and_no_pages() -> None:
     made = [
-        group_record(1),
-        group_record(2, to=("ada", "bob"), kind="edit"),
-        group_record(3, to=("bob",), kind="edit"),
-        group_record(4, to=("ada",)),
+        group_message(1),
+        group_change(2, to=("ada", "bob")),
+        group_change(3, to=("bob",)),
+        group_message(4, to=("ada",)),
     ]
     for evicted in (0, 2, 4):
         world = World(evicted, made=made)
@@ -245,7 +245,7 @@ async def test_nothing_is_complete_where_it_is_not_known_what_is_shown() -> None
 async def test_a_page_over_ranges_is_bounded_in_bytes() -> None:
     world = World()
     world.joins("ada", interval(1, 2), interval(5, 6), interval(9))
-    size = len(group_record(1).body)
+    size = len(group_message(1).body)
     for most, shown in ((size, [10]), (2 * size + 1, [9, 10]), (3 * size + 1, [6, 9, 10])):
         page = await world.history.channel_page(GROUP, Bounds(9, max_bytes=most), reader="ada")
         assert (numbers(page), page.has_more) == (shown, True)
@@ -256,12 +256,12 @@ async def test_a_page_over_ranges_is_bounded_in_bytes() -> None:
 
 async def test_groups_are_listed_by_what_their_members_are_shown() -> None:
     made = [
-        group_record(1),
+        group_message(1),
         record(2, to=("ada", "bob")),
-        group_record(3, channel=",g:other"),
-        group_record(4),
-        group_record(5, kind="edit"),
-        group_record(6, to=("ada",)),
+        group_message(3, channel=",g:other"),
+        group_message(4),
+        group_change(5),
+        group_message(6, to=("ada",)),
     ]
     for evicted in (0, 3, 6):
         world = World(evicted, made=made)
@@ -292,8 +292,8 @@ async def test_a_later_message_of_the_store_counts_only_where_it_is_shown() -> N
         ([interval(1, 3), interval(4)], 4),
         ([interval(1, 3), interval(4, visible=6)], 2),
     ):
-        world = World(0, made=[group_record(1), group_record(2)])
-        stored = group_record(4)
+        world = World(0, made=[group_message(1), group_message(2)])
+        stored = group_message(4)
         world.store.keep(stored)
         world.tail.set_store_positions(stored=0, base=at(5), hole=None)
         world.truth.records.append(stored)
@@ -303,7 +303,7 @@ async def test_a_later_message_of_the_store_counts_only_where_it_is_shown() -> N
 
 
 async def test_a_message_of_others_and_one_that_is_not_there_are_looked_for_alike() -> None:
-    world = World(made=[*(group_record(n) for n in range(1, 10)), record(10, to=("bob", "cleo"))])
+    world = World(made=[*(group_message(n) for n in range(1, 10)), record(10, to=("bob", "cleo"))])
     world.joins("bob", interval(1))
     for number in (2, 8, 77):
         world.memberships.asked = []
