@@ -20,70 +20,42 @@ from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.subscriptions import Subscriptions
 from chatsvc.log.base import Appended
-from chatsvc.log.local.log import LocalLog
 from chatsvc.log.local.snapshot import copy_database
 from chatsvc.log.local.verify import begin_restored_epoch
 from chatsvc.log.reconcile import StoreState
-from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.sqlite.store import SqliteStore
-from chatsvc.storage.store_state import state_of
 from testkit.group_drafts import GROUP, MEMBER, Group
 from testkit.process import command
 from testkit.selecting import SELECTION
-from testkit.waiting import until
+from tests.integration.support.put_back import Deployment
 from tests.unit.support.sockets import attach, connection
 
 KINDS = Kinds((MESSAGE, MEMBER))
 
 
-class Deployment:
-    """Opens logs over one store."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.store = SqliteStore(folder / "store.db", kinds=KINDS)
-        self._log: LocalLog | None = None
-
-    @property
-    def log(self) -> LocalLog:
-        assert self._log is not None
-        return self._log
+class Site(Deployment):
+    """With a group."""
 
     async def open(self, name: str, *, met: bool = True) -> Group:
-        await self.close()
-        self._log = await LocalLog.open(
-            self.folder / name,
-            recent_bytes=0,
-            backlog_bytes=1 << 30,
-            idempotency_ms=600_000,
-            idempotency_keys=1000,
-            retention_ms=3_600_000,
-            store=await state_of(self.store) if met else None,
-        )
-        return Group(self._log)
+        return Group(await self.open_log(name, met=met))
 
     async def store_all(self) -> None:
         """Let log and store meet, and store the rest."""
-        log = self.log
-        persister = Persister(log, self.store, batch_ms=0, kinds=KINDS)
-        persister.start()
-        await until(lambda: log.tail.confirmed and not log.exchange.state_due)
-        await until(lambda: not log.tail.unsaved_count and not log.tail.refilling)
-        await persister.stop(drain=True)
+        await self.store_until(
+            lambda log: (
+                not log.exchange.state_due and not log.tail.unsaved_count and not log.tail.refilling
+            )
+        )
 
     def copy(self, name: str) -> None:
         """Copy the log as it is now, while it is open."""
         (self.folder / name).mkdir()
         copy_database(self.folder / "log" / "log.db", self.folder / name / "log.db")
 
-    async def close(self) -> None:
-        if self._log is not None:
-            await self._log.close()
-
 
 @pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Deployment]:
-    site = Deployment(tmp_path)
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    site = Site(tmp_path, SqliteStore(tmp_path / "store.db", kinds=KINDS), KINDS)
     await site.store.open()
     yield site
     await site.close()
@@ -101,7 +73,7 @@ def as_it_was(_path: Path) -> None:
 
 @pytest.mark.parametrize("restore", [begin_restored_epoch, as_it_was])
 async def test_who_joined_and_left_after_a_backup_of_the_log_did_so(
-    site: Deployment, restore: Callable[[Path], None]
+    site: Site, restore: Callable[[Path], None]
 ) -> None:
     group = await site.open("log")
     await group.join("alice")
@@ -122,7 +94,7 @@ async def test_who_joined_and_left_after_a_backup_of_the_log_did_so(
     assert channel.count == 2
 
 
-async def test_who_joined_before_and_after_a_backup_leaves_once(site: Deployment) -> None:
+async def test_who_joined_before_and_after_a_backup_leaves_once(site: Site) -> None:
     """The log was put back to before the join, and took another while the store was away."""
     group = await site.open("log")
     await group.join("alice")
@@ -147,7 +119,7 @@ async def test_who_joined_before_and_after_a_backup_leaves_once(site: Deployment
     assert [one.last < MAX_ID for one in site.log.state.intervals("bob")] == [True, True]
 
 
-async def test_who_left_stays_away_where_the_join_gets_another_id(site: Deployment) -> None:
+async def test_who_left_stays_away_where_the_join_gets_another_id(site: Site) -> None:
     """The store has another record under the join's id; the leave keeps its own."""
     group = await site.open("log")
     await group.join("alice")
@@ -176,7 +148,7 @@ async def test_who_left_stays_away_where_the_join_gets_another_id(site: Deployme
     assert carol.state.channel == log.state.channel(GROUP) == Channel(2)
 
 
-async def test_who_returned_stays_where_the_leave_gets_another_id(site: Deployment) -> None:
+async def test_who_returned_stays_where_the_leave_gets_another_id(site: Site) -> None:
     group = await site.open("log")
     await group.join("bob")
     log = site.log
@@ -201,11 +173,11 @@ def damage(path: Path) -> None:
         db.execute("UPDATE channels SET crc = crc + 1")
 
 
-def verify_log(site: Deployment, *options: str) -> subprocess.CompletedProcess[str]:
+def verify_log(site: Site, *options: str) -> subprocess.CompletedProcess[str]:
     return command(site.folder, "log", "verify", "--data-dir", str(site.folder / "log"), *options)
 
 
-async def test_a_damaged_row_is_read_from_the_store(site: Deployment) -> None:
+async def test_a_damaged_row_is_read_from_the_store(site: Site) -> None:
     group = await site.open("log")
     await group.join("alice")
     await site.store_all()
@@ -223,7 +195,7 @@ async def test_a_damaged_row_is_read_from_the_store(site: Deployment) -> None:
 
 
 async def test_a_damaged_row_stays_while_the_store_lacks_what_the_log_has(
-    site: Deployment,
+    site: Site,
 ) -> None:
     group = await site.open("log")
     await group.join("alice")

@@ -16,16 +16,13 @@ from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.resume import Resumer
 from chatsvc.log.local import log as local
 from chatsvc.log.local import opening
-from chatsvc.log.local.log import LocalLog
 from chatsvc.storage.dead_letters import DeadLetterAdmin
 from chatsvc.storage.history.history import History
-from chatsvc.storage.persister.persister import Persister
 from chatsvc.storage.ports.messages import Rejection
 from chatsvc.storage.sqlite.store import SqliteStore
-from chatsvc.storage.store_state import state_of
 from testkit.records import draft
 from testkit.selecting import SELECTION
-from testkit.waiting import until
+from tests.integration.support.put_back import Deployment
 
 T = 1_795_000_000_000
 
@@ -41,48 +38,21 @@ class Picky(SqliteStore):
         return rejections + [Rejection(one, "unfit", "a test says so") for one in bad]
 
 
-class Deployment:
-    """Opens logs over one store; ``ms`` is the wall clock."""
+class Site(Deployment):
+    """``ms`` is the wall clock."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ms = T
-        self.store = Picky(folder / "store.db")
-        self.log: LocalLog | None = None
-
-    async def open(self, name: str, *, met: bool = True) -> LocalLog:
-        await self.close()
-        self.log = await LocalLog.open(
-            self.folder / name,
-            recent_bytes=0,
-            backlog_bytes=1 << 30,
-            idempotency_ms=600_000,
-            idempotency_keys=1000,
-            retention_ms=3_600_000,
-            store=await state_of(self.store) if met else None,
-        )
-        return self.log
+    ms = T
 
     async def send(self, content: str) -> int:
-        assert self.log is not None
         return (await asyncio.wait_for(self.log.append(draft(content)), 20)).id
 
     async def store_all(self) -> None:
-        log = self.log
-        assert log is not None
-        persister = Persister(log, self.store, batch_ms=0)
-        persister.start()
-        await until(lambda: log.tail.confirmed and log.tail.stored == log.tail.head)
-        await persister.stop(drain=True)
-
-    async def close(self) -> None:
-        if self.log is not None:
-            await self.log.close()
+        await self.store_until(lambda log: log.tail.stored == log.tail.head)
 
 
 @pytest.fixture
-async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Deployment]:
-    site = Deployment(tmp_path)
+async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    site = Site(tmp_path, Picky(tmp_path / "store.db"))
     monkeypatch.setattr(local, "now_ms", lambda: site.ms)
     monkeypatch.setattr(opening, "now_ms", lambda: site.ms)
     await site.store.open()
@@ -91,27 +61,27 @@ async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     await site.store.close()
 
 
-async def put_back_after_a_dead_letter(site: Deployment) -> tuple[int, str]:
+async def put_back_after_a_dead_letter(site: Site) -> tuple[int, str]:
     """The id of the letter, which the log has given to another message; its reader's cursor."""
     site.ms = T + 3_600_000
-    await site.open("log")
+    await site.open_log("log")
     await site.send("first")
     await site.store_all()
     await site.close()
     shutil.copytree(site.folder / "log", site.folder / "older")
     site.ms = T  # or the id would not come again
-    log = await site.open("log")
+    log = await site.open_log("log")
     refused = await site.send("refused")
     await site.store_all()
     cursor = f"{log.epoch}.{refused:016x}"
-    await site.open("older", met=False)
+    await site.open_log("older", met=False)
     assert await site.send("another") == refused
     return refused, cursor
 
 
 @pytest.mark.parametrize("dropped", [False, True])
 async def test_a_new_epoch_begins_where_a_dead_letter_has_the_id_of_another_message(
-    site: Deployment, dropped: bool
+    site: Site, dropped: bool
 ) -> None:
     refused, cursor = await put_back_after_a_dead_letter(site)
     if dropped:  # the mark alone tells
@@ -138,7 +108,7 @@ async def test_a_new_epoch_begins_where_a_dead_letter_has_the_id_of_another_mess
 
 @pytest.mark.parametrize("also_refused", [False, True])
 async def test_both_messages_stay_where_one_is_a_dead_letter(
-    site: Deployment, also_refused: bool
+    site: Site, also_refused: bool
 ) -> None:
     refused, _ = await put_back_after_a_dead_letter(site)
     if also_refused:
