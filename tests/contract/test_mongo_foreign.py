@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -16,7 +16,6 @@ from chatsvc.core.ids import MAX_ID, format_id
 from chatsvc.core.page import Bounds
 from chatsvc.storage.mongo.documents import to_document
 from chatsvc.storage.mongo.store import MongoStore
-from testkit import mongod
 from testkit.records import START, record, records
 
 Database = Any
@@ -32,13 +31,6 @@ FOREIGN: list[dict[str, Any]] = [
     {"_id": {"a": 1}},
     {"_id": b"bytes"},
 ]
-
-
-@pytest.fixture
-def other(mongo_uri: str, mongo_db: str) -> Iterator[Database]:
-    """Another program, in the same database."""
-    with mongod.client(mongo_uri) as client:
-        yield client[mongo_db]
 
 
 @pytest.fixture

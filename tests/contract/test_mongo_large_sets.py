@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,8 +16,7 @@ from chatsvc.storage.mongo import large_set_writes
 from chatsvc.storage.mongo.large_sets import LargeSet
 from chatsvc.storage.mongo.store import MongoStore
 from chatsvc.storage.ports.conversations import Members
-from testkit import mongod
-from testkit.records import KINDS, change, record
+from testkit.records import change, record
 from tests.contract.support.mongo_killing import Killed, Killer
 from tests.contract.support.stored import expect, ids
 
@@ -27,25 +26,6 @@ MANY = tuple(f"user{n:03}" for n in range(40))
 FIVE = MANY[:5]
 FEW = MANY[:2]
 COLLECTIONS = ("messages", "messages_changes", "messages_conversations", "messages_members")
-
-
-@pytest.fixture
-def other(mongo_uri: str, mongo_db: str) -> Iterator[Database]:
-    with mongod.client(mongo_uri) as client:
-        yield client[mongo_db]
-
-
-@pytest.fixture
-async def store(mongo_uri: str, mongo_db: str) -> AsyncIterator[MongoStore]:
-    store = MongoStore(mongo_uri, mongo_db, "messages", kinds=KINDS)
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-def killer(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> Killer:
-    return Killer(monkeypatch)
 
 
 def channel_of(people: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,17 +12,9 @@ from chatsvc.core.ids import format_id
 from chatsvc.storage.mongo import dead_letters as mongo_dead_letters
 from chatsvc.storage.mongo.store import MongoStore
 from chatsvc.storage.ports.dead_letters import DeadLetter
-from testkit import mongod
 from testkit.records import START
 
 PART = 100
-
-
-@pytest.fixture
-def other(mongo_uri: str, mongo_db: str) -> Iterator[Any]:
-    """The database, as others see it."""
-    with mongod.client(mongo_uri) as client:
-        yield client[mongo_db]
 
 
 @pytest.fixture

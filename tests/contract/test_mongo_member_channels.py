@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -18,7 +18,6 @@ from chatsvc.storage.mongo.connection import MongoConnection
 from chatsvc.storage.mongo.listed_channels import ListedChannel, ListedChannels
 from chatsvc.storage.mongo.store import MongoStore
 from chatsvc.storage.ports.conversations import Members
-from testkit import mongod
 from testkit.groups import GROUP, ROOM, at, group_change, group_message, joined, left
 from testkit.memory_store import MemoryDisk, MemoryStore
 from testkit.records import KINDS, record
@@ -35,25 +34,6 @@ COLLECTIONS = (
     "messages_members",
     "messages_state",
 )
-
-
-@pytest.fixture
-def other(mongo_uri: str, mongo_db: str) -> Iterator[Database]:
-    with mongod.client(mongo_uri) as client:
-        yield client[mongo_db]
-
-
-@pytest.fixture
-async def store(mongo_uri: str, mongo_db: str) -> AsyncIterator[MongoStore]:
-    store = MongoStore(mongo_uri, mongo_db, "messages", kinds=KINDS)
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-def killer(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> Killer:
-    return Killer(monkeypatch)
 
 
 async def test_a_record_is_a_document_however_many_members_there_are(

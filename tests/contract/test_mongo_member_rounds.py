@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from chatsvc.core.ids import MAX_ID, STEP, format_id
+from chatsvc.core.ids import MAX_ID, format_id
 from chatsvc.core.membership import Channel, Member
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import Record
@@ -17,9 +17,9 @@ from chatsvc.storage.mongo.own_documents import OwnDocuments
 from chatsvc.storage.mongo.store import MongoStore
 from testkit.groups import at, group_change, group_message, joined, left
 from testkit.memory_store import MemoryDisk, MemoryStore
-from testkit.records import KINDS, START, change, record
+from testkit.records import KINDS, change, record
 from tests.contract.support.mongo_script import Script, found, running_script, store_at
-from tests.contract.support.stored import ids
+from tests.contract.support.stored import any_bounds, expect_same_pages, ids, shown
 
 CHANNELS = [*(f",g:{n}" for n in range(4)), *(f",r:room {n}" for n in range(3))]
 USERS = ("alice", "bob", "carol")
@@ -32,14 +32,6 @@ def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversations, "_DOCUMENTS_AT_ONCE", 2)
     monkeypatch.setattr(listed_channels, "_LOOKED_FOR_AT_ONCE", 1)
     monkeypatch.setattr(large_sets, "AT_ONCE", 3)
-
-
-@pytest.fixture
-async def store(mongo_uri: str, mongo_db: str) -> AsyncIterator[MongoStore]:
-    store = MongoStore(mongo_uri, mongo_db, "messages", kinds=KINDS)
-    await store.open()
-    yield store
-    await store.close()
 
 
 class Story:
@@ -95,32 +87,15 @@ async def test_any_page_is_that_of_a_store_in_memory(
         while await one.purge(at(10), limit=4):
             pass
     for _ in range(40):
-        bounds = Bounds(
-            dice.choice((1, 2, 5, 20, 99)),
-            dice.choice((0, START + dice.randrange(130) * STEP)),
-            dice.choice((MAX_ID, START + dice.randrange(130) * STEP)),
-            dice.random() < 0.5,
-            dice.choice((0, 500, 2000, 1 << 20)),
-        )
+        bounds = any_bounds(dice, 130)
         user, channel = dice.choice((*USERS, "u3", "nobody")), dice.choice(CHANNELS)
-        for name in ("user_page", "user_records", "count_user", "count_user_records"):
-            answers = [await getattr(one, name)(user, bounds) for one in (store, model)]
-            assert shown(answers[0]) == shown(answers[1]), (name, user, bounds)
+        await expect_same_pages(store, model, user, bounds)
         assert shown(await store.channel_page(channel, bounds)) == shown(
             await model.channel_page(channel, bounds)
         )
         assert shown(await store.channel_records(channel, bounds, reader=user)) == shown(
             await model.channel_records(channel, bounds, reader=user)
         )
-        page = {"before": bounds.before, "limit": bounds.limit, "max_bytes": bounds.max_bytes}
-        lists = [await one.conversations(user, **page) for one in (store, model)]
-        assert [one[:3] for one in lists[0]] == [one[:3] for one in lists[1]], (user, page)
-
-
-def shown(answer: Any) -> Any:
-    if isinstance(answer, int):
-        return answer
-    return [(one.id, one.kind, one.channel, one.audience) for one in answer]
 
 
 class Asked:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import pytest
@@ -16,7 +16,6 @@ from chatsvc.log.reconcile import Mark
 from chatsvc.storage.mongo.connection import MongoConnection
 from chatsvc.storage.mongo.store import MongoStore
 from chatsvc.storage.projections.builder import ProjectionBuilder
-from testkit import mongod
 from testkit.records import KINDS
 from tests.contract.support.mongo_killing import Killed, Killer
 from tests.contract.support.projected import (
@@ -33,12 +32,6 @@ from tests.unit.support.noted_log import NotedLog
 
 T = TypeVar("T")
 Database = Any
-
-
-@pytest.fixture
-def other(mongo_uri: str, mongo_db: str) -> Iterator[Database]:
-    with mongod.client(mongo_uri) as client:
-        yield client[mongo_db]
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from chatsvc.storage.mongo.own_documents import OwnDocuments
 from chatsvc.storage.mongo.store import MongoStore
 from testkit.memory_store import MemoryDisk, MemoryStore
 from testkit.records import KINDS, START, change, record
-from tests.contract.support.stored import ids
+from tests.contract.support.stored import any_bounds, expect_same_pages, ids
 
 SETS: list[tuple[str, ...]] = [
     *(("alice", *(f"u{first}{n}" for n in range(5))) for first in range(7)),
@@ -32,14 +32,6 @@ def _few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entries, "RANGES", 2)
     monkeypatch.setattr(conversations, "_DOCUMENTS_AT_ONCE", 2)
     monkeypatch.setattr(large_sets, "AT_ONCE", 3)
-
-
-@pytest.fixture
-async def store(mongo_uri: str, mongo_db: str) -> AsyncIterator[MongoStore]:
-    store = MongoStore(mongo_uri, mongo_db, "messages", kinds=KINDS)
-    await store.open()
-    yield store
-    await store.close()
 
 
 def any_record(number: int, chosen: random.Random) -> Record:
@@ -62,30 +54,8 @@ async def test_any_page_is_that_of_a_store_in_memory(store: MongoStore, seed: in
         await one.write(written[:40])
         await one.write(written[20:])
     for _ in range(40):
-        bounds = Bounds(
-            chosen.choice((1, 2, 5, 20, 99)),
-            chosen.choice((0, START + chosen.randrange(70) * STEP)),
-            chosen.choice((MAX_ID, START + chosen.randrange(70) * STEP)),
-            chosen.random() < 0.5,
-            chosen.choice((0, 500, 2000, 1 << 20)),
-        )
         user = chosen.choice(("alice", "u05", "v1", "bob", "nobody"))
-        for name in ("user_page", "user_records", "count_user", "count_user_records"):
-            found = await getattr(store, name)(user, bounds)
-            expected = await getattr(model, name)(user, bounds)
-            assert shown(found) == shown(expected), (name, user, bounds)
-        page = {"before": bounds.before, "limit": bounds.limit, "max_bytes": bounds.max_bytes}
-        assert [
-            (one.channel, one.participants, one.last_id)
-            for one in await store.conversations(user, **page)
-        ] == [
-            (one.channel, one.participants, one.last_id)
-            for one in await model.conversations(user, **page)
-        ], (user, page)
-
-
-def shown(found: Any) -> Any:
-    return found if isinstance(found, int) else [(one.id, one.kind, one.channel) for one in found]
+        await expect_same_pages(store, model, user, any_bounds(chosen, 70))
 
 
 class Asked:

@@ -17,7 +17,6 @@ from chatsvc.core.membership import Channel, Filter, Interval, Member, personal_
 from chatsvc.core.record import Record
 from chatsvc.core.state_rows import MemberRow, StateRow
 from chatsvc.storage.mongo.store import MongoStore
-from testkit import mongod
 from testkit.groups import GROUP, ROOM, at, group_change, group_message, joined, left
 from testkit.memory_state import MemoryState, in_order
 from testkit.records import KINDS
@@ -42,12 +41,6 @@ EVENTS = [
 ]
 
 
-@pytest.fixture
-def other(mongo_uri: str, mongo_db: str) -> Iterator[Database]:
-    with mongod.client(mongo_uri) as client:
-        yield client[mongo_db]
-
-
 def make(uri: str, db: str) -> MongoStore:
     return MongoStore(uri, db, "messages", kinds=KINDS)
 
@@ -58,11 +51,6 @@ async def store(mongo_uri: str, mongo_db: str) -> AsyncIterator[MongoStore]:
     await store.open()
     yield store
     await store.close()
-
-
-@pytest.fixture
-def killer(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> Killer:
-    return Killer(monkeypatch)
 
 
 @pytest.fixture

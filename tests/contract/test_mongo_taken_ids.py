@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -11,24 +10,9 @@ from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.core.page import Bounds
 from chatsvc.storage.mongo.store import MongoStore
-from testkit import mongod
 from testkit.records import KINDS, change, record, records
 from tests.contract.support.mongo_script import Script, found, running_script, store_at
 from tests.contract.support.stored import ids
-
-
-@pytest.fixture
-async def store(mongo_uri: str, mongo_db: str) -> AsyncIterator[MongoStore]:
-    store = MongoStore(mongo_uri, mongo_db, "messages", kinds=KINDS)
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-def other(mongo_uri: str, mongo_db: str) -> Iterator[Any]:
-    with mongod.client(mongo_uri) as client:
-        yield client[mongo_db]
 
 
 async def test_taken_ids_are_looked_for_only_where_they_may_be() -> None:

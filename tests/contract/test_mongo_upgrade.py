@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from chatsvc.core.record import Record
 from chatsvc.storage import store_versions
 from chatsvc.storage.mongo import from_version_2, migrations
 from chatsvc.storage.mongo.store import MongoStore
-from testkit import mongo_version_2, mongod
+from testkit import mongo_version_2
 from testkit.records import KINDS, record, with_body
 from tests.contract.support.mongo_killing import Killed, Killer
 from tests.contract.support.stored import expect, ids
@@ -45,12 +45,6 @@ WRITTEN = [
 
 
 @pytest.fixture
-def other(mongo_uri: str, mongo_db: str) -> Iterator[Database]:
-    with mongod.client(mongo_uri) as client:
-        yield client[mongo_db]
-
-
-@pytest.fixture
 def old(other: Database) -> Database:
     """A store of version 2 with messages."""
     mongo_version_2.make(other)
@@ -62,11 +56,6 @@ def old(other: Database) -> Database:
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(from_version_2, "_CONVERSATIONS_AT_ONCE", 2)
     monkeypatch.setattr(from_version_2, "_MESSAGES_AT_ONCE", 4)
-
-
-@pytest.fixture
-def killer(monkeypatch: pytest.MonkeyPatch) -> Killer:
-    return Killer(monkeypatch)
 
 
 Make = Callable[..., Any]

@@ -1,0 +1,33 @@
+"""A store in MongoDB, what else has its database open, and a process that dies."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from chatsvc.storage.mongo.store import MongoStore
+from testkit import mongod
+from testkit.records import KINDS
+from tests.contract.support.mongo_killing import Killer
+
+
+@pytest.fixture
+def other(mongo_uri: str, mongo_db: str) -> Iterator[Any]:
+    """Another program, in the same database."""
+    with mongod.client(mongo_uri) as client:
+        yield client[mongo_db]
+
+
+@pytest.fixture
+async def store(mongo_uri: str, mongo_db: str) -> AsyncIterator[MongoStore]:
+    store = MongoStore(mongo_uri, mongo_db, "messages", kinds=KINDS)
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def killer(monkeypatch: pytest.MonkeyPatch) -> Killer:
+    return Killer(monkeypatch)
