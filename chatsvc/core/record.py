@@ -194,7 +194,7 @@ _HEAD_BYTES: Final = len(_head("", 0))
 def accept(draft: Draft, record_id: int) -> Record:
     """Return the record of a draft and the id that the log gave it."""
     state = None if draft.state is None else draft.state.at(record_id)
-    return Record(
+    plain = Record(
         id=record_id,
         kind=draft.kind,
         channel=draft.channel,
@@ -204,11 +204,11 @@ def accept(draft: Draft, record_id: int) -> Record:
         client_id=draft.client_id,
         digest=draft.digest,
         body=compose_body(draft.kind, record_id, draft.rest, _count_of(state)),
-        target=draft.target,
-        touches=draft.touches,
-        state=state,
-        keys=draft.keys,
     )
+    touches, target, keys = draft.touches, draft.target, draft.keys
+    if not (touches or target or keys or state is not None):
+        return plain  # as nearly all are: each argument more costs every send
+    return msgspec.structs.replace(plain, touches=touches, target=target, state=state, keys=keys)
 
 
 def moved(record: Record, record_id: int) -> Record:

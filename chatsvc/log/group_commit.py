@@ -306,10 +306,13 @@ class GroupCommit:
         """Let readers have what is durable, and answer for it."""
         keys = self.keys
         for waiting, record in zip(kept.batch, kept.firsts, strict=True):
-            if waiting.key is not None or record.keys:
+            key = waiting.key
+            if record.keys:
                 keys.add_record(record)
-            if waiting.key is not None:
-                self._in_flight.pop(waiting.key, None)
+            elif key is not None:
+                keys.add(key, record.id, record.digest)
+            if key is not None:
+                self._in_flight.pop(key, None)
         with self.acknowledgements:
             self._accepted(kept.records, kept.sizes)
             for waiting, record, answer in zip(kept.batch, kept.firsts, kept.answers, strict=True):

@@ -314,16 +314,17 @@ class LocalLog(MessageLog):
             self._check_open()
         if draft.state is not None:
             self.state.check_adopted()
-        listed = self.tail.lists_channel(draft.channel)
+        channel = draft.channel
+        listed = self.tail.lists_channel(channel)
         # That a draft and its record are in memory together while they are written is not
         # counted: a commit has no more than 4 MiB and one draft.
         size = draft.cost
-        if not listed or names_readers(draft.channel, draft.audience):
+        if not listed or (channel[0] == "," and names_readers(channel, draft.audience)):
             size += lists_bytes(draft)
         if self.tail.backlog.total + size > self._fair_share.free_for_all:
             self._fair_share.check(draft.sender, size)
         if not listed:
-            self._new_conversations.begin(draft.sender, draft.channel)
+            self._new_conversations.begin(draft.sender, channel)
         return size
 
     def _write(self, drafts: list[Draft], done: Done) -> None:
