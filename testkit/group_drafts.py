@@ -112,10 +112,11 @@ class Group:
         new: dict[str, None] = {}
         requests: list[RequestKey] = []
         answers: list[list[Appended] | str | Exception | None] = []
-        for wish in wishes:
+        repeats = self._repeats
+        firsts = [None] * len(wishes) if repeats is None else repeats.remembered(wishes)
+        for wish, first in zip(wishes, firsts, strict=True):
             user = wish.sender
             member = self._log.state.member(channel, user)
-            first = self._repeats.remembered(wish) if self._repeats is not None else None
             if first is not None:
                 answers.append([first] if isinstance(first, Appended) else first)
             elif member is not None and member.is_present:

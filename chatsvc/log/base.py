@@ -76,6 +76,20 @@ def check_together(drafts: Sequence[Draft]) -> None:
         raise ValueError(f"an append must have at most {MAX_TOGETHER_BYTES} bytes, not {size}")
     if any(draft.client_id is not None for draft in drafts[1:]):
         raise ValueError("only the first draft of an append may have a client_id")
+    if any(draft.keys for draft in drafts[1:]):
+        raise ValueError("only the first draft of an append may have keys")
+
+
+def key_conflict(first_id: int | None = None) -> Conflict:
+    """Return the error of a request under a key that another content was sent under.
+
+    Args:
+        first_id: of the record that came of it; ``None``: it has none yet.
+    """
+    return Conflict(
+        "client_id must not be used again for another message in this conversation",
+        extra=None if first_id is None else {"id": format_id(first_id)},
+    )
 
 
 def repeat_of(
@@ -91,10 +105,7 @@ def repeat_of(
         Conflict: the first message under this key has another content.
     """
     if first_digest != draft.digest:
-        raise Conflict(
-            "client_id must not be used again for another message in this conversation",
-            extra={"id": format_id(first_id)},
-        )
+        raise key_conflict(first_id)
     if body is None:
         body = compose_body(draft.kind, first_id, draft.rest)
     return Appended(first_id, body, True)

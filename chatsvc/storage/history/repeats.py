@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from chatsvc.core.errors import Conflict, StoreUnavailable
 from chatsvc.core.record import Draft
-from chatsvc.log.base import Appended, LogAppender, MessageLog, repeat_of
+from chatsvc.log.base import Appended, LogAppender, MessageLog, key_conflict, repeat_of
 
 
 class ClientIds(Protocol):
@@ -99,12 +100,23 @@ class Repeats:
             body = None
         return repeat_of(draft, *used, body)
 
-    def remembered(self, draft: Draft) -> Appended | Conflict | None:
-        """The same, of what was accepted since: for the step in which it is decided.
+    def remembered(self, drafts: Sequence[Draft]) -> list[Appended | Conflict | None]:
+        """The same, of what was accepted since: for the step in which they are decided together.
 
         Returns:
-            The answer, or what is raised to this request alone; ``None``: it is new.
+            For each the answer, or what is raised to this request alone, as it is where another of
+            these has its key and another content; ``None``: it is new.
         """
+        new: dict[tuple[str, str, str], bytes] = {}
+        answers: list[Appended | Conflict | None] = []
+        for draft in drafts:
+            key, digest, answer = draft.key, draft.digest, self._remembered(draft)
+            if answer is None and key is not None and new.setdefault(key, digest) != digest:
+                answer = key_conflict()
+            answers.append(answer)
+        return answers
+
+    def _remembered(self, draft: Draft) -> Appended | Conflict | None:
         used = self._log.first_use(draft.key) if draft.key is not None else None
         if used is None:
             return None

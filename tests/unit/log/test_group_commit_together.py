@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from chatsvc.core.errors import Conflict, LogUnavailable, Stale, TooManyRequests
-from chatsvc.core.membership import THIS_RECORD, Channel, Member
+from chatsvc.core.membership import THIS_RECORD, Channel, Member, RequestKey
 from chatsvc.core.record import Draft
 from chatsvc.log import group_commit as commit
 from chatsvc.log.base import MAX_TOGETHER, Appended
@@ -101,6 +101,13 @@ async def test_the_number_of_drafts_is_bounded(disk: Disk, count: int) -> None:
 async def test_a_client_id_stands_on_the_first_draft_only(disk: Disk) -> None:
     with pytest.raises(ValueError, match="only the first draft"):
         disk.commit.append_all([draft(), draft(client_id="k")])
+    assert disk.backlog.total == 0
+
+
+async def test_keys_of_requests_stand_in_the_first_draft_only(disk: Disk) -> None:
+    merged = msgspec.structs.replace(draft(), keys=(RequestKey("bob", "k", b"digest"),))
+    with pytest.raises(ValueError, match="only the first draft of an append may have keys"):
+        disk.commit.append_all([draft(), merged])
     assert disk.backlog.total == 0
 
 

@@ -68,7 +68,7 @@ async def joined(log: FakeLog) -> Appended:
 async def test_what_is_new_is_not_asked_for(log: FakeLog, store: Store, repeats: Repeats) -> None:
     for wish in (WISH, wish_to_join("bob"), wish_to_join("bob", "no UUIDv7")):
         assert await repeats.find(wish) is None
-        assert repeats.remembered(wish) is None
+        assert repeats.remembered([wish])[0] is None
     assert store.asked == []
 
 
@@ -78,7 +78,7 @@ async def test_what_the_log_remembers_has_the_body_of_the_record(
     first = await joined(log)
     store.bodies = {first.id: first.body}
     assert await repeats.find(WISH) == (first.id, first.body, True)
-    assert repeats.remembered(WISH) == (first.id, first.body, True)
+    assert repeats.remembered([WISH])[0] == (first.id, first.body, True)
     assert store.asked == [(first.id, "bob")]
     assert await repeats.find(wish_to_join("carol", WISH.client_id)) is None
 
@@ -91,7 +91,7 @@ async def test_what_the_log_has_forgotten_is_asked_of_the_store(
     store.used, store.bodies = (7, WISH.digest), {7: b"{}"}
     assert await repeats.find(WISH) == (7, b"{}", True)
     assert store.asked == [KEY, KEY, (7, "bob")]
-    assert repeats.remembered(WISH) is None
+    assert repeats.remembered([WISH])[0] is None
 
 
 @pytest.mark.parametrize("bodies", [{}, None], ids=["a dead letter", "the store is away"])
@@ -114,7 +114,7 @@ async def test_another_content_is_a_conflict_before_a_body_is_asked_for(
         await repeats.find(other_content())
     assert caught.value.extra["id"] == f"{first.id:016x}"
     assert store.asked == []
-    assert isinstance(repeats.remembered(other_content()), Conflict)
+    assert isinstance(repeats.remembered([other_content()])[0], Conflict)
 
 
 async def test_a_store_that_is_being_filled_proves_nothing(
