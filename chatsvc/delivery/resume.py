@@ -66,6 +66,15 @@ class Backfill(Protocol):
             StoreUnavailable: the store does not answer.
         """
 
+    async def count_shown(
+        self, user: str, bounds: Bounds, kinds: frozenset[str] | None = None
+    ) -> int:
+        """Return the number of records that are not hidden from a user, of those looked at.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+
     def oldest_kept(self) -> int:
         """Return the lowest id that has not expired; 0: none expires."""
 
@@ -262,10 +271,13 @@ class Resumer:
             Unavailable: the store is needed and does not answer.
         """
         bounds = Bounds(self._max_messages + 1, position, newest=False, max_bytes=NO_BYTE_BOUND)
-        is_all = kinds is None and not self._filters_of(user)
-        if position >= self._tail.complete_above and is_all:
-            return len(self._in_tail(user, bounds))
-        return await self._backfill.count_user(user, bounds, kinds)
+        if position >= self._tail.complete_above and kinds is None:
+            missed = len(self._in_tail(user, bounds))
+        else:
+            missed = await self._backfill.count_user(user, bounds, kinds)
+        if missed > self._max_messages and self._filters_of(user):
+            return await self._backfill.count_shown(user, bounds, kinds)
+        return missed
 
     def _in_tail(self, user: str, bounds: Bounds) -> Sequence[Record]:
         """Return the user's records in the tail.

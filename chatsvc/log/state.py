@@ -78,7 +78,8 @@ class LogState(Protocol):
     def filters(self, user: str) -> Filters:
         """What a user does not receive.
 
-        By ids: a row that is ahead of the head hides nothing below its own id.
+        By ids: a row that is ahead of the head hides nothing below its own id. Unlike intervals,
+        which a log without a store has none of, they may hide what only a store has.
         """
 
 

@@ -13,21 +13,27 @@ from collections.abc import Sequence
 import msgspec
 
 from chatsvc.core.membership import Channel
-from chatsvc.core.state_rows import ChannelRow, MemberRow, StateRow
+from chatsvc.core.state_rows import ChannelRow, FilterRow, MemberRow, StateRow
 
 
 class StateRepair:
-    """Goes through all rows once: memberships by user, channel and ``joined``, then channels.
+    """Goes through all rows once.
+
+    Memberships by user, channel and ``joined``, then channels, then filters by user, sort, what
+    they are of, and ``since``:
 
     1. A membership ends before the next of the same person in the same channel begins. One end
        that follows would otherwise end only one of them.
     2. A channel has the number of its members.
+    3. A filter without an end ends where the next of the same thing begins: no id is hidden less,
+       and one end that follows ends both.
 
     A repaired row has a ``rev`` of its own, just above that of the row: no record has it.
     """
 
     def __init__(self) -> None:
         self._before: MemberRow | None = None
+        self._filter_before: FilterRow | None = None
         self._counts: Counter[str] = Counter()
         self._revs: dict[str, int] = {}
         """The highest of its memberships, of channels of which no row has come yet."""
@@ -44,6 +50,8 @@ class StateRepair:
                 found += self._of_member(row)
             elif isinstance(row, ChannelRow):
                 found += self._of_channel(row)
+            else:
+                found += self._of_filter(row)
         return found
 
     def missing(self) -> list[StateRow]:
@@ -75,3 +83,13 @@ class StateRepair:
         if count == state.count:
             return []
         return [ChannelRow(channel, msgspec.structs.replace(state, count=count), rev + 1)]
+
+    def _of_filter(self, row: FilterRow) -> list[StateRow]:
+        before, self._filter_before = self._filter_before, row
+        if before is None or before.filter.until:
+            return []
+        one, following = before.filter, row.filter
+        if (one.user, one.sort, one.of) != (following.user, following.sort, following.of):
+            return []
+        ended = msgspec.structs.replace(one, until=following.since)
+        return [FilterRow(ended, max(before.rev, row.rev) + 1)]

@@ -314,8 +314,7 @@ class LocalLog(MessageLog):
             self._check_open()
         if draft.state is not None:
             self.state.check_adopted()
-        channel = draft.channel
-        listed = self.tail.lists_channel(channel)
+        listed = self.tail.lists_channel(channel := draft.channel)
         # That a draft and its record are in memory together while they are written is not
         # counted: a commit has no more than 4 MiB and one draft.
         size = draft.cost

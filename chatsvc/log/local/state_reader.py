@@ -180,8 +180,6 @@ class LocalState(LogState):
         return tuple(found)
 
     def filters(self, user: str) -> Filters:
-        if self.is_adopting and self._is_new:
-            return NO_FILTERS
         known = self._filters.get(user)
         if known is None:
             rows = self._rows(_FILTERS, user)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -21,9 +21,14 @@ LOOKED_AT: Final = 2000
 """Records that one page looks at, of which it may have few; of messages it has one, or is the end.
 """
 _PART: Final = 100
-"""Records that are read at once, at least, behind a first part that was not enough."""
+_LARGEST_PART: Final = 1000
+"""Records that are read at once behind a first part that was not enough: each time twice as many.
+"""
 
 IsHidden = Callable[[Filtered], bool]
+Hidden = Callable[[], Awaitable[IsHidden | None]]
+"""What is hidden, as of the step in which it returns; ``None``: nothing. Asked behind each read:
+what was written after a block is in no page, whenever that was asked for."""
 
 
 class ReaderFilters:
@@ -46,23 +51,26 @@ class ReaderFilters:
         """
         return await self._memberships.filters(user)
 
-    async def over_all(self, user: str) -> IsHidden | None:
-        """What of all conversations is hidden from a user; ``None``: nothing.
+    def over_all(self, user: str) -> Hidden:
+        """What of all conversations is hidden from a user.
 
-        Raises:
-            LogUnavailable: as :meth:`of`.
+        It raises as :meth:`of`.
         """
+        return partial(self._of_all, user)
+
+    def in_channel(self, user: str, channel: str) -> Hidden:
+        """What of one conversation is hidden from a user.
+
+        It raises as :meth:`of`. But sets go on while the log's state is read from the store:
+        nothing of them is hidden then.
+        """
+        return partial(self._of_channel, user, channel)
+
+    async def _of_all(self, user: str) -> IsHidden | None:
         filters = await self.of(user)
         return partial(self._hides, filters.hides) if filters else None
 
-    async def in_channel(self, user: str, channel: str) -> IsHidden | None:
-        """What of one conversation is hidden from a user; ``None``: nothing.
-
-        Sets go on while the log's state is read from the store: nothing of them is hidden then.
-
-        Raises:
-            LogUnavailable: as :meth:`of`.
-        """
+    async def _of_channel(self, user: str, channel: str) -> IsHidden | None:
         try:
             filters = await self.of(user)
         except LogUnavailable as exc:
@@ -77,44 +85,53 @@ class ReaderFilters:
         return decide(sent, self._is_blockable)
 
 
-def reading(read: ReadPage, is_hidden: IsHidden | None) -> ReadPage:
-    """Return what reads the same pages without what is hidden."""
-    return read if is_hidden is None else partial(page_without, is_hidden, read)
-
-
-async def page_without(is_hidden: IsHidden, read: ReadPage, bounds: Bounds) -> Page:
+async def page_without(
+    hidden: Hidden, read: ReadPage, bounds: Bounds, *, looks_on: bool = True
+) -> Page:
     """A page without what is hidden, part by part from the end that is asked for.
 
-    It ends, with ``has_more``, behind :data:`LOOKED_AT` records if it has any by then.
+    It ends, with ``has_more``, behind :data:`LOOKED_AT` records, if it has any by then.
+
+    Args:
+        hidden: what is left out.
+        read: reads a page with it.
+        bounds: of the page.
+        looks_on: whether one that has none by then looks on.
 
     Raises:
         StoreUnavailable: as ``read``; but of the newest of a range what was read before is a page.
+        LogUnavailable: as ``hidden``.
     """
     found: list[Entry] = []
-    looked_at, rest, page = 0, bounds, Page([], has_more=True, complete=True)
+    looked_at, part, rest = 0, _PART, bounds
     complete, lost = True, None
-    while page.has_more:
+    while True:
         try:
             page = await read(rest)
         except StoreUnavailable:
             if not (bounds.newest and found):
                 raise
-            page, complete = Page([], has_more=True, complete=False), False
+            page = Page([], has_more=True, complete=False)
+        is_hidden = await hidden()
+        if is_hidden is None and not looked_at:
+            return page
         complete, lost = complete and page.complete, lost or page.lost
-        kept = [entry for entry in page.entries if not is_hidden(entry)]
+        kept = [one for one in page.entries if is_hidden is None or not is_hidden(one)]
         found = kept + found if bounds.newest else found + kept
         looked_at += len(page.entries)
-        if not page.entries or bounds.reached_by(found) or (found and looked_at >= LOOKED_AT):
+        ends = not page.has_more or not page.entries or bounds.reached_by(found)
+        if ends or (looked_at >= LOOKED_AT and (found or not looks_on)):
             break
-        rest = _behind(page, bounds)
+        rest = _behind(page, bounds, part)
+        part = min(2 * part, _LARGEST_PART)
         await asyncio.sleep(0)  # what is in the tail is read without any other wait
     within = cut(found, bounds)
     return Page(within.entries, within.has_more or page.has_more, complete, lost)
 
 
-def _behind(page: Page, bounds: Bounds) -> Bounds:
+def _behind(page: Page, bounds: Bounds, part: int) -> Bounds:
     """The next part: what lies behind a page of the one before."""
-    rest = bounds._replace(limit=max(bounds.limit, _PART), max_bytes=MAX_PAGE_BYTES)
+    rest = bounds._replace(limit=max(bounds.limit, part), max_bytes=MAX_PAGE_BYTES)
     if bounds.newest:
         return rest._replace(before=page.entries[0].id)
     return rest._replace(after=page.entries[-1].id)

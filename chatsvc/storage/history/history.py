@@ -26,7 +26,7 @@ from chatsvc.core.membership import GROUP_PREFIX, is_member_channel
 from chatsvc.core.message import MESSAGES_ONLY
 from chatsvc.core.page import Bounds, Entry, Page
 from chatsvc.log.tail import Tail
-from chatsvc.storage.history.filtered import ReaderFilters, reading
+from chatsvc.storage.history.filtered import ReaderFilters, page_without
 from chatsvc.storage.history.filtered_listing import listed_without
 from chatsvc.storage.history.listing import ConversationListing
 from chatsvc.storage.history.memberships import NO_MEMBERSHIPS, Memberships
@@ -117,8 +117,7 @@ class History:
 
     async def user_page(self, user: str, bounds: Bounds) -> Page:
         """Messages for the user, over all conversations."""
-        read = await self._over_all(user)
-        return await read(bounds)
+        return await self._over_all(user)(bounds)
 
     async def channel_around(
         self, channel: str, message_id: int, limit: int, *, reader: str = ""
@@ -132,20 +131,25 @@ class History:
 
     async def user_around(self, user: str, message_id: int, limit: int) -> Page:
         """As :meth:`channel_around`, over all the user's conversations."""
-        read = await self._over_all(user)
-        return await self._pages.around(read, message_id, limit)
+        return await self._pages.around(self._over_all(user), message_id, limit)
 
     async def conversations(self, user: str, *, before: int, limit: int) -> ConversationPage:
         """The user's conversations, by their newest message, below ``before``.
 
         Without sets that the user has left, and without those of which nothing is shown.
         """
-        filters = await self._filters.of(user)
-        read = partial(self._listing.page, user)
-        if not filters:
-            return await read(before=before, limit=limit)
-        shown = partial(self.channel_page, reader=user)
-        return await listed_without(filters, read, shown, before=before, limit=limit)
+
+        async def newest_shown(channel: str, bounds: Bounds) -> Page:
+            read = await self._channel(channel, user, looks_on=False)
+            return await read(bounds)
+
+        return await listed_without(
+            partial(self._filters.of, user),
+            partial(self._listing.page, user),
+            newest_shown,
+            before=before,
+            limit=limit,
+        )
 
     async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
         """The participants of one of the user's conversations.
@@ -175,7 +179,7 @@ class History:
         found = await self._find(message_id, reader)
         entry = None if found is None else found[0]
         if entry is not None:
-            is_hidden = await self._filters.in_channel(reader, entry.channel)
+            is_hidden = await self._filters.in_channel(reader, entry.channel)()
             if is_hidden is not None and is_hidden(entry):
                 found = entry = None
         if entry is not None and reader in entry.audience:
@@ -230,17 +234,17 @@ class History:
             sender, lambda: self._store.find_client_id(sender, channel, client_id, after=after)
         )
 
-    async def _channel(self, channel: str, reader: str) -> ReadPage:
+    async def _channel(self, channel: str, reader: str, *, looks_on: bool = True) -> ReadPage:
         """What reads pages of a conversation, for the user who reads."""
-        is_hidden = await self._filters.in_channel(reader, channel)
+        hidden = self._filters.in_channel(reader, channel)
         source = self._sources.channel_messages(channel, reader)
         read: ReadPage = partial(self._pages.page, source)
         if is_member_channel(channel):
             shown = await shown_to(self._memberships, self._tail, reader, channel)
             read = partial(page_within, shown, read)
-        return reading(read, is_hidden)
+        return partial(page_without, hidden, read, looks_on=looks_on)
 
-    async def _over_all(self, user: str) -> ReadPage:
+    def _over_all(self, user: str) -> ReadPage:
         """What reads pages of all the user's conversations."""
-        is_hidden = await self._filters.over_all(user)
-        return reading(partial(self._pages.page, self._sources.user_messages(user)), is_hidden)
+        read = partial(self._pages.page, self._sources.user_messages(user))
+        return partial(page_without, self._filters.over_all(user), read)

@@ -12,7 +12,7 @@ from chatsvc.core.kinds import Kinds
 from chatsvc.core.membership import is_member_channel
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry, Page, RecordPage
 from chatsvc.log.tail import Tail
-from chatsvc.storage.history.filtered import LOOKED_AT, IsHidden, ReaderFilters
+from chatsvc.storage.history.filtered import LOOKED_AT, Hidden, IsHidden, ReaderFilters
 from chatsvc.storage.history.memberships import Memberships
 from chatsvc.storage.history.page_reader import PageReader, ReadPage
 from chatsvc.storage.history.pages import Source
@@ -27,22 +27,23 @@ _PART: Final = 250
 class _Sources(NamedTuple):
     """Where records of a user or of a conversation are read: those of every kind, and messages.
 
-    ``shown`` are the ids of them that are read; ``None``: all. What ``is_hidden`` is left out.
+    ``shown`` are the ids of them that are read; ``None``: all. What is ``hidden`` is left out.
     """
 
     records: Source
     messages: Source
+    hidden: Hidden
     shown: Shown | None = None
-    is_hidden: IsHidden | None = None
-
-    def wants(self, kinds: AbstractSet[str] | None, entry: Entry) -> bool:
-        """Whether a page of some kinds has an entry."""
-        if kinds is not None and entry.kind not in kinds:
-            return False
-        return self.is_hidden is None or not self.is_hidden(entry)
 
 
 _Count = Callable[[str, Bounds], Awaitable[int]]
+
+
+def _wants(kinds: AbstractSet[str] | None, is_hidden: IsHidden | None, entry: Entry) -> bool:
+    """Whether a page of some kinds has an entry."""
+    if kinds is not None and entry.kind not in kinds:
+        return False
+    return is_hidden is None or not is_hidden(entry)
 
 
 class RecordHistory:
@@ -91,7 +92,7 @@ class RecordHistory:
         self, user: str, bounds: Bounds, kinds: AbstractSet[str] | None = None
     ) -> RecordPage:
         """The oldest records for the user."""
-        return await self._page(await self._of_user(user), bounds, kinds)
+        return await self._page(self._of_user(user), bounds, kinds)
 
     async def channel_page(
         self, channel: str, bounds: Bounds, kinds: AbstractSet[str] | None = None, *, reader: str
@@ -100,7 +101,7 @@ class RecordHistory:
 
         Of a group or a room those that the reader is shown, without those that name others.
         """
-        is_hidden = await self._filters.in_channel(reader, channel)
+        hidden = self._filters.in_channel(reader, channel)
         shown: Shown | None = None
         if is_member_channel(channel):
             shown = await shown_to(self._memberships, self._tail, reader, channel)
@@ -108,7 +109,7 @@ class RecordHistory:
             bounds = bounds._replace(before=min(bounds.before, self._tail.head + 1))
         records = self._sources.channel_records(channel, reader)
         messages = self._sources.channel_messages(channel, reader)
-        return await self._page(_Sources(records, messages, shown, is_hidden), bounds, kinds)
+        return await self._page(_Sources(records, messages, hidden, shown), bounds, kinds)
 
     async def body(self, record_id: int, *, reader: str) -> bytes | None:
         """The JSON of one record, for a reader whom it is known to be for.
@@ -124,10 +125,11 @@ class RecordHistory:
     async def count_user(
         self, user: str, bounds: Bounds, kinds: AbstractSet[str] | None = None
     ) -> int:
-        """How many records :meth:`user_page` would find, counted up to ``bounds.limit``."""
-        sources = await self._of_user(user)
-        if sources.is_hidden is not None:
-            return await self._count_some(sources, bounds, kinds)
+        """How many records :meth:`user_page` would find, counted up to ``bounds.limit``.
+
+        Those too that are hidden from the user.
+        """
+        sources = self._of_user(user)
         if kinds is None:
             return await self._pages.count(
                 sources.records,
@@ -140,39 +142,57 @@ class RecordHistory:
                 partial(self._ask_count, user, self._store.count_user),
                 bounds,
             )
-        return await self._count_some(sources, bounds, kinds)
+        count, is_all = await self._count_some(sources, bounds, kinds, None)
+        return count if is_all else bounds.limit
+
+    async def count_shown(
+        self, user: str, bounds: Bounds, kinds: AbstractSet[str] | None = None
+    ) -> int:
+        """The same without those that are hidden, of as many as are looked at."""
+        sources = self._of_user(user)
+        count, _ = await self._count_some(sources, bounds, kinds, sources.hidden)
+        return count
 
     async def _count_some(
-        self, sources: _Sources, bounds: Bounds, kinds: AbstractSet[str] | None
-    ) -> int:
+        self,
+        sources: _Sources,
+        bounds: Bounds,
+        kinds: AbstractSet[str] | None,
+        hidden: Hidden | None,
+    ) -> tuple[int, bool]:
         """Count by looking at records, at most twice as many as are counted or :data:`LOOKED_AT`.
 
-        Beyond that it is the limit: whoever counts does not go on by looking at them one by one.
+        Returns:
+            How many there are of them, up to the limit, and whether all were looked at that may
+            have to be: whoever counts does not go on by looking at them one by one.
         """
         count = looked_at = 0
         maximum = max(2 * bounds.limit, LOOKED_AT)
         rest = bounds._replace(newest=False, max_bytes=MAX_PAGE_BYTES)
         while count < bounds.limit:
             if looked_at >= maximum:
-                return bounds.limit
+                return count, False
             part = await self._part(sources, rest, maximum - looked_at)
-            count += sum(sources.wants(kinds, entry) for entry in part.entries)
+            is_hidden = await hidden() if hidden is not None else None
+            count += sum(_wants(kinds, is_hidden, entry) for entry in part.entries)
             looked_at += len(part.entries)
             if not part.has_more:
                 break
             rest = rest._replace(after=part.up_to)
-        return min(count, bounds.limit)
+        return min(count, bounds.limit), True
 
     async def _page(
         self, sources: _Sources, bounds: Bounds, kinds: AbstractSet[str] | None
     ) -> RecordPage:
-        if sources.is_hidden is not None:
+        are_messages = kinds is not None and self._are_messages(kinds)
+        if await sources.hidden() is not None or not (kinds is None or are_messages):
             return await self._filtered(sources, bounds, kinds)
-        if kinds is not None and self._are_messages(kinds):
-            return await self._read(sources.messages, sources.shown, bounds)
-        if kinds is None:
-            return await self._read(sources.records, sources.shown, bounds)
-        return await self._filtered(sources, bounds, kinds)
+        source = sources.messages if are_messages else sources.records
+        page = await self._read(source, sources.shown, bounds)
+        is_hidden = await sources.hidden()  # a block may be newer than the question
+        if is_hidden is None:
+            return page
+        return page._replace(entries=[one for one in page.entries if not is_hidden(one)])
 
     async def _filtered(
         self, sources: _Sources, bounds: Bounds, kinds: AbstractSet[str] | None
@@ -184,9 +204,10 @@ class RecordHistory:
         lost: tuple[int, int] | None = None
         while True:
             part = await self._part(sources, bounds._replace(after=up_to), LOOKED_AT - looked_at)
+            is_hidden = await sources.hidden()
             complete, lost = complete and part.complete, lost or part.lost
             for entry in part.entries:
-                if sources.wants(kinds, entry):
+                if _wants(kinds, is_hidden, entry):
                     size += len(entry.body)
                     if len(found) == bounds.limit or (found and size > bounds.max_bytes):
                         return RecordPage(found, up_to, True, complete, lost)
@@ -223,9 +244,6 @@ class RecordHistory:
     async def _ask_count(self, user: str, count: _Count, bounds: Bounds) -> int:
         return await self._access.ask(user, lambda: count(user, bounds))
 
-    async def _of_user(self, user: str) -> _Sources:
-        return _Sources(
-            self._sources.user_records(user),
-            self._sources.user_messages(user),
-            is_hidden=await self._filters.over_all(user),
-        )
+    def _of_user(self, user: str) -> _Sources:
+        records, messages = self._sources.user_records(user), self._sources.user_messages(user)
+        return _Sources(records, messages, self._filters.over_all(user))

@@ -88,3 +88,16 @@ def test_a_channel_that_has_ended_has_none(limit: int) -> None:
 def test_a_channel_with_members_has_a_row(limit: int) -> None:
     rows = [MemberRow(GROUP, Member("alice", 10), 10), MemberRow(GROUP, Member("bob", 20), 20)]
     assert repaired(rows, limit) == [ChannelRow(GROUP, Channel(2), 20)]
+
+
+@by_page
+def test_a_filter_without_an_end_ends_where_the_next_of_its_kind_begins(limit: int) -> None:
+    rows = [
+        FilterRow(Filter("alice", "block", "eve", 7), 9),
+        FilterRow(Filter("alice", "block", "eve", 20), 20),
+        FilterRow(Filter("alice", "block", "mallory", 5), 5),
+        FilterRow(Filter("alice", "left", "alice,bob", 3, 9), 9),
+        FilterRow(Filter("alice", "left", "alice,bob", 5), 12),
+        FilterRow(Filter("bob", "left", "alice,bob", 7), 7),
+    ]
+    assert repaired(rows, limit) == [FilterRow(Filter("alice", "block", "eve", 7, 20), 21)]

@@ -16,7 +16,7 @@ from chatsvc.core.record import Record
 from chatsvc.log.state import adopting
 from chatsvc.log.tail import Tail
 from chatsvc.storage.history import filtered
-from chatsvc.storage.history.filtered import LOOKED_AT, page_without
+from chatsvc.storage.history.filtered import LOOKED_AT, IsHidden, page_without
 from chatsvc.storage.history.history import History
 from chatsvc.storage.history.memberships import ChannelIntervals, Memberships
 from chatsvc.storage.history.pages import cut, entry_of
@@ -135,7 +135,8 @@ async def test_pages_have_everything_that_is_not_hidden(
                 )
                 assert found == wanted
         count_bounds = Bounds(limit, newest=False)
-        counts = history.records.count_user
+        counts = history.records.count_shown
+        assert await history.records.count_user("bob", count_bounds) == min(limit, len(everything))
         assert await counts("bob", count_bounds) == min(limit, len(seen))
         assert await counts("bob", count_bounds, MESSAGES_ALONE) == min(limit, len(messages))
         assert await replayed(history, limit) == [one.id for one in seen]
@@ -225,11 +226,14 @@ async def test_what_is_read_before_the_store_fails_is_a_page() -> None:
         assert isinstance(entry, Entry)
         return bool((entry.id - START) // (at(1)[0] - START) % 2)
 
-    page = await page_without(is_odd, read, Bounds(3))
+    async def hidden() -> IsHidden:
+        return is_odd
+
+    page = await page_without(hidden, read, Bounds(3))
     assert (ids(page.entries), page.has_more, page.complete) == (at(8, 10), True, False)
     calls.clear()
     with pytest.raises(StoreUnavailable):
-        await page_without(is_odd, read, Bounds(3, newest=False))
+        await page_without(hidden, read, Bounds(3, newest=False))
 
 
 # --- lists of conversations
