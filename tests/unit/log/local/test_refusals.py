@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from bench.floods import write_lock
 from chatsvc.core.errors import ConfigurationError, LogUnavailable
+from chatsvc.core.page import Bounds
 from chatsvc.log.local import checkpoints, database
 from chatsvc.log.local import file as log_file
 from chatsvc.log.local.file import LogFile
@@ -137,6 +138,26 @@ async def test_an_unlinked_file_is_noticed(tmp_path: Path, open_log: Open) -> No
         await until(lambda: log.refusal is None)
     assert any(line["event"] == "log_file_back" for line in lines)
     await log.append(draft())
+
+
+async def test_a_file_that_is_replaced_before_a_stop_is_whole_at_the_next_start(
+    tmp_path: Path, open_log: Open
+) -> None:
+    """As by an operator who puts a copy in its place, and restarts the service."""
+    log = await open_log()
+    kept = await log.append(draft())
+    copied = sqlite3.connect(tmp_path / "copy.db")
+    with sqlite3.connect(tmp_path / "log.db") as source:
+        source.backup(copied)
+    source.close()
+    copied.close()
+    for number in range(9):
+        await log.append(draft(str(number) * 9000))
+    (tmp_path / "copy.db").rename(tmp_path / "log.db")
+    await log.close()
+    again = await open_log()
+    assert [one.id for one in again.tail.page(Bounds(99))] == [kept.id]
+    assert list(again._file.bad_rows()) == []
 
 
 def place_of(folder: Path) -> tuple[InPlace, sqlite3.Connection]:
