@@ -17,6 +17,7 @@ from chatsvc.cli.options import add_data, add_store, print_line, settings_from, 
 from chatsvc.cli.stores import existing_store
 from chatsvc.core.errors import ConfigurationError, LogDamaged, VersionTooNew
 from chatsvc.core.ids import format_id, parse_id
+from chatsvc.core.projection import NO_PROJECTIONS
 from chatsvc.core.record import unpack
 from chatsvc.settings.table import Settings
 from chatsvc.storage.dead_letters import DeadLetterAdmin
@@ -72,7 +73,10 @@ def _id(text: str) -> int:
 
 
 async def _act(settings: Settings, action: str, ids: Sequence[int]) -> int:
-    async with existing_store(settings) as store:
+    # Only what is stored is folded: whoever looks begins nobody's rows anew, as of a service of
+    # another version beside it.
+    projections = None if action == "replay" else NO_PROJECTIONS
+    async with existing_store(settings, projections) as store:
         admin = DeadLetterAdmin(store)
         if action == "list":
             return await _list(admin)

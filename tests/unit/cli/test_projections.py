@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import pytest
 
+from chatsvc.app import backends
 from chatsvc.app import features as registered
 from chatsvc.cli import main
 from chatsvc.core.ids import STEP, format_id
@@ -94,6 +95,16 @@ def test_what_this_program_declares_otherwise_is_not_begun_by_looking(
         "a service of this version builds them when it starts\n"
     )
     assert main(["projections", "rebuild", "senders"]) == 0
+    assert len(in_store(filled, rows_of)) == 2
+
+
+@pytest.mark.parametrize("argv", [["list"], ["drop", format_id(5)]])
+def test_dead_letters_begin_no_rows_anew(
+    argv: list[str], filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = Projections([one_version(2), SENDERS])
+    monkeypatch.setattr(backends, "known_projections", lambda: newer)
+    main(["dead-letters", *argv])
     assert len(in_store(filled, rows_of)) == 2
 
 
