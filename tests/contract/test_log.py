@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from chatsvc.log.base import MessageLog
+from chatsvc.log.local import maintenance
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.reconcile import StoreState
 from tests.contract.log_groups_suite import GroupSuite
@@ -60,6 +61,11 @@ class TestLocalLog(LogSuite, GuardSuite):
 
 class TestLocalState(StateSuite, StateExchangeSuite, GroupSuite, Opened):
     """With a store: without one it is not known who is a member of what."""
+
+    @pytest.fixture(autouse=True)
+    def _keeps_what_has_ended(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Once a second the log lets go of memberships that ended below its tail."""
+        monkeypatch.setattr(maintenance, "_SECONDS", 3600.0)
 
     @pytest.fixture
     def backend(self, tmp_path: Path) -> Backend:

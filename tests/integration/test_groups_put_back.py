@@ -20,6 +20,7 @@ from chatsvc.delivery.fanout import Fanout
 from chatsvc.delivery.hub import Hub
 from chatsvc.delivery.subscriptions import Subscriptions
 from chatsvc.log.base import Appended
+from chatsvc.log.local import maintenance
 from chatsvc.log.local.snapshot import copy_database
 from chatsvc.log.local.verify import begin_restored_epoch
 from chatsvc.log.reconcile import StoreState
@@ -54,7 +55,9 @@ class Site(Deployment):
 
 
 @pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
+async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    # Once a second a log lets go of memberships that ended below its tail: they are compared here.
+    monkeypatch.setattr(maintenance, "_SECONDS", 3600.0)
     site = Site(tmp_path, SqliteStore(tmp_path / "store.db", kinds=KINDS), KINDS)
     await site.store.open()
     yield site
