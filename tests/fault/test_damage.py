@@ -22,7 +22,7 @@ from tests.fault.kit.disk import cut_short, flip_bit
 from tests.fault.kit.trial import trial
 from tests.fault.kit.workload import Mix
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
 REFUSED = 2
 LOG_ALONE = {"STORE_BATCH_MS": "10000"}

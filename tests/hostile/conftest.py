@@ -14,16 +14,6 @@ from bench.attacks import Honest, honest_requests
 from testkit.service import MakeService, Service, services, token
 from testkit.waiting import until
 
-LIMIT_SECONDS = 900
-"""Of a test: it begins and ends services, on a machine that may do much else."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(LIMIT_SECONDS))
-
 
 @pytest.fixture
 async def make_service(tmp_path: Path) -> AsyncIterator[MakeService]:
