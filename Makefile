@@ -44,7 +44,7 @@ fault: $(VENV)/.dev ## Break things on purpose, the long form (FAULT_ROUNDS=20)
 bench: $(VENV)/.dev ## The measured claims of bench/README.md
 	$(BIN)/python -m bench $(ARGS)
 
-mutants: $(VENV)/.mutation ## Change the code bit by bit: which change does no test notice? (an hour)
+mutants: $(VENV)/.mutation ## Change the code bit by bit: which change does no test notice? (hours)
 	$(BIN)/python -m scripts.mutants $(ARGS)
 
 transcripts: $(VENV)/.dev ## Remake docs/transcripts/ (needs tmux, and a MongoDB: MONGOD=…)

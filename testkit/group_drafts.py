@@ -9,7 +9,15 @@ import msgspec
 
 from chatsvc.core.change import draft_change
 from chatsvc.core.kinds import Kind
-from chatsvc.core.membership import THIS_RECORD, Channel, Member, RequestKey, StateChange
+from chatsvc.core.membership import (
+    THIS_RECORD,
+    Channel,
+    Filter,
+    Member,
+    RequestKey,
+    StateChange,
+    personal_channel,
+)
 from chatsvc.core.message import draft_message
 from chatsvc.core.record import Draft
 from chatsvc.log.base import Appended, MessageLog
@@ -59,6 +67,19 @@ def leaving(*members: Member, channel: str = GROUP) -> Draft:
     """Memberships that go on end."""
     rows = (Member(one.user, one.joined, THIS_RECORD, "member", 0) for one in members)
     return member_change(*rows, channel=channel)
+
+
+def filtering(sort: str, of: str, *, since: int = 0, user: str = "bob") -> Draft:
+    """A filter of a user begins, or the one that began with a record ends."""
+    row = Filter(user, sort, of, since or THIS_RECORD, THIS_RECORD if since else 0)
+    return draft_change(
+        MEMBER,
+        channel=personal_channel(user),
+        audience=(user,),
+        sender=user,
+        fields={"users": [user]},
+        state=StateChange(filters=(row,)),
+    )
 
 
 def said(content: str, *, channel: str = GROUP, sender: str = "alice") -> Draft:

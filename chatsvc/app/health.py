@@ -58,8 +58,8 @@ def _store_check(persister: Persister, probe: StoreProbe) -> Check:
 
 
 def _projections_check(building: BuildingStatus) -> Check:
-    trouble = building.trouble
-    return Check(status="degraded", detail=trouble) if trouble else Check(status="ok")
+    problem = building.problem
+    return Check(status="degraded", detail=problem) if problem else Check(status="ok")
 
 
 def _clock_check(ahead_seconds: float) -> Check:

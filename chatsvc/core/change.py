@@ -49,9 +49,9 @@ def draft_change(
 
     Raises:
         ValueError: the kind counts, the audience is not the set that the channel names, there
-            are too many rows, members of what is no group or room or by a kind that is
-            blockable, or several memberships of one
-            person, or a field has the name of a member of every record.
+            are too many rows, members of what is no group or room, members that a blockable kind
+            changes, or several memberships of one person, or a field has the name of a member of
+            every record.
     """
     _check(kind, channel, audience, fields)
     if state is not None:

@@ -14,6 +14,11 @@ class Conversation(NamedTuple):
     last_message: bytes
 
 
+def message_bytes(conversation: Conversation) -> int:
+    """Return the size of the newest message, by which pages of conversations are bounded."""
+    return len(conversation.last_message)
+
+
 class ConversationPage(NamedTuple):
     """Conversations, newest first; the rest as in :class:`~chatsvc.core.page.Page`."""
 

@@ -119,7 +119,10 @@ class NotFound(RequestError):
 
 
 class Conflict(RequestError):
-    """The ``client_id`` was used for other content; ``extra["id"]`` is the first message's id."""
+    """The ``client_id`` was used for other content.
+
+    ``extra["id"]`` is the first message's id, unless that has none yet.
+    """
 
     code = "client_id_conflict"
 

@@ -17,7 +17,7 @@ Ranges = dict[str, list[tuple[int, int]]]
 """By sender or channel: from the first id up to, not including, the second; 0 is no end."""
 
 
-class Filtered(Protocol):
+class Filterable(Protocol):
     """A record, or an entry of a page, as far as filters go by it."""
 
     @property
@@ -59,7 +59,7 @@ class Filters:
     def __bool__(self) -> bool:
         return bool(self.rows)
 
-    def hides(self, sent: Filtered, is_blockable: Callable[[str], bool]) -> bool:
+    def hides(self, sent: Filterable, is_blockable: Callable[[str], bool]) -> bool:
         """Whether the user does not receive a record.
 
         Args:
@@ -68,7 +68,7 @@ class Filters:
         """
         return _holds(self._left, sent.channel, sent.id) or self.blocks(sent, is_blockable)
 
-    def blocks(self, sent: Filtered, is_blockable: Callable[[str], bool]) -> bool:
+    def blocks(self, sent: Filterable, is_blockable: Callable[[str], bool]) -> bool:
         """Whether the user does not see a record, wherever it is read; as :meth:`hides`."""
         return self.blocks_sender(sent.sender, sent.id) and is_blockable(sent.kind)
 

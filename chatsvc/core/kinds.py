@@ -37,8 +37,8 @@ class Kind:
             ``GET /api/changes`` have.
         latest: whether only the newest record of a conversation, kind and target matters, as
             with read positions. The store keeps that one alone.
-        blockable: whether who has blocked the sender does not receive it. Not so for changes of
-            membership, which are of more people than the sender.
+        blockable: whether a reader who has blocked the sender does not receive it. Must be false
+            for changes of membership, which concern more people than the sender.
 
     Raises:
         ValueError: the name is not one, or a kind both counts and is ``latest``.

@@ -34,6 +34,12 @@ _MAX_PERSONAL_BYTES: Final = len(PERSONAL_PREFIX) + 250
 """Above, the key has the id's hash. The longest user id gives a key that fits without it."""
 
 
+BLOCK: Final = "block"
+"""The sort of a :class:`Filter` that hides what a sender writes."""
+LEFT: Final = "left"
+"""The sort of a :class:`Filter` that leaves out a set."""
+
+
 def is_member_channel(channel: str) -> bool:
     """Whether a channel is for its members: a group or a room."""
     return channel.startswith((GROUP_PREFIX, ROOM_PREFIX))
@@ -58,11 +64,6 @@ def is_audience_of(channel: str, audience: tuple[str, ...]) -> bool:
     if len(audience) == 1 and personal_channel(audience[0]) == channel:
         return True
     return bool(audience) and channel_key(audience) == channel
-
-
-BLOCK: Final = "block"
-LEFT: Final = "left"
-"""The sorts of :class:`Filter`."""
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True, gc=False):

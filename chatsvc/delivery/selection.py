@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from chatsvc.core.filters import Filtered, Filters
+from chatsvc.core.filters import Filterable, Filters
 from chatsvc.core.kinds import Kinds
 from chatsvc.delivery.connection import Connection
 
 
-class Sent(Filtered, Protocol):
+class Sent(Filterable, Protocol):
     """A record, or an entry of a page, as far as it decides who receives it."""
 
     @property

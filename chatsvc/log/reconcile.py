@@ -129,7 +129,7 @@ class StoreState(NamedTuple):
         return max(self.head, self.mark.position if self.mark is not None else 0)
 
     @property
-    def whole_up_to(self) -> int:
+    def complete_up_to(self) -> int:
         """Above this id it may lack a part of what it had: of a batch that was not ended."""
         return self.mark.position if self.mark is not None else self.head
 

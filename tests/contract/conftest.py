@@ -11,6 +11,7 @@ from chatsvc.storage.mongo.store import MongoStore
 from testkit import mongod
 from testkit.records import KINDS
 from tests.contract.support.mongo_killing import Killer
+from tests.contract.support.mongo_script import Script, running_script
 
 
 @pytest.fixture
@@ -31,3 +32,10 @@ async def store(mongo_uri: str, mongo_db: str) -> AsyncIterator[MongoStore]:
 @pytest.fixture
 def killer(monkeypatch: pytest.MonkeyPatch) -> Killer:
     return Killer(monkeypatch)
+
+
+@pytest.fixture
+def script() -> Iterator[Script]:
+    """A server that answers as it is told, and notes what it is asked."""
+    with running_script() as script:
+        yield script

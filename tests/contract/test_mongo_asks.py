@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,19 +28,12 @@ from tests.contract.support.mongo_script import (
     Answer,
     Script,
     found,
-    running_script,
     store_at,
 )
 
 WRITE_CONCERN = {"w": "majority", "j": True, "wtimeout": 48_000}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NEWEST, OLDEST = {"_id": -1}, {"_id": 1}
-
-
-@pytest.fixture
-def script() -> Iterator[Script]:
-    with running_script() as script:
-        yield script
 
 
 @pytest.fixture

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from bson.int64 import Int64
 
 from chatsvc.core.ids import format_id
 from chatsvc.storage.mongo.store import MongoStore
-from tests.contract.support.mongo_script import Script, found, running_script, store_at
-
-
-@pytest.fixture
-def script() -> Iterator[Script]:
-    with running_script() as script:
-        yield script
+from tests.contract.support.mongo_script import Script, found, store_at
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from chatsvc.storage.mongo.store import MongoStore
 from testkit.groups import at, group_change, group_message, joined, left
 from testkit.memory_store import MemoryDisk, MemoryStore
 from testkit.records import KINDS, change, record
-from tests.contract.support.mongo_script import Script, found, running_script, store_at
+from tests.contract.support.mongo_script import Script, found, store_at
 from tests.contract.support.stored import any_bounds, expect_same_pages, ids, shown
 
 CHANNELS = [*(f",g:{n}" for n in range(4)), *(f",r:room {n}" for n in range(3))]
@@ -165,12 +164,6 @@ async def test_a_resume_looks_only_into_groups_that_have_something_new(
     assert ids(await store.user_records("alice", bounds)) == [at(16), at(20)]
     mine = [range_of(CHANNELS[6], 6, 16), range_of(CHANNELS[3], 3, 20)]
     assert asked.ranges == [mine, mine], "messages, and changes"
-
-
-@pytest.fixture
-def script() -> Iterator[Script]:
-    with running_script() as script:
-        yield script
 
 
 async def test_ranges_of_groups_are_bounded_each_and_their_index_is_named(script: Script) -> None:

@@ -3,7 +3,7 @@ over the wire protocol."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from pymongo.errors import OperationFailure
@@ -14,15 +14,9 @@ from chatsvc.log.reconcile import Mark
 from chatsvc.storage.mongo.migrations import STEPS
 from chatsvc.storage.mongo.store import MongoStore
 from testkit.records import record, records
-from tests.contract.support.mongo_script import Script, found, running_script, store_at
+from tests.contract.support.mongo_script import Script, found, store_at
 
 DUPLICATE = {"code": 11000, "errmsg": "E11000 duplicate key"}
-
-
-@pytest.fixture
-def script() -> Iterator[Script]:
-    with running_script() as script:
-        yield script
 
 
 @pytest.fixture

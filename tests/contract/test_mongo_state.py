@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ from testkit.groups import GROUP, ROOM, at, group_change, group_message, joined,
 from testkit.memory_state import MemoryState, in_order
 from testkit.records import KINDS
 from tests.contract.support.mongo_killing import Killed, Killer
-from tests.contract.support.mongo_script import Script, running_script, store_at
+from tests.contract.support.mongo_script import Script, store_at
 
 Database = Any
 
@@ -51,12 +51,6 @@ async def store(mongo_uri: str, mongo_db: str) -> AsyncIterator[MongoStore]:
     await store.open()
     yield store
     await store.close()
-
-
-@pytest.fixture
-def script() -> Iterator[Script]:
-    with running_script() as script:
-        yield script
 
 
 @pytest.fixture

@@ -45,3 +45,15 @@ def names() -> tuple[str, str, str]:
     """Three people that no other test knows."""
     number = next(_numbers)
     return f"alice{number}", f"bob{number}", f"carol{number}"
+
+
+@pytest.fixture(params=["sqlite", "mongodb"])
+def store_settings(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The settings of each store in turn, for a service in this process."""
+    if request.param == "sqlite":
+        return {}
+    return {
+        "STORE": "mongodb",
+        "MONGO_URI": request.getfixturevalue("mongo_uri"),
+        "MONGO_DB": request.getfixturevalue("mongo_db"),
+    }

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from chatsvc.core.change import draft_change
 from chatsvc.core.ids import parse_id
-from chatsvc.core.membership import BLOCK, LEFT, THIS_RECORD, Filter, StateChange
-from testkit.group_drafts import MEMBER
+from chatsvc.core.membership import BLOCK, LEFT
+from testkit.group_drafts import filtering
 from testkit.records import draft
 from testkit.talking import Talk, talk
 from testkit.waiting import until
@@ -21,18 +20,12 @@ from tests.integration.support.clubs_http import contents, done, get, stored
 BOTH, THREE = ("alice", "bob"), ("alice", "bob", "carol")
 
 
-@pytest.fixture(params=["sqlite", "mongodb"])
+@pytest.fixture
 async def service(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_settings: dict[str, str]
 ) -> AsyncIterator[ClubService]:
-    chosen: dict[str, str] = {"RESUME_MAX": "20"}
-    if request.param == "mongodb":
-        chosen |= {
-            "STORE": "mongodb",
-            "MONGO_URI": request.getfixturevalue("mongo_uri"),
-            "MONGO_DB": request.getfixturevalue("mongo_db"),
-        }
-    made = ClubService(tmp_path, monkeypatch, RECENT_BYTES="1MiB", **chosen)
+    chosen = {"RESUME_MAX": "20", "RECENT_BYTES": "1MiB", **store_settings}
+    made = ClubService(tmp_path, monkeypatch, **chosen)
     await made.start()
     await until(lambda: not made.log.exchange.state_due)
     yield made
@@ -41,16 +34,7 @@ async def service(
 
 async def put_filter(service: ClubService, sort: str, of: str, *, since: int = 0) -> int:
     """Begin a filter of bob's, or end the one that began with a record; that record's id."""
-    row = Filter("bob", sort, of, since or THIS_RECORD, THIS_RECORD if since else 0)
-    change = draft_change(
-        MEMBER,
-        channel=",u:bob",
-        audience=("bob",),
-        sender="bob",
-        fields={"users": ["bob"]},
-        state=StateChange(filters=(row,)),
-    )
-    return (await service.log.append(change)).id
+    return (await service.log.append(filtering(sort, of, since=since))).id
 
 
 async def say(service: ClubService, sender: str, content: str, *, to: tuple[str, ...]) -> str:

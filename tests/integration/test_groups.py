@@ -28,26 +28,17 @@ from tests.integration.support.clubs_http import (
 Build = Callable[..., ClubService]
 
 
-@pytest.fixture(params=["sqlite", "mongodb"])
-def settings(request: pytest.FixtureRequest) -> dict[str, str]:
-    if request.param == "sqlite":
-        return {}
-    return {
-        "STORE": "mongodb",
-        "MONGO_URI": request.getfixturevalue("mongo_uri"),
-        "MONGO_DB": request.getfixturevalue("mongo_db"),
-    }
-
-
 @pytest.fixture
 async def build(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_settings: dict[str, str]
 ) -> AsyncIterator[Build]:
     made: list[ClubService] = []
 
     def one(**more: str) -> ClubService:
         # It keeps little in memory once it is stored.
-        made.append(ClubService(tmp_path, monkeypatch, RECENT_BYTES="1MiB", **settings, **more))
+        made.append(
+            ClubService(tmp_path, monkeypatch, RECENT_BYTES="1MiB", **store_settings, **more)
+        )
         return made[-1]
 
     yield one

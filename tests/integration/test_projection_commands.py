@@ -23,24 +23,13 @@ from tests.integration.support.reactions import ReactingService
 CHANNEL = "alice,bob"
 
 
-@pytest.fixture(params=["sqlite", "mongodb"])
-def settings(request: pytest.FixtureRequest) -> dict[str, str]:
-    if request.param == "sqlite":
-        return {}
-    return {
-        "STORE": "mongodb",
-        "MONGO_URI": request.getfixturevalue("mongo_uri"),
-        "MONGO_DB": request.getfixturevalue("mongo_db"),
-    }
-
-
 @pytest.fixture
 async def service(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_settings: dict[str, str]
 ) -> AsyncIterator[ReactingService]:
     defaults = ProjectionBuilder.__init__.__kwdefaults__
     monkeypatch.setitem(defaults, "look_seconds", 0.05)
-    made = ReactingService(tmp_path, monkeypatch, **settings)
+    made = ReactingService(tmp_path, monkeypatch, **store_settings)
     await made.start()
     yield made
     await made.stop()
@@ -100,7 +89,7 @@ async def until_stored(service: ReactingService, record_id: str) -> None:
 async def test_a_running_service_builds_what_the_command_begins_anew(
     service: ReactingService,
     tmp_path: Path,
-    settings: dict[str, str],
+    store_settings: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It has folded everything since the store was empty, and stores before it looks."""
@@ -115,26 +104,26 @@ async def test_a_running_service_builds_what_the_command_begins_anew(
     assert await shown_at(service, await react(service, "2")) == ["1", "2"]
     for number in (3, 4):
         looking.clear()
-        done = asyncio.create_task(run(tmp_path, "rebuild", "reactions", **settings))
+        done = asyncio.create_task(run(tmp_path, "rebuild", "reactions", **store_settings))
         await react(service, f"{number}a")
         assert (await done).startswith("reactions  begun anew")
         last = await react(service, f"{number}b")
         await until_stored(service, last)
         looking.set()
         assert len(await shown_at(service, last)) == 2 * number - 2
-    assert await run(tmp_path, **settings) == (
+    assert await run(tmp_path, **store_settings) == (
         f"reactions  version 1  live  {last}  0 s behind {last}\n"
     )
 
 
 async def test_a_stopped_service_builds_it_when_it_starts(
-    service: ReactingService, tmp_path: Path, settings: dict[str, str]
+    service: ReactingService, tmp_path: Path, store_settings: dict[str, str]
 ) -> None:
     last = await react(service, "1")
     assert await shown_at(service, last) == ["1"]
     await service.stop()
-    await run(tmp_path, "rebuild", "reactions", **settings)
-    assert await run(tmp_path, **settings) == (
+    await run(tmp_path, "rebuild", "reactions", **store_settings)
+    assert await run(tmp_path, **store_settings) == (
         f"reactions  version 1  building  {'0' * 16}  0 s behind {last}\n"
     )
     await service.start()

@@ -20,25 +20,14 @@ CHANNEL = "alice,bob"
 Call = Callable[..., Awaitable[Any]]
 
 
-@pytest.fixture(params=["sqlite", "mongodb"])
-def settings(request: pytest.FixtureRequest) -> dict[str, str]:
-    if request.param == "sqlite":
-        return {}
-    return {
-        "STORE": "mongodb",
-        "MONGO_URI": request.getfixturevalue("mongo_uri"),
-        "MONGO_DB": request.getfixturevalue("mongo_db"),
-    }
-
-
 @pytest.fixture
 async def make(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_settings: dict[str, str]
 ) -> AsyncIterator[Callable[..., ReactingService]]:
     made: list[ReactingService] = []
 
     def build(**more: str) -> ReactingService:
-        made.append(ReactingService(tmp_path, monkeypatch, **settings, **more))
+        made.append(ReactingService(tmp_path, monkeypatch, **store_settings, **more))
         return made[-1]
 
     yield build

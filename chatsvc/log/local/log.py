@@ -225,9 +225,8 @@ class LocalLog(MessageLog):
         return self._commit.append_all(drafts, guard)
 
     def knows_key(self, key: tuple[str, str, str]) -> bool:
-        if self._keys.may_have_forgotten(key):
-            return self._keys.get(key) is not None or self._commit.in_flight(key)
-        return True
+        forgotten = self._keys.may_have_forgotten(key)
+        return not forgotten or self.first_use(key) is not None or self._commit.in_flight(key)
 
     def first_use(self, key: tuple[str, str, str]) -> Known | None:
         return self._keys.get(key)
@@ -314,7 +313,8 @@ class LocalLog(MessageLog):
             self._check_open()
         if draft.state is not None:
             self.state.check_adopted()
-        listed = self.tail.lists_channel(channel := draft.channel)
+        channel = draft.channel
+        listed = self.tail.lists_channel(channel)
         # That a draft and its record are in memory together while they are written is not
         # counted: a commit has no more than 4 MiB and one draft.
         size = draft.cost

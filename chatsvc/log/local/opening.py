@@ -113,7 +113,7 @@ def positions_at_start(file: LogFile, store: StoreState | None) -> Attachment:
     if empty and positions.store is None and not head_of(file, positions):
         # What was before is the store's to answer; where it is away, any beginning will do.
         start = store.extent if store is not None else id_at(now_ms())
-        begun = store.whole_up_to if store is not None else start
+        begun = store.complete_up_to if store is not None else start
         entry = positions.epochs[-1]._replace(begun=begun)
         positions = positions._replace(
             epochs=(entry,), stored=start, settled=start, start=start, trimmed=start
@@ -130,7 +130,7 @@ def positions_at_start(file: LogFile, store: StoreState | None) -> Attachment:
             store,
             trimmed=positions.trimmed,
             empty=empty,
-            differ=store.whole_up_to,
+            differ=store.complete_up_to,
         )
     if positions.unconfirmed is None:
         positions = positions._replace(unconfirmed=head)

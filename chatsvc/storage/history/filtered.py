@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Final
 
 from chatsvc.core.errors import LogUnavailable, StoreUnavailable
-from chatsvc.core.filters import NO_FILTERS, Filtered, Filters
+from chatsvc.core.filters import Filterable
 from chatsvc.core.kinds import Kinds
 from chatsvc.core.membership import is_member_channel
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Entry, Page
@@ -25,7 +24,7 @@ _LARGEST_PART: Final = 1000
 """Records that are read at once behind a first part that was not enough: each time twice as many.
 """
 
-IsHidden = Callable[[Filtered], bool]
+IsHidden = Callable[[Filterable], bool]
 Hidden = Callable[[], Awaitable[IsHidden | None]]
 """What is hidden, as of the step in which it returns; ``None``: nothing. Asked behind each read:
 what was written after a block is in no page, whenever that was asked for."""
@@ -43,50 +42,39 @@ class ReaderFilters:
         self._memberships = memberships
         self._is_blockable = kinds.is_blockable
 
-    async def of(self, user: str) -> Filters:
-        """The filters of a user.
-
-        Raises:
-            LogUnavailable: they cannot be read now.
-        """
-        return await self._memberships.filters(user)
-
     def over_all(self, user: str) -> Hidden:
         """What of all conversations is hidden from a user.
 
-        It raises as :meth:`of`.
+        It raises ``LogUnavailable`` where the filters cannot be read now.
         """
-        return partial(self._of_all, user)
+
+        async def hidden() -> IsHidden | None:
+            filters = await self._memberships.filters(user)
+            return (lambda sent: filters.hides(sent, self._is_blockable)) if filters else None
+
+        return hidden
 
     def in_channel(self, user: str, channel: str) -> Hidden:
         """What of one conversation is hidden from a user.
 
-        It raises as :meth:`of`. But sets go on while the log's state is read from the store:
+        It raises as :meth:`over_all`. But sets go on while the log's state is read from the store:
         nothing of them is hidden then.
         """
-        return partial(self._of_channel, user, channel)
 
-    async def _of_all(self, user: str) -> IsHidden | None:
-        filters = await self.of(user)
-        return partial(self._hides, filters.hides) if filters else None
+        async def hidden() -> IsHidden | None:
+            try:
+                filters = await self._memberships.filters(user)
+            except LogUnavailable as exc:
+                if exc.code != ADOPTING or is_member_channel(channel):
+                    raise
+                return None
+            return (lambda sent: filters.blocks(sent, self._is_blockable)) if filters else None
 
-    async def _of_channel(self, user: str, channel: str) -> IsHidden | None:
-        try:
-            filters = await self.of(user)
-        except LogUnavailable as exc:
-            if exc.code != ADOPTING or is_member_channel(channel):
-                raise
-            filters = NO_FILTERS
-        return partial(self._hides, filters.blocks) if filters else None
-
-    def _hides(
-        self, decide: Callable[[Filtered, Callable[[str], bool]], bool], sent: Filtered
-    ) -> bool:
-        return decide(sent, self._is_blockable)
+        return hidden
 
 
 async def page_without(
-    hidden: Hidden, read: ReadPage, bounds: Bounds, *, looks_on: bool = True
+    hidden: Hidden, read: ReadPage, bounds: Bounds, *, until_found: bool = True
 ) -> Page:
     """A page without what is hidden, part by part from the end that is asked for.
 
@@ -96,7 +84,7 @@ async def page_without(
         hidden: what is left out.
         read: reads a page with it.
         bounds: of the page.
-        looks_on: whether one that has none by then looks on.
+        until_found: whether one that has none by then goes on until it has one, or ends.
 
     Raises:
         StoreUnavailable: as ``read``; but of the newest of a range what was read before is a page.
@@ -120,7 +108,7 @@ async def page_without(
         found = kept + found if bounds.newest else found + kept
         looked_at += len(page.entries)
         ends = not page.has_more or not page.entries or bounds.reached_by(found)
-        if ends or (looked_at >= LOOKED_AT and (found or not looks_on)):
+        if ends or (looked_at >= LOOKED_AT and (found or not until_found)):
             break
         rest = _behind(page, bounds, part)
         part = min(2 * part, _LARGEST_PART)

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from chatsvc.core.conversation import Conversation, ConversationPage
+from chatsvc.core.conversation import Conversation, ConversationPage, message_bytes
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.filters import Filters
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, Page, fit
@@ -46,7 +46,7 @@ async def listed_without(
     """The next page that has a conversation, or the end.
 
     Left out are sets that the reader has left, and conversations of whose newest messages none is
-    shown. It is not complete where of one no store tells.
+    shown. The page is not complete where the store that knows of one does not answer.
 
     Args:
         filters_of: those of the reader, asked behind each read.
@@ -60,17 +60,17 @@ async def listed_without(
     complete, lost = True, None
     while True:
         page = await read(before=before, limit=limit)
-        filters = await filters_of()
-        if not filters and complete and lost is None:
-            return page
         complete, lost = complete and page.complete, lost or page.lost
+        filters = await filters_of()
+        if not filters:
+            return page._replace(complete=complete, lost=lost)
         found: list[Conversation] = []
         for one in page.conversations:
             if not filters.has_left(one.channel):
                 shown = await _shown(filters, read_messages, one)
                 complete, lost = complete and shown.complete, lost or shown.lost
                 found += shown.conversations
-        kept = fit(found, _size, limit, MAX_PAGE_BYTES, from_end=False)
+        kept = fit(found, message_bytes, limit, MAX_PAGE_BYTES, from_end=False)
         has_more = page.has_more or len(kept) < len(found)
         if kept or not page.has_more or not page.conversations:
             return ConversationPage(kept, has_more, complete, lost)
@@ -90,7 +90,3 @@ async def _shown(
         return ConversationPage([], has_more=False, complete=False)
     shown = [one._replace(last_message=entry.body) for entry in page.entries]
     return ConversationPage(shown, False, page.complete, page.lost)
-
-
-def _size(conversation: Conversation) -> int:
-    return len(conversation.last_message)

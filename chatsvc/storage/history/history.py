@@ -140,11 +140,11 @@ class History:
         """
 
         async def newest_shown(channel: str, bounds: Bounds) -> Page:
-            read = await self._channel(channel, user, looks_on=False)
+            read = await self._channel(channel, user, until_found=False)
             return await read(bounds)
 
         return await listed_without(
-            partial(self._filters.of, user),
+            partial(self._memberships.filters, user),
             partial(self._listing.page, user),
             newest_shown,
             before=before,
@@ -178,10 +178,10 @@ class History:
         """
         found = await self._find(message_id, reader)
         entry = None if found is None else found[0]
-        if entry is not None:
-            is_hidden = await self._filters.in_channel(reader, entry.channel)()
-            if is_hidden is not None and is_hidden(entry):
-                found = entry = None
+        hidden = self._filters.in_channel(reader, "" if entry is None else entry.channel)
+        is_hidden = await hidden()  # whether or not there is a message: it must not tell
+        if entry is not None and is_hidden is not None and is_hidden(entry):
+            found = entry = None
         if entry is not None and reader in entry.audience:
             return found
         in_group = entry is not None and is_member_channel(entry.channel)
@@ -234,7 +234,7 @@ class History:
             sender, lambda: self._store.find_client_id(sender, channel, client_id, after=after)
         )
 
-    async def _channel(self, channel: str, reader: str, *, looks_on: bool = True) -> ReadPage:
+    async def _channel(self, channel: str, reader: str, *, until_found: bool = True) -> ReadPage:
         """What reads pages of a conversation, for the user who reads."""
         hidden = self._filters.in_channel(reader, channel)
         source = self._sources.channel_messages(channel, reader)
@@ -242,7 +242,7 @@ class History:
         if is_member_channel(channel):
             shown = await shown_to(self._memberships, self._tail, reader, channel)
             read = partial(page_within, shown, read)
-        return partial(page_without, hidden, read, looks_on=looks_on)
+        return partial(page_without, hidden, read, until_found=until_found)
 
     def _over_all(self, user: str) -> ReadPage:
         """What reads pages of all the user's conversations."""

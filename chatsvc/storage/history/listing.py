@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from chatsvc.core.conversation import Conversation, ConversationPage
+from chatsvc.core.conversation import Conversation, ConversationPage, message_bytes
 from chatsvc.core.errors import StoreUnavailable
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.kinds import Kinds
@@ -99,7 +99,7 @@ class ConversationListing:
                 unavailable = True
             newest, replaced = await self._with_moved(user, recent, newest, seen, before)
         found = _joined(rows, newest, replaced, oldest)
-        kept = fit(found, _size, limit, MAX_PAGE_BYTES, from_end=False)
+        kept = fit(found, message_bytes, limit, MAX_PAGE_BYTES, from_end=False)
         has_more = len(kept) < len(found) or len(rows) > limit or _too_large(rows) or unavailable
         down_to = kept[-1].last_id if has_more and kept else oldest
         after = max(down_to - 1, 0)
@@ -226,10 +226,6 @@ def _conversation(record: Record) -> Conversation:
     return Conversation(record.channel, participants, record.id, record.body)
 
 
-def _size(conversation: Conversation) -> int:
-    return len(conversation.last_message)
-
-
 def _too_large(rows: list[Conversation]) -> bool:
     """Whether a listing ended for its bytes, and not because there are no more."""
-    return len(rows) > 1 and sum([_size(row) for row in rows]) > MAX_PAGE_BYTES
+    return len(rows) > 1 and sum(map(message_bytes, rows)) > MAX_PAGE_BYTES

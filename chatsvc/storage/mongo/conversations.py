@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from chatsvc.core.conversation import Conversation
+from chatsvc.core.conversation import Conversation, message_bytes
 from chatsvc.core.membership import is_member_channel
 from chatsvc.core.page import MAX_PAGE_BYTES, Bounds, take
 from chatsvc.storage.mongo.collections import LOWEST
@@ -41,7 +41,7 @@ class MongoConversations(MongoDatabase, ConversationReader):
                 "last_id",
                 bounds,
                 to_conversation,
-                _message_size,
+                message_bytes,
             ),
             self._large_sets.of(user),
             self._member_channels.of(user),
@@ -100,7 +100,7 @@ class MongoConversations(MongoDatabase, ConversationReader):
 
 
 def _is_full(found: Sequence[Conversation], bounds: Bounds) -> bool:
-    size = sum(map(_message_size, found))
+    size = sum(map(message_bytes, found))
     return len(found) >= bounds.limit or (len(found) > 1 and size > bounds.max_bytes)
 
 
@@ -110,11 +110,7 @@ def _merged(
     """Both, newest first, each once, as far as the bounds go."""
     each = {one.channel: one for one in (*found, *part)}
     ordered = sorted(each.values(), key=lambda one: one.last_id, reverse=True)
-    return take(ordered[: bounds.limit], _message_size, bounds.max_bytes)
-
-
-def _message_size(conversation: Conversation) -> int:
-    return len(conversation.last_message)
+    return take(ordered[: bounds.limit], message_bytes, bounds.max_bytes)
 
 
 def _members(document: Document) -> Members:

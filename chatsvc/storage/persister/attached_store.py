@@ -124,7 +124,7 @@ class AttachedStore:
             return False
         return True
 
-    async def mark_rest(self) -> None:
+    async def mark_all_stored(self) -> None:
         """Tell the store that it has everything, where nothing of the log is left to store.
 
         One that an older program filled has no watermark, and one whose log was lost may have

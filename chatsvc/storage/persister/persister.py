@@ -112,14 +112,14 @@ class Persister(Consumer):
         records = self._tried = await self._source.next()
         self._rejected = await self._writer.write(records) if records else 0
         if not records:
-            await self._attached.mark_rest()
+            await self._attached.mark_all_stored()
         return records
 
     async def _look(self) -> None:
         try:
             await self._attached.look()
             if not self._source.has_work():
-                await self._attached.mark_rest()
+                await self._attached.mark_all_stored()
         except VersionTooNew as exc:
             self._halt(exc)
         except (StoreUnavailable, StoreMoved) as exc:

@@ -65,7 +65,7 @@ class BuildingStatus:
         return {name: one.progress.seconds_behind for name, one in self._seen.items()}
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """What is missing from the rows of some projection, and why; ``None``: nothing is."""
         for name, one in self._seen.items():
             if one.error is not None:

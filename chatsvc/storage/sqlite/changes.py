@@ -81,8 +81,11 @@ def replace_latest(
             if named is not None:
                 users, row_class = decode_names(named), CHANGE_ROW + BY_NAME
             replaced.append(Listed(users, row_class, record_id, key[0]))
-    inbox.delete(db, replaced)
-    delete(db, [one.id for one in replaced])
+    if replaced:
+        ids = [one.id for one in replaced]
+        inbox.delete(db, replaced)
+        requests.delete(db, ids)
+        delete(db, ids)
     kept = {record.id for record in about.values()}
     return [one for one in records if one.id in kept or not kinds.is_latest(one.kind)]
 
@@ -93,6 +96,5 @@ def listed_users(conversation: Stored) -> tuple[str, ...]:
 
 
 def delete(db: sqlite3.Connection, ids: Sequence[int]) -> None:
-    """Remove rows of changes, with the requests that became them."""
-    requests.delete(db, ids)
+    """Remove rows of changes."""
     db.execute(f"DELETE FROM changes WHERE id IN {NAMED}", (json_list(ids),))

@@ -66,7 +66,6 @@ class SqliteFile(StoreLifecycle):
                 if self._history.is_open and self._place.find_error() is None:
                     return
                 await self._close_threads()
-                await asyncio.to_thread(self._place.drop_left_wal)
                 if not self._path.exists():
                     raise misplaced(f"{self._path} was removed")
                 self._place = None  # or the one that is there now would be held against it
@@ -103,8 +102,6 @@ class SqliteFile(StoreLifecycle):
             self._closed = True
             await self._shrinker.stop()
             await self._close_threads()
-            if self._place is not None:
-                await asyncio.to_thread(self._place.drop_left_wal)
 
     async def _close_threads(self) -> None:
         threads = (self._history, self._reader, self._writer)
@@ -112,6 +109,8 @@ class SqliteFile(StoreLifecycle):
             one.end()  # all of them first: whoever waits may be cancelled at the first
         for one in threads:
             await one.close()
+        if self._place is not None:
+            await asyncio.to_thread(self._place.drop_left_wal)
 
     def _check_place(self) -> None:
         """In the threads, before each piece of work."""

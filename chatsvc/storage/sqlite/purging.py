@@ -116,9 +116,10 @@ def _delete_records(
     db: sqlite3.Connection, old: Sequence[_Old], held: Mapping[int, _Conversation]
 ) -> None:
     inbox.delete(db, [held[one.conversation].listed(one) for one in old])
-    ids = [one.id for one in old if one.row_class == MESSAGE_ROW]
-    requests.delete(db, ids)
-    db.execute(f"DELETE FROM messages WHERE id IN {NAMED}", (json_list(ids),))
+    if merged := [one.id for one in old if one.requests]:
+        requests.delete(db, merged)
+    ids = json_list(one.id for one in old if one.row_class == MESSAGE_ROW)
+    db.execute(f"DELETE FROM messages WHERE id IN {NAMED}", (ids,))
     changes.delete(db, [one.id for one in old if one.row_class == CHANGE_ROW])
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chatsvc.core.change import draft_change
 from chatsvc.core.errors import Conflict, LogUnavailable
 from chatsvc.core.ids import STEP, id_at, now_ms
-from chatsvc.core.membership import BLOCK, THIS_RECORD, Filter, StateChange
+from chatsvc.core.membership import BLOCK, Filter
 from chatsvc.core.page import Bounds
 from chatsvc.core.record import accept
 from chatsvc.core.state_rows import FilterRow
@@ -23,7 +22,7 @@ from chatsvc.storage.history.repeats import Repeats
 from chatsvc.storage.history.store_access import StoreAccess
 from chatsvc.storage.memberships import StoredMemberships
 from testkit.client_ids import uuid7_at
-from testkit.group_drafts import MEMBER, Group, group_key, wish_to_join
+from testkit.group_drafts import Group, filtering, group_key, wish_to_join
 from testkit.memory_store import MemoryStore
 from testkit.records import KINDS, draft
 from tests.contract.log_state_exchange_suite import adopt, ahead_of
@@ -47,19 +46,6 @@ async def log(tmp_path: Path) -> AsyncIterator[LocalLog]:
     made = await opened(tmp_path / "data", EMPTY)
     yield made
     await made.close()
-
-
-async def put_filter(log: LocalLog, since: int = 0) -> int:
-    row = Filter("bob", BLOCK, "alice", since or THIS_RECORD, THIS_RECORD if since else 0)
-    change = draft_change(
-        MEMBER,
-        channel=",u:bob",
-        audience=("bob",),
-        sender="bob",
-        fields={"users": ["bob"]},
-        state=StateChange(filters=(row,)),
-    )
-    return (await log.append(change)).id
 
 
 async def test_a_new_log_shows_nothing_of_a_store_that_it_has_not_met(tmp_path: Path) -> None:
@@ -103,7 +89,7 @@ async def test_each_of_two_requests_under_one_client_id_has_its_own_answer(log: 
 @pytest.mark.parametrize("later", [False, True])
 async def test_a_block_of_both_pasts_is_one(log: LocalLog, later: bool) -> None:
     """As of memberships: one end that follows would otherwise end only one of them."""
-    mine = await put_filter(log)
+    mine = (await log.append(filtering(BLOCK, "alice"))).id
     store = ahead_of(log)
     theirs = store.extent - STEP if later else STEP
     await log.attach_store(store)

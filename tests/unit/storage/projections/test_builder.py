@@ -112,20 +112,20 @@ async def test_what_it_sees_is_kept_for_operators(
     status = building.status
     await building.build()
     assert (status.building, status.seconds_behind) == ({"one": 0}, {"one": 0})
-    assert status.trouble is None
+    assert status.problem is None
     await stored(store, 5)
     assert await building.step("one")
     assert (status.building, status.failing, status.lowest) == ({"one": 1}, {"one": 0}, 0)
-    assert status.trouble == "projection 'one' is being built, and its rows lack older records"
+    assert status.problem == "projection 'one' is being built, and its rows lack older records"
     folding.broken = True
     await building.build()
     assert (status.building, status.failing) == ({"one": 1}, {"one": 1})
     assert status.lowest == change(2).id
-    assert status.trouble is not None
-    assert status.trouble.startswith("projection 'one' cannot be built: projection 'one' cannot")
+    assert status.problem is not None
+    assert status.problem.startswith("projection 'one' cannot be built: projection 'one' cannot")
     folding.broken = False
     await building.build()
-    assert (status.building, status.failing, status.trouble) == ({"one": 0}, {"one": 0}, None)
+    assert (status.building, status.failing, status.problem) == ({"one": 0}, {"one": 0}, None)
     assert status.lowest is None
 
 
