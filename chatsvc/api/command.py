@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -28,7 +28,7 @@ class Connection(Caller, Protocol):
         """What is recorded with what this connection sends: ``device/id``, or the id."""
 
 
-class CommandReply(NamedTuple):
+class CommandReply(msgspec.Struct, frozen=True, gc=False):
     """The answer to a command.
 
     Args:

@@ -25,6 +25,7 @@ MESSAGES_ONLY: Final = Kinds([MESSAGE])
 _CLIENT_ID = re.compile(r"[\x20-\x7e]{1,64}\Z")
 _DEVICE = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _encode = msgspec.json.Encoder().encode
+_EMPTY_DIGEST: Final = hashlib.blake2b(digest_size=16)
 _canonical = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -155,7 +156,8 @@ def content_digest(content: str, metadata: Mapping[str, Any] | None) -> bytes:
     The keys of metadata are sorted: a retry whose JSON has them in another order is still
     the same message.
     """
-    digest = hashlib.blake2b(content.encode(), digest_size=16)
+    digest = _EMPTY_DIGEST.copy()  # for less than one is made
+    digest.update(content.encode())
     if metadata is not None:
         digest.update(b"\0")
         digest.update(_canonical(metadata))

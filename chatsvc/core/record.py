@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from chatsvc.core.audience import places
+from chatsvc.core.audience import INBOX_PARTICIPANTS
 from chatsvc.core.errors import LogDamaged, VersionTooNew
 from chatsvc.core.ids import created_at, format_id
 from chatsvc.core.membership import (
@@ -24,7 +24,7 @@ from chatsvc.core.membership import (
     StateChange,
     is_member_channel,
 )
-from chatsvc.core.record_size import PLACE_BYTES, RECORD_BYTES, rare_bytes
+from chatsvc.core.record_size import PLACE_BYTES, PLACES_BYTES, RECORD_BYTES, rare_bytes
 
 RECORD_VERSION: Final = 2
 """What :func:`pack` writes. Version 1 is read for ever."""
@@ -67,8 +67,9 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def cost(self) -> int:
         """The cost of its record, whatever id it gets."""
-        body = _HEAD_BYTES + len(self.kind) + len(self.rest)
-        cost = RECORD_BYTES + body + PLACE_BYTES * places(self.audience)
+        cost = RECORD_BYTES + _HEAD_BYTES + len(self.kind) + len(self.rest)
+        size = len(self.audience)
+        cost += PLACES_BYTES[size] if size <= INBOX_PARTICIPANTS else PLACE_BYTES
         if self.touches or self.target or self.state or self.channel[:1] == ",":
             cost += rare_bytes(self)
         return cost
@@ -102,7 +103,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
         What it shares with others of its channel, and lists that it begins, ``log/tail.py`` adds.
         """
-        cost = RECORD_BYTES + len(self.body) + PLACE_BYTES * places(self.audience)
+        size = len(self.audience)
+        cost = RECORD_BYTES + len(self.body)
+        cost += PLACES_BYTES[size] if size <= INBOX_PARTICIPANTS else PLACE_BYTES
         if self.touches or self.target or self.state or self.channel[:1] == ",":
             cost += rare_bytes(self)
         return cost
@@ -176,7 +179,7 @@ def compose_body(kind: str, record_id: int, rest: bytes, member_count: int = -1)
     head = f'{{"type":"{kind}","id":"{record_id:016x}","created_at":"{created_at(record_id)}"'
     if member_count >= 0:
         head += f',"member_count":{member_count}'
-    return head.encode() + (b"," + rest[1:] if len(rest) > 2 else b"}")
+    return f"{head},".encode() + rest[1:] if len(rest) > 2 else f"{head}}}".encode()
 
 
 def _head(kind: str, record_id: int, member_count: int = -1) -> bytes:
@@ -193,7 +196,8 @@ _HEAD_BYTES: Final = len(_head("", 0))
 
 def accept(draft: Draft, record_id: int) -> Record:
     """Return the record of a draft and the id that the log gave it."""
-    state = None if draft.state is None else draft.state.at(record_id)
+    if draft.state is not None:
+        return _accept_change(draft, draft.state.at(record_id), record_id)
     plain = Record(
         id=record_id,
         kind=draft.kind,
@@ -203,12 +207,17 @@ def accept(draft: Draft, record_id: int) -> Record:
         origin=draft.origin,
         client_id=draft.client_id,
         digest=draft.digest,
-        body=compose_body(draft.kind, record_id, draft.rest, _count_of(state)),
+        body=compose_body(draft.kind, record_id, draft.rest),
     )
     touches, target, keys = draft.touches, draft.target, draft.keys
-    if not (touches or target or keys or state is not None):
+    if not (touches or target or keys):
         return plain  # as nearly all are: each argument more costs every send
-    return msgspec.structs.replace(plain, touches=touches, target=target, state=state, keys=keys)
+    return msgspec.structs.replace(plain, touches=touches, target=target, keys=keys)
+
+
+def _accept_change(draft: Draft, state: StateChange, record_id: int) -> Record:
+    plain = accept(msgspec.structs.replace(draft, state=None), record_id)
+    return with_state(plain, state)
 
 
 def moved(record: Record, record_id: int) -> Record:
@@ -251,14 +260,14 @@ def pack_draft(draft: Draft) -> bytes:
     channel, audience = draft.channel, draft.audience
     # As in pack, for less: the ids of those who take part have no commas.
     listed = channel == ",".join(audience) if channel[0] != "," else not audience
-    return _pack(draft, None if listed else audience, draft.rest[draft.own_at :])
+    return _pack(draft, None if listed else audience, draft.rest[draft.own_at :], None)
 
 
 def _pack(
     of: Draft | Record,
     to: tuple[str, ...] | None,
     rest: bytes | tuple[bytes],
-    state: StateChange | None = None,
+    state: StateChange | None,
 ) -> bytes:
     # In the order of _Form2, of which no object is made: every send comes through here.
     return _encode(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from chatsvc.core.audience import names_readers, places
+from chatsvc.core.audience import INBOX_PARTICIPANTS, names_readers, places
 from chatsvc.core.membership import RequestKey, StateChange
 
 RECORD_BYTES: Final = 480
@@ -14,6 +14,10 @@ PLACE_BYTES: Final = 10
 """Bytes of each further entry of a record in an existing list: a user's, a channel's."""
 TOUCH_BYTES: Final = 120
 """Bytes of a key that a record touches, without its text: its entry in ``log/guards.py``."""
+PLACES_BYTES: Final = tuple(
+    PLACE_BYTES * places(("",) * few) for few in range(INBOX_PARTICIPANTS + 1)
+)
+"""Bytes of all entries of a record, by the size of its audience where it is not large."""
 ROW_BYTES: Final = 400
 """Bytes of a row of :class:`~chatsvc.core.membership.StateChange`, at most, without its texts."""
 

@@ -252,12 +252,12 @@ def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:
     for batch in by_channel.values():
         start = 0
         for index in range(1, len(batch) + 1):
-            if index == len(batch) or _differ(batch[start], batch[index]):
+            one = batch[start]
+            if (
+                index == len(batch)
+                or (following := batch[index]).audience != one.audience
+                or one.state is not None
+                or following.state is not None
+            ):
                 yield batch[start:index]
                 start = index
-
-
-def _differ(one: Record, following: Record) -> bool:
-    if one.audience != following.audience:
-        return True
-    return one.state is not None or following.state is not None

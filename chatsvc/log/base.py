@@ -33,6 +33,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
+
 from chatsvc.core.errors import Conflict, LogUnavailable
 from chatsvc.core.ids import format_id
 from chatsvc.core.record import Draft, Record, compose_body
@@ -55,7 +57,7 @@ EpochListener = Callable[[tuple[EpochEntry, ...]], None]
 """Called with all epochs that are remembered, the new one last."""
 
 
-class Appended(NamedTuple):
+class Appended(msgspec.Struct, frozen=True, gc=False):
     """What became of a draft. ``duplicate``: an earlier append of the same key is this one."""
 
     id: int

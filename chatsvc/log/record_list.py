@@ -54,13 +54,16 @@ class RecordList:
     def __len__(self) -> int:
         return len(self.items) - self.start
 
-    def drop_first(self) -> None:
-        """Take the oldest away."""
-        self.items[self.start] = _REMOVED  # or the memory would stay until the next compaction
-        self.start += 1
-        if self.start >= _COMPACT_AT and self.start * 2 >= len(self.items):
-            del self.items[: self.start]
-            self.start = 0
+    def drop_first(self) -> bool:
+        """Take the oldest away; return whether it was the last."""
+        items, start = self.items, self.start
+        items[start] = _REMOVED  # or the memory would stay until the next compaction
+        start += 1
+        if start >= _COMPACT_AT and start * 2 >= len(items):
+            del items[:start]
+            start = 0
+        self.start = start
+        return start == len(items)
 
     def get(self, record_id: int) -> Record | None:
         """The record of this id, if it is here."""

@@ -285,13 +285,16 @@ class Tail:
 
     def _evict(self) -> None:
         record_list = self._all
-        while self.recent_bytes > self._recent_limit and len(record_list):
+        left = self.recent_bytes - self._recent_limit
+        is_empty = not len(record_list)
+        while left > 0 and not is_empty:
             record = record_list.items[record_list.start]
             if record.id > self.watermark:
                 break
-            record_list.drop_first()
-            self.recent_bytes -= record.cost + self._unlist_first(record)
+            is_empty = record_list.drop_first()
+            left -= record.cost + self._unlist_first(record)
             self.floor = record.id
+        self.recent_bytes = left + self._recent_limit
 
     def _list(self, record: Record, listed: RecordList | None) -> int:
         """Put a record into the lists it belongs to; return the bytes of what is new of them.
@@ -313,9 +316,9 @@ class Tail:
         if names_readers(record.channel, record.audience):
             return self._users.drop_first(record)
         listed = self._channels[record.channel]
-        listed.drop_first()  # it is the first in every list
         by_user = not listed.readers
-        freed = self._end_if_empty(record.channel, listed)
+        # It is the first in every list.
+        freed = self._end(record.channel, listed) if listed.drop_first() else 0
         return freed + self._users.drop_first(record) if by_user else freed
 
     def _unlist(self, record: Record) -> int:
@@ -325,7 +328,7 @@ class Tail:
         listed = self._channels[record.channel]
         listed.remove(record.id)
         by_user = not listed.readers
-        freed = self._end_if_empty(record.channel, listed)
+        freed = 0 if len(listed) else self._end(record.channel, listed)
         return freed + self._users.remove(record) if by_user else freed
 
     def _parts(self, bounds: Bounds, intervals: Iterable[Interval]) -> list[Part]:
@@ -343,10 +346,8 @@ class Tail:
                 parts.append((listed, after, before))
         return parts
 
-    def _end_if_empty(self, channel: str, listed: RecordList) -> int:
-        """The bytes of a conversation's list that is no more."""
-        if len(listed):
-            return 0
+    def _end(self, channel: str, listed: RecordList) -> int:
+        """Forget the list of a conversation, which is empty; return its bytes."""
         del self._channels[channel]
         self._users.forget(listed)
         return listed.cost

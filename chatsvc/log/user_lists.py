@@ -78,8 +78,7 @@ class UserLists:
         freed = 0
         for user in record.audience:
             own = self._own[user]
-            own.drop_first()
-            if not len(own):
+            if own.drop_first():
                 del self._own[user]
                 freed += own.cost
         return freed

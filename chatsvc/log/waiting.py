@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from chatsvc.core.errors import Conflict
 from chatsvc.core.record import Draft, Record
 from chatsvc.log.base import Appended, repeat_of
@@ -47,7 +49,7 @@ class Follower(NamedTuple):
             self.future.set_result([appended] if listed else appended)
 
 
-class Waiting(NamedTuple):
+class Waiting(msgspec.Struct, frozen=True, gc=False):
     """An append that waits to be durable: its first draft, and the others in ``together``.
 
     ``size`` is what it counts for in the backlog, ``sizes`` the same of each of its drafts, where

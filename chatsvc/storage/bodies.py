@@ -28,11 +28,8 @@ class Participants(msgspec.Struct, gc=False):
 decode_participants = msgspec.json.Decoder(Participants).decode
 
 
-class DecodedRecord(NamedTuple):
-    """A record with its body decoded."""
-
-    record: Record
-    body: dict[str, Any]
+DecodedRecord = tuple[Record, dict[str, Any]]
+"""A record, and its body decoded. A plain tuple: one is made of every record that is stored."""
 
 
 def partition_records(
@@ -48,8 +45,9 @@ def partition_records(
     """
     decoded: list[DecodedRecord] = []
     rejections: list[Rejection] = []
+    names = kinds.names
     for record in records:
-        if record.kind not in kinds:
+        if record.kind not in names:
             reason = f"this program stores no records of kind {record.kind!r}"
             rejections.append(Rejection(record, "unknown_kind", reason))
             continue
@@ -65,7 +63,7 @@ def partition_records(
         if rejection is not None:
             rejections.append(rejection)
             continue
-        decoded.append(DecodedRecord(record, body))
+        decoded.append((record, body))
     return decoded, rejections
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import codecs
 import hashlib
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from chatsvc.wire import close_codes
 
@@ -23,6 +25,8 @@ PONG: Final = 0xA
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _FIN: Final = 0x80
 _MASKED: Final = 0x80
+_WHOLE_TEXT: Final = _FIN | TEXT
+_SHORT_TEXT_HEADS: Final = tuple(bytes((_WHOLE_TEXT, size)) for size in range(126))
 _MAX_CONTROL: Final = 125
 _SMALL_FRAGMENT_BYTES: Final = 512
 """A fragment below this size, in bytes, is counted as small."""
@@ -41,7 +45,7 @@ class FramingError(Exception):
         self.reason = reason
 
 
-class Event(NamedTuple):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """A whole message or control frame. ``opcode`` is TEXT, BINARY, PING, PONG or CLOSE.
 
     Of a CLOSE, ``payload`` is its reason in UTF-8 and ``code`` its status, 1005 if none.
@@ -60,8 +64,8 @@ def accept_key(key: str) -> str:
 def encode(opcode: int, payload: bytes) -> bytes:
     """Return one unmasked frame with FIN set."""
     size = len(payload)
-    if size < 126:
-        return bytes((_FIN | opcode, size)) + payload
+    if size < 126 and opcode == TEXT:
+        return _SHORT_TEXT_HEADS[size] + payload  # as acknowledgements are
     return _head(opcode, size) + payload
 
 
@@ -220,7 +224,9 @@ class FrameDecoder:
             return start
         first, second = data[start], data[start + 1]
         opcode = first & 0x0F
-        self._check_head(first, second, opcode)
+        fragments = self._fragments
+        if first != _WHOLE_TEXT or second < _MASKED or fragments is not None:
+            self._check_head(first, second, opcode)  # of the usual frame there is nothing to check
         size = second & 0x7F
         at = start + 2
         if size == 126:
@@ -235,7 +241,7 @@ class FrameDecoder:
                 return start
             size = int.from_bytes(data[at : at + 8], "big")
             at += 8
-        held = len(self._fragments.data) if self._fragments is not None else 0
+        held = len(fragments.data) if fragments is not None else 0
         if opcode < CLOSE and size + held > self._max:
             raise FramingError(
                 close_codes.TOO_BIG, f"a message must have at most {self._max} bytes"

@@ -65,7 +65,7 @@ def commands(sender: Sender, limits: Limits) -> tuple[Command, ...]:
 
 
 def _acknowledge(appended: Appended, ref: str | None) -> CommandReply:
-    record_id, _, duplicate = appended
+    record_id, duplicate = appended.id, appended.duplicate
     ack = Ack(
         id=format_id(record_id), created_at=created_at(record_id), ref=ref, duplicate=duplicate
     )

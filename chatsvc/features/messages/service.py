@@ -120,9 +120,10 @@ class MessageService:
         )
         if permission is not None:
             return asyncio.ensure_future(self._once_permitted(permission, draft))
-        key = draft.key
-        if key is not None and not self._log.knows_key(key):
-            return asyncio.ensure_future(self._after_asking_store(draft, key))
+        if client_id is not None:
+            key = (sender, channel, client_id)
+            if not self._log.knows_key(key):
+                return asyncio.ensure_future(self._after_asking_store(draft, key))
         return self._log.append(draft)
 
     def conversation(self, participants: list[str]) -> tuple[tuple[str, ...], str]:

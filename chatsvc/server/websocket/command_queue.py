@@ -139,7 +139,7 @@ class CommandQueue:
                 socket.schedule_turn()
 
     def _answer(self, socket: SocketState, reply: CommandReply) -> None:
-        frame, record_id, units = reply
+        frame, record_id, units = reply.frame, reply.record_id, reply.units
         payload = None if frame is None else _encode(frame)  # first: nothing is done if it raises
         if units:
             self._charge(socket, units)

@@ -43,7 +43,6 @@ from chatsvc.core.membership import is_member_channel
 from chatsvc.core.message import MESSAGE
 from chatsvc.core.page import Bounds, Entry
 from chatsvc.core.record import Record
-from chatsvc.storage.bodies import DecodedRecord
 from chatsvc.storage.client_ids import minted_ahead_ms, requests_in
 from chatsvc.storage.ports.messages import Rejection
 
@@ -78,9 +77,9 @@ class Encoded(NamedTuple):
     about: str | None = None
 
 
-def encode(decoded: DecodedRecord) -> Encoded | Rejection:
+def encode(record: Record, body: dict[str, Any]) -> Encoded | Rejection:
     """The BSON of a message, or why there is none (``unfit``, ``too_large``)."""
-    return encode_document(decoded.record, to_document(*decoded))
+    return encode_document(record, to_document(record, body))
 
 
 def encode_document(

@@ -121,13 +121,12 @@ class MongoWrites(MongoDatabase, MessageWriter):
 def _encode_all(records: Sequence[Record], kinds: Kinds) -> _Part:
     decoded, rejections = partition_records(records, kinds)
     part = _Part([], [], rejections)
-    for one in decoded:
-        kind = one.record.kind
-        if kinds.counts(kind):
-            result, place = encode(one), part.messages
+    for record, body in decoded:
+        if kinds.counts(record.kind):
+            result, place = encode(record, body), part.messages
         else:
-            latest = kinds.is_latest(kind)
-            result, place = encode_change(one.record, latest=latest), part.changes
+            latest = kinds.is_latest(record.kind)
+            result, place = encode_change(record, latest=latest), part.changes
         if isinstance(result, Encoded):
             place.append(result)
         else:

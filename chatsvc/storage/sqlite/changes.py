@@ -12,7 +12,7 @@ from chatsvc.storage.sqlite import inbox, requests
 from chatsvc.storage.sqlite.conversations import Stored
 from chatsvc.storage.sqlite.inbox import Listed
 from chatsvc.storage.sqlite.participants import decode_names, encode_names
-from chatsvc.storage.sqlite.statements import NAMED, in_bulk, json_list
+from chatsvc.storage.sqlite.statements import NAMED, insert_rows, json_list, select_joined
 from chatsvc.storage.sqlite.tables import BY_NAME, CHANGE_ROW
 
 
@@ -20,10 +20,10 @@ def insert(
     db: sqlite3.Connection, records: Sequence[Record], stored: Mapping[str, Stored], kinds: Kinds
 ) -> None:
     """Add rows; none of the ids is there yet, and none is of a ``latest`` that is outdated."""
-    in_bulk(
+    insert_rows(
         db,
-        "INSERT INTO changes (id, conversation, kind, target, latest, sender, origin, client_id,"
-        " digest, minted_ahead_ms, named, body) SELECT * FROM",
+        "changes (id, conversation, kind, target, latest, sender, origin, client_id,"
+        " digest, minted_ahead_ms, named, body)",
         [
             (
                 record.id,
@@ -63,12 +63,12 @@ def replace_latest(
                 about[key] = record
     if not about:
         return list(records)
-    held = in_bulk(  # no JSON: a target may hold a NUL
+    held = select_joined(  # no JSON: a target may hold a NUL
         db,
-        "SELECT h.id, h.named, h.conversation, h.kind, h.target FROM",
+        "h.id, h.named, h.conversation, h.kind, h.target",
         about,
         3,
-        "j CROSS JOIN changes h ON h.latest = 1 AND h.conversation = j.column1"
+        "CROSS JOIN changes h ON h.latest = 1 AND h.conversation = j.column1"
         " AND h.kind = j.column2 AND h.target = j.column3",
     )
     replaced: list[Listed] = []

@@ -10,7 +10,7 @@ from chatsvc.core.audience import is_large
 from chatsvc.core.membership import is_member_channel, is_personal_channel
 from chatsvc.core.record import Record
 from chatsvc.storage.sqlite.participants import encode_participants, participants_in
-from chatsvc.storage.sqlite.statements import NAMED, in_bulk, json_list
+from chatsvc.storage.sqlite.statements import NAMED, insert_rows, json_list
 
 
 class Stored(NamedTuple):
@@ -18,17 +18,19 @@ class Stored(NamedTuple):
 
     A group or a room has no users, and is large whatever the number of its members. So is a user's
     own channel: most of its records are of ``latest`` kinds, and would move in the inbox.
+    ``is_of_members``: whether it is a group's or a room's.
     """
 
     number: int
     large: bool
     users: tuple[str, ...]
     encoded: bytes
+    is_of_members: bool
 
-    @property
-    def is_of_members(self) -> bool:
-        """Whether it is a group's or a room's. A set is large only with users."""
-        return not self.users and self.large
+    @classmethod
+    def of(cls, number: int, large: bool, users: tuple[str, ...], encoded: bytes) -> Stored:
+        """One with these values. A set is large only with users."""
+        return cls(number, large, users, encoded, not users and large)
 
     def named_in(self, record: Record) -> tuple[str, ...]:
         """Whom a record of a group or a room is for alone; nobody, where it is for the members."""
@@ -67,7 +69,7 @@ def _numbered(
         users = audiences[channel]
         if encode_participants(users) != encoded:
             users = participants_in(encoded).users
-        known[channel] = Stored(number, bool(large), users, encoded)
+        known[channel] = Stored.of(number, bool(large), users, encoded)
     new = {channel: users for channel, users in audiences.items() if channel not in known}
     return known | _begin(db, new) if new else known
 
@@ -76,7 +78,7 @@ def _begin(db: sqlite3.Connection, new: Mapping[str, tuple[str, ...]]) -> dict[s
     """Number conversations, and write who is in them."""
     highest = db.execute("SELECT max(number) FROM conversations").fetchone()[0] or 0
     begun = {
-        channel: Stored(
+        channel: Stored.of(
             number,
             is_large(users) or is_member_channel(channel) or is_personal_channel(channel),
             users,
@@ -84,15 +86,15 @@ def _begin(db: sqlite3.Connection, new: Mapping[str, tuple[str, ...]]) -> dict[s
         )
         for number, (channel, users) in enumerate(new.items(), highest + 1)
     }
-    in_bulk(
+    insert_rows(
         db,
-        "INSERT INTO conversations (number, large, channel, participants) SELECT * FROM",
+        "conversations (number, large, channel, participants)",
         [(one.number, one.large, channel, one.encoded) for channel, one in begun.items()],
         4,
     )
-    in_bulk(
+    insert_rows(
         db,
-        "INSERT INTO members (user, large, conversation) SELECT * FROM",
+        "members (user, large, conversation)",
         [(user, one.large, one.number) for one in begun.values() for user in one.users],
         3,
     )
@@ -105,12 +107,12 @@ def move_on(db: sqlite3.Connection, ends: Mapping[int, tuple[int, int]]) -> None
     Args:
         ends: by the conversation's number, its newest message, 0 for none, and its newest record.
     """
-    in_bulk(
+    insert_rows(
         db,
-        "INSERT INTO conversation_ends (conversation, last_id, last_record) SELECT * FROM",
+        "conversation_ends (conversation, last_id, last_record)",
         [(number, *last) for number, last in ends.items()],
         3,
-        "WHERE true ON CONFLICT (conversation) DO UPDATE SET"
+        "ON CONFLICT (conversation) DO UPDATE SET"
         " last_id = max(last_id, excluded.last_id),"
         " last_record = max(last_record, excluded.last_record)",
     )

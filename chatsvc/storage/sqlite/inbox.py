@@ -6,7 +6,10 @@ import sqlite3
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from chatsvc.storage.sqlite.statements import in_bulk
+from chatsvc.storage.sqlite.statements import insert_rows
+
+InboxRow = tuple[str, int, int, int]
+"""User, class, id of the record, number of the conversation."""
 
 
 class Listed(NamedTuple):
@@ -18,18 +21,9 @@ class Listed(NamedTuple):
     conversation: int
 
 
-def insert(db: sqlite3.Connection, records: Iterable[Listed]) -> None:
+def insert(db: sqlite3.Connection, rows: Iterable[InboxRow]) -> None:
     """Add rows; none of them is there yet."""
-    in_bulk(
-        db,
-        "INSERT INTO inbox (user, class, id, conversation) SELECT * FROM",
-        [
-            (user, row_class, record_id, conversation)
-            for users, row_class, record_id, conversation in records
-            for user in users
-        ],
-        4,
-    )
+    insert_rows(db, "inbox (user, class, id, conversation)", rows, 4)
 
 
 def delete(db: sqlite3.Connection, records: Iterable[Listed]) -> None:

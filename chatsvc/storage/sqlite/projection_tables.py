@@ -16,7 +16,7 @@ from chatsvc.core.projection import Column, Key, Projection
 from chatsvc.storage.ports.projections import KeptProjection
 from chatsvc.storage.projections.key_text import key_text
 from chatsvc.storage.projections.row_state import Changes, RowState, prefixes
-from chatsvc.storage.sqlite.statements import NAMED, in_bulk, json_list
+from chatsvc.storage.sqlite.statements import NAMED, insert_rows, json_list
 from chatsvc.storage.sqlite.tables import execute_each, has_table
 
 _TYPES: Final = {"text": "TEXT", "integer": "INTEGER", "bytes": "BLOB", "boolean": "INTEGER"}
@@ -97,9 +97,9 @@ class ProjectionTable:
         if changes.removed:
             self._note_removals(db, changes.removed)
         left = changes.left(self._removals(db, changes)) if changes.states else {}
-        in_bulk(
+        insert_rows(
             db,
-            f"INSERT INTO {self._name} ({', '.join(self._columns)}) SELECT * FROM",
+            f"{self._name} ({', '.join(self._columns)})",
             [self._values(key, state) for key, state in left.items()],
             len(self._columns),
             self._on_conflict,
@@ -124,12 +124,12 @@ class ProjectionTable:
     def _note_removals(self, db: sqlite3.Connection, removed: Mapping[Key, int]) -> None:
         """Keep the removals, and remove what is there."""
         name = self.projection.name
-        in_bulk(
+        insert_rows(
             db,
-            "INSERT INTO projection_removals (projection, prefix, rev) SELECT * FROM",
+            "projection_removals (projection, prefix, rev)",
             [(name, key_text(prefix), rev) for prefix, rev in removed.items()],
             3,
-            "WHERE true ON CONFLICT DO UPDATE SET rev = max(rev, excluded.rev)",
+            "ON CONFLICT DO UPDATE SET rev = max(rev, excluded.rev)",
         )
         puts = "".join(
             f", {one} = CASE WHEN put_rev < :rev THEN NULL ELSE {one} END" for one in self._puts
@@ -173,7 +173,7 @@ class ProjectionTable:
             f" ELSE {one} END"
             for one in self._maxima
         ]
-        return f"WHERE true ON CONFLICT DO UPDATE SET {', '.join(sets)}"
+        return f"ON CONFLICT DO UPDATE SET {', '.join(sets)}"
 
     def _values(self, key: Key, state: RowState) -> list[Any]:
         puts = [state.puts.get(one.name) for one in self.projection.puts]

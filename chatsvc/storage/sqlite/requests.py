@@ -10,7 +10,7 @@ from chatsvc.storage.client_ids import requests_in
 from chatsvc.storage.letter_records import record_of
 from chatsvc.storage.ports.dead_letters import DeadLetter
 from chatsvc.storage.sqlite.conversations import Stored
-from chatsvc.storage.sqlite.statements import NAMED, in_bulk, json_list
+from chatsvc.storage.sqlite.statements import NAMED, insert_rows, json_list
 
 
 def insert(db: sqlite3.Connection, records: Sequence[Record], stored: Mapping[str, Stored]) -> None:
@@ -18,10 +18,9 @@ def insert(db: sqlite3.Connection, records: Sequence[Record], stored: Mapping[st
     merged = [record for record in records if record.keys]
     if not merged:
         return
-    in_bulk(
+    insert_rows(
         db,
-        "INSERT INTO requests (conversation, id, sender, client_id, digest, minted_ahead_ms)"
-        " SELECT * FROM",
+        "requests (conversation, id, sender, client_id, digest, minted_ahead_ms)",
         [
             (stored[record.channel].number, record.id, *one)
             for record in merged
@@ -40,10 +39,9 @@ def put_letters(db: sqlite3.Connection, letters: Sequence[DeadLetter]) -> None:
     """Add those of dead letters, in the place of what is under their ids."""
     delete_letters(db, [letter.id for letter in letters])
     records = [record for record in map(record_of, letters) if record is not None]
-    in_bulk(
+    insert_rows(
         db,
-        "INSERT INTO dead_letter_requests (channel, id, sender, client_id, digest,"
-        " minted_ahead_ms) SELECT * FROM",
+        "dead_letter_requests (channel, id, sender, client_id, digest, minted_ahead_ms)",
         [(record.channel, record.id, *one) for record in records for one in requests_in(record)],
         6,
     )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from chatsvc.core.state_rows import ChannelRow, FilterRow, MemberRow, StateRow
 from chatsvc.storage.sqlite import conversations
-from chatsvc.storage.sqlite.statements import MAX_ROW_ID, in_bulk
+from chatsvc.storage.sqlite.statements import MAX_ROW_ID, insert_rows
 from chatsvc.storage.state_rows import newest_rows
 
 _MEMBERS: Final = (
@@ -38,12 +38,12 @@ def put(db: sqlite3.Connection, rows: Sequence[StateRow]) -> None:
 def _upsert(db: sqlite3.Connection, table: _Table, rows: Sequence[Sequence[Any]]) -> None:
     name, key, others = table
     columns = (*key, *others)
-    in_bulk(
+    insert_rows(
         db,
-        f"INSERT INTO {name} ({', '.join(columns)}) SELECT * FROM",
+        f"{name} ({', '.join(columns)})",
         rows,
         len(columns),
-        f"WHERE true ON CONFLICT ({', '.join(key)}) DO UPDATE SET"
+        f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET"
         f" {', '.join(f'{column} = excluded.{column}' for column in others)}"
         " WHERE excluded.rev > rev",
     )

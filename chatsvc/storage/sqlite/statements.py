@@ -21,6 +21,8 @@ NAMED: Final = "(SELECT value FROM json_each(?))"
 """The values of a list that :func:`json_list` made, for ``IN``."""
 
 _MAX_VARIABLES: Final = 6000
+_SIZES_AN_OCTAVE: Final = 4
+"""How many sizes of statements there are between a number of rows and its double."""
 _names = msgspec.json.Encoder().encode
 
 
@@ -47,30 +49,82 @@ def snapshot(db: sqlite3.Connection) -> Iterator[None]:
         db.execute("COMMIT")
 
 
-@lru_cache(maxsize=256)
-def _placeholders(rows: int, width: int) -> str:
-    return ",".join(["(" + ",".join("?" * width) + ")"] * rows)
-
-
-def in_bulk(
+def insert_rows(
     db: sqlite3.Connection,
-    statement: str,
+    into: str,
     rows: Iterable[Sequence[Any]],
     width: int,
-    then: str = "",
-) -> list[Any]:
-    """Run ``statement (VALUES (…),(…)) then`` over all rows, some thousand values at a time.
+    on_conflict: str = "",
+) -> None:
+    """Insert rows, some thousand values at a time.
 
-    Returns:
-        What it answers, for one that selects.
+    Args:
+        into: the table and its columns, ``messages (id, sender)``; the first must not be NULL.
+        rows: the values of each.
+        width: the number of columns.
+        on_conflict: ``ON CONFLICT …``, where a row may be there.
+    """
+    _in_bulk(
+        db,
+        f"INSERT INTO {into} SELECT * FROM",
+        rows,
+        width,
+        f"WHERE column1 NOT NULL {on_conflict}",
+    )
+
+
+def select_joined(
+    db: sqlite3.Connection,
+    columns: str,
+    rows: Iterable[Sequence[Any]],
+    width: int,
+    join: str,
+) -> list[Any]:
+    """Return what is joined with rows ``j (column1, …)``, some thousand values at a time.
+
+    Args:
+        columns: what is selected.
+        rows: the values of each.
+        width: their number.
+        join: ``CROSS JOIN table h ON …``; a row whose values are NULL must join nothing.
+    """
+    return _in_bulk(db, f"SELECT {columns} FROM", rows, width, f"j {join}")
+
+
+def _in_bulk(
+    db: sqlite3.Connection, statement: str, rows: Iterable[Sequence[Any]], width: int, then: str
+) -> list[Any]:
+    """Run ``statement (VALUES (…),(…)) then``; rows of NULLs are added to those that are given.
+
+    To compile a statement costs four times as much as to run it, so that statements of few sizes
+    are used, which the connection keeps.
     """
     answered: list[Any] = []
     remaining = iter(rows)
-    while part := list(islice(remaining, _MAX_VARIABLES // width)):
-        values = _placeholders(len(part), width)
-        whole = f"{statement} (VALUES {values}) {then}"
-        answered += db.execute(whole, list(chain.from_iterable(part))).fetchall()
+    max_rows = _MAX_VARIABLES // width
+    max_rows -= max_rows % _step(max_rows)
+    while part := list(islice(remaining, max_rows)):
+        size = size_for(len(part))
+        values = list(chain.from_iterable(part))
+        values += [None] * (width * (size - len(part)))
+        whole = f"{statement} (VALUES {_placeholders(size, width)}) {then}"
+        answered += db.execute(whole, values).fetchall()
     return answered
+
+
+def size_for(rows: int) -> int:
+    """Return the size of a statement with room for rows: 1 to 8, 10, 12, 14, 16, 20 and on."""
+    step = _step(rows)
+    return -(-rows // step) * step
+
+
+def _step(rows: int) -> int:
+    return 1 << max(0, rows.bit_length() - _SIZES_AN_OCTAVE.bit_length())
+
+
+@lru_cache(maxsize=256)
+def _placeholders(rows: int, width: int) -> str:
+    return ",".join(["(" + ",".join("?" * width) + ")"] * rows)
 
 
 def json_list(names: Iterable[Any]) -> str:

@@ -168,7 +168,8 @@ async def test_a_repeat_has_what_the_log_put_into_the_first_while_that_is_in_mem
     await turn()
     disk.finish()
     assert b'"member_count":3' in (await first).body
-    assert await follower == await disk.commit.append(one) == (await first)._replace(duplicate=True)
+    repeated = msgspec.structs.replace(await first, duplicate=True)
+    assert await follower == await disk.commit.append(one) == repeated
     disk.records.clear()
     again = await disk.commit.append(one)
     assert (again.id, again.duplicate) == ((await first).id, True)

@@ -22,8 +22,8 @@ def test_what_cannot_be_kept_has_a_code_and_a_reason_and_stops_nothing(
     refused: Record, code: str, reason: str
 ) -> None:
     decoded, rejections = partition_records([record(1), refused, record(3)])
-    assert [one.record for one in decoded] == [record(1), record(3)]
-    assert [one.body["content"] for one in decoded] == ["message 1", "message 3"]
+    assert [one for one, _ in decoded] == [record(1), record(3)]
+    assert [body["content"] for _, body in decoded] == ["message 1", "message 3"]
     ((rejected, found_code, found_reason),) = rejections
     assert (rejected, found_code) == (refused, code)
     assert reason in found_reason

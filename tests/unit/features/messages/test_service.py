@@ -21,6 +21,7 @@ from chatsvc.core.limits import Limits
 from chatsvc.core.participants import normalize_participants
 from chatsvc.features.messages import service as module
 from chatsvc.features.messages.service import AllowAll, MessageService, Policy
+from chatsvc.log.base import Appended
 from tests.unit.support.fake_log import FakeHistory, FakeLog
 
 OLD = "018bcfe5-6800-7000-8000-000000000001"
@@ -148,7 +149,7 @@ async def test_an_old_uuid7_is_looked_up_in_the_store() -> None:
     first = await service.submit("alice", "", ["alice"], "hi", OLD)
     log.forget_keys()
     again = await service.submit("alice", "", ["alice"], "hi", OLD)
-    assert again == (first.id, first.body, True)
+    assert again == Appended(first.id, first.body, True)
     with pytest.raises(Conflict) as caught:
         await service.submit("alice", "", ["alice"], "other", OLD)
     assert caught.value.extra == {"id": format_id(first.id)}
@@ -179,7 +180,7 @@ async def test_a_repeat_is_answered_without_reading_the_first_again() -> None:
         limits=Limits(),
     )
     again = await service.submit("alice", "", ["alice"], "hi", OLD, {"mood": "fine"})
-    assert again == (first.id, first.body, True)
+    assert again == Appended(first.id, first.body, True)
 
 
 async def test_what_was_forgotten_for_good_is_no_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +253,7 @@ async def test_an_awaited_policy_does_not_go_around_the_store() -> None:
     first = await service.submit("alice", "", ["alice"], "hi", OLD)
     log.forget_keys()
     again = await service.submit("alice", "", ["alice"], "hi", OLD)
-    assert again == (first.id, first.body, True)
+    assert again == Appended(first.id, first.body, True)
 
 
 async def test_remembered_sets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

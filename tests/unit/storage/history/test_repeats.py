@@ -77,8 +77,8 @@ async def test_what_the_log_remembers_has_the_body_of_the_record(
 ) -> None:
     first = await joined(log)
     store.bodies = {first.id: first.body}
-    assert await repeats.find(WISH) == (first.id, first.body, True)
-    assert repeats.remembered([WISH])[0] == (first.id, first.body, True)
+    assert await repeats.find(WISH) == Appended(first.id, first.body, True)
+    assert repeats.remembered([WISH])[0] == Appended(first.id, first.body, True)
     assert store.asked == [(first.id, "bob")]
     assert await repeats.find(wish_to_join("carol", WISH.client_id)) is None
 
@@ -89,7 +89,7 @@ async def test_what_the_log_has_forgotten_is_asked_of_the_store(
     log.forget_keys()
     assert await repeats.find(WISH) is None
     store.used, store.bodies = (7, WISH.digest), {7: b"{}"}
-    assert await repeats.find(WISH) == (7, b"{}", True)
+    assert await repeats.find(WISH) == Appended(7, b"{}", True)
     assert store.asked == [KEY, KEY, (7, "bob")]
     assert repeats.remembered([WISH])[0] is None
 
@@ -125,4 +125,6 @@ async def test_a_store_that_is_being_filled_proves_nothing(
     with pytest.raises(ChatError, match="being filled again"):
         await repeats.find(WISH)
     store.used = (7, WISH.digest)
-    assert (await repeats.find(WISH) or (0,))[0] == 7
+    found = await repeats.find(WISH)
+    assert found is not None
+    assert found.id == 7

@@ -33,7 +33,7 @@ TWO = ("alice", "bob")
 
 
 def decoded(one: Record) -> DecodedRecord:
-    return DecodedRecord(one, msgspec.json.decode(one.body))
+    return one, msgspec.json.decode(one.body)
 
 
 def test_a_document_has_the_message_as_fields() -> None:
@@ -145,16 +145,16 @@ def test_a_conversation_is_read_from_its_document() -> None:
 
 def test_a_document_of_just_the_bound_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
     one = record(1)
-    encoded = encode(decoded(one))
+    encoded = encode(*decoded(one))
     assert isinstance(encoded, Encoded)
     assert (encoded.record, encoded.about) == (one, None)
     size = len(encoded.document.raw)
     assert bson.decode(encoded.document.raw)["_id"] == format_id(one.id)
     monkeypatch.setattr(documents, "MAX_DOCUMENT_BYTES", size)
-    assert isinstance(encode(decoded(one)), Encoded)
+    assert isinstance(encode(*decoded(one)), Encoded)
     monkeypatch.setattr(documents, "MAX_DOCUMENT_BYTES", size - 1)
     reason = f"{size} bytes as a document; the bound is {size - 1}"
-    assert encode(decoded(one)) == Rejection(one, "too_large", reason)
+    assert encode(*decoded(one)) == Rejection(one, "too_large", reason)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_document_of_just_the_bound_is_encoded(monkeypatch: pytest.MonkeyPatch
 def test_what_bson_cannot_hold_is_unfit(part: object, error: str) -> None:
     one = record(1)
     body = msgspec.json.decode(one.body) | {"metadata": {"a": part}}
-    rejection = encode(DecodedRecord(one, body))
+    rejection = encode(one, body)
     assert rejection == Rejection(one, "unfit", f"BSON cannot hold it: {error}")
 
 

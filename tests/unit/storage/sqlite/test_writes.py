@@ -13,7 +13,7 @@ from chatsvc.core.page import Bounds
 from chatsvc.core.record import accept
 from chatsvc.storage.sqlite import listing, messages, purging, writes
 from chatsvc.storage.sqlite import records as sqlite_records
-from chatsvc.storage.sqlite.statements import MAX_ROW_ID
+from chatsvc.storage.sqlite.statements import MAX_ROW_ID, size_for
 from testkit.records import KINDS, change, draft, record, records
 from tests.unit.support.sqlite_rows import counts
 
@@ -41,6 +41,22 @@ def test_no_statement_has_more_than_six_thousand_values(db: sqlite3.Connection) 
     db.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 6000)
     assert writes.write_records(db, records(1300)) == []
     assert counts(db, TABLES) == [1300, 2600, 1, 2, 1, 0]
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 17, 511, 513])
+def test_rows_are_added_up_to_the_size_of_a_statement_and_none_is_stored(
+    db: sqlite3.Connection, count: int
+) -> None:
+    assert writes.write_records(db, records(count)) == []
+    assert counts(db, TABLES) == [count, 2 * count, 1, 2, 1, 0]
+
+
+def test_statements_have_few_sizes() -> None:
+    """To compile one costs more than to run it, and the connection keeps a number of them."""
+    sizes = [size_for(rows) for rows in range(1, 1025)]
+    assert sizes[:20] == [*range(1, 9), 10, 10, 12, 12, 14, 14, 16, 16, 20, 20, 20, 20]
+    assert all(rows <= size <= rows * 1.25 for rows, size in enumerate(sizes, 1))
+    assert len(set(sizes)) == 36
 
 
 def test_a_conversation_has_the_newest_of_a_batch(db: sqlite3.Connection) -> None:
