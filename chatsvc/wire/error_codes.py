@@ -62,7 +62,7 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
         _FIX,
         "The bytes are not a request of HTTP/1.1, or its target is no path of this server.",
     ),
-    ErrorCode("not_utf8", 400, _FIX, "The body, or the query string, is not UTF-8."),
+    ErrorCode("not_utf8", 400, _FIX, "The body, the path or the query string is not UTF-8."),
     ErrorCode("token_expired", 401, _TOKEN, "The token has expired."),
     ErrorCode("token_invalid", 401, _TOKEN, "The token is not accepted; `detail` says why."),
     ErrorCode("token_missing", 401, _TOKEN, "There must be a token."),

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 from aiohttp import web
@@ -23,6 +23,7 @@ from chatsvc.core.errors import (
     UnsupportedMedia,
 )
 from chatsvc.server.errors import ClientDisconnected, RequestTimeout, invalid_from_msgspec
+from chatsvc.server.http.declarations import path_names
 from chatsvc.server.surrogates import check_surrogates
 
 BODY_SECONDS: Final = 30.0
@@ -32,7 +33,6 @@ _MAX_PARAMETERS: Final = 32
 _JSON_TYPE: Final = re.compile(
     r'application/json\s*(;\s*charset\s*=\s*"?utf-?8"?\s*)?;?\s*\Z', re.IGNORECASE
 )
-_PATH_NAME: Final = re.compile(r"\{(\w+)\}")
 
 
 def bearer_token(request: web.BaseRequest) -> str:
@@ -193,24 +193,39 @@ def parameter_decoder(operation: Operation) -> Callable[[web.Request], Any]:
     """Return a function that decodes a request's query string and path to the struct.
 
     The function raises:
-        Malformed: the query string is not UTF-8.
+        Malformed: the query string or the path is not UTF-8.
         Invalid: a parameter that is unknown, repeated, missing or of the wrong type.
     """
-    names = tuple(_PATH_NAME.findall(operation.path))
+    names = path_names(operation)
     kind = operation.request
 
     def read(request: web.Request) -> Any:
         values = read_query(request)
-        for name in names:
-            if name in values:
-                raise _unknown(name)
-            values[name] = request.match_info[name]
+        if names:
+            for name in names:
+                if name in values:
+                    raise _unknown(name)
+            values |= _read_path(request, names)
         try:
             return msgspec.convert(values, kind, strict=False)
         except msgspec.ValidationError as exc:
             raise invalid_from_msgspec(exc) from None
 
     return read
+
+
+def _read_path(request: web.Request, names: tuple[str, ...]) -> dict[str, str]:
+    """Return the variable parts of the path, which aiohttp has percent-decoded.
+
+    It leaves what is not UTF-8 encoded: ``%FF`` would be the same as ``%25FF``.
+    """
+    raw = request.rel_url.raw_path
+    if "%" in raw:
+        try:
+            unquote(raw, errors="strict")
+        except UnicodeDecodeError:
+            raise Malformed("the path must be UTF-8", code="not_utf8") from None
+    return {name: request.match_info[name] for name in names}
 
 
 def check_no_query(request: web.Request) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 import msgspec
 from aiohttp import HttpVersion11, web
@@ -16,6 +15,7 @@ from chatsvc.auth.principal import Authenticator
 from chatsvc.core.errors import RequestError
 from chatsvc.core.limits import Limits
 from chatsvc.server.errors import ExpectationFailed
+from chatsvc.server.http.declarations import has_json_body, routed_path
 from chatsvc.server.http.decoding import (
     bearer_token,
     body_decoder,
@@ -31,7 +31,6 @@ from chatsvc.server.http.responses import ReadyResponse, header_lines
 from chatsvc.server.http.streaming import check_streamed, read_parts, streamed_response
 from chatsvc.server.token_check import check_token
 
-WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _encode = msgspec.json.Encoder().encode
 
 
@@ -50,7 +49,7 @@ def route(
     """
     return web.route(
         operation.method,
-        operation.path,
+        routed_path(operation),
         handler(operation, authenticator, limits, origins),
         name=operation.name,
         expect_handler=_expect(_max_bytes(operation, limits), middleware),
@@ -113,11 +112,6 @@ def _check_origin(request: web.Request, operation: Operation, origins: frozenset
         check_local(request)
     if operation.own_pages_only:
         check_page(request, origins)
-
-
-def has_json_body(operation: Operation) -> bool:
-    """Return whether the request's struct is decoded from a JSON body."""
-    return operation.method in WITH_BODY and operation.stream is None
 
 
 def _max_bytes(operation: Operation, limits: Limits) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from chatsvc.core.errors import (
     UnsupportedMedia,
 )
 from chatsvc.server.errors import PROBLEM_TYPE, STATUS, Problem, ProblemFault
-from chatsvc.server.http.operations import WITH_BODY, has_json_body
+from chatsvc.server.http.declarations import WITH_BODY, has_json_body, path_names
 from chatsvc.server.schema.code_schemas import code_list, code_schema
 from chatsvc.server.schema.component_schemas import REF, component_schemas
 from chatsvc.wire.error_codes import ErrorCode, codes_of
@@ -41,7 +40,6 @@ _REASONS: Final = {
     429: "The caller exceeds a rate: try again after `Retry-After` seconds.",
     503: "A temporary problem: try again after `Retry-After` seconds.",
 }
-_NAME: Final = re.compile(r"\{(\w+)\}")
 
 Schema = dict[str, Any]
 
@@ -123,7 +121,7 @@ def _operation(operation: Operation, components: Mapping[str, Schema]) -> Schema
 def _parameters(operation: Operation, components: Mapping[str, Schema]) -> list[Schema]:
     if has_json_body(operation):
         return []
-    in_path = set(_NAME.findall(operation.path))
+    in_path = path_names(operation)
     schema = components[operation.request.__name__]
     properties = {name: _without_null(one) for name, one in schema["properties"].items()}
     _tighten(properties, operation.bounds)
