@@ -38,26 +38,30 @@ class Operation:
     """One operation of the HTTP interface.
 
     ``request`` is decoded strictly: from the JSON body where the method is POST, PUT
-    or PATCH, otherwise from the query string and the names in ``path``. ``headers`` is
-    a struct of ``str | None`` fields, in the order of ``header_names``, which gives the
-    request header that each comes from. ``handler`` is called with (caller, request) or,
-    where there are ``headers``, with (caller, request, headers); the caller is ``None``
-    where ``access`` needs no token. With a ``stream`` the body is not JSON: ``request`` is
-    decoded from query string and path, and the handler's last argument is the body's parts.
-    ``errors`` are the classes of ``core/errors.py`` that it can raise in addition to those of
-    every operation.
+    or PATCH, otherwise from the query string and the names in ``path``. With a JSON body the
+    names in ``path`` are decoded to ``path_fields``, a struct of ``str`` fields of these names.
+    ``body_optional``: a request without a body is decoded as ``{}``, so no field of ``request``
+    is required. ``headers`` is a struct of ``str | None`` fields, in the order of
+    ``header_names``, which gives the request header that each comes from.
+
+    ``handler`` is called with (caller, request), followed by the headers and by the path fields
+    where there are such; the caller is ``None`` where ``access`` needs no token. With a
+    ``stream`` the body is not JSON: ``request`` is decoded from query string and path, and the
+    handler's last argument is the body's parts. ``errors`` are the classes of
+    ``core/errors.py`` that it can raise in addition to those of every operation.
 
     ``responses`` has a sentence for each status and the struct of its body, or the media types
     of one that is written in parts.
 
     ``bounds`` holds JSON Schema keywords by field of ``request`` (``participants``, or
-    ``participants/items``) and of ``headers`` (``headers/device``) for what its type does not say.
+    ``participants/items``), of ``path_fields`` (``user``) and of ``headers``
+    (``headers/device``) for what its type does not say.
     ``check`` is for a GET whose answer is large or expensive: HEAD then calls it with (caller,
     request); it raises the errors that follow from the request alone, and nothing is read or
     built. Without it HEAD runs the handler.
     ``request_schema`` holds keywords of the request as a whole (of a body). ``example`` is a
-    request of the user ``alice``: the documentation page fills its forms with it, and only the
-    parameters that it names.
+    request of the user ``alice``, with its path fields: the documentation page fills its forms
+    with it, and only the parameters that it names.
 
     ``local_only`` refuses requests that do not come directly from this machine;
     ``own_pages_only`` refuses pages of other origins in a browser, whatever CORS allows.
@@ -73,6 +77,8 @@ class Operation:
     responses: Mapping[int, tuple[str, type[Any] | tuple[str, ...]]]
     handler: Callable[..., Awaitable[Reply]]
     stream: StreamedBody | None = None
+    path_fields: type[msgspec.Struct] | None = None
+    body_optional: bool = False
     headers: type[msgspec.Struct] | None = None
     header_names: Mapping[str, str] = field(default_factory=dict)
     response_headers: Mapping[int, Mapping[str, str]] = field(default_factory=dict)

@@ -73,6 +73,28 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
         ClientDisconnected: the connection was lost.
     """
     check_media(request)
+    return await _read_whole(request, max_bytes)
+
+
+async def read_optional_body(request: web.Request, max_bytes: int) -> bytes:
+    """Return the whole body as :func:`read_body` does, or ``{}`` where it is empty.
+
+    An empty body need not be declared as JSON. Whether a chunked one is empty is known only
+    after it was read.
+
+    Raises:
+        as :func:`read_body`.
+    """
+    if request.content_length:
+        return await read_body(request, max_bytes)
+    body = await _read_whole(request, max_bytes)
+    if not body:
+        return b"{}"
+    check_media(request)
+    return body
+
+
+async def _read_whole(request: web.Request, max_bytes: int) -> bytes:
     length = request.content_length
     if length is not None and length > max_bytes:
         raise too_large(max_bytes)
@@ -208,6 +230,26 @@ def parameter_decoder(operation: Operation) -> Callable[[web.Request], Any]:
             values |= _read_path(request, names)
         try:
             return msgspec.convert(values, kind, strict=False)
+        except msgspec.ValidationError as exc:
+            raise invalid_from_msgspec(exc) from None
+
+    return read
+
+
+def path_decoder(operation: Operation) -> Callable[[web.Request], Any] | None:
+    """Return a function that decodes a request's path to ``path_fields``, if there are any.
+
+    The function raises:
+        Malformed: the path is not UTF-8.
+        Invalid: a name that does not fit its field.
+    """
+    kind, names = operation.path_fields, path_names(operation)
+    if kind is None:
+        return None
+
+    def read(request: web.Request) -> Any:
+        try:
+            return msgspec.convert(_read_path(request, names), kind)
         except msgspec.ValidationError as exc:
             raise invalid_from_msgspec(exc) from None
 

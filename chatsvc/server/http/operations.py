@@ -15,14 +15,16 @@ from chatsvc.auth.principal import Authenticator
 from chatsvc.core.errors import RequestError
 from chatsvc.core.limits import Limits
 from chatsvc.server.errors import ExpectationFailed
-from chatsvc.server.http.declarations import has_json_body, routed_path
+from chatsvc.server.http.declarations import check_declaration, has_json_body, routed_path
 from chatsvc.server.http.decoding import (
     bearer_token,
     body_decoder,
     check_no_query,
     header_decoder,
     parameter_decoder,
+    path_decoder,
     read_body,
+    read_optional_body,
     too_large,
 )
 from chatsvc.server.http.loopback import check_local, check_page
@@ -46,7 +48,11 @@ def route(
     Args:
         middleware: that of the application, for what is refused before it.
         origins: their pages may call operations that are ``own_pages_only``.
+
+    Raises:
+        ValueError: its declaration contradicts itself.
     """
+    check_declaration(operation)
     return web.route(
         operation.method,
         routed_path(operation),
@@ -61,13 +67,12 @@ def handler(
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Return a handler: authenticate, decode, call, respond; the middleware handles errors."""
     call, access = operation.handler, operation.access
-    needs_token, needs_check = access.needs_token, access.needs_check
-    known = authenticator.known
+    needs_token, needs_check, known = access.needs_token, access.needs_check, authenticator.known
     stream, check = operation.stream, operation.check
     has_body, max_bytes = has_json_body(operation), limits.body_bytes
-    decode_body = body_decoder(operation.request)
-    decode_parameters = parameter_decoder(operation)
-    decode_headers = header_decoder(operation)
+    decode_body, decode_parameters = body_decoder(operation.request), parameter_decoder(operation)
+    decode_headers, decode_path = header_decoder(operation), path_decoder(operation)
+    read = read_optional_body if operation.body_optional else read_body
     path, quiet = operation.path, operation.quiet
     is_guarded = operation.local_only or operation.own_pages_only
 
@@ -86,13 +91,15 @@ def handler(
         if has_body:
             if "?" in request.raw_path:
                 check_no_query(request)
-            value = decode_body(await read_body(request, max_bytes))
+            value = decode_body(await read(request, max_bytes))
         else:
             value = decode_parameters(request)
             if check is not None and request.method == "HEAD":
                 check(caller, value)
                 return ReadyResponse(200, None)
         more = () if decode_headers is None else (decode_headers(request),)
+        if decode_path is not None:
+            more = (*more, decode_path(request))
         if stream is not None:
             check_streamed(request, stream)
             more = (*more, read_parts(request, stream))

@@ -17,7 +17,12 @@ from chatsvc.core.errors import (
     UnsupportedMedia,
 )
 from chatsvc.server.errors import PROBLEM_TYPE, STATUS, Problem, ProblemFault
-from chatsvc.server.http.declarations import WITH_BODY, has_json_body, path_names
+from chatsvc.server.http.declarations import (
+    WITH_BODY,
+    check_declaration,
+    has_json_body,
+    path_names,
+)
 from chatsvc.server.schema.code_schemas import code_list, code_schema
 from chatsvc.server.schema.component_schemas import REF, component_schemas
 from chatsvc.wire.error_codes import ErrorCode, codes_of
@@ -45,13 +50,15 @@ Schema = dict[str, Any]
 
 
 def document(operations: Sequence[Operation], codes: Sequence[ErrorCode], version: str) -> bytes:
-    """Return the document as JSON. ``codes``: every error code that the operations raise."""
-    kinds: list[type[Any]] = [Problem]
+    """Return the document as JSON. ``codes``: every error code that the operations raise.
+
+    Raises:
+        ValueError: the declaration of an operation contradicts itself.
+    """
     for operation in operations:
-        kinds.append(operation.request)
-        answers = [kind for _, kind in operation.responses.values()]
-        kinds.extend(kind for kind in answers if not isinstance(kind, tuple))
-    components = component_schemas(dict.fromkeys(kinds))
+        check_declaration(operation)
+    bodies, parameters = _structs(operations)
+    components = component_schemas(dict.fromkeys([*bodies, *parameters]))
     for kind in (Problem, ProblemFault):
         components[kind.__name__]["properties"]["code"] = code_schema(codes)
     paths: dict[str, dict[str, Any]] = {}
@@ -60,11 +67,10 @@ def document(operations: Sequence[Operation], codes: Sequence[ErrorCode], versio
         paths.setdefault(operation.path, {})[operation.method.lower()] = entry
         if has_json_body(operation):
             body = components[operation.request.__name__]
-            _tighten(body["properties"], operation.bounds)
+            _tighten(body["properties"], _without(operation.bounds, path_names(operation)))
             body.update(operation.request_schema)
-    for operation in operations:
-        if not has_json_body(operation):
-            components.pop(operation.request.__name__, None)  # its fields are parameters
+    for kind in {*parameters}.difference(bodies):
+        del components[kind.__name__]
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
@@ -92,6 +98,19 @@ def document(operations: Sequence[Operation], codes: Sequence[ErrorCode], versio
     )
 
 
+def _structs(operations: Sequence[Operation]) -> tuple[list[type[Any]], list[type[Any]]]:
+    """Return the structs of bodies, and those whose fields are parameters."""
+    bodies: list[type[Any]] = [Problem]
+    parameters: list[type[Any]] = []
+    for operation in operations:
+        (bodies if has_json_body(operation) else parameters).append(operation.request)
+        if operation.path_fields is not None:
+            parameters.append(operation.path_fields)
+        answers = [kind for _, kind in operation.responses.values()]
+        bodies.extend(kind for kind in answers if not isinstance(kind, tuple))
+    return bodies, parameters
+
+
 def _operation(operation: Operation, components: Mapping[str, Schema]) -> Schema:
     entry: Schema = {
         "operationId": operation.name,
@@ -111,20 +130,25 @@ def _operation(operation: Operation, components: Mapping[str, Schema]) -> Schema
         }
     elif operation.method in WITH_BODY:
         reference = {"$ref": REF.format(name=operation.request.__name__)}
+        example = _without(operation.example, path_names(operation))
         entry["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": reference, "example": operation.example}},
+            "required": not operation.body_optional,
+            "content": {"application/json": {"schema": reference, "example": example}},
         }
     return entry
 
 
 def _parameters(operation: Operation, components: Mapping[str, Schema]) -> list[Schema]:
+    kind: type[msgspec.Struct] | None = operation.request
+    of_body: tuple[str, ...] = ()
     if has_json_body(operation):
+        kind, of_body = operation.path_fields, operation.request.__struct_encode_fields__
+    if kind is None:
         return []
     in_path = path_names(operation)
-    schema = components[operation.request.__name__]
+    schema = components[kind.__name__]
     properties = {name: _without_null(one) for name, one in schema["properties"].items()}
-    _tighten(properties, operation.bounds)
+    _tighten(properties, _without(operation.bounds, of_body))
     parameters: list[Schema] = []
     for name, one in properties.items():
         parameter: Schema = {
@@ -162,6 +186,11 @@ def _without_null(schema: Schema) -> Schema:
         rest = [option for option in options if option != {"type": "null"}]
         kept |= rest[0] if len(rest) == 1 else {"anyOf": rest}
     return kept
+
+
+def _without(fields: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return the bounds or the example of the fields that are not named."""
+    return {where: value for where, value in fields.items() if where.partition("/")[0] not in names}
 
 
 def _tighten(properties: dict[str, Schema], bounds: Mapping[str, Mapping[str, Any]]) -> None:

@@ -74,7 +74,9 @@ def streaming(
     )
 
 
-def service_of(offered: Feature, **options: Any) -> HttpService:
+def service_of(
+    offered: Feature, *, server: ServerOptions | None = None, **options: Any
+) -> HttpService:
     """The feature over HTTP, not started."""
     service = HttpService(**options)
     service.application = build_application(
@@ -84,7 +86,7 @@ def service_of(offered: Feature, **options: Any) -> HttpService:
         limits=service.limits,
         health_report=lambda: service.health,
         metrics=service.metrics,
-        options=ServerOptions(version="0"),
+        options=server or ServerOptions(version="0"),
     )
     return service
 
