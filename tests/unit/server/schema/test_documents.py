@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import jsonschema
 import msgspec
@@ -243,14 +244,17 @@ async def test_every_example_is_a_request_that_does_what_it_is_for(client: Clien
             body: Any = None
             if "requestBody" in operation:
                 body = operation["requestBody"]["content"]["application/json"]["example"]
-            given = {p["name"]: p["example"] for p in operation["parameters"] if "example" in p}
-            target = path
+            given: dict[str, dict[str, Any]] = {"path": {}, "query": {}, "header": {}}
             for parameter in operation["parameters"]:
-                assert not parameter["required"] or parameter["name"] in given, path
-            if "id" in given:  # of a message that nobody can know
-                assert re.fullmatch("[0-9a-f]{16}", given.pop("id"))
-                target = path.replace("{id}", sent.json["id"])
-            answer = await client.call(method.upper(), target, json=body, params=given)
+                name, example = parameter["name"], parameter.get("example")
+                assert not parameter["required"] or example is not None, path
+                if example is not None:
+                    given[parameter["in"]][name] = example
+            if path == "/api/messages/{id}":  # of a message that nobody can know
+                assert re.fullmatch("[0-9a-f]{16}", given["path"]["id"])
+                given["path"]["id"] = sent.json["id"]
+            target = path.format_map({name: quote(one) for name, one in given["path"].items()})
+            answer = await client.call(method.upper(), target, json=body, params=given["query"])
             assert answer.status in (200, 201), (path, answer.body)
 
 
