@@ -21,6 +21,7 @@ from testkit.group_drafts import Group, said
 JOINS: Final = 10_000
 _SENDS: Final = 2000
 _AT_ONCE: Final = 64
+_PAGE: Final = 100
 _SCENARIO: Final = "Groups in the log"
 
 
@@ -100,12 +101,19 @@ async def _cpu_of(call: Callable[[], Awaitable[Any]], at_once: int) -> float:
 
 
 async def _reads(log: LocalLog, figures: Figures) -> None:
-    """The rows of users who have connected for the first time."""
+    """The rows of users who have connected for the first time, and of a group in pages."""
     before = time.process_time()
     for at in range(JOINS):
         log.state.intervals(f"user {at}")
     cpu = time.process_time() - before
     _add(figures, "the channels of a user who connects, CPU", "µs", 1e6 * cpu / JOINS)
+    after: tuple[int, str] | None = (0, "")
+    before, pages = time.process_time(), 0
+    while after is not None:
+        after = log.state.members_page(",g:large", after, _PAGE).after
+        pages += 1
+    cpu = time.process_time() - before
+    _add(figures, f"a page of {_PAGE} members, CPU", "µs", 1e6 * cpu / pages)
 
 
 def _add(figures: Figures, what: str, unit: str, value: float) -> None:

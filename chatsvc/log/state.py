@@ -11,12 +11,12 @@ from __future__ import annotations
 import abc
 import enum
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from chatsvc.core.errors import LogUnavailable
 from chatsvc.core.filters import Filters
 from chatsvc.core.membership import Channel, Interval, Member
-from chatsvc.core.state_rows import StatePage, StateRow
+from chatsvc.core.state_rows import ChannelRow, StatePage, StateRow
 
 ADOPTING: Final = "adopting"
 """The code of :func:`adopting`."""
@@ -37,6 +37,17 @@ class StateDue(enum.StrEnum):
     """The store has seen what this log has not: its rows replace the log's."""
     REWRITING = "rewriting"
     """The store may lack what this log has: it gets the log's rows."""
+
+
+class MemberPage(NamedTuple):
+    """Members of a channel in the order of ``(joined, user)``.
+
+    ``after`` is the place from which to go on, as a ``joined`` and a user's id; ``None`` where
+    nobody is behind these.
+    """
+
+    members: Sequence[Member]
+    after: tuple[int, str] | None
 
 
 class LogState(Protocol):
@@ -61,6 +72,24 @@ class LogState(Protocol):
     @abc.abstractmethod
     def channel(self, channel: str) -> Channel | None:
         """What is known of a member channel as a whole; ``None``: there never was one."""
+
+    @abc.abstractmethod
+    def channel_row(self, channel: str) -> ChannelRow | None:
+        """What :meth:`channel` says, with the id of the record that changed it last."""
+
+    @abc.abstractmethod
+    def members_page(self, channel: str, after: tuple[int, str], limit: int) -> MemberPage:
+        """The memberships of a channel that go on, in the order of ``(joined, user)``.
+
+        There are none in a dissolved channel. Who leaves and joins again between two pages may
+        be on both: the place is that of the newest join.
+
+        Args:
+            after: ``(0, "")``, or that of the page before; any other place will do. Those on
+                the page are strictly behind it.
+            limit: how many rows are looked at, at least 1. Those that ended count until they are
+                dropped, so that a page may have fewer members, or none, and others behind it.
+        """
 
     @abc.abstractmethod
     def intervals(self, user: str) -> Sequence[Interval]:

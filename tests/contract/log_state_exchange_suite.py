@@ -75,6 +75,8 @@ class StateExchangeSuite:
         for call in (
             lambda: log.state.member(GROUP, "alice"),
             lambda: log.state.channel(GROUP),
+            lambda: log.state.channel_row(GROUP),
+            lambda: log.state.members_page(GROUP, (0, ""), 1),
             lambda: log.state.intervals("alice"),
             lambda: log.state.filters("alice"),
         ):

@@ -16,9 +16,11 @@ from chatsvc.log.local.log import LocalLog
 from chatsvc.log.reconcile import StoreState
 from tests.contract.log_groups_suite import GroupSuite
 from tests.contract.log_guards_suite import GuardSuite
+from tests.contract.log_members_suite import MembersSuite
 from tests.contract.log_state_exchange_suite import StateExchangeSuite
 from tests.contract.log_state_suite import StateSuite
 from tests.contract.log_suite import EMPTY, Backend, LogSuite, Opened
+from tests.unit.support.fake_log import FakeLog
 
 
 class LocalBackend(Backend):
@@ -59,7 +61,7 @@ class TestLocalLog(LogSuite, GuardSuite):
         return LocalBackend(tmp_path / "data")
 
 
-class TestLocalState(StateSuite, StateExchangeSuite, GroupSuite, Opened):
+class TestLocalState(StateSuite, MembersSuite, StateExchangeSuite, GroupSuite, Opened):
     """With a store: without one it is not known who is a member of what."""
 
     @pytest.fixture(autouse=True)
@@ -70,3 +72,13 @@ class TestLocalState(StateSuite, StateExchangeSuite, GroupSuite, Opened):
     @pytest.fixture
     def backend(self, tmp_path: Path) -> Backend:
         return LocalBackend(tmp_path / "data", EMPTY)
+
+
+class TestFakeState(MembersSuite):
+    """What features are tested with."""
+
+    @pytest.fixture
+    async def log(self) -> MessageLog:
+        log = FakeLog()
+        log.tail.listen(log.state.fold_members)
+        return log

@@ -57,7 +57,7 @@ async def open_log_file(
     """
     file = await _open(path)
     try:
-        await finish_in_thread(file.check_pages)
+        await finish_in_thread(_make_ready, file)
         attachment = await finish_in_thread(positions_at_start, file, store)
         positions = attachment.positions
         head = head_of(file, positions)
@@ -104,6 +104,11 @@ async def _open(path: Path) -> LogFile:
     if file.torn_at is not None:
         _logger.warning("log_end_torn", offset=file.torn_at)
     return file
+
+
+def _make_ready(file: LogFile) -> None:
+    file.check_pages()
+    file.index_members()  # where it is made, it is made of those pages
 
 
 def positions_at_start(file: LogFile, store: StoreState | None) -> Attachment:

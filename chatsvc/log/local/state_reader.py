@@ -19,12 +19,14 @@ from chatsvc.core.filters import NO_FILTERS, Filters
 from chatsvc.core.membership import Channel, Interval, Member, interval_of
 from chatsvc.core.record import Record
 from chatsvc.core.sized_cache import SizedCache
+from chatsvc.core.state_rows import ChannelRow
 from chatsvc.log.local.busy import primary_code
 from chatsvc.log.local.state_rows import StateRows
 from chatsvc.log.local.state_tables import (
     CHANNELS,
     FILTERS,
     MEMBERS,
+    MEMBERS_AFTER,
     NEWEST_MEMBER,
     ONE_CHANNEL,
     check_row,
@@ -32,7 +34,7 @@ from chatsvc.log.local.state_tables import (
     decode_filter,
     decode_member,
 )
-from chatsvc.log.state import LogState, StateDue, adopting
+from chatsvc.log.state import LogState, MemberPage, StateDue, adopting
 
 _PATIENCE_SECONDS: Final = 0.1
 _INTERVALS: Final = (
@@ -42,6 +44,10 @@ _INTERVALS: Final = (
 _INTERVALS_IN: Final = f"{_INTERVALS} AND m.channel = ? ORDER BY m.joined"
 _CACHED: Final = 100_000
 """Intervals, filters and memberships that are kept in memory: 30 MB of each."""
+_BEFORE_MEMBERS: Final = (1, "")
+"""In front of all who ever joined, and behind those that only must not join."""
+_LAST_JOINED: Final = (1 << 63) - 1
+"""The highest that a column holds. No id is above it before the year 6429."""
 _FILTERS: Final = "SELECT sort, target, since, rev, data, crc FROM filters WHERE user=?"
 
 _logger = structlog.get_logger("chatsvc.log")
@@ -148,11 +154,29 @@ class LocalState(LogState):
         return None
 
     def channel(self, channel: str) -> Channel | None:
+        row = self.channel_row(channel)
+        return None if row is None else row.state
+
+    def channel_row(self, channel: str) -> ChannelRow | None:
         self.check_adopted()
         for rev, data, crc in self._rows(ONE_CHANNEL, channel):
             _check(CHANNELS, (channel,), rev, data, crc)
-            return decode_channel(data)
+            return ChannelRow(channel, decode_channel(data), rev)
         return None
+
+    def members_page(self, channel: str, after: tuple[int, str], limit: int) -> MemberPage:
+        known = self.channel(channel)
+        joined, user = max(after, _BEFORE_MEMBERS)
+        if (known is not None and known.dissolved) or joined > _LAST_JOINED:
+            return MemberPage((), None)
+        members: list[Member] = []
+        rows = self._rows(MEMBERS_AFTER, channel, joined, user, limit)
+        for user, joined, rev, data, crc in rows:
+            _check(MEMBERS, (user, channel, joined), rev, data, crc)
+            member = decode_member(data)
+            if member.is_present:
+                members.append(member)
+        return MemberPage(members, (joined, user) if len(rows) == limit else None)
 
     def intervals(self, user: str) -> Sequence[Interval]:
         known = self._intervals.get(user)
@@ -193,7 +217,7 @@ class LocalState(LogState):
         """Idempotent."""
         self._db.close()
 
-    def _rows(self, query: str, *key: str) -> list[Any]:
+    def _rows(self, query: str, *key: str | int) -> list[Any]:
         if self.is_adopting:
             raise adopting()
         if self._is_empty:

@@ -17,6 +17,7 @@ from chatsvc.log.local.database import LogDatabase
 from chatsvc.log.local.state_tables import (
     CHANNELS,
     FILTERS,
+    MEMBER_ORDER,
     MEMBERS,
     NEWEST_MEMBER,
     SORTS,
@@ -122,6 +123,14 @@ class StateRows(LogDatabase):
                 for key in rows:
                     self._write("DELETE FROM members WHERE user=? AND channel=? AND joined=?", key)
         return len(rows)
+
+    def index_members(self) -> None:
+        """Make the index of the members of a channel where the file has none; else write nothing.
+
+        Raises:
+            LogUnavailable: nothing was changed.
+        """
+        self._write(MEMBER_ORDER, ())
 
     def has_state(self) -> bool:
         """Whether there is any row."""

@@ -40,7 +40,9 @@ CREATE TABLE filters (
     PRIMARY KEY (user, sort, target, since)
 ) WITHOUT ROWID;
 """
-STATEMENTS: Final = tuple(_TABLES.split(";"))
+MEMBER_ORDER: Final = "CREATE INDEX IF NOT EXISTS member_order ON members (channel, joined, user)"
+"""Makes the index of :data:`MEMBERS_AFTER`. It was not among the first tables of version 2."""
+STATEMENTS: Final = (*_TABLES.split(";"), MEMBER_ORDER)
 
 _encode = msgspec.msgpack.Encoder().encode
 decode_member = msgspec.msgpack.Decoder(Member).decode
@@ -66,6 +68,10 @@ Key = tuple[str | int, ...]
 NEWEST_MEMBER: Final = (
     "SELECT rev, data, crc, joined FROM members WHERE user=? AND channel=?"
     " ORDER BY joined DESC LIMIT 1"
+)
+MEMBERS_AFTER: Final = (
+    "SELECT user, joined, rev, data, crc FROM members WHERE channel=? AND (joined, user) > (?, ?)"
+    " ORDER BY joined, user LIMIT ?"
 )
 ONE_CHANNEL: Final = "SELECT rev, data, crc FROM channels WHERE channel=?"
 

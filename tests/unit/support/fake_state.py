@@ -4,21 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+import msgspec
+
 from chatsvc.core.filters import Filters
 from chatsvc.core.membership import Channel, Filter, Interval, Member
-from chatsvc.core.state_rows import StatePage, StateRow
-from chatsvc.log.state import LogState, StateDue, StateExchange
+from chatsvc.core.record import Record
+from chatsvc.core.state_rows import ChannelRow, StatePage, StateRow
+from chatsvc.log.state import LogState, MemberPage, StateDue, StateExchange
 
 
 class FakeState(LogState):
-    """Has what a test puts there."""
+    """Has what a test puts there. Of each person in a channel it keeps the newest membership."""
 
     def __init__(self) -> None:
         self.members: dict[tuple[str, str], Member] = {}
         self.channels: dict[str, Channel] = {}
+        self.revs: dict[str, int] = {}
         self.of_user: dict[str, list[Interval]] = {}
         self.filters_of: dict[str, list[Filter]] = {}
         self.listeners: list[Callable[[], Awaitable[None]]] = []
+
+    def fold_members(self, records: Sequence[Record]) -> None:
+        """Take the rows of members and channels out of records, as a log does."""
+        for record in records:
+            channel, state = record.channel, record.state
+            if state is None or not (state.members or state.channel):
+                continue
+            for one in state.members:
+                known = self.members.get((channel, one.user))
+                if known is None or one.joined >= known.joined:
+                    self.members[channel, one.user] = one
+            row = state.channel or self.channels.get(channel) or Channel()
+            present = [one for one in self._in(channel) if one.is_present and not row.dissolved]
+            self.channels[channel] = msgspec.structs.replace(row, count=len(present))
+            self.revs[channel] = record.id
 
     def on_adopted(self, call: Callable[[], Awaitable[None]]) -> None:
         self.listeners.append(call)
@@ -29,6 +48,22 @@ class FakeState(LogState):
     def channel(self, channel: str) -> Channel | None:
         return self.channels.get(channel)
 
+    def channel_row(self, channel: str) -> ChannelRow | None:
+        known = self.channels.get(channel)
+        return None if known is None else ChannelRow(channel, known, self.revs.get(channel, 0))
+
+    def members_page(self, channel: str, after: tuple[int, str], limit: int) -> MemberPage:
+        known = self.channels.get(channel)
+        if known is not None and known.dissolved:
+            return MemberPage((), None)
+        behind = [one for one in self._in(channel) if one.joined and _place(one) > after]
+        rows = sorted(behind, key=_place)[:limit]
+        end = _place(rows[-1]) if len(rows) == limit else None
+        return MemberPage([one for one in rows if one.is_present], end)
+
+    def _in(self, channel: str) -> list[Member]:
+        return [one for (of, _), one in self.members.items() if of == channel]
+
     def intervals(self, user: str) -> Sequence[Interval]:
         return self.of_user.get(user, [])
 
@@ -37,6 +72,10 @@ class FakeState(LogState):
 
     def filters(self, user: str) -> Filters:
         return Filters(self.filters_of.get(user, []))
+
+
+def _place(member: Member) -> tuple[int, str]:
+    return member.joined, member.user
 
 
 class FakeExchange(StateExchange):
