@@ -147,8 +147,8 @@ class StateSuite:
         first, second = log.append(one), log.append(one)
         made = await soon(first)
         assert count_in(made) == 1
-        assert await soon(second) == (made.id, made.body, True)
-        assert await soon(log.append(one)) == (made.id, made.body, True)
+        assert await soon(second) == Appended(made.id, made.body, True)
+        assert await soon(log.append(one)) == Appended(made.id, made.body, True)
         assert log.state.channel(GROUP) == Channel(1)
 
     async def test_requests_that_became_one_record_are_known(self, log: MessageLog) -> None:
@@ -159,7 +159,7 @@ class StateSuite:
                 member_change(Member(user, THIS_RECORD), sender=user, client_id=client_id),
                 digest=digest,
             )
-            assert await soon(log.append(retry)) == (made.id, made.body, True)
+            assert await soon(log.append(retry)) == Appended(made.id, made.body, True)
             assert log.first_use((user, GROUP, client_id)) == (made.id, digest)
         assert log.first_use(("bob", GROUP, "c")) is None
 
