@@ -37,6 +37,7 @@ from chatsvc.server.websocket.parts import SocketParts
 from chatsvc.server.websocket.upgrade import WebSocketEndpoint
 from chatsvc.settings.table import Settings
 from chatsvc.storage.history.history import History
+from chatsvc.storage.history.repeats import Repeats
 from chatsvc.storage.history.store_access import StoreAccess
 from chatsvc.storage.memberships import StoredMemberships
 from chatsvc.storage.persister.persister import Persister
@@ -178,6 +179,7 @@ def _feature_parts(
         deciding=deciding,
         merging=Merging(deciding),
         history=history,
+        repeats=Repeats(resources.log, history, history.records),
         rows=rows,
         presence=_Presence(hub),
         policy=resources.policy,

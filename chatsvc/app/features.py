@@ -15,12 +15,14 @@ from chatsvc.features.connections import feature as connections
 from chatsvc.features.connections.service import Presence
 from chatsvc.features.conversations import feature as conversations
 from chatsvc.features.dev_login import feature as dev_login
+from chatsvc.features.groups import feature as groups
 from chatsvc.features.messages import feature as messages
 from chatsvc.features.messages.service import Policy
 from chatsvc.log.base import MessageLog
 from chatsvc.log.deciding import Deciding
 from chatsvc.log.merging import Merging
 from chatsvc.storage.history.history import History
+from chatsvc.storage.history.repeats import Repeats
 from chatsvc.storage.projections.reader import RowReader
 
 
@@ -33,6 +35,7 @@ class FeatureParts:
         deciding: makes decisions against the log's state.
         merging: the same, of requests that wait for one turn together.
         history: where it is read.
+        repeats: finds what a ``client_id`` was used for.
         rows: the rows of projections.
         presence: who is connected.
         policy: who may send to whom.
@@ -47,6 +50,7 @@ class FeatureParts:
     deciding: Deciding
     merging: Merging
     history: History
+    repeats: Repeats
     rows: RowReader
     presence: Presence
     policy: Policy
@@ -60,9 +64,22 @@ def features(parts: FeatureParts) -> tuple[Feature, ...]:
     """Return every feature; a new one is a line here."""
     limits, history = parts.limits, parts.history
     found = [
-        messages.feature(log=parts.log, history=history, policy=parts.policy, limits=limits),
+        messages.feature(
+            log=parts.log,
+            deciding=parts.deciding,
+            history=history,
+            policy=parts.policy,
+            limits=limits,
+        ),
         changes.feature(history=history, limits=limits),
         conversations.feature(history=history, limits=limits),
+        groups.feature(
+            log=parts.log,
+            deciding=parts.deciding,
+            merging=parts.merging,
+            repeats=parts.repeats,
+            limits=limits,
+        ),
         connections.feature(
             presence=parts.presence, limits=limits, require_auth=parts.connections_require_auth
         ),
@@ -98,6 +115,7 @@ def declared_features(limits: Limits) -> tuple[Feature, ...]:
             deciding=absent,
             merging=absent,
             history=absent,
+            repeats=absent,
             rows=absent,
             presence=absent,
             policy=absent,

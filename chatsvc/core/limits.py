@@ -19,3 +19,5 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes: int = 256 * 1024
     page: int = 1000
     connection_lookup: int = 1000
+    group_members: int = 1000
+    groups_per_user: int = 1000

@@ -59,6 +59,21 @@ def personal_channel(user: str) -> str:
     return _HASHED_PERSONAL_PREFIX + hashlib.sha256(user.encode()).hexdigest()
 
 
+def member_key(channel: str, user: str) -> str:
+    """Return the key that records touch which change one person's membership."""
+    return f"m/{channel}/{user}"
+
+
+def roster_key(channel: str) -> str:
+    """Return the key that records touch which change the number of members, or who is an admin."""
+    return f"r/{channel}"
+
+
+def settings_key(channel: str) -> str:
+    """Return the key that records touch which change a channel's settings, or end it."""
+    return f"s/{channel}"
+
+
 def is_audience_of(channel: str, audience: tuple[str, ...]) -> bool:
     """Whether these are the people of a set, or the person of a channel of one's own."""
     if len(audience) == 1 and personal_channel(audience[0]) == channel:

@@ -197,7 +197,8 @@ _HEAD_BYTES: Final = len(_head("", 0))
 def accept(draft: Draft, record_id: int) -> Record:
     """Return the record of a draft and the id that the log gave it."""
     if draft.state is not None:
-        return _accept_change(draft, draft.state.at(record_id), record_id)
+        plain = accept(msgspec.structs.replace(draft, state=None), record_id)
+        return with_state(plain, draft.state.at(record_id))
     plain = Record(
         id=record_id,
         kind=draft.kind,
@@ -213,11 +214,6 @@ def accept(draft: Draft, record_id: int) -> Record:
     if not (touches or target or keys):
         return plain  # as nearly all are: each argument more costs every send
     return msgspec.structs.replace(plain, touches=touches, target=target, keys=keys)
-
-
-def _accept_change(draft: Draft, state: StateChange, record_id: int) -> Record:
-    plain = accept(msgspec.structs.replace(draft, state=None), record_id)
-    return with_state(plain, state)
 
 
 def moved(record: Record, record_id: int) -> Record:
@@ -334,22 +330,12 @@ def unpack(record_id: int, data: bytes) -> Record:
         if version is not None and version > RECORD_VERSION:
             raise _too_new(record_id, f"version {version}") from exc
         raise LogDamaged(f"record {format_id(record_id)} cannot be read: {exc}") from exc
-    if isinstance(packed, _Form2):
-        try:
-            return _of_form_2(record_id, packed)
-        except ValueError as exc:  # no year 10,000
-            raise LogDamaged(f"record {format_id(record_id)} cannot be read: {exc}") from exc
-    return Record(
-        id=record_id,
-        kind=packed.kind,
-        channel=packed.channel,
-        audience=packed.audience,
-        sender=packed.sender,
-        origin=packed.origin,
-        client_id=packed.client_id,
-        digest=packed.digest,
-        body=packed.body,
-    )
+    if isinstance(packed, _Form1):
+        return Record(id=record_id, **msgspec.structs.asdict(packed))
+    try:
+        return _of_form_2(record_id, packed)
+    except ValueError as exc:  # no year 10,000
+        raise LogDamaged(f"record {format_id(record_id)} cannot be read: {exc}") from exc
 
 
 def _of_form_2(record_id: int, packed: _Form2) -> Record:

@@ -187,6 +187,13 @@ class LogAppender(abc.ABC):
         """
 
     @abc.abstractmethod
+    def uses_key(self, key: tuple[str, str, str]) -> bool:
+        """Whether a record under this key is in the log's memory, or a draft is on its way.
+
+        :meth:`append_all` answers a further one from that, before it looks at a guard.
+        """
+
+    @abc.abstractmethod
     def used_above(self, key: tuple[str, str, str]) -> int:
         """The position above which the store has the record of an earlier use, if there is one.
 

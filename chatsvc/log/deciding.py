@@ -102,6 +102,50 @@ class Deciding:
                 waited |= await turns.enter_async_context(self.turns.enter(key))
             return await self.append_again(decide() if waited else decision, decide, seconds)
 
+    def decide_in_order(
+        self, decide: Callable[[], Decision], *, seconds: float = DECIDE_SECONDS
+    ) -> asyncio.Future[Appended]:
+        """Decide at once, and append the one draft that was decided; again while that is stale.
+
+        For decisions on keys that their own drafts do not touch, such as sends: they take no
+        turns, and each is made again in the step in which it is told that it is stale. So
+        decisions of one caller that were asked for in an order are appended in that order.
+
+        Args:
+            decide: returns one draft with its guard. What it raises the first time is raised at
+                once, later through the future.
+            seconds: how long it is called again.
+
+        The future raises:
+            Busy: the time is over.
+            ChatError: what the log raises, but ``Stale``.
+        """
+        until = self._clock() + seconds
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+
+        def append(decision: Decision) -> None:
+            appended = self._log.append_all(decision.drafts, decision.guard)
+            appended.add_done_callback(settle)
+
+        def settle(done: asyncio.Future[list[Appended]]) -> None:
+            error = done.exception()
+            if future.done():
+                return
+            if error is None:
+                future.set_result(done.result()[0])
+            elif not isinstance(error, Stale):
+                future.set_exception(error)
+            elif self._clock() >= until:
+                future.set_exception(busy())
+            else:
+                try:
+                    append(decide())
+                except Exception as exc:  # noqa: BLE001 - the caller raises it
+                    future.set_exception(exc)
+
+        append(decide())
+        return future
+
     async def append_again(
         self,
         decision: Decision | T,

@@ -145,6 +145,8 @@ _STORE: Final[_Rows] = (
 _BOUNDS: Final[_Rows] = (
     ("MAX_USER_ID", _whole(1, 128), "128", "characters", "Of a user id."),
     ("MAX_PARTICIPANTS", _whole(1, 256), "256", "users", "Of a conversation."),
+    ("MAX_GROUP_MEMBERS", _whole(1, 1_000_000), "1000", "users", "Of a group."),
+    ("MAX_GROUPS_PER_USER", _whole(1, 10_000), "1000", "groups", "That a user may be a member of."),
     ("MAX_CONTENT", _whole(1, 60_000), "16000", "characters", "Of a message's content."),
     ("MAX_METADATA_BYTES", _size(2, 65_536), "4096", "bytes", "Of a message's metadata, as JSON."),
     ("MAX_METADATA_DEPTH", _whole(1, 50), "5", "levels", "To which metadata nests."),
@@ -238,6 +240,8 @@ class Settings:
     message_retention_days: int
     max_user_id: int
     max_participants: int
+    max_group_members: int
+    max_groups_per_user: int
     max_content: int
     max_metadata_bytes: int
     max_metadata_depth: int
@@ -277,6 +281,8 @@ class Settings:
             metadata_bytes=self.max_metadata_bytes,
             metadata_depth=self.max_metadata_depth,
             body_bytes=self.max_body_bytes,
+            group_members=self.max_group_members,
+            groups_per_user=self.max_groups_per_user,
         )
 
 

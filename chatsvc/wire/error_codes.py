@@ -75,6 +75,12 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
         _NOTHING,
         "The caller must be a participant; unknown conversations get the same answer.",
     ),
+    ErrorCode(
+        "not_a_member",
+        403,
+        _NOTHING,
+        "The caller must be a member of the group; unknown groups get the same answer.",
+    ),
     ErrorCode("not_local", 403, _NOTHING, "The request must come from the server's own machine."),
     ErrorCode("not_found", 404, _NOTHING, "There is no such path, or no such message of yours."),
     ErrorCode("method_not_allowed", 405, _FIX, "The method must be one that `Allow` names."),

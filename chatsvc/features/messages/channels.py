@@ -1,8 +1,8 @@
 """Sends that name a conversation by its key instead of its participants.
 
-A key that lists its participants (``alice,bob``) is equal to them. A hashed key
-(``,sha256:…``) is looked up once among the sender's own conversations; its participants can
-never change, so they are cached.
+A key that lists its participants (``alice,bob``) is equal to them. That of a group or a room is
+for its members. A hashed key (``,sha256:…``) is looked up once among the sender's own
+conversations; its participants can never change, so they are cached.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import msgspec
 from chatsvc.api.conversation_access import ConversationLookup, participants_of
 from chatsvc.core.errors import Invalid, not_a_participant
 from chatsvc.core.limits import Limits
+from chatsvc.core.membership import is_member_channel
 from chatsvc.core.participants import HASHED_PREFIX, channel_error, user_id_error
 from chatsvc.core.sized_cache import SizedCache
+from chatsvc.features.messages.member_sends import MemberSends
 from chatsvc.features.messages.service import MessageService
 from chatsvc.log.base import Appended
 
@@ -33,14 +35,21 @@ class ConversationSender:
 
     Args:
         service: accepts messages to participants.
+        members: accepts messages to the members of a group or a room.
         lookup: finds the participants of a hashed key.
         limits: the bounds of the participants of a key.
     """
 
     def __init__(
-        self, *, service: MessageService, lookup: ConversationLookup, limits: Limits
+        self,
+        *,
+        service: MessageService,
+        members: MemberSends,
+        lookup: ConversationLookup,
+        limits: Limits,
     ) -> None:
         self._submit = service.submit
+        self._submit_to_members = members.submit
         self._lookup = lookup
         self._limits = limits
         self._known: SizedCache[tuple[str, str], list[str]] = SizedCache(MAX_REMEMBERED_NAMES)
@@ -62,8 +71,9 @@ class ConversationSender:
 
         Raises:
             Invalid: immediately: both or neither are given, or the key is not valid.
-            Forbidden: immediately, or through the future: the sender is not a participant, or
-                there is no such conversation. Both get the same answer.
+            Forbidden: immediately, or through the future: the sender is not a participant or a
+                member, or there is no such conversation. Both get the same answer.
+            LogUnavailable: immediately: who is a member cannot be told now.
 
         The future raises what that of :meth:`MessageService.submit` does, and:
             StoreUnavailable: a hashed key cannot be looked up now.
@@ -80,6 +90,9 @@ class ConversationSender:
                 "one_conversation",
                 "participants and channel must not be given together",
             )
+        if is_member_channel(channel):
+            _check_key(channel)
+            return self._submit_to_members(sender, origin, channel, content, client_id, metadata)
         people = self._participants_of(sender, channel)
         if people is None:
             return asyncio.ensure_future(
@@ -107,9 +120,7 @@ class ConversationSender:
             Invalid: at ``/channel``.
             Forbidden: the sender is not one of them, or no conversation has such a key.
         """
-        error = channel_error(channel)
-        if error is not None:
-            raise Invalid.at("/channel", *error)
+        _check_key(channel)
         if channel.startswith(","):
             if not _HASHED.match(channel):
                 raise not_a_participant("/channel")
@@ -133,3 +144,9 @@ class ConversationSender:
         people = list(participants)
         self._known.add((sender, channel), people, len(people))
         return people
+
+
+def _check_key(channel: str) -> None:
+    error = channel_error(channel)
+    if error is not None:
+        raise Invalid.at("/channel", *error)

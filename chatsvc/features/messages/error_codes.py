@@ -7,6 +7,7 @@ from typing import Final
 from chatsvc.wire.error_codes import Action, ErrorCode
 
 ERROR_CODES: Final = (
+    ErrorCode("muted", 403, Action.NOTHING, "The caller must not write in this group for now."),
     ErrorCode("sender_not_participant", 403, Action.FIX, "`participants` must include the sender."),
     ErrorCode(
         "client_id_mismatch", 422, Action.FIX, "`client_id` and `Idempotency-Key` must be equal."

@@ -7,20 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from functools import partial
 from typing import Any, Final, Protocol
 
 from chatsvc.core.errors import FieldError, Forbidden
 from chatsvc.core.limits import Limits
-from chatsvc.core.message import (
-    check_client_id,
-    check_content,
-    check_metadata,
-    draft_message,
-)
+from chatsvc.core.message import draft_message
 from chatsvc.core.participants import channel_key, normalize_participants
 from chatsvc.core.record import Draft
 from chatsvc.core.sized_cache import SizedCache
+from chatsvc.features.messages.rules import MessageRules
 from chatsvc.log.base import Appended, LogAppender, repeat_of
 from chatsvc.storage.history.repeats import ClientIds, forgotten_use
 
@@ -68,10 +63,7 @@ class MessageService:
         self._policy = policy
         self._client_ids = client_ids
         self._limits = limits
-        self._max_content = limits.content_characters
-        self._check_metadata = partial(
-            check_metadata, max_bytes=limits.metadata_bytes, max_depth=limits.metadata_depth
-        )
+        self._check = MessageRules(limits).check
         self._known: SizedCache[tuple[str, ...], tuple[tuple[str, ...], str]]
         self._known = SizedCache(KNOWN_NAMES)
 
@@ -101,11 +93,7 @@ class MessageService:
         raw = tuple(participants)
         known = self._known.get(raw)
         people, channel = known if known is not None else self._conversation(raw)
-        check_content(content, max_length=self._max_content)
-        if client_id is not None:
-            check_client_id(client_id)
-        if metadata is not None:
-            self._check_metadata(metadata)
+        self._check(content, client_id, metadata)
         if sender not in people:
             raise _not_a_participant()
         permission = self._policy.check(sender, people)

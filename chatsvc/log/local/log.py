@@ -225,11 +225,13 @@ class LocalLog(MessageLog):
         return self._commit.append_all(drafts, guard)
 
     def knows_key(self, key: tuple[str, str, str]) -> bool:
-        forgotten = self._keys.may_have_forgotten(key)
-        return not forgotten or self.first_use(key) is not None or self._commit.in_flight(key)
+        return not self._keys.may_have_forgotten(key) or self.uses_key(key)
 
     def first_use(self, key: tuple[str, str, str]) -> Known | None:
         return self._keys.get(key)
+
+    def uses_key(self, key: tuple[str, str, str]) -> bool:
+        return self._keys.get(key) is not None or self._commit.in_flight(key)
 
     def used_above(self, key: tuple[str, str, str]) -> int:
         return self._keys.bounds.used_above(key[2])
@@ -333,14 +335,12 @@ class LocalLog(MessageLog):
             self._loop.call_soon(done, [refusal] * len(drafts))
             return
         changing = any(draft.state is not None for draft in drafts)
-        if changing and self.state.is_adopting:
-            # It was taken before that began, and the rows that it would be counted by are gone.
+        if changing and self.state.is_adopting:  # since it was taken: its rows are gone
             self._loop.call_soon(self._commit.not_written, adopting())
             return
         records: list[Record] = []
         rows: list[Row] = []
-        now = now_ms()
-        last = self._last
+        now, last = now_ms(), self._last
         for draft in drafts:
             last = next_id(last, now)
             records.append(accept(draft, last))

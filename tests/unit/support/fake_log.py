@@ -151,6 +151,9 @@ class FakeLog(MessageLog):
     def window_start(self) -> int:
         return 0
 
+    def uses_key(self, key: tuple[str, str, str]) -> bool:
+        return self.first_use(key) is not None
+
     def used_above(self, key: tuple[str, str, str]) -> int:
         return 0
 
@@ -300,6 +303,9 @@ class FakeHistory:
         found = sorted((r for r in newest.values() if r.id < before), key=lambda r: -r.id)
         rows = [Conversation(r.channel, r.audience, r.id, r.body) for r in found]
         return ConversationPage(rows[:limit], len(rows) > limit, True)
+
+    async def body(self, record_id: int, *, reader: str) -> bytes | None:
+        return next((one.body for one in self._all() if one.id == record_id), None)
 
     async def find_client_id(
         self, sender: str, channel: str, client_id: str, *, after: int = 0

@@ -23,6 +23,7 @@ from chatsvc.server.http.protocol import ProblemRunner, ProblemServer
 from chatsvc.server.observability.health import Check, HealthReport
 from chatsvc.server.observability.metrics import Metrics
 from chatsvc.server.websocket.connection_commands import connection_commands
+from chatsvc.storage.history.repeats import Repeats
 from chatsvc.storage.ports.projections import StoredRows
 from chatsvc.storage.projections.reader import RowReader
 from testkit.authenticator import FakeAuthenticator, named_by_token
@@ -98,12 +99,14 @@ class HttpService:
     def _parts(
         self, policy: Policy | None, *, dev_login: bool, public_connections: bool
     ) -> FeatureParts:
+        self.log.tail.listen(self.log.state.fold_members)
         deciding = Deciding(self.log)
         return FeatureParts(
             log=self.log,
             deciding=deciding,
             merging=Merging(deciding),
             history=self.history,  # type: ignore[arg-type]
+            repeats=Repeats(self.log, self.history, self.history),
             rows=_no_rows(self.log),
             presence=self.presence,
             policy=policy or AllowAll(),

@@ -49,6 +49,9 @@ class PumpedLog(LogAppender):
     def first_use(self, key: tuple[str, str, str]) -> Known | None:
         return self.disk.commit.keys.get(key)
 
+    def uses_key(self, key: tuple[str, str, str]) -> bool:
+        return self.first_use(key) is not None
+
     def used_above(self, key: tuple[str, str, str]) -> int:
         return 0
 

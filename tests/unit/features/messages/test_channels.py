@@ -20,8 +20,10 @@ from chatsvc.core.limits import Limits
 from chatsvc.core.participants import channel_key
 from chatsvc.features.messages import channels as module
 from chatsvc.features.messages.channels import ConversationSender
+from chatsvc.features.messages.member_sends import MemberSends
 from chatsvc.features.messages.service import AllowAll, MessageService
 from chatsvc.log.base import Appended
+from chatsvc.log.deciding import Deciding
 from tests.unit.support.fake_log import FakeHistory, FakeLog
 
 MANY = tuple(f"{name}-of-a-conversation-with-a-long-key" for name in "abcdefgh")
@@ -43,7 +45,12 @@ class World:
             client_ids=self.history,
             limits=limits,
         )
-        self.sender = ConversationSender(service=service, lookup=self, limits=limits)
+        members = MemberSends(
+            log=self.log, deciding=Deciding(self.log), client_ids=self.history, limits=limits
+        )
+        self.sender = ConversationSender(
+            service=service, members=members, lookup=self, limits=limits
+        )
 
     async def participants(self, user: str, channel: str) -> tuple[str, ...] | None:
         self.lookups.append((user, channel))
@@ -122,7 +129,7 @@ async def test_foreign_unknown_and_impossible_keys_are_refused_alike(world: Worl
         ("eve", KEY),
         ("eve", UNKNOWN),
         ("eve", "alice,bob"),
-        ("eve", ",g:anything"),
+        ("eve", ",x:anything"),
         ("eve", ",sha256:" + "F" * 64),
     ):
         error = await world.refusal(sender, channel)
@@ -137,16 +144,14 @@ async def test_foreign_unknown_and_impossible_keys_are_refused_alike(world: Worl
     assert len(world.log.records) == 2
 
 
-@pytest.mark.parametrize("channel", [",g:team", ",r:lobby"])
-async def test_a_member_cannot_send_to_a_group_or_a_room_by_its_key(
-    world: World, channel: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("channel", [",g:team", ",r:lobby", ",g:"])
+async def test_who_is_no_member_must_not_send_to_a_group_or_a_room(
+    world: World, channel: str
 ) -> None:
-    async def everybody_is_a_member(user: str, channel: str) -> tuple[str, ...]:
-        return ()
-
-    monkeypatch.setattr(world.history, "participants", everybody_is_a_member)
     error = await world.refusal(MANY[0], channel)
-    assert (error.code, error.field_errors[0].pointer) == ("not_a_participant", "/channel")
+    detail = "you must be a member of the group"
+    assert (error.code, error.detail) == ("not_a_member", detail)
+    assert error.field_errors == (FieldError("/channel", "not_a_member", detail),)
     assert len(world.log.records) == 1
     assert world.lookups == []
 

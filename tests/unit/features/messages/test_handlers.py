@@ -14,6 +14,7 @@ from chatsvc.core.limits import Limits
 from chatsvc.core.page import Page
 from chatsvc.features.messages.api import operations
 from chatsvc.features.messages.channels import ConversationSender
+from chatsvc.features.messages.member_sends import MemberSends
 from chatsvc.features.messages.model import (
     MessageRequest,
     PageRequest,
@@ -22,6 +23,7 @@ from chatsvc.features.messages.model import (
 )
 from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import AllowAll, MessageService
+from chatsvc.log.deciding import Deciding
 from chatsvc.storage.history.pages import entry_of
 from tests.unit.support.fake_log import FakeHistory, FakeLog
 
@@ -38,7 +40,10 @@ class World:
         self.log = FakeLog()
         history = FakeHistory(self.log)
         service = MessageService(log=self.log, policy=AllowAll(), client_ids=history, limits=limits)
-        sender = ConversationSender(service=service, lookup=history, limits=limits)
+        members = MemberSends(
+            log=self.log, deciding=Deciding(self.log), client_ids=history, limits=limits
+        )
+        sender = ConversationSender(service=service, members=members, lookup=history, limits=limits)
         reader = MessageReader(history=history, limits=limits)
         self.operations = {one.name: one for one in operations(sender, reader, limits)}
 

@@ -15,6 +15,7 @@ from chatsvc.core.errors import (
 from chatsvc.core.limits import Limits
 from chatsvc.features.messages.api import operations
 from chatsvc.features.messages.channels import ConversationSender
+from chatsvc.features.messages.member_sends import MemberSends
 from chatsvc.features.messages.model import (
     EXAMPLE_ID,
     HEADER_BOUNDS,
@@ -31,6 +32,7 @@ from chatsvc.features.messages.model import (
 )
 from chatsvc.features.messages.reading import MessageReader
 from chatsvc.features.messages.service import AllowAll, MessageService
+from chatsvc.log.deciding import Deciding
 from tests.unit.support.fake_log import FakeHistory, FakeLog
 
 LIMITS = Limits(participants=7, page=23)
@@ -40,7 +42,8 @@ def declared() -> dict[str, Operation]:
     log = FakeLog()
     history = FakeHistory(log)
     service = MessageService(log=log, policy=AllowAll(), client_ids=history, limits=LIMITS)
-    sender = ConversationSender(service=service, lookup=history, limits=LIMITS)
+    members = MemberSends(log=log, deciding=Deciding(log), client_ids=history, limits=LIMITS)
+    sender = ConversationSender(service=service, members=members, lookup=history, limits=LIMITS)
     reader = MessageReader(history=history, limits=LIMITS)
     return {one.name: one for one in operations(sender, reader, LIMITS)}
 

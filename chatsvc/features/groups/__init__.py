@@ -1,0 +1,1 @@
+"""Groups: conversations that people create, join and leave, with roles."""

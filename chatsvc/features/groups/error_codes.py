@@ -1,0 +1,25 @@
+"""The error codes that groups alone raise."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chatsvc.wire.error_codes import Action, ErrorCode
+
+ERROR_CODES: Final = (
+    ErrorCode("not_an_admin", 403, Action.NOTHING, "The caller must be an admin of the group."),
+    ErrorCode(
+        "not_a_moderator",
+        403,
+        Action.NOTHING,
+        "The caller must be an admin or a moderator of the group.",
+    ),
+    ErrorCode("group_full", 409, Action.NOTHING, "The group must have room for a member more."),
+    ErrorCode(
+        "last_admin", 409, Action.NOTHING, "The group must have an admin: make another one first."
+    ),
+    ErrorCode("bad_cursor", 422, Action.FIX, "`after` must be that of the page before."),
+    ErrorCode(
+        "too_many_groups", 409, Action.NOTHING, "The user must leave a group before joining one."
+    ),
+)

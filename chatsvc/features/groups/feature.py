@@ -1,0 +1,41 @@
+"""The feature: groups, which people create, join and leave."""
+
+from __future__ import annotations
+
+from chatsvc.api.feature import Feature
+from chatsvc.core.limits import Limits
+from chatsvc.features.groups import api, member_api
+from chatsvc.features.groups.error_codes import ERROR_CODES
+from chatsvc.features.groups.members import GroupMembers
+from chatsvc.features.groups.records import GROUP, MEMBERSHIP, GroupFrame, MembershipFrame
+from chatsvc.features.groups.service import GroupService
+from chatsvc.log.base import MessageLog
+from chatsvc.log.deciding import Deciding
+from chatsvc.log.merging import Merging
+from chatsvc.storage.history.repeats import Repeats
+
+
+def feature(
+    *, log: MessageLog, deciding: Deciding, merging: Merging, repeats: Repeats, limits: Limits
+) -> Feature:
+    """Return the feature.
+
+    Args:
+        log: where what is decided goes, and whose state is read.
+        deciding: makes decisions against that state.
+        merging: the same, of requests that wait together.
+        repeats: finds what a ``client_id`` was used for.
+        limits: the bounds of groups.
+    """
+    service = GroupService(log=log, deciding=deciding, repeats=repeats, limits=limits)
+    members = GroupMembers(log=log, merging=merging, limits=limits)
+    return Feature(
+        name="groups",
+        kinds=(GROUP, MEMBERSHIP),
+        frames=(GroupFrame, MembershipFrame),
+        operations=(
+            *api.operations(service, limits),
+            *member_api.operations(members, limits),
+        ),
+        error_codes=ERROR_CODES,
+    )

@@ -1,0 +1,147 @@
+"""The records of groups: their kinds, their frames and their drafts."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from chatsvc.core.change import draft_change
+from chatsvc.core.kinds import Kind
+from chatsvc.core.membership import THIS_RECORD, Channel, Member, StateChange
+from chatsvc.core.record import Draft
+from chatsvc.features.groups.settings import GroupSettings, HistoryPolicy, encode_settings
+
+GROUP: Final = Kind(name="group", blockable=False)
+MEMBERSHIP: Final = Kind(name="membership", blockable=False)
+
+_FIRST_ID: Final = 1
+"""Below every record."""
+
+
+class GroupChange(enum.StrEnum):
+    """What was done to a group."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    DELETED = "deleted"
+
+
+class MembershipChange(enum.StrEnum):
+    """What was done to memberships."""
+
+    ADDED = "added"
+    JOINED = "joined"
+    LEFT = "left"
+    REMOVED = "removed"
+    ROLE = "role"
+
+
+class GroupFrame(msgspec.Struct, tag="group", kw_only=True, omit_defaults=True):
+    """A group was created, changed or deleted; ``users`` are the members of a new one."""
+
+    id: str
+    created_at: str
+    member_count: int
+    channel: str
+    sender: str
+    change: GroupChange
+    name: str
+    avatar: str
+    history: HistoryPolicy
+    join: str
+    users: list[str] = []
+    client_id: str | None = None
+
+
+class MembershipFrame(msgspec.Struct, tag="membership", kw_only=True, omit_defaults=True):
+    """Members came or went, or have another role.
+
+    ``promoted`` is who became an admin because the last one left.
+    """
+
+    id: str
+    created_at: str
+    member_count: int
+    channel: str
+    sender: str
+    change: MembershipChange
+    users: list[str]
+    role: str = ""
+    promoted: str = ""
+
+
+def draft_group(
+    change: GroupChange,
+    *,
+    channel: str,
+    sender: str,
+    settings: GroupSettings,
+    members: Sequence[Member] = (),
+    dissolved: bool = False,
+    client_id: str | None = None,
+) -> Draft:
+    """Return the draft of a change of a group as a whole."""
+    fields: dict[str, Any] = {
+        "change": change,
+        "name": settings.name,
+        "avatar": settings.avatar,
+        "history": settings.history,
+        "join": settings.join,
+    }
+    if members:
+        fields["users"] = [one.user for one in members]
+    row = Channel(settings=encode_settings(settings), dissolved=THIS_RECORD if dissolved else 0)
+    return draft_change(
+        GROUP,
+        channel=channel,
+        audience=(),
+        sender=sender,
+        fields=fields,
+        client_id=client_id,
+        state=StateChange(tuple(members), row),
+    )
+
+
+def draft_membership(
+    change: MembershipChange,
+    *,
+    channel: str,
+    sender: str,
+    users: Sequence[str],
+    members: Sequence[Member],
+    audience: tuple[str, ...],
+    settings: GroupSettings | None = None,
+    role: str = "",
+    promoted: str = "",
+) -> Draft:
+    """Return the draft of a change of memberships.
+
+    Args:
+        users: whom it names, without who is promoted.
+        members: the new rows.
+        audience: whom it is for alone; empty: all members.
+        settings: the new ones; ``None``: they stay as they are.
+    """
+    fields: dict[str, Any] = {"change": change, "users": list(users)}
+    if role:
+        fields["role"] = role
+    if promoted:
+        fields["promoted"] = promoted
+    row = None if settings is None else Channel(settings=encode_settings(settings))
+    return draft_change(
+        MEMBERSHIP,
+        channel=channel,
+        audience=audience,
+        sender=sender,
+        fields=fields,
+        state=StateChange(tuple(members), row),
+    )
+
+
+def new_member(user: str, role: str, history: HistoryPolicy) -> Member:
+    """Return the row of a membership that begins with its record."""
+    visible_from = THIS_RECORD if history is HistoryPolicy.FROM_JOIN else _FIRST_ID
+    return Member(user, THIS_RECORD, role=role, visible_from=visible_from)
