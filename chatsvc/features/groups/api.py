@@ -51,7 +51,7 @@ def _create(service: GroupService, limits: Limits) -> Operation:
             join=request.join,
         )
         created = await service.create(caller.user, settings, request.members, request.client_id)
-        answer = _answer(created.group)
+        answer = answer_of(created.group)
         location = {"Location": f"/api/groups/{answer.id}"}
         if created.is_repeat:
             return Reply(200, answer, location | {"Idempotent-Replayed": "true"})
@@ -94,7 +94,7 @@ def _list(service: GroupService, limits: Limits) -> Operation:
     async def handle(caller: Caller, request: GroupsRequest) -> Reply:
         check(caller, request)
         page = service.page(caller.user, request.after, request.limit)
-        groups = [_answer(one) for one in page.groups]
+        groups = [answer_of(one) for one in page.groups]
         return Reply(200, Groups(groups=groups, after=groups[-1].id if page.has_more else None))
 
     return Operation(
@@ -121,7 +121,7 @@ def _list(service: GroupService, limits: Limits) -> Operation:
 
 def _get(service: GroupService) -> Operation:
     async def handle(caller: Caller, request: GroupPath) -> Reply:
-        return Reply(200, _answer(service.get(caller.user, channel_of(request.id))))
+        return Reply(200, answer_of(service.get(caller.user, channel_of(request.id))))
 
     return Operation(
         name="get_group",
@@ -143,7 +143,7 @@ def _update(service: GroupService) -> Operation:
     async def handle(caller: Caller, request: GroupFields, path: GroupPath) -> Reply:
         patch = GroupPatch(request.name, request.avatar, request.history, request.join)
         group = await service.update(caller.user, channel_of(path.id), patch)
-        return Reply(200, _answer(group))
+        return Reply(200, answer_of(group))
 
     return Operation(
         name="update_group",
@@ -194,7 +194,8 @@ def _delete(service: GroupService) -> Operation:
     )
 
 
-def _answer(view: GroupView) -> Group:
+def answer_of(view: GroupView) -> Group:
+    """Return the response for a group."""
     settings = view.settings
     return Group(
         id=id_of(view.channel),

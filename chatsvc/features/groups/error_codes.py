@@ -18,6 +18,15 @@ ERROR_CODES: Final = (
     ErrorCode(
         "last_admin", 409, Action.NOTHING, "The group must have an admin: make another one first."
     ),
+    ErrorCode(
+        "no_such_link",
+        404,
+        Action.NOTHING,
+        "The code must be that of a link that exists, has not ended and is not used up.",
+    ),
+    ErrorCode(
+        "too_many_links", 409, Action.NOTHING, "A link of the group must be revoked before another."
+    ),
     ErrorCode("bad_cursor", 422, Action.FIX, "`after` must be that of the page before."),
     ErrorCode(
         "too_many_groups", 409, Action.NOTHING, "The user must leave a group before joining one."

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from chatsvc.api.feature import Feature
 from chatsvc.core.limits import Limits
-from chatsvc.features.groups import api, member_api
+from chatsvc.features.groups import api, link_api, member_api
 from chatsvc.features.groups.error_codes import ERROR_CODES
+from chatsvc.features.groups.links import GroupLinks
 from chatsvc.features.groups.members import GroupMembers
 from chatsvc.features.groups.records import GROUP, MEMBERSHIP, GroupFrame, MembershipFrame
 from chatsvc.features.groups.service import GroupService
@@ -29,6 +30,7 @@ def feature(
     """
     service = GroupService(log=log, deciding=deciding, repeats=repeats, limits=limits)
     members = GroupMembers(log=log, merging=merging, limits=limits)
+    links = GroupLinks(log=log, merging=merging, limits=limits)
     return Feature(
         name="groups",
         kinds=(GROUP, MEMBERSHIP),
@@ -36,6 +38,7 @@ def feature(
         operations=(
             *api.operations(service, limits),
             *member_api.operations(members, limits),
+            *link_api.operations(links, service),
         ),
         error_codes=ERROR_CODES,
     )

@@ -27,6 +27,8 @@ class GroupChange(enum.StrEnum):
     CREATED = "created"
     UPDATED = "updated"
     DELETED = "deleted"
+    LINKS = "links"
+    """An invite link was created or revoked: for admins and moderators alone."""
 
 
 class MembershipChange(enum.StrEnum):
@@ -80,10 +82,15 @@ def draft_group(
     sender: str,
     settings: GroupSettings,
     members: Sequence[Member] = (),
+    audience: tuple[str, ...] = (),
     dissolved: bool = False,
     client_id: str | None = None,
 ) -> Draft:
-    """Return the draft of a change of a group as a whole."""
+    """Return the draft of a change of a group as a whole.
+
+    Args:
+        audience: whom it is for alone; empty: all members.
+    """
     fields: dict[str, Any] = {
         "change": change,
         "name": settings.name,
@@ -97,7 +104,7 @@ def draft_group(
     return draft_change(
         GROUP,
         channel=channel,
-        audience=(),
+        audience=audience,
         sender=sender,
         fields=fields,
         client_id=client_id,

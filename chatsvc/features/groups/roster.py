@@ -54,6 +54,10 @@ class GroupView(NamedTuple):
             detail = "you must be an admin or a moderator of the group"
             raise forbidden("not_a_moderator", detail)
 
+    def leaders(self) -> tuple[str, ...]:
+        """Return the admins and moderators, sorted."""
+        return tuple(sorted({*self.settings.admins, *self.settings.moderators}))
+
     def audience(self, users: Iterable[str]) -> tuple[str, ...]:
         """Whom a change of these users' memberships is for: empty for all members."""
         if self.member_count <= LARGE:

@@ -43,6 +43,26 @@ class JoinPolicy(enum.StrEnum):
     OPEN = "open"
 
 
+class InviteLink(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A link by which people become members.
+
+    Args:
+        secret: 128 bits in hex.
+        created_by: the admin or moderator who made it.
+        expires_ms: Unix ms; 0: it has no end.
+        uses_left: how many may still join by it; -1: any number.
+    """
+
+    secret: str
+    created_by: str
+    expires_ms: int = 0
+    uses_left: int = -1
+
+    def is_good(self, now_ms: int) -> bool:
+        """Whether it can be used."""
+        return self.uses_left != 0 and not 0 < self.expires_ms <= now_ms
+
+
 class GroupSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The settings of a group, as they are persisted.
 
@@ -55,6 +75,7 @@ class GroupSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     join: JoinPolicy = JoinPolicy.INVITE
     admins: tuple[str, ...] = ()
     moderators: tuple[str, ...] = ()
+    links: tuple[InviteLink, ...] = ()
 
     def role_of(self, user: str) -> Role:
         """Return the role of a member."""
@@ -75,6 +96,12 @@ class GroupSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         elif role is Role.MODERATOR:
             moderators = _with(moderators, user, "moderators")
         return msgspec.structs.replace(self, admins=admins, moderators=moderators)
+
+    def with_link_used(self, link: InviteLink, times: int) -> GroupSettings:
+        """Return the settings after so many joined by a link that has a number of uses."""
+        used = msgspec.structs.replace(link, uses_left=link.uses_left - times)
+        links = tuple(used if one == link else one for one in self.links)
+        return msgspec.structs.replace(self, links=tuple(one for one in links if one.uses_left))
 
 
 def _with(leaders: tuple[str, ...], user: str, name: str) -> tuple[str, ...]:
