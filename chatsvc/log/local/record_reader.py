@@ -10,6 +10,7 @@ from typing import Final
 from chatsvc.core.errors import LogDamaged
 from chatsvc.core.ids import format_id
 from chatsvc.core.record import Record, checksum, unpack
+from chatsvc.log.local.columns import DATA
 from chatsvc.log.local.database import PAGE_BYTES, REMEDY, LogDatabase
 
 CHECKED_BYTES: Final = 256 * 1024 * 1024
@@ -24,7 +25,7 @@ class RecordReader(LogDatabase):
 
     def get(self, record_id: int) -> Record | None:
         """One record, unchecked."""
-        found = self._db.execute("SELECT data FROM records WHERE id=?", (record_id,)).fetchone()
+        found = self._db.execute(f"SELECT {DATA} FROM records WHERE id=?", (record_id,)).fetchone()
         return unpack(record_id, found[0]) if found is not None else None
 
     def lowest(self) -> int:
@@ -80,7 +81,7 @@ class RecordReader(LogDatabase):
         """
         try:
             for record_id, crc, data in self._db.execute(
-                "SELECT id, crc, data FROM records WHERE id > ? ORDER BY id", (after,)
+                f"SELECT id, crc, {DATA} FROM records WHERE id > ? ORDER BY id", (after,)
             ):
                 if checksum(record_id, data) != crc:
                     raise LogDamaged(
@@ -139,7 +140,7 @@ class RecordReader(LogDatabase):
 
     def bad_rows(self) -> Iterator[tuple[Row, str]]:
         """Every row that fails its checksum or cannot be decoded, with the reason."""
-        for record_id, crc, data in self._db.execute("SELECT id, crc, data FROM records"):
+        for record_id, crc, data in self._db.execute(f"SELECT id, crc, {DATA} FROM records"):
             if checksum(record_id, data) != crc:
                 yield (record_id, crc, data), "checksum"
                 continue

@@ -12,6 +12,7 @@ from chatsvc.core.errors import LogDamaged
 from chatsvc.core.membership import Channel, StateChange
 from chatsvc.core.record import Record
 from chatsvc.core.state_rows import ChannelRow, FilterRow, MemberRow, StatePage, StateRow
+from chatsvc.log.local.columns import DATA
 from chatsvc.log.local.state_rows import StateRows
 from chatsvc.log.local.state_tables import (
     CHANNELS,
@@ -125,7 +126,7 @@ class StateAdoption(StateRows):
     ) -> list[tuple[tuple[Any, ...], StateRow | None]]:
         columns = ", ".join(sort.key)
         where = f"WHERE ({columns}) > ({','.join('?' * len(after))})" if after else ""
-        query = f"SELECT {columns}, rev, data, crc FROM {sort.table} {where} ORDER BY {columns}"
+        query = f"SELECT {columns}, rev, {DATA}, crc FROM {sort.table} {where} ORDER BY {columns}"
         found = self._db.execute(f"{query} LIMIT ?", (*after, limit)).fetchall()
         width = len(sort.key)
         return [(row[:width], _row(sort, row[:width], *row[width:])) for row in found]

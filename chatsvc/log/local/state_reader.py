@@ -21,6 +21,7 @@ from chatsvc.core.record import Record
 from chatsvc.core.sized_cache import SizedCache
 from chatsvc.core.state_rows import ChannelRow
 from chatsvc.log.local.busy import primary_code
+from chatsvc.log.local.columns import DATA
 from chatsvc.log.local.state_rows import StateRows
 from chatsvc.log.local.state_tables import (
     CHANNELS,
@@ -38,7 +39,8 @@ from chatsvc.log.state import LogState, MemberPage, StateDue, adopting
 
 _PATIENCE_SECONDS: Final = 0.1
 _INTERVALS: Final = (
-    "SELECT m.channel, m.joined, m.rev, m.data, m.crc, c.rev, c.data, c.crc FROM members m"
+    "SELECT m.channel, m.joined, m.rev, CAST(m.data AS BLOB), m.crc, c.rev,"
+    " CAST(c.data AS BLOB), c.crc FROM members m"
     " LEFT JOIN channels c ON c.channel = m.channel WHERE m.user = ?"
 )
 _INTERVALS_IN: Final = f"{_INTERVALS} AND m.channel = ? ORDER BY m.joined"
@@ -48,7 +50,7 @@ _BEFORE_MEMBERS: Final = (1, "")
 """In front of all who ever joined, and behind those that only must not join."""
 _LAST_JOINED: Final = (1 << 63) - 1
 """The highest that a column holds. No id is above it before the year 6429."""
-_FILTERS: Final = "SELECT sort, target, since, rev, data, crc FROM filters WHERE user=?"
+_FILTERS: Final = f"SELECT sort, target, since, rev, {DATA}, crc FROM filters WHERE user=?"
 
 _logger = structlog.get_logger("chatsvc.log")
 

@@ -13,6 +13,7 @@ import msgspec
 from chatsvc.core.errors import LogDamaged
 from chatsvc.core.membership import Channel, Member, StateChange
 from chatsvc.core.record import Record, with_state
+from chatsvc.log.local.columns import DATA
 from chatsvc.log.local.database import LogDatabase
 from chatsvc.log.local.state_tables import (
     CHANNELS,
@@ -101,7 +102,7 @@ class StateRows(LogDatabase):
         """Read a row and check it; ``None`` if there is none."""
         where = " AND ".join(f"{column}=?" for column in sort.key)
         row = self._db.execute(
-            f"SELECT rev, data, crc FROM {sort.table} WHERE {where}", key
+            f"SELECT rev, {DATA}, crc FROM {sort.table} WHERE {where}", key
         ).fetchone()
         if row is None:
             return None
@@ -143,7 +144,7 @@ class StateRows(LogDatabase):
         """What is wrong with the rows, one sentence each."""
         for sort in SORTS:
             columns = ", ".join(sort.key)
-            rows = self._db.execute(f"SELECT {columns}, rev, data, crc FROM {sort.table}")
+            rows = self._db.execute(f"SELECT {columns}, rev, {DATA}, crc FROM {sort.table}")
             for row in rows:
                 key, (rev, data, crc) = row[: len(sort.key)], row[len(sort.key) :]
                 try:

@@ -9,6 +9,7 @@ import msgspec
 
 from chatsvc.core.errors import LogDamaged
 from chatsvc.core.membership import Channel, Filter, Member
+from chatsvc.log.local.columns import DATA
 
 # A row of members is of no use once the tail's floor is at ``droppable``; NULL: it always is.
 _TABLES: Final = """
@@ -66,14 +67,14 @@ Key = tuple[str | int, ...]
 """The values of a row's key, in the order of its sort's columns."""
 
 NEWEST_MEMBER: Final = (
-    "SELECT rev, data, crc, joined FROM members WHERE user=? AND channel=?"
+    f"SELECT rev, {DATA}, crc, joined FROM members WHERE user=? AND channel=?"
     " ORDER BY joined DESC LIMIT 1"
 )
 MEMBERS_AFTER: Final = (
-    "SELECT user, joined, rev, data, crc FROM members WHERE channel=? AND (joined, user) > (?, ?)"
-    " ORDER BY joined, user LIMIT ?"
+    f"SELECT user, joined, rev, {DATA}, crc FROM members WHERE channel=?"
+    " AND (joined, user) > (?, ?) ORDER BY joined, user LIMIT ?"
 )
-ONE_CHANNEL: Final = "SELECT rev, data, crc FROM channels WHERE channel=?"
+ONE_CHANNEL: Final = f"SELECT rev, {DATA}, crc FROM channels WHERE channel=?"
 
 
 def member_key(channel: str, member: Member) -> Key:

@@ -112,6 +112,20 @@ def test_a_row_that_changed_is_named_and_can_be_removed(crashed: Path) -> None:
     assert verify(crashed) == (39, (), (), ())
 
 
+@pytest.mark.parametrize("values", ["data=CAST(data AS TEXT)", "data='x'", "data=7"])
+def test_a_row_whose_data_is_said_to_be_no_bytes_goes_by_its_checksum(
+    crashed: Path, values: str
+) -> None:
+    bad_id = row(7)[0]
+    with sqlite3.connect(crashed) as db:
+        db.execute(f"UPDATE records SET {values} WHERE id=?", (bad_id,))
+    db.close()
+    verdict = verify(crashed)
+    assert [bad.id for bad in verdict.rows] == ([] if "CAST" in values else [bad_id])
+    remove(crashed, verdict.rows)
+    assert verify(crashed).rows == ()
+
+
 class CutOff(Exception):
     """Stands for the end of the process."""
 
