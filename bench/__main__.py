@@ -19,6 +19,7 @@ from bench.report import Figures, tables
 from bench.scenarios import (
     durable,
     fanout,
+    group_fanout,
     groups,
     history,
     hostile,
@@ -38,6 +39,7 @@ SCENARIOS: dict[str, Callable[[Options, Figures], Coroutine[Any, Any, None]]] = 
     "restart": restart.run,
     "store": store.run,
     "groups": groups.run,
+    "group-fanout": group_fanout.run,
     "hostile": hostile.run,
     "hostile-sockets": hostile_sockets.run,
     "hostile-store": hostile_store.run,

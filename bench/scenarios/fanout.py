@@ -36,10 +36,10 @@ async def _levels(
 ) -> None:
     names = people(options.people)
     publish = contender.publishing(names, CONTENT)
-    frame = await _frame_of(server, publish)
+    frame = await frame_of(server, publish)
     if frame < options.frame_bytes:
         publish = contender.publishing(names, CONTENT + "x" * (options.frame_bytes - frame))
-        frame = await _frame_of(server, publish)
+        frame = await frame_of(server, publish)
     openings = [contender.opening(names[n % len(names)]) for n in range(options.sockets)]
     await listeners.open(server.port, openings, sends_hello=contender.sends_hello)
     await listeners.reset(frame)
@@ -56,7 +56,7 @@ async def _levels(
         figures.add(scenario, contender.name, f"{at_once} at once", "µs", spent)
 
 
-async def _frame_of(server: Server, publish: bytes) -> int:
+async def frame_of(server: Server, publish: bytes) -> int:
     """Return the bytes of the frame that a listener gets."""
     first = await http_load.run(server.port, repeat(publish, 1), at_once=1)
     return len(text_frame(b"x" * first.size)) - _MASK_BYTES

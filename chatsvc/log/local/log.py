@@ -272,8 +272,7 @@ class LocalLog(MessageLog):
         return self._elapsed.older_than(seconds)
 
     async def readmit(self, records: Sequence[Record]) -> None:
-        now = now_ms()
-        placed: list[Record] = []
+        now, placed = now_ms(), list[Record]()
         for record in records:
             self._last = next_id(self._last, now)
             placed.append(moved(record, self._last))
@@ -284,6 +283,7 @@ class LocalLog(MessageLog):
             for one in placed:
                 self._keys.add_record(one)
                 self._touches.add(one)
+            self.state.rows_were_written(placed)
             self.tail.extend(placed)
 
         await self._positions.readmit(records, placed, added)

@@ -45,7 +45,8 @@ _INTERVALS: Final = (
 )
 _INTERVALS_IN: Final = f"{_INTERVALS} AND m.channel = ? ORDER BY m.joined"
 _CACHED: Final = 100_000
-"""Intervals, filters and memberships that are kept in memory: 30 MB of each."""
+"""Intervals, filters, memberships and channels that are kept in memory: 30 MB of each."""
+_ENTRY_BYTES: Final = 300
 _BEFORE_MEMBERS: Final = (1, "")
 """In front of all who ever joined, and behind those that only must not join."""
 _LAST_JOINED: Final = (1 << 63) - 1
@@ -76,6 +77,7 @@ class LocalState(LogState):
         self._intervals: SizedCache[str, tuple[Interval, ...]] = SizedCache(_CACHED)
         self._filters: SizedCache[str, Filters] = SizedCache(_CACHED)
         self._members: SizedCache[tuple[str, str], Member] = SizedCache(_CACHED)
+        self._channels: SizedCache[str, ChannelRow] = SizedCache(_CACHED)
         self._db = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro",
             uri=True,
@@ -91,6 +93,7 @@ class LocalState(LogState):
             state = record.state
             if state is None:
                 continue
+            self._channels.discard(record.channel)
             if state.channel is not None and state.channel.dissolved:
                 self._intervals.clear()  # of whom is not known here
             for member in state.members:
@@ -126,6 +129,7 @@ class LocalState(LogState):
         self._intervals.clear()
         self._filters.clear()
         self._members.clear()
+        self._channels.clear()
 
     async def _notify(self, call: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -161,9 +165,14 @@ class LocalState(LogState):
 
     def channel_row(self, channel: str) -> ChannelRow | None:
         self.check_adopted()
+        known = self._channels.get(channel)
+        if known is not None:
+            return known
         for rev, data, crc in self._rows(ONE_CHANNEL, channel):
             _check(CHANNELS, (channel,), rev, data, crc)
-            return ChannelRow(channel, decode_channel(data), rev)
+            found = ChannelRow(channel, decode_channel(data), rev)
+            self._channels.add(channel, found, 1 + len(found.state.settings) // _ENTRY_BYTES)
+            return found
         return None
 
     def members_page(self, channel: str, after: tuple[int, str], limit: int) -> MemberPage:

@@ -14,7 +14,7 @@ from bench.listeners import Listeners
 from bench.options import Options
 from bench.processes import Failed, cores, started
 from bench.report import Figures
-from bench.scenarios import durable, fanout, history, idle, restart
+from bench.scenarios import durable, fanout, group_fanout, history, idle, restart
 
 
 def options(folder: Path) -> Options:
@@ -41,6 +41,20 @@ async def test_a_fan_out_reaches_everybody(tmp_path: Path) -> None:
     await fanout.run(options(tmp_path), figures)
     assert columns(figures) == {
         (name, what) for name in ("chatsvc", "bare uvloop") for what in ("1 at once", "4 at once")
+    }
+
+
+async def test_messages_to_groups_reach_everybody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_fanout, "CONNECTED", 3)
+    monkeypatch.setattr(group_fanout, "SIZES", (4, 7))
+    figures = Figures()
+    await group_fanout.run(options(tmp_path), figures)
+    assert columns(figures) == {
+        (name, what)
+        for name in ("a set of 3", "a group of 4", "a group of 7")
+        for what in ("1 at once", "4 at once")
     }
 
 

@@ -14,6 +14,7 @@ from chatsvc.log.guards import Guard
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.reconcile import StoreState
 from testkit.drafts import draft
+from testkit.group_drafts import GROUP, joining
 from tests.unit.support.local_logs import NOTHING, Open, mark, send
 
 
@@ -110,6 +111,20 @@ async def test_records_that_get_another_place_make_older_decisions_stale(open_lo
         await log.append_all([draft()], Guard(as_of, ("b",)))
     assert raised.value.by == sent.id
     await log.append_all([draft()], Guard(sent.id, ("b",)))
+
+
+async def test_rows_of_a_record_that_gets_another_place_are_read_anew(open_log: Open) -> None:
+    log = await open_log(store=NOTHING)
+    sent = await log.append(joining("alice"))
+    before, record = log.state.channel_row(GROUP), log.tail.get(sent.id)
+    assert before is not None
+    assert before.rev == sent.id
+    assert record is not None
+    await log.readmit([record])
+    after = log.state.channel_row(GROUP)
+    assert after is not None
+    assert after.rev == log.tail.head > sent.id
+    assert after.state == before.state
 
 
 @pytest.mark.parametrize("again", [False, True])
