@@ -14,6 +14,7 @@ from chatsvc.log.base import MessageLog
 from chatsvc.log.local import maintenance
 from chatsvc.log.local.log import LocalLog
 from chatsvc.log.reconcile import StoreState
+from tests.contract.log_group_feature_suite import GroupFeatureSuite
 from tests.contract.log_groups_suite import GroupSuite
 from tests.contract.log_guards_suite import GuardSuite
 from tests.contract.log_members_suite import MembersSuite
@@ -61,7 +62,9 @@ class TestLocalLog(LogSuite, GuardSuite):
         return LocalBackend(tmp_path / "data")
 
 
-class TestLocalState(StateSuite, MembersSuite, StateExchangeSuite, GroupSuite, Opened):
+class TestLocalState(
+    StateSuite, MembersSuite, StateExchangeSuite, GroupSuite, GroupFeatureSuite, Opened
+):
     """With a store: without one it is not known who is a member of what."""
 
     @pytest.fixture(autouse=True)

@@ -122,7 +122,8 @@ def _remove(members: GroupMembers, limits: Limits) -> Operation:
         summary="Remove a member, or leave",
         description=(
             "Everybody may leave. Admins and moderators remove members, and admins remove any. "
-            "When the last admin leaves, the senior moderator becomes one, or the senior member."
+            "When the last admin leaves, the senior moderator becomes one, or the senior member; "
+            "when the last member leaves, the group ends."
         ),
         access=USER,
         request=MemberPath,

@@ -284,6 +284,10 @@ class GroupMembers:
             rows.append(msgspec.structs.replace(promoted, role=Role.ADMIN))
             keys.append(member_key(channel, promoted.user))
             guarded.append(member_key(channel, promoted.user))
+        # Of nobody: it ends, or whoever joined next would be without an admin.
+        ends = promoted is None and view.settings.admins == (me.user,)
+        if ends:
+            keys.append(settings_key(channel))
         draft = draft_membership(
             MembershipChange.LEFT,
             channel=channel,
@@ -293,6 +297,7 @@ class GroupMembers:
             audience=view.audience([me.user, *(row.user for row in rows)]),
             settings=settings,
             promoted=promoted.user if promoted is not None else "",
+            dissolved=ends,
         )
         return _decision(draft, tuple(keys), Guard(as_of, tuple(guarded)))
 

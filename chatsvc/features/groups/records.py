@@ -100,7 +100,7 @@ def draft_group(
     }
     if members:
         fields["users"] = [one.user for one in members]
-    row = Channel(settings=encode_settings(settings), dissolved=THIS_RECORD if dissolved else 0)
+    row = _channel(settings, dissolved)
     return draft_change(
         GROUP,
         channel=channel,
@@ -123,6 +123,7 @@ def draft_membership(
     settings: GroupSettings | None = None,
     role: str = "",
     promoted: str = "",
+    dissolved: bool = False,
 ) -> Draft:
     """Return the draft of a change of memberships.
 
@@ -131,13 +132,14 @@ def draft_membership(
         members: the new rows.
         audience: whom it is for alone; empty: all members.
         settings: the new ones; ``None``: they stay as they are.
+        dissolved: whether the group ends with it; needs ``settings``.
     """
     fields: dict[str, Any] = {"change": change, "users": list(users)}
     if role:
         fields["role"] = role
     if promoted:
         fields["promoted"] = promoted
-    row = None if settings is None else Channel(settings=encode_settings(settings))
+    row = None if settings is None else _channel(settings, dissolved)
     return draft_change(
         MEMBERSHIP,
         channel=channel,
@@ -146,6 +148,10 @@ def draft_membership(
         fields=fields,
         state=StateChange(tuple(members), row),
     )
+
+
+def _channel(settings: GroupSettings, dissolved: bool) -> Channel:
+    return Channel(settings=encode_settings(settings), dissolved=THIS_RECORD if dissolved else 0)
 
 
 def new_member(user: str, role: str, history: HistoryPolicy) -> Member:
