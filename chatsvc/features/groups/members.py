@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -130,7 +130,7 @@ class GroupMembers:
         answers: list[MemberEntry | Exception | None] = []
         for one in additions:
             try:
-                answer = self._decide_addition(channel, one, len(new))
+                answer = self._decide_addition(channel, one, new)
             except (Forbidden, Conflict) as exc:
                 answers.append(exc)
                 continue
@@ -159,8 +159,14 @@ class GroupMembers:
         guarded = (*keys, settings_key(channel), *(member_key(channel, one) for one in actors))
         return Merged(_decision(draft, keys, Guard(as_of, guarded)), answers)
 
-    def _decide_addition(self, channel: str, addition: Addition, added: int) -> MemberEntry | None:
-        """Return the membership that there is already, or ``None`` where one may begin."""
+    def _decide_addition(
+        self, channel: str, addition: Addition, added: Collection[str]
+    ) -> MemberEntry | None:
+        """Return the membership that there is already, or ``None`` where one may begin.
+
+        Args:
+            added: whose memberships begin by the requests before this one.
+        """
         known = self._state.channel(channel)
         if known is None or known.dissolved:
             raise not_a_member()
@@ -174,7 +180,9 @@ class GroupMembers:
         member = present_member(self._state, channel, addition.user)
         if member is not None:
             return MemberEntry(addition.user, settings.role_of(addition.user), member.joined)
-        if known.count + added >= self._limits.group_members:
+        if addition.user in added:
+            return None  # asked for twice: it takes one place
+        if known.count + len(added) >= self._limits.group_members:
             raise group_full(self._limits)
         check_group_count(self._state, addition.user, self._limits)
         return None

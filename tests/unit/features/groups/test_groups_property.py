@@ -83,6 +83,11 @@ def join(user: str, service: int = 0) -> tuple[Op, int]:
     return Op("join", user), service
 
 
+def test_two_requests_of_one_user_take_one_place() -> None:
+    model = played(join("d"), join("d"), others="bc")
+    assert list(model.members) == ["a", "b", "c", "d"]
+
+
 def test_an_open_group_ends_when_the_last_member_leaves() -> None:
     model = played((Op("leave", "a"), 0), "finish", join("d"), (Op("leave", "a"), 1))
     assert model.is_deleted
