@@ -179,6 +179,7 @@ def _feature_parts(
         deciding=deciding,
         merging=Merging(deciding),
         history=history,
+        memberships=history.memberships,
         repeats=Repeats(resources.log, history, history.records),
         rows=rows,
         presence=_Presence(hub),

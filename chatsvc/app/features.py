@@ -22,6 +22,7 @@ from chatsvc.log.base import MessageLog
 from chatsvc.log.deciding import Deciding
 from chatsvc.log.merging import Merging
 from chatsvc.storage.history.history import History
+from chatsvc.storage.history.memberships import Memberships
 from chatsvc.storage.history.repeats import Repeats
 from chatsvc.storage.projections.reader import RowReader
 
@@ -35,6 +36,7 @@ class FeatureParts:
         deciding: makes decisions against the log's state.
         merging: the same, of requests that wait for one turn together.
         history: where it is read.
+        memberships: who is, and was, in which groups and rooms.
         repeats: finds what a ``client_id`` was used for.
         rows: the rows of projections.
         presence: who is connected.
@@ -50,6 +52,7 @@ class FeatureParts:
     deciding: Deciding
     merging: Merging
     history: History
+    memberships: Memberships
     repeats: Repeats
     rows: RowReader
     presence: Presence
@@ -77,6 +80,7 @@ def features(parts: FeatureParts) -> tuple[Feature, ...]:
             log=parts.log,
             deciding=parts.deciding,
             merging=parts.merging,
+            memberships=parts.memberships,
             repeats=parts.repeats,
             limits=limits,
         ),
@@ -115,6 +119,7 @@ def declared_features(limits: Limits) -> tuple[Feature, ...]:
             deciding=absent,
             merging=absent,
             history=absent,
+            memberships=absent,
             repeats=absent,
             rows=absent,
             presence=absent,

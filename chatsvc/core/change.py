@@ -50,8 +50,8 @@ def draft_change(
     Raises:
         ValueError: the kind counts, the audience is not the set that the channel names, there
             are too many rows, members of what is no group or room, members that a blockable kind
-            changes, or several memberships of one person, or a field has the name of a member of
-            every record.
+            changes, or several memberships of one person that went on, or a field has the name of a
+            member of every record.
     """
     _check(kind, channel, audience, fields)
     if state is not None:
@@ -100,5 +100,9 @@ def _check_state(kind: Kind, channel: str, state: StateChange) -> None:
         raise ValueError("members and a channel must be changed by a record of their group or room")
     if kind.blockable and (state.members or state.channel is not None):
         raise ValueError(f"kind {kind.name!r} must not be blockable: it changes members")
-    if len({one.user for one in state.members}) != len(state.members):
-        raise ValueError("a record must change at most one membership of a person")
+    if len({(one.user, one.joined) for one in state.members}) != len(state.members):
+        raise ValueError("a record must change a membership at most once")
+    # The number of members is told by the newest of each: what had ended before counts nothing.
+    current = [one.user for one in state.members if one.left <= 0]
+    if len(set(current)) != len(current):
+        raise ValueError("a record must change at most one membership of a person that went on")

@@ -14,6 +14,7 @@ ERROR_CODES: Final = (
         Action.NOTHING,
         "The caller must be an admin or a moderator of the group.",
     ),
+    ErrorCode("banned", 403, Action.NOTHING, "The user must not be banned from the group."),
     ErrorCode("group_full", 409, Action.NOTHING, "The group must have room for a member more."),
     ErrorCode(
         "last_admin", 409, Action.NOTHING, "The group must have an admin: make another one first."

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from chatsvc.api.feature import Feature
 from chatsvc.core.limits import Limits
-from chatsvc.features.groups import api, link_api, member_api
+from chatsvc.features.groups import api, ban_api, link_api, member_api
+from chatsvc.features.groups.bans import GroupBans
 from chatsvc.features.groups.error_codes import ERROR_CODES
 from chatsvc.features.groups.links import GroupLinks
 from chatsvc.features.groups.members import GroupMembers
@@ -13,11 +14,18 @@ from chatsvc.features.groups.service import GroupService
 from chatsvc.log.base import MessageLog
 from chatsvc.log.deciding import Deciding
 from chatsvc.log.merging import Merging
+from chatsvc.storage.history.memberships import Memberships
 from chatsvc.storage.history.repeats import Repeats
 
 
 def feature(
-    *, log: MessageLog, deciding: Deciding, merging: Merging, repeats: Repeats, limits: Limits
+    *,
+    log: MessageLog,
+    deciding: Deciding,
+    merging: Merging,
+    memberships: Memberships,
+    repeats: Repeats,
+    limits: Limits,
 ) -> Feature:
     """Return the feature.
 
@@ -25,11 +33,13 @@ def feature(
         log: where what is decided goes, and whose state is read.
         deciding: makes decisions against that state.
         merging: the same, of requests that wait together.
+        memberships: asked for those that the log has let go of.
         repeats: finds what a ``client_id`` was used for.
         limits: the bounds of groups.
     """
     service = GroupService(log=log, deciding=deciding, repeats=repeats, limits=limits)
     members = GroupMembers(log=log, merging=merging, limits=limits)
+    bans = GroupBans(log=log, deciding=deciding, memberships=memberships)
     links = GroupLinks(log=log, merging=merging, limits=limits)
     return Feature(
         name="groups",
@@ -38,6 +48,7 @@ def feature(
         operations=(
             *api.operations(service, limits),
             *member_api.operations(members, limits),
+            *ban_api.operations(bans, limits),
             *link_api.operations(links, service),
         ),
         error_codes=ERROR_CODES,

@@ -13,10 +13,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from chatsvc.core.errors import Conflict, FieldError, Invalid, NotFound
+from chatsvc.core.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
 from chatsvc.core.ids import now_ms
 from chatsvc.core.limits import Limits
 from chatsvc.core.membership import GROUP_PREFIX, member_key, roster_key, settings_key
+from chatsvc.features.groups.bans import check_not_banned
 from chatsvc.features.groups.records import (
     GroupChange,
     MembershipChange,
@@ -198,8 +199,9 @@ class GroupLinks:
                 answers.append(group_full(self._limits))
             else:
                 try:
+                    check_not_banned(state.member(channel, user))
                     check_group_count(state, user, self._limits)
-                except Conflict as exc:
+                except (Conflict, Forbidden) as exc:
                     answers.append(exc)
                 else:
                     answers.append(None)

@@ -17,6 +17,7 @@ from chatsvc.core.membership import (
     settings_key,
 )
 from chatsvc.core.record import Draft
+from chatsvc.features.groups.bans import check_not_banned
 from chatsvc.features.groups.records import MembershipChange, draft_membership, new_member
 from chatsvc.features.groups.roster import (
     LARGE,
@@ -177,9 +178,10 @@ class GroupMembers:
             self._state, channel, addition.user
         ):
             raise not_a_member()
-        member = present_member(self._state, channel, addition.user)
-        if member is not None:
+        member = self._state.member(channel, addition.user)
+        if member is not None and member.is_present:
             return MemberEntry(addition.user, settings.role_of(addition.user), member.joined)
+        check_not_banned(member)
         if addition.user in added:
             return None  # asked for twice: it takes one place
         if known.count + len(added) >= self._limits.group_members:
@@ -210,6 +212,7 @@ class GroupMembers:
     def _role_draft(self, view: GroupView, member: Member | None, user: str, role: Role) -> Draft:
         settings = view.settings.with_role(user, role)
         if member is None:
+            check_not_banned(self._state.member(view.channel, user))
             if view.member_count >= self._limits.group_members:
                 raise group_full(self._limits)
             check_group_count(self._state, user, self._limits)

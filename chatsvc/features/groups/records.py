@@ -39,6 +39,8 @@ class MembershipChange(enum.StrEnum):
     LEFT = "left"
     REMOVED = "removed"
     ROLE = "role"
+    BANNED = "banned"
+    UNBANNED = "unbanned"
 
 
 class GroupFrame(msgspec.Struct, tag="group", kw_only=True, omit_defaults=True):

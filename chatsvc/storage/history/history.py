@@ -88,7 +88,7 @@ class History:
         access: StoreAccess | None = None,
     ) -> None:
         self._counts = kinds.counts
-        self._memberships = memberships
+        self.memberships = memberships
         self._store = store
         self._tail = tail
         self._expiry = expiry
@@ -144,7 +144,7 @@ class History:
             return await read(bounds)
 
         return await listed_without(
-            partial(self._memberships.filters, user),
+            partial(self.memberships.filters, user),
             partial(self._listing.page, user),
             newest_shown,
             before=before,
@@ -158,7 +158,7 @@ class History:
         same work, for one that does not exist and for one of others.
         """
         if is_member_channel(channel):
-            return () if (await self._memberships.intervals_in(user, channel)).known else None
+            return () if (await self.memberships.intervals_in(user, channel)).known else None
         oldest = self._expiry.oldest_kept()
         from_tail = partial(self._tail.channel_page, channel)
         newest = from_tail(Bounds(1, after=max(oldest - 1, 0)))
@@ -186,7 +186,7 @@ class History:
             return found
         in_group = entry is not None and is_member_channel(entry.channel)
         channel = entry.channel if entry is not None and in_group else _NO_GROUP
-        shown = await shown_to(self._memberships, self._tail, reader, channel)
+        shown = await shown_to(self.memberships, self._tail, reader, channel)
         if entry is None or not in_group:
             return found
         return found if not entry.audience and shown.holds(message_id) else None
@@ -240,7 +240,7 @@ class History:
         source = self._sources.channel_messages(channel, reader)
         read: ReadPage = partial(self._pages.page, source)
         if is_member_channel(channel):
-            shown = await shown_to(self._memberships, self._tail, reader, channel)
+            shown = await shown_to(self.memberships, self._tail, reader, channel)
             read = partial(page_within, shown, read)
         return partial(page_without, hidden, read, until_found=until_found)
 

@@ -9,6 +9,7 @@ import pytest
 
 from chatsvc.core.change import draft_change
 from chatsvc.core.kinds import Kind
+from chatsvc.core.membership import THIS_RECORD, Member, StateChange
 from chatsvc.core.message import MESSAGE
 from chatsvc.core.record import Draft, accept
 
@@ -82,3 +83,32 @@ def test_a_field_must_not_hide_what_every_record_has(name: str) -> None:
 def test_a_change_is_for_all_participants_of_its_conversation(audience: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="must be the participants of the channel"):
         drafted(audience=audience)
+
+
+JOINED = Member("alice", THIS_RECORD)
+ENDED = Member("alice", 1 << 40, left=1 << 41)
+
+
+@pytest.mark.parametrize(
+    ("members", "text"),
+    [
+        ((ENDED, ENDED), "must change a membership at most once"),
+        ((JOINED, Member("alice", 1 << 50)), "one membership of a person that went on"),
+    ],
+)
+def test_a_record_says_once_what_becomes_of_a_person(
+    members: tuple[Member, ...], text: str
+) -> None:
+    def of(*rows: Member) -> Draft:
+        return draft_change(
+            Kind(name="membership", blockable=False),
+            channel=",g:team",
+            audience=(),
+            sender="alice",
+            fields={},
+            state=StateChange(rows),
+        )
+
+    assert of(ENDED, JOINED).state == StateChange((ENDED, JOINED))
+    with pytest.raises(ValueError, match=text):
+        of(*members)

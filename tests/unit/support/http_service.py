@@ -23,6 +23,7 @@ from chatsvc.server.http.protocol import ProblemRunner, ProblemServer
 from chatsvc.server.observability.health import Check, HealthReport
 from chatsvc.server.observability.metrics import Metrics
 from chatsvc.server.websocket.connection_commands import connection_commands
+from chatsvc.storage.history.memberships import NO_MEMBERSHIPS
 from chatsvc.storage.history.repeats import Repeats
 from chatsvc.storage.ports.projections import StoredRows
 from chatsvc.storage.projections.reader import RowReader
@@ -106,6 +107,7 @@ class HttpService:
             deciding=deciding,
             merging=Merging(deciding),
             history=self.history,  # type: ignore[arg-type]
+            memberships=NO_MEMBERSHIPS,
             repeats=Repeats(self.log, self.history, self.history),
             rows=_no_rows(self.log),
             presence=self.presence,
