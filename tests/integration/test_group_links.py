@@ -147,3 +147,37 @@ async def test_a_full_group_takes_nobody_by_a_link(by: By) -> None:
     )
     (left,) = (await alice.done("GET", f"/api/groups/{group}/links"))["links"]
     assert left["uses_left"] == 8
+
+
+async def test_groups_are_joined_and_left_by_socket(by: By, url: str) -> None:
+    alice = by("alice")
+    made = await alice.create(join="open", name="Readers")
+    group = made["id"]
+    link = await link_of(alice, group)
+    async with talk(url, "bob") as bob:
+        for command in ({"id": group}, {"code": link["code"]}):
+            await bob.put({"type": "join", "ref": "j", **command})
+            answer = await bob.next("cursor", "membership")
+            assert answer == {
+                "type": "joined",
+                "id": group,
+                "channel": made["channel"],
+                "name": "Readers",
+                "role": "member",
+                "ref": "j",
+            }
+        await bob.put({"type": "leave", "ref": "l", "id": group})
+        left = await bob.next("cursor", "membership")
+        assert (left["type"], left["ref"]) == ("left", "l")
+        await bob.put({"type": "leave", "ref": "l", "id": group})
+        assert await bob.next("cursor", "membership") == left
+        for command, code in (
+            ({"type": "join"}, "one_of"),
+            ({"type": "join", "id": group, "code": link["code"]}, "one_of"),
+            ({"type": "join", "id": "0" * 32}, "not_a_member"),
+            ({"type": "join", "code": "0" * 64}, "no_such_link"),
+            ({"type": "leave", "id": "x"}, "not_a_member"),
+        ):
+            await bob.put(command)
+            assert (await bob.next("cursor", "membership"))["code"] == code
+    assert await alice.roles(group) == {"alice": "admin"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatsvc.api.feature import Feature
 from chatsvc.core.limits import Limits
-from chatsvc.features.groups import api, ban_api, link_api, member_api
+from chatsvc.features.groups import api, ban_api, commands, link_api, member_api
 from chatsvc.features.groups.bans import GroupBans
 from chatsvc.features.groups.error_codes import ERROR_CODES
 from chatsvc.features.groups.links import GroupLinks
@@ -51,5 +51,6 @@ def feature(
             *ban_api.operations(bans, limits),
             *link_api.operations(links, service),
         ),
+        commands=commands.commands(service, members, links),
         error_codes=ERROR_CODES,
     )

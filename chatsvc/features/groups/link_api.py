@@ -12,12 +12,11 @@ from chatsvc.api.operation import Operation, Reply
 from chatsvc.core.errors import Busy, Conflict, Forbidden, LogUnavailable, NotFound
 from chatsvc.features.groups.api import answer_of
 from chatsvc.features.groups.links import MAX_SECONDS, MAX_USES, GroupLinks, Terms, code_of
-from chatsvc.features.groups.model import EXAMPLE_ID, GROUP_ID, Group, GroupPath
+from chatsvc.features.groups.model import EXAMPLE_ID, GROUP_ID, LINK_CODE, Group, GroupPath
 from chatsvc.features.groups.service import GroupService, channel_of
 from chatsvc.features.groups.settings import InviteLink
 
 _EXAMPLE_CODE: Final = EXAMPLE_ID + "0123456789abcdef0123456789abcdef"
-_CODE: Final = {"description": "The code of a link.", "minLength": 1, "maxLength": 64}
 
 
 class NewLink(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -136,7 +135,7 @@ def _revoke(links: GroupLinks) -> Operation:
         errors=(Forbidden, Busy, LogUnavailable),
         handler=handle,
         tag="groups",
-        bounds={"id": GROUP_ID, "code": _CODE},
+        bounds={"id": GROUP_ID, "code": LINK_CODE},
         example={"id": EXAMPLE_ID, "code": _EXAMPLE_CODE},
     )
 
@@ -157,7 +156,7 @@ def _join(links: GroupLinks, service: GroupService) -> Operation:
         errors=(Forbidden, NotFound, Conflict, Busy, LogUnavailable),
         handler=handle,
         tag="groups",
-        bounds={"code": _CODE},
+        bounds={"code": LINK_CODE},
         example={"code": _EXAMPLE_CODE},
     )
 

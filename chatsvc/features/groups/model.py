@@ -21,6 +21,11 @@ EXAMPLE_ID: Final = "6f1c3d5e7a9b0c2d4e6f8091a2b3c4d5"
 RecordId = Annotated[str, msgspec.Meta(examples=["019aa5b1c2d30000"])]
 
 GROUP_ID: Final[fields.Keywords] = {"description": "The group's id.", "pattern": "^[0-9a-f]{32}$"}
+LINK_CODE: Final[fields.Keywords] = {
+    "description": "The code of a link.",
+    "minLength": 1,
+    "maxLength": 64,
+}
 NAME: Final[fields.Keywords] = {
     "minLength": 1,
     "maxLength": MAX_NAME,

@@ -21,7 +21,7 @@ from chatsvc.server.websocket.state import SocketState
 from chatsvc.wire import frames
 from chatsvc.wire.protocol import PROTOCOL_VERSION, Hello, encode_frame
 
-FEATURES: Final = ["resume", "echo", "receipts", "changes"]
+FEATURES: Final = ["resume", "echo", "receipts", "changes", "groups"]
 """The capabilities that ``hello`` lists."""
 
 _logger = structlog.get_logger("chatsvc.socket")

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from chatsvc.api.command import Command, CommandReply
-from chatsvc.api.feature import error_codes
-from chatsvc.app.features import known_kinds
+from chatsvc.api.feature import error_codes, frame_type
+from chatsvc.app.features import declared_features, known_kinds
 from chatsvc.core.limits import Limits
 from chatsvc.server.schema import asyncapi
 from chatsvc.server.websocket.connection_commands import CONNECTION_FRAMES
@@ -132,7 +132,12 @@ async def test_every_frame_is_in_the_socket_document(client: Client) -> None:
         for kind in vars(protocol).values()
         if isinstance(kind, type) and hasattr(kind, "__struct_config__")
     }
-    assert names == {str(tag) for tag in tags if tag} | known_kinds().names
+    features = declared_features(Limits())
+    commands = {one.name for feature in features for one in feature.commands}
+    answers = {
+        frame_type(one) for feature in features for c in feature.commands for one in c.answers
+    }
+    assert names == {str(tag) for tag in tags if tag} | known_kinds().names | commands | answers
 
 
 class Wave(msgspec.Struct, tag="wave", forbid_unknown_fields=True, kw_only=True):
