@@ -28,6 +28,12 @@ A token that is renewed, and a cursor that outlives the program::
 More than messages: ``ChatClient(url, token, kinds="all")`` has an event
 :class:`ChangeReceived` for each record of another kind, in one order with the messages.
 
+Groups: :class:`ClientGroups`, and what changes in them as :class:`ChangeReceived`::
+
+    async with ChatClient(url, token, kinds=["message", "group", "membership"]) as client:
+        group = await client.groups.create("Readers", ["bob", "carol"])
+        await client.send(channel=group.channel, content="Hello, readers!")
+
 Without a socket, for a script: :class:`ChatApi`. Both take an aiohttp session, an SSL
 context and further headers.
 """
@@ -68,6 +74,14 @@ from chatsvc.client.events import (
     Sent,
     StoredUpTo,
 )
+from chatsvc.client.groups import (
+    ClientGroups,
+    Group,
+    GroupCalls,
+    GroupMember,
+    GroupPage,
+    MemberPage,
+)
 from chatsvc.client.http import ChatApi
 from chatsvc.client.policy import Backoff
 from chatsvc.client.tokens import Token
@@ -84,6 +98,7 @@ __all__ = [
     "ChatClient",
     "ClientClosed",
     "ClientError",
+    "ClientGroups",
     "Connected",
     "Conversation",
     "ConversationPage",
@@ -93,7 +108,12 @@ __all__ = [
     "FieldError",
     "Gap",
     "GaveUp",
+    "Group",
+    "GroupCalls",
+    "GroupMember",
+    "GroupPage",
     "Lost",
+    "MemberPage",
     "Message",
     "MessageReceived",
     "Page",

@@ -168,7 +168,7 @@ _decode_posted = TolerantDecoder(Posted)
 
 def read_posted(answer: Answer) -> Posted:
     """Read the answer to a send; raises as :func:`read_page`."""
-    return _read(answer, _decode_posted)
+    return read_struct(answer, _decode_posted)
 
 
 def read_page(answer: Answer) -> Page:
@@ -177,7 +177,7 @@ def read_page(answer: Answer) -> Page:
     Raises:
         ApiError: ``unreadable_answer``: it is something else, such as a proxy's page.
     """
-    page = _read(answer, _decode_page)
+    page = read_struct(answer, _decode_page)
     entries = [bytes(raw) for raw in page.messages]
     messages = [message for entry in entries if (message := decode_entry(entry)) is not None]
     before = _id_or_none(page.before) or (_id_of(entries[0]) if entries else None)
@@ -187,7 +187,7 @@ def read_page(answer: Answer) -> Page:
 
 def read_changes(answer: Answer) -> ChangesPage:
     """Read a page of records; raises as :func:`read_page`."""
-    page = _read(answer, _decode_changes)
+    page = read_struct(answer, _decode_changes)
     entries = [bytes(raw) for raw in page.frames]
     frames = [record for entry in entries if (record := decode_record(entry)) is not None]
     up_to = _id_or_none(page.up_to) or (_id_of(entries[-1]) if entries else None)
@@ -196,12 +196,14 @@ def read_changes(answer: Answer) -> ChangesPage:
 
 def read_stored_message(answer: Answer) -> StoredMessage:
     """Read one message and its state; raises as :func:`read_page`."""
-    return StoredMessage(_read(answer, decode_message), _read(answer, _decode_state).state)
+    return StoredMessage(
+        read_struct(answer, decode_message), read_struct(answer, _decode_state).state
+    )
 
 
 def read_conversations(answer: Answer) -> ConversationPage:
     """Read a page of conversations; raises as :func:`read_page`."""
-    page = _read(answer, _decode_conversations)
+    page = read_struct(answer, _decode_conversations)
     found = []
     for raw in page.conversations:
         try:
@@ -216,7 +218,7 @@ def read_conversations(answer: Answer) -> ConversationPage:
 
 def read_connections(answer: Answer) -> dict[str, int]:
     """Read how many sockets each user has open; raises as :func:`read_page`."""
-    return _read(answer, _decode_connections).connections
+    return read_struct(answer, _decode_connections).connections
 
 
 def problem_of(answer: Answer) -> ApiError:
@@ -288,7 +290,8 @@ def _id_or_none(text: str | None) -> str | None:
     return text
 
 
-def _read(answer: Answer, decode: Callable[[bytes], _T]) -> _T:
+def read_struct(answer: Answer, decode: Callable[[bytes], _T]) -> _T:
+    """Read an answer by its decoder; raises as :func:`read_page`."""
     try:
         return decode(answer.body)
     except msgspec.DecodeError as exc:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from chatsvc.core import message
 from chatsvc.core.errors import Invalid
@@ -88,3 +89,15 @@ def check_positive(**numbers: int | None) -> None:
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise ValueError(f"{name} must be at least 1")
+
+
+def path_segment(text: str) -> str:
+    """Return one segment of a URL's path that stands for a text.
+
+    ``.`` and ``..`` are escaped too, or they would be taken for steps between segments.
+
+    Raises:
+        ValueError: not valid Unicode.
+    """
+    escaped = quote(text, safe="")
+    return escaped.replace(".", "%2E") if text in (".", "..") else escaped

@@ -17,6 +17,7 @@ from chatsvc.client.context import Closed, Context, Pending
 from chatsvc.client.errors import ClientClosed, ClientError, GaveUp, TokenUnavailable
 from chatsvc.client.events import MESSAGE, Disconnected, Event, Sent
 from chatsvc.client.frames import read_cursor
+from chatsvc.client.groups import ClientGroups
 from chatsvc.client.handshake import ABNORMAL, open_socket, refused_handshake
 from chatsvc.client.http import ChatApi, describe
 from chatsvc.client.http_calls import HttpCalls
@@ -58,6 +59,9 @@ class ChatClient(HttpCalls):
     - A consumer that is slow makes the socket wait; nothing is dropped.
     - Records of other ``kinds`` than were asked for, and frames and fields of a newer server,
       are passed over.
+    - ``groups`` has the calls about groups (:class:`~chatsvc.client.groups.ClientGroups`). What
+      is sent to one has its ``channel``. Their changes are records of the kinds ``group`` and
+      ``membership``, which are to be asked for: ``kinds=["message", "group", "membership"]``.
 
     One task at a time iterates; any number may send.
 
@@ -172,6 +176,11 @@ class ChatClient(HttpCalls):
             await asyncio.wait([task])
         self._stop(ClientClosed("the client was closed"), None)
         await self.api.__aexit__(None, None, None)
+
+    @property
+    def groups(self) -> ClientGroups:
+        """The calls about groups."""
+        return ClientGroups(self.api.groups, self)
 
     @property
     def connected(self) -> bool:

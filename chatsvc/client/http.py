@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from chatsvc.client.answers import (
     Answer,
@@ -28,9 +29,10 @@ from chatsvc.client.answers import (
     read_posted,
     read_stored_message,
 )
-from chatsvc.client.arguments import check_device, user_list
+from chatsvc.client.arguments import check_device, path_segment, user_list
 from chatsvc.client.errors import ApiError, Unreachable
 from chatsvc.client.events import Sent
+from chatsvc.client.groups import GroupCalls
 from chatsvc.client.kinds import chosen_kinds
 from chatsvc.client.outgoing import check_outgoing
 from chatsvc.client.own_sends import OwnSends
@@ -73,7 +75,8 @@ class ChatApi:
 
     Each is tried up to three times, after ``Retry-After`` or a jittered wait: on lost
     connections and on answers of 408, 425, 429 and 5xx. That is safe for :meth:`post` too:
-    it carries a ``client_id``. Every call raises:
+    it carries a ``client_id``. Those of groups are in ``groups``
+    (:class:`~chatsvc.client.groups.GroupCalls`). Every call raises:
 
     - :class:`~chatsvc.client.errors.ApiError`: an answer that is not a success;
     - :class:`~chatsvc.client.errors.Unreachable`: no answer;
@@ -130,6 +133,7 @@ class ChatApi:
         self._session = session
         self._owns_session = session is None
         self._own = own
+        self.groups = GroupCalls(self._call, self.clock.mint)
 
     async def __aenter__(self) -> Self:
         if self._session is None:
@@ -240,7 +244,7 @@ class ChatApi:
 
     async def message(self, message_id: str) -> StoredMessage:
         """Fetch one message, and whether it is stored."""
-        answer = await self._call("GET", f"api/messages/{quote(message_id, safe='')}")
+        answer = await self._call("GET", f"api/messages/{path_segment(message_id)}")
         return read_stored_message(answer)
 
     async def conversations(
@@ -309,7 +313,7 @@ class ChatApi:
             headers["Chatsvc-Device"] = self._device
         async with self.session.request(
             method,
-            f"{self.base}/{path}",
+            URL(self.base).joinpath(path, encoded=True),
             params=params,
             data=data,
             headers=headers,

@@ -16,10 +16,11 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import jwt
 import pytest
@@ -165,15 +166,14 @@ def test_a_token_minted_as_shown_is_good(language: str, tmp_path: Path) -> None:
     assert 0 < claims["exp"] - time.time() <= 901
 
 
-def test_the_python_client_shown_receives(server: DevServer, tmp_path: Path) -> None:
-    program = tmp_path / "listen.py"
-    program.write_text(here(only("python", "ChatClient"), server), "utf-8")
-    tokens = {
-        user: str(post(f"{server.url}/api/dev/token", {"user": user})["token"])
-        for user in ("alice", "bob")
-    }
+@contextmanager
+def program_of_alice(server: DevServer, folder: Path, text: str) -> Iterator[IO[str]]:
+    """Run a program that the README shows, with a token of Alice's; yields what it prints."""
+    program = folder / "shown.py"
+    program.write_text(here(text, server), "utf-8")
+    token = str(post(f"{server.url}/api/dev/token", {"user": "alice"})["token"])
     process = subprocess.Popen(
-        [sys.executable, "-u", program, tokens["alice"]],
+        [sys.executable, "-u", program, token],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -184,6 +184,16 @@ def test_the_python_client_shown_receives(server: DevServer, tmp_path: Path) -> 
     watchdog.start()
     try:
         assert process.stdout is not None
+        yield process.stdout
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.communicate()
+
+
+def test_the_python_client_shown_receives(server: DevServer, tmp_path: Path) -> None:
+    token = str(post(f"{server.url}/api/dev/token", {"user": "bob"})["token"])
+    with program_of_alice(server, tmp_path, only("python", "Hello from Python!")) as printed:
         connected = False
         deadline = time.monotonic() + 50
         while not connected and time.monotonic() < deadline:
@@ -191,12 +201,18 @@ def test_the_python_client_shown_receives(server: DevServer, tmp_path: Path) -> 
             connected = answer["connections"] == {"alice": 1}
         assert connected
         message = {"participants": ["alice", "bob"], "content": "Hello from Bob"}
-        post(f"{server.url}/api/messages", message, tokens["bob"])
-        assert process.stdout.readline() == "bob: Hello from Bob\n"
-    finally:
-        watchdog.cancel()
-        process.kill()
-        process.communicate()
+        post(f"{server.url}/api/messages", message, token)
+        assert printed.readline() == "bob: Hello from Bob\n"
+
+
+def test_the_group_shown_is_created_and_its_changes_are_printed(
+    server: DevServer, tmp_path: Path
+) -> None:
+    with program_of_alice(server, tmp_path, only("python", "groups.create")) as printed:
+        line = printed.readline()
+        if line == "group: created\n":  # unless it was before there was a connection
+            line = printed.readline()
+        assert line == "membership: added\n"
 
 
 @pytest.fixture(scope="module")

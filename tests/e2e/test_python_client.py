@@ -11,7 +11,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from chatsvc.client import Backoff, ChatClient, Gap, GaveUp, MessageReceived, Sent
+from chatsvc.client import Backoff, ChatClient, Gap, GaveUp, MessageReceived, SendRefused, Sent
 from demo_cli.login import Login
 from testkit.client_events import until
 from testkit.restartable import Service
@@ -92,6 +92,35 @@ async def test_nothing_is_lost_or_doubled_across_restarts(service: Service) -> N
             assert mine == [f"{name}.{number}" for number in range(EACH)]
         page = await bob.history(["alice", "bob"], limit=1000)
         assert [message.id for message in page.messages[:-1]] == ids
+
+
+async def test_sends_to_a_group_wait_for_the_server_and_keep_their_order(service: Service) -> None:
+    async with (
+        asyncio.timeout(PATIENCE),
+        client(service, "alice") as alice,
+        client(service, "bob") as bob,
+    ):
+        await bob.wait_connected()
+        group = await alice.groups.create("Readers", ["bob"])
+        other = await alice.groups.create("Writers", ["bob"])
+        await bob.groups.leave(group.id)
+        await asyncio.to_thread(service.kill)
+        sends = [
+            asyncio.create_task(alice.send(channel=channel, content=f"{number}"))
+            for number, channel in enumerate([group.channel, other.channel] * EACH)
+        ]
+        refused = asyncio.create_task(bob.send(channel=group.channel, content="not any more"))
+        kept = asyncio.create_task(bob.send(channel=other.channel, content="still there"))
+        await until(lambda: alice.unsent == 2 * EACH)
+        await asyncio.to_thread(service.start)
+        with pytest.raises(SendRefused, match="not_a_member"):
+            await refused
+        await kept
+        ids = [one.id for one in await asyncio.gather(*sends)]
+        assert ids == sorted(set(ids))
+        assert [one.content for one in await receive(bob, EACH)] == [
+            f"{number}" for number in range(1, 2 * EACH, 2)
+        ]
 
 
 async def test_a_consumer_that_crashed_goes_on_where_it_stood(service: Service) -> None:

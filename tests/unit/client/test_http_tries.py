@@ -28,8 +28,8 @@ class Session:
         self.closed = False
 
     @asynccontextmanager
-    async def request(self, method: str, url: str, **given: Any) -> AsyncIterator[Any]:
-        self.asked.append((method, url))
+    async def request(self, method: str, url: object, **given: Any) -> AsyncIterator[Any]:
+        self.asked.append((method, str(url)))
         self.given.append(given)
         others = asyncio.Event()
         asyncio.get_running_loop().call_soon(others.set)
