@@ -1,13 +1,14 @@
-"""The interactive menu: connect, send, read, see who is connected."""
+"""The interactive menu: connect, send, read, see who is connected, and groups."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from chatsvc.client import (
+    ChangeReceived,
     ChatApi,
     ChatClient,
     ClientError,
@@ -17,27 +18,30 @@ from chatsvc.client import (
     Lost,
     MessageReceived,
 )
+from chatsvc.client.events import MESSAGE
 from chatsvc.core.participants import user_id_error
 from demo_cli.asking import ask_users
+from demo_cli.changes import KINDS
 from demo_cli.exits import Exit, Failure
+from demo_cli.group_menu import ENTRIES, GroupMenu
 from demo_cli.login import Login, user_of
+from demo_cli.places import LOOKUP_SECONDS, Place, Places
 from demo_cli.prompting import Lines
 from demo_cli.rendering import visible
 from demo_cli.screen import Screen
 
-MENU: Final = """\
+MENU: Final = f"""\
 1. Connect to WebSocket
 2. Send message
 3. Read history
 4. Conversations
 5. Who is connected
 6. Disconnect
-7. Exit"""
+7. Exit
+{ENTRIES}"""
 PAGE: Final = 20
 ACK_SECONDS: Final = 2.0
 """How long the prompt waits for an ack before it goes on without."""
-LOOKUP_SECONDS: Final = 1.0
-"""How long a lookup that only adds to what is shown may take."""
 
 
 class Menu:
@@ -60,13 +64,13 @@ class Menu:
         self._lines = lines
         self._screen = screen
         self._device = f"demo-{secrets.token_hex(4)}"
-        self._chosen: list[str] = []  # the participants of the last conversation of one's own
-        self._received: list[str] = []  # and those of the last message that came
         self._client: ChatClient | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._login: Login
         self._api: ChatApi
+        self._places: Places
+        self._groups: GroupMenu
 
     async def run(self) -> int:
         """Show the menu until the user leaves; returns the exit status."""
@@ -80,6 +84,10 @@ class Menu:
         source = self._login.source or self._login.token
         self._screen.plain(f"{self._url}\n{MENU}")
         async with ChatApi(self._url, source, device=self._device) as self._api:
+            self._places = Places(self._api)
+            self._groups = GroupMenu(
+                self._api, user, places=self._places, lines=self._lines, screen=self._screen
+            )
             try:
                 await self._choose()
             finally:
@@ -103,6 +111,12 @@ class Menu:
             "4": self._conversations,
             "5": self._who,
             "6": self._end_connection,
+            "8": self._groups.choose,
+            "9": self._groups.create,
+            "10": self._groups.add,
+            "11": self._groups.remove,
+            "12": self._groups.leave,
+            "13": self._groups.rename,
         }
         while self._failure is None:
             try:
@@ -131,7 +145,11 @@ class Menu:
             return
         await self._login.token()  # what is wrong with it is said now, not tried for ever
         client = ChatClient(
-            self._url, self._login.source or self._login.token, device=self._device, echo=True
+            self._url,
+            self._login.source or self._login.token,
+            device=self._device,
+            echo=True,
+            kinds=(MESSAGE, *KINDS),
         )
         self._client = await client.__aenter__()
         self._start(self._show_events(client))
@@ -142,8 +160,10 @@ class Menu:
             async for event in client:
                 match event:
                     case MessageReceived():
-                        self._received = list(event.participants) or self._received
-                        self._screen.message(event)
+                        self._places.note(event)
+                        self._screen.message(event, await self._places.name_of(event.channel))
+                    case ChangeReceived():
+                        await self._groups.show(event)
                     case Connected(hello=hello):
                         again = " again" if before else ""
                         self._screen.note(f"Connected{again} as {hello.user}.")
@@ -180,40 +200,38 @@ class Menu:
     # Sending and reading
 
     async def _send(self) -> None:
-        participants = await self._ask_participants()
-        if not participants:
+        place = await self._ask_place()
+        if place is None:
             return
         content = (await self._lines.ask("Message: ")).rstrip("\n")  # a paste often ends in one
         if not content.strip():
             self._screen.note("Nothing to send.")
         elif self._client is None:
-            await self._api.post(participants, content)
-            self._screen.note(await self._sent(participants))
+            await self._api.post(place.participants, content, channel=place.channel)
+            self._screen.note(await self._sent(place))
         else:
             acknowledged = asyncio.Event()
-            sending = self._start(self._send_by(self._client, participants, content, acknowledged))
+            sending = self._start(self._send_by(self._client, place, content, acknowledged))
             await asyncio.wait([sending], timeout=ACK_SECONDS + LOOKUP_SECONDS)
             if not sending.done() and not acknowledged.is_set():
                 self._screen.warn("Not there yet; it goes out when the connection is back.")
 
     async def _send_by(
-        self,
-        client: ChatClient,
-        participants: list[str],
-        content: str,
-        acknowledged: asyncio.Event,
+        self, client: ChatClient, place: Place, content: str, acknowledged: asyncio.Event
     ) -> None:
         try:
-            await client.send(participants, content)
+            await client.send(place.participants, content, channel=place.channel)
         except (ClientError, ValueError) as exc:
             self._screen.warn(f"Not sent: {exc}")
         else:
             acknowledged.set()
-            self._screen.note(await self._sent(participants))
+            self._screen.note(await self._sent(place))
 
-    async def _sent(self, participants: Collection[str]) -> str:
+    async def _sent(self, place: Place) -> str:
         """Say that a message is durable, and if nobody is there to receive it now."""
-        others = [user for user in participants if user != self._login.user]
+        if place.participants is None:
+            return "Sent."  # who is in the group would be a request more
+        others = [user for user in place.participants if user != self._login.user]
         if not others:
             return "Sent. You are the only participant."
         try:
@@ -226,11 +244,15 @@ class Menu:
         return "Sent. No other participant is connected: it is in the history."
 
     async def _history(self) -> None:
-        participants = await self._ask_participants()
-        if not participants:
+        place = await self._ask_place()
+        if place is None:
             return
-        page = await self._api.history(participants, limit=PAGE)
-        self._screen.history(sorted(participants), page.messages)
+        page = await self._api.history(place.participants, channel=place.channel, limit=PAGE)
+        if place.channel is not None:
+            name = await self._places.name_of(place.channel)
+            self._screen.history([place.channel], page.messages, name)
+        else:
+            self._screen.history(sorted(place.participants or ()), page.messages)
         if not page.messages:
             self._screen.note("There are no messages yet.")
         if page.has_more:
@@ -240,7 +262,8 @@ class Menu:
     async def _conversations(self) -> None:
         page = await self._api.conversations(limit=PAGE)
         for conversation in page.conversations:
-            self._screen.conversation(conversation)
+            name = await self._places.name_of(conversation.channel)
+            self._screen.conversation(conversation, name)
         if not page.conversations:
             self._screen.note("There are none yet.")
         if page.has_more:
@@ -252,7 +275,7 @@ class Menu:
             self._screen.warn("The database is away: older ones may be missing.")
 
     async def _who(self) -> None:
-        known = [*self._chosen, *self._received, self._login.user or ""]
+        known = [*self._known(self._places.chosen), *self._known(self._places.received)]
         users = await ask_users(self._lines, "Users: ", known) or [self._login.user or ""]
         counts = await self._api.connections(users)
         for user, count in counts.items():
@@ -261,28 +284,23 @@ class Menu:
                 state = f"connected, {count} {'times' if count > 1 else 'time'}"
             self._screen.note(f"{user}: {state}")
 
-    async def _ask_participants(self) -> list[str]:
+    async def _ask_place(self) -> Place | None:
         """Ask for the others, and add oneself; Enter is for the last conversation."""
-        last = self._chosen or self._received or await self._newest()
-        prompt = (
-            f"Participants ({visible(', '.join(sorted(last)))}): " if last else "Participants: "
-        )
-        me = self._login.user
-        users = await ask_users(self._lines, prompt, [*last, me or ""]) or last
-        if not users:
+        last = self._places.last or await self._places.newest()
+        question = f" ({visible(await self._places.label(last))})" if last else ""
+        users = await ask_users(self._lines, f"Participants{question}: ", self._known(last))
+        if users:
+            me = self._login.user
+            last = Place(tuple(users if me is None or me in users else [*users, me]))
+        if last is None:
             self._screen.note("Name at least one participant.")
-            return []
-        self._chosen = users if me is None or me in users else [*users, me]
-        return self._chosen
+            return None
+        self._places.chosen = last
+        return last
 
-    async def _newest(self) -> list[str]:
-        """The participants of the user's newest conversation; empty if there is none."""
-        try:
-            async with asyncio.timeout(LOOKUP_SECONDS):
-                page = await self._api.conversations(limit=1)
-        except (ClientError, TimeoutError):
-            return []  # the same will be said of what is done next
-        return list(page.conversations[0].participants) if page.conversations else []
+    def _known(self, place: Place | None) -> list[str]:
+        """User ids that are known to be some: those of a place, and one's own."""
+        return [*((place and place.participants) or ()), self._login.user or ""]
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)

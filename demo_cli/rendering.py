@@ -40,6 +40,13 @@ def channel_line(participants: Iterable[str]) -> str:
     return f"[Channel: {', '.join(visible(user) for user in participants)}]"
 
 
+def conversation_line(channel: str, participants: Iterable[str], group: str | None) -> str:
+    """Name a conversation, by the name of the group where it is one's: ``[Group: Readers]``."""
+    if group is not None:
+        return f"[Group: {visible(group)}]"
+    return channel_line(list(participants) or [channel])
+
+
 def message_line(message: Message) -> str:
     """Show sender and content: ``alice: Hello team!``."""
     return f"{visible(message.sender)}: {visible_lines(message.content)}"

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from chatsvc.client import Conversation, Message
 from demo_cli.rendering import (
-    channel_line,
+    conversation_line,
     local_time,
     message_line,
     visible,
@@ -34,27 +34,30 @@ class Screen:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
 
-    def message(self, message: Message) -> None:
-        """Print a message that was received, its conversation above it."""
+    def message(self, message: Message, group: str | None = None) -> None:
+        """Print a message that was received, its conversation or group above it."""
         self._print(
             [
-                (channel_line(message.participants), "cyan"),
+                (conversation_line(message.channel, message.participants, group), "cyan"),
                 ("\n", ""),
                 *self._sender_and_content(message),
             ]
         )
 
-    def history(self, participants: Iterable[str], messages: Iterable[Message]) -> None:
-        """Print a page of a conversation."""
-        spans: list[Span] = [(channel_line(participants), "cyan")]
+    def history(
+        self, participants: Iterable[str], messages: Iterable[Message], group: str | None = None
+    ) -> None:
+        """Print a page of a conversation, or of a group."""
+        spans: list[Span] = [(conversation_line("", participants, group), "cyan")]
         for message in messages:
             spans.append((f"\n{local_time(message.created_at)}  ", "dim"))
             spans += self._sender_and_content(message)
         self._print(spans)
 
-    def conversation(self, conversation: Conversation) -> None:
-        """Print a conversation and its last message."""
-        spans: list[Span] = [(channel_line(conversation.participants), "cyan")]
+    def conversation(self, conversation: Conversation, group: str | None = None) -> None:
+        """Print a conversation, or a group, and its last message."""
+        line = conversation_line(conversation.channel, conversation.participants, group)
+        spans: list[Span] = [(line, "cyan")]
         last = conversation.last_message
         if last is not None:
             spans += [

@@ -37,7 +37,7 @@ class Seat:
         self._pane.type("PS1='$ '; clear", "Enter")
         self._pane.see(lambda lines: lines == ["$"])
         self.enter("make demo", sees="Enter your user ID:")
-        self.enter(user, sees="7. Exit")
+        self.enter(user, sees="13. Rename a group")
         self.enter("1", sees=f"Connected as {user}.")
 
     @property
@@ -72,6 +72,14 @@ class Seat:
         before = sum(line.endswith(last) for line in self.lines)
         self._pane.type(participants, "Enter")
         self._pane.see(lambda lines: sum(line.endswith(last) for line in lines) > before)
+
+    def choose(self, entry: str, *answers: tuple[str, str], sees: str) -> None:
+        """A menu item with its questions, each with its answer, and what is shown in the end."""
+        text = entry
+        for question, answer in answers:
+            self.enter(text, sees=question)
+            text = answer
+        self.enter(text, sees=sees)
 
     def leave(self) -> None:
         """Menu item 7."""
@@ -170,6 +178,40 @@ def three_users() -> str:
         )
 
 
+def group() -> str:
+    """A group of three: created, talked in, and left by one who is removed."""
+    names = ["alice", "bob", "charlie"]
+    with serving() as service, seats(service, names, 46) as (alice, bob, charlie):
+        alice.choose("9", ("Name:", "Readers"), ("Users:", "bob"), sees="Created.")
+        bob.see("alice created Readers with bob.")
+        alice.choose("10", ("Group (Readers):", ""), ("Users:", "charlie"), sees="Added.")
+        for seat in (bob, charlie):
+            seat.see("alice added charlie to Readers.")
+        enter = ("Participants (group Readers):", "")
+        alice.choose("2", enter, ("Message:", "Hello, readers!"), sees="Sent.")
+        for seat in (bob, charlie):
+            seat.see("alice: Hello, readers!")
+        charlie.choose("2", enter, ("Message:", "Hello, Alice!"), sees="Sent.")
+        for seat in (alice, bob):
+            seat.see("charlie: Hello, Alice!")
+        alice.choose("11", ("Group (Readers):", ""), ("Users:", "bob"), sees="Removed.")
+        for seat in (bob, charlie):
+            seat.see("alice removed bob from Readers.")
+        alice.choose("13", ("Group (Readers):", ""), ("New name:", "Writers"), sees="Renamed.")
+        charlie.see("alice renamed Readers to Writers.")
+        alice.choose(
+            "2", ("Participants (group Writers):", ""), ("Message:", "For two"), sees="Sent."
+        )
+        charlie.see("alice: For two")
+        bob.choose("12", sees="You are in no group")
+        _require("Writers" not in "\n".join(bob.lines), "Bob heard of what came after him")
+        return (
+            "A group of three in three terminals: 9 creates it, 10 adds to it, 2 talks in it,\n"
+            "11 removes from it, 13 renames it. Bob hears of nothing after he was removed.\n\n"
+            f"{beside(46, [alice, bob, charlie])}\n"
+        )
+
+
 def over_mongodb() -> str:
     """The same over MongoDB's wire protocol, the documents read by another client."""
     with ExitStack() as stack:
@@ -220,6 +262,7 @@ def killed() -> str:
 TRANSCRIPTS: dict[str, Callable[[], str]] = {
     "two-users": two_users,
     "three-users": three_users,
+    "group": group,
     "mongodb": over_mongodb,
     "kill": killed,
 }

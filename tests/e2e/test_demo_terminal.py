@@ -46,7 +46,7 @@ def sit(service: Service) -> Iterator[Sit]:
         terminals.append(terminal)
         terminal.see("Enter your user ID:")
         terminal.type(user)
-        terminal.see("7. Exit")
+        terminal.see("13. Rename a group")
         if connect:
             terminal.type("1")
             terminal.see(f"Connected as {user}.")
@@ -109,6 +109,53 @@ def test_three_people_talk(sit: Sit) -> None:
     say(bob, "charlie, alice", "To all")
     charlie.see("bob: To all\n")
     assert "Between us" not in charlie.text
+
+
+def fill(terminal: Terminal, entry: str, *answers: tuple[str, str], sees: str) -> None:
+    """A menu item with its questions, each of which is asked anew."""
+    asked = {question: terminal.text.count(question) for question, _ in answers}
+    terminal.type(entry)
+    for question, answer in answers:
+        terminal.see(question, times=asked[question] + 1)
+        terminal.type(answer)
+    terminal.see(sees)
+
+
+def test_a_group_of_three(sit: Sit) -> None:
+    alice, bob, charlie = sit("alice"), sit("bob"), sit("charlie")
+    fill(alice, "9", ("Name:", "Readers"), ("Users:", "bob"), sees="Created.")
+    bob.see("alice created Readers with bob.\n")
+    fill(alice, "10", ("Group (Readers):", ""), ("Users:", "charlie"), sees="Added.")
+    for other in (bob, charlie):
+        other.see("alice added charlie to Readers.\n")
+    fill(charlie, "2", ("Participants (group Readers):", ""), ("Message:", "Hello, readers!"),
+         sees="Sent.")  # fmt: skip
+    for other in (alice, bob):
+        other.see("[Group: Readers]\ncharlie: Hello, readers!\n")
+    # A conversation of two is another one; the group is chosen again.
+    say(alice, "bob", "Between us")
+    bob.see("alice: Between us")
+    alice.type("8")
+    alice.see("1. group Readers\n2. alice, bob\n")
+    alice.see("Conversation:")
+    alice.type("1")
+    alice.see("Chosen: group Readers.")
+    alice.type("3")
+    alice.see("Participants (group Readers):")
+    alice.type("")
+    alice.see("charlie: Hello, readers!", times=2)
+    fill(alice, "13", ("Group (Readers):", ""), ("New name:", "Writers"), sees="Renamed.")
+    bob.see("alice renamed Readers to Writers.\n")
+    fill(alice, "11", ("Group (Writers):", ""), ("Users:", "bob"), sees="Removed.")
+    bob.see("alice removed bob from Writers.\n")
+    fill(alice, "12", ("Group (Writers):", ""), sees="You left Writers.")
+    charlie.see("alice left Writers. charlie is an admin now.\n")
+    bob.type("12")
+    bob.see("You are in no group; 9 creates one.")
+    # Each heard of it once, and not of what they did themselves.
+    assert "alice created" not in alice.text
+    assert "Between us" not in charlie.text
+    assert bob.text.count("alice added charlie") == 1
 
 
 def test_a_message_to_nobody_is_told_apart(sit: Sit) -> None:

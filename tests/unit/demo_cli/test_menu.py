@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -13,46 +11,13 @@ from demo_cli.menu import Menu
 from demo_cli.screen import Screen
 from testkit.client_events import until
 from testkit.scripted_server import ScriptedServer, message
-
-Step = str | type[BaseException] | Callable[[], Awaitable[str]]
-
-
-class Person:
-    """Types what the test says, one line for each prompt."""
-
-    def __init__(self, *steps: Step) -> None:
-        self._steps = list(steps)
-        self.prompts: list[str] = []
-
-    async def ask(self, prompt: str) -> str:
-        self.prompts.append(prompt)
-        step = self._steps.pop(0) if self._steps else EOFError
-        if isinstance(step, str):
-            return step
-        if isinstance(step, type):
-            raise step
-        return await step()
+from tests.unit.support.demo_person import Person, greet, sent, sit
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[ScriptedServer]:
     async with ScriptedServer().serve() as running:
         yield running
-
-
-async def sent(server: ScriptedServer) -> list[Any]:
-    """The bodies of the messages that were posted."""
-    posted = [
-        one for one in server.requests if one.path == "/api/messages" and one.method == "POST"
-    ]
-    return [json.loads(await request.read()) for request in posted]
-
-
-async def sit(server: ScriptedServer, person: Person, out: io.StringIO, **more: str | None) -> int:
-    token = more.get("token", "t")
-    menu = Menu(server.url, token, more.get("user", "alice"), lines=person, screen=Screen(out))
-    async with asyncio.timeout(20):
-        return await menu.run()
 
 
 async def test_it_asks_who_it_is_until_it_knows_and_shows_the_menu(server: ScriptedServer) -> None:
@@ -108,7 +73,7 @@ async def test_a_message_to_nobody_is_told_apart(
     server.answer(403, {"code": "forbidden", "detail": "not for you"})
     out = io.StringIO()
     await sit(server, Person("2", typed, "hi", "7"), out)
-    assert out.getvalue().endswith(f"7. Exit\n{shown}")
+    assert out.getvalue().endswith(f"13. Rename a group\n{shown}")
 
 
 def asked_for(server: ScriptedServer) -> list[str]:
@@ -137,7 +102,7 @@ async def test_enter_is_for_the_conversation_that_the_last_message_came_in(
     out = io.StringIO()
 
     async def receive() -> str:
-        peer = await server.greet()
+        peer = await greet(server)
         await peer.say(message(1, "hi"))
         await until(lambda: "bob: hi" in out.getvalue())
         return "3"
@@ -208,7 +173,7 @@ async def test_an_output_that_nobody_reads_ends_it(server: ScriptedServer) -> No
             return super().write(text)
 
     async def connected() -> str:
-        await server.greet()
+        await greet(server)
         await until(lambda: menu._failure is not None)
         return "what"
 
@@ -231,11 +196,11 @@ async def test_connected_lost_and_connected_again(server: ScriptedServer) -> Non
     out = io.StringIO()
 
     async def play() -> str:
-        peer = await server.greet()
+        peer = await greet(server)
         await peer.say(message(1, "hi"))
         await until(lambda: "bob: hi" in out.getvalue())
         await peer.close(1012, "restart;retry_after_ms=1")
-        peer = await server.greet(at=1, recovered=True)
+        peer = await greet(server, at=1, recovered=True)
         await until(lambda: "Connected again as alice." in out.getvalue())
         return "2"
 
@@ -261,7 +226,7 @@ async def test_a_server_that_sends_it_away(server: ScriptedServer) -> None:
     out = io.StringIO()
 
     async def banned() -> str:
-        await (await server.greet()).close(4201, "banned")
+        await (await greet(server)).close(4201, "banned")
         await until(lambda: "Disconnected: the server asks not to come back" in out.getvalue())
         return "6"
 
