@@ -66,8 +66,9 @@ class ChangesPage(NamedTuple):
 
 
 class Conversation(NamedTuple):
-    """A conversation by its newest message.
+    """A conversation, or a group, by its newest message.
 
+    ``participants`` is empty for a group, which its ``channel`` names.
     ``last_message`` is ``None`` where a newer server sends none that this version knows.
     """
 

@@ -21,8 +21,9 @@ class Message:
     """A message. ``content`` is untrusted text: escape it where it is shown.
 
     ``created_at`` is RFC 3339 UTC with milliseconds, ``raw`` the JSON as it came, which
-    may hold members that this version does not know. ``content`` is empty, and
-    ``participants`` too, where a newer server leaves them out.
+    may hold members that this version does not know. ``participants`` is empty in a group,
+    whose members come and go. Both it and ``content`` are empty where a newer server leaves
+    them out.
     """
 
     id: str

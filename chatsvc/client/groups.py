@@ -107,10 +107,10 @@ class Call(Protocol):
 class GroupCalls:
     """What the caller does with groups: ``api.groups``.
 
-    Each call is tried again as those of :class:`~chatsvc.client.http.ChatApi` are, which does
-    no harm: a repeat changes nothing. Every call raises what they raise. An
-    :class:`~chatsvc.client.errors.ApiError` has the code ``not_a_member`` where the caller is
-    not in the group, or there is none.
+    Each call is tried again as those of :class:`~chatsvc.client.http.ChatApi` are, and raises
+    what they raise. A repeat changes nothing, unless others changed the same since: then the
+    later of the two stands. An :class:`~chatsvc.client.errors.ApiError` has the code
+    ``not_a_member`` where the caller is not in the group, or there is none.
 
     ::
 

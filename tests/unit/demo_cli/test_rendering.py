@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import time
 
@@ -32,6 +33,21 @@ def test_a_message_looks_exactly_so() -> None:
     out = io.StringIO()
     Screen(out).message(said("Hello team!"))
     assert out.getvalue() == "[Channel: alice, bob, charlie]\nalice: Hello team!\n"
+
+
+@pytest.mark.parametrize(
+    ("group", "line"),
+    [
+        ("Readers", "[Group: Readers]"),
+        ("Re]\n\u202eaders", "[Group: Re]\\x0a\\u202eaders]"),
+        (None, "[Channel: ,g:6f]"),
+    ],
+)
+def test_a_message_in_a_group_has_its_name_above_it(group: str | None, line: str) -> None:
+    out = io.StringIO()
+    one = dataclasses.replace(said("Hello team!"), channel=",g:6f", participants=())
+    Screen(out).message(one, group)
+    assert out.getvalue() == f"{line}\nalice: Hello team!\n"
 
 
 @pytest.mark.parametrize(
