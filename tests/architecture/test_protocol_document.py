@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
+from chatsvc.app.features import declared_features
+from chatsvc.core.limits import Limits
+from chatsvc.features.groups.model import Group
+from chatsvc.features.groups.records import GroupFrame, MembershipFrame
 from chatsvc.features.messages.model import Message, MessagePage
 from chatsvc.server.errors import STATUS, Problem
 from chatsvc.wire import close_codes, protocol
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text("utf-8")
+FEATURE_FRAMES: tuple[Any, ...] = tuple(
+    frame for feature in declared_features(Limits()) for frame in feature.frames if frame != Message
+)
 EXAMPLES: list[Any] = [
     json.loads(block) for block in re.findall(r"^```json\n(.*?)^```$", TEXT, re.M | re.S)
 ]
@@ -29,13 +37,13 @@ def section(title: str) -> str:
     return rest[: end.start()] if end else rest
 
 
-def frames_of(union: Any) -> dict[str, set[str]]:
+def frames_of(structs: Iterable[Any]) -> dict[str, set[str]]:
     """Type → fields as they are called on the wire."""
     return {
         str(struct.__struct_config__.tag): {
             field.encode_name for field in msgspec.structs.fields(struct)
         }
-        for struct in union.__args__
+        for struct in structs
     }
 
 
@@ -45,20 +53,23 @@ def documented_frames(title: str) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize(
-    ("title", "union"),
-    [("From the client", protocol.ClientFrame), ("From the server", protocol.ServerFrame)],
+    ("title", "structs"),
+    [
+        ("From the client", get_args(protocol.ClientFrame)),
+        ("From the server", (*get_args(protocol.ServerFrame), *FEATURE_FRAMES)),
+    ],
 )
-def test_every_frame_is_documented_with_its_fields(title: str, union: Any) -> None:
+def test_every_frame_is_documented_with_its_fields(title: str, structs: Iterable[Any]) -> None:
     documented = documented_frames(title)
-    documented.pop("message", None)  # the message itself, held by the test of examples
-    known = frames_of(union)
+    known = frames_of(structs)
+    documented.pop("message", None)  # held by the test of examples, as hello is
     known.pop("hello", None)
     assert documented == known
 
 
 def test_the_documented_hello_is_one() -> None:
     (hello,) = [example for example in EXAMPLES if _type(example) == "hello"]
-    assert set(hello) - {"type"} == frames_of(protocol.ServerFrame)["hello"]
+    assert set(hello) - {"type"} == frames_of([protocol.Hello])["hello"]
     msgspec.convert(hello, protocol.Hello)
 
 
@@ -71,6 +82,17 @@ def test_the_documented_message_problem_and_send_are_such() -> None:
     msgspec.convert(problem, Problem)
     (send,) = [example for example in EXAMPLES if _type(example) == "send"]
     msgspec.convert(send, protocol.Send)
+
+
+def test_the_documented_group_and_its_frames_are_such() -> None:
+    (group,) = [example for example in EXAMPLES if "rev" in example]
+    assert set(group) == {field.encode_name for field in msgspec.structs.fields(Group)}
+    msgspec.convert(group, Group)
+    for struct, absent in ((GroupFrame, set()), (MembershipFrame, {"promoted"})):
+        ((kind, fields),) = frames_of([struct]).items()
+        (frame,) = [example for example in EXAMPLES if _type(example) == kind]
+        assert set(frame) - {"type"} == fields - absent
+        msgspec.convert(frame, struct)
 
 
 def test_a_page_is_documented_with_its_members() -> None:
