@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from chatsvc_conformance.checks import ALL
+from tests.e2e.support import group_faults as groups
 from tests.e2e.support import http_faults as http
 from tests.e2e.support import socket_faults as socket
 from tests.e2e.support.faulty_proxy import Fault
@@ -133,7 +134,11 @@ BROKEN: Final[dict[str, Broken]] = {
     ),
     "client-ids-are-forgotten": Broken(
         Fault(request=http.forget_client_id, sent=lambda frame: frame.pop("client_id", None)),
-        tuple(name for name in _of("idempotency.") if name != "idempotency.scope"),
+        (
+            *(name for name in _of("idempotency.") if name != "idempotency.scope"),
+            "groups.create-again",
+            "groups.send-again",
+        ),
     ),
     "client-ids-of-everybody": Broken(
         Fault(response=http.client_ids_of_everybody), ("idempotency.scope",)
@@ -214,7 +219,8 @@ BROKEN: Final[dict[str, Broken]] = {
         Fault(frame=socket.twice), ("deliver.everybody", "resume.what-was-missed", "resume.many")
     ),
     "everybody-hears-everything": Broken(
-        Fault(response=socket.broadcast), ("deliver.nobody-else", "deliver.not-the-sender")
+        Fault(response=socket.broadcast),
+        ("deliver.nobody-else", "deliver.not-the-sender", "groups.nobody-else", "groups.removed"),
     ),
     "echo-is-ignored": Broken(
         http.without_parameter("echo"),
@@ -250,6 +256,63 @@ BROKEN: Final[dict[str, Broken]] = {
             "resume.caught-up-cursor",
             "position.send-before-caught-up",
         ),
+    ),
+    "groups-have-another-channel": Broken(
+        http.changed_answer(lambda body: body | {"channel": ",g:x"}, groups.GROUPS),
+        ("groups.create",),
+    ),
+    "groups-stay-as-they-are": Broken(
+        groups.method_for("PATCH", "GET", below=False), ("groups.update",)
+    ),
+    "groups-are-for-ever": Broken(
+        groups.method_for("DELETE", "GET", below=False), ("groups.delete",)
+    ),
+    "groups-take-what-they-like": Broken(
+        http.at_the_door("members", http.without("join", "history")),
+        ("groups.open", "groups.history"),
+    ),
+    "groups-end-at-the-first-page": Broken(
+        http.changed_answer(groups.first_page_alone, groups.GROUPS),
+        ("groups.list", "groups.members"),
+    ),
+    "groups-without-leaders": Broken(
+        http.changed_answer(groups.everybody_is_a_member, groups.GROUPS),
+        ("groups.create", "groups.successor"),
+    ),
+    "groups-that-are-not-there-are-404": Broken(
+        Fault(response=groups.unknown_is_404), ("groups.unknown-and-foreign",)
+    ),
+    "everything-is-permitted": Broken(
+        http.changed_status(403, 200),
+        (
+            "groups.nobody-else",
+            "groups.send-after-removal",
+            "groups.former-member",
+            "groups.moderators",
+            "groups.admins",
+        ),
+    ),
+    "groups-need-no-admin": Broken(http.changed_status(409, 200), ("groups.last-admin",)),
+    "each-removal-is-another": Broken(Fault(response=groups.another_record), ("groups.repeats",)),
+    "groups-show-everything": Broken(
+        Fault(response=groups.history_for_everybody), ("groups.former-member", "groups.history")
+    ),
+    "groups-replay-what-came-later": Broken(
+        Fault(frame=groups.later_replayed), ("groups.replay", "groups.removed")
+    ),
+    "removals-are-not-told": Broken(
+        Fault(frame=groups.unsaid_ends), ("groups.removed", "groups.frames", "groups.replay")
+    ),
+    "messages-of-groups-name-people": Broken(
+        socket.changed_frames("message", lambda told: told | {"participants": ["x"]}),
+        ("groups.messages",),
+    ),
+    "nobody-counts-members": Broken(
+        socket.changed_frames("membership", lambda told: told | {"member_count": 1}),
+        ("groups.frames",),
+    ),
+    "large-groups-hear-everything": Broken(
+        Fault(response=groups.memberships_for_everybody), ("groups.large",)
     ),
     "a-cursor-of-elsewhere": Broken(
         socket.changed_frames("hello", socket.elsewhere),
