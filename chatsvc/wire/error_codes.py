@@ -102,7 +102,7 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("bad_kind", 422, _FIX, "A kind must be 1 to 32 of `[a-z_]`, a letter first."),
     ErrorCode("bad_value", 422, _FIX, "The value must be one of those that are allowed."),
     ErrorCode("comma", 422, _FIX, "A user id must not contain a comma."),
-    ErrorCode("control_character", 422, _FIX, "A user id must not contain control characters."),
+    ErrorCode("control_character", 422, _FIX, "Ids and names must not contain control characters."),
     ErrorCode("invalid", 422, _FIX, "A value is wrong in a way without a code of its own."),
     ErrorCode("lone_surrogate", 422, _FIX, "A text must be valid Unicode."),
     ErrorCode("missing", 422, _FIX, "A required field must be given."),

@@ -13,6 +13,7 @@ from chatsvc.features.groups.members import GroupMembers, MemberEntry
 from chatsvc.features.groups.model import (
     EXAMPLE_ID,
     GROUP_ID,
+    MEMBERS_AFTER,
     Done,
     GroupMember,
     MemberFields,
@@ -60,7 +61,7 @@ def _page(members: GroupMembers, limits: Limits) -> Operation:
         bounds={
             "id": GROUP_ID,
             "limit": fields.page_limit(limits),
-            "after": {"description": "That of the page before."},
+            "after": MEMBERS_AFTER,
         },
         example={"id": EXAMPLE_ID},
     )

@@ -29,11 +29,17 @@ LINK_CODE: Final[fields.Keywords] = {
 NAME: Final[fields.Keywords] = {
     "minLength": 1,
     "maxLength": MAX_NAME,
-    "description": "Without control characters.",
+    "pattern": r"^[^\u0000-\u001f\u007f-\u009f]+$",
+    "description": "Not white space alone.",
 }
 AVATAR: Final[fields.Keywords] = {
     "maxLength": MAX_AVATAR,
+    "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$",
     "description": "An address or a name of the application's; not interpreted.",
+}
+MEMBERS_AFTER: Final[fields.Keywords] = {
+    "description": "That of the page before.",
+    "pattern": r"^([0-9a-f]{16}\.[^\u0000-\u001f\u007f-\u009f]*)?$",
 }
 HISTORY: Final[fields.Keywords] = {
     "description": "What a new member may read: everything, or what is sent from the join on."
