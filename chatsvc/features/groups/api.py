@@ -5,7 +5,15 @@ from __future__ import annotations
 from chatsvc.api import fields
 from chatsvc.api.access import USER, Caller
 from chatsvc.api.operation import Operation, Reply
-from chatsvc.core.errors import Busy, Conflict, Forbidden, Invalid, LogUnavailable, StoreUnavailable
+from chatsvc.core.errors import (
+    Busy,
+    Conflict,
+    Forbidden,
+    Invalid,
+    LogUnavailable,
+    StoreUnavailable,
+    TooManyRequests,
+)
 from chatsvc.core.ids import format_id
 from chatsvc.core.limits import Limits
 from chatsvc.features.groups.model import (
@@ -28,6 +36,7 @@ from chatsvc.features.groups.roster import GroupView
 from chatsvc.features.groups.service import GroupPatch, GroupService, channel_of, id_of
 from chatsvc.features.groups.settings import GroupSettings
 
+_WRITING = (Forbidden, TooManyRequests, Busy, LogUnavailable)
 _LOCATION_DOC = {"Location": "Where the group can be read."}
 
 
@@ -76,7 +85,7 @@ def _create(service: GroupService, limits: Limits) -> Operation:
             201: _LOCATION_DOC,
             200: _LOCATION_DOC | {"Idempotent-Replayed": "`true`."},
         },
-        errors=(Forbidden, Conflict, Busy, LogUnavailable, StoreUnavailable),
+        errors=(*_WRITING, Conflict, StoreUnavailable),
         handler=handle,
         tag="groups",
         bounds=new_group_bounds(limits),
@@ -155,7 +164,7 @@ def _update(service: GroupService) -> Operation:
         request=GroupFields,
         path_fields=GroupPath,
         responses={200: ("The group as it is now.", Group)},
-        errors=(Forbidden, Busy, LogUnavailable),
+        errors=_WRITING,
         handler=handle,
         tag="groups",
         bounds={
@@ -186,7 +195,7 @@ def _delete(service: GroupService) -> Operation:
         access=USER,
         request=GroupPath,
         responses={200: ("It is deleted.", Done)},
-        errors=(Forbidden, Busy, LogUnavailable),
+        errors=_WRITING,
         handler=handle,
         tag="groups",
         bounds={"id": GROUP_ID},

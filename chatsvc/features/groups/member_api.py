@@ -5,7 +5,14 @@ from __future__ import annotations
 from chatsvc.api import fields
 from chatsvc.api.access import USER, Caller
 from chatsvc.api.operation import Operation, Reply
-from chatsvc.core.errors import Busy, Conflict, Forbidden, Invalid, LogUnavailable
+from chatsvc.core.errors import (
+    Busy,
+    Conflict,
+    Forbidden,
+    Invalid,
+    LogUnavailable,
+    TooManyRequests,
+)
 from chatsvc.core.ids import format_id, parse_id
 from chatsvc.core.limits import Limits
 from chatsvc.core.participants import check_user_id
@@ -23,6 +30,7 @@ from chatsvc.features.groups.model import (
 )
 from chatsvc.features.groups.service import channel_of
 
+_WRITING = (Forbidden, TooManyRequests, Busy, LogUnavailable)
 _FIRST = (0, "")
 
 
@@ -98,7 +106,7 @@ def _put(members: GroupMembers, limits: Limits) -> Operation:
         path_fields=MemberPath,
         body_optional=True,
         responses={200: ("The membership.", GroupMember)},
-        errors=(Forbidden, Conflict, Busy, LogUnavailable),
+        errors=(*_WRITING, Conflict),
         handler=handle,
         tag="groups",
         bounds={
@@ -129,7 +137,7 @@ def _remove(members: GroupMembers, limits: Limits) -> Operation:
         access=USER,
         request=MemberPath,
         responses={200: ("The membership has ended.", Done)},
-        errors=(Forbidden, Busy, LogUnavailable),
+        errors=_WRITING,
         handler=handle,
         tag="groups",
         bounds={"id": GROUP_ID, "user": fields.user_id(limits)},
