@@ -124,21 +124,27 @@ async def test_it_shows_every_operation(service: Service, page: Page) -> None:
 async def test_every_operation_does_what_it_is_for_as_it_is_filled(
     service: Service, page: Page
 ) -> None:
-    """With Alice's token and nothing typed; but for a message id, which nobody can know."""
+    """With Alice's token and nothing typed; but for ids, which nobody can know."""
     every = operations(service)
     await shown(page, service.url, len(every))
     await authorize(page, token("alice"))
     every.sort(key=lambda one: one != ("POST", "/api/messages"))  # so that there is one to read
     answers: dict[str, Any] = {}
+    unknown: dict[str, Any] = {}
     for method, path in every:
         status, _, told = await try_out(page, method, path)
-        answers[f"{method} {path}"] = status
         if path == "/api/messages/{id}":
-            assert (status, "not_found" in told) == (404, True)
-        elif path.startswith("/api/"):
-            assert "alice" in told
+            unknown[path] = (status, "not_found" in told)
+        elif path.startswith("/api/groups/"):
+            unknown[f"{method} {path}"] = (status, "not_a_member" in told)
+        else:
+            answers[f"{method} {path}"] = status
+            assert not path.startswith("/api/") or "alice" in told or "Reading club" in told
     good = {name: status for name, status in answers.items() if 200 <= status < 300}
-    assert set(answers) - set(good) == {"GET /api/messages/{id}"}
+    assert good == answers
+    assert unknown.pop("/api/messages/{id}") == (404, True)
+    assert set(unknown.values()) == {(403, True)}
+    assert good["POST /api/groups"] == 201
     assert good["POST /api/messages"] == 201
     assert await page.violations() == []
 
