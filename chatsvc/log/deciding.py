@@ -24,6 +24,7 @@ from chatsvc.core.errors import Stale
 from chatsvc.core.record import Draft
 from chatsvc.log.base import Appended, LogAppender
 from chatsvc.log.guards import Guard
+from chatsvc.log.in_order import InOrder
 from chatsvc.log.turns import MAX_WAITING, Turns, busy
 
 T = TypeVar("T")
@@ -74,6 +75,7 @@ class Deciding:
         self._clock = clock
         self._pause = pause
         self.turns = Turns(max_waiting)
+        self._in_order = InOrder(log, clock)
 
     async def decide_again(
         self, decide: Callable[[], Decision | T], *, seconds: float = DECIDE_SECONDS
@@ -108,8 +110,8 @@ class Deciding:
         """Decide at once, and append the one draft that was decided; again while that is stale.
 
         For decisions on keys that their own drafts do not touch, such as sends: they take no
-        turns, and each is made again in the step in which it is told that it is stale. So
-        decisions of one caller that were asked for in an order are appended in that order.
+        turns. Those with a guard on the same keys are appended in the order in which they were
+        asked for: while one is decided again, those that follow it wait.
 
         Args:
             decide: returns one draft with its guard. What it raises the first time is raised at
@@ -120,31 +122,7 @@ class Deciding:
             Busy: the time is over.
             ChatError: what the log raises, but ``Stale``.
         """
-        until = self._clock() + seconds
-        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-
-        def append(decision: Decision) -> None:
-            appended = self._log.append_all(decision.drafts, decision.guard)
-            appended.add_done_callback(settle)
-
-        def settle(done: asyncio.Future[list[Appended]]) -> None:
-            error = done.exception()
-            if future.done():
-                return
-            if error is None:
-                future.set_result(done.result()[0])
-            elif not isinstance(error, Stale):
-                future.set_exception(error)
-            elif self._clock() >= until:
-                future.set_exception(busy())
-            else:
-                try:
-                    append(decide())
-                except Exception as exc:  # noqa: BLE001 - the caller raises it
-                    future.set_exception(exc)
-
-        append(decide())
-        return future
+        return self._in_order.decide(decide, seconds)
 
     async def append_again(
         self,

@@ -151,3 +151,11 @@ def test_memberships_that_end_while_the_group_is_deleted_leave_nobody_in_it() ->
     deletes, kicks = (Op("delete", "a"), 0), (Op("kick", "a", "c"), 1)
     model = played(deletes, (Op("leave", "b"), 0), kicks, others="bc")
     assert model.is_deleted
+
+
+def test_sends_of_one_user_are_not_overtaken_by_later_ones() -> None:
+    """The first is stale by the change of the sender's role, and decided again."""
+    send = (Op("send", "b"), 0)
+    role = (Op("role", "a", "b", "moderator"), 0)
+    model = played(role, "turn", send, "finish", send, send, others="b")
+    assert len(model.said) == 3
