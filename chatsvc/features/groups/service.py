@@ -155,18 +155,21 @@ class GroupService:
             client_id=client_id,
         )
         repeat = await self._repeats.find(draft)
+        is_repeat = repeat is not None
         if repeat is None:
-            (repeat,) = await self._deciding.decide_again(lambda: self._creation(draft, rows))
-        return Created(view_of(self._log.state, channel, user), repeat.duplicate)
+            done = await self._deciding.decide_again(lambda: self._creation(draft, rows))
+            is_repeat = done is None or done[0].duplicate
+        return Created(view_of(self._log.state, channel, user), is_repeat)
 
-    def _creation(self, draft: Draft, rows: Sequence[Member]) -> Decision:
+    def _creation(self, draft: Draft, rows: Sequence[Member]) -> Decision | None:
+        """Return the decision; ``None`` where the group is there, and its client_id forgotten."""
         as_of, state, channel = self._log.tail.head, self._log.state, draft.channel
         keys = (roster_key(channel), *(member_key(channel, row.user) for row in rows))
         decision = Decision([msgspec.structs.replace(draft, touches=keys)], Guard(as_of, keys))
         if draft.key is not None and self._log.uses_key(draft.key):
             return decision  # the log answers it
         if state.channel(channel) is not None:
-            raise not_a_member()  # created under this client_id, which is forgotten by now
+            return None  # nobody else can have made its id
         for row in rows:
             check_group_count(state, row.user, self._limits)
         return decision
