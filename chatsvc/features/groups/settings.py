@@ -66,10 +66,11 @@ class InviteLink(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class GroupSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The settings of a group, as they are persisted.
 
-    ``admins`` and ``moderators`` are in the order in which they became that.
+    ``admins`` and ``moderators`` are in the order in which they became that. A group without a
+    name has lost its row in a restore: its members can read and leave it.
     """
 
-    name: str
+    name: str = ""
     avatar: str = ""
     history: HistoryPolicy = HistoryPolicy.ALL
     join: JoinPolicy = JoinPolicy.INVITE

@@ -10,7 +10,7 @@ import pytest
 from chatsvc.core.errors import Conflict, Forbidden, LogUnavailable
 from chatsvc.core.limits import Limits
 from chatsvc.core.record import Record
-from chatsvc.core.state_rows import StateRow
+from chatsvc.core.state_rows import ChannelRow, StateRow
 from chatsvc.features.groups.service import GroupService
 from chatsvc.features.groups.settings import Role
 from chatsvc.log.deciding import Deciding
@@ -144,3 +144,17 @@ async def test_a_retry_of_a_creation_that_is_forgotten_everywhere_is_that_group(
     await groups.delete("a", past.channel)
     with pytest.raises(Forbidden):
         await groups.create("a", SETTINGS, ["b", "c"], KEY)
+
+
+async def test_a_group_that_lost_its_row_is_listed_and_can_be_left(
+    after: After, past: Past
+) -> None:
+    """A store without transactions may have the members of a batch alone."""
+    await after.adopt([row for row in past.rows if not isinstance(row, ChannelRow)])
+    page = after.groups.page("a", "", 10)
+    assert [(one.channel, one.member_count, one.settings.name) for one in page.groups] == [
+        (past.channel, 3, "")
+    ]
+    await after.service.members.remove(past.channel, "a", "a")
+    assert after.groups.page("a", "", 10).groups == []
+    assert after.groups.get("b", past.channel).member_count == 2
