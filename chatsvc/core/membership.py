@@ -74,6 +74,11 @@ def settings_key(channel: str) -> str:
     return f"s/{channel}"
 
 
+def groups_key(user: str) -> str:
+    """Return the key that records touch which begin a user's membership of a group."""
+    return f"g/{user}"
+
+
 def is_audience_of(channel: str, audience: tuple[str, ...]) -> bool:
     """Whether these are the people of a set, or the person of a channel of one's own."""
     if len(audience) == 1 and personal_channel(audience[0]) == channel:

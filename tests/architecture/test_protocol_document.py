@@ -20,8 +20,11 @@ from chatsvc.server.errors import STATUS, Problem
 from chatsvc.wire import close_codes, protocol
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text("utf-8")
-FEATURE_FRAMES: tuple[Any, ...] = tuple(
-    frame for feature in declared_features(Limits()) for frame in feature.frames if frame != Message
+FEATURES = declared_features(Limits())
+COMMANDS = [one for feature in FEATURES for one in feature.commands if one.request != protocol.Send]
+FEATURE_FRAMES: tuple[Any, ...] = (
+    *(frame for feature in FEATURES for frame in feature.frames if frame != Message),
+    *(answer for command in COMMANDS for answer in command.answers),
 )
 EXAMPLES: list[Any] = [
     json.loads(block) for block in re.findall(r"^```json\n(.*?)^```$", TEXT, re.M | re.S)
@@ -55,7 +58,10 @@ def documented_frames(title: str) -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("title", "structs"),
     [
-        ("From the client", get_args(protocol.ClientFrame)),
+        (
+            "From the client",
+            (*get_args(protocol.ClientFrame), *(command.request for command in COMMANDS)),
+        ),
         ("From the server", (*get_args(protocol.ServerFrame), *FEATURE_FRAMES)),
     ],
 )

@@ -149,8 +149,9 @@ class GroupBans:
         )
         keys = (roster_key(channel), member_key(channel, user))
         guarded = [member_key(channel, user), member_key(channel, view.me.user)]
+        guarded.append(settings_key(channel))
         if leads:
-            guarded += [roster_key(channel), settings_key(channel)]
+            guarded.append(roster_key(channel))
         return Decision(
             [msgspec.structs.replace(draft, touches=keys)], Guard(as_of, tuple(guarded))
         )

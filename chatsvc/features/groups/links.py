@@ -27,6 +27,7 @@ from chatsvc.features.groups.records import (
 )
 from chatsvc.features.groups.roster import (
     LARGE,
+    beginning_keys,
     check_group_count,
     group_full,
     present_member,
@@ -196,11 +197,11 @@ class GroupLinks:
             elif link is None or (0 <= link.uses_left <= len(new) and user not in new):
                 answers.append(no_such_link())
             elif known.count + len(new) >= self._limits.group_members and user not in new:
-                answers.append(group_full(self._limits))
+                answers.append(group_full(self._limits, "/code"))
             else:
                 try:
                     check_not_banned(state.member(channel, user))
-                    check_group_count(state, user, self._limits)
+                    check_group_count(state, user, self._limits, None)
                 except (Conflict, Forbidden) as exc:
                     answers.append(exc)
                 else:
@@ -218,7 +219,7 @@ class GroupLinks:
             settings=settings.with_link_used(link, len(new)) if link.uses_left > 0 else None,
             role=Role.MEMBER,
         )
-        keys = (roster_key(channel), *(member_key(channel, user) for user in new))
+        keys = beginning_keys(channel, new)
         guard = Guard(as_of, (*keys, settings_key(channel)))
         decision = Decision([msgspec.structs.replace(draft, touches=keys)], guard)
         return Merged(decision, answers)

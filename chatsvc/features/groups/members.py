@@ -22,6 +22,7 @@ from chatsvc.features.groups.records import MembershipChange, draft_membership, 
 from chatsvc.features.groups.roster import (
     LARGE,
     GroupView,
+    beginning_keys,
     check_group_count,
     group_full,
     not_a_member,
@@ -112,7 +113,8 @@ class GroupMembers:
             Conflict: the group is full, the user is in too many, or the last admin would go.
             Invalid: at ``/role``: too many have it.
         """
-        if role is not None:
+        begins = present_member(self._state, channel, user) is None and role is Role.MEMBER
+        if role is not None and not begins:
             return await self._set_role(channel, actor, user, role)
         joins = actor == user
 
@@ -156,7 +158,7 @@ class GroupMembers:
             audience=tuple(sorted(named)) if known.count > LARGE else (),
             role=Role.MEMBER,
         )
-        keys = (roster_key(channel), *(member_key(channel, user) for user in new))
+        keys = beginning_keys(channel, new)
         guarded = (*keys, settings_key(channel), *(member_key(channel, one) for one in actors))
         return Merged(_decision(draft, keys, Guard(as_of, guarded)), answers)
 
@@ -194,15 +196,17 @@ class GroupMembers:
             as_of = self._log.tail.head
             view = view_of(self._state, channel, actor)
             member = present_member(self._state, channel, user)
+            if member is not None and view.settings.role_of(user) is role:
+                return MemberEntry(user, role, member.joined)
             if member is None and role is Role.MEMBER:
                 view.check_moderator()
-            elif member is not None and view.settings.role_of(user) is role:
-                return MemberEntry(user, role, member.joined)
-            else:
+            elif actor != user or role is not Role.MEMBER:  # everybody may step down
                 view.check_admin()
             if view.settings.admins == (user,):
                 raise Conflict("a group must have an admin", code="last_admin")
-            keys = (roster_key(channel), member_key(channel, user))
+            keys: tuple[str, ...] = (roster_key(channel), member_key(channel, user))
+            if member is None:
+                keys = beginning_keys(channel, [user])
             guard = Guard(as_of, (*keys, settings_key(channel), member_key(channel, actor)))
             return _decision(self._role_draft(view, member, user, role), keys, guard)
 
@@ -276,19 +280,21 @@ class GroupMembers:
             settings=view.settings.with_role(user, Role.MEMBER) if leads else None,
         )
         keys = (roster_key(channel), member_key(channel, user))
+        # By the settings: that the group goes on.
         guarded = [member_key(channel, user), member_key(channel, view.me.user)]
+        guarded.append(settings_key(channel))
         if leads:
-            guarded += [roster_key(channel), settings_key(channel)]
+            guarded.append(roster_key(channel))
         return _decision(draft, keys, Guard(as_of, tuple(guarded)))
 
     def _leave(self, view: GroupView, as_of: int) -> Decision:
         channel, me = view.channel, view.me
         rows, promoted = [_ended(me)], successor(self._state, view)
         own = member_key(channel, me.user)
-        keys, guarded, settings = [roster_key(channel), own], [own], None
+        keys, guarded, settings = [roster_key(channel), own], [own, settings_key(channel)], None
         if view.role is not Role.MEMBER:
             # What it depends on is who else leads the group.
-            guarded += [roster_key(channel), settings_key(channel)]
+            guarded.append(roster_key(channel))
             settings = view.settings.with_role(me.user, Role.MEMBER)
         if promoted is not None and settings is not None:
             settings = settings.with_role(promoted.user, Role.ADMIN)

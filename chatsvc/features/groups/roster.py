@@ -8,7 +8,13 @@ from typing import Final, NamedTuple
 from chatsvc.core.errors import Conflict, FieldError, Forbidden
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.limits import Limits
-from chatsvc.core.membership import GROUP_PREFIX, Member
+from chatsvc.core.membership import (
+    GROUP_PREFIX,
+    Member,
+    groups_key,
+    member_key,
+    roster_key,
+)
 from chatsvc.features.groups.settings import GroupSettings, Role, settings_of
 from chatsvc.log.state import LogState
 
@@ -119,8 +125,22 @@ def groups_of(state: LogState, user: str) -> list[str]:
     ]
 
 
-def check_group_count(state: LogState, user: str, limits: Limits) -> None:
+def beginning_keys(channel: str, users: Iterable[str]) -> tuple[str, ...]:
+    """Return the keys that a record touches which begins the memberships of users.
+
+    Who decides so goes by all of them: they have no other, and are in so many groups.
+    """
+    own = (key for user in users for key in (member_key(channel, user), groups_key(user)))
+    return (roster_key(channel), *own)
+
+
+def check_group_count(
+    state: LogState, user: str, limits: Limits, pointer: str | None = "/user"
+) -> None:
     """Check that a user may become a member of one more group.
+
+    Args:
+        pointer: the field that names the user; ``None``: it is the caller.
 
     Raises:
         Conflict: the user is in as many as may be.
@@ -128,14 +148,15 @@ def check_group_count(state: LogState, user: str, limits: Limits) -> None:
     maximum = limits.groups_per_user
     if len(groups_of(state, user)) >= maximum:
         code, detail = "too_many_groups", f"a user must be in at most {maximum} groups"
-        error = FieldError("/user", code, detail, maximum)
-        raise Conflict(detail, code=code, field_errors=(error,))
+        errors = () if pointer is None else (FieldError(pointer, code, detail, maximum),)
+        raise Conflict(detail, code=code, field_errors=errors)
 
 
-def group_full(limits: Limits) -> Conflict:
+def group_full(limits: Limits, pointer: str = "/user") -> Conflict:
     """Return the error of who would be one member too many."""
-    detail = f"a group must have at most {limits.group_members} members"
-    return Conflict(detail, code="group_full")
+    code, maximum = "group_full", limits.group_members
+    detail = f"a group must have at most {maximum} members"
+    return Conflict(detail, code=code, field_errors=(FieldError(pointer, code, detail, maximum),))
 
 
 def not_a_member() -> Forbidden:

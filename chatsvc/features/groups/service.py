@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -26,6 +26,7 @@ from chatsvc.core.record import Draft
 from chatsvc.features.groups.records import GroupChange, draft_group, new_member
 from chatsvc.features.groups.roster import (
     GroupView,
+    beginning_keys,
     check_group_count,
     group_full,
     groups_of,
@@ -154,24 +155,34 @@ class GroupService:
             members=rows,
             client_id=client_id,
         )
-        repeat = await self._repeats.find(draft)
-        is_repeat = repeat is not None
-        if repeat is None:
-            done = await self._deciding.decide_again(lambda: self._creation(draft, rows))
-            is_repeat = done is None or done[0].duplicate
-        return Created(view_of(self._log.state, channel, user), is_repeat)
+        if await self._repeats.find(draft) is None:
+            named = {one: f"/members/{index}" for index, one in enumerate(users)}
+            named.pop(user, None)
+            done = await self._deciding.decide_again(lambda: self._creation(draft, rows, named))
+            if done is not None and not done[0].duplicate:
+                # As it was made: somebody may have changed it again, or removed the caller.
+                made = done[0].id
+                view = GroupView(channel, len(rows), made, settings, rows[0].at(made))
+                return Created(view, False)
+        return Created(view_of(self._log.state, channel, user), True)
 
-    def _creation(self, draft: Draft, rows: Sequence[Member]) -> Decision | None:
-        """Return the decision; ``None`` where the group is there, and its client_id forgotten."""
+    def _creation(
+        self, draft: Draft, rows: Sequence[Member], pointers: Mapping[str, str]
+    ) -> Decision | None:
+        """Return the decision; ``None`` where the group is there, and its client_id forgotten.
+
+        Args:
+            pointers: by user, where the request names the other members.
+        """
         as_of, state, channel = self._log.tail.head, self._log.state, draft.channel
-        keys = (roster_key(channel), *(member_key(channel, row.user) for row in rows))
+        keys = beginning_keys(channel, [row.user for row in rows])
         decision = Decision([msgspec.structs.replace(draft, touches=keys)], Guard(as_of, keys))
         if draft.key is not None and self._log.uses_key(draft.key):
             return decision  # the log answers it
         if state.channel(channel) is not None:
             return None  # nobody else can have made its id
         for row in rows:
-            check_group_count(state, row.user, self._limits)
+            check_group_count(state, row.user, self._limits, pointers.get(row.user))
         return decision
 
     def _check_users(self, user: str, users: Sequence[str]) -> list[str]:
@@ -183,12 +194,13 @@ class GroupService:
             error = user_id_error(one, self._limits.user_id_characters)
             if error is not None:
                 raise Invalid.at(f"/members/{index}", *error)
-        others = [one for one in dict.fromkeys(users) if one != user]
+        # Sorted: a retry may name them in another order.
+        others = sorted({*users} - {user})
         if len(others) >= MAX_ROWS:
             detail = f"members must have at most {MAX_ROWS} entries, the caller included"
             raise Invalid.at("/members", "too_many", detail, MAX_ROWS)
         if len(others) >= self._limits.group_members:
-            raise group_full(self._limits)
+            raise group_full(self._limits, "/members")
         return others
 
     def get(self, user: str, channel: str) -> GroupView:
@@ -220,20 +232,25 @@ class GroupService:
         """
         patch.check()
 
+        view = view_of(self._log.state, channel, user)
+
         def decide() -> Decision | None:
+            nonlocal view
             as_of = self._log.tail.head
             view = view_of(self._log.state, channel, user)
             view.check_admin()
             settings = patch.applied_to(view.settings)
             if settings == view.settings:
                 return None
+            view = view._replace(settings=settings)
             draft = draft_group(
                 GroupChange.UPDATED, channel=channel, sender=user, settings=settings
             )
             return self._change(draft, as_of, (settings_key(channel),))
 
-        await self._deciding.decide_again(decide)
-        return view_of(self._log.state, channel, user)
+        done = await self._deciding.decide_again(decide)
+        # As it was changed: somebody may have changed it again, or removed the caller.
+        return view if done is None else view._replace(rev=done[0].id)
 
     async def delete(self, user: str, channel: str) -> int:
         """End a group and every membership; return the id of the record that did.

@@ -324,7 +324,7 @@ class LocalLog(MessageLog):
             size += lists_bytes(draft)
         if self.tail.backlog.total + size > self._fair_share.free_for_all:
             self._fair_share.check(draft.sender, size)
-        if not listed:
+        if not listed and not (channel[0] == "," and self.state.has_channel(channel)):
             self._new_conversations.begin(draft.sender, channel)
         return size
 

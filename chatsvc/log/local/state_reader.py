@@ -16,7 +16,7 @@ import structlog
 
 from chatsvc.core.errors import LogDamaged, LogUnavailable
 from chatsvc.core.filters import NO_FILTERS, Filters
-from chatsvc.core.membership import Channel, Interval, Member, interval_of
+from chatsvc.core.membership import Channel, Interval, Member, interval_of, is_member_channel
 from chatsvc.core.record import Record
 from chatsvc.core.sized_cache import SizedCache
 from chatsvc.core.state_rows import ChannelRow
@@ -174,6 +174,10 @@ class LocalState(LogState):
             self._channels.add(channel, found, 1 + len(found.state.settings) // _ENTRY_BYTES)
             return found
         return None
+
+    def has_channel(self, channel: str) -> bool:
+        """Whether this is a group or a room that has begun."""
+        return is_member_channel(channel) and self.channel_row(channel) is not None
 
     def members_page(self, channel: str, after: tuple[int, str], limit: int) -> MemberPage:
         known = self.channel(channel)
