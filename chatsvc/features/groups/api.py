@@ -6,13 +6,11 @@ from chatsvc.api import fields
 from chatsvc.api.access import USER, Caller
 from chatsvc.api.operation import Operation, Reply
 from chatsvc.core.errors import (
-    Busy,
     Conflict,
     Forbidden,
     Invalid,
     LogUnavailable,
     StoreUnavailable,
-    TooManyRequests,
 )
 from chatsvc.core.ids import format_id
 from chatsvc.core.limits import Limits
@@ -23,6 +21,7 @@ from chatsvc.features.groups.model import (
     HISTORY,
     JOIN,
     NAME,
+    WRITE_ERRORS,
     Done,
     Group,
     GroupFields,
@@ -36,7 +35,6 @@ from chatsvc.features.groups.roster import GroupView
 from chatsvc.features.groups.service import GroupPatch, GroupService, channel_of, id_of
 from chatsvc.features.groups.settings import GroupSettings
 
-_WRITING = (Forbidden, TooManyRequests, Busy, LogUnavailable)
 _LOCATION_DOC = {"Location": "Where the group can be read."}
 
 
@@ -85,7 +83,7 @@ def _create(service: GroupService, limits: Limits) -> Operation:
             201: _LOCATION_DOC,
             200: _LOCATION_DOC | {"Idempotent-Replayed": "`true`."},
         },
-        errors=(*_WRITING, Conflict, StoreUnavailable),
+        errors=(*WRITE_ERRORS, Conflict, StoreUnavailable),
         handler=handle,
         tag="groups",
         bounds=new_group_bounds(limits),
@@ -164,7 +162,7 @@ def _update(service: GroupService) -> Operation:
         request=GroupFields,
         path_fields=GroupPath,
         responses={200: ("The group as it is now.", Group)},
-        errors=_WRITING,
+        errors=WRITE_ERRORS,
         handler=handle,
         tag="groups",
         bounds={
@@ -195,7 +193,7 @@ def _delete(service: GroupService) -> Operation:
         access=USER,
         request=GroupPath,
         responses={200: ("It is deleted.", Done)},
-        errors=_WRITING,
+        errors=WRITE_ERRORS,
         handler=handle,
         tag="groups",
         bounds={"id": GROUP_ID},

@@ -9,11 +9,11 @@ import msgspec
 from chatsvc.api import fields
 from chatsvc.api.access import USER, Caller
 from chatsvc.api.operation import Operation, Reply
-from chatsvc.core.errors import Busy, Forbidden, LogUnavailable, StoreUnavailable
+from chatsvc.core.errors import Conflict, StoreUnavailable
 from chatsvc.core.limits import Limits
 from chatsvc.core.participants import check_user_id
 from chatsvc.features.groups.bans import FOR_GOOD, MAX_SECONDS, GroupBans
-from chatsvc.features.groups.model import EXAMPLE_ID, GROUP_ID, MemberPath
+from chatsvc.features.groups.model import EXAMPLE_ID, GROUP_ID, WRITE_ERRORS, MemberPath
 from chatsvc.features.groups.service import channel_of
 
 
@@ -64,7 +64,7 @@ def _ban(bans: GroupBans, limits: Limits) -> Operation:
         path_fields=MemberPath,
         body_optional=True,
         responses={200: ("The ban.", Ban)},
-        errors=(Forbidden, Busy, LogUnavailable, StoreUnavailable),
+        errors=(*WRITE_ERRORS, Conflict, StoreUnavailable),
         handler=handle,
         tag="groups",
         bounds={
@@ -91,7 +91,7 @@ def _unban(bans: GroupBans, limits: Limits) -> Operation:
         access=USER,
         request=MemberPath,
         responses={200: ("There is no ban.", Unbanned)},
-        errors=(Forbidden, Busy, LogUnavailable),
+        errors=WRITE_ERRORS,
         handler=handle,
         tag="groups",
         bounds={"id": GROUP_ID, "user": fields.user_id(limits)},

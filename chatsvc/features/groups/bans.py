@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from chatsvc.core.errors import Forbidden, Invalid, StoreUnavailable
+from chatsvc.core.errors import Conflict, Forbidden, Invalid, StoreUnavailable
 from chatsvc.core.ids import now_ms
 from chatsvc.core.membership import (
     MAX_ROWS,
@@ -67,12 +67,13 @@ class GroupBans:
         """Ban a user for a time, or for good; return the Unix ms at which the ban ends.
 
         Raises:
-            Invalid: a bound is exceeded, or the caller would be banned.
+            Invalid: a bound is exceeded.
+            Conflict: the caller would be banned.
             StoreUnavailable: earlier memberships cannot be read now.
         """
         _check_seconds(seconds)
         if actor == user:
-            raise Invalid.at("/user", "bad_value", "user must not be the caller")
+            raise Conflict("you must not ban yourself: leave the group", code="cannot_ban_self")
         until = FOR_GOOD if seconds is None else now_ms() + seconds * 1000
         view_of(self._log.state, channel, actor).check_moderator()  # before anything is read
         past = await self._past_of(user, channel)

@@ -15,6 +15,7 @@ ERROR_CODES: Final = (
         "The caller must be an admin or a moderator of the group.",
     ),
     ErrorCode("banned", 403, Action.NOTHING, "The user must not be banned from the group."),
+    ErrorCode("cannot_ban_self", 409, Action.NOTHING, "The user must be somebody else."),
     ErrorCode("group_full", 409, Action.NOTHING, "The group must have room for a member more."),
     ErrorCode(
         "last_admin", 409, Action.NOTHING, "The group must have an admin: make another one first."

@@ -9,10 +9,17 @@ import msgspec
 
 from chatsvc.api.access import USER, Caller
 from chatsvc.api.operation import Operation, Reply
-from chatsvc.core.errors import Busy, Conflict, Forbidden, LogUnavailable, NotFound
+from chatsvc.core.errors import Conflict, Forbidden, LogUnavailable, NotFound
 from chatsvc.features.groups.api import answer_of
 from chatsvc.features.groups.links import MAX_SECONDS, MAX_USES, GroupLinks, Terms, code_of
-from chatsvc.features.groups.model import EXAMPLE_ID, GROUP_ID, LINK_CODE, Group, GroupPath
+from chatsvc.features.groups.model import (
+    EXAMPLE_ID,
+    GROUP_ID,
+    LINK_CODE,
+    WRITE_ERRORS,
+    Group,
+    GroupPath,
+)
 from chatsvc.features.groups.service import GroupService, channel_of
 from chatsvc.features.groups.settings import InviteLink
 
@@ -83,7 +90,7 @@ def _create(links: GroupLinks) -> Operation:
         path_fields=GroupPath,
         body_optional=True,
         responses={201: ("The link.", Link)},
-        errors=(Forbidden, Conflict, Busy, LogUnavailable),
+        errors=(*WRITE_ERRORS, Conflict),
         handler=handle,
         tag="groups",
         bounds={
@@ -132,7 +139,7 @@ def _revoke(links: GroupLinks) -> Operation:
         access=USER,
         request=LinkPath,
         responses={200: ("It is revoked.", Revoked)},
-        errors=(Forbidden, Busy, LogUnavailable),
+        errors=WRITE_ERRORS,
         handler=handle,
         tag="groups",
         bounds={"id": GROUP_ID, "code": LINK_CODE},
@@ -153,7 +160,7 @@ def _join(links: GroupLinks, service: GroupService) -> Operation:
         access=USER,
         request=JoinRequest,
         responses={200: ("The group, of which the caller is a member now.", Group)},
-        errors=(Forbidden, NotFound, Conflict, Busy, LogUnavailable),
+        errors=(*WRITE_ERRORS, NotFound, Conflict),
         handler=handle,
         tag="groups",
         bounds={"code": LINK_CODE},

@@ -6,12 +6,10 @@ from chatsvc.api import fields
 from chatsvc.api.access import USER, Caller
 from chatsvc.api.operation import Operation, Reply
 from chatsvc.core.errors import (
-    Busy,
     Conflict,
     Forbidden,
     Invalid,
     LogUnavailable,
-    TooManyRequests,
 )
 from chatsvc.core.ids import format_id, parse_id
 from chatsvc.core.limits import Limits
@@ -21,6 +19,7 @@ from chatsvc.features.groups.model import (
     EXAMPLE_ID,
     GROUP_ID,
     MEMBERS_AFTER,
+    WRITE_ERRORS,
     Done,
     GroupMember,
     MemberFields,
@@ -30,7 +29,6 @@ from chatsvc.features.groups.model import (
 )
 from chatsvc.features.groups.service import channel_of
 
-_WRITING = (Forbidden, TooManyRequests, Busy, LogUnavailable)
 _FIRST = (0, "")
 
 
@@ -106,7 +104,7 @@ def _put(members: GroupMembers, limits: Limits) -> Operation:
         path_fields=MemberPath,
         body_optional=True,
         responses={200: ("The membership.", GroupMember)},
-        errors=(*_WRITING, Conflict),
+        errors=(*WRITE_ERRORS, Conflict),
         handler=handle,
         tag="groups",
         bounds={
@@ -137,7 +135,7 @@ def _remove(members: GroupMembers, limits: Limits) -> Operation:
         access=USER,
         request=MemberPath,
         responses={200: ("The membership has ended.", Done)},
-        errors=_WRITING,
+        errors=WRITE_ERRORS,
         handler=handle,
         tag="groups",
         bounds={"id": GROUP_ID, "user": fields.user_id(limits)},

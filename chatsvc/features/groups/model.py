@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from chatsvc.api import fields
+from chatsvc.core.errors import Busy, Forbidden, LogUnavailable, TooManyRequests
 from chatsvc.core.limits import Limits
 from chatsvc.core.membership import MAX_ROWS
 from chatsvc.features.groups.settings import (
@@ -16,6 +17,9 @@ from chatsvc.features.groups.settings import (
     JoinPolicy,
     Role,
 )
+
+WRITE_ERRORS: Final = (Forbidden, TooManyRequests, Busy, LogUnavailable)
+"""What every change of a group may raise."""
 
 EXAMPLE_ID: Final = "6f1c3d5e7a9b0c2d4e6f8091a2b3c4d5"
 RecordId = Annotated[str, msgspec.Meta(examples=["019aa5b1c2d30000"])]

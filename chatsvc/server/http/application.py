@@ -67,7 +67,8 @@ def build_application(
     if cors is not None:
         application[CORS] = cors
     origins = frozenset(options.cors_origins)
-    routes = [route(one, authenticator, limits, origins, around) for one in operations]
+    paths = sorted({one.path for one in operations})
+    routes = [route(one, authenticator, limits, origins, around, paths) for one in operations]
     application.add_routes(routes)
     direct: dict[tuple[str, str], Handler] = {
         (one.method, one.path): partial(around, handler=one.handler)

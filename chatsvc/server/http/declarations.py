@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -23,9 +24,26 @@ def path_names(operation: Operation) -> tuple[str, ...]:
     return tuple(_VARIABLE.findall(operation.path))
 
 
-def routed_path(operation: Operation) -> str:
-    """Return the path for aiohttp's router, whose variable parts would not match braces."""
-    return _VARIABLE.sub(r"{\1:[^/]+}", operation.path)
+def routed_path(path: str, others: Iterable[str] = ()) -> str:
+    """Return a path for aiohttp's router, whose variable parts would not match braces.
+
+    Args:
+        path: as it is declared.
+        others: the paths of all operations. A part that one of them names is not a value of a
+            variable part there: ``/groups/join`` is no group, whatever its methods are.
+    """
+    parts = path.split("/")
+    routed = []
+    for at, part in enumerate(parts):
+        words = [
+            re.escape(other[at])
+            for other in (one.split("/") for one in others)
+            if len(other) == len(parts) and not _VARIABLE.search(other[at])
+            if other[:at] == parts[:at] and other[at + 1 :] == parts[at + 1 :]
+        ]
+        excluded = f"(?!(?:{'|'.join(sorted(words))})(?:/|$))" if words else ""
+        routed.append(_VARIABLE.sub(rf"{{\1:{excluded}[^/]+}}", part))
+    return "/".join(routed)
 
 
 def check_declaration(operation: Operation) -> None:

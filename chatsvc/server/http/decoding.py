@@ -198,7 +198,8 @@ def body_decoder(kind: type[msgspec.Struct]) -> Callable[[bytes], Any]:
         try:
             return decode(body)
         except msgspec.ValidationError as exc:
-            raise invalid_from_msgspec(exc) from None
+            if "got `float`" not in str(exc):
+                raise invalid_from_msgspec(exc) from None
         except msgspec.DecodeError as exc:
             check_surrogates(body)
             text = str(exc) if body else "it is empty"
@@ -207,8 +208,32 @@ def body_decoder(kind: type[msgspec.Struct]) -> Callable[[bytes], Any]:
             raise Malformed("the body must be UTF-8", code="not_utf8") from None
         except RecursionError:
             raise Malformed("the body must not nest so deep", code="malformed_json") from None
+        return _with_whole_numbers(body, kind)
 
     return read
+
+
+def _with_whole_numbers(body: bytes, kind: type[msgspec.Struct]) -> Any:
+    """Decode a body in which an integer may stand as ``10.0``.
+
+    To JSON Schema that is one (draft 2020-12, validation, §6.1.1); some languages write it so.
+    """
+    try:
+        return msgspec.convert(_whole(msgspec.json.decode(body)), kind)
+    except msgspec.ValidationError as exc:
+        raise invalid_from_msgspec(exc) from None
+    except RecursionError:
+        raise Malformed("the body must not nest so deep", code="malformed_json") from None
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _whole(one) for name, one in value.items()}
+    return value
 
 
 def parameter_decoder(operation: Operation) -> Callable[[web.Request], Any]:

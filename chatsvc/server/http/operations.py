@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import msgspec
 from aiohttp import HttpVersion11, web
@@ -42,12 +42,14 @@ def route(
     limits: Limits,
     origins: frozenset[str],
     middleware: Middleware,
+    paths: Collection[str] = (),
 ) -> web.RouteDef:
     """Return the route of an operation.
 
     Args:
         middleware: that of the application, for what is refused before it.
         origins: their pages may call operations that are ``own_pages_only``.
+        paths: of all operations.
 
     Raises:
         ValueError: its declaration contradicts itself.
@@ -55,7 +57,7 @@ def route(
     check_declaration(operation)
     return web.route(
         operation.method,
-        routed_path(operation),
+        routed_path(operation.path, paths),
         handler(operation, authenticator, limits, origins),
         name=operation.name,
         expect_handler=_expect(_max_bytes(operation, limits), middleware),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from yarl import URL
 from chatsvc.api.access import USER
 from chatsvc.api.feature import Feature
 from chatsvc.api.operation import Operation, Reply
+from chatsvc.server.http.declarations import routed_path
 from tests.unit.support.http_service import Answer, Client
 from tests.unit.support.problems import check_problem
 from tests.unit.support.streams import serving
@@ -101,3 +103,13 @@ async def test_a_name_is_one_part_that_is_not_empty(client: Client, path: str) -
 async def test_a_name_of_the_path_is_no_parameter_of_the_query(client: Client) -> None:
     problem = check_problem(await get(client, "/api/names/a/of/b?user=c"), 422, "unknown_field")
     assert problem["errors"][0]["pointer"] == "/user"
+
+
+def test_what_another_path_names_is_no_value_of_a_variable_part() -> None:
+    paths = ["/a/{id}", "/a/join", "/a/{id}/b", "/a/join/c", "/x/list", "/a/{id}/{b}"]
+    pattern = re.compile(re.sub(r"\{(\w+):(.*?)\}", r"(?P<\1>\2)", routed_path("/a/{id}", paths)))
+    assert pattern.fullmatch("/a/join") is None
+    for name in ("joins", "join.", "list", "a%2Fb"):
+        assert pattern.fullmatch(f"/a/{name}") is not None
+    assert routed_path("/a/{id}/b", paths) == "/a/{id:[^/]+}/b"
+    assert routed_path("/a/{id}/{b}", paths) == "/a/{id:[^/]+}/{b:(?!(?:b)(?:/|$))[^/]+}"
