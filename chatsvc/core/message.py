@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from chatsvc.core.errors import Invalid
 from chatsvc.core.kinds import Kind, Kinds
 from chatsvc.core.record import Draft
+
+if TYPE_CHECKING:  # whose defaults are the bounds below
+    from chatsvc.core.limits import Limits
 
 MAX_CONTENT: Final = 16_000
 MAX_METADATA_BYTES: Final = 4096
@@ -122,6 +125,29 @@ def check_device(device: str, pointer: str = "/device") -> None:
             f"device must be 1 to {MAX_DEVICE} letters, digits, '_' or '-'",
             MAX_DEVICE,
         )
+
+
+class MessageRules:
+    """What every message must be like, whoever it is for: within the bounds of requests."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._max_content = limits.content_characters
+        self._max_bytes = limits.metadata_bytes
+        self._max_depth = limits.metadata_depth
+
+    def check(
+        self, content: str, client_id: str | None, metadata: Mapping[str, Any] | None
+    ) -> None:
+        """Check what a message holds.
+
+        Raises:
+            Invalid: the first thing that is wrong, with its pointer.
+        """
+        check_content(content, max_length=self._max_content)
+        if client_id is not None:
+            check_client_id(client_id)
+        if metadata is not None:
+            check_metadata(metadata, max_bytes=self._max_bytes, max_depth=self._max_depth)
 
 
 def draft_message(

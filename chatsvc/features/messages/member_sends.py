@@ -14,9 +14,8 @@ from chatsvc.core.errors import FieldError, Forbidden
 from chatsvc.core.ids import now_ms
 from chatsvc.core.limits import Limits
 from chatsvc.core.membership import member_key, settings_key
-from chatsvc.core.message import draft_message
+from chatsvc.core.message import MessageRules, draft_message
 from chatsvc.core.record import Draft
-from chatsvc.features.messages.rules import MessageRules
 from chatsvc.log.base import Appended, MessageLog, repeat_of
 from chatsvc.log.deciding import Deciding, Decision
 from chatsvc.log.guards import Guard

@@ -11,11 +11,10 @@ from typing import Any, Final, Protocol
 
 from chatsvc.core.errors import FieldError, Forbidden
 from chatsvc.core.limits import Limits
-from chatsvc.core.message import draft_message
+from chatsvc.core.message import MessageRules, draft_message
 from chatsvc.core.participants import channel_key, normalize_participants
 from chatsvc.core.record import Draft
 from chatsvc.core.sized_cache import SizedCache
-from chatsvc.features.messages.rules import MessageRules
 from chatsvc.log.base import Appended, LogAppender, repeat_of
 from chatsvc.storage.history.repeats import ClientIds, forgotten_use
 
