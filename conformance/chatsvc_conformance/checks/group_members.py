@@ -35,7 +35,11 @@ async def members(context: Context) -> None:
     (await group.call("GET", bob, "/members", after="0" * 16)).problem(422)
 
 
-@check("groups.moderators", "Roles", "| add members | yes | yes | no |")
+@check(
+    "groups.moderators",
+    "Roles",
+    "| remove and ban members | anybody | those with the role `member` | no |",
+)
 async def moderators(context: Context) -> None:
     alice, bob, carol = await context.users(3)
     group, dave = await create(context, alice, bob.id, carol.id), fresh_name()
@@ -51,7 +55,7 @@ async def moderators(context: Context) -> None:
     same(await group.roles(alice), roles, "the members")
 
 
-@check("groups.admins", "Roles", "| give and take roles | yes | no | no |")
+@check("groups.admins", "Roles", "| give and take roles | yes | no, but for stepping down | no |")
 async def admins(context: Context) -> None:
     alice, bob, carol = await context.users(3)
     group = await create(context, alice, bob.id, carol.id)
