@@ -59,6 +59,25 @@ class Group:
         """End a membership."""
         return await self.call("DELETE", user, f"/members/{quote(member, safe='')}")
 
+    async def link(self, user: User, **terms: int) -> dict[str, Any]:
+        """A new invite link."""
+        link: dict[str, Any] = (await self.call("POST", user, "/links", terms or None)).expect(201)
+        return link
+
+    async def links(self, user: User) -> list[Any]:
+        """The invite links that can be used."""
+        links: list[Any] = (await self.call("GET", user, "/links")).expect(200)["links"]
+        return links
+
+    async def use(self, user: User, code: str) -> Answer:
+        """Join by the code of an invite link, of whichever group."""
+        path, body = "/api/groups/join", {"code": code}
+        return await self._context.api.call("POST", path, token=user.token, json=body)
+
+    async def ban(self, user: User, other: str, **terms: int) -> Answer:
+        """Ban a user."""
+        return await self.call("PUT", user, f"/bans/{quote(other, safe='')}", terms or None)
+
     async def roles(self, user: User) -> dict[str, str]:
         """Every member with the role; of a group of up to 100."""
         page = (await self.call("GET", user, "/members", limit="100")).expect(200)

@@ -290,15 +290,56 @@ BROKEN: Final[dict[str, Broken]] = {
             "groups.former-member",
             "groups.moderators",
             "groups.admins",
+            "groups.link-leaders",
+            "groups.banned",
+            "groups.ban-of-others",
+            "groups.ban-of-leaders",
+            "groups.ban-pages",
         ),
     ),
     "groups-need-no-admin": Broken(http.changed_status(409, 200), ("groups.last-admin",)),
     "each-removal-is-another": Broken(Fault(response=groups.another_record), ("groups.repeats",)),
     "groups-show-everything": Broken(
-        Fault(response=groups.history_for_everybody), ("groups.former-member", "groups.history")
+        Fault(response=groups.history_for_everybody),
+        ("groups.former-member", "groups.history", "groups.ban-pages", "groups.ban-ended"),
     ),
     "groups-replay-what-came-later": Broken(
-        Fault(frame=groups.later_replayed), ("groups.replay", "groups.removed")
+        Fault(frame=groups.later_replayed),
+        ("groups.replay", "groups.removed", "groups.ban-replay", "groups.ban-frames"),
+    ),
+    "codes-lead-nowhere": Broken(
+        http.at_the_door("code", groups.links_of_nobody), ("groups.link", "groups.link-revoked")
+    ),
+    "links-are-for-any-number": Broken(
+        http.at_the_door("max_uses", http.without("max_uses")),
+        ("groups.link-uses", "groups.link-unusable"),
+    ),
+    "links-and-bans-have-no-end": Broken(
+        http.at_the_door("expires_in", http.without("expires_in")),
+        ("groups.link-expires", "groups.ban-expires"),
+    ),
+    "links-are-never-revoked": Broken(
+        Fault(request=groups.links_for_ever), ("groups.link-revoked", "groups.link-leaders")
+    ),
+    "links-are-told-apart": Broken(
+        Fault(response=groups.links_told_apart), ("groups.link-unusable",)
+    ),
+    "codes-are-no-secret": Broken(
+        Fault(response=groups.codes_for_everybody), ("groups.link-secret",)
+    ),
+    "bans-are-told-everybody": Broken(
+        Fault(response=groups.bans_for_everybody), ("groups.ban-of-others",)
+    ),
+    "bans-are-never-ended": Broken(Fault(request=groups.bans_for_ever), ("groups.ban-ended",)),
+    "joins-name-no-group": Broken(
+        socket.changed_frames("joined", http.without("channel")), ("groups.socket-join",)
+    ),
+    "leaving-is-another-record": Broken(
+        socket.changed_frames("left", lambda told: told | {"id": groups.GROUPS}),
+        ("groups.socket-leave",),
+    ),
+    "refusals-have-no-ref": Broken(
+        socket.changed_frames("error", http.without("ref")), ("groups.socket-refused",)
     ),
     "removals-are-not-told": Broken(
         Fault(frame=groups.unsaid_ends), ("groups.removed", "groups.frames", "groups.replay")

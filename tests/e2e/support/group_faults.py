@@ -64,7 +64,7 @@ def history_for_everybody(proxy: Proxy, request: Message, answer: Message) -> No
 
 def later_replayed(link: Link, told: Frame) -> list[Frame]:
     """What follows the end of a membership is replayed, too."""
-    if told.get("change") != "removed":
+    if told.get("change") not in ("removed", "banned"):
         return [told]
     later = {**told, "type": "message", "id": told["id"][:-1] + "1", "content": "after"}
     return [told, later]
@@ -73,6 +73,50 @@ def later_replayed(link: Link, told: Frame) -> list[Frame]:
 def unsaid_ends(link: Link, told: Frame) -> list[Frame]:
     """Who is removed is not told."""
     return [] if told.get("change") in ("removed", "left") else [told]
+
+
+def links_for_ever(message: Message) -> None:
+    """A revocation is answered as a list: the link stays."""
+    if message.start.startswith(f"DELETE {GROUPS}/") and "/links/" in message.path:
+        message.start = message.start.replace("DELETE", "GET", 1)
+        message.target = message.path.partition("/links/")[0] + "/links"
+
+
+def bans_for_ever(message: Message) -> None:
+    """The end of a ban is answered as its beginning: the ban stays."""
+    if message.start.startswith(f"DELETE {GROUPS}/") and "/bans/" in message.path:
+        message.start = message.start.replace("DELETE", "PUT", 1)
+
+
+def links_of_nobody(body: Any) -> Any:
+    return body | {"code": _UNKNOWN * 2}
+
+
+def links_told_apart(proxy: Proxy, request: Message, answer: Message) -> None:
+    """Why a code cannot be used is told."""
+    codes: set[str] = proxy.memory.setdefault("codes", set())
+    if request.path.endswith("/links") and answer.status == 201:
+        codes.add(answer.json["code"])
+    elif (
+        answer.status == 404 and request.path == f"{GROUPS}/join" and request.json["code"] in codes
+    ):
+        answer.json = answer.json | {"detail": "the link must not be used up or revoked"}
+
+
+def codes_for_everybody(proxy: Proxy, request: Message, answer: Message) -> None:
+    """Whoever is connected is told a new link with its code."""
+    if request.path.endswith("/links") and answer.status == 201:
+        told = {"type": "group", "change": "links", "code": answer.json["code"]}
+        for link in proxy.links:
+            link.say(told | {"channel": f",g:{request.path.split('/')[3]}"})
+
+
+def bans_for_everybody(proxy: Proxy, request: Message, answer: Message) -> None:
+    """Whoever is connected hears who was banned."""
+    if request.start.startswith(f"PUT {GROUPS}/") and "/bans/" in request.path:
+        told = {"type": "membership", "change": "banned"}
+        for link in proxy.links:
+            link.say(told | {"channel": f",g:{request.path.split('/')[3]}"})
 
 
 def memberships_for_everybody(proxy: Proxy, request: Message, answer: Message) -> None:
