@@ -57,7 +57,7 @@ def _ban(bans: GroupBans, limits: Limits) -> Operation:
         summary="Ban a user from a group",
         description=(
             "For admins, and for moderators where the user does not lead. A membership ends, the "
-            "user cannot become a member, and pages show the user nothing of the group."
+            "user cannot become a member, and reads no message of the group any more."
         ),
         access=USER,
         request=BanFields,

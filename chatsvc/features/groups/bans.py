@@ -1,4 +1,4 @@
-"""Bans: whose membership is ended, who cannot become a member, and reads nothing any more.
+"""Bans: whose membership is ended, who cannot become a member, and reads no message any more.
 
 A ban stands in the row of the membership, or in a row without one. A membership that has ended
 shows its user what was sent while it lasted; those of who is banned are cut to their beginning, and

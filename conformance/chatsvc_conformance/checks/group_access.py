@@ -189,7 +189,7 @@ async def ban_of_leaders(context: Context) -> None:
     same(await group.roles(alice), {alice.id: "admin", bob.id: "moderator"}, "the members")
 
 
-@check("groups.ban-pages", _BANS, "**Who is banned reads nothing of the group any more**")
+@check("groups.ban-pages", _BANS, "**Who is banned reads no message of the group any more**")
 async def ban_pages(context: Context) -> None:
     alice, bob = await context.users(2)
     group = await create(context, alice, bob.id)
