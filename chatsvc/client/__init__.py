@@ -74,14 +74,15 @@ from chatsvc.client.events import (
     Sent,
     StoredUpTo,
 )
-from chatsvc.client.groups import (
-    ClientGroups,
+from chatsvc.client.group_answers import (
     Group,
-    GroupCalls,
+    GroupBan,
     GroupMember,
     GroupPage,
+    InviteLink,
     MemberPage,
 )
+from chatsvc.client.groups import ClientGroups, GroupCalls
 from chatsvc.client.http import ChatApi
 from chatsvc.client.policy import Backoff
 from chatsvc.client.tokens import Token
@@ -109,9 +110,11 @@ __all__ = [
     "Gap",
     "GaveUp",
     "Group",
+    "GroupBan",
     "GroupCalls",
     "GroupMember",
     "GroupPage",
+    "InviteLink",
     "Lost",
     "MemberPage",
     "Message",

@@ -2,76 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 import msgspec
 
-from chatsvc.client.answers import Answer, read_struct
-from chatsvc.client.arguments import check_client_id, path_segment, user_list
-from chatsvc.client.decoding import TolerantDecoder
+from chatsvc.client.answers import read_struct
+from chatsvc.client.arguments import check_client_id, user_list
+from chatsvc.client.group_answers import (
+    Group,
+    GroupMember,
+    GroupPage,
+    MemberPage,
+    known,
+    read_done,
+    read_group,
+    read_groups,
+    read_member,
+    read_members,
+)
+from chatsvc.client.group_entry import Call, EntryCalls, group_path
 from chatsvc.wire.protocol import Hello
-
-_T = TypeVar("_T", bound=msgspec.Struct)
-
-
-class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """A group, as the caller has it.
-
-    ``channel`` is its conversation: what is sent there goes to all members. ``role`` is the
-    caller's: ``admin``, ``moderator`` or ``member``. ``history`` is what a new member may read
-    (``all`` or ``from_join``), ``join`` who becomes one (``invite`` or ``open``). ``rev`` is the
-    id of the record that changed it last. A newer server may have other words.
-    """
-
-    id: str
-    channel: str
-    name: str = ""
-    avatar: str = ""
-    history: str = ""
-    join: str = ""
-    member_count: int = 0
-    role: str = ""
-    rev: str = ""
-
-
-class GroupMember(msgspec.Struct, frozen=True, kw_only=True):
-    """A member; ``joined`` is the id of the record that began the membership."""
-
-    user: str
-    role: str = ""
-    joined: str = ""
-
-
-class GroupPage(NamedTuple):
-    """Groups of the caller's, in the order of their ids.
-
-    ``after`` asks for the next page; ``None``: these are the last.
-    """
-
-    groups: list[Group]
-    after: str | None
-
-
-class MemberPage(NamedTuple):
-    """Members, in the order in which they joined; ``after`` as in :class:`GroupPage`."""
-
-    members: list[GroupMember]
-    after: str | None
-
-
-class _Groups(msgspec.Struct):
-    groups: list[msgspec.Raw]
-    after: str | None = None
-
-
-class _Members(msgspec.Struct):
-    members: list[msgspec.Raw]
-    after: str | None = None
-
-
-class _Done(msgspec.Struct):
-    id: str | None = None
 
 
 class _New(msgspec.Struct, omit_defaults=True):
@@ -83,33 +34,13 @@ class _New(msgspec.Struct, omit_defaults=True):
     join: str | None = None
 
 
-_read_group: Final = TolerantDecoder(Group)
-_read_groups: Final = TolerantDecoder(_Groups)
-_read_member: Final = TolerantDecoder(GroupMember)
-_read_members: Final = TolerantDecoder(_Members)
-_read_done: Final = TolerantDecoder(_Done)
-
-
-class Call(Protocol):
-    """Makes a request, again where that can help."""
-
-    async def __call__(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str | None] | None = None,
-        body: object = None,
-    ) -> Answer:
-        """Return the answer, which is a success."""
-
-
-class GroupCalls:
+class GroupCalls(EntryCalls):
     """What the caller does with groups: ``api.groups``.
 
     Each call is tried again as those of :class:`~chatsvc.client.http.ChatApi` are, and raises
     what they raise. A repeat changes nothing, unless others changed the same since: then the
-    later of the two stands. An :class:`~chatsvc.client.errors.ApiError` has the code
+    later of the two stands. The exception is :meth:`create_link`, which is tried again only
+    where no link was made. An :class:`~chatsvc.client.errors.ApiError` has the code
     ``not_a_member`` where the caller is not in the group, or there is none.
 
     ::
@@ -117,6 +48,7 @@ class GroupCalls:
         group = await api.groups.create("Readers", ["bob"])
         await api.groups.put(group.id, "carol", role="moderator")
         await api.post(channel=group.channel, content="Hello, readers!")
+        link = await api.groups.create_link(group.id, expires_in=86_400)
 
     Args:
         call: makes the requests.
@@ -124,7 +56,7 @@ class GroupCalls:
     """
 
     def __init__(self, call: Call, mint: Callable[[], str]) -> None:
-        self._call = call
+        super().__init__(call)
         self._mint = mint
 
     async def create(
@@ -158,11 +90,11 @@ class GroupCalls:
         check_client_id(client_id)
         users = user_list(members, "members")
         new = _New(name, users, client_id or self._mint(), avatar, history, join)
-        return read_struct(await self._call("POST", "api/groups", body=new), _read_group)
+        return read_struct(await self._call("POST", "api/groups", body=new), read_group)
 
     async def get(self, group_id: str) -> Group:
         """Fetch a group that the caller is in."""
-        return read_struct(await self._call("GET", _path(group_id)), _read_group)
+        return read_struct(await self._call("GET", group_path(group_id)), read_group)
 
     async def page(self, *, limit: int = 100, after: str | None = None) -> GroupPage:
         """Fetch a page of the groups that the caller is in.
@@ -172,8 +104,8 @@ class GroupCalls:
             after: that of the page before.
         """
         query = {"limit": str(limit), "after": after}
-        page = read_struct(await self._call("GET", "api/groups", query=query), _read_groups)
-        return GroupPage(_known(page.groups, _read_group), page.after)
+        page = read_struct(await self._call("GET", "api/groups", query=query), read_groups)
+        return GroupPage(known(page.groups, read_group), page.after)
 
     async def update(
         self,
@@ -187,14 +119,14 @@ class GroupCalls:
         """Change what an admin may change of a group; what is left out stays as it is."""
         given = {"name": name, "avatar": avatar, "history": history, "join": join}
         body = {key: value for key, value in given.items() if value is not None}
-        return read_struct(await self._call("PATCH", _path(group_id), body=body), _read_group)
+        return read_struct(await self._call("PATCH", group_path(group_id), body=body), read_group)
 
     async def delete(self, group_id: str) -> str | None:
         """Delete a group, as an admin; return the id of the record that did it.
 
         Who was a member goes on reading what was sent until then.
         """
-        return read_struct(await self._call("DELETE", _path(group_id)), _read_done).id
+        return read_struct(await self._call("DELETE", group_path(group_id)), read_done).id
 
     async def members(
         self, group_id: str, *, limit: int = 100, after: str | None = None
@@ -207,19 +139,21 @@ class GroupCalls:
             after: that of the page before.
         """
         query = {"limit": str(limit), "after": after}
-        answer = await self._call("GET", _path(group_id, "members"), query=query)
-        page = read_struct(answer, _read_members)
-        return MemberPage(_known(page.members, _read_member), page.after)
+        answer = await self._call("GET", group_path(group_id, "members"), query=query)
+        page = read_struct(answer, read_members)
+        return MemberPage(known(page.members, read_member), page.after)
 
     async def put(self, group_id: str, user: str, role: str | None = None) -> GroupMember:
         """Let a user be a member, with a role if one is given; return the membership.
 
-        Without ``role``, who is a member already keeps the one that there is. In a group with
-        ``join="open"`` everybody may so add themselves.
+        Without ``role``, who is a member already keeps the one that there is.
+
+        An open group (``join="open"``) is joined so: by ``put`` with one's own user id, and
+        without ``role``. By a code one joins with :meth:`join`.
         """
         body = None if role is None else {"role": role}
-        answer = await self._call("PUT", _path(group_id, "members", user), body=body)
-        return read_struct(answer, _read_member)
+        answer = await self._call("PUT", group_path(group_id, "members", user), body=body)
+        return read_struct(answer, read_member)
 
     async def remove(self, group_id: str, user: str) -> str | None:
         """End a membership; return the id of the record that did it, if it is known.
@@ -227,8 +161,8 @@ class GroupCalls:
         To remove oneself is to leave. When the last admin leaves, the server makes another
         member one.
         """
-        answer = await self._call("DELETE", _path(group_id, "members", user))
-        return read_struct(answer, _read_done).id
+        answer = await self._call("DELETE", group_path(group_id, "members", user))
+        return read_struct(answer, read_done).id
 
 
 class Connection(Protocol):
@@ -266,21 +200,6 @@ class ClientGroups(GroupCalls):
         """
         hello = self._connection.hello or await self._connection.wait_connected()
         return await self.remove(group_id, hello.user)
-
-
-def _path(group_id: str, *names: str) -> str:
-    return "/".join(["api/groups", path_segment(group_id), *map(path_segment, names)])
-
-
-def _known(entries: Iterable[msgspec.Raw], decode: TolerantDecoder[_T]) -> list[_T]:
-    """Decode the entries of a page, without those in a form that is not known."""
-    found = []
-    for entry in entries:
-        try:
-            found.append(decode(bytes(entry)))
-        except msgspec.DecodeError:
-            continue  # of a newer server
-    return found
 
 
 def _check_strings(**values: Any) -> None:

@@ -39,6 +39,7 @@ from chatsvc.client.own_sends import OwnSends
 from chatsvc.client.policy import Backoff
 from chatsvc.client.server_clock import ServerClock
 from chatsvc.client.tokens import Token, TokenSource
+from chatsvc.client.undone import is_undone
 
 TRIES: Final = 3
 MAX_RETRY_AFTER: Final = 60.0
@@ -76,7 +77,8 @@ class ChatApi:
     Each is tried up to three times, after ``Retry-After`` or a jittered wait: on lost
     connections and on answers of 408, 425, 429 and 5xx. That is safe for :meth:`post` too:
     it carries a ``client_id``. Those of groups are in ``groups``
-    (:class:`~chatsvc.client.groups.GroupCalls`). Every call raises:
+    (:class:`~chatsvc.client.groups.GroupCalls`); one of them, ``create_link``, is tried again
+    only where it was certainly not carried out. Every call raises:
 
     - :class:`~chatsvc.client.errors.ApiError`: an answer that is not a success;
     - :class:`~chatsvc.client.errors.Unreachable`: no answer;
@@ -270,8 +272,9 @@ class ChatApi:
         *,
         query: Mapping[str, str | None] | None = None,
         body: object = None,
+        once: bool = False,
     ) -> Answer:
-        """Make a request, again where that can help."""
+        """Make a request, again where that can help; with ``once`` only if it was not done."""
         data = msgspec.json.encode(body) if body is not None else None
         params = {name: value for name, value in (query or {}).items() if value is not None}
         refreshed = False
@@ -299,7 +302,7 @@ class ChatApi:
                 retry_after = failure.retry_after
             failures += 1
             too_long = retry_after is not None and retry_after > MAX_RETRY_AFTER
-            if failures >= TRIES or too_long:
+            if failures >= TRIES or too_long or (once and not is_undone(failure)):
                 raise failure
             await asyncio.sleep(self._backoff.wait(failures - 1, self._draw(), retry_after))
 

@@ -103,6 +103,52 @@ async def test_pages_of_groups_and_members(url: str) -> None:
         assert [one.user for one in members] == ["alice"]
 
 
+async def test_groups_are_joined_by_links(client: Client) -> None:
+    async with client("alice") as alice, client("bob") as bob, client("carol") as carol:
+        group = await alice.groups.create("Readers")
+        once = await alice.groups.create_link(group.id, expires_in=3600, max_uses=1)
+        ever = await alice.groups.create_link(group.id)
+        assert (once.created_by, once.uses_left, ever.expires_at) == ("alice", 1, None)
+        assert once.expires_at is not None
+        assert await alice.groups.links(group.id) == [once, ever]
+        joined = await bob.groups.join(once.code)
+        assert (joined.id, joined.role, joined.member_count) == (group.id, "member", 2)
+        assert await bob.groups.join(once.code) == joined, "the link is used up, and bob is in"
+        with pytest.raises(ApiError, match="no_such_link"):
+            await carol.groups.join(once.code)
+        with pytest.raises(ApiError, match="not_a_moderator"):
+            await bob.groups.links(group.id)
+        assert await alice.groups.links(group.id) == [ever]
+        await alice.groups.revoke_link(group.id, ever.code)
+        await alice.groups.revoke_link(group.id, ever.code)
+        with pytest.raises(ApiError, match="no_such_link"):
+            await carol.groups.join(ever.code)
+        assert await alice.groups.links(group.id) == []
+        assert await story(alice, "joined") == ["created", "links", "links", "joined"]
+
+
+async def test_who_is_banned_comes_in_again_when_the_ban_is_over(client: Client) -> None:
+    async with client("alice") as alice, client("bob") as bob:
+        group = await alice.groups.create("Readers", ["bob"], join="open")
+        await bob.wait_connected()
+        assert (await alice.groups.ban(group.id, "bob", expires_in=3600)).expires_at is not None
+        ban = await alice.groups.ban(group.id, "bob")
+        assert (ban.user, ban.expires_at) == ("bob", None)
+        assert await alice.groups.ban(group.id, "bob") == ban
+        with pytest.raises(ApiError, match="banned"):
+            await bob.groups.put(group.id, "bob")
+        link = await alice.groups.create_link(group.id)
+        with pytest.raises(ApiError, match="banned"):
+            await bob.groups.join(link.code)
+        with pytest.raises(ApiError, match="not_a_member"):
+            await bob.groups.unban(group.id, "bob")
+        await alice.groups.unban(group.id, "bob")
+        await alice.groups.unban(group.id, "bob")
+        assert (await bob.groups.put(group.id, "bob")).role == "member"
+        expected = ["created", "banned", "banned", "links", "unbanned", "joined"]
+        assert await story(alice, "joined") == expected
+
+
 async def test_a_repeated_creation_is_one_group(url: str) -> None:
     async with ChatApi(url, token("alice")) as api:
         first = await api.groups.create("Readers", ["bob"], client_id="mine")
