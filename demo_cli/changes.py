@@ -47,6 +47,8 @@ def _of_group(change: Change, name: str) -> str:
             return f"{who} deleted {before}."
         case "updated" if now != before:
             return f"{who} renamed {before} to {now}."
+        case "links":
+            return f"{who} changed the invite links of {before}."
     return f"{who} changed {before}."
 
 
@@ -59,6 +61,10 @@ def _of_members(change: Change, name: str) -> str:
             return f"{users} joined {name}."
         case "removed":
             return f"{who} removed {users} from {name}."
+        case "banned":
+            return f"{who} banned {users} from {name}."
+        case "unbanned":
+            return f"{who} unbanned {users} from {name}."
         case "left":
             promoted = visible(_text(change, "promoted"))
             return f"{users} left {name}." + (f" {promoted} is an admin now." if promoted else "")

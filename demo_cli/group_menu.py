@@ -19,8 +19,12 @@ ENTRIES: Final = """\
 10. Add to a group
 11. Remove from a group
 12. Leave a group
-13. Rename a group"""
+13. Rename a group
+14. Join a group by its code
+15. Make an invite link"""
 LISTED: Final = 20
+_ENDINGS: Final = ("left", "removed", "banned", "unbanned")
+"""Changes after which the users that they name are no members."""
 
 
 class GroupMenu:
@@ -53,11 +57,13 @@ class GroupMenu:
         name = None if what == "created" else await places.name_of(channel)
         if renamed is not None:
             places.learn(channel, renamed)
-        if what == "deleted" or (what in ("left", "removed") and self._me in named_users(change)):
+        if what == "deleted" or (what in _ENDINGS and self._me in named_users(change)):
             places.leave(channel)
         else:
             places.received = Place(channel=channel)
         if change.sender == self._me:
+            if what == "links":
+                return  # the answer to the request names no record to know it by
             async with self._calling:
                 if change.id in self._own:
                     return
@@ -138,6 +144,25 @@ class GroupMenu:
             self._own.add(group.rev)
         self._places.enter(group)
         self._screen.note("Renamed.")
+
+    async def join(self) -> None:
+        """Join a group by the code of an invite link, and talk in it."""
+        code = (await self._lines.ask("Code: ")).strip()
+        if not code:
+            self._screen.note("Left as it was.")
+            return
+        async with self._calling:
+            group = await self._api.groups.join(code)
+            self._own.add(group.rev)
+        self._places.enter(group)
+        self._screen.note(f"You are in {visible(group.name)}.")
+
+    async def make_link(self) -> None:
+        """Create an invite link without an end, and print its code."""
+        group = await self._ask_group()
+        if group is not None:
+            link = await self._api.groups.create_link(group.id)
+            self._screen.note(f"Whoever has this code may join: {link.code}")
 
     async def _end(self, group: Group, user: str) -> None:
         async with self._calling:

@@ -117,6 +117,8 @@ class Menu:
             "11": self._groups.remove,
             "12": self._groups.leave,
             "13": self._groups.rename,
+            "14": self._groups.join,
+            "15": self._groups.make_link,
         }
         while self._failure is None:
             try:

@@ -37,7 +37,7 @@ class Seat:
         self._pane.type("PS1='$ '; clear", "Enter")
         self._pane.see(lambda lines: lines == ["$"])
         self.enter("make demo", sees="Enter your user ID:")
-        self.enter(user, sees="13. Rename a group")
+        self.enter(user, sees="15. Make an invite link")
         self.enter("1", sees=f"Connected as {user}.")
 
     @property

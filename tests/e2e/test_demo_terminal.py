@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def sit(service: Service) -> Iterator[Sit]:
         terminals.append(terminal)
         terminal.see("Enter your user ID:")
         terminal.type(user)
-        terminal.see("13. Rename a group")
+        terminal.see("15. Make an invite link")
         if connect:
             terminal.type("1")
             terminal.see(f"Connected as {user}.")
@@ -156,6 +157,20 @@ def test_a_group_of_three(sit: Sit) -> None:
     assert "alice created" not in alice.text
     assert "Between us" not in charlie.text
     assert bob.text.count("alice added charlie") == 1
+
+
+def test_a_group_is_joined_by_the_code_of_a_link(sit: Sit) -> None:
+    alice, bob = sit("alice"), sit("bob")
+    fill(alice, "9", ("Name:", "Readers"), ("Users:", ""), sees="Created.")
+    fill(alice, "15", ("Group (Readers):", ""), sees="Whoever has this code may join: ")
+    found = re.search(r"may join: ([0-9a-f]{64})\n", alice.text)
+    assert found is not None, alice.text
+    fill(bob, "14", ("Code:", found[1]), sees="You are in Readers.")
+    alice.see("bob joined Readers.\n")
+    fill(bob, "2", ("Participants (group Readers):", ""), ("Message:", "Hello!"), sees="Sent.")
+    alice.see("[Group: Readers]\nbob: Hello!\n")
+    assert "invite links" not in alice.text
+    assert "bob joined" not in bob.text
 
 
 def test_a_message_to_nobody_is_told_apart(sit: Sit) -> None:

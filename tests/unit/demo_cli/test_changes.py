@@ -31,6 +31,12 @@ def change(kind: str, sender: str = "alice", **fields: Any) -> Change:
         ({"change": "updated", "name": "Writers"}, "Readers", "alice renamed Readers to Writers."),
         ({"change": "updated", "name": "Readers"}, "Readers", "alice changed Readers."),
         ({"change": "updated", "name": "Readers"}, None, "alice changed Readers."),
+        (
+            {"change": "links", "name": "Readers"},
+            "Readers",
+            "alice changed the invite links of Readers.",
+        ),
+        ({"change": "links"}, None, "alice changed the invite links of a group."),
         ({"change": "deleted", "name": "Readers"}, "Readers", "alice deleted Readers."),
         ({"change": "of a newer server"}, None, "alice changed a group."),
     ],
@@ -45,6 +51,8 @@ def test_what_was_done_to_a_group(fields: dict[str, Any], name: str | None, line
         ({"change": "added", "users": ["bob", "carol"]}, "alice added bob, carol to Readers."),
         ({"change": "joined", "users": ["bob", "carol"]}, "bob, carol joined Readers."),
         ({"change": "removed", "users": ["bob"]}, "alice removed bob from Readers."),
+        ({"change": "banned", "users": ["bob"]}, "alice banned bob from Readers."),
+        ({"change": "unbanned", "users": ["bob"]}, "alice unbanned bob from Readers."),
         ({"change": "left", "users": ["alice"]}, "alice left Readers."),
         (
             {"change": "left", "users": ["alice"], "promoted": "bob"},

@@ -51,7 +51,7 @@ async def shown(server: ScriptedServer, *steps: Any) -> tuple[str, Person]:
     """What is printed after the menu, and who typed."""
     out, person = io.StringIO(), Person(*steps, "7")
     await sit(server, person, out)
-    return out.getvalue().partition("13. Rename a group\n")[2], person
+    return out.getvalue().partition("15. Make an invite link\n")[2], person
 
 
 async def test_a_group_is_created_and_talked_in(server: ScriptedServer) -> None:
@@ -152,6 +152,86 @@ async def test_nothing_is_asked_for_what_is_not_named(server: ScriptedServer) ->
         "There are none yet.\nName the group.\n"
         "Name at least one user.\nName at least one user.\nLeft as it was.\n"
     )
+
+
+async def test_a_link_is_made_and_a_group_is_joined_by_its_code(server: ScriptedServer) -> None:
+    server.answer(200, groups(group()))
+    server.answer(201, {"code": "5e" * 32, "created_by": "alice"})
+    server.answer(200, group("Writers", OTHER))
+    server.answer(404, {"code": "no_such_link", "detail": "the code must be that of a link"})
+    printed, person = await shown(
+        server, "15", "", "14", " c0de ", "2", "", "", "14", "x", "14", ""
+    )
+    assert await calls(server) == [
+        ("POST", f"/api/groups/{ID}/links", None),
+        ("POST", "/api/groups/join", {"code": "c0de"}),
+        ("POST", "/api/groups/join", {"code": "x"}),
+    ]
+    assert [one for one in person.prompts if one != "> "] == [
+        "Group (Readers): ", "Code: ", "Participants (group Writers): ", "Message: ",
+        "Code: ", "Code: ",
+    ]  # fmt: skip
+    assert printed == (
+        f"Whoever has this code may join: {'5e' * 32}\n"
+        "You are in Writers.\nNothing to send.\n"
+        "That did not work: the code must be that of a link (no_such_link)\nLeft as it was.\n"
+    )
+
+
+async def test_links_and_bans_are_told_and_links_of_ones_own_are_not(
+    server: ScriptedServer,
+) -> None:
+    out = io.StringIO()
+    told = {"channel": CHANNEL, "name": "Readers"}
+
+    async def receive() -> str:
+        peer = await greet(server)
+        await peer.say(change(1, "group", change="links", **told))
+        await peer.say(change(2, "group", sender="alice", change="links", **told))
+        for number, what, user in [
+            (3, "banned", "carol"), (4, "unbanned", "carol"), (5, "banned", "alice"),
+        ]:  # fmt: skip
+            ban = {"change": what, "users": [user], "channel": CHANNEL}
+            await peer.say(change(number, "membership", **ban))
+        await until(lambda: "banned alice" in out.getvalue())
+        return "2"
+
+    person = Person("1", receive, "", "7")
+    server.answer(200, group())
+    await sit(server, person, out)
+    assert out.getvalue().partition("Connected as alice.\n")[2] == (
+        "bob changed the invite links of Readers.\n"
+        "bob banned carol from Readers.\nbob unbanned carol from Readers.\n"
+        "bob banned alice from Readers.\nName at least one participant.\n"
+    )
+    assert "Participants: " in person.prompts, "who is banned talks there no longer"
+
+
+async def test_a_join_is_said_once(server: ScriptedServer) -> None:
+    out = io.StringIO()
+    record = change(
+        1, "membership", sender="alice", channel=CHANNEL, change="joined", users=["alice"]
+    )
+
+    async def join() -> str:
+        await greet(server)
+        return "14"
+
+    async def answer_late(_: Any) -> Any:
+        await server._all[-1].say(record)
+        elsewhere = {"change": "created", "name": "Writers", "channel": f",g:{OTHER}"}
+        await server._all[-1].say(change(2, "group", sender="alice", **elsewhere))
+        return web.json_response(group(rev=record["id"]))
+
+    async def wait() -> str:
+        await until(lambda: "Writers" in out.getvalue())
+        return "7"
+
+    server.answers.append(answer_late)
+    server.answer(200, group())
+    await sit(server, Person("1", join, "c0de", wait), out)
+    printed = out.getvalue().partition("Connected as alice.\n")[2]
+    assert sorted(printed.splitlines()) == ["You are in Readers.", "alice created Writers."]
 
 
 async def test_a_refusal_is_told(server: ScriptedServer) -> None:

@@ -73,7 +73,7 @@ async def test_a_message_to_nobody_is_told_apart(
     server.answer(403, {"code": "forbidden", "detail": "not for you"})
     out = io.StringIO()
     await sit(server, Person("2", typed, "hi", "7"), out)
-    assert out.getvalue().endswith(f"13. Rename a group\n{shown}")
+    assert out.getvalue().endswith(f"15. Make an invite link\n{shown}")
 
 
 def asked_for(server: ScriptedServer) -> list[str]:
