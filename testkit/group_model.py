@@ -61,6 +61,8 @@ class GroupModel:
     def refusal(self, op: Op) -> str:
         """The code with which a request is refused here; empty: it is not."""
         actor, user = op.actor, op.user or op.actor
+        if op.what == "role" and op.value == "member" and user not in self.members:
+            op = op._replace(what="join" if actor == user else "add")
         if op.what == "create":
             return "not_a_member" if self.exists and actor not in self.present else ""
         if self.is_deleted or not self.exists:
@@ -84,7 +86,7 @@ class GroupModel:
             leads = user in self.members and self.role_of(user) != "member"
             return "not_an_admin" if leads and role != "admin" else ""
         if op.what == "role":
-            return self._role_refusal(role, user, op.value)
+            return self._role_refusal(op)
         return "not_an_admin" if op.what in ("patch", "delete") and role != "admin" else ""
 
     @property
@@ -95,13 +97,13 @@ class GroupModel:
     def _full(self) -> str:
         return "group_full" if len(self.members) >= self.capacity else ""
 
-    def _role_refusal(self, of_actor: str, user: str, role: str) -> str:
+    def _role_refusal(self, op: Op) -> str:
+        user = op.user
         is_member = user in self.members
-        if not is_member and role == "member":
-            return "not_a_moderator" if of_actor == "member" else self._full()
-        if is_member and self.role_of(user) == role:
+        if is_member and self.role_of(user) == op.value:
             return ""
-        if of_actor != "admin":
+        steps_down = op.actor == user and op.value == "member"
+        if self.role_of(op.actor) != "admin" and not steps_down:
             return "not_an_admin"
         if self.admins == [user]:
             return "last_admin"
@@ -172,12 +174,12 @@ class GroupModel:
     def _removed(self, sender: str, frame: dict[str, Any], _: int) -> None:
         (user,) = frame["users"]
         assert user != sender
-        if not self.is_deleted:  # one that was decided before the group ended may end after it
-            self._permit("kick", sender, user)
+        self._permit("kick", sender, user)
         self._end(user)
 
     def _left(self, sender: str, frame: dict[str, Any], _: int) -> None:
         assert frame["users"] == [sender]
+        assert not self.is_deleted, "no membership is changed once the group has ended"
         promoted = self.senior(sender) if self.admins == [sender] else ""
         assert frame.get("promoted", "") == promoted, f"{promoted!r} is the senior"
         self._end(sender)

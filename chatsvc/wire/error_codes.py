@@ -70,16 +70,16 @@ ERROR_CODES: Final[tuple[ErrorCode, ...]] = (
     ErrorCode("forbidden", 403, _NOTHING, "The token is valid, but does not permit this."),
     ErrorCode("foreign_page", 403, _NOTHING, "A page of another origin must not request this."),
     ErrorCode(
-        "not_a_participant",
-        403,
-        _NOTHING,
-        "The caller must be a participant; unknown conversations get the same answer.",
-    ),
-    ErrorCode(
         "not_a_member",
         403,
         _NOTHING,
         "The caller must be a member of the group; unknown groups get the same answer.",
+    ),
+    ErrorCode(
+        "not_a_participant",
+        403,
+        _NOTHING,
+        "The caller must be a participant; unknown conversations get the same answer.",
     ),
     ErrorCode("not_local", 403, _NOTHING, "The request must come from the server's own machine."),
     ErrorCode("not_found", 404, _NOTHING, "There is no such path, or no such message of yours."),
