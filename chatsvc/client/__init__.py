@@ -77,6 +77,7 @@ from chatsvc.client.events import (
 from chatsvc.client.group_answers import (
     Group,
     GroupBan,
+    GroupInvitation,
     GroupMember,
     GroupPage,
     InviteLink,
@@ -112,6 +113,7 @@ __all__ = [
     "Group",
     "GroupBan",
     "GroupCalls",
+    "GroupInvitation",
     "GroupMember",
     "GroupPage",
     "InviteLink",

@@ -77,6 +77,15 @@ class GroupBan(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: str | None = None
 
 
+class GroupInvitation(msgspec.Struct, frozen=True, kw_only=True):
+    """A group that the caller is invited to, by its id."""
+
+    id: str
+    channel: str
+    name: str = ""
+    avatar: str = ""
+
+
 class Groups(msgspec.Struct):
     """A page of groups, as it came."""
 
@@ -103,12 +112,20 @@ class Links(msgspec.Struct):
     links: list[msgspec.Raw]
 
 
+class Invitations(msgspec.Struct):
+    """The invitations of the caller, as they came."""
+
+    invitations: list[msgspec.Raw]
+
+
 read_group: Final = TolerantDecoder(Group)
 read_groups: Final = TolerantDecoder(Groups)
 read_member: Final = TolerantDecoder(GroupMember)
 read_members: Final = TolerantDecoder(Members)
 read_link: Final = TolerantDecoder(InviteLink)
 read_links: Final = TolerantDecoder(Links)
+read_invitation: Final = TolerantDecoder(GroupInvitation)
+read_invitations: Final = TolerantDecoder(Invitations)
 read_ban: Final = TolerantDecoder(GroupBan)
 read_done: Final = TolerantDecoder(Done)
 

@@ -1,4 +1,4 @@
-"""Who comes into a group, and who does not: the calls about invite links and bans."""
+"""Who comes into a group, and who does not: invitations, invite links and bans."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from chatsvc.client.arguments import check_positive, path_segment
 from chatsvc.client.group_answers import (
     Group,
     GroupBan,
+    GroupInvitation,
     InviteLink,
     known,
     read_ban,
     read_group,
+    read_invitation,
+    read_invitations,
     read_link,
     read_links,
 )
@@ -38,7 +41,7 @@ class Call(Protocol):
 
 
 class EntryCalls:
-    """The part of :class:`~chatsvc.client.groups.GroupCalls` about invite links and bans.
+    """The part of :class:`~chatsvc.client.groups.GroupCalls` about who comes into a group.
 
     Args:
         call: makes the requests.
@@ -99,6 +102,31 @@ class EntryCalls:
         """
         answer = await self._call("POST", "api/groups/join", body={"code": code})
         return read_struct(answer, read_group)
+
+    async def invite(self, group_id: str, user: str) -> None:
+        """Invite a user, as an admin or a moderator; who is a member stays one.
+
+        The user accepts by :meth:`~chatsvc.client.groups.GroupCalls.put` of themselves, and
+        declines by :meth:`end_invitation`.
+
+        Raises:
+            ApiError: as every call; ``banned``, ``too_many_invitations``.
+            Unreachable, TokenUnavailable: as every call.
+            ValueError: not valid Unicode.
+        """
+        await self._call("PUT", group_path(group_id, "invitations", user))
+
+    async def end_invitation(self, group_id: str, user: str) -> None:
+        """Decline one's own invitation, or take back another's as who leads the group.
+
+        One that is not there is no error.
+        """
+        await self._call("DELETE", group_path(group_id, "invitations", user))
+
+    async def invitations(self) -> list[GroupInvitation]:
+        """Fetch the groups that the caller is invited to."""
+        answer = await self._call("GET", "api/groups/invitations")
+        return known(read_struct(answer, read_invitations).invitations, read_invitation)
 
     async def ban(self, group_id: str, user: str, *, expires_in: int | None = None) -> GroupBan:
         """Ban a user, a member or not; a membership ends, and the user reads nothing any more.

@@ -103,6 +103,6 @@ def _check_state(kind: Kind, channel: str, state: StateChange) -> None:
     if len({(one.user, one.joined) for one in state.members}) != len(state.members):
         raise ValueError("a record must change a membership at most once")
     # The number of members is told by the newest of each: what had ended before counts nothing.
-    current = [one.user for one in state.members if one.left <= 0]
+    current = [one.user for one in state.members if one.joined and one.left <= 0]
     if len(set(current)) != len(current):
         raise ValueError("a record must change at most one membership of a person that went on")

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol
 from chatsvc.core.errors import LogUnavailable
 from chatsvc.core.filters import Filters
 from chatsvc.core.membership import Channel, Interval, Member
-from chatsvc.core.state_rows import ChannelRow, StatePage, StateRow
+from chatsvc.core.state_rows import ChannelRow, MemberRow, StatePage, StateRow
 
 ADOPTING: Final = "adopting"
 """The code of :func:`adopting`."""
@@ -89,6 +89,14 @@ class LogState(Protocol):
                 the page are strictly behind it.
             limit: how many rows are looked at, at least 1. Those that ended count until they are
                 dropped, so that a page may have fewer members, or none, and others behind it.
+        """
+
+    @abc.abstractmethod
+    def memberships(self, user: str) -> Sequence[MemberRow]:
+        """The newest row of a user in each channel, by channel.
+
+        Also of channels in which the user never was a member, or is not any more, as long as the
+        row is kept: it may say that the user is banned, or has a role without being there.
         """
 
     @abc.abstractmethod

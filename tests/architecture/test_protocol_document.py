@@ -14,7 +14,7 @@ import pytest
 from chatsvc.app.features import declared_features
 from chatsvc.core.limits import Limits
 from chatsvc.features.groups.model import Group
-from chatsvc.features.groups.records import GroupFrame, MembershipFrame
+from chatsvc.features.groups.records import GroupFrame, InvitationFrame, MembershipFrame
 from chatsvc.features.messages.model import Message, MessagePage
 from chatsvc.server.errors import STATUS, Problem
 from chatsvc.wire import close_codes, protocol
@@ -94,7 +94,8 @@ def test_the_documented_group_and_its_frames_are_such() -> None:
     (group,) = [example for example in EXAMPLES if "rev" in example]
     assert set(group) == {field.encode_name for field in msgspec.structs.fields(Group)}
     msgspec.convert(group, Group)
-    for struct, absent in ((GroupFrame, set()), (MembershipFrame, {"promoted"})):
+    frames = (GroupFrame, set()), (InvitationFrame, set()), (MembershipFrame, {"promoted"})
+    for struct, absent in frames:
         ((kind, fields),) = frames_of([struct]).items()
         (frame,) = [example for example in EXAMPLES if _type(example) == kind]
         assert set(frame) - {"type"} == fields - absent

@@ -57,6 +57,25 @@ class MembersSuite:
         assert log.state.channel_row(GROUP) == ChannelRow(GROUP, Channel(1, b'{"name":"x"}'), named)
         assert log.state.channel(GROUP) == Channel(1, b'{"name":"x"}')
 
+    async def test_a_users_memberships_are_the_newest_row_of_each_channel(
+        self, log: MessageLog
+    ) -> None:
+        assert list(log.state.memberships("alice")) == []
+        await appended(log, joining("alice", "bob"))
+        await leave(log, "alice")
+        again = await appended(log, joining("alice"))
+        other = await appended(log, joining("alice", channel=",g:other"))
+        asked = member_change(Member("alice", 0, role="invited"), channel=",g:asked")
+        await appended(log, asked)
+        found = log.state.memberships("alice")
+        assert [(one.channel, one.member.joined, one.member.role) for one in found] == [
+            (",g:asked", 0, "invited"),
+            (",g:other", other, "member"),
+            (GROUP, again, "member"),
+        ]
+        assert list(log.state.members_page(",g:asked", FIRST, 10).members) == []
+        assert list(log.state.intervals_in("alice", ",g:asked")) == []
+
     async def test_a_channel_that_never_was_has_nobody(self, log: MessageLog) -> None:
         assert members(log, 10) == []
         await appended(log, joining("alice", channel=",g:other"))

@@ -127,6 +127,21 @@ async def test_groups_are_joined_by_links(client: Client) -> None:
         assert await story(alice, "joined") == ["created", "links", "links", "joined"]
 
 
+async def test_who_is_invited_accepts_or_declines(client: Client) -> None:
+    async with client("alice") as alice, client("bob") as bob:
+        group = await alice.groups.create("Readers")
+        for _ in range(2):
+            await alice.groups.invite(group.id, "bob")
+        (found,) = await bob.groups.invitations()
+        assert (found.id, found.channel, found.name) == (group.id, group.channel, "Readers")
+        await bob.groups.end_invitation(group.id, "bob")
+        with pytest.raises(ApiError, match="not_a_member"):
+            await bob.groups.put(group.id, "bob")
+        await alice.groups.invite(group.id, "bob")
+        assert (await bob.groups.put(group.id, "bob")).role == "member"
+        assert await bob.groups.invitations() == []
+
+
 async def test_who_is_banned_comes_in_again_when_the_ban_is_over(client: Client) -> None:
     async with client("alice") as alice, client("bob") as bob:
         group = await alice.groups.create("Readers", ["bob"], join="open")

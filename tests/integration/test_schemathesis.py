@@ -69,7 +69,7 @@ def test_nothing_is_found(url: str, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "25 selected / 25 total" in done.stdout
+    assert "28 selected / 28 total" in done.stdout
     generated = re.search(r"(\d+) generated", done.stdout)
     assert generated
     assert int(generated[1]) > 300

@@ -17,6 +17,7 @@ from chatsvc.core.errors import Conflict, Forbidden, Invalid, StoreUnavailable
 from chatsvc.core.ids import now_ms
 from chatsvc.core.membership import (
     MAX_ROWS,
+    THIS_RECORD,
     Interval,
     Member,
     member_key,
@@ -111,7 +112,9 @@ class GroupBans:
             member = state.member(channel, user)
             if member is None or not member.banned_until:
                 return None
-            row = msgspec.structs.replace(member, banned_until=0)
+            # Of who never was a member, a row without the ban says nothing: it may go.
+            left = member.left or (THIS_RECORD if not member.joined else 0)
+            row = msgspec.structs.replace(member, left=left, banned_until=0)
             return self._change(view, MembershipChange.UNBANNED, user, [row], view.leaders())
 
         await self._deciding.decide_again(decide)

@@ -29,6 +29,9 @@ ERROR_CODES: Final = (
     ErrorCode(
         "too_many_links", 409, Action.NOTHING, "A link of the group must be revoked before another."
     ),
+    ErrorCode(
+        "too_many_invitations", 409, Action.NOTHING, "The user must answer an invitation first."
+    ),
     ErrorCode("one_of", 422, Action.FIX, "Exactly one of `id` and `code` must be given."),
     ErrorCode("bad_cursor", 422, Action.FIX, "`after` must be that of the page before."),
     ErrorCode(

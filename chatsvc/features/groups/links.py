@@ -13,20 +13,21 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from chatsvc.core.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
+from chatsvc.core.errors import Busy, Conflict, FieldError, Forbidden, Invalid, NotFound
 from chatsvc.core.ids import now_ms
 from chatsvc.core.limits import Limits
-from chatsvc.core.membership import GROUP_PREFIX, member_key, roster_key, settings_key
+from chatsvc.core.membership import GROUP_PREFIX, Member, member_key, roster_key, settings_key
+from chatsvc.core.state_rows import ChannelRow
 from chatsvc.features.groups.bans import check_not_banned
 from chatsvc.features.groups.records import (
     GroupChange,
     MembershipChange,
     draft_group,
     draft_membership,
-    new_member,
 )
 from chatsvc.features.groups.roster import (
     LARGE,
+    add_rows,
     beginning_keys,
     check_group_count,
     group_full,
@@ -184,29 +185,27 @@ class GroupLinks:
 
     def _join_all(self, channel: str, secret: str, users: Sequence[str]) -> Merged[str]:
         as_of, state = self._log.tail.head, self._log.state
-        known = state.channel(channel)
-        if known is None or known.dissolved:
+        row = state.channel_row(channel)
+        if row is None or row.state.dissolved:
             raise no_such_link()
-        settings = settings_of(known)
+        known, settings = row.state, settings_of(row.state)
         link = link_in(settings, secret)
         new: dict[str, None] = {}
+        rows: list[Member] = []
         answers: list[str | Exception | None] = []
         for user in users:
-            if present_member(state, channel, user) is not None:
-                answers.append(channel)
-            elif link is None or (0 <= link.uses_left <= len(new) and user not in new):
-                answers.append(no_such_link())
-            elif known.count + len(new) >= self._limits.group_members and user not in new:
-                answers.append(group_full(self._limits, "/code"))
+            try:
+                if present_member(state, channel, user) is not None:
+                    answers.append(channel)
+                    continue
+                if user not in new:
+                    self._check(row, link, user, len(new))
+                    add_rows(rows, state.member(channel, user), user, settings)
+            except (Busy, Conflict, Forbidden, NotFound) as exc:
+                answers.append(exc)
             else:
-                try:
-                    check_not_banned(state.member(channel, user))
-                    check_group_count(state, user, self._limits, None)
-                except (Conflict, Forbidden) as exc:
-                    answers.append(exc)
-                else:
-                    answers.append(None)
-                    new[user] = None
+                answers.append(None)
+                new[user] = None
         if not new or link is None:
             return Merged(None, answers)
         draft = draft_membership(
@@ -214,7 +213,7 @@ class GroupLinks:
             channel=channel,
             sender=next(iter(new)) if len(new) == 1 else channel,
             users=list(new),
-            members=[new_member(user, Role.MEMBER, settings.history) for user in new],
+            members=rows,
             audience=tuple(sorted({*new, *settings.admins})) if known.count > LARGE else (),
             settings=settings.with_link_used(link, len(new)) if link.uses_left > 0 else None,
             role=Role.MEMBER,
@@ -223,6 +222,15 @@ class GroupLinks:
         guard = Guard(as_of, (*keys, settings_key(channel)))
         decision = Decision([msgspec.structs.replace(draft, touches=keys)], guard)
         return Merged(decision, answers)
+
+    def _check(self, channel: ChannelRow, link: InviteLink | None, user: str, added: int) -> None:
+        """Check that a user may join by a link after so many of one record."""
+        if link is None or 0 <= link.uses_left <= added:
+            raise no_such_link()
+        if channel.state.count + added >= self._limits.group_members:
+            raise group_full(self._limits, "/code")
+        check_not_banned(self._log.state.member(channel.channel, user))
+        check_group_count(self._log.state, user, self._limits, None)
 
 
 def no_such_link() -> NotFound:

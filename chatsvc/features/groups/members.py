@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from chatsvc.core.errors import Conflict, Forbidden
+from chatsvc.core.errors import Busy, Conflict, Forbidden
 from chatsvc.core.limits import Limits
 from chatsvc.core.membership import (
     THIS_RECORD,
@@ -18,15 +18,18 @@ from chatsvc.core.membership import (
 )
 from chatsvc.core.record import Draft
 from chatsvc.features.groups.bans import check_not_banned
-from chatsvc.features.groups.records import MembershipChange, draft_membership, new_member
+from chatsvc.features.groups.records import MembershipChange, draft_membership
 from chatsvc.features.groups.roster import (
     LARGE,
     GroupView,
+    add_rows,
     beginning_keys,
     check_group_count,
     group_full,
+    may_come,
     not_a_member,
     present_member,
+    rows_of_new,
     successor,
     view_of,
 )
@@ -130,11 +133,12 @@ class GroupMembers:
         as_of, state = self._log.tail.head, self._state
         new: dict[str, None] = {}
         actors: dict[str, None] = {}
+        rows: list[Member] = []
         answers: list[MemberEntry | Exception | None] = []
         for one in additions:
             try:
-                answer = self._decide_addition(channel, one, new)
-            except (Forbidden, Conflict) as exc:
+                answer = self._decide_addition(channel, one, new, rows)
+            except (Forbidden, Conflict, Busy) as exc:
                 answers.append(exc)
                 continue
             answers.append(answer)
@@ -154,7 +158,7 @@ class GroupMembers:
             channel=channel,
             sender=actor,
             users=list(new),
-            members=[new_member(user, Role.MEMBER, settings.history) for user in new],
+            members=rows,
             audience=tuple(sorted(named)) if known.count > LARGE else (),
             role=Role.MEMBER,
         )
@@ -163,24 +167,23 @@ class GroupMembers:
         return Merged(_decision(draft, keys, Guard(as_of, guarded)), answers)
 
     def _decide_addition(
-        self, channel: str, addition: Addition, added: Collection[str]
+        self, channel: str, addition: Addition, added: Collection[str], rows: list[Member]
     ) -> MemberEntry | None:
         """Return the membership that there is already, or ``None`` where one may begin.
 
         Args:
             added: whose memberships begin by the requests before this one.
+            rows: those of them, to which the user's are added.
         """
         known = self._state.channel(channel)
         if known is None or known.dissolved:
             raise not_a_member()
         settings = settings_of(known)
+        member = self._state.member(channel, addition.user)
         if addition.actor != addition.user:
             view_of(self._state, channel, addition.actor).check_moderator()
-        elif settings.join is not JoinPolicy.OPEN and not present_member(
-            self._state, channel, addition.user
-        ):
+        elif settings.join is not JoinPolicy.OPEN and not may_come(member):
             raise not_a_member()
-        member = self._state.member(channel, addition.user)
         if member is not None and member.is_present:
             return MemberEntry(addition.user, settings.role_of(addition.user), member.joined)
         check_not_banned(member)
@@ -189,6 +192,7 @@ class GroupMembers:
         if known.count + len(added) >= self._limits.group_members:
             raise group_full(self._limits)
         check_group_count(self._state, addition.user, self._limits)
+        add_rows(rows, member, addition.user, settings)
         return None
 
     async def _set_role(self, channel: str, actor: str, user: str, role: Role) -> MemberEntry:
@@ -220,15 +224,17 @@ class GroupMembers:
             if view.member_count >= self._limits.group_members:
                 raise group_full(self._limits)
             check_group_count(self._state, user, self._limits)
-            change, row = MembershipChange.ADDED, new_member(user, role, settings.history)
+            known = self._state.member(view.channel, user)
+            change = MembershipChange.ADDED
+            rows = rows_of_new(known, user, role, settings.history)
         else:
-            change, row = MembershipChange.ROLE, msgspec.structs.replace(member, role=role)
+            change, rows = MembershipChange.ROLE, [msgspec.structs.replace(member, role=role)]
         return draft_membership(
             change,
             channel=view.channel,
             sender=view.me.user,
             users=[user],
-            members=[row],
+            members=rows,
             audience=view.audience([user]),
             settings=settings,
             role=role,

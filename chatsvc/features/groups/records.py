@@ -10,12 +10,20 @@ import msgspec
 
 from chatsvc.core.change import draft_change
 from chatsvc.core.kinds import Kind
-from chatsvc.core.membership import THIS_RECORD, Channel, Member, StateChange
+from chatsvc.core.membership import (
+    GROUP_PREFIX,
+    THIS_RECORD,
+    Channel,
+    Member,
+    StateChange,
+    personal_channel,
+)
 from chatsvc.core.record import Draft
 from chatsvc.features.groups.settings import GroupSettings, HistoryPolicy, encode_settings
 
 GROUP: Final = Kind(name="group", blockable=False)
 MEMBERSHIP: Final = Kind(name="membership", blockable=False)
+INVITATION: Final = Kind(name="invitation")
 
 _FIRST_ID: Final = 1
 """Below every record."""
@@ -39,8 +47,19 @@ class MembershipChange(enum.StrEnum):
     LEFT = "left"
     REMOVED = "removed"
     ROLE = "role"
+    INVITED = "invited"
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
     BANNED = "banned"
     UNBANNED = "unbanned"
+
+
+class InvitationChange(enum.StrEnum):
+    """What became of an invitation."""
+
+    INVITED = "invited"
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
 
 
 class GroupFrame(msgspec.Struct, tag="group", kw_only=True, omit_defaults=True):
@@ -75,6 +94,22 @@ class MembershipFrame(msgspec.Struct, tag="membership", kw_only=True, omit_defau
     users: list[str]
     role: str = ""
     promoted: str = ""
+
+
+class InvitationFrame(msgspec.Struct, tag="invitation", kw_only=True):
+    """The user is invited to a group, has declined, or is not invited any more.
+
+    ``channel`` is the user's own; ``group`` is the group's id.
+    """
+
+    id: str
+    created_at: str
+    channel: str
+    sender: str
+    change: InvitationChange
+    group: str
+    name: str
+    avatar: str
 
 
 def draft_group(
@@ -149,6 +184,28 @@ def draft_membership(
         sender=sender,
         fields=fields,
         state=StateChange(tuple(members), row),
+    )
+
+
+def draft_invitation(
+    change: InvitationChange, *, channel: str, sender: str, user: str, settings: GroupSettings
+) -> Draft:
+    """Return the draft of what a user is told of an invitation, in the channel of their own.
+
+    Args:
+        channel: of the group.
+    """
+    return draft_change(
+        INVITATION,
+        channel=personal_channel(user),
+        audience=(user,),
+        sender=sender,
+        fields={
+            "change": change,
+            "group": channel.removeprefix(GROUP_PREFIX),
+            "name": settings.name,
+            "avatar": settings.avatar,
+        },
     )
 
 

@@ -5,18 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+import msgspec
+
 from chatsvc.core.errors import Conflict, FieldError, Forbidden
 from chatsvc.core.ids import MAX_ID
 from chatsvc.core.limits import Limits
 from chatsvc.core.membership import (
     GROUP_PREFIX,
+    MAX_ROWS,
+    THIS_RECORD,
     Member,
     groups_key,
     member_key,
     roster_key,
 )
-from chatsvc.features.groups.settings import GroupSettings, Role, settings_of
+from chatsvc.features.groups.records import new_member
+from chatsvc.features.groups.settings import (
+    INVITED,
+    GroupSettings,
+    HistoryPolicy,
+    Role,
+    settings_of,
+)
 from chatsvc.log.state import LogState
+from chatsvc.log.turns import busy
 
 LARGE: Final = 100
 """In a group with more members a change of membership is for those it names and the admins."""
@@ -62,7 +74,7 @@ class GroupView(NamedTuple):
 
     def leaders(self) -> tuple[str, ...]:
         """Return the admins and moderators, sorted."""
-        return tuple(sorted({*self.settings.admins, *self.settings.moderators}))
+        return leaders_of(self.settings)
 
     def audience(self, users: Iterable[str]) -> tuple[str, ...]:
         """Whom a change of these users' memberships is for: empty for all members."""
@@ -83,6 +95,52 @@ def view_of(state: LogState, channel: str, user: str) -> GroupView:
     if found is None or found.state.dissolved or me is None or not me.is_present:
         raise not_a_member()
     return GroupView(channel, found.state.count, found.rev, settings_of(found.state), me)
+
+
+def leaders_of(settings: GroupSettings) -> tuple[str, ...]:
+    """Return the admins and moderators, sorted."""
+    return tuple(sorted({*settings.admins, *settings.moderators}))
+
+
+def is_invited(member: Member | None) -> bool:
+    """Whether a user is invited, and no member."""
+    return member is not None and member.role == INVITED and not member.is_present
+
+
+def may_come(member: Member | None) -> bool:
+    """Whether a user is a member, or may become one of a group that is not open."""
+    return member is not None and (member.is_present or is_invited(member))
+
+
+def rows_of_new(
+    member: Member | None, user: str, role: Role, history: HistoryPolicy
+) -> list[Member]:
+    """Return the row of a membership that begins, and that of an invitation that ends by it.
+
+    Args:
+        member: the newest row of the user, which is no membership that goes on.
+    """
+    rows = [new_member(user, role, history)]
+    if member is not None and is_invited(member):
+        rows.append(without_invitation(member))
+    return rows
+
+
+def add_rows(rows: list[Member], member: Member | None, user: str, settings: GroupSettings) -> None:
+    """Add the rows of one more who becomes a member to those of one record.
+
+    Raises:
+        Busy: there is no room for them: the user gets the next record.
+    """
+    more = rows_of_new(member, user, Role.MEMBER, settings.history)
+    if len(rows) + len(more) > MAX_ROWS:
+        raise busy()
+    rows += more
+
+
+def without_invitation(member: Member) -> Member:
+    """Return the row of who was invited, which says nothing any more: it may go."""
+    return msgspec.structs.replace(member, role=Role.MEMBER, left=member.left or THIS_RECORD)
 
 
 def present_member(state: LogState, channel: str, user: str) -> Member | None:

@@ -17,6 +17,10 @@ MAX_LEADERS: Final = 100
 """The maximum number of admins, and of moderators: they stand in the row of the channel."""
 
 
+INVITED: Final = "invited"
+"""The role in the row of who is invited, and is no member."""
+
+
 class Role(enum.StrEnum):
     """What a member may do.
 

@@ -19,7 +19,7 @@ from chatsvc.core.filters import NO_FILTERS, Filters
 from chatsvc.core.membership import Channel, Interval, Member, interval_of, is_member_channel
 from chatsvc.core.record import Record
 from chatsvc.core.sized_cache import SizedCache
-from chatsvc.core.state_rows import ChannelRow
+from chatsvc.core.state_rows import ChannelRow, MemberRow
 from chatsvc.log.local.busy import primary_code
 from chatsvc.log.local.columns import DATA
 from chatsvc.log.local.state_rows import StateRows
@@ -28,6 +28,7 @@ from chatsvc.log.local.state_tables import (
     FILTERS,
     MEMBERS,
     MEMBERS_AFTER,
+    MEMBERSHIPS,
     NEWEST_MEMBER,
     ONE_CHANNEL,
     check_row,
@@ -192,6 +193,14 @@ class LocalState(LogState):
             if member.is_present:
                 members.append(member)
         return MemberPage(members, (joined, user) if len(rows) == limit else None)
+
+    def memberships(self, user: str) -> Sequence[MemberRow]:
+        self.check_adopted()
+        newest: dict[str, MemberRow] = {}
+        for channel, joined, rev, data, crc in self._rows(MEMBERSHIPS, user):
+            _check(MEMBERS, (user, channel, joined), rev, data, crc)
+            newest[channel] = MemberRow(channel, decode_member(data), rev)
+        return list(newest.values())
 
     def intervals(self, user: str) -> Sequence[Interval]:
         known = self._intervals.get(user)

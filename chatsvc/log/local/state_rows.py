@@ -6,7 +6,7 @@ Each row has the id of the record that changed it last (``rev``) and a CRC over 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -33,6 +33,8 @@ from chatsvc.log.local.state_tables import (
     row_checksum,
 )
 
+NO_ROLE: Final = "member"
+"""The role in a row that says no more than how long the membership was."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -176,7 +178,7 @@ class StateRows(LogDatabase):
     def put_member(self, channel: str, rev: int, member: Member) -> None:
         """Write a membership, unless the row that is there has a higher ``rev``."""
         key = member_key(channel, member)
-        restricts = member.muted_until or member.banned_until
+        restricts = member.muted_until or member.banned_until or member.role != NO_ROLE
         droppable = member.left if member.left and not restricts else None
         data = _encode(member)
         self._write(

@@ -74,6 +74,9 @@ MEMBERS_AFTER: Final = (
     f"SELECT user, joined, rev, {DATA}, crc FROM members WHERE channel=?"
     " AND (joined, user) > (?, ?) ORDER BY joined, user LIMIT ?"
 )
+MEMBERSHIPS: Final = (
+    f"SELECT channel, joined, rev, {DATA}, crc FROM members WHERE user=? ORDER BY channel, joined"
+)
 ONE_CHANNEL: Final = f"SELECT rev, {DATA}, crc FROM channels WHERE channel=?"
 
 

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from chatsvc.client import ApiError, ChatApi, Group, GroupBan, InviteLink, Unreachable
+from chatsvc.client import (
+    ApiError,
+    ChatApi,
+    Group,
+    GroupBan,
+    GroupInvitation,
+    InviteLink,
+    Unreachable,
+)
 from testkit.scripted_server import ScriptedServer
 
 ID, CODE = "6f" * 16, "5e" * 32
@@ -69,6 +77,21 @@ async def test_users_are_banned_for_a_time_or_for_good_and_let_in_again(
         ("PUT", f"{PATH}/bans/%C3%A4%20b", None),
         ("PUT", f"{PATH}/bans/bob", {"expires_in": 60}),
         ("DELETE", f"{PATH}/bans/bob", None),
+    ]
+
+
+async def test_users_are_invited_and_answer(server: ScriptedServer, api: ChatApi) -> None:
+    named = {"id": ID, "channel": f",g:{ID}", "name": "Readers", "avatar": "book"}
+    server.answer(200, {"user": "bob"})
+    server.answer(200, {"invitations": [named, {"of": "a newer server"}]})
+    server.answer(200, {"user": "bob"})
+    await api.groups.invite(ID, "bob")
+    assert await api.groups.invitations() == [GroupInvitation(**named)]
+    await api.groups.end_invitation(ID, "bob")
+    assert await asked(server) == [
+        ("PUT", f"{PATH}/invitations/bob", None),
+        ("GET", "/api/groups/invitations", None),
+        ("DELETE", f"{PATH}/invitations/bob", None),
     ]
 
 

@@ -110,5 +110,7 @@ def test_a_record_says_once_what_becomes_of_a_person(
         )
 
     assert of(ENDED, JOINED).state == StateChange((ENDED, JOINED))
+    never = Member("alice", 0, left=THIS_RECORD)  # a row that says no more: no membership
+    assert of(never, JOINED).state == StateChange((never, JOINED))
     with pytest.raises(ValueError, match=text):
         of(*members)

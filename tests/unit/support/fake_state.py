@@ -9,7 +9,7 @@ import msgspec
 from chatsvc.core.filters import Filters
 from chatsvc.core.membership import Channel, Filter, Interval, Member
 from chatsvc.core.record import Record
-from chatsvc.core.state_rows import ChannelRow, StatePage, StateRow
+from chatsvc.core.state_rows import ChannelRow, MemberRow, StatePage, StateRow
 from chatsvc.log.state import LogState, MemberPage, StateDue, StateExchange
 
 
@@ -63,6 +63,10 @@ class FakeState(LogState):
 
     def _in(self, channel: str) -> list[Member]:
         return [one for (of, _), one in self.members.items() if of == channel]
+
+    def memberships(self, user: str) -> Sequence[MemberRow]:
+        rows = sorted((of, one) for (of, name), one in self.members.items() if name == user)
+        return [MemberRow(of, one, self.revs.get(of, 0)) for of, one in rows]
 
     def intervals(self, user: str) -> Sequence[Interval]:
         return self.of_user.get(user, [])
