@@ -53,7 +53,7 @@ class _EchoDecoder(frames.FrameDecoder):
 
     def feed(self, data: bytes, limit: int | None = None) -> list[frames.Event]:
         return [
-            event._replace(opcode=frames.TEXT, payload=_Binary(event.payload))
+            frames.Event(frames.TEXT, _Binary(event.payload))
             if event.opcode == frames.BINARY
             else event
             for event in super().feed(data, limit)

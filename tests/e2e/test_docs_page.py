@@ -121,6 +121,7 @@ async def test_it_shows_every_operation(service: Service, page: Page) -> None:
     await no_problems(page, service.url)
 
 
+@pytest.mark.timeout(400)  # a browser fills 28 forms, one after another
 async def test_every_operation_does_what_it_is_for_as_it_is_filled(
     service: Service, page: Page
 ) -> None:

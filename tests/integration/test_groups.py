@@ -98,7 +98,7 @@ async def test_who_is_no_member_is_refused(service: ClubService) -> None:
             assert (status, problem["code"]) == (403, "not_a_participant")
     async with talk(service.url, "bob") as bob:
         await bob.put({"type": "send", "channel": TEAM, "content": "x", "ref": "r"})
-        assert (await bob.next("cursor"))["code"] == "not_a_participant"
+        assert (await bob.next("cursor"))["code"] == "not_a_member"
 
 
 @pytest.mark.parametrize("is_stored", [False, True], ids=["tail", "store"])
