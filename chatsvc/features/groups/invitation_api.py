@@ -15,7 +15,11 @@ from chatsvc.features.groups.model import EXAMPLE_ID, GROUP_ID, WRITE_ERRORS, Me
 from chatsvc.features.groups.service import channel_of, id_of
 
 
-class Nothing(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class InvitationsRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """All of the caller's."""
+
+
+class InvitationFields(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """No fields."""
 
 
@@ -46,7 +50,7 @@ def operations(invitations: GroupInvitations, limits: Limits) -> tuple[Operation
 
 
 def _list(invitations: GroupInvitations) -> Operation:
-    async def handle(caller: Caller, request: Nothing) -> Reply:
+    async def handle(caller: Caller, request: InvitationsRequest) -> Reply:
         found = [
             InvitedTo(
                 id=id_of(channel), channel=channel, name=settings.name, avatar=settings.avatar
@@ -61,7 +65,7 @@ def _list(invitations: GroupInvitations) -> Operation:
         path="/api/groups/invitations",
         summary="The groups that the caller is invited to",
         access=USER,
-        request=Nothing,
+        request=InvitationsRequest,
         responses={200: ("Those that are not answered.", Invitations)},
         errors=(LogUnavailable,),
         handler=handle,
@@ -70,7 +74,7 @@ def _list(invitations: GroupInvitations) -> Operation:
 
 
 def _invite(invitations: GroupInvitations, limits: Limits) -> Operation:
-    async def handle(caller: Caller, request: Nothing, path: MemberPath) -> Reply:
+    async def handle(caller: Caller, request: InvitationFields, path: MemberPath) -> Reply:
         check_user_id(path.user, "/user", limits.user_id_characters)
         await invitations.invite(channel_of(path.id), caller.user, path.user)
         return Reply(200, InvitedUser(user=path.user))
@@ -85,7 +89,7 @@ def _invite(invitations: GroupInvitations, limits: Limits) -> Operation:
             "and declines by `DELETE`."
         ),
         access=USER,
-        request=Nothing,
+        request=InvitationFields,
         path_fields=MemberPath,
         body_optional=True,
         responses={200: ("The user is invited, or a member already.", InvitedUser)},

@@ -98,7 +98,9 @@ async def link_unusable(context: Context) -> None:
 
 
 @check(
-    "groups.link-leaders", "Roles", "| add members, make and revoke invite links | yes | yes | no |"
+    "groups.link-leaders",
+    "Roles",
+    "| add and invite members, make and revoke invite links | yes | yes | no |",
 )
 async def link_leaders(context: Context) -> None:
     alice, bob, carol = await context.users(3)

@@ -49,11 +49,14 @@ class World:
         self.log.append(msgspec.structs.replace(draft("touch"), touches=keys))
 
     async def end(self) -> None:
-        await turn()
-        while self.log.disk.is_writing:
-            self.log.disk.finish()
+        """Go on until nothing is written or decided, which may be told some steps later."""
+        quiet = 0
+        while quiet < 5:
             await turn()
-            await turn()
+            quiet += 1
+            if self.log.disk.is_writing:
+                self.log.disk.finish()
+                quiet = 0
 
     @property
     def said(self) -> list[str]:
